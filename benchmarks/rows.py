@@ -1,0 +1,32 @@
+"""What a benchmark prints: one row a measurement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One measurement beside what it is compared with."""
+
+    what: str
+    """What was measured, with its size, e.g. ``"cold start, 200,000 events"``."""
+    measured: str
+    """The figure with its unit, e.g. ``"0.92 s"``."""
+    beside: str
+    """What it is compared with and that one's figure, e.g. ``"orjson.loads: 0.31 s"``; ``""`` where nothing is."""
+    ratio: float | None
+    """measured / beside; ``None`` where there is nothing to divide."""
+    aim: str = ""
+    """What was aimed at, e.g. ``"≤ 3"``."""
+
+
+def best_of(times: int, work: Callable[[], object]) -> float:
+    """The shortest of so many runs of ``work``, in seconds: the one that was disturbed least."""
+    shortest = float("inf")
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        shortest = min(shortest, time.perf_counter() - start)
+    return shortest

@@ -1,0 +1,123 @@
+"""One meaning, one colour: the table that every board takes its colours and marks from.
+
+A board's JSON has one colour for both themes of Grafana, while the live page and the replay have one for each. So a
+board uses the mixture of the two that stands out equally well on the light and on the dark panel background.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+DARK_PANEL = "#181b1f"
+"""Background of a panel in Grafana's dark theme (the light theme's is white)."""
+
+
+class Meaning(NamedTuple):
+    """What a colour stands for, with the mark that stands beside it."""
+
+    light: str
+    dark: str
+    mark: str
+
+
+MEANINGS: dict[str, Meaning] = {
+    "success": Meaning("#00795a", "#2cc295", "✓"),
+    "failure": Meaning("#c14a00", "#ff8a4c", "✗"),
+    "agent_error": Meaning("#a3427c", "#e29bc4", "!"),
+    "infrastructure_error": Meaning("#8a6100", "#f0b429", "⚡"),
+    "evaluation_error": Meaning("#6b6a00", "#d8d24a", "?"),
+    "interrupted": Meaning("#6b7280", "#9aa3af", "‖"),
+    "running": Meaning("#0067a3", "#5db8ff", "▶"),
+    "pending": Meaning("#9aa3af", "#5b6470", "·"),
+    "llm": Meaning("#5b4bb5", "#a99bff", ""),
+    "vm": Meaning("#0067a3", "#5db8ff", ""),
+    "gpu": Meaning("#00795a", "#2cc295", ""),
+}
+
+ALIASES: dict[str, str] = {
+    # states of a run
+    "completed": "success",
+    "aborted": "interrupted",
+    "stalled": "failure",
+    # states of a worker and of a machine
+    "busy": "running",
+    "idle": "interrupted",
+    "starting": "evaluation_error",
+    "stopping": "evaluation_error",
+    "deallocating": "evaluation_error",
+    "stopped": "infrastructure_error",
+    "deallocated": "pending",
+    "unknown": "pending",
+    "lost": "failure",
+    # model calls
+    "ok": "success",
+    "error": "failure",
+    "retry": "infrastructure_error",
+    # tokens, by what they cost: fresh input and output stand out, cached ones stand back
+    "input": "running",
+    "cache_read": "pending",
+    "cache_write": "interrupted",
+    "output": "llm",
+    # whatever is neither good nor bad
+    "neutral": "running",
+    "limit": "failure",
+    "bound": "interrupted",
+    "warning": "infrastructure_error",
+    "critical": "failure",
+}
+"""What shares the colour of another meaning because it says the same of something else."""
+
+MODELS = ("#3b82d6", "#c0632b", "#2a9474", "#a0589a", "#8a7a1f", "#6a6fd1", "#c24d6b", "#4b8a9c")
+"""Colours of models and runs, which mean nothing but "another one"; none is a status's."""
+
+
+def channels(colour: str) -> tuple[float, float, float]:
+    """Linear red, green and blue, 0 to 1, of ``#rrggbb`` (IEC 61966-2-1)."""
+    values = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values)
+    return red, green, blue
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, 0 to 1 (WCAG 2.2)."""
+    red, green, blue = channels(colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def between(light: str, dark: str) -> str:
+    """The mixture of both that has the same contrast to white as to `DARK_PANEL`, or comes nearest to it."""
+    best, best_gap = light, float("inf")
+    one, two = channels(light), channels(dark)
+    for share in range(101):
+        mixed = _hex(tuple(a + (b - a) * share / 100 for a, b in zip(one, two, strict=True)))
+        gap = abs(contrast(mixed, "#ffffff") - contrast(mixed, DARK_PANEL))
+        if gap < best_gap:
+            best, best_gap = mixed, gap
+    return best
+
+
+def _hex(linear: tuple[float, ...]) -> str:
+    encoded = (v * 12.92 if v <= 0.0031308 else 1.055 * v ** (1 / 2.4) - 0.055 for v in linear)
+    return "#" + "".join(f"{round(v * 255):02x}" for v in encoded)
+
+
+def colour(meaning: str) -> str:
+    """The boards' colour for an outcome, a state, a cost component or an alias of one.
+
+    Raises:
+        KeyError: for a word that the table does not have.
+    """
+    entry = MEANINGS[ALIASES.get(meaning, meaning)]
+    return between(entry.light, entry.dark)
+
+
+def label(meaning: str) -> str:
+    """The word with its mark, so that no one has to tell by colour alone: ``✓ success``."""
+    mark = MEANINGS[ALIASES.get(meaning, meaning)].mark
+    return f"{mark} {meaning.replace('_', ' ')}".strip()

@@ -1,0 +1,143 @@
+"""What the boards and the alerts measure, as expressions: one definition each, so that a panel and an alert agree."""
+
+from __future__ import annotations
+
+import functools
+from typing import Literal
+
+from evalgauge import metrics as m
+from evalgauge_dashboards.promql import NOW, Expression, Matched, Not, select
+
+Z_95 = 1.959964
+"""Standard normal quantile of a two-sided 95 % interval."""
+Z_99 = 2.575829
+"""The same of a 99 % interval."""
+BILLING = ("starting", "running", "stopping", "stopped")
+"""Power states in which a machine costs money: one that is stopped but not deallocated does too."""
+SPEND_WINDOW = "10m"
+"""The slope of the cost is taken over this long: shorter is noise between the ends of two tasks."""
+MIN_FINISHED = 3
+"""An estimate from fewer finished tasks than this is not shown."""
+DAY = 86400.0
+
+
+def tasks(*by: str, status: Matched = m.TASK_STATUSES, **where: Matched) -> Expression:
+    """Task attempts in the statuses, by the labels."""
+    if status == m.TASK_STATUSES:
+        return select(m.RUN_TASKS, **where).sum(*by)
+    return select(m.RUN_TASKS, status=status, **where).sum(*by)
+
+
+def success_rate(*by: str, **where: Matched) -> Expression:
+    """success / (success + failure + agent_error), 0 to 1; nothing where nothing was measured."""
+    return tasks(*by, status="success", **where) / (tasks(*by, status=m.MEASURED_OUTCOMES, **where) > 0)
+
+
+def success_rate_all(*by: str, **where: Matched) -> Expression:
+    """success / all finished attempts, 0 to 1; nothing where none finished."""
+    return tasks(*by, status="success", **where) / (tasks(*by, status=m.OUTCOMES, **where) > 0)
+
+
+def success_bound(bound: Literal["low", "high"], *by: str, z: float = Z_95, **where: Matched) -> Expression:
+    """A bound of the Wilson score interval of `success_rate`.
+
+    Wilson (1927), J. Am. Stat. Assoc. 22:209, with s successes of n:
+    (s + z²/2 ∓ z √(s (n - s) / n + z²/4)) / (n + z²).
+    """
+    success = tasks(*by, status="success", **where)
+    measured = tasks(*by, status=m.MEASURED_OUTCOMES, **where) > 0
+    failed = tasks(*by, status=tuple(o for o in m.MEASURED_OUTCOMES if o != "success"), **where)
+    half = z * (success * failed / measured + z**2 / 4).sqrt()
+    centre = success + z**2 / 2
+    return (centre - half if bound == "low" else centre + half) / (measured + z**2)
+
+
+def cost(*by: str, **where: Matched) -> Expression:
+    """What is known of the cost in US dollars."""
+    return select(m.RUN_COST, **where).sum(*by)
+
+
+def cost_per_success(*by: str, **where: Matched) -> Expression:
+    """US dollars for each success, failed attempts included; nothing before the first success."""
+    successes = tasks(*by, status="success", **where) > 0
+    return cost(*by, **where) / successes
+
+
+def work_share(*by: str, **where: Matched) -> Expression:
+    """The share of the tasks that is done, 0 to 1, a running one counted as half; nothing before 3 ended."""
+    ended = tasks(*by, status=m.OUTCOMES, **where) >= MIN_FINISHED
+    return (ended + tasks(*by, status="running", **where) * 0.5) / tasks(*by, **where)
+
+
+def projected_cost(*by: str, **where: Matched) -> Expression:
+    """US dollars at the end of the run where the rest costs as much a task as what is done."""
+    return cost(*by, **where) / work_share(*by, **where)
+
+
+def spend_per_hour(*by: str, **where: Matched) -> Expression:
+    """US dollars an hour, from the slope of the cost."""
+    return (select(m.RUN_COST, **where).over("deriv", SPEND_WINDOW).sum(*by) * 3600).at_least(0)
+
+
+def running(*by: str, **where: Matched) -> Expression:
+    """One series for each run that goes on."""
+    return select(m.RUN_STATE, state="running", **where).max(*(by or ("run_id",))).is_(1)
+
+
+def since_progress() -> Expression:
+    """Seconds since the last event of each run, heartbeats aside."""
+    return NOW - select(m.RUN_LAST_PROGRESS).max("run_id")
+
+
+def recent(seconds: float = DAY) -> Expression:
+    """One series for each run that had an event in the last ``seconds``: old runs in the folder wake nobody."""
+    return since_progress() < seconds
+
+
+def mean_steps(*by: str, **where: Matched) -> Expression:
+    """Recorded steps for each finished attempt, without the terminal ones."""
+    steps = select(m.RUN_STEPS, action=Not(("done", "error")), **where).sum(*by)
+    return steps / (tasks(*by, status=m.OUTCOMES, **where) > 0)
+
+
+def state_number(metric: m.Metric, *by: str, **where: Matched) -> Expression:
+    """The state that each set of the labels ``by`` is in, as the place of its word in the catalogue, from 1."""
+    words = dict(metric.values)["state"]
+    terms = [select(metric, state=word, **where).max(*by) * place for place, word in enumerate(words, 1)]
+    return functools.reduce(lambda one, other: one + other, terms)
+
+
+def billing(*by: str) -> Expression:
+    """1 for each machine that costs money."""
+    return select(m.VM_POWER_STATE, state=BILLING).sum(*by) > 0
+
+
+def workers_as_machines(state: Matched | None = None) -> Expression:
+    """One series for each machine name that a worker of a running run has (and that is in the state)."""
+    chosen = select(m.WORKER_STATE) if state is None else select(m.WORKER_STATE, state=state)
+    current = chosen.max("run_id", "worker_id") if state is None else chosen.max("run_id", "worker_id").is_(1)
+    return current.where(running(), on=("run_id",)).max("worker_id").renamed("worker_id", "vm")
+
+
+def idle_machines() -> Expression:
+    """Machines that bill, whose worker belongs to a running run and has no task."""
+    bill = billing("vm", "resource_group")
+    return bill.where(workers_as_machines(), on=("vm",)).unless(workers_as_machines("busy"), on=("vm",))
+
+
+def unused_machines() -> Expression:
+    """Machines that bill and that no running run uses.
+
+    A worker uses the machine that has its name. While runs go on whose workers are all named otherwise, nobody can
+    say which machines they use, and none is called unused.
+    """
+    used = workers_as_machines()
+    named = used.where(billing("vm"), on=("vm",)).count()
+    unclear = running().count().unless(named, on=())
+    return billing("vm", "resource_group").unless(used, on=("vm",)).unless(unclear, on=())
+
+
+def hourly_price(machines: Expression) -> Expression:
+    """US dollars an hour of the machines, of those whose price is known."""
+    price = select(m.VM_PRICE).max("vm", "resource_group")
+    return price.where(machines, on=("vm", "resource_group"))

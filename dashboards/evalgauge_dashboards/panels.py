@@ -1,0 +1,311 @@
+"""Panels: Grafana's builders with what every panel here must have (id, title, description, unit, no-data text)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from grafana_foundation_sdk.builders import barchart as barchart_builder
+from grafana_foundation_sdk.builders import bargauge as bargauge_builder
+from grafana_foundation_sdk.builders import common as common_builder
+from grafana_foundation_sdk.builders import dashboard as dashboard_builder
+from grafana_foundation_sdk.builders import prometheus
+from grafana_foundation_sdk.builders import stat as stat_builder
+from grafana_foundation_sdk.builders import statetimeline as statetimeline_builder
+from grafana_foundation_sdk.builders import table as table_builder
+from grafana_foundation_sdk.builders import timeseries as timeseries_builder
+from grafana_foundation_sdk.models import common
+from grafana_foundation_sdk.models import dashboard
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from evalgauge_dashboards.colours import colour, label
+from evalgauge_dashboards.promql import Expression
+
+DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="$datasource")
+
+RATIO = "percentunit"
+DOLLARS = "currencyUSD"
+DURATION = "clocks"
+COUNT = "short"
+TIME = "dateTimeFromNow"
+SECONDS = "s"
+NONE = "none"
+STRING = "string"
+
+Panel = (
+    stat_builder.Panel
+    | timeseries_builder.Panel
+    | bargauge_builder.Panel
+    | table_builder.Panel
+    | statetimeline_builder.Panel
+    | barchart_builder.Panel
+)
+P = TypeVar(
+    "P",
+    stat_builder.Panel,
+    timeseries_builder.Panel,
+    bargauge_builder.Panel,
+    table_builder.Panel,
+    statetimeline_builder.Panel,
+    barchart_builder.Panel,
+)
+Properties = dict[str, Any]
+"""Field options by id, such as ``{"unit": "s", "custom.width": 90}``."""
+
+
+class About(NamedTuple):
+    """What every panel says of itself."""
+
+    id: int
+    """Stable: links, alerts and embedded panels name it."""
+    title: str
+    description: str
+    unit: str
+    none: str
+    """Shown in place of an empty panel: why nothing is there."""
+    width: int
+    """Of 24 columns."""
+    height: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """One query of a panel."""
+
+    expression: Expression
+    legend: str = ""
+    ref: str = "A"
+
+
+def _targets(panel: P, queries: Sequence[Query], *, instant: bool, table: bool = False) -> P:
+    refs = [query.ref for query in queries]
+    if len(set(refs)) != len(refs):
+        raise ValueError(f"two queries of one panel have the same name: {refs}")
+    for query in queries:
+        target = prometheus.Dataquery().datasource(DATASOURCE).expr(query.expression.text).ref_id(query.ref)
+        target = target.legend_format(query.legend or "__auto")
+        target = target.instant() if instant else target.range()
+        panel.with_target(target.format(PromQueryFormat.TABLE) if table else target)
+    return panel
+
+
+def _about(panel: P, about: About, decimals: int | None, colour_of: str | None) -> P:
+    panel.id(about.id).title(about.title).description(about.description).datasource(DATASOURCE)
+    panel.span(about.width).height(about.height).unit(about.unit).no_value(about.none)
+    if decimals is not None:
+        panel.decimals(decimals)
+    if colour_of is not None:
+        panel.color_scheme(fixed(colour_of))
+    return panel
+
+
+def _overrides(panel: P, overrides: Mapping[str, Properties] | None) -> P:
+    for name, properties in (overrides or {}).items():
+        panel.override_by_name(name, _values(properties))
+    return panel
+
+
+def _values(properties: Properties) -> list[dashboard.DynamicConfigValue]:
+    return [dashboard.DynamicConfigValue(id_val=key, value=value) for key, value in properties.items()]
+
+
+def fixed(meaning: str) -> dashboard_builder.FieldColor:
+    """The colour of a meaning, for a whole panel."""
+    return dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.FIXED).fixed_color(colour(meaning))
+
+
+def of_colour(meaning: str) -> Properties:
+    """The colour of a meaning, for one series."""
+    return {"color": {"mode": "fixed", "fixedColor": colour(meaning)}}
+
+
+def series_of(*words: str) -> dict[str, Properties]:
+    """Overrides that give each series its meaning's colour, mark and readable name."""
+    return {word: of_colour(word) | {"displayName": label(word)} for word in words}
+
+
+def thresholds(*steps: tuple[float | None, str]) -> dashboard_builder.ThresholdsConfig:
+    """Colours by value: ``(None, meaning)`` first, then ``(from this value on, meaning)``."""
+    levels = [dashboard.Threshold(value=value, color=colour(meaning)) for value, meaning in steps]
+    return dashboard_builder.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(levels)
+
+
+def numbered(words: Sequence[str]) -> list[dashboard.ValueMapping]:
+    """Mappings of 1, 2, … to the words with mark and colour, for a state that is told by a number."""
+    options = {
+        str(number): dashboard.ValueMappingResult(text=label(word), color=colour(word), index=number - 1)
+        for number, word in enumerate(words, 1)
+    }
+    return [dashboard.ValueMap(options=options)]
+
+
+def mapping_option(mappings: list[dashboard.ValueMapping]) -> Properties:
+    """The same as an override's property."""
+    return {"mappings": mappings}
+
+
+def link(title: str, url: str, *, new_tab: bool = False) -> dict[str, object]:
+    """A data link, as a field option takes it."""
+    return {"title": title, "url": url, "targetBlank": new_tab}
+
+
+def stat(
+    about: About,
+    queries: Sequence[Query],
+    *,
+    decimals: int | None = None,
+    colour_of: str | None = "neutral",
+    steps: dashboard_builder.ThresholdsConfig | None = None,
+    text: Literal["value", "name", "value_and_name"] = "value",
+    overrides: Mapping[str, Properties] | None = None,
+) -> stat_builder.Panel:
+    """Big numbers. ``steps`` colour them by value and then replace ``colour_of``."""
+    panel = _about(stat_builder.Panel(), about, decimals, None if steps else colour_of)
+    panel.reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+    panel.graph_mode(common.BigValueGraphMode.NONE).color_mode(common.BigValueColorMode.VALUE)
+    panel.justify_mode(common.BigValueJustifyMode.AUTO).text_mode(common.BigValueTextMode(text))
+    panel.orientation(common.VizOrientation.VERTICAL if len(queries) > 1 else common.VizOrientation.AUTO)
+    panel.wide_layout(False)
+    sizes = common_builder.VizTextDisplayOptions().value_size(26 if len(queries) > 1 else 30)
+    panel.text(sizes.title_size(13))
+    if steps:
+        panel.thresholds(steps)
+        panel.color_scheme(dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
+    return _overrides(_targets(panel, queries, instant=True), overrides)
+
+
+def timeseries(
+    about: About,
+    queries: Sequence[Query],
+    *,
+    decimals: int | None = None,
+    minimum: float | None = 0,
+    maximum: float | None = None,
+    stacked: bool = False,
+    colour_of: str | None = None,
+    legend_right: bool = False,
+    overrides: Mapping[str, Properties] | None = None,
+) -> timeseries_builder.Panel:
+    """Lines over time; ``stacked`` fills them on top of each other."""
+    panel = _about(timeseries_builder.Panel(), about, decimals, colour_of)
+    panel.line_width(1 if stacked else 2).fill_opacity(70 if stacked else 0)
+    panel.show_points(common.VisibilityMode.NEVER).line_interpolation(common.LineInterpolation.LINEAR)
+    panel.tooltip(
+        common_builder.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING)
+    )
+    panel.legend(_legend(legend_right))
+    if stacked:
+        panel.stacking(common_builder.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
+    if minimum is not None:
+        panel.min(minimum)
+    if maximum is not None:
+        panel.max(maximum)
+    return _overrides(_targets(panel, queries, instant=False), overrides)
+
+
+def _legend(right: bool = False) -> common_builder.VizLegendOptions:
+    place = common.LegendPlacement.RIGHT if right else common.LegendPlacement.BOTTOM
+    options = common_builder.VizLegendOptions().display_mode(common.LegendDisplayMode.LIST)
+    return options.placement(place).show_legend(True).calcs([])
+
+
+def bars(
+    about: About,
+    queries: Sequence[Query],
+    *,
+    decimals: int | None = None,
+    maximum: float | None = None,
+    colour_of: str | None = "neutral",
+    links: Sequence[dict[str, object]] = (),
+    overrides: Mapping[str, Properties] | None = None,
+) -> bargauge_builder.Panel:
+    """A bar for each series, with its value, in the order of the query."""
+    panel = _about(bargauge_builder.Panel(), about, decimals, colour_of)
+    panel.reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+    panel.orientation(common.VizOrientation.HORIZONTAL).display_mode(common.BarGaugeDisplayMode.BASIC)
+    panel.value_mode(common.BarGaugeValueMode.TEXT).name_placement(common.BarGaugeNamePlacement.LEFT)
+    panel.show_unfilled(True).min_viz_height(16).max_viz_height(28).min(0)
+    if maximum is not None:
+        panel.max(maximum)
+    _targets(panel, queries, instant=True)
+    if links:
+        panel.override_by_regexp(".*", _values({"links": list(links)}))
+    return _overrides(panel, overrides)
+
+
+def grouped_bars(
+    about: About,
+    queries: Sequence[Query],
+    *,
+    by: str,
+    transformations: Sequence[dashboard.DataTransformerConfig] = (),
+    decimals: int | None = None,
+    overrides: Mapping[str, Properties] | None = None,
+) -> barchart_builder.Panel:
+    """Stacked horizontal bars, one for each value of the field ``by``."""
+    panel = _about(barchart_builder.Panel(), about, decimals, None)
+    panel.x_field(by).orientation(common.VizOrientation.HORIZONTAL).stacking(common.StackingMode.NORMAL)
+    panel.show_value(common.VisibilityMode.AUTO).bar_width(0.8).group_width(0.8).fill_opacity(80).line_width(0)
+    panel.legend(_legend())
+    _targets(panel, queries, instant=True, table=True)
+    panel.transformations(list(transformations))
+    return _overrides(panel, overrides)
+
+
+def timeline(
+    about: About, queries: Sequence[Query], *, words: Sequence[str], merge: bool = True
+) -> statetimeline_builder.Panel:
+    """A row for each series, coloured by the state that its number stands for (1 is the first word)."""
+    panel = _about(statetimeline_builder.Panel(), about, None, None)
+    panel.mappings(numbered(words)).merge_values(merge).show_value(common.VisibilityMode.AUTO).row_height(0.85)
+    panel.line_width(0).fill_opacity(85).align_value(common.TimelineValueAlignment.LEFT)
+    panel.color_scheme(dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
+    panel.thresholds(thresholds((None, "unknown")))
+    panel.legend(_legend())
+    return _targets(panel, queries, instant=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column of a table: a label of its first query, or the value of a query of its own."""
+
+    title: str
+    source: Query | str
+    """The label's name, or the query; its ``ref`` names the field."""
+    options: Properties = dataclasses.field(default_factory=dict)
+
+
+def table(
+    about: About,
+    key: str,
+    columns: Sequence[Column],
+    *,
+    rows: Expression,
+    sort: tuple[str, bool] | None = None,
+    more: Sequence[dashboard.DataTransformerConfig] = (),
+) -> table_builder.Panel:
+    """A row for each series of ``rows``, whose label ``key`` the columns' queries share.
+
+    ``sort`` is a column's title and whether the largest comes first. ``more`` transformations come last.
+    """
+    panel = _about(table_builder.Panel(), about, None, "neutral")
+    queries = [Query(rows, ref="rows"), *(c.source for c in columns if isinstance(c.source, Query))]
+    _targets(panel, queries, instant=True, table=True)
+    titles = {c.source if isinstance(c.source, str) else f"Value #{c.source.ref}": c.title for c in columns}
+    hidden = ["Time", *(f"Time {n}" for n in range(1, len(queries) + 1)), "Value", "Value #rows"]
+    hidden += sorted((rows.labels or frozenset()) - set(titles))
+    shown = dashboard.DataTransformerConfig(
+        id_val="organize",
+        options={
+            "excludeByName": dict.fromkeys(hidden, True),
+            "indexByName": {name: place for place, name in enumerate(titles)},
+            "renameByName": titles,
+        },
+    )
+    joined = dashboard.DataTransformerConfig(id_val="joinByField", options={"byField": key, "mode": "outer"})
+    panel.transformations([joined, shown, *more])
+    panel.cell_height(common.TableCellHeight.SM)
+    if sort:
+        panel.sort_by([common_builder.TableSortByFieldState().display_name(sort[0]).desc(sort[1])])
+    return _overrides(panel, {column.title: column.options for column in columns if column.options})

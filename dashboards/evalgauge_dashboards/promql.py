@@ -1,0 +1,344 @@
+"""PromQL built from the metric catalogue, so that a wrong metric, label or label value cannot be written.
+
+A selection of a metric carries labels that nobody here knows (``job``, ``instance``, what a collector adds), so two
+selections never meet in an operation: each is aggregated first, by labels that it has. What an expression's labels
+are is therefore always known, and a series means the same whether it was scraped or pushed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+from evalgauge.metrics import Metric
+
+RATE_INTERVAL = "$__rate_interval"
+"""The window of a rate in a panel: Grafana makes it wide enough for the scrape interval and the zoom."""
+RANGE = "$__range"
+"""The window that is as long as the time range of the board."""
+
+UP = Metric("up", "gauge", "", ("job", "instance"), "1 where Prometheus could scrape the target.")
+SCRAPE_DURATION = Metric("scrape_duration_seconds", "gauge", "seconds", ("job", "instance"), "Length of the scrape.")
+SCRAPE_SAMPLES = Metric("scrape_samples_scraped", "gauge", "samples", ("job", "instance"), "Samples in the scrape.")
+ALERTS = Metric(
+    "ALERTS",
+    "gauge",
+    "",
+    ("alertname", "alertstate", "severity", "run_id", "worker_id", "vm", "domain", "source", "target"),
+    "1 for each alert that Prometheus' own rules raise.",
+)
+PROMETHEUS_OWN = (UP, SCRAPE_DURATION, SCRAPE_SAMPLES, ALERTS)
+"""What Prometheus writes by itself: the only metrics beside the catalogue that an expression may use."""
+
+_OR, _AND, _COMPARE, _ADD, _MULTIPLY, _ATOM = range(6)
+_LEVELS = {
+    "or": _OR,
+    "and": _AND,
+    "unless": _AND,
+    **dict.fromkeys(("==", "!=", ">", "<", ">=", "<="), _COMPARE),
+    **dict.fromkeys(("+", "-"), _ADD),
+    **dict.fromkeys(("*", "/"), _MULTIPLY),
+}
+Operator = Literal["or", "and", "unless", "==", "!=", ">", "<", ">=", "<=", "+", "-", "*", "/"]
+
+
+class WrongExpression(ValueError):
+    """An expression that names what does not exist, or that would mean something else than it says."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """A variable of a board as a matcher's value; ``many`` where more than one value may be chosen."""
+
+    name: str
+    many: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Not:
+    """Matches everything but the value or values."""
+
+    value: str | tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pattern:
+    """Matches a regular expression, anchored at both ends as PromQL does it."""
+
+    regex: str
+
+
+Matched = str | tuple[str, ...] | Variable | Not | Pattern
+Operand: TypeAlias = "Expression | float"
+
+
+@dataclasses.dataclass(frozen=True)
+class Expression:
+    """PromQL text with what is known of its result. Build it with `select`, `number` and the methods here."""
+
+    text: str
+    labels: frozenset[str] | None
+    """The labels of the result, or ``None`` for a scalar."""
+    raw: bool = False
+    """True for a selection, which has labels beside ``labels`` and may be given a window."""
+    level: int = _ATOM
+
+    def __str__(self) -> str:
+        return self.text
+
+    # -- aggregation -------------------------------------------------------------------------------------------
+
+    def _aggregate(self, function: str, by: tuple[str, ...]) -> Expression:
+        grouped = f" by ({', '.join(by)}) " if by else ""
+        return Expression(f"{function}{grouped}({self.text})", self._have(by))
+
+    def sum(self, *by: str) -> Expression:
+        """The sum over everything but the labels ``by``."""
+        return self._aggregate("sum", by)
+
+    def max(self, *by: str) -> Expression:
+        """The largest value for each set of the labels ``by``: what makes a doubly reported series one."""
+        return self._aggregate("max", by)
+
+    def min(self, *by: str) -> Expression:
+        """The smallest value for each set of the labels ``by``."""
+        return self._aggregate("min", by)
+
+    def avg(self, *by: str) -> Expression:
+        """The mean for each set of the labels ``by``."""
+        return self._aggregate("avg", by)
+
+    def count(self, *by: str) -> Expression:
+        """How many series there are for each set of the labels ``by``."""
+        return self._aggregate("count", by)
+
+    def top(self, count: int) -> Expression:
+        """The ``count`` largest series, labels kept."""
+        return self._call("topk", f"{count}, ", "")
+
+    def counted(self, label: str) -> Expression:
+        """How many series have each value, with the value as the label: a number for a legend."""
+        return Expression(f'count_values("{label}", {self.text})', frozenset({label}))
+
+    def quantile(self, fraction: float) -> Expression:
+        """The quantile of a histogram's buckets, which are aggregated by ``le`` among others.
+
+        Raises:
+            WrongExpression: where ``le`` is not among the labels.
+        """
+        self._have(("le",))
+        return dataclasses.replace(
+            self._call("histogram_quantile", f"{fraction:g}, ", ""), labels=(self.labels or frozenset()) - {"le"}
+        )
+
+    # -- over time ---------------------------------------------------------------------------------------------
+
+    def over(self, function: str, window: str) -> Expression:
+        """A range function (``rate``, ``increase``, ``delta``, ``max_over_time``, …) over a selection."""
+        if not self.raw or self.level != _ATOM or self.text.endswith(")"):
+            raise WrongExpression(f"only a selection has a window: {self.text}")
+        return dataclasses.replace(self, text=f"{function}({self.text}[{window}])")
+
+    def rate(self, window: str = RATE_INTERVAL) -> Expression:
+        """Growth a second of a counter."""
+        return self.over("rate", window)
+
+    # -- functions ---------------------------------------------------------------------------------------------
+
+    def _call(self, function: str, before: str, after: str) -> Expression:
+        return dataclasses.replace(self, text=f"{function}({before}{self.text}{after})", level=_ATOM)
+
+    def at_least(self, value: float) -> Expression:
+        """Not below ``value``."""
+        return self._call("clamp_min", "", f", {value:g}")
+
+    def at_most(self, value: float) -> Expression:
+        """Not above ``value``."""
+        return self._call("clamp_max", "", f", {value:g}")
+
+    def sqrt(self) -> Expression:
+        """The square root."""
+        return self._call("sqrt", "", "")
+
+    def sorted(self, descending: bool = False) -> Expression:
+        """In order of value (an instant query's result has one)."""
+        return self._call("sort_desc" if descending else "sort", "", "")
+
+    def absent(self, **labels: str) -> Expression:
+        """1 where there is no such series, else nothing; ``labels`` are those that the selection's matchers set."""
+        return Expression(f"absent({self.text})", frozenset(labels))
+
+    def renamed(self, old: str, new: str) -> Expression:
+        """The label ``old`` under the name ``new``.
+
+        Raises:
+            WrongExpression: on a selection, and where there is no label ``old``.
+        """
+        self._closed()
+        rest = self._have((old,), rest=True)
+        copied = f'label_replace({self.text}, "{new}", "$1", "{old}", "(.*)")'
+        return Expression(copied, rest | {old, new}).max(*sorted(rest | {new}))
+
+    # -- operators ---------------------------------------------------------------------------------------------
+
+    def combine(
+        self, operator: Operator, other: Operand, *, on: tuple[str, ...] | None = None, carry: tuple[str, ...] = ()
+    ) -> Expression:
+        """``self operator other``, matched on the labels ``on`` where they are named, else on all of them.
+
+        ``carry`` are labels of ``other`` that the result gets too. Where ``self`` has more labels than ``on``, the
+        match is many to one.
+
+        Raises:
+            WrongExpression: where a selection is combined with a vector, where the label sets differ and ``on`` is
+                not given, or where ``on`` or ``carry`` are not labels of the sides.
+        """
+        right = other if isinstance(other, Expression) else number(other)
+        level = _LEVELS[operator]
+        words, labels = operator, self.labels
+        if self.labels is None or right.labels is None:
+            if on is not None or (operator in ("or", "and", "unless")):
+                raise WrongExpression(f"a scalar is not matched on labels: {self.text} {operator} {right.text}")
+            labels = right.labels if self.labels is None else self.labels
+        else:
+            self._closed()
+            right._closed()
+            labels = self.labels
+            if on is None:
+                if self.labels != right.labels and operator != "or":
+                    raise WrongExpression(f"{self.text} and {right.text} have other labels: say which to match on")
+                labels = self.labels | right.labels
+            else:
+                self._have(on)
+                right._have((*on, *carry))
+                words += f" on ({', '.join(on)})"
+                if operator not in ("or", "and", "unless"):
+                    if self.labels != frozenset(on) or carry:
+                        words += f" group_left ({', '.join(carry)})" if carry else " group_left ()"
+                    labels = self.labels | set(carry)
+        gap = "\n" if operator in ("or", "and", "unless") else " "
+        return Expression(f"{self._inside(level)}{gap}{words} {right._inside(level + 1)}", labels, self.raw, level)
+
+    def __add__(self, other: Operand) -> Expression:
+        return self.combine("+", other)
+
+    def __sub__(self, other: Operand) -> Expression:
+        return self.combine("-", other)
+
+    def __mul__(self, other: Operand) -> Expression:
+        return self.combine("*", other)
+
+    def __rmul__(self, other: float) -> Expression:
+        return number(other).combine("*", self)
+
+    def __rsub__(self, other: float) -> Expression:
+        return number(other).combine("-", self)
+
+    def __truediv__(self, other: Operand) -> Expression:
+        return self.combine("/", other)
+
+    def __gt__(self, other: Operand) -> Expression:
+        return self.combine(">", other)
+
+    def __lt__(self, other: Operand) -> Expression:
+        return self.combine("<", other)
+
+    def __ge__(self, other: Operand) -> Expression:
+        return self.combine(">=", other)
+
+    def __le__(self, other: Operand) -> Expression:
+        return self.combine("<=", other)
+
+    def is_(self, value: float) -> Expression:
+        """Only the series that have the value."""
+        return self.combine("==", value)
+
+    def where(self, other: Expression, *, on: tuple[str, ...]) -> Expression:
+        """Only the series for which ``other`` has one."""
+        return self.combine("and", other, on=on)
+
+    def unless(self, other: Expression, *, on: tuple[str, ...]) -> Expression:
+        """Only the series for which ``other`` has none."""
+        return self.combine("unless", other, on=on)
+
+    def or_(self, other: Expression) -> Expression:
+        """The series of this, and those of ``other`` that this has not."""
+        return self.combine("or", other)
+
+    # -- checks ------------------------------------------------------------------------------------------------
+
+    def _inside(self, level: int) -> str:
+        return self.text if self.level >= level else f"({self.text})"
+
+    def _closed(self) -> None:
+        if self.raw:
+            raise WrongExpression(f"a selection is aggregated before it meets another vector: {self.text}")
+
+    def _have(self, names: Iterable[str], rest: bool = False) -> frozenset[str]:
+        known = self.labels if self.labels is not None else frozenset()
+        if unknown := sorted(set(names) - known):
+            raise WrongExpression(f"{self.text} has no label {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        return known - set(names) if rest else frozenset(names)
+
+
+def number(value: float) -> Expression:
+    """A number."""
+    return Expression(f"{value:.10g}", None)
+
+
+NOW = Expression("time()", None)
+"""The time of evaluation in Unix seconds."""
+
+
+def vector(value: float) -> Expression:
+    """One series without labels."""
+    return Expression(f"vector({value:g})", frozenset())
+
+
+def select(metric: Metric, **where: Matched) -> Expression:
+    """The series of a metric whose labels match; a histogram's are selected with `buckets`.
+
+    Raises:
+        WrongExpression: where the metric has no such label, or the label can never have the value.
+    """
+    if metric.kind == "histogram":
+        raise WrongExpression(f"{metric.name} is a histogram: select its buckets, sum or count")
+    return _selection(metric.name, metric, where)
+
+
+def buckets(metric: Metric, **where: Matched) -> Expression:
+    """The buckets of a histogram, with the label ``le``."""
+    chosen = _selection(f"{metric.name}_bucket", metric, where)
+    return dataclasses.replace(chosen, labels=(chosen.labels or frozenset()) | {"le"})
+
+
+def part(metric: Metric, which: Literal["sum", "count"], **where: Matched) -> Expression:
+    """The sum or the count of a histogram."""
+    return _selection(f"{metric.name}_{which}", metric, where)
+
+
+def _selection(series: str, metric: Metric, where: dict[str, Matched]) -> Expression:
+    if series not in metric.series:
+        raise WrongExpression(f"{metric.name} is a {metric.kind} and has no series {series}")
+    matchers = ",".join(_matcher(metric, label, value) for label, value in where.items())
+    return Expression(f"{series}{{{matchers}}}" if matchers else series, frozenset(metric.labels), raw=True)
+
+
+def _matcher(metric: Metric, label: str, value: Matched) -> str:
+    if label not in metric.labels:
+        raise WrongExpression(f"{metric.name} has no label {label}; it has {', '.join(metric.labels)}")
+    match value:
+        case Variable(name, many):
+            return f'{label}{"=~" if many else "="}"${name}"'
+        case Pattern(regex):
+            return f'{label}=~"{regex}"'
+        case Not(inner):
+            values, one, several = inner, "!=", "!~"
+        case _:
+            values, one, several = value, "=", "=~"
+    values = (values,) if isinstance(values, str) else values
+    closed = dict(metric.values).get(label)
+    if closed and (wrong := sorted(set(values) - set(closed))):
+        raise WrongExpression(f"{label} of {metric.name} is never {', '.join(wrong)}; it is one of {', '.join(closed)}")
+    return f'{label}{one if len(values) == 1 else several}"{"|".join(values)}"'

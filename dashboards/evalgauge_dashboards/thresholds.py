@@ -1,0 +1,48 @@
+"""Every limit at which an alert fires, with the reason for it. Change one here and build the dashboards again."""
+
+from __future__ import annotations
+
+REGRESSION_P = 0.05
+"""At most this share of runs that are as good as their baseline may ever raise the alert. Only the anytime-valid
+p-value is compared with it: it may be looked at each minute, the exact test's may not."""
+REGRESSION_SAMPLE = 20
+"""Measured tasks below which a comparison is not spoken of: a handful of hard tasks first is no regression."""
+REGRESSION_FLOOR = 0.02
+"""A difference under two percentage points is nobody's alarm, however certain it is. Above that, the difference has
+to be larger than the standard error of the baseline's own rate, which no repeat of the same model exceeds by nature:
+√(Σ pᵢ (1 - pᵢ)) / n ≤ √(p (1 - p) / n) for tasks with their own chances pᵢ (Jensen's inequality)."""
+DOMAIN_SAMPLE = 5
+"""Measured tasks in the domain, in the run and in its baseline. The 99 % intervals must not even touch."""
+
+BUDGET_SHARE = 1.0
+"""Of the budget, for the cost so far and for the projected one."""
+PROJECTION_WORK = 0.05
+"""The share of the work that must be done before the projection is believed."""
+SPIKE_FACTOR = 3.0
+"""Times the run's own average: twice happens when the hard tasks come last."""
+SPIKE_USD_PER_HOUR = 1.0
+"""Below one dollar an hour a spike is not worth a message."""
+SPIKE_AGE = 1800.0
+"""Seconds: a run younger than half an hour has no average to speak of."""
+
+NO_PROGRESS = 3600.0
+"""Seconds without an event while heartbeats come: the longest tasks of desktop benchmarks take about 40 minutes."""
+
+INFRASTRUCTURE_OBJECTIVE = 0.02
+"""The share of attempts that may end as infrastructure error over a month of evaluations."""
+FAST_BURN = 14.4
+"""Times the objective over 1 h and 10 min: 2 % of a month's allowance in an hour (Site Reliability Workbook, ch. 5)."""
+SLOW_BURN = 6.0
+"""Times the objective over 6 h and 30 min: 5 % of a month's allowance in six hours (same source)."""
+BURN_SAMPLE = 3
+"""Infrastructure errors in the long window below which a share of few attempts is chance."""
+
+IDLE_FOR = "30m"
+"""A machine between two tasks is idle for minutes; half an hour is forgotten."""
+SOURCE_AGE = 1800.0
+"""Seconds since a polled source last answered: three of the slowest default interval (10 min)."""
+PRICES_AGE = 2 * 86400.0
+"""Seconds: price lists are kept for a day."""
+RECENT = 86400.0
+"""Seconds: what happened to a run within a day is still news, so that the morning sees the night. Runs that ended
+before that are history and raise nothing."""

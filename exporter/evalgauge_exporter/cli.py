@@ -1,0 +1,113 @@
+"""The ``evalgauge`` command. Each subcommand imports what it needs when it runs, so that a missing extra is one line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from evalgauge import __version__
+
+_EXTRAS = {
+    "evalgauge_dashboards": "dashboards",
+    "grafana_foundation_sdk": "dashboards",
+    "azure": "azure",
+    "opentelemetry": "otel",
+}
+
+
+class Failure(click.ClickException):
+    """One line on stderr, exit 1."""
+
+    def show(self, file: Any = None) -> None:
+        """Print the line."""
+        click.echo(f"evalgauge: {self.format_message()}", file=file or sys.stderr)
+
+
+class NotThere(Failure):
+    """A path that is not there: exit 2, as for wrong usage."""
+
+    exit_code = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="evalgauge")
+def cli() -> None:
+    """See how agent-benchmark evaluations go while they run, and replay them after."""
+
+
+def folders(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The folders as given. Raises NotThere for the first that is none."""
+    for path in paths:
+        if not path.exists():
+            raise NotThere(f"{path}: there is no such folder; name the folder that holds the runs")
+        if not path.is_dir():
+            raise NotThere(f"{path} is a file; name the folder that holds the runs")
+    return paths
+
+
+results_argument = click.argument("results", metavar="RESULTS_DIR...", nargs=-1, type=click.Path(path_type=Path))
+
+
+@cli.command()
+@results_argument
+@click.option("--listen", metavar="HOST:PORT", help="Where to answer.  [default: 127.0.0.1:9909]")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
+@click.option("--linger", metavar="DURATION", help="Expose a run for so long once it is over.  [default: never drop]")
+@click.option("--stall-after", metavar="DURATION", help="Silence after which a run counts as dead.  [default: 10m]")
+@click.option("--token-file", type=click.Path(path_type=Path), help="Guard everything but /healthz with this token.")
+def serve(results: tuple[Path, ...], config_path: Path | None, **options: Any) -> None:
+    """Serve the runs below RESULTS_DIR: metrics for Prometheus, the JSON API and the live page."""
+    from evalgauge_exporter.commands import serve as command
+
+    command.run(results, config_path, options)
+
+
+@cli.command()
+@results_argument
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--stall-after", metavar="DURATION", default="10m", show_default=True, help="Silence that means death.")
+def runs(results: tuple[Path, ...], as_json: bool, stall_after: str) -> None:
+    """List every run found below RESULTS_DIR, of any known format."""
+    from evalgauge_exporter.commands import runs as command
+
+    if not results:
+        raise click.UsageError("name at least one folder with runs")
+    command.run(folders(results), as_json, stall_after)
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=9909, show_default=True, help="0 takes a free one.")
+@click.option("--tasks", type=click.IntRange(1, 10_000), default=154, show_default=True, help="How many tasks.")
+@click.option("--speed", type=click.FloatRange(0.01), default=60.0, show_default=True, help="Times real time.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Another seed, another evaluation.")
+@click.option("--results", type=click.Path(path_type=Path), help="Keep the runs here.  [default: a folder of its own]")
+@click.option("--once", is_flag=True, help="End when the evaluation does, with a summary.")
+@click.option("--no-browser", is_flag=True, help="Do not open the live page.")
+@click.option("--no-serve", is_flag=True, help="Only write the runs; an exporter elsewhere shows them.")
+def demo(**options: Any) -> None:
+    """A simulated evaluation with the exporter beside it: no Docker, no model, no cost."""
+    from evalgauge_exporter.commands import demo as command
+
+    command.run(**options)
+
+
+def main() -> None:
+    """The entry point: errors are one line, never a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        cli(prog_name="evalgauge")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        extra = _EXTRAS.get(package, "exporter")
+        click.echo(
+            f"evalgauge: this needs the package {package!r}; install it with: pip install 'evalgauge[{extra}]'",
+            err=True,
+        )
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of our output went away
+        sys.stderr.close()
+        sys.exit(1)

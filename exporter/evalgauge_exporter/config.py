@@ -1,0 +1,270 @@
+"""The configuration: ``evalgauge.toml``, environment variables and the command line, in rising order of precedence.
+
+Every key can be set as an environment variable: ``EVALGAUGE_`` and the key in capitals, a table's keys behind two
+underscores (``EVALGAUGE_STALL_AFTER=5m``, ``EVALGAUGE_LIMITS__RUNS=20``), lists as JSON.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from evalgauge_exporter.durations import format_duration, parse_duration
+
+
+class ConfigError(ValueError):
+    """A configuration that can't be used; the message is one line that names the key and what to do."""
+
+
+def _seconds(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _linger(value: object) -> object:
+    return None if value == "never" else _seconds(value)
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    Field(ge=0),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+]
+Linger = Annotated[float | None, BeforeValidator(_linger)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Prices(_Table):
+    """Where prices come from."""
+
+    overrides: Path | None = None
+    """A TOML file of your own prices of models and machines, which win (docs/numbers.md)."""
+    azure_retail_url: str = "https://prices.azure.com/api/retail/prices"
+    """The Azure Retail Prices API."""
+    cache_dir: Path | None = None
+    """Where Azure prices are kept for a day; the user's cache folder where it is not set."""
+
+
+class Azure(_Table):
+    """Virtual machines of an Azure subscription."""
+
+    subscription_id: str
+    resource_groups: tuple[str, ...] = ()
+    """Only these; all where none is named."""
+    base_url: str = "https://management.azure.com"
+    """Azure Resource Manager; sovereign clouds have another."""
+    credential: Literal["default", "none"] = "default"
+    """``default``: DefaultAzureCredential; ``none``: no sign-in, for a local server."""
+    inventory_interval: Duration = 600.0
+    """How often sizes, tags and new machines are read."""
+    status_interval: Duration = 60.0
+    """How often power states are read."""
+    tags: tuple[str, ...] = ()
+    """Names of the tags that may be shown."""
+
+
+class AzureMl(_Table):
+    """Jobs of an Azure ML workspace."""
+
+    subscription_id: str
+    resource_group: str
+    workspace: str
+    base_url: str = "https://management.azure.com"
+    credential: Literal["default", "none"] = "default"
+    interval: Duration = 60.0
+
+
+class Probe(_Table):
+    """Something that should answer."""
+
+    name: str
+    kind: Literal["waa", "http", "tcp", "vnc"]
+    target: str
+    """``host:port``, or a URL for ``http``."""
+    interval: Duration = 30.0
+    timeout: Duration = 5.0
+
+
+class Tunnel(_Table):
+    """A tunnel to a machine, probed at its local port."""
+
+    name: str
+    local_port: int = Field(ge=1, le=65535)
+    remote: str
+
+
+class Machine(_Table):
+    """A machine of another cloud, or a GPU box, with its price."""
+
+    name: str
+    provider: str
+    instance_type: str
+    hourly_rate_usd: float = Field(ge=0)
+    start: str
+    """When it began to bill, as ISO 8601."""
+    stop: str | None = None
+    """When it stopped to; it still bills where this is not set."""
+
+
+class LimitsTable(_Table):
+    """The most of each kind that is exposed."""
+
+    runs: int = Field(50, ge=0)
+    workers: int = Field(500, ge=0)
+    domains: int = Field(100, ge=1)
+    models: int = Field(20, ge=1)
+
+
+class Config(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EVALGAUGE_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+    )
+    _file: ClassVar[dict[str, Any]] = {}
+
+    results: tuple[Path, ...] = ()
+    """Folders with runs."""
+    listen: str = "127.0.0.1:9909"
+    """``host:port`` to answer on."""
+    linger: Linger = None
+    """How long a run is exposed once it is over; ``never`` drops none."""
+    stall_after: Duration = Field(600.0, gt=0)
+    """Silence after which a run counts as dead; longer than any step takes."""
+    token_file: Path | None = None
+    """A file with the token that guards everything but /healthz."""
+    grafana_url: str | None = None
+    """Where Grafana is, for links from the live page."""
+    public_url: str | None = None
+    """Under which address people reach this exporter; its host is accepted in the Host header."""
+    success_threshold: float = 1.0
+    """The score from which on a task counts as a success, where a format only gives scores."""
+    baselines: dict[str, str] = Field(default_factory=dict)
+    """``"benchmark/model"`` or ``"benchmark"`` = run id."""
+    prices: Prices = Prices()
+    azure: tuple[Azure, ...] = ()
+    azure_ml: tuple[AzureMl, ...] = ()
+    probe: tuple[Probe, ...] = ()
+    tunnel: tuple[Tunnel, ...] = ()
+    machine: tuple[Machine, ...] = ()
+    limits: LimitsTable = LimitsTable()  # type: ignore[call-arg]  # the plugin does not see Field's positional default
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line before the environment before the file."""
+        return init_settings, env_settings, _FileSource(settings_cls, cls._file)
+
+    @property
+    def host(self) -> str:
+        """The host of ``listen``."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port of ``listen``."""
+        return int(self.listen.rpartition(":")[2])
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """The keys of the TOML file."""
+
+    def __init__(self, settings: type[BaseSettings], content: dict[str, Any]) -> None:
+        super().__init__(settings)
+        self._content = content
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return self._content.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self._content
+
+
+def load_config(path: Path | None = None, **given: object) -> Config:
+    """The configuration; ``given`` are the command line's values, None where an option was not used.
+
+    Raises ConfigError with one line where the file or a value is not right.
+    """
+    content: dict[str, Any] = {}
+    if path is not None:
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror or error}; name an existing file with --config") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is no TOML: {error}") from error
+        content = _relative_to(path.parent, content)
+
+    class _Config(Config):
+        _file = content
+
+    try:
+        config = _Config(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise ConfigError(_sentence(error, path)) from error
+    except ValueError as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    host, _, port = config.listen.rpartition(":")
+    if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise ConfigError(f"listen is {config.listen!r}; write it as host:port, e.g. 127.0.0.1:9909")
+    return config
+
+
+def _relative_to(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """Paths in the file are meant relative to the file."""
+    changed = dict(content)
+    for key in ("results", "token_file"):
+        value = changed.get(key)
+        if isinstance(value, str):
+            changed[key] = str(folder / value)
+        elif isinstance(value, list):
+            changed[key] = [str(folder / item) if isinstance(item, str) else item for item in value]
+    prices = changed.get("prices")
+    if isinstance(prices, dict):
+        changed["prices"] = {
+            key: str(folder / value) if key in ("overrides", "cache_dir") and isinstance(value, str) else value
+            for key, value in prices.items()
+        }
+    return changed
+
+
+def _sentence(error: ValidationError, path: Path | None) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    file = f"{path}: " if path is not None else ""
+    if first["type"] == "extra_forbidden":
+        key = str(first["loc"][-1])
+        known = _keys(first["loc"][:-1])
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{file}unknown key {where!r}{hint}"
+    return f"{file}{where}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _keys(place: tuple[int | str, ...]) -> list[str]:
+    """The keys that exist in the table at ``place``."""
+    tables: dict[str, type[BaseModel]] = {
+        "prices": Prices,
+        "azure": Azure,
+        "azure_ml": AzureMl,
+        "probe": Probe,
+        "tunnel": Tunnel,
+        "machine": Machine,
+        "limits": LimitsTable,
+    }
+    model = tables.get(str(place[0]), Config) if place else Config
+    return list(model.model_fields)

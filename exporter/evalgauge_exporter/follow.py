@@ -1,0 +1,328 @@
+"""Following the results folders: finds runs, reads what they gain, folds it into the state.
+
+One thread does it. What the file system tells (watchfiles) makes it look at once; since not every file system tells
+(network mounts, some container mounts), it also looks by itself: at runs that go on every second, at new folders
+every two, at all others in turn.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from watchfiles import watch
+
+from evalgauge.runlog import Problem
+from evalgauge_exporter.sources import Reading
+from evalgauge_exporter.sources.discovery import Discovery, Found, run_names
+from evalgauge_exporter.state import Pricer, RunState, State, unpriced
+
+log = logging.getLogger("evalgauge.exporter")
+
+POLL_SECONDS = 1.0
+DISCOVER_SECONDS = 2.0
+IDLE_SECONDS = 5.0
+IDLE_BATCH = 200
+"""So many of the runs that are over are looked at every ``IDLE_SECONDS``."""
+MAX_WATCHED = 2000
+"""Folders that are watched at once; the rest is found by polling."""
+SLICE = 2000
+"""Events that are folded before a view that waits gets the lock."""
+MAX_NAMED = 1000
+"""Different problems that are named in the log; all are counted."""
+
+
+class _Followed:
+    """A run that is followed."""
+
+    def __init__(self, found: Found, run: RunState) -> None:
+        self.found = found
+        self.run = run
+        self.more = True
+
+
+class Follower:
+    """Keeps the state of the runs below ``roots`` up to date, from ``start`` to ``stop``."""
+
+    def __init__(
+        self,
+        state: State,
+        roots: Iterable[Path],
+        *,
+        stall_after: float,
+        pricer: Pricer = unpriced,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``on_change`` is called, from the follower's thread, whenever the state has changed."""
+        self.state = state
+        self.roots = [root.absolute() for root in roots]
+        self._stall_after = stall_after
+        self._pricer = pricer
+        self._on_change = on_change
+        self._discovery = Discovery(self.roots)
+        self._runs: dict[Path, _Followed] = {}
+        self._named: set[tuple[str, str]] = set()
+        self._changes: queue.SimpleQueue[set[Path]] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="evalgauge-follow", daemon=True)
+        self._watcher = _Watcher(self._changes)
+        self._turn = 0
+
+    def start(self) -> None:
+        """Begin in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; returns when the threads have."""
+        self._stop.set()
+        self._changes.put(set())
+        self._watcher.stop()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    # -- the loop
+
+    def _loop(self) -> None:
+        discovered = idle = polled = 0.0
+        while not self._stop.is_set():
+            changed = self._await_change()
+            if self._stop.is_set():
+                return
+            now = time.monotonic()
+            try:
+                if now - discovered >= DISCOVER_SECONDS or changed & set(self.roots):
+                    discovered = now
+                    self._discover()
+                due = self._touched(changed)
+                if now - polled >= POLL_SECONDS:
+                    polled = now
+                    due += [followed for followed in self._runs.values() if self._goes_on(followed)]
+                if now - idle >= IDLE_SECONDS:
+                    idle = now
+                    self._read_all(self._idle_turn(), thorough=True)
+                self._read_all(dict.fromkeys(due))
+                if not self.state.ready:
+                    self._read_until_level()
+                    self._set_ready()
+                self._watcher.watch(self._folders())
+            except Exception:  # a defect must not end the following of everything else
+                log.exception("following failed; trying again")
+                time.sleep(POLL_SECONDS)
+
+    def _await_change(self) -> set[Path]:
+        if not self.state.ready or any(followed.more for followed in self._runs.values()):
+            return set()
+        try:
+            changed = self._changes.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            return set()
+        while True:  # what came meanwhile is looked at in the same go
+            try:
+                changed |= self._changes.get_nowait()
+            except queue.Empty:
+                return changed
+
+    def _touched(self, changed: set[Path]) -> list[_Followed]:
+        due = [followed for followed in self._runs.values() if followed.more]
+        if changed:
+            due += [
+                followed
+                for followed in self._runs.values()
+                if any(folder in changed for folder in followed.found.source.watched())
+            ]
+        return due
+
+    def _goes_on(self, followed: _Followed) -> bool:
+        return followed.run.status(time.time(), self._stall_after) == "running"
+
+    def _idle_turn(self) -> list[_Followed]:
+        runs = list(self._runs.values())
+        if len(runs) <= IDLE_BATCH:
+            return runs
+        start = self._turn % len(runs)
+        self._turn = start + IDLE_BATCH
+        return (runs + runs)[start : start + IDLE_BATCH]
+
+    def _folders(self) -> list[Path]:
+        folders = dict.fromkeys(self.roots)
+        for followed in self._runs.values():
+            if self._goes_on(followed):
+                folders.update(dict.fromkeys(followed.found.source.watched()))
+        return list(folders)[:MAX_WATCHED]
+
+    # -- finding and reading
+
+    def _discover(self) -> None:
+        found, problems = self._discovery.look()
+        self._report("runlog", problems)
+        for new in found:
+            self._runs[new.folder] = _Followed(new, RunState(new.path_id, new.source.source, self._pricer))
+        if found and self.state.ready:
+            self._read_all([self._runs[new.folder] for new in found])
+        if found:
+            self._name_runs()
+
+    def _read_until_level(self) -> None:
+        """The first reading: everything that is there."""
+        for followed in list(self._runs.values()):
+            while followed.more and not self._stop.is_set():
+                self._read_all([followed])
+
+    def _set_ready(self) -> None:
+        self._name_runs()
+        with self.state.lock:
+            self.state.ready = True
+            self.state.version += 1
+        self._on_change()
+
+    def _read_all(self, due: Iterable[_Followed], *, thorough: bool = False) -> None:
+        spent: dict[str, float] = {}
+        changed = renamed = False
+        for followed in due:
+            if self._stop.is_set():
+                return
+            start = time.perf_counter()
+            source = followed.found.source
+            own_id = source.own_id
+            changed |= self._read(followed, thorough)
+            renamed |= source.own_id != own_id
+            spent[source.source] = spent.get(source.source, 0.0) + time.perf_counter() - start
+        with self.state.lock:
+            for name, seconds in spent.items():
+                health = self.state.health(name)
+                health.refresh_seconds, health.last_success_at, health.up = seconds, time.time(), True
+        if renamed and self.state.ready:
+            self._name_runs()
+        if changed:
+            self._on_change()
+
+    def _read(self, followed: _Followed, thorough: bool) -> bool:
+        """Take in what one run has gained; whether that was anything."""
+        source = followed.found.source
+        reading = source.read(thorough=thorough)
+        self._report(source.source, reading.problems)
+        if reading.gone:
+            self._report(source.source, [Problem("deleted", f"{followed.found.folder}: the run was deleted")])
+            self._drop(followed)
+            return True
+        if reading.replaced:
+            self._restart(followed)
+            return True
+        followed.more = reading.more
+        self._fold(followed.run, reading)
+        return bool(reading.events)
+
+    def _fold(self, run: RunState, reading: Reading) -> None:
+        events = reading.events
+        for start in range(0, len(events), SLICE):
+            with self.state.lock:
+                for event in events[start : start + SLICE]:
+                    run.apply(event)
+                self.state.version += 1
+
+    def _drop(self, followed: _Followed) -> None:
+        self._runs.pop(followed.found.folder, None)
+        self._discovery.forget(followed.found.folder)
+        followed.more = False
+        self._name_runs()
+
+    def _restart(self, followed: _Followed) -> None:
+        """Read a run from its beginning; the old state is shown until the new one is whole."""
+        found = followed.found
+        source = type(found.source)(found.folder)  # type: ignore[call-arg]  # each source is made of its folder
+        run = RunState(followed.run.run_id, source.source, self._pricer)
+        more = True
+        while more and not self._stop.is_set():
+            reading = source.read()
+            if reading.gone or reading.replaced:
+                return  # it changes still: the next look begins anew
+            self._report(source.source, reading.problems)
+            for event in reading.events:
+                run.apply(event)
+            more = reading.more
+        run.version += followed.run.version + 1
+        followed.found, followed.run, followed.more = found._replace(source=source), run, False
+        self._name_runs()
+
+    def _name_runs(self) -> None:
+        """Say which run has which id: a run that comes or goes can change whether an id is shared."""
+        followed = list(self._runs.values())
+        names = run_names([run.found for run in followed])
+        with self.state.lock:
+            self.state.runs = {}
+            for name, run in zip(names, followed, strict=True):
+                if run.run.run_id != name:
+                    run.run.run_id = name
+                    run.run.version += 1
+                self.state.runs[name] = run.run
+            self.state.version += 1
+
+    def _report(self, source: str, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            with self.state.lock:
+                errors = self.state.health(source).errors
+                errors[problem.reason] = errors.get(problem.reason, 0) + 1
+                self.state.version += 1
+            if (problem.reason, problem.detail) not in self._named and len(self._named) < MAX_NAMED:
+                self._named.add((problem.reason, problem.detail))
+                log.warning("skipped (%s): %s", problem.reason, problem.detail)
+
+
+class _Watcher:
+    """Tells in which of a changing set of folders something changed."""
+
+    def __init__(self, changes: queue.SimpleQueue[set[Path]]) -> None:
+        self._changes = changes
+        self._folders: frozenset[Path] = frozenset()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._since = 0.0
+
+    def watch(self, folders: list[Path]) -> None:
+        """From now on watch these folders, not what is below them."""
+        wanted = frozenset(folders)
+        if wanted == self._folders or time.monotonic() - self._since < POLL_SECONDS / 4:
+            return
+        self.stop()
+        self._folders, self._since = wanted, time.monotonic()
+        there = [folder for folder in wanted if folder.is_dir()]
+        if not there:
+            return
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(there, self._stop), name="evalgauge-watch", daemon=True
+        )
+        self._thread.start()
+        self._changes.put(set(there))  # what changed before the watch began
+
+    def stop(self) -> None:
+        """Watch nothing."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._folders = frozenset()
+
+    def _run(self, folders: list[Path], stop: threading.Event) -> None:
+        try:
+            for changes in watch(
+                *folders,
+                watch_filter=None,
+                debounce=40,
+                step=10,
+                rust_timeout=200,
+                yield_on_timeout=True,
+                stop_event=stop,
+                recursive=False,
+                ignore_permission_denied=True,
+                raise_interrupt=False,
+            ):
+                if changes:
+                    paths = [Path(path) for _, path in changes]
+                    self._changes.put({*paths, *(path.parent for path in paths)})
+        except Exception as error:  # no notices on this file system, or too many watches: polling goes on
+            log.info("no notices of changes (%s); polling every %g s", error, POLL_SECONDS)

@@ -1,0 +1,65 @@
+"""The web server around the application."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import uvicorn
+
+from evalgauge_exporter.app import create_app
+from evalgauge_exporter.exporter import Exporter
+
+
+class ListenError(OSError):
+    """The address can't be listened on; the message is one line that says what to do."""
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that is bound; port 0 takes a free one. Raises ListenError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ListenError(
+            f"can't listen on {host}:{port}: {error.strerror or error}; choose another address with --listen HOST:PORT"
+        ) from error
+    bound.listen(2048)
+    return bound
+
+
+def web_server(exporter: Exporter) -> uvicorn.Server:
+    """The server, not yet running."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            create_app(exporter),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            timeout_keep_alive=30,
+        )
+    )
+
+
+@contextlib.contextmanager
+def serving(exporter: Exporter) -> Iterator[str]:
+    """Serve in the background while the block runs; gives the base URL. For the demo and for tests."""
+    bound = listening_socket(exporter.config.host, exporter.config.port)
+    server = web_server(exporter)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, name="evalgauge-http", daemon=True)
+    exporter.start()
+    thread.start()
+    host, port = bound.getsockname()[:2]
+    try:
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        exporter.stop()
+        bound.close()

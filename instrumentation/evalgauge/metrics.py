@@ -1,0 +1,315 @@
+"""The metric catalogue: the one list of what evalgauge measures.
+
+The exposition, the OTLP instruments, the PromQL of every panel and alert and ``docs/metrics.md`` are made from
+it, so none of them can name a metric or a label that does not exist. Names follow
+https://prometheus.io/docs/practices/naming/: base units, ``_total`` for counters only, points in time as
+``_timestamp_seconds``, ratios left to the query.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Kind = Literal["gauge", "counter", "histogram"]
+
+RUN_STATES = ("running", "completed", "aborted", "stalled")
+OUTCOMES = ("success", "failure", "agent_error", "infrastructure_error", "evaluation_error", "interrupted")
+MEASURED_OUTCOMES = ("success", "failure", "agent_error")
+TASK_STATUSES = ("pending", "running", *OUTCOMES)
+WORKER_STATES = ("starting", "idle", "busy", "stopped", "lost")
+TOKEN_KINDS = ("input", "cache_read", "cache_write", "output")
+REQUEST_STATUSES = ("ok", "error", "retry")
+COST_COMPONENTS = ("llm", "vm", "gpu")
+ETA_BOUNDS = ("p10", "p50", "p90")
+POWER_STATES = ("starting", "running", "stopping", "stopped", "deallocating", "deallocated", "unknown")
+SOURCES = (
+    "runlog",
+    "openadapt",
+    "inspect",
+    "osworld",
+    "waa",
+    "agentlab",
+    "atif",
+    "mobileworld",
+    "azure_vm",
+    "azure_ml",
+    "prices",
+    "probe",
+)
+
+DURATION_BUCKETS = (5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0)
+"""Upper bounds of ``run_task_duration_seconds`` in seconds, to one hour: real desktop tasks take 1 to 40 minutes."""
+
+
+class Metric(NamedTuple):
+    """One metric: everything that a view, a query or the documentation may know of it."""
+
+    name: str
+    """Full name with prefix, as Prometheus stores it (a histogram's without ``_bucket``, ``_sum``, ``_count``)."""
+    kind: Kind
+    unit: str
+    """The unit in words, or ``""`` for a count or a flag."""
+    labels: tuple[str, ...]
+    help: str
+    values: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """The closed sets of label values: ``(label, values)``; labels that are not named here are open."""
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names under which samples of this metric appear in Prometheus."""
+        if self.kind == "histogram":
+            return (f"{self.name}_bucket", f"{self.name}_sum", f"{self.name}_count")
+        return (self.name,)
+
+
+def _timestamp(what: str, labels: tuple[str, ...], text: str) -> Metric:
+    return Metric(f"agent_eval_{what}_timestamp_seconds", "gauge", "Unix seconds", labels, text)
+
+
+RUN_INFO = Metric(
+    "agent_eval_run_info",
+    "gauge",
+    "",
+    ("run_id", "benchmark", "model", "agent", "source"),
+    "Always 1: what the run evaluates and the format it was read from. Join it on run_id.",
+    (("source", SOURCES),),
+)
+RUN_STATE = Metric(
+    "agent_eval_run_state",
+    "gauge",
+    "",
+    ("run_id", "state"),
+    "1 for the state the run is in, 0 for the others. stalled: no event and no heartbeat for --stall-after.",
+    (("state", RUN_STATES),),
+)
+RUN_TASKS = Metric(
+    "agent_eval_run_tasks",
+    "gauge",
+    "tasks",
+    ("run_id", "benchmark", "model", "domain", "status"),
+    "Task attempts by status. Measured are success, failure and agent_error; the other endings measure nothing.",
+    (("status", TASK_STATUSES),),
+)
+RUN_START = _timestamp("run_start", ("run_id",), "When the run started.")
+RUN_END = _timestamp("run_end", ("run_id",), "When the run ended; absent while it goes on.")
+RUN_LAST_PROGRESS = _timestamp("run_last_progress", ("run_id",), "When the last event other than a heartbeat came.")
+RUN_ETA = Metric(
+    "agent_eval_run_eta_timestamp_seconds",
+    "gauge",
+    "Unix seconds",
+    ("run_id", "bound"),
+    "When the run will have ended: 10th, 50th and 90th percentile. Absent until 3 tasks ended and when nothing moves.",
+    (("bound", ETA_BOUNDS),),
+)
+RUN_STEPS = Metric(
+    "agent_eval_run_steps_total",
+    "counter",
+    "steps",
+    ("run_id", "action"),
+    "Recorded steps by action type, the terminal one included as done or error.",
+)
+RUN_TASK_DURATION = Metric(
+    "agent_eval_run_task_duration_seconds",
+    "histogram",
+    "seconds",
+    ("run_id",),
+    "How long finished task attempts took, whatever their outcome.",
+)
+RUN_FIRST_ACTIONS = Metric(
+    "agent_eval_run_first_actions_total",
+    "counter",
+    "actions",
+    ("run_id", "correct"),
+    "First actions that the runner judged, by whether they were correct.",
+    (("correct", ("true", "false")),),
+)
+RUN_TOKENS = Metric(
+    "agent_eval_run_tokens_total",
+    "counter",
+    "tokens",
+    ("run_id", "provider", "model", "kind"),
+    "Tokens of model calls. The kinds are disjoint: input excludes what was read from or written to a cache.",
+    (("kind", TOKEN_KINDS),),
+)
+RUN_LLM_REQUESTS = Metric(
+    "agent_eval_run_llm_requests_total",
+    "counter",
+    "requests",
+    ("run_id", "provider", "model", "status"),
+    "Model calls by how they ended; a retry is a call whose answer was thrown away.",
+    (("status", REQUEST_STATUSES),),
+)
+RUN_UNPRICED_REQUESTS = Metric(
+    "agent_eval_run_unpriced_requests_total",
+    "counter",
+    "requests",
+    ("run_id", "provider", "model"),
+    "Model calls with known tokens for which no price is known; their cost is in no total.",
+)
+RUN_UNKNOWN_USAGE_REQUESTS = Metric(
+    "agent_eval_run_unknown_usage_requests_total",
+    "counter",
+    "requests",
+    ("run_id", "provider", "model"),
+    "Model calls that reported no tokens; their cost is in no total.",
+)
+RUN_COST = Metric(
+    "agent_eval_run_cost_usd",
+    "gauge",
+    "US dollars",
+    ("run_id", "component"),
+    "What is known of the run's cost. A component of which nothing is known is absent, never 0.",
+    (("component", COST_COMPONENTS),),
+)
+RUN_BUDGET = Metric("agent_eval_run_budget_usd", "gauge", "US dollars", ("run_id",), "The budget given to the run.")
+BASELINE_SUCCESS_TASKS = Metric(
+    "agent_eval_baseline_success_tasks",
+    "gauge",
+    "tasks",
+    ("benchmark", "model", "baseline_run_id"),
+    "Successes of the baseline run.",
+)
+BASELINE_MEASURED_TASKS = Metric(
+    "agent_eval_baseline_measured_tasks",
+    "gauge",
+    "tasks",
+    ("benchmark", "model", "baseline_run_id"),
+    "Measured task attempts of the baseline run.",
+)
+COMPARISON_P_VALUE = Metric(
+    "agent_eval_comparison_p_value",
+    "gauge",
+    "",
+    ("run_id", "baseline_run_id", "kind"),
+    "How surprising the paired difference to the baseline is if there is none. exact: McNemar, for finished runs; "
+    "anytime: may be looked at as often as one likes while the run goes on.",
+    (("kind", ("exact", "anytime")),),
+)
+COMPARISON_SUCCESS_DELTA = Metric(
+    "agent_eval_comparison_success_delta",
+    "gauge",
+    "",
+    ("run_id", "baseline_run_id", "bound"),
+    "Success rate of the run minus its baseline's, over the tasks measured in both, with its 95 % interval.",
+    (("bound", ("estimate", "low", "high")),),
+)
+WORKER_STATE = Metric(
+    "agent_eval_worker_state",
+    "gauge",
+    "",
+    ("run_id", "worker_id", "state"),
+    "1 for the state the worker is in, 0 for the others.",
+    (("state", WORKER_STATES),),
+)
+WORKER_TASK_INFO = Metric(
+    "agent_eval_worker_task_info",
+    "gauge",
+    "",
+    ("run_id", "worker_id", "task_id"),
+    "Always 1: the task the worker is at. Absent while it is at none.",
+)
+WORKER_TASKS = Metric(
+    "agent_eval_worker_tasks_total",
+    "counter",
+    "tasks",
+    ("run_id", "worker_id", "outcome"),
+    "Task attempts that the worker finished.",
+    (("outcome", OUTCOMES),),
+)
+WORKER_BUSY = Metric(
+    "agent_eval_worker_busy_seconds_total", "counter", "seconds", ("run_id", "worker_id"), "Time with a task."
+)
+WORKER_IDLE = Metric(
+    "agent_eval_worker_idle_seconds_total",
+    "counter",
+    "seconds",
+    ("run_id", "worker_id"),
+    "Time up and without a task.",
+)
+WORKER_LAST_SEEN = _timestamp("worker_last_seen", ("run_id", "worker_id"), "When the last event named the worker.")
+VM_INFO = Metric(
+    "agent_eval_vm_info", "gauge", "", ("vm", "resource_group", "location", "size"), "Always 1: what the machine is."
+)
+VM_POWER_STATE = Metric(
+    "agent_eval_vm_power_state",
+    "gauge",
+    "",
+    ("vm", "resource_group", "state"),
+    "1 for the power state the machine is in, 0 for the others. stopped still bills, deallocated does not.",
+    (("state", POWER_STATES),),
+)
+VM_CREATED = _timestamp("vm_created", ("vm", "resource_group"), "When the machine was created.")
+VM_PRICE = Metric(
+    "agent_eval_vm_price_usd_per_hour",
+    "gauge",
+    "US dollars per hour",
+    ("vm", "resource_group", "priced_by"),
+    "What the machine costs while it bills; absent where no price is known.",
+)
+AZURE_ML_JOBS = Metric(
+    "agent_eval_azure_ml_jobs", "gauge", "jobs", ("workspace", "status"), "Jobs of an Azure ML workspace by status."
+)
+PROBE_SUCCESS = Metric(
+    "agent_eval_probe_success", "gauge", "", ("target", "kind"), "1 where the target answered its last probe, else 0."
+)
+PROBE_DURATION = Metric(
+    "agent_eval_probe_duration_seconds", "gauge", "seconds", ("target", "kind"), "How long the last probe took."
+)
+SOURCE_UP = Metric(
+    "agent_eval_source_up",
+    "gauge",
+    "",
+    ("source",),
+    "1 where the last refresh of the source went well, else 0.",
+    (("source", SOURCES),),
+)
+SOURCE_LAST_SUCCESS = _timestamp("source_last_success", ("source",), "When the source was last refreshed well.")
+SOURCE_REFRESH_DURATION = Metric(
+    "agent_eval_source_refresh_duration_seconds", "gauge", "seconds", ("source",), "How long the last refresh took."
+)
+SOURCE_ERRORS = Metric(
+    "agent_eval_source_errors_total",
+    "counter",
+    "errors",
+    ("source", "reason"),
+    "What could not be read and was skipped, since the exporter started.",
+    (("source", SOURCES),),
+)
+BUILD_INFO = Metric(
+    "agent_eval_exporter_build_info", "gauge", "", ("version", "python"), "Always 1: the exporter's version."
+)
+
+CATALOGUE: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+"""Every metric, in the order in which it is defined here and appears on ``/metrics``."""
+
+BY_NAME: dict[str, Metric] = {metric.name: metric for metric in CATALOGUE}
+
+
+def markdown() -> str:
+    """``docs/metrics.md``: the catalogue as a table a family, for people."""
+    lines = [
+        "# Metrics",
+        "",
+        "Made from `evalgauge.metrics` by `make docs`; the tests fail where it is stale. Run totals are read raw in",
+        "an instant query; for anything over time use `rate` or `increase`. Every status of `agent_eval_run_tasks`",
+        "and every state of a state set is there for each label set, zeros too.",
+        "",
+    ]
+    for metric in CATALOGUE:
+        closed = dict(metric.values)
+        lines += [
+            f"## `{metric.name}`",
+            "",
+            f"{metric.kind}{', in ' + metric.unit if metric.unit else ''}. {metric.help}",
+            "",
+            "| label | values |",
+            "|---|---|",
+        ]
+        lines += [
+            f"| `{label}` | {', '.join(f'`{value}`' for value in closed[label]) if label in closed else 'open'} |"
+            for label in metric.labels
+        ]
+        if metric.kind == "histogram":
+            lines.append(f"| `le` | {', '.join(f'`{bound:g}`' for bound in DURATION_BUCKETS)}, `+Inf` |")
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,239 @@
+"""Token counts of one model call, out of the usage object that an SDK returned.
+
+Providers count in two ways: some report cached tokens beside the input, some inside it. What comes out here is always
+disjoint, so that the four kinds can be added up and priced one by one. Standard library only: a runner calls this
+once for each model call.
+
+| shape | told by | cached tokens | source |
+|---|---|---|---|
+| OpenTelemetry attributes | ``gen_ai.usage.…`` keys | inside input | OpenTelemetry semantic conventions, GenAI spans |
+| Google GenAI | ``prompt_token_count`` or ``promptTokenCount`` | inside | Gemini API, UsageMetadata |
+| Amazon Bedrock Converse | ``inputTokens`` | beside | Bedrock API, TokenUsage; Bedrock guide, prompt caching |
+| OpenAI chat completions | ``prompt_tokens`` | inside | OpenAI API, CompletionUsage |
+| OpenAI responses | ``input_tokens_details`` beside ``input_tokens`` | inside | OpenAI API, ResponseUsage |
+| Pydantic AI, genai-prices | ``cache_audio_read_tokens`` beside ``input_tokens`` | inside | their class ``Usage`` |
+| Anthropic messages | ``cache_read_input_tokens`` or ``cache_creation…`` | beside | Anthropic API, Usage |
+| evalgauge's own | ``cache_read_tokens`` or ``cache_write_tokens`` | beside | the run log |
+| plain | ``input_tokens`` and ``output_tokens`` alone | not reported | OpenAdapt's ``token_usage`` and others |
+
+Reasoning tokens are output. What Anthropic spent on compaction, which it counts apart, is added. Audio and image tokens are not told from text, and cache writes with a longer life are
+not told from other cache writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from numbers import Integral
+from typing import Any, Final, NamedTuple
+
+MAX_COUNT: Final = 10**9
+"""A count above this in one call is taken for an error and not for tokens."""
+
+
+class _Gemini(NamedTuple):
+    prompt: str
+    cached: str
+    candidates: str
+    response: str
+    """What the live API has in place of candidates."""
+    thoughts: str
+    tool_results: str
+
+
+_GEMINI: Final = _Gemini(
+    "prompt_token_count",
+    "cached_content_token_count",
+    "candidates_token_count",
+    "response_token_count",
+    "thoughts_token_count",
+    "tool_use_prompt_token_count",
+)
+_GEMINI_JSON: Final = _Gemini(
+    "promptTokenCount",
+    "cachedContentTokenCount",
+    "candidatesTokenCount",
+    "responseTokenCount",
+    "thoughtsTokenCount",
+    "toolUsePromptTokenCount",
+)
+
+_Read = Callable[[str], Any]
+
+
+class Tokens(NamedTuple):
+    """Tokens of one call by kind: disjoint, so their sum is everything that was processed.
+
+    None is a kind that the provider did not report; sums take it as 0. Input and output both None: usage is unknown.
+    """
+
+    input: int | None
+    """Input neither read from a cache nor written to one."""
+    cache_read: int | None
+    cache_write: int | None
+    output: int | None
+    """Output with reasoning."""
+
+
+UNKNOWN: Final = Tokens(None, None, None, None)
+
+
+def tokens(usage: object) -> Tokens:
+    """Read the token counts of one call from ``usage``: an SDK's object, a pydantic model or a mapping.
+
+    A shape that is not known, None, and an object that raises when it is read give ``UNKNOWN``, never 0. A count that
+    is negative, above ``MAX_COUNT``, not whole, a bool or a string makes that kind None. Where cached tokens should
+    lie inside the input but exceed it, they cannot lie inside: input is then left as reported and they are taken
+    as beside it, so no kind is ever negative and nothing that was reported is lost. Never raises.
+    """
+    if usage is None:
+        return UNKNOWN
+    if isinstance(usage, Tokens):
+        return Tokens(*map(_count, usage))
+    try:
+        return _by_shape(_reader(usage))
+    except Exception:
+        # an SDK's object may raise anything from a property; a runner must not fall over its bookkeeping
+        return UNKNOWN
+
+
+def _by_shape(read: _Read) -> Tokens:
+    given, output = read("input_tokens"), read("output_tokens")
+    if given or output:
+        return _input_tokens(read, _count(given))
+    if (prompt := read("prompt_tokens")) is not None or read("completion_tokens") is not None:
+        # some proxies put zeros into the other shape's names, so zeros do not decide
+        return _openai_chat(read, _count(prompt))
+    if any(
+        read(name) is not None for name in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+    ):
+        return _input_tokens(read, _count(given))
+    for names in (_GEMINI, _GEMINI_JSON):
+        if read(names.prompt) is not None or read(names.candidates) is not None:
+            return _google(read, names)
+    if read("inputTokens") is not None or read("outputTokens") is not None:
+        return Tokens(
+            _count(read("inputTokens")),
+            _count(read("cacheReadInputTokens")),
+            _count(read("cacheWriteInputTokens")),
+            _count(read("outputTokens")),
+        )
+    return _opentelemetry(read)
+
+
+def _input_tokens(read: _Read, total: int | None) -> Tokens:
+    """The shapes that name input ``input_tokens``: what lies beside it tells which one it is."""
+    output = _count(read("output_tokens"))
+    # OpenAI responses; the others are OpenAI's realtime API and LangChain, and DashScope: they count alike
+    details = read("input_tokens_details") or read("input_token_details") or read("prompt_tokens_details")
+    if details:
+        detail = _reader(details)
+        cache_read = _first(detail, "cached_tokens", "cache_read")
+        return _inclusive(total, cache_read, _first(detail, "cache_write_tokens", "cache_creation"), output)
+    cache_read, cache_write = _count(read("cache_read_input_tokens")), _count(read("cache_creation_input_tokens"))
+    if cache_write is None and (nested := read("cache_creation")) is not None:
+        cache_write = _sum(*(_count(_reader(nested)(f"ephemeral_{life}_input_tokens")) for life in ("5m", "1h")))
+    if (iterations := read("iterations")) is not None:
+        return _with_compaction(Tokens(total, cache_read, cache_write, output), iterations)
+    if cache_read is not None or cache_write is not None:
+        return Tokens(total, cache_read, cache_write, output)
+    cache_read, cache_write = _count(read("cache_read_tokens")), _count(read("cache_write_tokens"))
+    if (cache_read or cache_write) and read("cache_audio_read_tokens") is not None:
+        return _inclusive(total, cache_read, cache_write, output)
+    return Tokens(total, cache_read, cache_write, output)
+
+
+def _with_compaction(counts: Tokens, iterations: Any) -> Tokens:
+    """Add what Anthropic spent on summing up a long context: billed, but not in the counts of the message."""
+    for iteration in map(_reader, iterations):
+        if iteration("type") == "compaction":
+            spent = _input_tokens(iteration, _count(iteration("input_tokens")))
+            counts = Tokens(*map(_sum, counts, spent))
+    return counts
+
+
+def _openai_chat(read: _Read, total: int | None) -> Tokens:
+    """OpenAI's chat completions and the many that speak it; cached tokens are inside ``prompt_tokens``.
+
+    Without OpenAI's details, the names of DeepSeek, Moonshot and LiteLLM are read. OpenAI's ``completion_tokens``
+    holds the reasoning; xAI's does not, which its ``total_tokens`` shows (xAI API, reasoning).
+    """
+    output = _count(read("completion_tokens"))
+    cache_read = cache_write = None
+    if (details := read("prompt_tokens_details")) is not None:
+        detail = _reader(details)
+        cache_read = _count(detail("cached_tokens"))
+        cache_write = _first(detail, "cache_write_tokens", "cache_creation_tokens")
+    if cache_read is None:
+        cache_read = _first(read, "prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
+    if cache_write is None:
+        cache_write = _count(read("cache_creation_input_tokens"))
+    if output is not None and total is not None and (details := read("completion_tokens_details")) is not None:
+        reasoning = _count(_reader(details)("reasoning_tokens"))
+        if reasoning and _count(read("total_tokens")) == total + output + reasoning:
+            output += reasoning
+    return _inclusive(total, cache_read, cache_write, output)
+
+
+def _google(read: _Read, names: _Gemini) -> Tokens:
+    """Gemini: the prompt holds the cached content; thoughts and the results of tools are counted beside the rest."""
+    output = _sum(_first(read, names.candidates, names.response), _count(read(names.thoughts)))
+    counts = _inclusive(_count(read(names.prompt)), _count(read(names.cached)), None, output)
+    tool_results = _count(read(names.tool_results))
+    return counts if tool_results is None else counts._replace(input=_sum(counts.input, tool_results))
+
+
+def _opentelemetry(read: _Read) -> Tokens:
+    return _inclusive(
+        _first(read, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
+        _first(read, "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens"),
+        _first(
+            read,
+            "gen_ai.usage.cache_creation.input_tokens",
+            "gen_ai.usage.cache_write.input_tokens",
+            "gen_ai.usage.cache_creation_input_tokens",
+        ),
+        _first(read, "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
+    )
+
+
+def _inclusive(total: int | None, cache_read: int | None, cache_write: int | None, output: int | None) -> Tokens:
+    """Tokens where ``total`` is all input, cached too."""
+    cached = (cache_read or 0) + (cache_write or 0)
+    if total is not None and cached <= total:
+        total -= cached
+    return Tokens(total, cache_read, cache_write, output)
+
+
+def _reader(usage: object) -> _Read:
+    """How to look a name up in ``usage``; a name that is not there reads as None."""
+    if isinstance(usage, Mapping):
+        return usage.get
+    fields = getattr(usage, "__dict__", None)
+    if fields is not None and hasattr(usage, "__pydantic_extra__"):
+        # a pydantic model keeps its values here, and takes long to say that it has no such attribute
+        extra = usage.__pydantic_extra__
+        return {**fields, **extra}.get if extra else fields.get
+    return lambda name: getattr(usage, name, None)
+
+
+def _count(value: Any) -> int | None:
+    """``value`` as a count of tokens, None where it cannot be one."""
+    if type(value) is not int:
+        # JSON and OTLP may turn whole numbers into floats; numpy's integers are Integral
+        whole = value.is_integer() if isinstance(value, float) else isinstance(value, Integral)
+        if not whole or isinstance(value, bool):
+            return None
+        value = int(value)
+    return value if 0 <= value <= MAX_COUNT else None
+
+
+def _first(read: _Read, *names: str) -> int | None:
+    for name in names:
+        if (count := _count(read(name))) is not None:
+            return count
+    return None
+
+
+def _sum(*counts: int | None) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

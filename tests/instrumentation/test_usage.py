@@ -1,0 +1,387 @@
+"""Token counts out of the usage objects of SDKs.
+
+The examples have the fields of each SDK's types; genai-prices' extractors, which were written from the providers'
+documentation, are the independent reading of the same responses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from evalgauge.usage import MAX_COUNT, UNKNOWN, Tokens, tokens
+from genai_prices import Usage, extract_usage
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict
+
+ANTHROPIC = {
+    "cache_creation": {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 248},
+    "cache_creation_input_tokens": 248,
+    "cache_read_input_tokens": 1800,
+    "input_tokens": 21,
+    "output_tokens": 503,
+    "server_tool_use": None,
+    "service_tier": "standard",
+}
+OPENAI_CHAT = {
+    "prompt_tokens": 2006,
+    "completion_tokens": 300,
+    "total_tokens": 2306,
+    "prompt_tokens_details": {"audio_tokens": 0, "cached_tokens": 1920},
+    "completion_tokens_details": {"reasoning_tokens": 128, "audio_tokens": 0},
+}
+OPENAI_RESPONSES = {
+    "input_tokens": 75,
+    "input_tokens_details": {"cached_tokens": 25},
+    "output_tokens": 1186,
+    "output_tokens_details": {"reasoning_tokens": 1024},
+    "total_tokens": 1261,
+}
+GEMINI = {
+    "prompt_token_count": 1000,
+    "cached_content_token_count": 600,
+    "candidates_token_count": 40,
+    "thoughts_token_count": 60,
+    "tool_use_prompt_token_count": 11,
+    "total_token_count": 1111,
+    "prompt_tokens_details": [{"modality": "TEXT", "token_count": 1000}],
+}
+BEDROCK = {
+    "inputTokens": 9,
+    "outputTokens": 357,
+    "totalTokens": 37575,
+    "cacheReadInputTokens": 0,
+    "cacheWriteInputTokens": 37209,
+}
+OPENTELEMETRY = {
+    "gen_ai.provider.name": "anthropic",
+    "gen_ai.usage.input_tokens": 100,
+    "gen_ai.usage.cache_read.input_tokens": 70,
+    "gen_ai.usage.cache_creation.input_tokens": 20,
+    "gen_ai.usage.output_tokens": 7,
+}
+OWN = {"input_tokens": 5, "cache_read_tokens": 70, "cache_write_tokens": None, "output_tokens": 7}
+OPENADAPT = {"input_tokens": 1500, "output_tokens": 42}
+
+EXAMPLES = [
+    pytest.param(ANTHROPIC, Tokens(21, 1800, 248, 503), id="anthropic"),
+    pytest.param(OPENAI_CHAT, Tokens(86, 1920, None, 300), id="openai chat"),
+    pytest.param(OPENAI_RESPONSES, Tokens(50, 25, None, 1186), id="openai responses"),
+    pytest.param(GEMINI, Tokens(411, 600, None, 100), id="gemini"),
+    pytest.param(BEDROCK, Tokens(9, 0, 37209, 357), id="bedrock"),
+    pytest.param(OWN, Tokens(5, 70, None, 7), id="own"),
+    pytest.param(OPENADAPT, Tokens(1500, None, None, 42), id="openadapt"),
+]
+
+
+class Model(BaseModel):
+    """A pydantic model that takes any field, as those of the SDKs do."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def as_model(usage: Mapping[str, Any]) -> Model:
+    return Model(**{key: as_model(value) if isinstance(value, dict) else value for key, value in usage.items()})
+
+
+def as_object(usage: Mapping[str, Any]) -> SimpleNamespace:
+    return SimpleNamespace(**{k: as_object(v) if isinstance(v, dict) else v for k, v in usage.items()})
+
+
+class Slots:
+    """An object that has no ``__dict__``, as those of protocol buffers."""
+
+    __slots__ = ("candidates_token_count", "prompt_token_count")
+
+    def __init__(self, prompt: int, candidates: int) -> None:
+        self.prompt_token_count, self.candidates_token_count = prompt, candidates
+
+
+@pytest.mark.parametrize(("usage", "expected"), EXAMPLES)
+def test_each_shape_is_read_alike_as_mapping_model_and_object(usage: dict[str, Any], expected: Tokens) -> None:
+    assert tokens(usage) == expected
+    assert tokens(MappingProxyType(usage)) == expected
+    assert tokens(as_model(usage)) == expected
+    assert tokens(as_object(usage)) == expected
+
+
+def test_fields_that_a_model_declares_are_read_as_those_it_does_not() -> None:
+    class Details(BaseModel):
+        cached_tokens: int | None = None
+
+    class CompletionUsage(BaseModel):
+        prompt_tokens: int
+        completion_tokens: int
+        total_tokens: int
+        prompt_tokens_details: Details | None = None
+
+    plain = CompletionUsage(prompt_tokens=10, completion_tokens=2, total_tokens=12)
+    assert tokens(plain) == Tokens(10, None, None, 2)
+    plain.prompt_tokens_details = Details(cached_tokens=4)
+    assert tokens(plain) == Tokens(6, 4, None, 2)
+
+
+def test_an_object_without_a_dict_is_read() -> None:
+    assert tokens(Slots(10, 3)) == Tokens(10, None, None, 3)
+
+
+def test_opentelemetry_attributes_count_cached_tokens_inside_the_input() -> None:
+    assert tokens(OPENTELEMETRY) == Tokens(10, 70, 20, 7)
+    assert tokens({"gen_ai.usage.prompt_tokens": 8, "gen_ai.usage.completion_tokens": 3}) == Tokens(8, None, None, 3)
+
+
+def test_gemini_json_is_read_as_the_python_names_are() -> None:
+    usage = {"promptTokenCount": 100, "cachedContentTokenCount": 60, "candidatesTokenCount": 4, "thoughtsTokenCount": 6}
+    assert tokens(usage) == Tokens(40, 60, None, 10)
+    assert tokens({"promptTokenCount": 5, "responseTokenCount": 7}) == Tokens(5, None, None, 7)
+
+
+def test_a_gemini_call_that_only_thought_has_output() -> None:
+    usage = {"prompt_token_count": 12, "candidates_token_count": None, "thoughts_token_count": 99}
+    assert tokens(usage) == Tokens(12, None, None, 99)
+
+
+def test_nested_cache_writes_are_added_where_their_sum_is_not_reported() -> None:
+    usage = {"input_tokens": 3, "output_tokens": 4, "cache_creation": {"ephemeral_5m_input_tokens": 10}}
+    assert tokens(usage).cache_write == 10
+    usage["cache_creation"] = {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 5}
+    assert tokens(usage).cache_write == 15
+
+
+def test_compaction_that_anthropic_counts_apart_is_added() -> None:
+    # BetaUsage: a compaction entry's tokens are not included in the top-level fields, those of a message are
+    message = {"type": "message", "input_tokens": 23000, "output_tokens": 1000}
+    compaction = {"type": "compaction", "input_tokens": 180000, "output_tokens": 3500, "cache_read_input_tokens": 7}
+    usage = {"input_tokens": 23000, "output_tokens": 1000, "iterations": [compaction, message]}
+    assert tokens(usage) == Tokens(203000, 7, None, 4500)
+    assert tokens({**usage, "iterations": [message]}) == Tokens(23000, None, None, 1000)
+    assert tokens({**usage, "iterations": []}) == Tokens(23000, None, None, 1000)
+
+
+def test_usage_of_pydantic_ai_and_genai_prices_counts_cached_tokens_inside_the_input() -> None:
+    fields = {"input_tokens": 100, "cache_write_tokens": 20, "cache_read_tokens": 70, "output_tokens": 7}
+    assert tokens({**fields, "input_audio_tokens": 0, "cache_audio_read_tokens": 0}) == Tokens(10, 70, 20, 7)
+    assert tokens(Usage(**fields)) == Tokens(10, 70, 20, 7)
+
+
+def test_langchain_and_dashscope_count_cached_tokens_inside_the_input() -> None:
+    langchain = {
+        "input_tokens": 350,
+        "output_tokens": 2,
+        "input_token_details": {"cache_creation": 200, "cache_read": 100},
+    }
+    assert tokens(langchain) == Tokens(50, 100, 200, 2)
+    dashscope = {"input_tokens": 300, "output_tokens": 20, "prompt_tokens_details": {"cached_tokens": 256}}
+    assert tokens(dashscope) == Tokens(44, 256, None, 20)
+
+
+def test_other_chat_completions_providers_name_cached_tokens_in_their_own_way() -> None:
+    deepseek = {
+        "prompt_tokens": 50,
+        "completion_tokens": 1,
+        "prompt_cache_hit_tokens": 30,
+        "prompt_cache_miss_tokens": 20,
+    }
+    assert tokens(deepseek) == Tokens(20, 30, None, 1)
+    openrouter = {
+        "prompt_tokens": 50,
+        "completion_tokens": 1,
+        "prompt_tokens_details": {"cached_tokens": 10, "cache_write_tokens": 5},
+    }
+    assert tokens(openrouter) == Tokens(35, 10, 5, 1)
+
+
+def test_reasoning_that_the_total_shows_to_be_beside_the_completion_is_output() -> None:
+    # the example of xAI's documentation: 32 + 9 + 94 = 135
+    xai = {
+        "prompt_tokens": 32,
+        "completion_tokens": 9,
+        "total_tokens": 135,
+        "completion_tokens_details": {"reasoning_tokens": 94},
+    }
+    assert tokens(xai).output == 103
+    assert tokens({**xai, "completion_tokens": 103}).output == 103
+
+
+def test_zeros_in_the_names_of_another_shape_do_not_hide_the_counts() -> None:
+    usage = {"prompt_tokens": 50, "completion_tokens": 7, "input_tokens": 0, "output_tokens": 0}
+    assert tokens(usage) == Tokens(50, None, None, 7)
+    assert tokens({"input_tokens": 0, "output_tokens": 0}) == Tokens(0, None, None, 0)
+
+
+def test_cached_tokens_that_exceed_the_input_are_taken_as_beside_it() -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 150}}
+    assert tokens(usage) == Tokens(100, 150, None, 1)
+
+
+def test_cached_tokens_are_kept_where_the_input_was_not_reported() -> None:
+    assert tokens({"prompt_tokens": None, "completion_tokens": 1, "cached_tokens": 3}) == Tokens(None, 3, None, 1)
+    assert tokens({"cache_read_tokens": 3}) == Tokens(None, 3, None, None)
+
+
+@pytest.mark.parametrize(
+    "usage", [None, {}, [], "input_tokens", 7, object(), {"tokens": 5}, {"input_tokens": None}, MagicMock(), Tokens]
+)
+def test_an_unknown_shape_is_unknown_and_not_zero(usage: object) -> None:
+    assert tokens(usage) == UNKNOWN
+
+
+def test_an_object_that_raises_is_unknown() -> None:
+    class Broken:
+        @property
+        def input_tokens(self) -> int:
+            raise RuntimeError("stream is closed")
+
+    assert tokens(Broken()) == UNKNOWN
+
+
+BAD_COUNTS = [-1, True, math.nan, math.inf, 1.5, MAX_COUNT + 1, 10**30, "12", b"12", [], {}, Decimal(3), 1j]
+
+
+@pytest.mark.parametrize("count", BAD_COUNTS, ids=repr)
+def test_a_count_that_cannot_be_is_not_reported(count: object) -> None:
+    assert tokens({"input_tokens": count, "output_tokens": 5}) == Tokens(None, None, None, 5)
+    assert tokens({"prompt_tokens": 5, "completion_tokens": count}) == Tokens(5, None, None, None)
+    usage = {"input_tokens": 5, "output_tokens": 5, "cache_read_input_tokens": count}
+    assert tokens(usage) == Tokens(5, None, None, 5)
+    assert tokens(Tokens(5, count, None, 5)) == Tokens(5, None, None, 5)  # type: ignore[arg-type]
+
+
+def test_whole_floats_and_other_integers_are_counts() -> None:
+    numpy = pytest.importorskip("numpy")
+    read = tokens({"input_tokens": 12.0, "output_tokens": numpy.int64(3)})
+    assert read == Tokens(12, None, None, 3)
+    assert [type(count) for count in read if count is not None] == [int, int]
+
+
+def test_tokens_are_read_as_they_are() -> None:
+    assert tokens(Tokens(1, None, 3, 4)) == Tokens(1, None, 3, 4)
+
+
+counts = st.integers(0, 10**6)
+
+
+@given(fresh=counts, cache_read=counts, cache_write=counts, output=counts)
+def test_every_shape_of_one_call_gives_the_same_tokens(
+    fresh: int, cache_read: int, cache_write: int, output: int
+) -> None:
+    everything = fresh + cache_read + cache_write
+    expected = Tokens(fresh, cache_read, cache_write, output)
+    inside = {"cached_tokens": cache_read, "cache_write_tokens": cache_write}
+    shapes: list[dict[str, Any]] = [
+        {
+            "input_tokens": fresh,
+            "cache_read_input_tokens": cache_read,
+            "cache_creation_input_tokens": cache_write,
+            "output_tokens": output,
+        },
+        {"prompt_tokens": everything, "completion_tokens": output, "prompt_tokens_details": inside},
+        {"input_tokens": everything, "output_tokens": output, "input_tokens_details": inside},
+        {
+            "gen_ai.usage.input_tokens": everything,
+            "gen_ai.usage.cache_read.input_tokens": cache_read,
+            "gen_ai.usage.cache_creation.input_tokens": cache_write,
+            "gen_ai.usage.output_tokens": output,
+        },
+        {
+            "inputTokens": fresh,
+            "cacheReadInputTokens": cache_read,
+            "cacheWriteInputTokens": cache_write,
+            "outputTokens": output,
+        },
+        dict(zip(("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens"), expected, strict=True)),
+    ]
+    assert [tokens(shape) for shape in shapes] == [expected] * len(shapes)
+
+
+@given(fresh=counts, cache_read=counts, cache_write=counts, output=counts, thoughts=counts)
+def test_responses_are_read_as_genai_prices_reads_them(
+    fresh: int, cache_read: int, cache_write: int, output: int, thoughts: int
+) -> None:
+    everything = fresh + cache_read
+    responses: list[tuple[str, str, dict[str, Any]]] = [
+        (
+            "anthropic",
+            "default",
+            {
+                "model": "claude-sonnet-4-5",
+                "usage": {
+                    **ANTHROPIC,
+                    "input_tokens": fresh,
+                    "cache_read_input_tokens": cache_read,
+                    "cache_creation_input_tokens": cache_write,
+                    "output_tokens": output,
+                },
+            },
+        ),
+        (
+            "openai",
+            "chat",
+            {
+                "model": "gpt-5.1",
+                "usage": {
+                    "prompt_tokens": everything,
+                    "prompt_tokens_details": {"cached_tokens": cache_read},
+                    "completion_tokens": output,
+                },
+            },
+        ),
+        (
+            "openai",
+            "responses",
+            {
+                "model": "gpt-5.1",
+                "usage": {
+                    "input_tokens": everything,
+                    "input_tokens_details": {"cached_tokens": cache_read},
+                    "output_tokens": output,
+                },
+            },
+        ),
+        (
+            "google",
+            "default",
+            {
+                "modelVersion": "gemini-2.5-pro",
+                "usageMetadata": {
+                    "promptTokenCount": everything,
+                    "cachedContentTokenCount": cache_read,
+                    "candidatesTokenCount": output,
+                    "thoughtsTokenCount": thoughts,
+                },
+            },
+        ),
+    ]
+    for provider, flavor, response in responses:
+        theirs = extract_usage(response, provider_id=provider, api_flavor=flavor).usage
+        read = tokens(response.get("usage") or response["usageMetadata"])
+        # theirs counts all input, cached too
+        assert sum(count or 0 for count in read[:3]) == theirs.reported_value("input_tokens"), provider
+        assert (read.cache_read or 0) == theirs.reported_value("cache_read_tokens"), provider
+        assert (read.cache_write or 0) == theirs.reported_value("cache_write_tokens"), provider
+        assert read.output == theirs.reported_value("output_tokens"), provider
+
+
+anything: st.SearchStrategy[object] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.sampled_from(["", "12", "x"]),
+    st.just({"cached_tokens": -3}),
+)
+names = st.sampled_from(
+    sorted({name for example in EXAMPLES for name in example.values[0]} | OPENTELEMETRY.keys())  # type: ignore[union-attr]
+)
+
+
+@given(st.dictionaries(names, anything))
+def test_no_usage_raises_or_gives_a_count_that_cannot_be(usage: dict[str, object]) -> None:
+    read = tokens(usage)
+    assert all(count is None or (type(count) is int and 0 <= count <= 2 * MAX_COUNT) for count in read)
