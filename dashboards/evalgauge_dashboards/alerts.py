@@ -10,6 +10,7 @@ import dataclasses
 import json
 from typing import Any, Literal
 
+from evalgauge import metrics as m
 from grafana_foundation_sdk.builders import alerting as grafana
 from grafana_foundation_sdk.builders import expr as chain
 from grafana_foundation_sdk.builders import prometheus
@@ -17,7 +18,6 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.alerting import RelativeTimeRange
 from grafana_foundation_sdk.models.common import DataSourceRef
 
-from evalgauge import metrics as m
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import thresholds as limit
 from evalgauge_dashboards.promql import NOW, UP, Expression, number, select
@@ -104,12 +104,8 @@ class Alert:
                 .relative_time_range(RelativeTimeRange(600, 0))
                 .model(query)
             )
-            .with_query(
-                grafana.Query("there").datasource_uid("__expr__").relative_time_range(at_once).model(there)
-            )
-            .with_query(
-                grafana.Query("firing").datasource_uid("__expr__").relative_time_range(at_once).model(firing)
-            )
+            .with_query(grafana.Query("there").datasource_uid("__expr__").relative_time_range(at_once).model(there))
+            .with_query(grafana.Query("firing").datasource_uid("__expr__").relative_time_range(at_once).model(firing))
         )
         encoded: dict[str, Any] = json.loads(JSONEncoder().encode(rule.build()))
         encoded["labels"] = {key: value.replace("$", "$$") for key, value in encoded["labels"].items()}
@@ -144,8 +140,8 @@ def _regression() -> Expression:
 def _domain_collapse() -> Expression:
     domain = ("run_id", "domain")
     enough = measure.tasks(*domain, status=m.MEASURED_OUTCOMES) >= limit.DOMAIN_SAMPLE
-    high = measure.success_bound("high", *domain, z=measure.Z_99).where(enough, on=domain)
-    low = measure.success_bound("low", *domain, z=measure.Z_99).where(enough, on=domain)
+    high = measure.success_bound("high", measure.Z_99, *domain).where(enough, on=domain)
+    low = measure.success_bound("low", measure.Z_99, *domain).where(enough, on=domain)
     compared = select(m.COMPARISON_SUCCESS_DELTA, bound="estimate").max("run_id", "baseline_run_id") * 0 + 1
     return (
         high.combine("*", compared, on=BY_RUN, carry=("baseline_run_id",))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from evalgauge import metrics as m
 from grafana_foundation_sdk.builders import dashboard as builder
 from grafana_foundation_sdk.models import dashboard
 
-from evalgauge import metrics as m
 from evalgauge_dashboards.colours import colour
 from evalgauge_dashboards.panels import DATASOURCE, Panel
-from evalgauge_dashboards.promql import Expression, Variable, select
+from evalgauge_dashboards.promql import NOW, Expression, Variable, select
 
 EVALUATION = "evalgauge-evaluation"
 COMPARISON = "evalgauge-comparison"
@@ -23,6 +23,8 @@ RUNS = Variable("run", many=True)
 BENCHMARKS = Variable("benchmark", many=True)
 MODELS = Variable("model", many=True)
 
+NEWS = 600
+"""Seconds for which the start or the end of a run is an event to mark."""
 EXPORTER_URL = "http://localhost:9909"
 """Where a reader's browser finds the exporter, unless the board's text box says otherwise."""
 REPLAY = "${exporter}/replay/${__value.text:percentencode}/"
@@ -98,7 +100,8 @@ def board(uid: str, description: str, rows: Sequence[Row], *, many_runs: bool) -
 
 def _variables(many_runs: bool) -> list[builder.QueryVariable | builder.DatasourceVariable | builder.TextBoxVariable]:
     run = (
-        _query("run", "Run", f"query_result({newest_runs()})")
+        # Grafana knows the function by a pattern that stops at the end of a line
+        _query("run", "Run", f"query_result({' '.join(newest_runs().text.split())})")
         .regex('/run_id="([^"]+)"/')
         .sort(dashboard.VariableSort.DISABLED)
         .description("Those that go on first, then the newest first.")
@@ -130,7 +133,9 @@ def _all(variable: builder.QueryVariable) -> builder.QueryVariable:
 
 def _mark(name: str, when: Expression, meaning: str) -> builder.AnnotationQuery:
     mark = builder.AnnotationQuery().name(name).datasource(DATASOURCE).enable(True).icon_color(colour(meaning))
-    mark.expr((when * 1000).text).use_value_for_time(True)
+    # Grafana marks what the query returned at each step, so old runs are left out of the steps that come later
+    news = when > NOW - NEWS
+    mark.expr((news * 1000).text).use_value_for_time(True)
     return mark.title_format(name).text_format("{{run_id}}")
 
 

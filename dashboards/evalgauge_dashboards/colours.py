@@ -45,7 +45,7 @@ ALIASES: dict[str, str] = {
     "starting": "evaluation_error",
     "stopping": "evaluation_error",
     "deallocating": "evaluation_error",
-    "stopped": "infrastructure_error",
+    "stopped": "interrupted",
     "deallocated": "pending",
     "unknown": "pending",
     "lost": "failure",
@@ -53,22 +53,35 @@ ALIASES: dict[str, str] = {
     "ok": "success",
     "error": "failure",
     "retry": "infrastructure_error",
-    # tokens, by what they cost: fresh input and output stand out, cached ones stand back
+    # probes
+    "answers": "success",
+    "silent": "failure",
+    # how much something matters
+    "warning": "infrastructure_error",
+    "critical": "failure",
+}
+"""What shares the colour and the mark of another meaning because it says the same of something else."""
+
+PLAIN: dict[str, str] = {
+    # tokens: fresh input and output stand out, cached ones stand back
     "input": "running",
     "cache_read": "pending",
-    "cache_write": "interrupted",
+    "cache_write": "evaluation_error",
     "output": "llm",
+    # actions
+    "click": "running",
+    "type": "llm",
+    "key": "agent_error",
+    "scroll": "interrupted",
+    "drag": "infrastructure_error",
+    "wait": "pending",
+    "done": "success",
     # whatever is neither good nor bad
     "neutral": "running",
     "limit": "failure",
     "bound": "interrupted",
-    "warning": "infrastructure_error",
-    "critical": "failure",
 }
-"""What shares the colour of another meaning because it says the same of something else."""
-
-MODELS = ("#3b82d6", "#c0632b", "#2a9474", "#a0589a", "#8a7a1f", "#6a6fd1", "#c24d6b", "#4b8a9c")
-"""Colours of models and runs, which mean nothing but "another one"; none is a status's."""
+"""What only borrows a colour: kinds that are neither good nor bad, and have no mark."""
 
 
 def channels(colour: str) -> tuple[float, float, float]:
@@ -113,11 +126,15 @@ def colour(meaning: str) -> str:
     Raises:
         KeyError: for a word that the table does not have.
     """
-    entry = MEANINGS[ALIASES.get(meaning, meaning)]
+    entry = MEANINGS[ALIASES.get(meaning, PLAIN.get(meaning, meaning))]
     return between(entry.light, entry.dark)
+
+
+def mark(meaning: str) -> str:
+    """The mark that stands beside a meaning's colour."""
+    return "" if meaning in PLAIN else MEANINGS[ALIASES.get(meaning, meaning)].mark
 
 
 def label(meaning: str) -> str:
     """The word with its mark, so that no one has to tell by colour alone: ``✓ success``."""
-    mark = MEANINGS[ALIASES.get(meaning, meaning)].mark
-    return f"{mark} {meaning.replace('_', ' ')}".strip()
+    return f"{mark(meaning)} {meaning.replace('_', ' ')}".strip()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from evalgauge import metrics as m
 from grafana_foundation_sdk.models import dashboard
 
-from evalgauge import metrics as m
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
 from evalgauge_dashboards.board import BENCHMARKS, EVALUATION, MODELS, REPLAY, RUN, THIS_RUN, Row, board
@@ -13,6 +13,8 @@ from evalgauge_dashboards.promql import ALERTS, NOW, buckets, select, vector
 
 ONE = {"run_id": RUN}
 STATUS_ORDER = (*m.OUTCOMES, "running", "pending")
+ACTIONS = ("click", "type", "key", "scroll", "drag", "wait", "done", "error")
+"""Actions that most runners have; others get a colour that says nothing."""
 
 
 def build() -> dashboard.Dashboard:
@@ -53,7 +55,7 @@ def _health() -> list[Panel]:
             overrides=p.series_of(*m.RUN_STATES),
         ),
         p.stat(
-            About(2, "Finished", "Task attempts that ended, whatever their outcome.", p.COUNT, "no tasks yet", 3, 4),
+            About(2, "Finished", "Task attempts that ended, whatever their outcome.", p.COUNT, "no tasks yet", 2, 4),
             [
                 Query(
                     finished.combine("*", total.counted("total") * 0 + 1, on=(), carry=("total",)),
@@ -90,13 +92,13 @@ def _health() -> list[Panel]:
                 "success / (success + failure + agent error), with its 95 % Wilson interval.",
                 p.RATIO,
                 "nothing measured yet",
-                6,
+                5,
                 4,
             ),
             [
                 Query(measure.success_rate(**ONE), "measured", "A"),
-                Query(measure.success_bound("low", **ONE), "at least", "B"),
-                Query(measure.success_bound("high", **ONE), "at most", "C"),
+                Query(measure.success_bound("low", measure.Z_95, **ONE), "at least", "B"),
+                Query(measure.success_bound("high", measure.Z_95, **ONE), "at most", "C"),
             ],
             decimals=0,
             text="value_and_name",
@@ -113,7 +115,7 @@ def _health() -> list[Panel]:
                 "success / all finished attempts, those that measured nothing included.",
                 p.RATIO,
                 "nothing finished yet",
-                2,
+                3,
                 4,
             ),
             [Query(measure.success_rate_all(**ONE))],
@@ -121,7 +123,7 @@ def _health() -> list[Panel]:
             colour_of="success",
         ),
         p.stat(
-            About(6, "Elapsed", "From the start to the end, or to now.", p.DURATION, "start unknown", 2, 4),
+            About(6, "Elapsed", "From the start to the end, or to now.", p.DURATION, "start unknown", 3, 4),
             [Query(elapsed)],
             decimals=1,
         ),
@@ -262,8 +264,8 @@ def _progress() -> list[Panel]:
             ),
             [
                 Query(measure.success_rate(**ONE), "measured", "A"),
-                Query(measure.success_bound("low", **ONE), "at least", "B"),
-                Query(measure.success_bound("high", **ONE), "at most", "C"),
+                Query(measure.success_bound("low", measure.Z_95, **ONE), "at least", "B"),
+                Query(measure.success_bound("high", measure.Z_95, **ONE), "at most", "C"),
                 Query(measure.success_rate_all(**ONE), "all finished", "D"),
             ],
             decimals=0,
@@ -271,7 +273,8 @@ def _progress() -> list[Panel]:
             overrides={
                 "measured": p.of_colour("success"),
                 "at least": p.of_colour("bound") | {"custom.lineWidth": 1},
-                "at most": p.of_colour("bound") | {"custom.lineWidth": 1, "custom.fillBelowTo": "at least"}
+                "at most": p.of_colour("bound")
+                | {"custom.lineWidth": 1, "custom.fillBelowTo": "at least"}
                 | {"custom.fillOpacity": 12},
                 "all finished": p.of_colour("success") | {"custom.lineStyle": {"fill": "dash", "dash": [6, 6]}},
             },
@@ -302,7 +305,9 @@ def _failures() -> list[Panel]:
             maximum=1,
             colour_of="success",
             links=[
-                p.link("Compare with other runs", "/d/evalgauge-comparison?${datasource:queryparam}&${__url_time_range}")
+                p.link(
+                    "Compare with other runs", "/d/evalgauge-comparison?${datasource:queryparam}&${__url_time_range}"
+                )
             ],
         ),
         p.grouped_bars(
@@ -312,15 +317,18 @@ def _failures() -> list[Panel]:
             transformations=[
                 dashboard.DataTransformerConfig(
                     id_val="groupingToMatrix",
-                    options={"columnField": "status", "rowField": "domain", "valueField": "Value", "emptyValue": "zero"},
+                    options={
+                        "columnField": "status",
+                        "rowField": "domain",
+                        "valueField": "Value",
+                        "emptyValue": "zero",
+                    },
                 ),
                 dashboard.DataTransformerConfig(
                     id_val="organize",
                     options={
                         "renameByName": {"domain\\status": "domain"},
-                        "indexByName": {
-                            name: place for place, name in enumerate(("domain\\status", *STATUS_ORDER))
-                        },
+                        "indexByName": {name: place for place, name in enumerate(("domain\\status", *STATUS_ORDER))},
                     },
                 ),
             ],
@@ -346,6 +354,7 @@ def _failures() -> list[Panel]:
             ],
             decimals=1,
             text="value_and_name",
+            listed=True,
             overrides={
                 "steps": {"unit": p.COUNT, "decimals": 1},
                 "first action right": {"unit": p.RATIO, "decimals": 0},
@@ -364,6 +373,7 @@ def _failures() -> list[Panel]:
             [Query(steps, "{{action}}")],
             stacked=True,
             legend_right=True,
+            overrides=p.series_of(*ACTIONS),
         ),
     ]
 
@@ -451,12 +461,12 @@ def _workers() -> list[Panel]:
             "worker_id",
             [
                 Column("Worker", "worker_id", {"custom.width": 130}),
-                Column("State", Query(state, ref="state"), p.mapping_option(p.numbered(m.WORKER_STATES))),
+                Column("State", Query(state, ref="state"), p.mapped(p.numbered(m.WORKER_STATES))),
                 Column("Task", "task_id"),
                 Column("Finished", Query(done, ref="done"), {"custom.width": 80}),
                 Column("Last event", Query(seen, ref="seen"), {"unit": p.TIME, "custom.width": 150}),
             ],
-            rows=current,
+            rows=current.or_(state.unless(current, on=("worker_id",))),
             sort=("Worker", False),
         ),
     ]
@@ -495,7 +505,7 @@ def run_columns() -> list[Column]:
         Column(
             "State",
             Query(measure.state_number(m.RUN_STATE, "run_id"), ref="state"),
-            p.mapping_option(p.numbered(m.RUN_STATES)) | {"custom.width": 120},
+            p.mapped(p.numbered(m.RUN_STATES)) | {"custom.width": 120},
         ),
         Column("Tasks", Query(measure.tasks("run_id", **where), ref="tasks"), {"custom.width": 70}),
         Column(

@@ -6,6 +6,7 @@ import functools
 from typing import Literal
 
 from evalgauge import metrics as m
+
 from evalgauge_dashboards.promql import NOW, Expression, Matched, Not, select
 
 Z_95 = 1.959964
@@ -38,8 +39,8 @@ def success_rate_all(*by: str, **where: Matched) -> Expression:
     return tasks(*by, status="success", **where) / (tasks(*by, status=m.OUTCOMES, **where) > 0)
 
 
-def success_bound(bound: Literal["low", "high"], *by: str, z: float = Z_95, **where: Matched) -> Expression:
-    """A bound of the Wilson score interval of `success_rate`.
+def success_bound(bound: Literal["low", "high"], z: float, *by: str, **where: Matched) -> Expression:
+    """A bound of the Wilson score interval of `success_rate`, for a normal quantile such as `Z_95`.
 
     Wilson (1927), J. Am. Stat. Assoc. 22:209, with s successes of n:
     (s + z²/2 ∓ z √(s (n - s) / n + z²/4)) / (n + z²).
@@ -94,10 +95,14 @@ def recent(seconds: float = DAY) -> Expression:
     return since_progress() < seconds
 
 
+def recorded_steps(*by: str, **where: Matched) -> Expression:
+    """Recorded steps, the terminal ones left out."""
+    return select(m.RUN_STEPS, action=Not(("done", "error")), **where).sum(*by)
+
+
 def mean_steps(*by: str, **where: Matched) -> Expression:
-    """Recorded steps for each finished attempt, without the terminal ones."""
-    steps = select(m.RUN_STEPS, action=Not(("done", "error")), **where).sum(*by)
-    return steps / (tasks(*by, status=m.OUTCOMES, **where) > 0)
+    """Recorded steps for each finished attempt."""
+    return recorded_steps(*by, **where) / (tasks(*by, status=m.OUTCOMES, **where) > 0)
 
 
 def state_number(metric: m.Metric, *by: str, **where: Matched) -> Expression:

@@ -15,11 +15,10 @@ from grafana_foundation_sdk.builders import stat as stat_builder
 from grafana_foundation_sdk.builders import statetimeline as statetimeline_builder
 from grafana_foundation_sdk.builders import table as table_builder
 from grafana_foundation_sdk.builders import timeseries as timeseries_builder
-from grafana_foundation_sdk.models import common
-from grafana_foundation_sdk.models import dashboard
+from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from evalgauge_dashboards.colours import colour, label
+from evalgauge_dashboards.colours import colour, label, mark
 from evalgauge_dashboards.promql import Expression
 
 DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="$datasource")
@@ -140,9 +139,20 @@ def numbered(words: Sequence[str]) -> list[dashboard.ValueMapping]:
     return [dashboard.ValueMap(options=options)]
 
 
-def mapping_option(mappings: list[dashboard.ValueMapping]) -> Properties:
-    """The same as an override's property."""
-    return {"mappings": mappings}
+def worded(meanings: Mapping[str, str]) -> list[dashboard.ValueMapping]:
+    """Mappings of 1, 2, … to words in the colours and with the marks of other meanings."""
+    options = {
+        str(number): dashboard.ValueMappingResult(
+            text=f"{mark(meaning)} {word}".strip(), color=colour(meaning), index=number - 1
+        )
+        for number, (word, meaning) in enumerate(meanings.items(), 1)
+    }
+    return [dashboard.ValueMap(options=options)]
+
+
+def mapped(mappings: list[dashboard.ValueMapping]) -> Properties:
+    """A column or series whose numbers stand for words."""
+    return {"mappings": mappings, "custom.align": "left"}
 
 
 def link(title: str, url: str, *, new_tab: bool = False) -> dict[str, object]:
@@ -158,17 +168,25 @@ def stat(
     colour_of: str | None = "neutral",
     steps: dashboard_builder.ThresholdsConfig | None = None,
     text: Literal["value", "name", "value_and_name"] = "value",
+    listed: bool = False,
+    mappings: list[dashboard.ValueMapping] | None = None,
     overrides: Mapping[str, Properties] | None = None,
 ) -> stat_builder.Panel:
-    """Big numbers. ``steps`` colour them by value and then replace ``colour_of``."""
+    """Big numbers, side by side, or below each other where ``listed``.
+
+    ``steps`` colour them by value and then replace ``colour_of``.
+    """
     panel = _about(stat_builder.Panel(), about, decimals, None if steps else colour_of)
     panel.reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
     panel.graph_mode(common.BigValueGraphMode.NONE).color_mode(common.BigValueColorMode.VALUE)
-    panel.justify_mode(common.BigValueJustifyMode.AUTO).text_mode(common.BigValueTextMode(text))
-    panel.orientation(common.VizOrientation.VERTICAL if len(queries) > 1 else common.VizOrientation.AUTO)
+    panel.justify_mode(common.BigValueJustifyMode.CENTER).text_mode(common.BigValueTextMode(text))
+    side_by_side = common.VizOrientation.HORIZONTAL if listed else common.VizOrientation.VERTICAL
+    panel.orientation(side_by_side if len(queries) > 1 else common.VizOrientation.AUTO)
     panel.wide_layout(False)
     sizes = common_builder.VizTextDisplayOptions().value_size(26 if len(queries) > 1 else 30)
     panel.text(sizes.title_size(13))
+    if mappings:
+        panel.mappings(mappings)
     if steps:
         panel.thresholds(steps)
         panel.color_scheme(dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
@@ -225,7 +243,8 @@ def bars(
     panel.reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
     panel.orientation(common.VizOrientation.HORIZONTAL).display_mode(common.BarGaugeDisplayMode.BASIC)
     panel.value_mode(common.BarGaugeValueMode.TEXT).name_placement(common.BarGaugeNamePlacement.LEFT)
-    panel.show_unfilled(True).min_viz_height(16).max_viz_height(28).min(0)
+    panel.show_unfilled(True).min_viz_height(16).max_viz_height(26).min(0)
+    panel.text(common_builder.VizTextDisplayOptions().title_size(13).value_size(14))
     if maximum is not None:
         panel.max(maximum)
     _targets(panel, queries, instant=True)
@@ -290,7 +309,10 @@ def table(
     ``sort`` is a column's title and whether the largest comes first. ``more`` transformations come last.
     """
     panel = _about(table_builder.Panel(), about, None, "neutral")
-    queries = [Query(rows, ref="rows"), *(c.source for c in columns if isinstance(c.source, Query))]
+    # a join brings every row of every query, so each is held to the rows that are asked for
+    values = [c.source for c in columns if isinstance(c.source, Query)]
+    held = [dataclasses.replace(query, expression=query.expression.where(rows, on=(key,))) for query in values]
+    queries = [Query(rows, ref="rows"), *held]
     _targets(panel, queries, instant=True, table=True)
     titles = {c.source if isinstance(c.source, str) else f"Value #{c.source.ref}": c.title for c in columns}
     hidden = ["Time", *(f"Time {n}" for n in range(1, len(queries) + 1)), "Value", "Value #rows"]
@@ -308,4 +330,41 @@ def table(
     panel.cell_height(common.TableCellHeight.SM)
     if sort:
         panel.sort_by([common_builder.TableSortByFieldState().display_name(sort[0]).desc(sort[1])])
+    panel.override_by_regexp(".*", _values({"noValue": "–"}))
     return _overrides(panel, {column.title: column.options for column in columns if column.options})
+
+
+def matrix(
+    about: About,
+    queries: Sequence[Query],
+    transformations: Sequence[dashboard.DataTransformerConfig],
+    *,
+    options: Properties,
+) -> table_builder.Panel:
+    """A table whose columns come from the data: the darker a cell, the higher the ratio."""
+    panel = _about(table_builder.Panel(), about, 0, None).min(0).max(1)
+    panel.color_scheme(dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.CONTINUOUS_GREENS))
+    panel.cell_height(common.TableCellHeight.SM)
+    _targets(panel, queries, instant=True, table=True)
+    panel.override_by_field_type("number", _values(options | {"noValue": "–", "custom.align": "center"}))
+    panel.override_by_field_type("string", _values({"custom.width": 230}))
+    return panel.transformations(list(transformations))
+
+
+def trend(
+    about: About,
+    queries: Sequence[Query],
+    transformations: Sequence[dashboard.DataTransformerConfig],
+    *,
+    decimals: int | None = None,
+    maximum: float | None = None,
+    days: int = 30,
+) -> timeseries_builder.Panel:
+    """Points over a time that the data brings with it, not the time of the scrape."""
+    panel = _about(timeseries_builder.Panel(), about, decimals, None).min(0).time_from(f"{days}d")
+    panel.draw_style(common.GraphDrawStyle.POINTS).point_size(9).show_points(common.VisibilityMode.ALWAYS)
+    panel.legend(_legend())
+    if maximum is not None:
+        panel.max(maximum)
+    _targets(panel, queries, instant=True, table=True)
+    return panel.transformations(list(transformations))

@@ -43,7 +43,7 @@ _LEVELS = {
 Operator = Literal["or", "and", "unless", "==", "!=", ">", "<", ">=", "<=", "+", "-", "*", "/"]
 
 
-class WrongExpression(ValueError):
+class ExpressionError(ValueError):
     """An expression that names what does not exist, or that would mean something else than it says."""
 
 
@@ -125,7 +125,7 @@ class Expression:
         """The quantile of a histogram's buckets, which are aggregated by ``le`` among others.
 
         Raises:
-            WrongExpression: where ``le`` is not among the labels.
+            ExpressionError: where ``le`` is not among the labels.
         """
         self._have(("le",))
         return dataclasses.replace(
@@ -137,7 +137,7 @@ class Expression:
     def over(self, function: str, window: str) -> Expression:
         """A range function (``rate``, ``increase``, ``delta``, ``max_over_time``, …) over a selection."""
         if not self.raw or self.level != _ATOM or self.text.endswith(")"):
-            raise WrongExpression(f"only a selection has a window: {self.text}")
+            raise ExpressionError(f"only a selection has a window: {self.text}")
         return dataclasses.replace(self, text=f"{function}({self.text}[{window}])")
 
     def rate(self, window: str = RATE_INTERVAL) -> Expression:
@@ -173,7 +173,7 @@ class Expression:
         """The label ``old`` under the name ``new``.
 
         Raises:
-            WrongExpression: on a selection, and where there is no label ``old``.
+            ExpressionError: on a selection, and where there is no label ``old``.
         """
         self._closed()
         rest = self._have((old,), rest=True)
@@ -191,15 +191,16 @@ class Expression:
         match is many to one.
 
         Raises:
-            WrongExpression: where a selection is combined with a vector, where the label sets differ and ``on`` is
+            ExpressionError: where a selection is combined with a vector, where the label sets differ and ``on`` is
                 not given, or where ``on`` or ``carry`` are not labels of the sides.
         """
         right = other if isinstance(other, Expression) else number(other)
         level = _LEVELS[operator]
-        words, labels = operator, self.labels
+        words: str = operator
+        labels = self.labels
         if self.labels is None or right.labels is None:
             if on is not None or (operator in ("or", "and", "unless")):
-                raise WrongExpression(f"a scalar is not matched on labels: {self.text} {operator} {right.text}")
+                raise ExpressionError(f"a scalar is not matched on labels: {self.text} {operator} {right.text}")
             labels = right.labels if self.labels is None else self.labels
         else:
             self._closed()
@@ -207,7 +208,7 @@ class Expression:
             labels = self.labels
             if on is None:
                 if self.labels != right.labels and operator != "or":
-                    raise WrongExpression(f"{self.text} and {right.text} have other labels: say which to match on")
+                    raise ExpressionError(f"{self.text} and {right.text} have other labels: say which to match on")
                 labels = self.labels | right.labels
             else:
                 self._have(on)
@@ -273,12 +274,12 @@ class Expression:
 
     def _closed(self) -> None:
         if self.raw:
-            raise WrongExpression(f"a selection is aggregated before it meets another vector: {self.text}")
+            raise ExpressionError(f"a selection is aggregated before it meets another vector: {self.text}")
 
     def _have(self, names: Iterable[str], rest: bool = False) -> frozenset[str]:
         known = self.labels if self.labels is not None else frozenset()
         if unknown := sorted(set(names) - known):
-            raise WrongExpression(f"{self.text} has no label {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+            raise ExpressionError(f"{self.text} has no label {', '.join(unknown)}; it has {', '.join(sorted(known))}")
         return known - set(names) if rest else frozenset(names)
 
 
@@ -300,10 +301,10 @@ def select(metric: Metric, **where: Matched) -> Expression:
     """The series of a metric whose labels match; a histogram's are selected with `buckets`.
 
     Raises:
-        WrongExpression: where the metric has no such label, or the label can never have the value.
+        ExpressionError: where the metric has no such label, or the label can never have the value.
     """
     if metric.kind == "histogram":
-        raise WrongExpression(f"{metric.name} is a histogram: select its buckets, sum or count")
+        raise ExpressionError(f"{metric.name} is a histogram: select its buckets, sum or count")
     return _selection(metric.name, metric, where)
 
 
@@ -320,14 +321,14 @@ def part(metric: Metric, which: Literal["sum", "count"], **where: Matched) -> Ex
 
 def _selection(series: str, metric: Metric, where: dict[str, Matched]) -> Expression:
     if series not in metric.series:
-        raise WrongExpression(f"{metric.name} is a {metric.kind} and has no series {series}")
+        raise ExpressionError(f"{metric.name} is a {metric.kind} and has no series {series}")
     matchers = ",".join(_matcher(metric, label, value) for label, value in where.items())
     return Expression(f"{series}{{{matchers}}}" if matchers else series, frozenset(metric.labels), raw=True)
 
 
 def _matcher(metric: Metric, label: str, value: Matched) -> str:
     if label not in metric.labels:
-        raise WrongExpression(f"{metric.name} has no label {label}; it has {', '.join(metric.labels)}")
+        raise ExpressionError(f"{metric.name} has no label {label}; it has {', '.join(metric.labels)}")
     match value:
         case Variable(name, many):
             return f'{label}{"=~" if many else "="}"${name}"'
@@ -340,5 +341,5 @@ def _matcher(metric: Metric, label: str, value: Matched) -> str:
     values = (values,) if isinstance(values, str) else values
     closed = dict(metric.values).get(label)
     if closed and (wrong := sorted(set(values) - set(closed))):
-        raise WrongExpression(f"{label} of {metric.name} is never {', '.join(wrong)}; it is one of {', '.join(closed)}")
+        raise ExpressionError(f"{label} of {metric.name} is never {', '.join(wrong)}; it is one of {', '.join(closed)}")
     return f'{label}{one if len(values) == 1 else several}"{"|".join(values)}"'

@@ -2,36 +2,105 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client.exposition import choose_encoder
+from collections.abc import AsyncIterator
+from importlib import resources
+from pathlib import Path
 
 from evalgauge import __version__
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client.exposition import choose_encoder
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
 from evalgauge_exporter import exposition
+from evalgauge_exporter.api import api, frame_builder
 from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.guard import Guard
+from evalgauge_exporter.reference import reference_page
+from evalgauge_exporter.stream import Stream
+
+_ALLOWED = {"interval": "a number of seconds from 0.2 to 60", "runs": "two run ids as A,B; the first is the baseline"}
+LIVE = Path(str(resources.files("evalgauge_exporter") / "live"))
 
 
 def create_app(exporter: Exporter) -> FastAPI:
     """The application over a started exporter."""
-    app = FastAPI(title="evalgauge", version=__version__, docs_url="/docs", redoc_url=None)
+    stream = Stream(frame_builder(exporter), lambda: exporter.state.version)
+    exporter.on_change(stream.changed)
 
-    @app.get("/metrics", response_class=PlainTextResponse, summary="Prometheus text, or OpenMetrics when asked for")
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        stream.attach(asyncio.get_running_loop())
+        yield
+
+    app = FastAPI(title="evalgauge", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_middleware(Guard, token=exporter.token, host=exporter.config.host, public_url=exporter.config.public_url)
+    app.include_router(api(exporter, stream))
+    _errors(app)
+    _machines(app, exporter)
+    _pages(app)
+    return app
+
+
+def _machines(app: FastAPI, exporter: Exporter) -> None:
+    """What Prometheus and orchestrators ask for."""
+
+    @app.get("/metrics", tags=["machines"], response_class=PlainTextResponse, summary="Prometheus text or OpenMetrics")
     def metrics(request: Request) -> Response:
         _, content_type = choose_encoder(request.headers.get("accept", ""))
         openmetrics = "openmetrics" in content_type
         body = exporter.exposition.render(time.time(), openmetrics=openmetrics)
         return Response(body, headers={"content-type": exposition.OPENMETRICS if openmetrics else exposition.TEXT})
 
-    @app.get("/healthz", response_class=PlainTextResponse, summary="The process lives")
+    @app.get("/healthz", tags=["machines"], response_class=PlainTextResponse, summary="The process lives")
     async def healthz() -> str:
         return "ok\n"
 
-    @app.get("/readyz", summary="Every source was read once")
+    @app.get(
+        "/readyz",
+        tags=["machines"],
+        response_class=PlainTextResponse,
+        responses={503: {"description": "The first reading goes on."}},
+        summary="Every source was read once",
+    )
     async def readyz() -> Response:
         if exporter.state.ready:
             return PlainTextResponse("ready\n")
         return JSONResponse({"error": "the first reading of the results folders goes on"}, status_code=503)
 
-    return app
+
+def _pages(app: FastAPI) -> None:
+    """What people open."""
+    app.mount("/live", StaticFiles(directory=LIVE), name="live")
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> FileResponse:
+        return FileResponse(LIVE / "index.html", headers={"cache-control": "no-cache"})
+
+    @app.get("/login", include_in_schema=False)
+    async def login() -> FileResponse:
+        return FileResponse(LIVE / "login.html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(reference_page(app.openapi()))
+
+
+def _errors(app: FastAPI) -> None:
+    """Every error is one object with one sentence."""
+
+    @app.exception_handler(StarletteHTTPException)
+    async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": str(error.detail)}, status_code=error.status_code, headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = str(first["loc"][-1]) if first["loc"] else "the request"
+        said = _ALLOWED.get(where, first["msg"])
+        return JSONResponse({"error": f"{where}: {said}"}, status_code=422)

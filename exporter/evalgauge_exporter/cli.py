@@ -1,14 +1,14 @@
-"""The ``evalgauge`` command. Each subcommand imports what it needs when it runs, so that a missing extra is one line."""
+"""The ``evalgauge`` command. A subcommand imports what it needs when it runs: a missing extra is one line."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
-
 from evalgauge import __version__
 
 _EXTRAS = {
@@ -108,6 +108,9 @@ def main() -> None:
             err=True,
         )
         sys.exit(1)
-    except BrokenPipeError:  # the reader of our output went away
-        sys.stderr.close()
+    except Exception as error:
+        if os.environ.get("EVALGAUGE_DEBUG"):
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        click.echo(f"evalgauge: this went wrong: {text} (EVALGAUGE_DEBUG=1 shows where)", err=True)
         sys.exit(1)

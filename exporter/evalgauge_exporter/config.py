@@ -127,7 +127,11 @@ class Config(BaseSettings):
     """Everything that can be set."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EVALGAUGE_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix="EVALGAUGE_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
     )
     _file: ClassVar[dict[str, Any]] = {}
 
@@ -194,7 +198,7 @@ class _FileSource(PydanticBaseSettingsSource):
         return self._content
 
 
-def load_config(path: Path | None = None, **given: object) -> Config:
+def load_config(path: Path | None = None, **given: Any) -> Config:
     """The configuration; ``given`` are the command line's values, None where an option was not used.
 
     Raises ConfigError with one line where the file or a value is not right.

@@ -7,9 +7,12 @@ from collections.abc import Callable
 
 from evalgauge.events import LlmCall
 from evalgauge.pricing import Price, PriceTable, load_overrides
+
 from evalgauge_exporter.config import Config
 from evalgauge_exporter.exposition import Exposition
 from evalgauge_exporter.follow import Follower
+from evalgauge_exporter.guard import read_token
+from evalgauge_exporter.insights import Insights
 from evalgauge_exporter.selection import Limits
 from evalgauge_exporter.state import State
 
@@ -18,15 +21,15 @@ class Exporter:
     """Everything but the web server, from ``start`` to ``stop``."""
 
     def __init__(self, config: Config) -> None:
-        """Raises evalgauge.pricing.PriceTableError where the price overrides can't be read."""
+        """Raises PriceTableError where the price overrides can't be read, TokenError where the token can't."""
         self.config = config
         self.state = State()
         overrides = load_overrides(config.prices.overrides) if config.prices.overrides else None
         self.prices = PriceTable(overrides)
         self.limits = Limits(**config.limits.model_dump())
-        self.exposition = Exposition(
-            self.state, self.limits, stall_after=config.stall_after, linger=config.linger
-        )
+        self.token = read_token(config.token_file) if config.token_file else None
+        self.insights = Insights(self.state, stall_after=config.stall_after, baselines=config.baselines)
+        self.exposition = Exposition(self.state, self.insights, self.limits, linger=config.linger)
         self._listeners: list[Callable[[], None]] = []
         self._ready = threading.Event()
         self.follower = Follower(

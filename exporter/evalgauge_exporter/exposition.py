@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from evalgauge import __version__
 from evalgauge import metrics as m
 from evalgauge.metrics import Metric
+
+from evalgauge_exporter.insights import Insights
 from evalgauge_exporter.selection import Limits, exposed_runs
 from evalgauge_exporter.state import OTHER, RunState, State
 
@@ -46,14 +48,15 @@ def line(metric: Metric, values: Sequence[str], value: float | int) -> str:
 class Exposition:
     """Renders the state; keeps what runs that are over came to."""
 
-    def __init__(self, state: State, limits: Limits, *, stall_after: float, linger: float | None) -> None:
+    def __init__(self, state: State, insights: Insights, limits: Limits, *, linger: float | None) -> None:
         self.state = state
+        self.insights = insights
         self.limits = limits
-        self.stall_after = stall_after
+        self.stall_after = insights.stall_after
         self.linger = linger
         self.extra: list[Callable[[float], Iterable[Sample]]] = []
         """Further samples, of what belongs to no run: each function is asked at each scrape with the time."""
-        self._rendered: dict[str, tuple[tuple[int, int, str], dict[Metric, str]]] = {}
+        self._rendered: dict[str, tuple[tuple[int, int, int, str], dict[Metric, str]]] = {}
 
     def render(self, now: float, *, openmetrics: bool = False) -> bytes:
         """The whole page, in one of the two formats."""
@@ -63,6 +66,8 @@ class Exposition:
             for run in runs:
                 for metric, text in self._run(run, now).items():
                     blocks[metric].append(text)
+            for metric, values, value in _comparisons(runs, self.insights, now):
+                blocks[metric].append(line(metric, values, value))
             for metric, values, value in self._rest():
                 blocks[metric].append(line(metric, values, value))
             for more in self.extra:
@@ -82,11 +87,11 @@ class Exposition:
 
     def _run(self, run: RunState, now: float) -> dict[Metric, str]:
         status = run.status(now, self.stall_after)
-        key = (id(run), run.version, status)
+        key = (id(run), run.version, self.insights.prices_version, status)
         if status != "running" and (kept := self._rendered.get(run.run_id)) is not None and kept[0] == key:
             return kept[1]
         lines: dict[Metric, list[str]] = {}
-        for metric, values, value in run_samples(run, now, self.stall_after, self.limits):
+        for metric, values, value in run_samples(run, now, self.insights, self.limits):
             lines.setdefault(metric, []).append(line(metric, values, value))
         lines[m.RUN_TASK_DURATION] = list(_durations(run))
         texts = {metric: "".join(found) for metric, found in lines.items()}
@@ -125,9 +130,9 @@ def _durations(run: RunState) -> Iterator[str]:
     yield f'{name}_count{{run_id="{run_id}"}} {count}\n'
 
 
-def run_samples(run: RunState, now: float, stall_after: float, limits: Limits) -> Iterator[Sample]:
-    """What a run exposes, but for its histogram."""
-    run_id = run.run_id
+def run_samples(run: RunState, now: float, insights: Insights, limits: Limits) -> Iterator[Sample]:
+    """What a run exposes by itself, but for its histogram."""
+    run_id, stall_after = run.run_id, insights.stall_after
     status = run.status(now, stall_after)
     yield m.RUN_INFO, (run_id, run.benchmark, run.model, run.agent or "", run.source), 1
     for state in m.RUN_STATES:
@@ -144,9 +149,42 @@ def run_samples(run: RunState, now: float, stall_after: float, limits: Limits) -
         for correct, count in run.first_actions.items():
             yield m.RUN_FIRST_ACTIONS, (run_id, correct), count
     yield from _usage(run, limits.models)
+    eta = insights.eta(run, now)
+    if eta is not None:
+        for bound, seconds in zip(m.ETA_BOUNDS, eta, strict=True):
+            yield m.RUN_ETA, (run_id, bound), now + seconds
+    money = insights.costs(run, now)
+    for component, usd in zip(m.COST_COMPONENTS, (money.llm, money.vm, money.gpu), strict=True):
+        if usd is not None:
+            yield m.RUN_COST, (run_id, component), usd
     if run.budget_usd is not None:
         yield m.RUN_BUDGET, (run_id,), run.budget_usd
     yield from _workers(run, now, stall_after, limits.workers)
+
+
+def _comparisons(runs: Iterable[RunState], insights: Insights, now: float) -> Iterator[Sample]:
+    """Each run against its baseline; and the baselines that the newest runs of each benchmark and model have."""
+    newest: dict[tuple[str, str], RunState] = {}
+    for run in runs:  # in the order in which they began
+        paired = insights.against_baseline(run, now)
+        if paired is None:
+            continue
+        newest[run.benchmark, run.model] = paired.baseline
+        found, labels = paired.comparison, (run.run_id, paired.baseline.run_id)
+        if not found.paired_tasks:
+            continue
+        if found.finished:
+            yield m.COMPARISON_P_VALUE, (*labels, "exact"), found.p_value
+        yield m.COMPARISON_P_VALUE, (*labels, "anytime"), found.anytime_p_value
+        # the comparison is baseline minus run, the metric the other way round
+        for bound, delta in (("estimate", found.success_delta), ("low", found.ci_high), ("high", found.ci_low)):
+            if delta is not None:
+                yield m.COMPARISON_SUCCESS_DELTA, (*labels, bound), 0.0 - delta
+    for (benchmark, model), baseline in newest.items():
+        statuses = baseline.statuses(now, insights.stall_after)
+        labels3 = (benchmark, model, baseline.run_id)
+        yield m.BASELINE_SUCCESS_TASKS, labels3, statuses.get("success", 0)
+        yield m.BASELINE_MEASURED_TASKS, labels3, sum(statuses.get(name, 0) for name in m.MEASURED_OUTCOMES)
 
 
 def _tasks(run: RunState, now: float, stall_after: float, most: int) -> Iterator[Sample]:
@@ -166,7 +204,7 @@ def _tasks(run: RunState, now: float, stall_after: float, most: int) -> Iterator
 
 
 def _usage(run: RunState, most: int) -> Iterator[Sample]:
-    """Counters by model. Which models are folded into ``other`` depends on their order alone, so that none goes down."""
+    """Counters by model. Which are folded into ``other`` depends on their order alone, so that none goes down."""
     sums: dict[tuple[str, str], tuple[list[int], dict[str, int], list[int]]] = {}
     for index, ((provider, model), usage) in enumerate(run.usage.items()):
         key = (provider, model) if index < most else (OTHER, OTHER)
@@ -179,8 +217,8 @@ def _usage(run: RunState, most: int) -> Iterator[Sample]:
         uncosted[1] += usage.unknown
     for (provider, model), (tokens, requests, (no_price, no_usage)) in sums.items():
         labels = (run.run_id, provider, model)
-        for kind, count in zip(m.TOKEN_KINDS, tokens, strict=True):
-            yield m.RUN_TOKENS, (*labels, kind), count
+        for name, count in zip(m.TOKEN_KINDS, tokens, strict=True):
+            yield m.RUN_TOKENS, (*labels, name), count
         for status, count in requests.items():
             yield m.RUN_LLM_REQUESTS, (*labels, status), count
         yield m.RUN_UNPRICED_REQUESTS, labels, no_price

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from evalgauge.runlog import Problem
 from watchfiles import watch
 
-from evalgauge.runlog import Problem
 from evalgauge_exporter.sources import Reading
 from evalgauge_exporter.sources.discovery import Discovery, Found, run_names
 from evalgauge_exporter.state import Pricer, RunState, State, unpriced
@@ -71,6 +71,7 @@ class Follower:
         self._thread = threading.Thread(target=self._loop, name="evalgauge-follow", daemon=True)
         self._watcher = _Watcher(self._changes)
         self._turn = 0
+        self._going: set[int] = set()
 
     def start(self) -> None:
         """Begin in the background."""
@@ -100,7 +101,9 @@ class Follower:
                 due = self._touched(changed)
                 if now - polled >= POLL_SECONDS:
                     polled = now
-                    due += [followed for followed in self._runs.values() if self._goes_on(followed)]
+                    going = [followed for followed in self._runs.values() if self._goes_on(followed)]
+                    due += going
+                    self._notice_silence({id(followed.run) for followed in going})
                 if now - idle >= IDLE_SECONDS:
                     idle = now
                     self._read_all(self._idle_turn(), thorough=True)
@@ -135,6 +138,14 @@ class Follower:
                 if any(folder in changed for folder in followed.found.source.watched())
             ]
         return due
+
+    def _notice_silence(self, going: set[int]) -> None:
+        """A run that has become stalled has changed, though nothing happened."""
+        if going != self._going:
+            self._going = going
+            with self.state.lock:
+                self.state.version += 1
+            self._on_change()
 
     def _goes_on(self, followed: _Followed) -> bool:
         return followed.run.status(time.time(), self._stall_after) == "running"
@@ -293,9 +304,7 @@ class _Watcher:
         if not there:
             return
         self._stop = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(there, self._stop), name="evalgauge-watch", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=(there, self._stop), name="evalgauge-watch", daemon=True)
         self._thread.start()
         self._changes.put(set(there))  # what changed before the watch began
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from scipy.special import betainc
 
@@ -53,9 +54,6 @@ class Martingale:
     ``p_worse < α``, and at most α ever have ``p_better < α``. A two-sided mixture at the same α would also keep the
     alarm "worse" under α, but would spend half of it on the other direction and need a quarter to a third more pairs to
     raise it. An update is O(1).
-
-    The order must not depend on the outcomes. With many workers it does a little: what fails fast is seen first. Only
-    tasks that run at the moment can be out of order, and ``make bench`` shows what that does to the share of alarms.
     """
 
     __slots__ = ("_log_peak_better", "_log_peak_worse", "_lost", "_shape", "_won")
@@ -106,3 +104,34 @@ def anytime_p_value(discordant: Iterable[bool]) -> float:
     for b_succeeded in discordant:
         martingale.update(b_succeeded)
     return martingale.p_value
+
+
+class Throw(NamedTuple):
+    """One pair as it stands while the runs go on: which of the two succeeded, ``None`` for one that is still at it."""
+
+    started: float
+    """Unix seconds when the later of the two began."""
+    task_id: str
+    a_succeeded: bool | None
+    b_succeeded: bool | None
+
+
+def anytime_p_values(throws: Iterable[Throw]) -> tuple[float, float]:
+    """:attr:`Martingale.p_worse` and :attr:`Martingale.p_better` while several tasks run side by side.
+
+    The order of the throws must not depend on their outcomes. The order in which tasks end does: where failures are
+    quick, the first results of many workers are failures, and of equal runs with 64 workers most would alarm. So the
+    order is that of the starts (ties by task id), and a task that still runs counts as whatever speaks most against the
+    alarm: for "worse", as if B succeeded and A did not. The evidence grows with every loss of B and falls with every
+    win, so at each throw it is at most what it will be once all outcomes are known, and what holds for that holds for
+    this: at most α of equal runs ever alarm, whichever tasks take long. As tasks end the p-values can only fall.
+    """
+    if_open_for_b, if_open_for_a = Martingale(), Martingale()
+    for throw in sorted(throws, key=lambda throw: throw[:2]):
+        a, b = throw.a_succeeded is True, throw.b_succeeded is not False
+        if a != b:
+            if_open_for_b.update(b)
+        a, b = throw.a_succeeded is not False, throw.b_succeeded is True
+        if a != b:
+            if_open_for_a.update(b)
+    return if_open_for_b.p_worse, if_open_for_a.p_better

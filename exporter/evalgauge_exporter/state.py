@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import NamedTuple
@@ -36,6 +37,10 @@ MAX_ACTIONS = 40
 """Action types are what agents write: more different ones than this are counted as ``other``."""
 MAX_MODELS = 100
 """Pairs of provider and model in one run; more are counted as ``other``."""
+
+SPEND_MINUTES = 120
+TRAIL = 100
+"""So many steps of an open attempt are kept."""
 
 Pricer = Callable[[LlmCall], Price]
 
@@ -85,6 +90,7 @@ class Attempt:
         "status",
         "task_id",
         "tokens",
+        "trail",
         "uncosted_calls",
         "worker_id",
         "writer",
@@ -96,7 +102,7 @@ class Attempt:
         self.domain = domain or UNKNOWN
         self.instruction = instruction
         self.status = "pending"
-        """``pending``, ``running`` or an outcome, as the log says; a dead run's are judged by ``RunState.status_of``."""
+        """``pending``, ``running`` or an outcome, as the log says; ``RunState.status_of`` judges a dead run's."""
         self.stamp: Stamp | None = None
         """Of the event that gave the status; its time is when the attempt started or ended."""
         self.started_at: float | None = None
@@ -114,6 +120,8 @@ class Attempt:
         self.calls = 0
         self.uncosted_calls = 0
         self.cost_usd: Decimal | None = None
+        self.trail: deque[Step] | None = None
+        """The newest steps while the attempt is open."""
         self.tokens: list[int | None] | None = None
         """Sums by kind in the order of ``TOKEN_KINDS``; a kind that no call reported is None."""
 
@@ -166,7 +174,19 @@ class Clock:
 class Worker:
     """A worker of a run: a machine, a process or a thread that does one task after the other."""
 
-    __slots__ = ("clocks", "current", "first_seen", "machine_stamp", "outcomes", "provider", "rate", "stamp", "state", "vm", "vm_size")
+    __slots__ = (
+        "clocks",
+        "current",
+        "first_seen",
+        "machine_stamp",
+        "outcomes",
+        "provider",
+        "rate",
+        "stamp",
+        "state",
+        "vm",
+        "vm_size",
+    )
 
     def __init__(self, ts: float) -> None:
         self.clocks: dict[str, Clock] = {}
@@ -246,6 +266,10 @@ class RunState:
         self.usage: dict[tuple[str, str], Usage] = {}
         self.duration_counts = [0] * (len(DURATION_BUCKETS) + 1)
         self.duration_micros = 0
+        self.finish_log: list[Attempt] = []
+        """The attempts in the order in which their ends were read; one that was taken up again is there twice."""
+        self.spent_by_minute: dict[int, Decimal] = {}
+        """What model calls cost in each of the newest minutes (Unix seconds / 60) in which any did."""
         self.started_at: float | None = None
         self.last_event_at = 0.0
         self.last_progress_at = 0.0
@@ -353,6 +377,10 @@ class RunState:
             attempt.writer, attempt.worker_id = event.writer, event.worker_id
             self._move(attempt, "running")
         attempt.recorded_steps += 1
+        if attempt.status == "running":
+            if attempt.trail is None:
+                attempt.trail = deque(maxlen=TRAIL)
+            attempt.trail.append(event)
         action = attempt.last_action = event.action_type
         if action not in self.steps and len(self.steps) >= MAX_ACTIONS:
             action = OTHER
@@ -378,6 +406,7 @@ class RunState:
             usage.cost_usd = price.usd if usage.cost_usd is None else usage.cost_usd + price.usd
             if price.table is not None:
                 usage.tables[price.table] = None
+            self._spend(event.ts, price.usd)
         elif price.state == "unpriced":
             usage.unpriced += 1
         else:
@@ -399,6 +428,12 @@ class RunState:
         else:
             self._worker(event.worker_id, event)
 
+    def _spend(self, ts: float, usd: Decimal) -> None:
+        minute = int(ts // 60)
+        self.spent_by_minute[minute] = self.spent_by_minute.get(minute, Decimal(0)) + usd
+        if len(self.spent_by_minute) > SPEND_MINUTES:
+            del self.spent_by_minute[min(self.spent_by_minute)]
+
     def _task_finished(self, event: TaskFinished) -> None:
         stamp = Stamp(event.ts, event.writer, event.seq)
         attempt = self._attempt(event.task_id, event.attempt)
@@ -418,6 +453,7 @@ class RunState:
             if attempt.started_at is None and duration is not None:
                 attempt.started_at = event.ts - duration
             self._move(attempt, event.outcome)
+            self.finish_log.append(attempt)
         if worker is not None:
             worker.outcomes[event.outcome] += 1
             worker.current.pop((event.task_id, event.attempt), None)
@@ -460,7 +496,7 @@ class RunState:
 
     def _move(self, attempt: Attempt, status: str) -> None:
         self._count(attempt, -1)
-        attempt.status = status
+        attempt.status, attempt.trail = status, None
         self._count(attempt, 1)
         key = (attempt.task_id, attempt.attempt)
         if status == "running":

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from scipy.special import ndtri
 
@@ -26,7 +26,8 @@ from evalgauge_exporter.paired import (
     tango,
     wilson,
 )
-from evalgauge_exporter.sequential import Martingale, anytime_p_value, toward
+from evalgauge_exporter.pairing import OpenPair, Pair, Trial, by_task, known, measured_pairs, open_pairs, throw
+from evalgauge_exporter.sequential import Martingale, anytime_p_value, anytime_p_values, toward
 
 __all__ = [
     "Comparison",
@@ -49,23 +50,6 @@ Verdict = Literal["better", "worse", "no_significant_difference", "too_few_tasks
 
 POWER = 0.8
 """Chance with which :attr:`SuccessDifference.pairs_required` is to see the difference."""
-
-_LARGEST = 1e12
-"""Steps, seconds or US dollars above which a value is taken for damage and left out."""
-
-
-class Trial(NamedTuple):
-    """One measured attempt at a task: it ended in success, failure or an error of the agent."""
-
-    task_id: str
-    attempt: int
-    domain: str
-    success: bool
-    steps: float | None
-    duration_seconds: float | None
-    cost_usd: float | None
-    finished_at: float
-    """Unix seconds."""
 
 
 @dataclass(frozen=True)
@@ -163,16 +147,15 @@ class Comparison(SuccessDifference):
     runs' own repeats; ``None`` where neither run repeated a task."""
 
 
-class _Pair(NamedTuple):
-    """One task, measured in both runs."""
-
-    domain: str
-    a: list[Trial]  # by attempt, at least one
-    b: list[Trial]
-
-
 def compare(
-    a: Sequence[Trial], b: Sequence[Trial], *, finished: bool = True, alpha: float = 0.05, min_pairs: int = 10
+    a: Sequence[Trial],
+    b: Sequence[Trial],
+    *,
+    finished: bool = True,
+    alpha: float = 0.05,
+    min_pairs: int = 10,
+    running_a: Mapping[str, float] | None = None,
+    running_b: Mapping[str, float] | None = None,
 ) -> Comparison:
     """Compare run B with its baseline A over the tasks that both have measured.
 
@@ -181,7 +164,11 @@ def compare(
     verdict is given from ``min_pairs`` pairs on, "worse" and "better" where the p-value is under ``alpha``: the exact
     one where both runs are ``finished``, else the anytime-valid one, which keeps the chance that two equal runs ever
     raise "worse" under ``alpha`` however often it is asked. For that one each task is one throw, by its first attempts,
-    at the time the second of the two ended.
+    in the order in which the second of the two began.
+
+    ``running_a`` and ``running_b`` are the tasks that a run is at right now, by the time they began (Unix seconds).
+    They are needed where several workers run side by side, or tasks that fail quickly look like a regression (see
+    :func:`anytime_p_values`); where durations are not known, tasks count as begun when they ended.
 
     An attempt that is there twice counts once, as it ended last. ``ValueError`` unless 0 < alpha < 1 and min_pairs ≥ 1.
     """
@@ -189,14 +176,10 @@ def compare(
         raise ValueError(f"alpha is {alpha}, but lies between 0 and 1")
     if min_pairs < 1:
         raise ValueError(f"min_pairs is {min_pairs}, but is at least 1")
-    tasks_a, tasks_b = _by_task(a), _by_task(b)
-    pairs = [
-        _Pair(_domain(tasks_a[task], tasks_b[task]), tasks_a[task], tasks_b[task])
-        for task in tasks_a
-        if task in tasks_b
-    ]
-    pairs.sort(key=_came)
-    whole = _success_difference(pairs, alpha, min_pairs)
+    tasks_a, tasks_b = by_task(a), by_task(b)
+    pairs = measured_pairs(tasks_a, tasks_b)
+    still_open = open_pairs(tasks_a, tasks_b, running_a or {}, running_b or {})
+    whole = _success_difference(pairs, still_open, alpha, min_pairs)
     verdict = _verdict(whole, whole.p_value if finished else whole.anytime_p_value, alpha, min_pairs)
     flips = _flips(tasks_a), _flips(tasks_b)
     return Comparison(
@@ -206,7 +189,7 @@ def compare(
         pairs_needed=_pairs_needed(whole, verdict),
         only_in_a=len(tasks_a) - len(pairs),
         only_in_b=len(tasks_b) - len(pairs),
-        domains=_domains(pairs, finished, alpha, min_pairs),
+        domains=_domains(pairs, still_open, finished, alpha, min_pairs),
         steps=_mean_difference(pairs, lambda trial: trial.steps, alpha),
         duration_seconds=_mean_difference(pairs, lambda trial: trial.duration_seconds, alpha),
         cost_usd=_mean_difference(pairs, lambda trial: trial.cost_usd, alpha),
@@ -224,7 +207,7 @@ def flip_rate(trials: Iterable[Trial]) -> float | None:
     what the share of discordant pairs between two runs of the same agent is expected to be. ``None`` where no task has
     two attempts.
     """
-    return _flips(_by_task(trials))
+    return _flips(by_task(trials))
 
 
 def _flips(tasks: Mapping[str, Sequence[Trial]]) -> float | None:
@@ -236,33 +219,9 @@ def _flips(tasks: Mapping[str, Sequence[Trial]]) -> float | None:
     return math.fsum(rates) / len(rates) if rates else None
 
 
-def _by_task(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
-    """Each task's attempts in their order."""
-    tasks: defaultdict[str, dict[int, Trial]] = defaultdict(dict)
-    for trial in trials:
-        attempts = tasks[trial.task_id]
-        before = attempts.get(trial.attempt)
-        if before is None or _time(before) <= _time(trial):
-            attempts[trial.attempt] = trial
-    return {task: [attempts[number] for number in sorted(attempts)] for task, attempts in tasks.items()}
-
-
-def _time(trial: Trial) -> float:
-    return trial.finished_at if math.isfinite(trial.finished_at) else math.inf
-
-
-def _domain(a: list[Trial], b: list[Trial]) -> str:
-    """The task's domain; where the runs disagree, the one that comes first by name, so that the order is no matter."""
-    return min((trial.domain for trial in (*a, *b) if trial.domain), default="")
-
-
-def _came(pair: _Pair) -> tuple[float, str]:
-    """When the pair was there: as the second of the two first attempts ended."""
-    return max(_time(pair.a[0]), _time(pair.b[0])), pair.a[0].task_id
-
-
-def _success_difference(pairs: Sequence[_Pair], alpha: float, min_pairs: int) -> SuccessDifference:
-    """``pairs`` in the order they came."""
+def _success_difference(
+    pairs: Sequence[Pair], still_open: Sequence[OpenPair], alpha: float, min_pairs: int
+) -> SuccessDifference:
     count = len(pairs)
     # differences of the task means times a common factor, whole so that sums are exact
     factor = math.lcm(*{len(pair.a) for pair in pairs}, *{len(pair.b) for pair in pairs})
@@ -283,10 +242,7 @@ def _success_difference(pairs: Sequence[_Pair], alpha: float, min_pairs: int) ->
         p_value, exact = sign_flip(differences)
         test = "exact sign-flip over tasks" if exact else "sign-flip over tasks"
         interval = clustered_difference([difference / factor for difference in differences], 1 - alpha)
-    martingale = Martingale()
-    for pair in pairs:
-        if pair.a[0].success != pair.b[0].success:
-            martingale.update(pair.b[0].success)
+    anytime_p_worse, anytime_p_better = anytime_p_values([*map(throw, pairs), *(pair.throw for pair in still_open)])
     required = pairs_for_power(delta, mean_square, alpha, POWER) if count else None
     return SuccessDifference(
         paired_tasks=count,
@@ -299,8 +255,8 @@ def _success_difference(pairs: Sequence[_Pair], alpha: float, min_pairs: int) ->
         only_b_succeeded=only_b,
         test=test,
         p_value=p_value,
-        anytime_p_worse=martingale.p_worse,
-        anytime_p_better=martingale.p_better,
+        anytime_p_worse=anytime_p_worse,
+        anytime_p_better=anytime_p_better,
         pairs_required=None if required is None else max(required, min_pairs),
     )
 
@@ -331,11 +287,20 @@ def _pairs_needed(difference: SuccessDifference, verdict: Verdict) -> int | None
     return 0 if verdict in ("better", "worse") else max(0, difference.pairs_required - difference.paired_tasks)
 
 
-def _domains(pairs: Sequence[_Pair], finished: bool, alpha: float, min_pairs: int) -> dict[str, DomainComparison]:
-    by_domain: defaultdict[str, list[_Pair]] = defaultdict(list)
+def _domains(
+    pairs: Sequence[Pair],
+    still_open: Sequence[OpenPair],
+    finished: bool,
+    alpha: float,
+    min_pairs: int,
+) -> dict[str, DomainComparison]:
+    by_domain: defaultdict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         by_domain[pair.domain].append(pair)
-    found = {domain: _success_difference(by_domain[domain], alpha, min_pairs) for domain in sorted(by_domain)}
+    found = {}
+    for domain in sorted(by_domain):
+        open_here = [pair for pair in still_open if pair.domain in (domain, None)]
+        found[domain] = _success_difference(by_domain[domain], open_here, alpha, min_pairs)
     if finished:
         adjusted = holm([difference.p_value for difference in found.values()])
     else:
@@ -358,14 +323,13 @@ def _domains(pairs: Sequence[_Pair], finished: bool, alpha: float, min_pairs: in
 
 
 def _mean_difference(
-    pairs: Iterable[_Pair], quantity: Callable[[Trial], float | None], alpha: float
+    pairs: Iterable[Pair], quantity: Callable[[Trial], float | None], alpha: float
 ) -> MeanDifference | None:
     """Each task counts by its mean over the attempts that have the quantity."""
     both = []
     for pair in pairs:
         known_a, known_b = (
-            [value for trial in trials if (value := quantity(trial)) is not None and 0 <= value <= _LARGEST]
-            for trials in (pair.a, pair.b)
+            [value for trial in trials if known(value := quantity(trial))] for trials in (pair.a, pair.b)
         )
         if known_a and known_b:
             both.append((math.fsum(known_a) / len(known_a), math.fsum(known_b) / len(known_b)))
@@ -381,7 +345,7 @@ def _mean_difference(
     )
 
 
-def _noise_floor(pairs: Sequence[_Pair], flip_rates: Sequence[float], alpha: float) -> float | None:
+def _noise_floor(pairs: Sequence[Pair], flip_rates: Sequence[float], alpha: float) -> float | None:
     """Two attempts that disagree with chance f each have the variance f / 2, so a mean of k attempts has f / 2k."""
     if not pairs or not flip_rates:
         return None

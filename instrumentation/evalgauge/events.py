@@ -190,7 +190,7 @@ def decode(raw: object, writer: str) -> Event:
     if decoder is None:
         raise InvalidEvent("unknown_type", f"event type {str(kind)[:60]!r}")
     ts = raw.get("ts")
-    if type(ts) is not float and type(ts) is not int or not math.isfinite(ts):
+    if (type(ts) is not float and type(ts) is not int) or not math.isfinite(ts):
         raise InvalidEvent("bad_field", f"{kind} without a time: ts is {str(ts)[:60]!r}")
     return decoder(raw, float(ts), _count(raw, "seq") or 0, writer)
 

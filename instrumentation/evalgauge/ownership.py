@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import Self
 
+fcntl: ModuleType | None
 try:
-    import fcntl
+    fcntl = importlib.import_module("fcntl")
 except ImportError:  # Windows has no flock: there the process that made the file owns the run
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 OWNER_FILE = ".owner"
 

@@ -156,7 +156,7 @@ class _Schedule:
         if self._conditions:
             try:
                 moment = datetime.fromtimestamp(when, UTC)
-            except (ValueError, OverflowError, OSError):
+            except (TypeError, ValueError, OverflowError, OSError):
                 return None
             met = tuple(condition.active(moment) for condition in self._conditions)
         if met not in self._tariffs:
@@ -189,7 +189,8 @@ class PriceTable:
         is known for that time, the call is unpriced. Cached tokens that genai-prices has no own price for are priced
         as input, as its own ``calc_price`` does; in a user's table they are unpriced. A model that is listed without
         prices is free only where its entry says so. Usage is unknown where input was not reported, or output of a
-        model that has a price for output. Cache writes count as those of the shortest life.
+        model that has a price for output. Cache writes count as those of the shortest life, and every call as one of
+        the standard service tier and speed: the log does not tell more.
         """
         if tokens.input is None:
             return UNKNOWN_USAGE

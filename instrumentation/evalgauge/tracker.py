@@ -21,7 +21,6 @@ import io
 import itertools
 import logging
 import os
-import re
 import secrets
 import socket
 import threading
@@ -97,7 +96,7 @@ def _new_run_id(benchmark: str, model: str) -> str:
     return safe_name(f"{benchmark}-{model}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
 
 
-def _planned(tasks: Iterable[str | Mapping[str, Any]] | int) -> dict[str, Any]:
+def _planned(tasks: Iterable[Any] | int) -> dict[str, Any]:
     if isinstance(tasks, int):
         return {"tasks": [], "total_tasks": max(0, tasks)}
     planned: list[dict[str, Any]] = []
@@ -230,7 +229,7 @@ class Run:
     def _beat(self) -> None:
         while not self._wake.wait(HEARTBEAT_SECONDS):
             lost = {"lost_events": self.lost_events} if self.lost_events else {}
-            alive = [worker for worker, state in list(self._workers.items()) if state != "stopped"]
+            alive: list[str | None] = [worker for worker, state in list(self._workers.items()) if state != "stopped"]
             for worker in alive or [None]:
                 self._write("heartbeat", {"worker_id": worker, **lost})
 
@@ -292,9 +291,7 @@ class Task:
         if worker is not None:
             run._workers[worker] = "busy"
         run._open.add(self)
-        run._write(
-            "task_started", {**self._ids, "domain": domain, "instruction": instruction, "max_steps": max_steps}
-        )
+        run._write("task_started", {**self._ids, "domain": domain, "instruction": instruction, "max_steps": max_steps})
 
     def step(
         self,
@@ -430,7 +427,8 @@ def _image_bytes(screenshot: Screenshot) -> bytes:
         except binascii.Error as error:
             raise ValueError(f"the screenshot's data URL is no base64: {error}") from error
     buffer = io.BytesIO()
-    screenshot.save(buffer, "PNG")
+    image: Any = screenshot
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -16,8 +16,8 @@ once for each model call.
 | evalgauge's own | ``cache_read_tokens`` or ``cache_write_tokens`` | beside | the run log |
 | plain | ``input_tokens`` and ``output_tokens`` alone | not reported | OpenAdapt's ``token_usage`` and others |
 
-Reasoning tokens are output. What Anthropic spent on compaction, which it counts apart, is added. Audio and image tokens are not told from text, and cache writes with a longer life are
-not told from other cache writes.
+Reasoning tokens are output. What Anthropic spends on compaction, which it counts apart, is added. Audio and image
+tokens are not told from text, and cache writes with a longer life are not told from other cache writes.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _input_tokens(read: _Read, total: int | None) -> Tokens:
     cache_read, cache_write = _count(read("cache_read_input_tokens")), _count(read("cache_creation_input_tokens"))
     if cache_write is None and (nested := read("cache_creation")) is not None:
         cache_write = _sum(*(_count(_reader(nested)(f"ephemeral_{life}_input_tokens")) for life in ("5m", "1h")))
-    if (iterations := read("iterations")) is not None:
+    if isinstance(iterations := read("iterations"), list):
         return _with_compaction(Tokens(total, cache_read, cache_write, output), iterations)
     if cache_read is not None or cache_write is not None:
         return Tokens(total, cache_read, cache_write, output)

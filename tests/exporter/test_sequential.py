@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from evalgauge_exporter.sequential import SHAPE, Martingale, anytime_p_value, log_martingale, toward
-from hypothesis import given
+from evalgauge_exporter.sequential import (
+    SHAPE,
+    Martingale,
+    Throw,
+    anytime_p_value,
+    anytime_p_values,
+    log_martingale,
+    toward,
+)
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import beta, binomtest
 
 COUNTS = st.integers(min_value=0, max_value=400)
 PAIRS = st.lists(st.booleans(), max_size=120)
+# start, both outcomes, whether each of the two is open
+THROWS = st.lists(st.tuples(st.integers(0, 20), *[st.booleans()] * 4), max_size=60)
 
 
 def chance_of_ever_alarming(pairs: int, lost_at: Callable[[int], int | None]) -> float:
@@ -49,6 +61,7 @@ def test_both_directions_together_are_the_two_sided_mixture_of_a_published_examp
     assert 1 / two_sided == pytest.approx(1.197, abs=5e-4)
 
 
+@settings(deadline=None)
 @given(COUNTS, COUNTS, st.sampled_from([0.5, 1.0, SHAPE, 4.0]))
 def test_a_fair_coin_neither_raises_nor_lowers_the_evidence_on_average(won: int, lost: int, shape: float) -> None:
     now = log_martingale(won, lost, shape)
@@ -79,6 +92,7 @@ def test_a_fair_coin_ever_alarms_in_at_most_five_percent_where_the_repeated_exac
     assert chance_of_ever_alarming(60, exact_limit) > 0.06
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_an_alarm_is_never_taken_back(pairs: list[bool]) -> None:
     martingale = Martingale()
@@ -90,6 +104,7 @@ def test_an_alarm_is_never_taken_back(pairs: list[bool]) -> None:
     assert all(later[side] <= earlier[side] for earlier, later in itertools.pairwise(seen) for side in (0, 1))
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_the_p_value_is_one_over_the_most_that_the_evidence_was_at_any_time(pairs: list[bool]) -> None:
     martingale = Martingale()
@@ -101,6 +116,7 @@ def test_the_p_value_is_one_over_the_most_that_the_evidence_was_at_any_time(pair
     assert martingale.p_worse == pytest.approx(math.exp(-most), rel=1e-12)
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_swapping_the_runs_swaps_the_directions(pairs: list[bool]) -> None:
     straight, swapped = Martingale(), Martingale()
@@ -130,3 +146,83 @@ def test_toward_takes_the_larger_where_there_is_no_direction() -> None:
     assert toward(0.1, 0.02, 0.7) == 0.02
     assert toward(-0.1, 0.02, 0.7) == 0.7
     assert toward(0.0, 0.02, 0.7) == 0.7
+
+
+def throws(table: Sequence[tuple[int, bool, bool, bool, bool]], *, known: bool) -> list[Throw]:
+    """Start, both outcomes, and whether each of the two is open; all outcomes where ``known``."""
+    return [
+        Throw(start, f"task_{number}", None if a_open and not known else a, None if b_open and not known else b)
+        for number, (start, a, b, a_open, b_open) in enumerate(table)
+    ]
+
+
+@settings(deadline=None)
+@given(THROWS)
+def test_open_tasks_never_make_an_alarm_that_their_outcomes_do_not(
+    table: list[tuple[int, bool, bool, bool, bool]],
+) -> None:
+    now, once_known = (anytime_p_values(throws(table, known=known)) for known in (False, True))
+    assert all(later <= earlier for later, earlier in zip(once_known, now, strict=True))
+
+
+@settings(deadline=None)
+@given(THROWS, st.randoms(use_true_random=False))
+def test_throws_count_in_the_order_they_began(
+    table: list[tuple[int, bool, bool, bool, bool]], seeded: random.Random
+) -> None:
+    given_in_order = sorted(throws(table, known=True))
+    martingale = Martingale()
+    for thrown in given_in_order:
+        if thrown.a_succeeded != thrown.b_succeeded:
+            martingale.update(thrown.b_succeeded is True)
+    shuffled = seeded.sample(given_in_order, len(given_in_order))
+    assert anytime_p_values(shuffled) == (martingale.p_worse, martingale.p_better)
+
+
+def test_an_open_task_counts_as_what_speaks_against_the_alarm() -> None:
+    lost = [Throw(start, "ended", True, False) for start in range(12)]
+    won = [Throw(start, "ended", False, True) for start in range(12)]
+    begun_first = -1.0
+    alone = anytime_p_values(lost)[0]
+    # A failed the task that B is at: B may win it
+    assert anytime_p_values([Throw(begun_first, "open", False, None), *lost])[0] > alone
+    # A succeeded: at best B does so too
+    assert anytime_p_values([Throw(begun_first, "open", True, None), *lost])[0] == alone
+    # neither is known, or only that B succeeded
+    assert anytime_p_values([Throw(begun_first, "open", None, None), *lost])[0] > alone
+    assert anytime_p_values([Throw(begun_first, "open", None, True), *lost])[0] > alone
+    assert anytime_p_values([Throw(begun_first, "open", None, False), *lost])[0] == alone
+    # the other way round for "better"
+    assert anytime_p_values([Throw(begun_first, "open", True, None), *won])[1] > alone
+    assert anytime_p_values([Throw(begun_first, "open", False, None), *won])[1] == alone
+    # what began after the evidence was complete takes none of it back
+    assert anytime_p_values([*lost, Throw(99.0, "open", False, None)])[0] == alone
+
+
+def test_quick_failures_of_many_workers_are_no_alarm() -> None:
+    generator = np.random.default_rng(8)
+    alarms = by_end_alarms = 0
+    for _ in range(60):
+        chances = generator.beta(0.4, 0.6, 100)
+        a, b = generator.random(100) < chances, generator.random(100) < chances
+        free, starts, ends = [0.0] * 32, [], []
+        for succeeded in b:
+            starts.append(heapq.heappop(free))
+            ends.append(starts[-1] + (1.0 if succeeded else 0.2) * float(generator.lognormal(0, 0.3)))
+            heapq.heappush(free, ends[-1])
+        by_end = Martingale()
+        for task in np.argsort(ends):
+            if a[task] != b[task]:
+                by_end.update(bool(b[task]))
+        by_end_alarms += by_end.p_worse < 0.05
+        for now in sorted(ends)[9::5]:
+            seen = [
+                Throw(start, f"{task:03}", bool(a[task]), bool(b[task]) if end <= now else None)
+                for task, (start, end) in enumerate(zip(starts, ends, strict=True))
+                if start <= now
+            ]
+            if anytime_p_values(seen)[0] < 0.05:
+                alarms += 1
+                break
+    assert alarms <= 3
+    assert by_end_alarms > 10

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evalgauge.runlog import Problem
+
 from evalgauge_exporter.sources import RunSource, openadapt, runlog
 
 DEPTH = 3

@@ -23,8 +23,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json
-
 from evalgauge.events import (
     Event,
     Heartbeat,
@@ -39,6 +37,8 @@ from evalgauge.events import (
 from evalgauge.metrics import OUTCOMES
 from evalgauge.runlog import Problem
 from evalgauge.usage import UNKNOWN, tokens
+from pydantic_core import from_json
+
 from evalgauge_exporter.providers import provider_of
 from evalgauge_exporter.sources import Reading
 
@@ -66,7 +66,7 @@ def recognised(folder: Path, names: frozenset[str]) -> bool:
 
 
 def _is_openadapt(folder: Path) -> bool:
-    """Leave alone what only looks alike: a metadata.json says benchmark_name, or tasks hold the files of this format."""
+    """Leave alone what only looks alike: a folder whose tasks hold other files than those of this format."""
     tasks = folder / "tasks"
     try:
         with os.scandir(tasks) as entries:
@@ -190,8 +190,8 @@ class OpenAdaptSource:
         metadata = _signature(self.folder / "metadata.json")
         if metadata != self._metadata and self._read_metadata(metadata, reading):
             return reading
-        changed = self._list_tasks(reading)
-        ended = self._read_tasks(changed, thorough, reading)
+        self._list_tasks(reading)
+        ended = self._read_tasks(thorough, reading)
         if reading.replaced:
             return reading
         if not self.complete and self._announced != (self._benchmark, self._model, self._live_total):
@@ -244,26 +244,24 @@ class OpenAdaptSource:
         self._model = _known(content.get("model_id")) or self._model
         return False
 
-    def _list_tasks(self, reading: Reading) -> bool:
-        """Look for new task folders; whether the list may have changed."""
+    def _list_tasks(self, reading: Reading) -> None:
+        """Look for new task folders."""
         folder = self.folder / "tasks"
         try:
             listed = folder.stat().st_mtime_ns
             if listed == self._listed:
-                return False
+                return
             with os.scandir(folder) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     if entry.name not in self._tasks and entry.is_dir():
                         self._tasks[entry.name] = _TaskFolder(Path(entry.path))
             self._listed = listed
         except FileNotFoundError:
-            return False
+            return
         except OSError as error:
             reading.problems.append(Problem("unreadable", f"{folder}: {error.strerror or error}"))
-            return False
-        return True
 
-    def _read_tasks(self, changed: bool, thorough: bool, reading: Reading) -> list[_Ended]:
+    def _read_tasks(self, thorough: bool, reading: Reading) -> list[_Ended]:
         ended: list[_Ended] = []
         for task in self._tasks.values():
             if task.read is not None and not thorough:
@@ -411,9 +409,7 @@ class OpenAdaptSource:
             )
         )
 
-    def _step(
-        self, task_id: str, index: int, step: Mapping[str, Any], item: _Ended, shown: int
-    ) -> Iterator[Event]:
+    def _step(self, task_id: str, index: int, step: Mapping[str, Any], item: _Ended, shown: int) -> Iterator[Event]:
         logs = step.get("agent_logs")
         logs = logs if isinstance(logs, dict) else {}
         at = _number(step.get("timestamp")) or item.started
@@ -585,8 +581,10 @@ class OpenAdaptPool:
             return reading
         prefix = f"{self.folder.name}_"
         for name in sorted(names):
-            if name not in self._members and name.startswith(prefix) and recognised(
-                self.folder / name, _names(self.folder / name)
+            if (
+                name not in self._members
+                and name.startswith(prefix)
+                and recognised(self.folder / name, _names(self.folder / name))
             ):
                 self._members[name] = OpenAdaptSource(self.folder / name, worker=name.removeprefix(prefix))
         for member in self._members.values():
@@ -667,7 +665,7 @@ def _words(value: object) -> str | None:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if type(value) in (int, float) and abs(value) < 1e15 else None  # type: ignore[arg-type,operator]
+    return float(value) if type(value) in (int, float) and abs(value) < 1e15 else None  # type: ignore[arg-type]
 
 
 def _count(value: object) -> int | None:

@@ -1,0 +1,304 @@
+"""How far the estimated end is from the end that came, over evaluations that are replayed and cut part-way."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import NormalDist, fmean, median
+from typing import NamedTuple
+
+from evalgauge_exporter.eta import UNNAMED, Ended, Eta, History, Running, estimate
+
+from benchmarks.rows import Row, best_of
+
+CUTS = (0.10, 0.25, 0.50, 0.75)
+WORKERS = (1, 2, 4, 8, 16)
+SIZES = (24, 24, 21, 19, 19, 17, 13, 5, 5, 4, 3)
+"""Tasks in each domain: 154 in 11, in proportions like those of Windows Agent Arena."""
+SPREADS = (0.4, 0.6, 0.8)
+"""Standard deviations of log durations within a domain."""
+SEEDS = 40
+RECORDED = Path(__file__).parent.parent / "tests" / "data"
+
+Task = tuple[str, float, float, str | None]
+"""domain, start, end, worker; times in seconds"""
+
+
+class Moment(NamedTuple):
+    """An evaluation cut part-way, and what came after."""
+
+    cut: float
+    now: float
+    ended: list[Ended]
+    running: list[Running]
+    pending: dict[str, int]
+    left: float
+    naive: float
+
+
+class Judged(NamedTuple):
+    """An estimate beside what came."""
+
+    cut: float
+    error: float
+    naive_error: float
+    within: bool
+
+
+def moments(tasks: Sequence[Task], lost: Sequence[Task] = (), cuts: Sequence[float] = CUTS) -> Iterator[Moment]:
+    """The evaluation as it was when so much of its tasks had ended; ``lost`` are attempts that went with their worker.
+
+    The naive estimate is elapsed time / tasks done × tasks not done.
+    """
+    tasks = sorted(tasks, key=lambda task: task[2])
+    start = min(task[1] for task in tasks)
+    for cut in cuts:
+        done = math.ceil(cut * len(tasks))
+        now = tasks[done - 1][2]
+        if not (left := tasks[-1][2] - now):
+            continue
+        rest = tasks[done:]
+        pending = Counter(domain for domain, begin, _, _ in rest if begin > now)
+        running = [Running(domain, now - begin, worker) for domain, begin, _, worker in rest if begin <= now]
+        for domain, begin, end, worker in lost:
+            if begin <= now < end:
+                running.append(Running(domain, now - begin, worker))
+                pending[domain] -= 1  # its second attempt is not known of yet
+        ended = [Ended(domain, end - begin, end, worker) for domain, begin, end, worker in tasks[:done]]
+        yield Moment(cut, now, ended, running, dict(pending), left, (now - start) / done * len(rest))
+
+
+def by_model(moment: Moment, earlier: History | None = None) -> Eta | None:
+    """The estimate of evalgauge."""
+    return estimate(moment.now, moment.ended, moment.running, moment.pending, earlier=earlier)
+
+
+def by_model_named_late(moment: Moment) -> Eta | None:
+    """The same where a task's domain is known only once it runs."""
+    return by_model(moment._replace(pending={UNNAMED: sum(moment.pending.values())}))
+
+
+def by_model_ends_only(moment: Moment) -> Eta | None:
+    """The same where the source tells neither of running tasks nor of workers."""
+    pending = Counter(moment.pending) + Counter(task.domain for task in moment.running)
+    ended = [task._replace(worker_id=None) for task in moment.ended]
+    return by_model(moment._replace(ended=ended, running=[], pending=dict(pending)))
+
+
+def judge(
+    tasks: Sequence[Task],
+    lost: Sequence[Task] = (),
+    cuts: Sequence[float] = CUTS,
+    estimated: Callable[[Moment], Eta | None] = by_model,
+) -> list[Judged]:
+    """The estimates of an evaluation, simulated or recorded, beside what came."""
+    judged = []
+    for moment in moments(tasks, lost, cuts):
+        if eta := estimated(moment):
+            error, naive_error = abs(eta.p50 / moment.left - 1), abs(moment.naive / moment.left - 1)
+            judged.append(Judged(moment.cut, error, naive_error, eta.p10 <= moment.left <= eta.p90))
+    return judged
+
+
+class Scenario(NamedTuple):
+    """A kind of evaluation."""
+
+    order: str  # sorted (by domain) or shuffled
+    workers: int
+    loses: bool  # a worker half-way
+
+
+class Simulated(NamedTuple):
+    """An evaluation of one scenario, what it was drawn from, and an earlier run of the same benchmark."""
+
+    scenario: Scenario
+    tasks: list[Task]
+    lost: list[Task]
+    medians: dict[str, float]
+    spread: float
+    earlier: History
+
+
+def simulated(scenario: Scenario, seed: int, gap: float = 0.0) -> Simulated:
+    """Lognormal durations; the domains' medians go from 1 to 10 min in even ratios, in random order.
+
+    The earlier run has another speed altogether (spread 0.4 of its log) and in each domain (0.2). The worker that is
+    lost goes when 40 to 50 % of the tasks have ended; its task is done again at the end. ``gap`` seconds pass between
+    two tasks of a worker.
+    """
+    rng = random.Random(f"judge {seed} {scenario}")
+    spread = rng.choice(SPREADS)
+    factors = [10 ** (at / (len(SIZES) - 1)) for at in range(len(SIZES))]
+    rng.shuffle(factors)
+    medians = {f"domain_{at:02d}": 60 * factor for at, factor in enumerate(factors)}
+    queue = [
+        (domain, rng.lognormvariate(math.log(median), spread))
+        for (domain, median), size in zip(medians.items(), SIZES, strict=True)
+        for _ in range(size)
+    ]
+    if scenario.order == "shuffled":
+        rng.shuffle(queue)
+    lost_after = int(len(queue) * rng.uniform(0.4, 0.5)) if scenario.loses else None
+    tasks, lost = played(queue, scenario.workers, lost_after, gap)
+    speed = rng.gauss(0, 0.4)
+    then = {domain: math.log(median) + speed + rng.gauss(0, 0.2) for domain, median in medians.items()}
+    earlier = History(Ended(domain, rng.lognormvariate(then[domain], spread), 0.0, None) for domain, _ in queue)
+    return Simulated(scenario, tasks, lost, medians, spread, earlier)
+
+
+def played(
+    queue: Sequence[tuple[str, float]], workers: int, lost_after: int | None, gap: float
+) -> tuple[list[Task], list[Task]]:
+    """Workers take (domain, seconds) from the queue as they come free; one is lost after so many tasks have ended."""
+    waiting = deque(queue)
+    free = [f"worker_{at}" for at in range(workers)]
+    busy: list[tuple[float, float, str, str]] = []  # end, start, worker, domain
+    tasks: list[Task] = []
+    lost: list[Task] = []
+    now = 0.0
+    while waiting or busy:
+        while free and waiting:
+            domain, seconds = waiting.popleft()
+            heapq.heappush(busy, (now + gap + seconds, now + gap, free.pop(), domain))
+        now, start, worker, domain = heapq.heappop(busy)
+        tasks.append((domain, start, now, worker))
+        free.append(worker)
+        if len(tasks) == lost_after and busy:
+            end, start, worker, domain = busy.pop()
+            lost.append((domain, start, now, worker))
+            waiting.append((domain, end - start))
+            heapq.heapify(busy)
+    return tasks, lost
+
+
+def recorded(run: Path) -> list[Task]:
+    """The tasks of a recorded OpenAdapt run; those without a step have no start and are left out."""
+    tasks: list[Task] = []
+    for path in sorted(run.glob("tasks/*/execution.json")):
+        execution = json.loads(path.read_text(encoding="utf-8"))
+        about = path.with_name("task.json")
+        domain = json.loads(about.read_text(encoding="utf-8")).get("domain") if about.exists() else None
+        steps = execution.get("steps")
+        if isinstance(steps, list) and steps and steps[0].get("timestamp"):
+            start = float(steps[0]["timestamp"])
+            tasks.append((domain or UNNAMED, start, start + float(execution["total_time_seconds"]), None))
+    return tasks
+
+
+def told_all(evaluation: Simulated, rng: random.Random, draws: int = 200) -> Callable[[Moment], Eta]:
+    """An estimate that knows the true distribution of each domain: what is left of its error is chance."""
+    normal = NormalDist()
+    spread = evaluation.spread
+    log_medians = {domain: math.log(median) for domain, median in evaluation.medians.items()}
+
+    def rest(task: Running) -> float:
+        middle = log_medians[task.domain]
+        if task.elapsed_seconds <= 0:
+            return rng.lognormvariate(middle, spread)
+        longer = 1 - normal.cdf((math.log(task.elapsed_seconds) - middle) / spread)
+        longest = middle - spread * normal.inv_cdf(max(1e-300, longer * (1 - rng.random())))
+        return max(0.0, math.exp(longest) - task.elapsed_seconds)
+
+    def told(moment: Moment) -> Eta:
+        ends = []
+        deck = [domain for domain, count in moment.pending.items() for _ in range(count)]
+        for _ in range(draws):
+            rng.shuffle(deck)
+            free = [rest(task) for task in moment.running]
+            heapq.heapify(free)
+            for domain in deck:
+                heapq.heapreplace(free, free[0] + rng.lognormvariate(log_medians[domain], spread))
+            ends.append(max(free))
+        ends.sort()
+        return Eta(ends[draws // 10], ends[draws // 2], ends[-draws // 10])
+
+    return told
+
+
+def row(what: str, judged: Sequence[Judged], aim: str = "") -> Row:
+    """The median errors and the coverage of some estimates."""
+    error, naive = median(each.error for each in judged), median(each.naive_error for each in judged)
+    measured = f"error {error:.1%}, p10–p90 holds {fmean(each.within for each in judged):.0%}"
+    return Row(f"{what} ({len(judged)})", measured, f"naive: error {naive:.1%}", error / naive, aim)
+
+
+def rows() -> Iterator[Row]:
+    """Simulated evaluations by cut and by scenario, what more or less is known, recorded evaluations, and the cost."""
+    scenarios = [
+        Scenario(order, workers, loses)
+        for order in ("sorted", "shuffled")
+        for workers in WORKERS
+        for loses in (False, True)
+        if workers > 1 or not loses
+    ]
+    evaluations = [simulated(scenario, seed) for scenario in scenarios for seed in range(SEEDS)]
+    judged = [(each, judge(each.tasks, each.lost)) for each in evaluations]
+    for order in ("shuffled", "sorted"):
+        for cut in CUTS:
+            found = [one for each, many in judged if each.scenario.order == order for one in many if one.cut == cut]
+            aim = "< 10 %, ratio ≤ 0.6, 75–85 %" if cut == 0.5 else "75–85 %"
+            yield row(f"{order}, {cut:.0%} done", found, aim)
+    for cut in CUTS:
+        yield row(f"all, {cut:.0%} done", [one for _, many in judged for one in many if one.cut == cut], "75–85 %")
+    yield row("all, all cuts", [one for _, many in judged for one in many], "75–85 %")
+    half = [(each, one) for each, many in judged for one in many if one.cut == 0.5]
+    for order in ("shuffled", "sorted"):
+        for loses in (False, True):
+            for workers in WORKERS:
+                scenario = Scenario(order, workers, loses)
+                if found := [one for each, one in half if each.scenario == scenario]:
+                    lost = ", one lost half-way" if loses else ""
+                    yield row(f"50 % done: {order}, {workers} workers{lost}", found)
+    for spread in SPREADS:
+        found = [one for each, one in half if each.scenario.order == "shuffled" and each.spread == spread]
+        yield row(f"50 % done: shuffled, spread {spread}", found)
+    yield from _other_knowledge(evaluations)
+    yield from _recorded()
+    yield _cost()
+
+
+def _other_knowledge(evaluations: Sequence[Simulated]) -> Iterator[Row]:
+    for order in ("shuffled", "sorted"):
+        some = [each for each in evaluations if each.scenario.order == order]
+
+        def at_half(estimated: Callable[[Simulated], Callable[[Moment], Eta | None]]) -> list[Judged]:
+            return [one for each in some for one in judge(each.tasks, each.lost, (0.5,), estimated(each))]  # noqa: B023
+
+        yield row(
+            f"50 % done: {order}, an earlier run is known",
+            at_half(lambda each: lambda moment: by_model(moment, each.earlier)),
+        )
+        yield row(f"50 % done: {order}, tasks named as they start", at_half(lambda _: by_model_named_late))
+        yield row(f"50 % done: {order}, only ends are known", at_half(lambda _: by_model_ends_only))
+        rng = random.Random(1)
+        yield row(
+            f"50 % done: {order}, floor: true distributions known",
+            [one for each in some[:: SEEDS // 10] for one in judge(each.tasks, each.lost, (0.5,), told_all(each, rng))],
+        )
+    gaps = [
+        simulated(Scenario("shuffled", workers, False), seed, gap=60.0) for workers in WORKERS for seed in range(20)
+    ]
+    yield row(
+        "50 % done: shuffled, 60 s between tasks", [one for each in gaps for one in judge(each.tasks, cuts=(0.5,))]
+    )
+
+
+def _recorded() -> Iterator[Row]:
+    for run in sorted(RECORDED.glob("openadapt-*/benchmark_results/*/")):
+        if len(tasks := recorded(run)) >= 12:
+            yield row(f"recorded, all cuts: {run.name}", judge(tasks))
+
+
+def _cost() -> Row:
+    rng = random.Random(1)
+    queue = [(f"domain_{rng.randrange(11)}", rng.lognormvariate(5, 0.6)) for _ in range(10_000)]
+    tasks, _ = played(queue, 100, None, 0.0)
+    moment = next(moments(tasks, cuts=(0.5,)))
+    history = History(moment.ended)
+    seconds = best_of(20, lambda: estimate(moment.now, history, moment.running, moment.pending))
+    return Row("one estimate, 10,000 tasks, 100 workers", f"{seconds * 1e3:.1f} ms", "", None, "< 5 ms")

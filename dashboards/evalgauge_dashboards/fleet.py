@@ -1,0 +1,359 @@
+"""The Fleet board: what do the workers and machines do, what do they cost, what is forgotten and idle?"""
+
+from __future__ import annotations
+
+from evalgauge import metrics as m
+from grafana_foundation_sdk.models import dashboard
+
+from evalgauge_dashboards import measures as measure
+from evalgauge_dashboards import panels as p
+from evalgauge_dashboards.alerts import JOB
+from evalgauge_dashboards.board import FLEET, RUNS, Row, board
+from evalgauge_dashboards.panels import About, Column, Panel, Query
+from evalgauge_dashboards.promql import (
+    RANGE,
+    SCRAPE_DURATION,
+    SCRAPE_SAMPLES,
+    UP,
+    Expression,
+    select,
+    vector,
+)
+
+MACHINE = ("vm", "resource_group")
+WORKER = ("run_id", "worker_id")
+
+
+def build() -> dashboard.Dashboard:
+    """The board, ready to be encoded."""
+    rows = [
+        Row("What is busy, what bills, what is forgotten?", [*_worker_counts(), *_machine_counts()]),
+        Row("Workers", _workers()),
+        Row("Machines", _machines()),
+        Row("Probes and jobs", _probes()),
+        Row("The exporter and what it reads", _sources()),
+    ]
+    text = "Workers, machines and what they cost, with what bills and is not used."
+    return board(FLEET, text, rows, many_runs=True)
+
+
+def _in_state(state: str) -> Expression:
+    """Workers of chosen runs that go on, in the state; 0 where there are workers but none in it."""
+    chosen = select(m.WORKER_STATE, state=state, run_id=RUNS).max(*WORKER)
+    return chosen.where(measure.running(), on=("run_id",)).sum()
+
+
+def _worker_counts() -> list[Panel]:
+    busy = select(m.WORKER_BUSY, run_id=RUNS).over("increase", RANGE).sum()
+    idle = select(m.WORKER_IDLE, run_id=RUNS).over("increase", RANGE).sum()
+    counts = [
+        (1, "Busy workers", "busy", "Workers with a task, of the chosen runs that go on."),
+        (2, "Idle workers", "idle", "Workers that are up and have no task."),
+        (3, "Lost workers", "lost", "Workers that nothing has been heard of for the stall time."),
+    ]
+    return [
+        *(
+            p.stat(
+                About(number, title, text, p.COUNT, "no run goes on", 3, 4),
+                [Query(_in_state(state))],
+                decimals=0,
+                colour_of=state,
+                steps=p.thresholds((None, "success"), (1, "critical")) if state == "lost" else None,
+            )
+            for number, title, state, text in counts
+        ),
+        p.stat(
+            About(
+                4,
+                "Time with a task",
+                "Share of the workers' time in this range in which they had a task.",
+                p.RATIO,
+                "no worker was up in this time",
+                3,
+                4,
+            ),
+            [Query(busy / (busy + idle > 0))],
+            decimals=0,
+            colour_of="busy",
+        ),
+    ]
+
+
+def _machine_counts() -> list[Panel]:
+    bill = measure.billing(*MACHINE)
+    unused, idle = measure.unused_machines(), measure.idle_machines()
+    wasted = measure.hourly_price(unused.or_(idle)).sum()
+    known = bill.count()
+    zero = vector(0).where(known, on=())
+    return [
+        p.stat(
+            About(5, "Machines that bill", "Every power state but deallocated.", p.COUNT, "no machine watched", 3, 4),
+            [Query(known)],
+            decimals=0,
+        ),
+        p.stat(
+            About(
+                6,
+                "Machines an hour",
+                "The prices of the machines that bill, of those whose price is known.",
+                p.DOLLARS,
+                "no price known",
+                3,
+                4,
+            ),
+            [Query(measure.hourly_price(bill).sum())],
+            decimals=2,
+            colour_of="llm",
+        ),
+        p.stat(
+            About(
+                7,
+                "Wasted an hour",
+                "The prices of machines that bill and have no task or no run.",
+                p.DOLLARS,
+                "no machine bills",
+                3,
+                4,
+            ),
+            [Query(wasted.or_(zero))],
+            decimals=2,
+            steps=p.thresholds((None, "success"), (0.01, "warning")),
+        ),
+        p.stat(
+            About(
+                8,
+                "Without a run",
+                "Machines that bill and that no running run uses: a worker uses the machine that has its name.",
+                p.COUNT,
+                "no machine bills",
+                3,
+                4,
+            ),
+            [Query(unused.count().or_(zero))],
+            decimals=0,
+            steps=p.thresholds((None, "success"), (1, "critical")),
+        ),
+    ]
+
+
+def _workers() -> list[Panel]:
+    chosen = {"run_id": RUNS}
+    state = measure.state_number(m.WORKER_STATE, *WORKER, **chosen).where(measure.running(), on=("run_id",))
+    busy = select(m.WORKER_BUSY, **chosen).over("increase", RANGE).sum("worker_id")
+    idle = select(m.WORKER_IDLE, **chosen).over("increase", RANGE).sum("worker_id")
+    finished = select(m.WORKER_TASKS, **chosen).rate().sum("outcome") * 3600
+    return [
+        p.timeline(
+            About(
+                10,
+                "Worker states",
+                "A row for each worker of the chosen runs while they go on.",
+                p.NONE,
+                "no run went on in this time",
+                14,
+                10,
+            ),
+            [Query(state, "{{worker_id}}")],
+            words=m.WORKER_STATES,
+        ),
+        p.bars(
+            About(
+                11,
+                "Time with a task by worker",
+                "Share of the time it was up in this range, least first.",
+                p.RATIO,
+                "no worker was up in this time",
+                10,
+                10,
+            ),
+            [Query((busy / (busy + idle > 0)).sorted(), "{{worker_id}}")],
+            decimals=0,
+            maximum=1,
+            colour_of="busy",
+        ),
+        p.timeseries(
+            About(
+                12,
+                "Attempts an hour by outcome",
+                "What the workers of the chosen runs finish.",
+                p.COUNT,
+                "nothing finished in this time",
+                14,
+                8,
+            ),
+            [Query(finished, "{{outcome}}")],
+            decimals=0,
+            stacked=True,
+            overrides=p.series_of(*m.OUTCOMES),
+        ),
+        p.bars(
+            About(
+                22,
+                "Machine and GPU cost by run",
+                "What is known, the dearest eight first.",
+                p.DOLLARS,
+                "no machine cost known",
+                10,
+                8,
+            ),
+            [
+                Query(
+                    select(m.RUN_COST, component=("vm", "gpu"), **chosen).sum("run_id").top(8).sorted(descending=True),
+                    "{{run_id}}",
+                )
+            ],
+            decimals=2,
+            colour_of="vm",
+        ),
+    ]
+
+
+def _machines() -> list[Panel]:
+    power = measure.state_number(m.VM_POWER_STATE, *MACHINE)
+    use = (
+        (measure.idle_machines() * 0 + 2)
+        .or_(measure.unused_machines() * 0 + 3)
+        .or_(measure.billing(*MACHINE) * 0 + 1)
+        .max("vm")
+    )
+    created = select(m.VM_CREATED).max("vm")
+    return [
+        p.timeline(
+            About(21, "Power states", "A row for each machine.", p.NONE, "no machine watched", 10, 10),
+            [Query(power, "{{vm}}")],
+            words=m.POWER_STATES,
+        ),
+        p.table(
+            About(
+                20,
+                "Machines",
+                "A machine that is stopped but not deallocated bills.",
+                p.NONE,
+                "no machine watched: set [[azure]] or [[machine]] in the exporter's configuration",
+                14,
+                10,
+            ),
+            "vm",
+            [
+                Column("Machine", "vm", {"custom.width": 150}),
+                Column(
+                    "Power",
+                    Query(power.max("vm"), ref="power"),
+                    p.mapped(p.numbered(m.POWER_STATES)) | {"custom.width": 130},
+                ),
+                Column(
+                    "Use",
+                    Query(use, ref="use"),
+                    p.mapped(p.worded({"in use": "busy", "idle": "warning", "no run": "critical"}))
+                    | {"custom.width": 110},
+                ),
+                Column(
+                    "An hour",
+                    Query(select(m.VM_PRICE).max("vm"), ref="price"),
+                    {"unit": p.DOLLARS, "decimals": 3, "custom.width": 90},
+                ),
+                Column("Size", "size"),
+                Column("Location", "location", {"custom.width": 110}),
+                Column(
+                    "Created",
+                    Query(created * 1000, ref="created"),
+                    {"unit": p.TIME, "custom.width": 120},
+                ),
+            ],
+            rows=select(m.VM_INFO).max("vm", "size", "location", "resource_group"),
+            sort=("Use", True),
+        ),
+    ]
+
+
+def _probes() -> list[Panel]:
+    answers = 2 - select(m.PROBE_SUCCESS).max("target", "kind")
+    jobs = select(m.AZURE_ML_JOBS).sum("workspace", "status") > 0
+    return [
+        p.timeline(
+            About(30, "Probes", "Whether each target answers.", p.NONE, "no probe configured", 8, 8),
+            [Query(answers, "{{target}} {{kind}}")],
+            words=("answers", "silent"),
+        ),
+        p.timeseries(
+            About(31, "Probe duration", "How long the last probe took.", p.SECONDS, "no probe configured", 8, 8),
+            [Query(select(m.PROBE_DURATION).max("target", "kind"), "{{target}} {{kind}}")],
+        ),
+        p.bars(
+            About(32, "Azure ML jobs by status", "Of each workspace.", p.COUNT, "no workspace configured", 8, 8),
+            [Query(jobs.sorted(descending=True), "{{status}} in {{workspace}}")],
+            decimals=0,
+        ),
+    ]
+
+
+def _sources() -> list[Panel]:
+    state = 2 - select(UP, job=JOB).max()
+    version = select(m.BUILD_INFO).max("version", "python")
+    known = state.combine("*", version, on=(), carry=("version",))
+    errors = select(m.SOURCE_ERRORS).over("increase", RANGE).sum("source")
+    return [
+        p.table(
+            About(
+                40,
+                "Sources",
+                "What the exporter reads, whether that went well, and what it had to skip in this range.",
+                p.NONE,
+                "the exporter is not scraped",
+                12,
+                8,
+            ),
+            "source",
+            [
+                Column("Source", "source"),
+                Column(
+                    "State",
+                    Query(2 - select(m.SOURCE_UP).max("source"), ref="up"),
+                    p.mapped(p.worded({"up": "success", "failing": "failure"})),
+                ),
+                Column(
+                    "Last success",
+                    Query(select(m.SOURCE_LAST_SUCCESS).max("source") * 1000, ref="last"),
+                    {"unit": p.TIME},
+                ),
+                Column("Took", Query(select(m.SOURCE_REFRESH_DURATION).max("source"), ref="took"), {"unit": p.SECONDS}),
+                Column("Errors", Query(errors, ref="errors"), {"decimals": 0}),
+            ],
+            rows=select(m.SOURCE_UP).max("source"),
+            sort=("Source", False),
+        ),
+        p.stat(
+            About(
+                42,
+                "Exporter",
+                "Whether Prometheus can scrape it, and its version.",
+                p.NONE,
+                "Prometheus has no job evalgauge",
+                4,
+                8,
+            ),
+            [Query(known.or_(state.unless(known, on=())), "version {{version}}")],
+            text="value_and_name",
+            colour_of=None,
+            mappings=p.worded({"up": "success", "down": "failure"}),
+        ),
+        p.timeseries(
+            About(
+                43,
+                "Scrape",
+                "How long a scrape of the exporter takes, and how many series it brings.",
+                p.SECONDS,
+                "Prometheus has no job evalgauge",
+                8,
+                8,
+            ),
+            [
+                Query(select(SCRAPE_DURATION, job=JOB).max(), "duration", "A"),
+                Query(select(SCRAPE_SAMPLES, job=JOB).max(), "series", "B"),
+            ],
+            overrides={
+                "duration": p.of_colour("neutral"),
+                "series": p.of_colour("bound") | {"unit": p.COUNT, "custom.axisPlacement": "right"},
+            },
+        ),
+    ]

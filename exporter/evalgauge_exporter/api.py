@@ -1,0 +1,169 @@
+"""The JSON API and the event stream (docs: /docs, /openapi.json)."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi.responses import StreamingResponse
+
+from evalgauge_exporter import frames, openadapt_shapes, shapes
+from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.insights import Insights
+from evalgauge_exporter.state import RunState
+from evalgauge_exporter.stream import Stream
+
+T = TypeVar("T")
+RunId = Annotated[
+    str | None,
+    Query(max_length=600, description="The run that is meant; else the newest that goes on, else the newest."),
+]
+_ERRORS: dict[int | str, dict[str, Any]] = {404: {"model": shapes.Problem}, 422: {"model": shapes.Problem}}
+
+
+class UnknownRun(HTTPException):
+    """A run id that is not there: 404, with the ids that come near."""
+
+    def __init__(self, run_id: str, known: list[str]) -> None:
+        near = difflib.get_close_matches(run_id, known, n=3, cutoff=0.4)
+        hint = f"; near it: {', '.join(near)}" if near else f"; there {'is no run' if not known else 'is no such run'}"
+        super().__init__(404, f"no run {run_id[:200]!r}{hint}")
+
+
+class _Answers:
+    """Looks up the run that is meant and asks a view about it, under the state's lock."""
+
+    def __init__(self, exporter: Exporter) -> None:
+        self.insights = exporter.insights
+        self.state = exporter.state
+
+    def chosen(self, run_id: str | None, now: float) -> RunState | None:
+        """The run of this id, or the one that is meant where none is named. Raises UnknownRun."""
+        if run_id is None:
+            return frames.default_run(self.insights, now)
+        run = self.state.runs.get(run_id)
+        if run is None:
+            raise UnknownRun(run_id, list(self.state.runs))
+        return run
+
+    def ask(self, run_id: str | None, view: Callable[[RunState | None, Insights, float], T]) -> T:
+        """What ``view`` says of the run."""
+        now = time.time()
+        with self.state.lock:
+            return view(self.chosen(run_id, now), self.insights, now)
+
+    def check(self, run_id: str | None) -> None:
+        """Raises UnknownRun."""
+        with self.state.lock:
+            self.chosen(run_id, time.time())
+
+
+def api(exporter: Exporter, stream: Stream) -> APIRouter:
+    """The routes under /api."""
+    router = APIRouter(prefix="/api", responses=_ERRORS)
+    answers = _Answers(exporter)
+    _run_routes(router, answers)
+    _stream_routes(router, answers, stream)
+    _runs_routes(router, answers)
+    _openadapt_routes(router, answers)
+    return router
+
+
+def _run_routes(router: APIRouter, answers: _Answers) -> None:
+    @router.get("/benchmark/status", tags=["run"], summary="How far the run is")
+    def status(run_id: RunId = None) -> shapes.Status:
+        return answers.ask(run_id, frames.status)
+
+    @router.get("/benchmark/costs", tags=["run"], summary="What the run costs")
+    def costs(run_id: RunId = None) -> shapes.Costs:
+        return answers.ask(run_id, frames.costs)
+
+    @router.get("/benchmark/metrics", tags=["run"], summary="How well the run goes")
+    def metrics(run_id: RunId = None) -> shapes.Metrics:
+        return answers.ask(run_id, lambda run, insights, now: frames.metrics(run, insights, now, points=10_000))
+
+    @router.get("/benchmark/workers", tags=["run"], summary="Who works on the run")
+    def workers(run_id: RunId = None) -> shapes.Workers:
+        return answers.ask(run_id, frames.workers)
+
+
+def _stream_routes(router: APIRouter, answers: _Answers, stream: Stream) -> None:
+    @router.get("/benchmark/frame", tags=["run"], summary="Everything the live page shows", response_model=shapes.Frame)
+    async def frame(run_id: RunId = None) -> Response:
+        answers.check(run_id)
+        _, payload = await stream.frame(run_id)
+        return Response(payload, media_type="application/json")
+
+    @router.get(
+        "/benchmark-sse",
+        tags=["run"],
+        summary="Server-sent events: a frame on connect, then at each change",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    )
+    async def events(
+        interval: Annotated[float, Query(ge=0.2, le=60, description="Least seconds between frames.")] = 2.0,
+        run_id: RunId = None,
+    ) -> StreamingResponse:
+        answers.check(run_id)
+        return StreamingResponse(
+            stream.events(run_id, interval),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+
+
+def _runs_routes(router: APIRouter, answers: _Answers) -> None:
+    @router.get("/benchmark/runs", tags=["runs"], summary="All runs, the newest first")
+    def runs(run_id: RunId = None) -> shapes.Runs:
+        def view(run: RunState | None, insights: Insights, now: float) -> shapes.Runs:
+            return frames.runs(insights, now, only=run if run_id is not None else None)
+
+        return answers.ask(run_id, view)
+
+    @router.get("/benchmark/compare", tags=["runs"], summary="Two runs, paired by task; the first is the baseline")
+    def compare(
+        runs: Annotated[str, Query(max_length=1300, description="A,B: the baseline's run id, then the other's.")],
+    ) -> shapes.Comparison:
+        with answers.state.lock:
+            a, b = _pair(runs, answers.state.runs)
+            return frames.compare(a, b, answers.insights, time.time())
+
+
+def _openadapt_routes(router: APIRouter, answers: _Answers) -> None:
+    @router.get("/benchmark-live", tags=["OpenAdapt"], summary="The run as benchmark_live.json has it")
+    def live(run_id: RunId = None) -> openadapt_shapes.Live:
+        return answers.ask(run_id, openadapt_shapes.live)
+
+    @router.get("/benchmark-progress", tags=["OpenAdapt"], summary="The run as benchmark_progress.json has it")
+    def progress(run_id: RunId = None) -> openadapt_shapes.Progress:
+        return answers.ask(run_id, openadapt_shapes.progress)
+
+
+def _pair(text: str, runs: dict[str, RunState]) -> tuple[RunState, RunState]:
+    """The two runs of ``A,B``; a run id may itself hold commas."""
+    parts = text.split(",")
+    for cut in range(1, len(parts)):
+        a, b = ",".join(parts[:cut]), ",".join(parts[cut:])
+        if a in runs and b in runs:
+            return runs[a], runs[b]
+    if len(parts) != 2 or not all(parts):
+        raise HTTPException(422, "runs: name two runs as A,B; the first is the baseline")
+    raise UnknownRun(next(part for part in parts if part not in runs), list(runs))
+
+
+def frame_builder(exporter: Exporter) -> Callable[[str | None], tuple[int, bytes]]:
+    """Makes a run's frame: the state's version that it shows, and its JSON."""
+
+    def build(run_id: str | None) -> tuple[int, bytes]:
+        now = time.time()
+        with exporter.state.lock:
+            version = exporter.state.version
+            run = exporter.state.runs.get(run_id) if run_id is not None else frames.default_run(exporter.insights, now)
+            made = frames.frame(run, exporter.insights, now, exporter.config.grafana_url)
+        return version, made.model_dump_json().encode()
+
+    return build

@@ -1,0 +1,1 @@
+"""What ``evalgauge demo`` simulates: the screens and the course of a made-up evaluation."""

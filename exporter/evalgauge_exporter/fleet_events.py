@@ -1,0 +1,221 @@
+"""What is learnt about machines: the events that the fleet's sources make and that `fleet` folds.
+
+A list that was read whole is one event, so that what is missing in it is known to be gone. Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class PriceKey(NamedTuple):
+    """What an Azure machine's hourly price depends on."""
+
+    location: str
+    """Region as ARM names it, lower case: ``eastus``."""
+    size: str
+    spot: bool = False
+    windows: bool = False
+    """Whether a Windows licence is billed with it."""
+
+
+class Vm(NamedTuple):
+    """What the inventory says of a machine."""
+
+    vm_id: str
+    """The ARM id in lower case: Azure's lists do not agree on the case."""
+    name: str
+    resource_group: str
+    subscription_id: str
+    location: str
+    size: str
+    created_at: float | None
+    tags: Mapping[str, str]
+    """Only those that the configuration allows."""
+    spot: bool
+    windows: bool
+    computer_name: str | None
+
+
+class VmsSeen(NamedTuple):
+    """The inventory of a subscription, whole."""
+
+    ts: float
+    scope: str
+    interval: float
+    """Seconds between two such reads."""
+    vms: tuple[Vm, ...]
+
+
+class Power(NamedTuple):
+    """The power state of one machine."""
+
+    vm_id: str
+    name: str
+    resource_group: str
+    state: str
+    """One of ``evalgauge.metrics.POWER_STATES``."""
+    since: float | None
+    """When Azure last did something to it; from then on it was allocated, or not, as it is now."""
+
+
+class PowerSeen(NamedTuple):
+    """The power states of a subscription, whole: a machine that is not in it exists no more."""
+
+    ts: float
+    scope: str
+    interval: float
+    powers: tuple[Power, ...]
+
+
+class Job(NamedTuple):
+    """A job of an Azure ML workspace."""
+
+    job_id: str
+    display_name: str
+    status: str
+    """In lower case, as ``az ml job list`` users know them: ``running``, ``completed``."""
+    job_type: str | None
+    created_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    compute: str | None
+    url: str | None
+
+
+class JobsSeen(NamedTuple):
+    """The jobs of a workspace."""
+
+    ts: float
+    scope: str
+    workspace: str
+    interval: float
+    counts: Mapping[str, int]
+    """By status."""
+    newest: tuple[Job, ...]
+    """The newest first."""
+
+
+class ProbeSeen(NamedTuple):
+    """What one probe came to."""
+
+    ts: float
+    name: str
+    kind: str
+    target: str
+    interval: float
+    ok: bool
+    seconds: float
+    detail: str
+    """What it answered, or why it did not, in one line."""
+    configured: bool
+    """False: the target was read from a registry, and nobody promised that it can be reached from here."""
+
+
+class PriceSeen(NamedTuple):
+    """A retail price was looked up."""
+
+    ts: float
+    key: PriceKey
+    interval: float
+    usd_per_hour: float | None
+    """None: the price list has none."""
+
+
+class Headroom(NamedTuple):
+    """How many more requests Azure would take now, by its buckets."""
+
+    ts: float
+    scope: str
+    left: Mapping[str, int]
+
+
+class Registered(NamedTuple):
+    """A machine of one of OpenAdapt's registry files."""
+
+    name: str
+    host: str | None
+    ssh_user: str | None
+    vnc_port: int | None
+    waa_port: int | None
+    docker_container: str | None
+    internal_ip: str | None
+    size: str | None
+    location: str | None
+    resource_group: str | None
+    status: str | None
+    """A free text of the tool that wrote it."""
+    current_task: str | None
+
+
+class RegistrySeen(NamedTuple):
+    """A registry file was read; without machines once it is gone."""
+
+    ts: float
+    path: str
+    machines: tuple[Registered, ...]
+
+
+class MachineDeclared(NamedTuple):
+    """A machine of the configuration."""
+
+    name: str
+    provider: str
+    instance_type: str
+    usd_per_hour: float
+    start: float
+    stop: float | None
+
+
+class TunnelDeclared(NamedTuple):
+    """A tunnel of the configuration."""
+
+    name: str
+    local_port: int
+    remote: str
+
+
+class Refreshed(NamedTuple):
+    """A source was read well."""
+
+    ts: float
+    source: str
+    scope: str
+    seconds: float
+
+
+class RefreshFailed(NamedTuple):
+    """A source could not be read, or not all of it."""
+
+    ts: float
+    source: str
+    scope: str
+    seconds: float
+    reason: str
+    """A short word for the ``reason`` label: ``throttled``, ``forbidden``, ``timeout``, …"""
+    detail: str
+
+
+class Skipped(NamedTuple):
+    """One thing of a list meant nothing and was left out; the rest was read."""
+
+    ts: float
+    source: str
+    reason: str
+
+
+FleetEvent = (
+    VmsSeen
+    | PowerSeen
+    | JobsSeen
+    | ProbeSeen
+    | PriceSeen
+    | Headroom
+    | RegistrySeen
+    | MachineDeclared
+    | TunnelDeclared
+    | Refreshed
+    | RefreshFailed
+    | Skipped
+)

@@ -1,0 +1,175 @@
+// Panel: what the run costs, how fast, and what it will have cost at the end.
+
+import { Fact, Rows, attribute, el, shown, text } from "./dom.js";
+import { amount, clock as clockTime, count, counted, duration, exact, money, percent } from "./format.js";
+import { Figure, figures } from "./figures.js";
+import { Segments } from "./charts.js";
+import { COMPONENTS, chip, meaning } from "./marks.js";
+import { Table } from "./tables.js";
+
+const ROWS = 4;
+const UNKNOWN = {
+  llm: "no model call has a known price",
+  vm: "no machine with a known price",
+  gpu: "no GPU machine",
+};
+
+export class CostsPanel {
+  constructor(section) {
+    this.total = new Figure("So far", { main: true });
+    this.projected = new Figure("At the end");
+    this.rate = new Figure("Per hour now");
+    this.success = new Figure("Per success");
+    this.bar = new Segments(COMPONENTS, { "aria-hidden": "true" });
+    const legend = el("ul", { class: "legend", "aria-label": "Costs by component" });
+    this.legend = new Rows(legend, component);
+    this.table = new Table({
+      name: "spent",
+      caption: "Costs by model and machine",
+      columns: [
+        { name: "what", label: "Model or machine" },
+        { name: "used", label: "Used", numeric: true },
+        { name: "cost", label: "Cost", numeric: true },
+      ],
+      limit: ROWS,
+      row: spentRow,
+    });
+    this.gaps = el("p", { class: "say tone-infrastructure-error" });
+    section.append(
+      figures(this.total, this.projected, this.rate, this.success),
+      this.bar.node,
+      legend,
+      this.gaps,
+      this.table.node,
+    );
+  }
+
+  forget() {
+    this.table.forget();
+  }
+
+  update(frame, clock) {
+    const costs = frame.costs;
+    const going = frame.current_job.status === "running";
+    const budget = costs.budget_usd ?? null;
+    const gaps = costs.unpriced_calls + costs.unknown_usage_calls;
+    const total = costs.total_cost_usd;
+    const least = gaps > 0 ? "≥ " : "";
+    this.total.set(total === null ? null : least + money(total), {
+      reason: gaps > 0 ? "no call has a known price" : "nothing that costs was recorded",
+      note: budget !== null && total !== null ? `${percent(total / budget)} of ${money(budget)}` : "US dollars",
+      tone: budget !== null && total !== null && total > budget ? "failure" : null,
+    });
+    const end = going ? costs.projected_total_usd : total;
+    const over = budget !== null && end !== null && end > budget;
+    this.projected.set(end === null ? null : (going ? "≈ " : least) + money(end), {
+      reason: going ? "needs an estimate of the time left" : "nothing that costs was recorded",
+      note: projectionNote(costs.budget_hit_at, budget, over, going, clock.now()),
+      title: costs.budget_hit_at ? `the budget is reached ${exact(costs.budget_hit_at)}` : null,
+      tone: over ? "failure" : null,
+    });
+    const perHour = going ? costs.cost_per_hour_usd : null;
+    this.rate.set(perHour === null ? null : money(perHour), {
+      reason: going ? "nothing was spent in the last minutes" : "the run is over",
+      note: going ? "last minutes" : "the run is over",
+    });
+    this.success.set(costs.cost_per_success_usd === null ? null : money(costs.cost_per_success_usd), {
+      reason: "no success yet",
+      note: "failed tries too",
+    });
+    const parts = Object.fromEntries(COMPONENTS.map((name) => [name, costs.by_component?.[name] ?? null]));
+    this.bar.update(parts);
+    this.legend.update(
+      COMPONENTS.map((name) => ({ name, usd: parts[name] })),
+      (entry) => entry.name,
+    );
+    const sentence = [
+      costs.unpriced_calls > 0 ? `${counted(costs.unpriced_calls, "call")} without a known price` : null,
+      costs.unknown_usage_calls > 0 ? `${counted(costs.unknown_usage_calls, "call")} that reported no tokens` : null,
+    ].filter(Boolean);
+    text(this.gaps, sentence.length > 0 ? `Not in it: ${sentence.join(", ")}.` : "");
+    shown(this.gaps, sentence.length > 0);
+    this.table.update(spent(costs), (row) => row.key);
+  }
+
+  tick() {}
+}
+
+function projectionNote(hitAt, budget, over, going, now) {
+  if (!going) return "the run is over";
+  if (hitAt) return hitAt <= now ? `budget of ${money(budget)} is spent` : `budget spent about ${clockTime(hitAt, now)}`;
+  if (budget === null) return "projected";
+  return over ? `over ${money(budget)}` : `within ${money(budget)}`;
+}
+
+function component(name) {
+  const cost = new Fact({ class: "strong" });
+  const node = el("li", {}, chip(name), cost.node, el("span", {}, meaning(name).word));
+  return {
+    node,
+    update: ({ usd }) => {
+      cost.set(usd === null ? null : money(usd), UNKNOWN[name]);
+      node.classList.toggle("none", usd === null);
+    },
+  };
+}
+
+/** Models and machines as rows of one table, the dearest first, those of unknown cost last. */
+function spent(costs) {
+  const rows = [];
+  for (const [provider, calls] of Object.entries(costs.api_calls ?? {})) {
+    for (const model of calls.models ?? [calls]) {
+      rows.push({
+        key: `llm ${provider} ${model.model}`,
+        component: "llm",
+        name: model.model,
+        title: `${model.model} of ${provider}${model.requests ? `, ${counted(model.requests, "request")}` : ""}`,
+        used: `${amount(model.input_tokens ?? 0)} in, ${amount(model.output_tokens ?? 0)} out`,
+        usedTitle: `${count(model.input_tokens ?? 0)} tokens in, ${count(model.output_tokens ?? 0)} out`,
+        usd: model.cost_usd,
+      });
+    }
+  }
+  const machines = new Map();
+  for (const vm of costs.azure_vm?.vms ?? []) add(machines, "vm", vm);
+  if (machines.size === 0 && costs.azure_vm && costs.azure_vm.cost_usd !== null) add(machines, "vm", costs.azure_vm);
+  for (const gpu of Object.values(costs.gpu_time ?? {})) add(machines, "gpu", gpu);
+  for (const machine of machines.values()) {
+    rows.push({
+      ...machine,
+      name: `${machine.number > 1 ? `${count(machine.number)} × ` : ""}${machine.type}`,
+      title: machine.rate === null ? machine.type : `${machine.type}, ${money(machine.rate)} per hour each`,
+      used: machine.hours === null ? "" : duration(machine.hours * 3600),
+      usedTitle: null,
+    });
+  }
+  return rows.sort((a, b) => (b.usd ?? -1) - (a.usd ?? -1) || a.key.localeCompare(b.key));
+}
+
+function add(machines, component, machine) {
+  const type = machine.instance_type ?? "size not known";
+  const key = `${component} ${type}`;
+  const sum = machines.get(key) ?? { key, component, type, number: 0, rate: machine.hourly_rate_usd ?? null, hours: null, usd: null };
+  sum.number += 1;
+  if (typeof machine.hours_elapsed === "number") sum.hours = (sum.hours ?? 0) + machine.hours_elapsed;
+  if (typeof machine.cost_usd === "number") sum.usd = (sum.usd ?? 0) + machine.cost_usd;
+  machines.set(key, sum);
+}
+
+function spentRow(key) {
+  const name = el("span", { class: "clip" });
+  const used = el("span");
+  const cost = new Fact();
+  const component = key.split(" ", 1)[0];
+  const what = el("span", { class: "marked" }, chip(component), name);
+  return {
+    cells: [what, used, cost.node],
+    update: (row) => {
+      text(name, row.name);
+      attribute(name, "title", row.title);
+      text(used, row.used);
+      attribute(used, "title", row.usedTitle);
+      cost.set(row.usd === null || row.usd === undefined ? null : money(row.usd), "no price is known");
+    },
+  };
+}

@@ -1,0 +1,72 @@
+// Panel: where it fails, the worst domain first.
+
+import { Fact, attribute, el, text } from "./dom.js";
+import { count, interval, mean, percent, rateDigits } from "./format.js";
+import { RateBar } from "./charts.js";
+import { Table } from "./tables.js";
+import { replayOf } from "./links.js";
+
+const ROWS = 8;
+
+export class DomainsPanel {
+  constructor(section) {
+    this.frame = null;
+    this.hint = el("span", { class: "hint" });
+    section.querySelector("header").append(this.hint);
+    this.table = new Table({
+      name: "by-domain",
+      caption: "Success by domain, the worst first",
+      columns: [
+        { name: "domain", label: "Domain" },
+        { name: "bar", label: "Success rate" },
+        { name: "rate", label: "", numeric: true },
+        { name: "counts", label: "Measured", numeric: true },
+        { name: "ended", label: "Ended", numeric: true },
+      ],
+      limit: ROWS,
+      row: (name) => this.row(name),
+    });
+    section.append(this.table.node);
+  }
+
+  forget() {
+    this.table.forget();
+  }
+
+  update(frame) {
+    this.frame = frame;
+    const domains = Object.entries(frame.domain_breakdown).map(([name, domain]) => ({ name, ...domain }));
+    domains.sort(worstFirst);
+    text(this.hint, domains.length > 1 ? "worst first" : "");
+    this.table.update(domains, (domain) => domain.name);
+  }
+
+  tick() {}
+
+  row(name) {
+    const link = el("a", { class: "clip" }, name === "" ? "unnamed" : name);
+    const bar = new RateBar();
+    const rate = new Fact();
+    const counts = new Fact();
+    const ended = el("span");
+    return {
+      cells: [link, bar.node, rate.node, counts.node, ended],
+      update: (domain) => {
+        const { rate_low: low = null, rate_high: high = null } = domain;
+        attribute(link, "href", replayOf(this.frame, { domain: name }));
+        attribute(link, "title", domain.avg_steps === null ? name : `${name}: ${mean(domain.avg_steps)} steps on average`);
+        bar.set(domain.rate, low, high);
+        const range = low === null || high === null ? null : `95 % interval ${interval(low, high)}`;
+        rate.set(domain.rate === null ? null : percent(domain.rate, rateDigits(low, high)), "nothing was measured yet", range);
+        counts.set(domain.measured > 0 ? `${count(domain.success)} of ${count(domain.measured)}` : null, "nothing was measured yet");
+        text(ended, `${count(domain.finished)} of ${count(domain.total)}`);
+      },
+    };
+  }
+}
+
+/** Lowest rate first, the better known one before where rates are equal; what has none last. */
+function worstFirst(a, b) {
+  if ((a.rate === null) !== (b.rate === null)) return a.rate === null ? 1 : -1;
+  return a.rate - b.rate || b.measured - a.measured || a.name.localeCompare(b.name);
+}

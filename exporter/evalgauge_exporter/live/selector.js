@@ -1,0 +1,66 @@
+// Which run is shown. The choice is in the address, so that it can be shared and goes back with the browser's own button.
+
+import { Rows, attribute, el, text } from "./dom.js";
+import { percent } from "./format.js";
+import { pageOf } from "./links.js";
+import { meaning } from "./marks.js";
+
+/** The run that the address names; null is the newest one. */
+export function chosenRun() {
+  return new URLSearchParams(location.search).get("run") || null;
+}
+
+export class RunSelector {
+  constructor(select, onChoice) {
+    this.select = select;
+    this.onChoice = onChoice;
+    this.newest = select.options[0];
+    this.options = new Rows(el("span"), () => null);
+    this.options.parent = select;
+    this.options.create = (id) => {
+      const node = el("option", { value: id });
+      return {
+        node,
+        update: ({ label }) => {
+          text(node, label);
+        },
+      };
+    };
+    this.options.rows.set("", { node: this.newest, update: ({ label }) => text(this.newest, label) });
+    select.addEventListener("change", () => this.choose(select.value || null));
+    window.addEventListener("popstate", () => this.follow());
+  }
+
+  /** Pick a run, null for the newest. */
+  choose(runId) {
+    if (runId !== chosenRun()) history.pushState(null, "", pageOf(runId));
+    this.follow();
+  }
+
+  follow() {
+    this.show();
+    this.onChoice(chosenRun());
+  }
+
+  update(frame) {
+    const known = new Map(frame.runs.map((run) => [run.run_id, run]));
+    const ids = [...new Set([...(frame.all_run_ids ?? []), ...known.keys()])];
+    const chosen = chosenRun();
+    if (chosen !== null && !ids.includes(chosen)) ids.push(chosen);
+    const items = [{ id: "", label: "Newest run, the active one first" }, ...ids.map((id) => ({ id, label: label(id, known.get(id)) }))];
+    this.options.update(items, (item) => item.id);
+    this.show();
+  }
+
+  show() {
+    const value = chosenRun() ?? "";
+    if (this.select.value !== value) this.select.value = value;
+    attribute(this.select, "title", value || null);
+  }
+}
+
+function label(id, run) {
+  if (run === undefined) return id;
+  const rate = run.success_rate === null ? "" : `, ${percent(run.success_rate)}`;
+  return `${id} (${run.model_id}${rate}, ${meaning(run.state).word})`;
+}

@@ -1,0 +1,422 @@
+"""Machines, workers and runs joined: which run used which machine for how long, and what that cost.
+
+A worker's machine is the one it named (``vm``), else the one that has its id as name: an Azure VM's, one of the
+configuration's, one of OpenAdapt's registries'. Where Azure told the machine's power states, it costs what they say
+(deallocated does not bill, stopped does); where not, it costs from the worker's first word to its last. A declared
+machine that no worker names serves the runs that go on while it bills, in equal parts: a GPU box with the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from evalgauge.pricing import PriceTable
+
+from evalgauge_exporter.fleet import AZURE, BILLING, GONE, FleetState, MachineRef, Rate
+from evalgauge_exporter.intervals import Interval, difference, intersection, length, shares, union
+from evalgauge_exporter.state import RunState, Worker
+
+Component = Literal["vm", "gpu"]
+HOUR = 3600.0
+_FREE = frozenset({"deallocating", "deallocated", GONE})
+
+# N is Azure's GPU family: https://learn.microsoft.com/azure/virtual-machines/sizes/overview
+_AZURE_GPU = re.compile(r"(?:standard|basic)_n[cdgv]", re.IGNORECASE)
+_AWS_GPU = re.compile(r"(?:p[2-9]|g[3-9]|gr[3-9])[a-z0-9-]*\.", re.IGNORECASE)
+_GPU_WORDS = re.compile(
+    r"(?:^|[^a-z0-9])(?:gpu|a2|a3|a4|g2|g4|[abhl]\d{2,3}[a-z]*|gh200|gb200|t4|l4|v100|p100|k80|mi\d{3}x?|rtx\w*|tpu\w*)"
+    r"(?:$|[^a-z0-9])",
+    re.IGNORECASE,
+)
+
+
+def component_of(provider: str | None, instance_type: str | None) -> Component:
+    """Whether a machine's cost counts as GPU time: by its type, as its cloud names it."""
+    if not instance_type:
+        return "vm"
+    if provider == AZURE or instance_type.lower().startswith(("standard_", "basic_")):
+        return "gpu" if _AZURE_GPU.match(instance_type) else "vm"
+    return "gpu" if _AWS_GPU.match(instance_type) or _GPU_WORDS.search(instance_type) else "vm"
+
+
+class MachineCost(NamedTuple):
+    """One machine's time and money, over a run or over all that is known. Hours are hours that bill."""
+
+    name: str
+    component: Component
+    provider: str | None
+    instance_type: str | None
+    hourly_rate_usd: float | None
+    """None: nothing prices it."""
+    priced_by: str | None
+    busy_hours: float
+    """With a task of a run."""
+    idle_hours: float
+    """Used by a run, and without a task."""
+    unused_hours: float
+    """Used by no run; always 0 in a run's own rows."""
+    run_ids: tuple[str, ...]
+    """The runs that use it now; in a run's own rows that run."""
+    named: bool
+    """Whether anything says that this is a machine: its name, type, cloud or price. False for a mere worker id."""
+    key: str
+
+    @property
+    def hours(self) -> float:
+        """All hours."""
+        return self.busy_hours + self.idle_hours + self.unused_hours
+
+    @property
+    def cost_usd(self) -> float | None:
+        """None where it has no price."""
+        return self.cost_of(self.hours)
+
+    def cost_of(self, hours: float) -> float | None:
+        """What so many hours cost."""
+        return None if self.hourly_rate_usd is None else hours * self.hourly_rate_usd
+
+
+class MachineCosts(NamedTuple):
+    """The machines of a run, or all."""
+
+    rows: tuple[MachineCost, ...]
+
+    def cost_usd(self, component: Component) -> float | None:
+        """The sum of what is known; None where nothing of that component is priced."""
+        known = [row.cost_usd for row in self.rows if row.component == component and row.cost_usd is not None]
+        return sum(known) if known else None
+
+    def hours(self, component: Component) -> float:
+        """Hours of that component, priced or not."""
+        return sum(row.hours for row in self.rows if row.component == component)
+
+    @property
+    def unpriced(self) -> tuple[MachineCost, ...]:
+        """The machines that are in no total."""
+        return tuple(row for row in self.rows if row.named and row.hourly_rate_usd is None)
+
+
+class Use(NamedTuple):
+    """One run's use of one machine."""
+
+    machine: MachineRef
+    workers: tuple[str, ...]
+    spans: tuple[Interval, ...]
+    """From its workers' first word to their last, of those that go on to now."""
+    live: bool
+    """Whether one of them goes on."""
+    worker_rate: float | None
+    named: bool
+
+
+def machine_of(run_id: str, worker_id: str, worker: Worker, fleet: FleetState | None) -> MachineRef:
+    """The machine that a worker runs on; one of its own where nothing known has its name."""
+    found = None
+    if fleet is not None:
+        found = fleet.resolve(worker.vm) if worker.vm else fleet.resolve(worker_id)
+    if found is not None:
+        return found._replace(
+            provider=found.provider or worker.provider,
+            size=found.size or worker.vm_size,
+        )
+    provider = worker.provider
+    if provider is None and (worker.vm_size or "").lower().startswith("standard_"):
+        provider = AZURE
+    key = f"named:{worker.vm.lower()}" if worker.vm else f"worker:{run_id}:{worker_id}"
+    return MachineRef(key, worker.vm or worker_id, provider, worker.vm_size, None)
+
+
+def worker_span(run: RunState, worker: Worker, now: float, stall_after: float) -> tuple[Interval, bool]:
+    """From a worker's first word to when it ended, and whether it goes on (then the end is ``now``)."""
+    if run.worker_state(worker, now, stall_after) in ("stopped", "lost"):
+        if worker.state in ("stopped", "lost") and worker.stamp is not None:
+            end = worker.stamp.ts
+        elif (ended := run.ended_at) is not None:
+            end = ended
+        else:
+            end = worker.last_seen
+        return (worker.first_seen, max(worker.first_seen, end)), False
+    return (worker.first_seen, max(worker.first_seen, now)), True
+
+
+def uses(run: RunState, fleet: FleetState | None, now: float, stall_after: float) -> list[Use]:
+    """The machines that a run's workers are on, one row for each."""
+    found: dict[str, Use] = {}
+    for worker_id, worker in run.workers.items():
+        machine = machine_of(run.run_id, worker_id, worker, fleet)
+        span, live = worker_span(run, worker, now, stall_after)
+        named = not machine.key.startswith("worker:") or any((worker.vm_size, worker.provider, worker.rate))
+        use = found.get(machine.key)
+        if use is None:
+            found[machine.key] = Use(machine, (worker_id,), (span,), live, worker.rate, named)
+        else:
+            found[machine.key] = Use(
+                use.machine._replace(
+                    provider=use.machine.provider or machine.provider, size=use.machine.size or machine.size
+                ),
+                (*use.workers, worker_id),
+                (*use.spans, span),
+                use.live or live,
+                use.worker_rate if use.worker_rate is not None else worker.rate,
+                use.named or named,
+            )
+    return list(found.values())
+
+
+def billed_in(use: Sequence[Interval], machine: MachineRef, fleet: FleetState | None, now: float) -> list[Interval]:
+    """When a machine billed while a run used it: all that time but what is known to be free."""
+    spans = union(use)
+    if machine.declared is not None:
+        return intersection(spans, _declared_span(machine, now))
+    if fleet is None or machine.vm is None:
+        return spans
+    return difference(spans, machine.vm.within(_FREE, fleet.known_until(machine.vm, now)))
+
+
+def _declared_span(machine: MachineRef, now: float) -> list[Interval]:
+    declared = machine.declared
+    if declared is None:
+        return []
+    stop = now if declared.stop is None else min(now, declared.stop)
+    return union([(declared.start, stop)])
+
+
+def busy_spans(run: RunState, now: float, stall_after: float, workers: frozenset[str] | None = None) -> list[Interval]:
+    """When any attempt of the run (at one of these workers) was worked at."""
+    spans: list[Interval] = []
+    for attempt in run.attempts.values():
+        if attempt.started_at is None or (workers is not None and attempt.worker_id not in workers):
+            continue
+        end = attempt.finished_at
+        if end is None:
+            going = run.status_of(attempt, now, stall_after) == "running"
+            end = now if going else min(now, run.writers.get(attempt.writer or "", attempt.started_at))
+        spans.append((attempt.started_at, end))
+    return union(spans)
+
+
+def _busy_seconds(run: RunState, use: Use, billed: list[Interval], now: float, stall_after: float) -> float:
+    total = length(billed)
+    if len(use.workers) > 1:  # their tasks overlap: count each moment once
+        return length(intersection(busy_spans(run, now, stall_after, frozenset(use.workers)), billed))
+    worker = run.workers[use.workers[0]]
+    busy = worker.busy_seconds
+    if use.live and run.worker_state(worker, now, stall_after) == "busy":
+        busy += max(0.0, now - worker.last_seen)
+    return min(busy, total)
+
+
+def run_machine_cost(
+    run: RunState,
+    fleet: FleetState | None,
+    prices: PriceTable,
+    now: float,
+    stall_after: float,
+    runs: Iterable[RunState] = (),
+) -> MachineCosts:
+    """What a run's machines cost it as of ``now``: busy, and idle within the run; machines without a price have None.
+
+    ``runs`` are all runs that are known: a moment in which several of them use one machine is shared between them, and
+    a declared machine that no worker of theirs names is shared by all that go on.
+    """
+    fleet = fleet if fleet is not None else FleetState(prices)
+    period = _period(run, now, stall_after)
+    others = [
+        other
+        for other in runs
+        if other is not run and period is not None and _overlap(period, _period(other, now, stall_after))
+    ]
+    own = uses(run, fleet, now, stall_after)
+    theirs = [(other.run_id, use) for other in others for use in uses(other, fleet, now, stall_after)]
+    rows = []
+    for use in own:
+        billed = billed_in(use.spans, use.machine, fleet, now)
+        rivals = {
+            other_id: billed_in(other.spans, other.machine, fleet, now)
+            for other_id, other in theirs
+            if other.machine.key == use.machine.key
+        }
+        rows.append(_run_row(run, use, billed, rivals, fleet, now, stall_after))
+    named = {use.machine.key for use in own} | {use.machine.key for _, use in theirs}
+    if period is not None:
+        busy: list[Interval] | None = None
+        for machine in fleet.machines():
+            if machine.declared is None or machine.key in named:
+                continue
+            billed = intersection([period], _declared_span(machine, now))
+            if not billed:
+                continue
+            rivals = {}
+            for other in others:
+                if (theirs_period := _period(other, now, stall_after)) is not None:
+                    rivals[other.run_id] = intersection([theirs_period], _declared_span(machine, now))
+            busy = busy_spans(run, now, stall_after) if busy is None else busy
+            rows.append(_served_row(run, machine, billed, busy, rivals, fleet, now))
+    return MachineCosts(tuple(rows))
+
+
+def _run_row(
+    run: RunState,
+    use: Use,
+    billed: list[Interval],
+    rivals: dict[str, list[Interval]],
+    fleet: FleetState,
+    now: float,
+    stall_after: float,
+) -> MachineCost:
+    total = length(billed)
+    part = _part(run.run_id, billed, rivals)
+    busy = _busy_seconds(run, use, billed, now, stall_after)
+    rate = fleet.rate(use.machine, now, use.worker_rate)
+    return _row(use.machine, rate, busy * part, (total - busy) * part, 0.0, (run.run_id,), use.named)
+
+
+def _served_row(
+    run: RunState,
+    machine: MachineRef,
+    billed: list[Interval],
+    busy: list[Interval],
+    rivals: dict[str, list[Interval]],
+    fleet: FleetState,
+    now: float,
+) -> MachineCost:
+    part = _part(run.run_id, billed, rivals)
+    working = length(intersection(billed, busy))
+    rate = fleet.rate(machine, now)
+    return _row(machine, rate, working * part, (length(billed) - working) * part, 0.0, (run.run_id,), True)
+
+
+def _part(run_id: str, billed: list[Interval], rivals: dict[str, list[Interval]]) -> float:
+    """The share of the time that a run has to bear, where others used the machine too."""
+    total = length(billed)
+    if not total or not any(rivals.values()):
+        return 1.0
+    return shares({**{f"other {name}": spans for name, spans in rivals.items()}, run_id: billed})[run_id] / total
+
+
+def _row(
+    machine: MachineRef,
+    rate: Rate | None,
+    busy: float,
+    idle: float,
+    unused: float,
+    run_ids: tuple[str, ...],
+    named: bool,
+) -> MachineCost:
+    return MachineCost(
+        name=machine.name,
+        component=component_of(machine.provider, machine.size),
+        provider=machine.provider,
+        instance_type=machine.size,
+        hourly_rate_usd=None if rate is None else rate.usd_per_hour,
+        priced_by=None if rate is None else rate.priced_by,
+        busy_hours=busy / HOUR,
+        idle_hours=idle / HOUR,
+        unused_hours=unused / HOUR,
+        run_ids=run_ids,
+        named=named,
+        key=machine.key,
+    )
+
+
+def _period(run: RunState, now: float, stall_after: float) -> Interval | None:
+    if run.started_at is None:
+        return None
+    going = run.status(now, stall_after) == "running"
+    end = run.ended_at if run.ended_at is not None else now if going else run.last_event_at
+    return (run.started_at, end) if end > run.started_at else None
+
+
+def _overlap(one: Interval, other: Interval | None) -> bool:
+    return other is not None and one[0] < other[1] and other[0] < one[1]
+
+
+class _Tally:
+    """What the runs did with one machine."""
+
+    def __init__(self) -> None:
+        self.spans: list[Interval] = []
+        self.busy = 0.0
+        self.run_ids: list[str] = []
+        self.rate: float | None = None
+        self.size: str | None = None
+        self.provider: str | None = None
+
+
+def fleet_machine_cost(
+    runs: Iterable[RunState], fleet: FleetState, now: float, stall_after: float
+) -> Iterator[tuple[MachineRef, MachineCost]]:
+    """Every known machine with its hours so far: busy for a run, idle within one, used by none.
+
+    Hours count from when the machine's power state was first known (a declared machine's from its start). Of a machine
+    of which only a registry tells, no state is known: it has the hours in which runs used it.
+    """
+    machines = list(fleet.machines())
+    since = min((_known_since(machine, now) for machine in machines), default=now)
+    tallies: dict[str, _Tally] = {}
+    serving: list[tuple[RunState, Interval]] = []
+    for run in runs:
+        period = _period(run, now, stall_after)
+        if period is None or period[1] <= since:
+            continue
+        serving.append((run, period))
+        for use in uses(run, fleet, now, stall_after):
+            tally = tallies.setdefault(use.machine.key, _Tally())
+            billed = billed_in(use.spans, use.machine, fleet, now)
+            tally.spans += billed
+            tally.busy += _busy_seconds(run, use, billed, now, stall_after)
+            tally.rate = use.worker_rate if use.worker_rate is not None else tally.rate
+            tally.size, tally.provider = use.machine.size, use.machine.provider
+            if use.live:
+                tally.run_ids.append(run.run_id)
+    for known in machines:
+        tally = tallies.get(known.key) or _served(known, serving, now, stall_after)
+        machine = known._replace(size=known.size or tally.size, provider=known.provider or tally.provider)
+        used = union(tally.spans)
+        exists = _declared_span(machine, now) if machine.declared is not None else []
+        if machine.vm is not None:
+            exists = machine.vm.within(BILLING, fleet.known_until(machine.vm, now))
+        busy = min(tally.busy, length(used))
+        unused = length(difference(exists, used))
+        rate = fleet.rate(machine, now, tally.rate)
+        yield machine, _row(machine, rate, busy, length(used) - busy, unused, tuple(tally.run_ids), True)
+
+
+def _known_since(machine: MachineRef, now: float) -> float:
+    if machine.vm is not None and machine.vm.changes:
+        return machine.vm.changes[0][0]
+    return machine.declared.start if machine.declared is not None else 0.0 if machine.registered is not None else now
+
+
+def _served(machine: MachineRef, serving: list[tuple[RunState, Interval]], now: float, stall_after: float) -> _Tally:
+    """What the runs did with a machine that no worker names."""
+    tally = _Tally()
+    if machine.declared is None:
+        return tally
+    exists = _declared_span(machine, now)
+    busy: list[Interval] = []
+    for run, period in serving:
+        used = intersection([period], exists)
+        if not used:
+            continue
+        tally.spans += used
+        busy += intersection(busy_spans(run, now, stall_after), used)
+        if run.status(now, stall_after) == "running":
+            tally.run_ids.append(run.run_id)
+    tally.busy = length(union(busy))
+    return tally
+
+
+def worker_machines(
+    runs: Iterable[RunState], fleet: FleetState, now: float, stall_after: float
+) -> Iterator[tuple[str, str, str]]:
+    """``(run_id, worker_id, machine name)`` of the workers that go on and whose machine is known."""
+    for run in runs:
+        if run.status(now, stall_after) != "running":
+            continue
+        for use in uses(run, fleet, now, stall_after):
+            if use.named and use.live:
+                for worker_id in use.workers:
+                    yield run.run_id, worker_id, use.machine.name

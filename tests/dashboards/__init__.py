@@ -1,0 +1,1 @@
+"""Tests of the dashboards, alerts and the compose stack."""

@@ -1,0 +1,521 @@
+"""Cases for promtool: what an alert sees, when, and what it must say then.
+
+Series are written as promtool writes them: ``7x120`` is 7 for 120 minutes and one, ``0+2x60`` grows by 2 a minute,
+``_x10`` is nothing for ten minutes. Time starts at 0, so a point in time is a number of seconds from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from evalgauge import metrics as m
+from evalgauge.metrics import Metric
+
+Series = tuple[str, str]
+LONG = "x600"
+"""Ten hours of minutes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Firing:
+    """One alert that must fire: the labels beside its name and severity, and its summary."""
+
+    labels: dict[str, str]
+    summary: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One situation; ``firing`` is everything that the alert must say at ``at``, nothing where it must be quiet."""
+
+    alert: str
+    what: str
+    series: tuple[Series, ...]
+    at: str
+    firing: tuple[Firing, ...] = ()
+
+
+def series(metric: Metric, values: object, **labels: str) -> Series:
+    """A series of a metric, with the labels that the catalogue gives it, no more and no fewer."""
+    assert set(labels) == set(metric.labels), f"{metric.name} has the labels {metric.labels}"
+    for label, allowed in metric.values:
+        assert labels[label] in allowed
+    written = values if isinstance(values, str) else f"{values}{LONG}"
+    matchers = ",".join(f'{key}="{value}"' for key, value in labels.items())
+    return f"{metric.name}{{{matchers}}}", written
+
+
+def states(metric: Metric, words: tuple[str, ...], current: str, **labels: str) -> tuple[Series, ...]:
+    """A state set: 1 for the current state, 0 for every other."""
+    return tuple(series(metric, int(word == current), **labels, state=word) for word in words)
+
+
+def tasks(run: str, domain: str = "chrome", **counts: object) -> tuple[Series, ...]:
+    """A run's tasks in a domain, every status there, zeros too."""
+    return tuple(
+        series(m.RUN_TASKS, counts.get(status, 0), run_id=run, benchmark="waa", model="m", domain=domain, status=status)
+        for status in m.TASK_STATUSES
+    )
+
+
+def run(name: str, state: str, *, progress: object = "0+60x600") -> tuple[Series, ...]:
+    """A run in a state whose last event was always just now, unless told otherwise."""
+    return (
+        *states(m.RUN_STATE, m.RUN_STATES, state, run_id=name),
+        series(m.RUN_LAST_PROGRESS, progress, run_id=name),
+        series(m.RUN_START, 0, run_id=name),
+    )
+
+
+def compared(name: str, delta: float, p: float, *, base: str = "base") -> tuple[Series, ...]:
+    """A comparison of a run with its baseline."""
+    pair = {"run_id": name, "baseline_run_id": base}
+    return (
+        series(m.COMPARISON_SUCCESS_DELTA, delta, **pair, bound="estimate"),
+        series(m.COMPARISON_SUCCESS_DELTA, delta - 0.05, **pair, bound="low"),
+        series(m.COMPARISON_SUCCESS_DELTA, delta + 0.05, **pair, bound="high"),
+        series(m.COMPARISON_P_VALUE, p, **pair, kind="anytime"),
+        series(m.COMPARISON_P_VALUE, 0.0001, **pair, kind="exact"),
+    )
+
+
+def baseline(success: int, measured: int, *, name: str = "base") -> tuple[Series, ...]:
+    """A baseline's counts, given for two models: one run may be the baseline of both."""
+    return tuple(
+        series(metric, value, benchmark="waa", model=model, baseline_run_id=name)
+        for model in ("m", "other")
+        for metric, value in ((m.BASELINE_SUCCESS_TASKS, success), (m.BASELINE_MEASURED_TASKS, measured))
+    )
+
+
+def cost(name: str, usd: object) -> Series:
+    """What the model calls of a run cost."""
+    return series(m.RUN_COST, usd, run_id=name, component="llm")
+
+
+def worker(name: str, worker_id: str, state: str) -> tuple[Series, ...]:
+    """A worker in a state."""
+    return states(m.WORKER_STATE, m.WORKER_STATES, state, run_id=name, worker_id=worker_id)
+
+
+def machine(vm: str, state: str) -> tuple[Series, ...]:
+    """A machine in a power state."""
+    return states(m.VM_POWER_STATE, m.POWER_STATES, state, vm=vm, resource_group="eval-rg")
+
+
+def source(name: str, *, up: int = 1, last: object = "0+60x600") -> tuple[Series, ...]:
+    """A source of the exporter."""
+    return (series(m.SOURCE_UP, up, source=name), series(m.SOURCE_LAST_SUCCESS, last, source=name))
+
+
+PAIR = {"run_id": "new", "baseline_run_id": "base"}
+REGRESSION = (*run("new", "running"), *compared("new", -0.2, 0.01), *baseline(70, 140))
+FAST, SLOW = "EvalInfrastructureErrorsFast", "EvalInfrastructureErrorsSlow"
+HEALTHY_BASE = (*run("base", "completed"), *tasks("base", success=12, failure=1))
+
+CASES = (
+    Case(
+        "EvalSuccessRegression",
+        "a significant and large difference fires",
+        (*REGRESSION, *tasks("new", success=8, failure=10, agent_error=2)),
+        "10m",
+        (
+            Firing(
+                PAIR,
+                "Run new succeeds less often than its baseline base: difference -20%, significant and larger than "
+                "the noise.",
+            ),
+        ),
+    ),
+    Case(
+        "EvalSuccessRegression",
+        "19 measured tasks are too few, whatever else finished",
+        (*REGRESSION, *tasks("new", success=8, failure=10, agent_error=1, infrastructure_error=30)),
+        "10m",
+    ),
+    Case(
+        "EvalSuccessRegression",
+        "the exact p-value alone is not asked: it may not be looked at each minute",
+        (*run("new", "running"), *compared("new", -0.2, 0.05), *baseline(70, 140), *tasks("new", success=20)),
+        "10m",
+    ),
+    Case(
+        "EvalSuccessRegression",
+        "a difference within the baseline's standard error of 4.2 points is noise",
+        (*run("new", "running"), *compared("new", -0.042, 0.001), *baseline(70, 140), *tasks("new", success=20)),
+        "10m",
+    ),
+    Case(
+        "EvalSuccessRegression",
+        "a difference just beyond it is not",
+        (*run("new", "running"), *compared("new", -0.043, 0.001), *baseline(70, 140), *tasks("new", success=20)),
+        "10m",
+        (
+            Firing(
+                PAIR,
+                "Run new succeeds less often than its baseline base: difference -4.3%, significant and larger than "
+                "the noise.",
+            ),
+        ),
+    ),
+    Case(
+        "EvalSuccessRegression",
+        "two points are the floor where the baseline hardly fails",
+        (*run("new", "running"), *compared("new", -0.019, 0.001), *baseline(9990, 10000), *tasks("new", success=20)),
+        "10m",
+    ),
+    Case(
+        "EvalSuccessRegression",
+        "an improvement is no regression",
+        (*run("new", "running"), *compared("new", 0.2, 0.001), *baseline(70, 140), *tasks("new", success=20)),
+        "10m",
+    ),
+    Case(
+        "EvalSuccessRegression",
+        "a run that ended the day before is history",
+        (
+            *run("new", "completed", progress="-90000x600"),
+            *compared("new", -0.2, 0.01),
+            *baseline(70, 140),
+            *tasks("new", success=20),
+        ),
+        "10m",
+    ),
+    Case(
+        "EvalDomainCollapse",
+        "none of nine where the baseline had twelve of thirteen",
+        (*HEALTHY_BASE, *run("new", "running"), *compared("new", -0.1, 0.5), *tasks("new", failure=9)),
+        "10m",
+        (
+            Firing(
+                PAIR | {"domain": "chrome"},
+                "Run new fails in chrome where its baseline did not: at best 42.44% of the tasks succeed.",
+            ),
+        ),
+    ),
+    Case(
+        "EvalDomainCollapse",
+        "four of nine may be chance",
+        (*HEALTHY_BASE, *run("new", "running"), *compared("new", -0.1, 0.5), *tasks("new", success=4, failure=5)),
+        "10m",
+    ),
+    Case(
+        "EvalDomainCollapse",
+        "errors that measure nothing are no failures",
+        (
+            *HEALTHY_BASE,
+            *run("new", "running"),
+            *compared("new", -0.1, 0.5),
+            *tasks("new", failure=4, infrastructure_error=20),
+        ),
+        "10m",
+    ),
+    Case(
+        "EvalDomainCollapse",
+        "without a baseline there is nothing to fall from",
+        (*HEALTHY_BASE, *run("new", "running"), *tasks("new", failure=9)),
+        "10m",
+    ),
+    Case(
+        "EvalRunStalled",
+        "the exporter says stalled",
+        run("new", "stalled", progress=0),
+        "12m",
+        (Firing({"run_id": "new"}, "Run new has made no progress for 12m 0s."),),
+    ),
+    Case("EvalRunStalled", "a run that was killed yesterday is history", run("new", "stalled", progress=-86400), "12m"),
+    Case(
+        "EvalRunStalled",
+        "heartbeats for an hour and no event",
+        run("new", "running", progress=0),
+        "62m",
+        (Firing({"run_id": "new"}, "Run new has made no progress for 1h 2m 0s."),),
+    ),
+    Case("EvalRunStalled", "a task may take an hour", run("new", "running", progress=0), "60m"),
+    Case("EvalRunStalled", "a run that is over rests", run("new", "completed", progress=0), "90m"),
+    Case(
+        FAST,
+        "a third of the attempts, in the last hour and the last ten minutes",
+        (*run("new", "running"), *tasks("new", success="0+2x600", infrastructure_error="0+1x600", pending=500)),
+        "70m",
+        (
+            Firing(
+                {"run_id": "new"},
+                "33.33% of the attempts of run new ended as infrastructure error in the last hour.",
+            ),
+        ),
+    ),
+    Case(
+        FAST,
+        "a quarter does not burn fast",
+        (*run("new", "running"), *tasks("new", success="0+3x600", infrastructure_error="0+1x600")),
+        "70m",
+    ),
+    Case(
+        FAST,
+        "it is over: none in the last ten minutes",
+        (*run("new", "running"), *tasks("new", success="0+2x600", infrastructure_error="0+1x50 50x550")),
+        "66m",
+    ),
+    Case(
+        FAST,
+        "two errors are too few to speak of a share",
+        (*run("new", "running"), *tasks("new", success="0x600", infrastructure_error="0x55 1x4 2x600")),
+        "62m",
+    ),
+    Case(
+        FAST,
+        "a run that is over burns nothing",
+        (*run("new", "completed"), *tasks("new", success="0+2x600", infrastructure_error="0+1x600")),
+        "70m",
+    ),
+    Case(
+        SLOW,
+        "a quarter for hours",
+        (*run("new", "running"), *tasks("new", success="0+3x600", infrastructure_error="0+1x600")),
+        "7h",
+        (
+            Firing(
+                {"run_id": "new"},
+                "25% of the attempts of run new ended as infrastructure error in the last six hours.",
+            ),
+        ),
+    ),
+    Case(
+        SLOW,
+        "one in ten is under six times the objective",
+        (*run("new", "running"), *tasks("new", success="0+9x600", infrastructure_error="0+1x600")),
+        "7h",
+    ),
+    Case(
+        "EvalOverBudget",
+        "more than the budget",
+        (*run("new", "running"), cost("new", 30), series(m.RUN_BUDGET, 25, run_id="new")),
+        "5m",
+        (Firing({"run_id": "new"}, "Run new has used 120% of its budget."),),
+    ),
+    Case(
+        "EvalOverBudget",
+        "exactly the budget",
+        (*run("new", "running"), cost("new", 25), series(m.RUN_BUDGET, 25, run_id="new")),
+        "5m",
+    ),
+    Case("EvalOverBudget", "no budget", (*run("new", "running"), cost("new", 1000)), "5m"),
+    Case(
+        "EvalProjectedOverBudget",
+        "a quarter of the work for a third of the money",
+        (
+            *run("new", "running"),
+            *tasks("new", success=20, failure=4, running=2, pending=74),
+            cost("new", 10),
+            series(m.RUN_BUDGET, 30, run_id="new"),
+        ),
+        "15m",
+        (Firing({"run_id": "new"}, "Run new will have used 133.3% of its budget at the end."),),
+    ),
+    Case(
+        "EvalProjectedOverBudget",
+        "on budget",
+        (
+            *run("new", "running"),
+            *tasks("new", success=20, failure=4, running=2, pending=74),
+            cost("new", 10),
+            series(m.RUN_BUDGET, 40, run_id="new"),
+        ),
+        "15m",
+    ),
+    Case(
+        "EvalProjectedOverBudget",
+        "the first three of a hundred say nothing",
+        (
+            *run("new", "running"),
+            *tasks("new", success=3, running=2, pending=95),
+            cost("new", 10),
+            series(m.RUN_BUDGET, 20, run_id="new"),
+        ),
+        "15m",
+    ),
+    Case(
+        "EvalProjectedOverBudget",
+        "not yet ten minutes",
+        (
+            *run("new", "running"),
+            *tasks("new", success=20, failure=4, running=2, pending=74),
+            cost("new", 10),
+            series(m.RUN_BUDGET, 30, run_id="new"),
+        ),
+        "9m",
+    ),
+    Case(
+        "EvalSpendSpike",
+        "a dollar an hour for two hours, then sixty",
+        (*run("new", "running"), cost("new", "0+0.0166666667x120 3+1x480")),
+        "145m",
+        (
+            Firing(
+                {"run_id": "new"},
+                "Run new now spends $60 an hour, more than three times its average.",
+            ),
+        ),
+    ),
+    Case("EvalSpendSpike", "steady", (*run("new", "running"), cost("new", "0+1x600")), "145m"),
+    Case(
+        "EvalSpendSpike",
+        "cents",
+        (*run("new", "running"), cost("new", "0+0.0001x120 0.012+0.015x480")),
+        "145m",
+    ),
+    Case("EvalSpendSpike", "too young for an average", (*run("new", "running"), cost("new", "0x15 1+1x600")), "29m"),
+    Case(
+        "EvalUnpricedCalls",
+        "calls without a price, and calls without tokens",
+        (
+            *run("new", "running"),
+            series(m.RUN_UNPRICED_REQUESTS, 7, run_id="new", provider="x", model="a"),
+            series(m.RUN_UNKNOWN_USAGE_REQUESTS, 0, run_id="new", provider="x", model="a"),
+            series(m.RUN_UNPRICED_REQUESTS, 0, run_id="new", provider="x", model="b"),
+            series(m.RUN_UNKNOWN_USAGE_REQUESTS, 2, run_id="new", provider="x", model="b"),
+            series(m.RUN_UNPRICED_REQUESTS, 0, run_id="new", provider="x", model="c"),
+            series(m.RUN_UNKNOWN_USAGE_REQUESTS, 0, run_id="new", provider="x", model="c"),
+        ),
+        "10m",
+        tuple(
+            Firing(
+                {"run_id": "new", "provider": "x", "model": model},
+                f"{count} calls of run new to x/{model} are in no cost: no price is known, or they reported no tokens.",
+            )
+            for model, count in (("a", 7), ("b", 2))
+        ),
+    ),
+    Case(
+        "EvalUnpricedCalls",
+        "every call has its price",
+        (*run("new", "running"), series(m.RUN_UNPRICED_REQUESTS, 0, run_id="new", provider="x", model="a")),
+        "10m",
+    ),
+    Case(
+        "EvalWorkerLost",
+        "one of two",
+        (*run("new", "running"), *worker("new", "w1", "busy"), *worker("new", "w2", "lost")),
+        "5m",
+        (Firing({"run_id": "new", "worker_id": "w2"}, "Worker w2 of run new is lost."),),
+    ),
+    Case(
+        "EvalWorkerLost",
+        "the workers of a stalled run are told by its own alert",
+        (*run("new", "stalled"), *worker("new", "w2", "lost")),
+        "5m",
+    ),
+    Case(
+        "EvalMachineIdle",
+        "its worker has no task",
+        (
+            *run("new", "running"),
+            *worker("new", "vm-1", "busy"),
+            *worker("new", "vm-2", "idle"),
+            *machine("vm-1", "running"),
+            *machine("vm-2", "running"),
+        ),
+        "35m",
+        (Firing({"vm": "vm-2", "resource_group": "eval-rg"}, "Machine vm-2 has had no task for 30m and bills."),),
+    ),
+    Case(
+        "EvalMachineIdle",
+        "not yet half an hour",
+        (*run("new", "running"), *worker("new", "vm-2", "idle"), *machine("vm-2", "running")),
+        "29m",
+    ),
+    Case(
+        "EvalMachineIdle",
+        "deallocated costs nothing",
+        (*run("new", "running"), *worker("new", "vm-2", "idle"), *machine("vm-2", "deallocated")),
+        "35m",
+    ),
+    Case(
+        "EvalMachineWithoutRun",
+        "nothing runs and a machine was stopped but not deallocated",
+        (
+            *run("old", "completed"),
+            *worker("old", "vm-1", "stopped"),
+            *machine("vm-1", "stopped"),
+            *machine("vm-2", "deallocated"),
+        ),
+        "35m",
+        (Firing({"vm": "vm-1", "resource_group": "eval-rg"}, "Machine vm-1 bills and no run has used it for 30m."),),
+    ),
+    Case(
+        "EvalMachineWithoutRun",
+        "a run uses one machine and another is forgotten",
+        (
+            *run("new", "running"),
+            *worker("new", "vm-1", "busy"),
+            *machine("vm-1", "running"),
+            *machine("vm-9", "running"),
+        ),
+        "35m",
+        (Firing({"vm": "vm-9", "resource_group": "eval-rg"}, "Machine vm-9 bills and no run has used it for 30m."),),
+    ),
+    Case(
+        "EvalMachineWithoutRun",
+        "workers that are not named as machines are: nobody can tell which they use",
+        (*run("new", "running"), *worker("new", "0", "busy"), *machine("vm-1", "running")),
+        "35m",
+    ),
+    Case(
+        "EvalProbeFailing",
+        "one target of two is silent",
+        (
+            series(m.PROBE_SUCCESS, 0, target="vm-1:5000", kind="waa"),
+            series(m.PROBE_SUCCESS, 1, target="vm-2:5000", kind="waa"),
+        ),
+        "10m",
+        (Firing({"target": "vm-1:5000", "kind": "waa"}, "vm-1:5000 does not answer its waa probe."),),
+    ),
+    Case(
+        "EvalProbeFailing",
+        "it answered again",
+        (series(m.PROBE_SUCCESS, "0x3 1x20", target="vm-1:5000", kind="waa"),),
+        "10m",
+    ),
+    Case(
+        "EvalSourceStale",
+        "one fails, one has not answered for long, prices are from today",
+        (*source("openadapt", up=0), *source("azure_vm", last=0), *source("prices", last=0), *source("probe")),
+        "50m",
+        tuple(
+            Firing({"source": name}, f"Source {name} cannot be read or is out of date.")
+            for name in ("azure_vm", "openadapt")
+        ),
+    ),
+    Case("EvalSourceStale", "a folder in which nothing happens is no failure", source("runlog", last=0), "9h"),
+    Case(
+        "EvalExporterDown",
+        "the scrape fails",
+        (('up{job="evalgauge",instance="exporter:9909"}', f"0{LONG}"),),
+        "5m",
+        (
+            Firing(
+                {"job": "evalgauge"},
+                "Prometheus cannot scrape the evalgauge exporter: the boards show the past.",
+            ),
+        ),
+    ),
+    Case(
+        "EvalExporterDown",
+        "nobody scrapes it at all",
+        (('up{job="other",instance="x"}', f"1{LONG}"),),
+        "5m",
+        (
+            Firing(
+                {"job": "evalgauge"},
+                "Prometheus cannot scrape the evalgauge exporter: the boards show the past.",
+            ),
+        ),
+    ),
+    Case(
+        "EvalExporterDown",
+        "one scrape was missed",
+        (('up{job="evalgauge",instance="exporter:9909"}', "1x5 0 1x20"),),
+        "8m",
+    ),
+)

@@ -1,0 +1,55 @@
+"""The programs beside Python that some tests need. A test that lacks one is skipped, under CI it fails."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+CACHE = Path(__file__).parents[1] / ".cache" / "prometheus" / "bin"
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def prometheus() -> Path:
+    """Prometheus 3 or newer: on PATH, else where ``scripts/fetch-prometheus.sh`` puts it."""
+    return _recent("prometheus")
+
+
+def promtool() -> Path:
+    """promtool 3 or newer, from the same places."""
+    return _recent("promtool")
+
+
+def chromium() -> Path:
+    """Chromium or Chrome on PATH."""
+    for name in CHROMIUMS:
+        if found := shutil.which(name):
+            return Path(found)
+    _missing(f"none of {', '.join(CHROMIUMS)} is on PATH: install Chromium")
+
+
+def _recent(name: str) -> Path:
+    on_path = shutil.which(name)
+    for candidate in (Path(on_path) if on_path else None, CACHE / name):
+        if candidate and candidate.is_file() and _major(candidate) >= 3:
+            return candidate
+    _missing(f"{name} 3 or newer is neither on PATH nor in {CACHE}: run scripts/fetch-prometheus.sh")
+
+
+@functools.cache
+def _major(program: Path) -> int:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    version = re.search(r"version (\d+)\.", said.stdout + said.stderr)
+    return int(version[1]) if version else 0
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
