@@ -8,6 +8,7 @@ are is therefore always known, and a series means the same whether it was scrape
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
@@ -333,7 +334,7 @@ def _matcher(metric: Metric, label: str, value: Matched) -> str:
         case Variable(name, many):
             return f'{label}{"=~" if many else "="}"${name}"'
         case Pattern(regex):
-            return f'{label}=~"{regex}"'
+            return f'{label}=~"{_quoted(regex)}"'
         case Not(inner):
             values, one, several = inner, "!=", "!~"
         case _:
@@ -342,4 +343,16 @@ def _matcher(metric: Metric, label: str, value: Matched) -> str:
     closed = dict(metric.values).get(label)
     if closed and (wrong := sorted(set(values) - set(closed))):
         raise ExpressionError(f"{label} of {metric.name} is never {', '.join(wrong)}; it is one of {', '.join(closed)}")
-    return f'{label}{one if len(values) == 1 else several}"{"|".join(values)}"'
+    if len(values) == 1:
+        return f'{label}{one}"{_quoted(values[0])}"'
+    return f'{label}{several}"{_quoted("|".join(_literal(value) for value in values))}"'
+
+
+def _quoted(text: str) -> str:
+    """Inside a string of PromQL."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _literal(text: str) -> str:
+    """Inside a regular expression, where only these signs have a meaning (RE2)."""
+    return re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", text)

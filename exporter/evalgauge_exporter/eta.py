@@ -35,10 +35,10 @@ _SHORTEST = 1e-3  # seconds; a shorter duration says only "at once"
 _LONGEST = 30 * 86400.0  # seconds; a longer duration is a clock that jumped
 _SPREAD, _SPREAD_WEIGHT = 0.6, 4.0  # of log durations in a domain before any ended, and how many tasks that is worth
 _SPREAD_STEPS = np.array([-1.6, -0.8, 0.0, 0.8, 1.6, 2.4])  # the grid of that, in standard errors of its log
-_BETWEEN = 0.8  # of the domains' log means, before any ended: about tenfold from the quickest domain to the slowest
+_BETWEENS = 0.08 * 1.5 ** np.arange(8)  # the grid of the width between domains, of their log means
+# before any ended: about tenfold from the quickest domain to the slowest, but in one benchmark of five all alike
+_BETWEEN, _BETWEEN_FACTOR, _ALIKE = 0.9, 0.5, 0.2
 _BETWEEN_TOLD = 0.3  # the same where an earlier run has told the domains apart
-_BETWEEN_FACTOR = 0.5  # how far the truth may be from these two, on the log scale
-_BETWEENS = 0.08 * 1.5 ** np.arange(8)  # the grid of that
 _ONE_BY_ONE = 40  # up to so many pending tasks are handed to the workers one by one
 _MOST_WORKERS = 256  # more are taken as so many, each with its share of the tasks
 
@@ -172,14 +172,16 @@ def estimate(
     left: dict[str, float] = {domain: min(count, 10**9) for domain, count in pending.items() if count > 0}
     if not running and not left:
         return Eta(0.0, 0.0, 0.0)
+    if workers is not None and workers <= 0:
+        return None
     going = [task._replace(elapsed_seconds=_clamped(task.elapsed_seconds)) for task in running]
     if not going:
         going = _unseen(now, history, left, workers)
         workers = len(going)
+        if not going:
+            return None
     elif workers is None:
         workers = len(going) + (_between_tasks(now, history, going) if left else 0)
-    if workers <= 0:
-        return None
     if len(going) > workers:
         going.sort(key=lambda task: task.elapsed_seconds)
         for task in going[workers:]:
@@ -269,9 +271,9 @@ def _time_left(
     shift = np.zeros(len(domains) + blanks)
     if earlier is not None and earlier.count >= ENOUGH:
         shift[:] = _told(earlier, domains, blanks)
-        posterior = _posterior(domains, blanks, history, going, shift, _BETWEEN_TOLD)
+        posterior = _posterior(domains, blanks, history, going, shift, _prior(_BETWEEN_TOLD))
     else:
-        posterior = _posterior(domains, blanks, history, going, shift, _BETWEEN)
+        posterior = _posterior(domains, blanks, history, going, shift, _prior(_BETWEEN))
     log_mean, spread = _drawn(posterior)
     log_mean, spread = _with_mixture(log_mean + shift, spread, index, history, going)
 
@@ -299,7 +301,7 @@ class _Posterior(NamedTuple):
 
 
 def _posterior(
-    domains: Sequence[str], blanks: int, history: History, going: Sequence[Running], shift: Array, between: float
+    domains: Sequence[str], blanks: int, history: History, going: Sequence[Running], shift: Array, prior: Array
 ) -> _Posterior:
     """``shift`` is what is known beforehand of each log mean, up to one constant; the last ``blanks`` have no tasks."""
     none = _Totals()
@@ -318,7 +320,7 @@ def _posterior(
     log_likelihood = -freedom * np.log(spread) - squares / (2 * spread**2) - 0.5 * (np.log(own_variance) @ seen)
 
     log_mean, precision = own, own_precision
-    log_weight, middle, middle_variance = _over_betweens(log_mean, precision, between)
+    log_weight, middle, middle_variance = _over_betweens(log_mean, precision, prior)
     started = [task for task in going if task.elapsed_seconds > _SHORTEST]
     if started:
         which = np.array([domains.index(task.domain) for task in started])
@@ -338,7 +340,7 @@ def _posterior(
             log_mean = at + step
             misfit = np.where(told, own_precision * (own - log_mean) ** 2 + bend * step**2, 0.0)
             censored = log_survival.sum(1) + (slope * step - misfit / 2).sum(1)
-            log_weight, middle, middle_variance = _over_betweens(log_mean, precision, between)
+            log_weight, middle, middle_variance = _over_betweens(log_mean, precision, prior)
         log_likelihood = log_likelihood + censored
     log_weight = log_weight + log_likelihood[:, None]
     weight = np.exp(log_weight - log_weight.max())
@@ -363,15 +365,21 @@ def _spread_of_ended(count: Array, mean: Array, log_weighted: Array) -> tuple[fl
     return variance, freedom, squares
 
 
-def _over_betweens(log_mean: Array, precision: Array, between: float) -> tuple[Array, Array, Array]:
+def _prior(between: float) -> Array:
+    """The weights of the widths between domains before any task ended: round ``between``, or next to none."""
+    differ = np.exp(-0.5 * (np.log(_BETWEENS / between) / _BETWEEN_FACTOR) ** 2)
+    alike = (_BETWEENS < 0.15).astype(np.float64)
+    return np.asarray((1 - _ALIKE) * differ / differ.sum() + _ALIKE * alike / alike.sum())
+
+
+def _over_betweens(log_mean: Array, precision: Array, prior: Array) -> tuple[Array, Array, Array]:
     """For each width between domains: its log weight, the domains' middle and that one's variance, each (A, B)."""
     grow = 1 + precision[:, None, :] * _BETWEENS[:, None] ** 2
     weight = precision[:, None, :] / grow
     total = weight.sum(2)
     middle = (weight * log_mean[:, None, :]).sum(2) / total
     misfit = (weight * (log_mean[:, None, :] - middle[:, :, None]) ** 2).sum(2)
-    prior = (np.log(_BETWEENS / between) / _BETWEEN_FACTOR) ** 2
-    return -0.5 * (prior + np.log(grow).sum(2) + misfit + np.log(total)), middle, 1 / total
+    return np.log(prior) - 0.5 * (np.log(grow).sum(2) + misfit + np.log(total)), middle, 1 / total
 
 
 def _shrunk(log_weight: Array, middle: Array, log_mean: Array, precision: Array) -> Array:
@@ -386,7 +394,7 @@ def _shrunk(log_weight: Array, middle: Array, log_mean: Array, precision: Array)
 def _told(earlier: History, domains: Sequence[str], blanks: int) -> Array:
     """The log means of the domains in an earlier run; of a domain that it has not, their average."""
     names = list(earlier.domains)
-    posterior = _posterior(names, 0, earlier, (), np.zeros(len(names)), _BETWEEN)
+    posterior = _posterior(names, 0, earlier, (), np.zeros(len(names)), _prior(_BETWEEN))
     at = _shrunk(np.log(posterior.weight + 1e-300), posterior.middle, posterior.log_mean, posterior.precision)
     log_mean = posterior.weight.sum(1) @ at
     told = dict(zip(names, log_mean.tolist(), strict=True))

@@ -372,10 +372,11 @@ class RunState:
 
     def _step(self, event: Step) -> None:
         attempt = self._attempt(event.task_id, event.attempt)
-        if attempt.stamp is None:  # its start was lost
-            attempt.stamp, attempt.started_at = Stamp(event.ts, event.writer, event.seq), event.ts
-            attempt.writer, attempt.worker_id = event.writer, event.worker_id
-            self._move(attempt, "running")
+        if attempt.stamp is None:  # its start was lost, or is in a log that is read later
+            attempt.started_at = event.ts if attempt.started_at is None else min(attempt.started_at, event.ts)
+            attempt.worker_id = attempt.worker_id or event.worker_id
+            if attempt.status == "pending":
+                self._move(attempt, "running")
         attempt.recorded_steps += 1
         if attempt.status == "running":
             if attempt.trail is None:
@@ -438,8 +439,6 @@ class RunState:
         stamp = Stamp(event.ts, event.writer, event.seq)
         attempt = self._attempt(event.task_id, event.attempt)
         duration = event.duration_seconds
-        if duration is None and attempt.started_at is not None and event.ts >= attempt.started_at:
-            duration = event.ts - attempt.started_at
         if duration is not None:
             self.duration_counts[bisect_left(DURATION_BUCKETS, duration)] += 1
             self.duration_micros += round(duration * 1e6)
@@ -550,8 +549,9 @@ class RunState:
         return self._finished.ts if self._finished is not None and self.ended() else None
 
     def silent(self, writer: str | None, now: float, stall_after: float) -> bool:
-        """Whether a writer is taken for dead."""
-        return now - self.writers.get(writer or "", 0.0) > stall_after
+        """Whether a writer is taken for dead; where none is known, whether the run is."""
+        last = self.last_event_at if writer is None else self.writers.get(writer, 0.0)
+        return now - last > stall_after
 
     def status_of(self, attempt: Attempt, now: float, stall_after: float) -> str:
         """The attempt's status; one that is open though its run is over or its process dead is ``interrupted``."""
@@ -565,7 +565,7 @@ class RunState:
 
     def task_counts(self, now: float, stall_after: float) -> dict[tuple[str, str], int]:
         """Attempts by (domain, status) as of now; those that are only known by their number are in domain unknown."""
-        counts = {key: count for key, count in self.counts.items() if count}
+        counts = dict(self.counts)
         for attempt in self.open.values():
             if self.status_of(attempt, now, stall_after) == "interrupted":
                 counts[attempt.domain, "running"] -= 1
@@ -573,7 +573,7 @@ class RunState:
                 counts[key] = counts.get(key, 0) + 1
         if hidden := self.total - len(self.attempts):
             counts[UNKNOWN, "pending"] = counts.get((UNKNOWN, "pending"), 0) + hidden
-        return counts
+        return {key: count for key, count in counts.items() if count}
 
     @property
     def total(self) -> int:

@@ -6,10 +6,15 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 from evalgauge_exporter.demo import font
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ZLIB_START, _ZLIB_END = b"\x78\xda", b"\x03\x00"
+"""The header of a zlib stream (RFC 1950) and an empty last block (RFC 1951)."""
+_BAND = 40
+"""So many rows are packed together: from one screenshot to the next most bands stay the same."""
 
 POINTER = (
     "#..........",
@@ -33,7 +38,7 @@ POINTER = (
 
 
 class Canvas:
-    """A picture that is drawn on. Colours are ``"#rrggbb"``, at most 256; lengths are pixels; what is outside is cut."""
+    """A picture to draw on. Colours are ``"#rrggbb"``, at most 256; lengths are pixels; what lies outside is cut."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
@@ -102,7 +107,7 @@ class Canvas:
         index, pixels = self._index(colour), self._pixels
         for character in text:
             advance, strokes = font.strokes(character, scale)
-            if 0 <= x and x + advance <= self.width and 0 <= y and y + font.HEIGHT * scale <= self.height:
+            if min(x, y) >= 0 and x + advance <= self.width and y + font.HEIGHT * scale <= self.height:
                 for row, column, length in strokes:
                     start = (y + row) * self.width + x + column
                     pixels[start : start + length] = bytes([index]) * length
@@ -118,14 +123,18 @@ class Canvas:
 
     def png(self) -> bytes:
         """The picture as a PNG file."""
-        stride = self.width
-        rows = b"".join(b"\0" + self._pixels[start : start + stride] for start in range(0, len(self._pixels), stride))
+        rows = b"".join(
+            b"\0" + self._pixels[start : start + self.width] for start in range(0, len(self._pixels), self.width)
+        )
+        band = _BAND * (self.width + 1)
+        packed = b"".join(_packed(rows[start : start + band]) for start in range(0, len(rows), band))
+        data = _ZLIB_START + packed + _ZLIB_END + struct.pack(">I", zlib.adler32(rows))
         palette = b"".join(bytes.fromhex(colour[1:]) for colour in self._colours) or bytes(3)
         header = struct.pack(">IIBBBBB", self.width, self.height, 8, 3, 0, 0, 0)
-        chunks = ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(rows, 6)), (b"IEND", b""))
+        chunks = ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", data), (b"IEND", b""))
         return _SIGNATURE + b"".join(
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-            for kind, data in chunks
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+            for kind, body in chunks
         )
 
     def _index(self, colour: str) -> int:
@@ -135,3 +144,10 @@ class Canvas:
             if index > 255:
                 raise ValueError(f"more than 256 colours: {colour}")
         return index
+
+
+@lru_cache(maxsize=256)
+def _packed(rows: bytes) -> bytes:
+    """A part of a deflate stream that depends on nothing before it, so that it can be kept and used again."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL)
+    return packer.compress(rows) + packer.flush(zlib.Z_FULL_FLUSH)

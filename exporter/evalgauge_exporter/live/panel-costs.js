@@ -52,11 +52,11 @@ export class CostsPanel {
     const costs = frame.costs;
     const going = frame.current_job.status === "running";
     const budget = costs.budget_usd ?? null;
-    const gaps = costs.unpriced_calls + costs.unknown_usage_calls;
+    const gaps = costs.unpriced_calls + costs.unknown_usage_calls + (costs.unpriced_machines ?? 0);
     const total = costs.total_cost_usd;
     const least = gaps > 0 ? "≥ " : "";
     this.total.set(total === null ? null : least + money(total), {
-      reason: gaps > 0 ? "no call has a known price" : "nothing that costs was recorded",
+      reason: gaps > 0 ? "nothing of it has a known price" : "nothing that costs was recorded",
       note: budget !== null && total !== null ? `${percent(total / budget)} of ${money(budget)}` : "US dollars",
       tone: budget !== null && total !== null && total > budget ? "failure" : null,
     });
@@ -86,6 +86,7 @@ export class CostsPanel {
     const sentence = [
       costs.unpriced_calls > 0 ? `${counted(costs.unpriced_calls, "call")} without a known price` : null,
       costs.unknown_usage_calls > 0 ? `${counted(costs.unknown_usage_calls, "call")} that reported no tokens` : null,
+      costs.unpriced_machines > 0 ? `${counted(costs.unpriced_machines, "machine")} without a known price` : null,
     ].filter(Boolean);
     text(this.gaps, sentence.length > 0 ? `Not in it: ${sentence.join(", ")}.` : "");
     shown(this.gaps, sentence.length > 0);

@@ -156,7 +156,7 @@ export class JobPanel {
         attribute(instruction, "title", item.instruction);
         worker.set(item.worker_id, "the log names no worker", item.worker_id);
         const most = item.total_steps_estimate;
-        step.set(item.step === null ? null : most ? `${count(item.step)} of ${count(most)}` : count(item.step), "no step yet");
+        step.set(item.step === null ? null : most && most >= item.step ? `${count(item.step)} of ${count(most)}` : count(item.step), "no step yet");
         tick(0);
       },
       tick,

@@ -41,7 +41,7 @@ export class PerformancePanel {
       reason: "the runner does not say whether first actions were right",
       note: first === null ? "not reported" : "of those judged",
     });
-    const points = metrics.success_rate_over_time.map((point) => ({ x: point.task_idx, y: point.success_rate }));
+    const points = metrics.success_rate_over_time.map((point) => ({ x: point.task_idx + 1, y: point.success_rate }));
     const end = points.at(-1);
     this.chart.update(points, low, high, {
       label: end ? `Success rate over the course of the run: ${percent(points[0].y)} at first, ${percent(end.y)} after ${counted(end.x, "task")}` : "Success rate over the course of the run",

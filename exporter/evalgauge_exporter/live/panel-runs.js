@@ -33,7 +33,7 @@ export class RunsPanel {
         { name: "steps", label: "Steps", numeric: true },
         { name: "cost", label: "Cost", numeric: true },
         { name: "took", label: "Took", numeric: true },
-        { name: "change", label: "Success against the run before" },
+        { name: "change", label: "Success against its baseline" },
       ],
       limit: ROWS,
       row: (id) => this.row(id),
@@ -108,7 +108,7 @@ function changeCell() {
     node,
     set(comparison) {
       if (comparison === null) {
-        delta.set(null, "no earlier run of this benchmark");
+        delta.set(null, "no earlier run of this benchmark to compare with");
         text(range, "");
         text(verdict, "");
         attribute(verdict, "class", "verdict");

@@ -5,6 +5,8 @@ import { percent } from "./format.js";
 import { pageOf } from "./links.js";
 import { meaning } from "./marks.js";
 
+const NEWEST = { id: "", label: "newest run" };
+
 /** The run that the address names; null is the newest one. */
 export function chosenRun() {
   return new URLSearchParams(location.search).get("run") || null;
@@ -14,19 +16,9 @@ export class RunSelector {
   constructor(select, onChoice) {
     this.select = select;
     this.onChoice = onChoice;
-    this.newest = select.options[0];
-    this.options = new Rows(el("span"), () => null);
-    this.options.parent = select;
-    this.options.create = (id) => {
-      const node = el("option", { value: id });
-      return {
-        node,
-        update: ({ label }) => {
-          text(node, label);
-        },
-      };
-    };
-    this.options.rows.set("", { node: this.newest, update: ({ label }) => text(this.newest, label) });
+    select.replaceChildren();
+    this.options = new Rows(select, option);
+    this.options.update([NEWEST], (item) => item.id);
     select.addEventListener("change", () => this.choose(select.value || null));
     window.addEventListener("popstate", () => this.follow());
   }
@@ -47,7 +39,7 @@ export class RunSelector {
     const ids = [...new Set([...(frame.all_run_ids ?? []), ...known.keys()])];
     const chosen = chosenRun();
     if (chosen !== null && !ids.includes(chosen)) ids.push(chosen);
-    const items = [{ id: "", label: "Newest run, the active one first" }, ...ids.map((id) => ({ id, label: label(id, known.get(id)) }))];
+    const items = [NEWEST, ...ids.map((id) => ({ id, label: label(id, known.get(id)) }))];
     this.options.update(items, (item) => item.id);
     this.show();
   }
@@ -57,6 +49,11 @@ export class RunSelector {
     if (this.select.value !== value) this.select.value = value;
     attribute(this.select, "title", value || null);
   }
+}
+
+function option(id) {
+  const node = el("option", { value: id });
+  return { node, update: ({ label }) => text(node, label) };
 }
 
 function label(id, run) {

@@ -1,0 +1,84 @@
+// The namespace, building of elements, and loading of the site's parts. No text from a run is ever parsed as markup:
+// elements are made one by one and texts set as text; the page's policy forbids anything else.
+"use strict";
+
+const evalgauge = (() => {
+  const parts = new Map();   // name -> content
+  const waiting = new Map(); // name -> {promise, resolve, reject}
+  const policy = window.trustedTypes
+    ? window.trustedTypes.createPolicy("evalgauge", {
+        createScriptURL: (url) => {
+          if (!/^data\/[A-Za-z0-9._@+/-]+\.js(\?\d+)?$/.test(url) || url.includes("..")) throw new TypeError("no part of the replay: " + url);
+          return url;
+        },
+      })
+    : { createScriptURL: (url) => url };
+
+  function settle(name) {
+    let entry = waiting.get(name);
+    if (!entry) {
+      entry = {};
+      entry.promise = new Promise((resolve, reject) => Object.assign(entry, { resolve, reject }));
+      waiting.set(name, entry);
+    }
+    return entry;
+  }
+
+  /** Called by each file of data/ with its content. */
+  function part(name, content) {
+    parts.set(name, content);
+    settle(name).resolve(content);
+    waiting.delete(name);
+  }
+
+  /** The content of a part, loaded when it is first wanted. */
+  function load(name) {
+    if (parts.has(name)) return Promise.resolve(parts.get(name));
+    const inside = document.querySelector('script[data-part="' + CSS.escape(name) + '"]');
+    if (inside) {
+      part(name, JSON.parse(inside.textContent));
+      return Promise.resolve(parts.get(name));
+    }
+    if (waiting.has(name)) return waiting.get(name).promise;
+    const entry = settle(name);
+    const script = document.createElement("script");
+    script.addEventListener("error", () => {
+      waiting.delete(name);
+      entry.reject(new Error("The file data/" + name + ".js is not there. Was the whole folder copied? Otherwise make the replay again."));
+    });
+    script.addEventListener("load", () => script.remove());
+    script.src = policy.createScriptURL("data/" + name + ".js" + (fresh ? "?" + fresh : ""));
+    document.head.append(script);
+    return entry.promise;
+  }
+
+  let fresh = 0;
+  /** Forget the parts that a going run changes, so that they are read anew. */
+  function forget(keep) {
+    fresh += 1;
+    for (const name of [...parts.keys()]) if (!keep || !keep(name)) parts.delete(name);
+  }
+
+  /** An element: attributes, then children; text is text. Handlers are given as on* functions. */
+  function el(tag, attributes, ...children) {
+    const svg = tag.startsWith("svg:");
+    const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4)) : document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes || {})) {
+      if (value === null || value === undefined || value === false) continue;
+      if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+      else if (name === "vars") for (const [key, set] of Object.entries(value)) node.style.setProperty(key, set);
+      else if (name in node && !svg && typeof value !== "string") node[name] = value;
+      else node.setAttribute(name, value === true ? "" : value);
+    }
+    node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+    return node;
+  }
+
+  /** Says something to screen readers. */
+  function announce(text) {
+    const region = document.getElementById("said");
+    if (region) region.textContent = text;
+  }
+
+  return { part, load, forget, el, announce };
+})();

@@ -1,0 +1,118 @@
+// A list of any length: only the rows that are in view are in the document.
+"use strict";
+
+(() => {
+  const E = evalgauge;
+  const PRINTED = 2000; // rows that a printed page has at most
+
+  /**
+   * A virtual table. `columns`: [{key, label, title, sort, number, width}], `draw(row)` gives the cells' contents in
+   * their order, `link(row)` the address that a row leads to. Returns {node, show(rows), focusFirst()}.
+   */
+  function virtualTable({ columns, draw, link, label, onsort, sorted, rowClass }) {
+    let rows = [];
+    let first = -1, last = -1, height = 0;
+    const grid = columns.map((column) => column.width || "minmax(0, 1fr)").join(" ");
+    const space = E.el("div", { class: "list-space", role: "presentation" });
+    const view = E.el("div", { class: "list-view", role: "rowgroup", tabindex: "-1" }, space);
+    const head = E.el("div", { class: "list-head", role: "rowgroup" }, E.el("div", { class: "list-row", role: "row" }, columns.map(heading)));
+    const node = E.el("div", { class: "list", role: "table", "aria-label": label, vars: { "--columns": grid } }, head, view);
+    const empty = E.el("p", { class: "empty", hidden: true });
+    node.append(empty);
+
+    function heading(column) {
+      const cell = E.el("div", { role: "columnheader", class: "c-" + column.key + (column.number ? " number" : ""), title: column.title });
+      if (!column.sort) cell.append(column.label);
+      else {
+        const by = () => (sorted() || "").replace(/^-/, "") === column.sort;
+        const back = () => (sorted() || "").startsWith("-");
+        const button = E.el("button", { type: "button", class: "sorter", onclick: () => { onsort(by() && !back() ? "-" + column.sort : by() ? "" : column.sort); mark(); } }, column.label, E.el("span", { class: "arrow", "aria-hidden": "true" }));
+        cell.mark = () => {
+          cell.setAttribute("aria-sort", by() ? (back() ? "descending" : "ascending") : "none");
+          button.lastChild.textContent = by() ? (back() ? " ▾" : " ▴") : "";
+        };
+        cell.append(button);
+        cell.mark();
+      }
+      return cell;
+    }
+    const mark = () => { for (const cell of head.firstChild.children) if (cell.mark) cell.mark(); };
+
+    function rowNode(row, position) {
+      const cells = draw(row).map((content, i) => E.el("div", { role: "cell", class: "c-" + columns[i].key + (columns[i].number ? " number" : "") }, content));
+      return E.el("div", { class: "list-row" + (rowClass ? " " + rowClass(row) : ""), role: "row", "aria-rowindex": String(position + 2), vars: { top: position * height + "px" }, onclick: (event) => follow(event, row) }, cells);
+    }
+    function follow(event, row) {
+      if (event.target.closest("a, button") || String(getSelection())) return;
+      location.hash = link(row);
+    }
+
+    function draws(force) {
+      const from = Math.max(0, Math.floor(view.scrollTop / height) - 8);
+      const to = Math.min(rows.length, Math.ceil((view.scrollTop + view.clientHeight) / height) + 8);
+      if (!force && from === first && to === last) return;
+      const focused = view.contains(document.activeElement) ? document.activeElement.closest(".list-row") : null;
+      const at = focused ? focused.getAttribute("aria-rowindex") : null;
+      const kept = new Map();
+      if (!force) for (const child of space.children) kept.set(Number(child.getAttribute("aria-rowindex")) - 2, child);
+      const shown = [];
+      for (let i = from; i < to; i++) shown.push(kept.get(i) || rowNode(rows[i], i));
+      first = from;
+      last = to;
+      space.replaceChildren(...shown);
+      if (at) space.querySelector('[aria-rowindex="' + at + '"] a')?.focus({ preventScroll: true });
+    }
+
+    function measure() {
+      const wanted = parseFloat(getComputedStyle(node).getPropertyValue("--row-height")) || 32;
+      if (wanted !== height) {
+        height = wanted;
+        space.style.setProperty("height", rows.length * height + "px");
+        draws(true);
+      } else draws(false);
+    }
+
+    function show(next, why) {
+      rows = next;
+      node.setAttribute("aria-rowcount", String(rows.length + 1));
+      space.style.setProperty("height", rows.length * height + "px");
+      empty.hidden = rows.length > 0;
+      empty.textContent = why || "No task fits the filters.";
+      if (view.scrollTop > rows.length * height) view.scrollTop = 0;
+      if (height) draws(true);
+    }
+
+    let due = false;
+    view.addEventListener("scroll", () => {
+      if (due) return;
+      due = true;
+      requestAnimationFrame(() => { due = false; draws(false); });
+    }, { passive: true });
+    view.addEventListener("keydown", (event) => {
+      const row = document.activeElement.closest?.(".list-row");
+      if (!row || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
+      event.preventDefault();
+      const position = Number(row.getAttribute("aria-rowindex")) - 2 + (event.key === "ArrowDown" ? 1 : -1);
+      if (position < 0 || position >= rows.length) return;
+      if (position * height < view.scrollTop) view.scrollTop = position * height;
+      if ((position + 1) * height > view.scrollTop + view.clientHeight) view.scrollTop = (position + 1) * height - view.clientHeight;
+      draws(false);
+      space.querySelector('[aria-rowindex="' + (position + 2) + '"] a')?.focus({ preventScroll: true });
+    });
+    const watcher = new ResizeObserver(measure);
+    watcher.observe(view);
+    const print = () => {
+      node.classList.add("printed");
+      space.replaceChildren(...rows.slice(0, PRINTED).map(rowNode));
+      first = last = -1;
+    };
+    const printed = () => { node.classList.remove("printed"); draws(true); };
+    addEventListener("beforeprint", print);
+    addEventListener("afterprint", printed);
+    const gone = () => { watcher.disconnect(); removeEventListener("beforeprint", print); removeEventListener("afterprint", printed); };
+
+    return { node, show, gone, view, rows: () => rows };
+  }
+
+  Object.assign(E, { virtualTable });
+})();

@@ -1,0 +1,64 @@
+"""Reading boards and expressions: what the tests of this folder share."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+
+GENERATED = Path(__file__).parents[2] / "dashboards" / "generated"
+Json = dict[str, Any]
+
+WINDOWS = {"__rate_interval": "1m", "__interval": "15s", "__range": "1h", "__range_s": "3600", "__interval_ms": "15000"}
+
+
+def boards() -> list[Json]:
+    """The generated boards as Grafana reads them."""
+    return [json.loads(path.read_text()) for path in sorted((GENERATED / "dashboards").glob("*.json"))]
+
+
+def panels(board: Json) -> list[Json]:
+    """Its panels, without the headings of rows."""
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+def targets() -> Iterator[tuple[Json, Json, Json]]:
+    """Every query of every panel of every board: board, panel, target."""
+    for board in boards():
+        for panel in panels(board):
+            for target in panel["targets"]:
+                yield board, panel, target
+
+
+def filled(expression: str, values: dict[str, str]) -> str:
+    """An expression with its variables replaced, as Prometheus gets to see it.
+
+    Raises:
+        KeyError: for a variable that has no value.
+    """
+    known = WINDOWS | values
+    return re.sub(r"\$(?:\{([a-z_]\w*)(?::\w+)?\}|([a-z_]\w*))", lambda match: known[match[1] or match[2]], expression)
+
+
+def nodes(tree: object, parents: tuple[object, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Every node of a parsed expression, with those above it."""
+    yield tree, parents
+    for name in ("lhs", "rhs", "expr", "param", "vector_selector"):
+        child = getattr(tree, name, None)
+        if child is not None and type(child).__module__ == type(tree).__module__ and not isinstance(child, str):
+            yield from nodes(child, (*parents, tree))
+    for child in getattr(tree, "args", None) or ():
+        yield from nodes(child, (*parents, tree))
+
+
+def metrics_of(expression: str) -> set[str]:
+    """The names of the series that an expression reads."""
+    return {
+        node.name
+        for node, _ in nodes(promql_parser.parse(expression))
+        if isinstance(node, promql_parser.VectorSelector) and node.name
+    }

@@ -1,0 +1,179 @@
+"""A Resource Manager on 127.0.0.1 that the real Azure packages talk to: machines, scale sets, jobs and bad days."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple, Self
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
+COMPUTE = "/providers/Microsoft.Compute/"
+
+
+class Fault(NamedTuple):
+    """An answer that is not the right one."""
+
+    status: int
+    headers: Mapping[str, str] = {}
+    body: bytes = b'{"error": {"code": "Fault", "message": "as the test wants"}}'
+
+
+def vm(
+    name: str,
+    *,
+    group: str = "agents",
+    size: str = "Standard_D4ds_v5",
+    location: str = "eastus",
+    power: str | None = "running",
+    os_type: str = "Linux",
+    since: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    subscription: str = SUBSCRIPTION,
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A virtual machine with everything that ARM knows of it; what a list leaves out the server takes away."""
+    statuses: list[dict[str, Any]] = [{"code": "ProvisioningState/succeeded", "level": "Info", "time": since}]
+    if power is not None:
+        statuses.append({"code": f"PowerState/{power}", "level": "Info", "displayStatus": f"VM {power}"})
+    return {
+        "id": f"/subscriptions/{subscription}/resourceGroups/{group}{COMPUTE}virtualMachines/{name}",
+        "name": name,
+        "type": "Microsoft.Compute/virtualMachines",
+        "location": location,
+        "tags": dict(tags or {}),
+        "properties": {
+            "timeCreated": "2026-11-20T08:00:00.1234567+00:00",
+            "hardwareProfile": {"vmSize": size},
+            "osProfile": {"computerName": name},
+            "storageProfile": {"osDisk": {"osType": os_type}},
+            "provisioningState": "Succeeded",
+            "instanceView": {"statuses": statuses},
+            **(more or {}),
+        },
+    }
+
+
+class ArmServer:
+    """Serves while a ``with`` block runs; what it holds may be changed meanwhile."""
+
+    def __init__(self, vms: Sequence[dict[str, Any]] = (), *, page_size: int = 100) -> None:
+        self.vms = list(vms)
+        self.scale_sets: dict[str, list[dict[str, Any]]] = {}
+        """Machines by the name of their uniform scale set, all in the resource group ``agents``."""
+        self.jobs: list[Any] = []
+        self.page_size = page_size
+        self.headers: dict[str, str] = {"x-ms-ratelimit-remaining-subscription-reads": "11999"}
+        self.faults: deque[Fault] = deque()
+        """Given to the next requests, one each."""
+        self.fault: Fault | None = None
+        """Given to every request."""
+        self.upper_case_status = False
+        """Whether the list of power states shouts its ids, as the real one does at times."""
+        self.hold: threading.Event | None = None
+        """Requests wait for it."""
+        self.held = threading.Event()
+        """Set once a request waits."""
+        self.requests: list[str] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._answerer())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    @property
+    def url(self) -> str:
+        """Its base address."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.hold is not None:
+            self.hold.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def requested(self, words: str) -> int:
+        """How many requests had these words in their address."""
+        return sum(words in request for request in self.requests)
+
+    def _answerer(self) -> type[BaseHTTPRequestHandler]:
+        arm = self
+
+        class Answerer(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                arm.requests.append(self.path)
+                if arm.hold is not None:
+                    arm.held.set()
+                    arm.hold.wait(30)
+                fault = arm.faults.popleft() if arm.faults else arm.fault
+                status, headers, body = fault or (200, arm.headers, arm._body(self.path))
+                try:
+                    self.send_response(status)
+                    for name, value in headers.items():
+                        self.send_header(name, value)
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                except OSError:  # the client went away
+                    self.close_connection = True
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        return Answerer
+
+    def _body(self, path: str) -> bytes:
+        parts = urlsplit(path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        rows = self._rows(parts.path, query)
+        start = int(query.get("page", "0")) * self.page_size
+        answer: dict[str, Any] = {"value": rows[start : start + self.page_size]}
+        if start + self.page_size < len(rows):
+            following = {**query, "page": str(start // self.page_size + 1)}
+            answer["nextLink"] = f"{self.url}{parts.path}?{urlencode(following)}"
+        return json.dumps(answer).encode()
+
+    def _rows(self, path: str, query: Mapping[str, str]) -> list[Any]:
+        if path.endswith("/virtualMachines") and "/virtualMachineScaleSets/" in path:
+            name = path.split("/")[-2]
+            return [_without(row, ()) for row in self.scale_sets[name]]
+        if path.endswith("/virtualMachineScaleSets"):
+            prefix = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/agents{COMPUTE}virtualMachineScaleSets/"
+            return [
+                {
+                    "id": prefix + name,
+                    "name": name,
+                    "location": "eastus",
+                    "properties": {"orchestrationMode": "Uniform"},
+                }
+                for name in self.scale_sets
+            ]
+        if path.endswith("/virtualMachines"):
+            if query.get("statusOnly") != "true":
+                return [_without(row, ("instanceView",)) for row in self.vms]
+            keep = [
+                _without(row, ("hardwareProfile", "osProfile", "storageProfile", "timeCreated")) for row in self.vms
+            ]
+            for row in keep:
+                if isinstance(row, dict):
+                    row.pop("tags", None)
+                    row["id"] = row["id"].upper() if self.upper_case_status else row["id"]
+            return keep
+        if path.endswith("/jobs"):
+            return list(self.jobs)
+        raise AssertionError(f"nothing of the kind is served: {path}")
+
+
+def _without(row: Any, names: Sequence[str]) -> Any:
+    if not isinstance(row, dict) or not isinstance(row.get("properties"), dict):
+        return row
+    return {**row, "properties": {key: value for key, value in row["properties"].items() if key not in names}}

@@ -1,0 +1,100 @@
+"""Events: lenient where nothing depends on it, strict where something does."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalgauge.events import Heartbeat, InvalidEvent, LlmCall, RunStarted, Step, TaskFinished, decode
+from evalgauge.usage import Tokens
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def raw(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"v": 1, "seq": 3, "ts": 1000.5, "type": kind, **fields}
+
+
+def test_a_step_keeps_its_fields_and_skips_unknown_ones() -> None:
+    event = decode(raw("step", task_id="a", action={"type": "Click", "x": 0.5}, step_idx=2, colour="blue"), "w")
+    assert isinstance(event, Step)
+    assert (event.ts, event.seq, event.writer, event.task_id, event.attempt) == (1000.5, 3, "w", "a", 1)
+    assert event.action_type == "click"
+    assert event.action["x"] == 0.5
+
+
+def test_tokens_that_are_negative_or_no_numbers_count_as_not_reported() -> None:
+    event = decode(raw("llm_call", input_tokens=-5, output_tokens="12", cache_read_tokens=True), "w")
+    assert isinstance(event, LlmCall)
+    assert event.tokens == Tokens(None, None, None, None)
+
+
+def test_a_number_of_tasks_stands_for_tasks_without_names() -> None:
+    event = decode(raw("run_started", tasks=154), "w")
+    assert isinstance(event, RunStarted)
+    assert event.total_tasks == 154
+    assert event.tasks == ()
+
+
+def test_tasks_may_be_ids_or_objects() -> None:
+    event = decode(raw("run_started", tasks=["a", {"task_id": "b", "domain": "x"}, 7, {}]), "w")
+    assert isinstance(event, RunStarted)
+    assert [(task.task_id, task.domain) for task in event.tasks] == [("a", None), ("b", "x")]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ([1, 2], "foreign_line"),
+        ("text", "foreign_line"),
+        ({**raw("step", task_id="a"), "v": 2}, "unknown_version"),
+        (raw("task_paused", task_id="a"), "unknown_type"),
+        ({"v": 1, "seq": 1, "ts": 1.0}, "unknown_type"),
+        ({**raw("heartbeat"), "ts": "yesterday"}, "bad_field"),
+        ({**raw("heartbeat"), "ts": float("nan")}, "bad_field"),
+        (raw("step"), "bad_field"),
+        (raw("task_finished", task_id="a", outcome="solved"), "bad_field"),
+        (raw("worker_state", worker_id="w", state="asleep"), "bad_field"),
+    ],
+)
+def test_what_says_nothing_is_refused_with_a_reason(line: object, reason: str) -> None:
+    with pytest.raises(InvalidEvent) as refused:
+        decode(line, "w")
+    assert refused.value.reason == reason
+
+
+def test_a_line_without_a_version_is_of_the_first_one() -> None:
+    assert isinstance(decode({"ts": 1, "type": "heartbeat"}, "w"), Heartbeat)
+
+
+def test_long_texts_are_cut() -> None:
+    event = decode(raw("task_finished", task_id="t" * 9999, outcome="failure", error="e" * 99_999), "w")
+    assert isinstance(event, TaskFinished)
+    assert len(event.task_id) == 512
+    assert event.error is not None
+    assert len(event.error) == 4000
+
+
+@given(
+    st.sampled_from(["run_started", "worker_state", "task_started", "step", "llm_call", "task_finished", "heartbeat"]),
+    st.dictionaries(
+        st.sampled_from(
+            ["v", "seq", "ts", "task_id", "attempt", "worker_id", "action", "tasks", "tags", "outcome", "state", "score"]
+            + ["input_tokens", "steps", "duration_seconds", "reasoning", "screenshot", "attempts", "budget_usd"]
+        ),
+        json_values,
+    ),
+)
+def test_whatever_the_fields_hold_an_event_is_made_or_refused(kind: str, fields: dict[str, Any]) -> None:
+    try:
+        event = decode({**raw(kind, task_id="a", worker_id="w", outcome="success", state="idle"), **fields}, "w")
+    except InvalidEvent as refused:
+        assert refused.reason
+    else:
+        assert event.writer == "w"
+        hash(event[:3])

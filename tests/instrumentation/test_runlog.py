@@ -1,0 +1,173 @@
+"""The log on disk: whole lines, torn lines, and what others left in it."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalgauge import runlog
+from evalgauge.events import Heartbeat, Step
+from evalgauge.runlog import LogReader, LogWriter, encode, read_events, safe_name
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path / "events" / "w.jsonl")
+    assert [writer.write("heartbeat", {"worker_id": f"w{n}"}) for n in range(3)] == [0, 1, 2]
+    events = list(read_events(tmp_path))
+    assert [event.worker_id for event in events if isinstance(event, Heartbeat)] == ["w0", "w1", "w2"]
+    assert [event.seq for event in events] == [0, 1, 2]
+
+
+def test_a_reader_gives_what_was_appended_since(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path / "w.jsonl")
+    reader = LogReader(tmp_path / "w.jsonl")
+    writer.write("heartbeat", {})
+    assert len(reader.read()[0]) == 1
+    assert reader.read() == ([], [], False)
+    writer.write("heartbeat", {})
+    writer.write("heartbeat", {})
+    assert [event.seq for event in reader.read()[0]] == [1, 2]
+
+
+def test_a_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    line = b'{"v":1,"seq":0,"ts":1.0,"type":"heartbeat"}\n'
+    reader = LogReader(path)
+    with path.open("ab", buffering=0) as file:
+        file.write(line[:20])
+        assert reader.read() == ([], [], False)
+        file.write(line[20:])
+    events, problems, _ = reader.read()
+    assert len(events) == 1
+    assert problems == []
+
+
+def test_the_next_writer_closes_a_torn_line_off_and_counts_on(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    writer = LogWriter(path)
+    writer.write("heartbeat", {})
+    writer.write("heartbeat", {})
+    writer.close()
+    with path.open("ab") as file:
+        file.write(b'{"v":1,"seq":2,"ts":5.0,"ty')
+    again = LogWriter(path)
+    assert again.write("heartbeat", {}) == 2
+    events, problems, _ = LogReader(path).read()
+    assert [event.seq for event in events] == [0, 1, 2]
+    assert [problem.reason for problem in problems] == ["torn_line"]
+
+
+def test_lines_of_others_are_counted_by_reason_and_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    path.write_bytes(
+        b"hello\n\n[1]\n\x00\x00\x00\n"
+        b'{"v":9,"ts":1.0,"type":"heartbeat"}\n{"v":1,"ts":1.0,"type":"sneeze"}\n{"v":1,"ts":1.0,"type":"heartbeat"}\n'
+    )
+    events, problems, _ = LogReader(path).read()
+    assert len(events) == 1
+    assert sorted(problem.reason for problem in problems) == [
+        "foreign_line",
+        "foreign_line",
+        "foreign_line",
+        "unknown_type",
+        "unknown_version",
+    ]
+
+
+def test_a_line_that_is_too_long_is_skipped_and_the_next_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runlog, "MAX_LINE", 3 << 20)
+    path = tmp_path / "w.jsonl"
+    path.write_bytes(b'{"x":"' + b"a" * (9 << 20) + b'"}\n{"v":1,"ts":1.0,"type":"heartbeat"}\n')
+    events, problems, more = LogReader(path).read(limit=64 << 20)
+    assert [problem.reason for problem in problems] == ["long_line"]
+    assert len(events) == 1
+    assert not more
+
+
+def test_a_large_log_comes_in_parts(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    path.write_bytes(b'{"v":1,"ts":1.0,"type":"heartbeat"}\n' * 1000)
+    reader, counts = LogReader(path), []
+    more = True
+    while more:
+        events, _, more = reader.read(limit=10_000)
+        counts.append(len(events))
+    assert sum(counts) == 1000
+    assert len(counts) > 2
+
+
+def test_a_file_that_was_cut_or_replaced_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    path.write_bytes(b'{"v":1,"ts":1.0,"type":"heartbeat"}\n' * 3)
+    reader = LogReader(path)
+    reader.read()
+    os.truncate(path, 10)
+    assert reader.read() == ([], [], False)
+    assert reader.replaced
+
+
+@given(
+    st.dictionaries(
+        st.text(),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text(st.characters(exclude_categories=[]))
+            | st.binary(),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner) | st.tuples(inner),
+            max_leaves=10,
+        ),
+    )
+)
+def test_whatever_is_encoded_is_one_line_of_strict_json(fields: dict[str, Any]) -> None:
+    line = encode(fields)
+    assert b"\n" not in line
+    line.decode("ascii")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    json.loads(line, parse_constant=refuse).keys()
+    runlog.from_json(line)  # the strict reader that the exporter uses
+
+
+def test_a_circle_and_a_number_that_is_not_finite_are_written_all_the_same() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    assert json.loads(encode({"circle": circle, "score": math.nan}))["score"] is None
+
+
+def test_an_emoji_survives_and_half_of_one_does_not() -> None:
+    assert json.loads(encode({"a": "👍", "b": "\ud83d"})) == {"a": "👍", "b": "?"}
+
+
+@given(st.text())
+def test_a_safe_name_stays_in_its_folder(text: str) -> None:
+    name = safe_name(text)
+    assert name
+    assert not name.startswith(".")
+    assert Path("/folder", name).parent == Path("/folder")
+    assert safe_name(name) == name
+
+
+def test_a_writer_goes_on_after_a_disk_that_was_full(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    writer = LogWriter(path)
+    writer.write("step", {"task_id": "a"})
+    real, full = writer._fd, os.open("/dev/full", os.O_WRONLY)
+    writer._fd = full
+    with pytest.raises(OSError, match="No space left"):
+        writer.write("step", {"task_id": "b"})
+    writer._fd = real
+    os.close(full)
+    writer.write("step", {"task_id": "c"})
+    assert [event.task_id for event in LogReader(path).read()[0] if isinstance(event, Step)] == ["a", "c"]
