@@ -22,7 +22,7 @@ SIZES = (24, 24, 21, 19, 19, 17, 13, 5, 5, 4, 3)
 """Tasks in each domain: 154 in 11, in proportions like those of Windows Agent Arena."""
 SPREADS = (0.4, 0.6, 0.8)
 """Standard deviations of log durations within a domain."""
-SEEDS = 40
+SEEDS = 80
 AIM = "75–85 %"
 AIM_AT_HALF = "< 10 %, ≤ 0.6, 75–85 %"
 RECORDED = Path(__file__).parent.parent / "tests" / "data"

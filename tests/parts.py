@@ -31,7 +31,7 @@ def chromium() -> Path:
     for name in CHROMIUMS:
         if found := shutil.which(name):
             return Path(found)
-    _missing(f"none of {', '.join(CHROMIUMS)} is on PATH: install Chromium")
+    return _missing(f"none of {', '.join(CHROMIUMS)} is on PATH: install Chromium")
 
 
 def _recent(name: str) -> Path:
@@ -39,7 +39,7 @@ def _recent(name: str) -> Path:
     for candidate in (Path(on_path) if on_path else None, CACHE / name):
         if candidate and candidate.is_file() and _major(candidate) >= 3:
             return candidate
-    _missing(f"{name} 3 or newer is neither on PATH nor in {CACHE}: run scripts/fetch-prometheus.sh")
+    return _missing(f"{name} 3 or newer is neither on PATH nor in {CACHE}: run scripts/fetch-prometheus.sh")
 
 
 @functools.cache

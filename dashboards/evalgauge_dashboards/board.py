@@ -23,6 +23,8 @@ RUNS = Variable("run", many=True)
 BENCHMARKS = Variable("benchmark", many=True)
 MODELS = Variable("model", many=True)
 
+NOT_SHOWN: dict[str, str] = {}
+"""Metrics of the catalogue that no board and no alert uses, each with the reason. A test holds the rest in use."""
 NEWS = 600
 """Seconds for which the start or the end of a run is an event to mark."""
 EXPORTER_URL = "http://localhost:9909"

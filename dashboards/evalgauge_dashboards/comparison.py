@@ -134,7 +134,9 @@ def _differences() -> Panel:
             Column(
                 "Verdict",
                 Query(verdict(), ref="verdict"),
-                p.mapped(p.worded({"better": "success", "no significant difference": "interrupted", "worse": "failure"}))
+                p.mapped(
+                    p.worded({"better": "success", "no significant difference": "interrupted", "worse": "failure"})
+                )
                 | {"custom.width": 220},
             ),
             Column("Difference", Query(difference(), ref="estimate"), points),

@@ -97,7 +97,8 @@ def demo(**options: Any) -> None:
 
 def main() -> None:
     """The entry point: errors are one line, never a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("evalgauge").setLevel(logging.INFO)
     try:
         cli(prog_name="evalgauge")
     except ModuleNotFoundError as error:

@@ -241,8 +241,7 @@ class FleetState:
 
     def power_known(self, vm: VmState, now: float) -> bool:
         """Whether its power state is not older than three intervals."""
-        at = self.subscriptions[vm.scope]
-        return at.status_at is not None and now - at.status_at <= STALE_INTERVALS * at.status_interval
+        return self.subscription_stands(vm.scope, now)
 
     def known_until(self, vm: VmState, now: float) -> float:
         """Up to when its last power state may be taken to last."""
@@ -261,11 +260,29 @@ class FleetState:
             return None
         return self.inventory.get(vm.vm_id)
 
-    def shown_probes(self, now: float) -> Iterator[ProbeSeen]:
-        """The results that stand; of a registry's machines only once they answered: nobody promised that they would."""
-        for key, probe in self.probes.items():
-            if now - probe.ts <= STALE_INTERVALS * probe.interval and (probe.configured or key in self.answered):
+    def standing_probes(self, now: float) -> Iterator[ProbeSeen]:
+        """The results that are not older than three intervals."""
+        for probe in self.probes.values():
+            if now - probe.ts <= STALE_INTERVALS * probe.interval:
                 yield probe
+
+    def shown_probes(self, now: float) -> Iterator[ProbeSeen]:
+        """Of those: a registry's machines only once they answered, since nobody promised that they would."""
+        for probe in self.standing_probes(now):
+            if probe.configured or (probe.name, probe.kind) in self.answered:
+                yield probe
+
+    def subscription_stands(self, scope: str, now: float) -> bool:
+        """Whether a subscription's power states are not older than three intervals."""
+        at = self.subscriptions.get(scope)
+        return (
+            at is not None and at.status_at is not None and now - at.status_at <= STALE_INTERVALS * at.status_interval
+        )
+
+    def jobs_stand(self, scope: str, now: float) -> bool:
+        """Whether a workspace's jobs are not older than three intervals."""
+        jobs = self.jobs.get(scope)
+        return jobs is not None and now - jobs.ts <= STALE_INTERVALS * jobs.interval
 
     # -- prices
 
@@ -296,6 +313,8 @@ class FleetState:
         """The retail prices that are wanted: of Azure machines that the user's table does not price."""
         wanted = set()
         for machine in self.machines():
+            if machine.vm is not None and machine.vm.state == GONE:
+                continue
             if (key := self.price_key(machine)) is not None and self.table.machine(AZURE, machine.size) is None:
                 wanted.add(key)
         return wanted
@@ -307,18 +326,13 @@ class FleetState:
         seen = set()
         for vm in self.vms.values():
             seen.add(vm.name.lower())
-            yield self._of_vm(vm)
+            yield self.machine_of_vm(vm)
         for declared in self.declared.values():
             seen.add(declared.name.lower())
-            yield self._of_declared(declared)
-        for registered in self._registry().values():
+            yield self.machine_of_declared(declared)
+        for registered in self.registered_machines():
             if registered.name.lower() not in seen:
-                seen.add(registered.name.lower())
                 yield self._of_registered(registered)
-
-    def machine_of(self, vm: VmState) -> MachineRef:
-        """The machine of an Azure VM."""
-        return self._of_vm(vm)
 
     def resolve(self, name: str) -> MachineRef | None:
         """The machine that a worker or a user means by a name: a VM's, its computer name, a registry's name or address.
@@ -329,14 +343,22 @@ class FleetState:
         registered = self._registry().get(name.lower())
         for word in (name, registered.name if registered is not None else name):
             if word in self.declared:
-                return self._of_declared(self.declared[word])
+                return self.machine_of_declared(self.declared[word])
             if (vm := self._vm_named(word, registered)) is not None:
-                return self._of_vm(vm)
+                return self.machine_of_vm(vm)
         return self._of_registered(registered) if registered is not None else None
 
     def registered(self, name: str) -> Registered | None:
         """What the registries say of a machine."""
         return self._registry().get(name.lower())
+
+    def registered_machines(self) -> Iterator[Registered]:
+        """The machines of all registries, each name once."""
+        names = set()
+        for machine in self._registry().values():
+            if machine.name.lower() not in names:
+                names.add(machine.name.lower())
+                yield machine
 
     def _vm_named(self, name: str, registered: Registered | None) -> VmState | None:
         if self._names is None:
@@ -369,13 +391,15 @@ class FleetState:
             self._registered = known
         return self._registered
 
-    def _of_vm(self, vm: VmState) -> MachineRef:
+    def machine_of_vm(self, vm: VmState) -> MachineRef:
+        """The machine of an Azure VM."""
         info = self.inventory.get(vm.vm_id)
         size, location = (info.size, info.location) if info is not None else (None, None)
         registered = self._registry().get(vm.name.lower())
         return MachineRef(vm.vm_id, vm.name, AZURE, size, location, vm=vm, registered=registered)
 
-    def _of_declared(self, declared: MachineDeclared) -> MachineRef:
+    def machine_of_declared(self, declared: MachineDeclared) -> MachineRef:
+        """The machine of a row of the configuration."""
         key, registered = f"declared:{declared.name}", self._registry().get(declared.name.lower())
         return MachineRef(
             key,

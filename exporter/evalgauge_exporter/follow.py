@@ -43,6 +43,9 @@ class _Followed:
         self.found = found
         self.run = run
         self.more = True
+        self.level = False
+        """Whether all that was there was read once. Before, nobody sees the run: after a restart of the exporter its
+        counters would seem to have gone down."""
 
 
 class Follower:
@@ -81,9 +84,9 @@ class Follower:
         """End; returns when the threads have."""
         self._stop.set()
         self._changes.put(set())
-        self._watcher.stop()
         if self._thread.is_alive():
             self._thread.join()
+        self._watcher.stop()
 
     # -- the loop
 
@@ -172,10 +175,8 @@ class Follower:
         self._report("runlog", problems)
         for new in found:
             self._runs[new.folder] = _Followed(new, RunState(new.path_id, new.source.source, self._pricer))
-        if found and self.state.ready:
+        if self.state.ready:
             self._read_all([self._runs[new.folder] for new in found])
-        if found:
-            self._name_runs()
 
     def _read_until_level(self) -> None:
         """The first reading: everything that is there."""
@@ -198,9 +199,9 @@ class Follower:
                 return
             start = time.perf_counter()
             source = followed.found.source
-            own_id = source.own_id
+            before = (source.own_id, followed.level)
             changed |= self._read(followed, thorough)
-            renamed |= source.own_id != own_id
+            renamed |= (source.own_id, followed.level) != before
             spent[source.source] = spent.get(source.source, 0.0) + time.perf_counter() - start
         with self.state.lock:
             for name, seconds in spent.items():
@@ -224,6 +225,7 @@ class Follower:
             self._restart(followed)
             return True
         followed.more = reading.more
+        followed.level |= not reading.more
         self._fold(followed.run, reading)
         return bool(reading.events)
 
@@ -261,7 +263,7 @@ class Follower:
 
     def _name_runs(self) -> None:
         """Say which run has which id: a run that comes or goes can change whether an id is shared."""
-        followed = list(self._runs.values())
+        followed = [run for run in self._runs.values() if run.level]
         names = run_names([run.found for run in followed])
         with self.state.lock:
             self.state.runs = {}

@@ -96,7 +96,7 @@ def sign_flip(differences: Sequence[int]) -> SignFlip:
     observed = abs(sum(differences)) // factor
     total = sum(sizes)
     if len(sizes) * total > _EXACT_WORK:
-        z = observed / math.sqrt(sum(size**2 for size in sizes))
+        z = observed / sizes[-1] / math.sqrt(math.fsum((size / sizes[-1]) ** 2 for size in sizes))
         return SignFlip(float(2 * ndtr(-z)), False)
     chances = np.ones(1)  # of each sum of the positive ones, as differences are added
     for size in sizes:
@@ -122,8 +122,6 @@ def tango(only_a: int, only_b: int, pairs: int, confidence: float = 0.95) -> Int
 
 
 def _tango_low(only_a: int, only_b: int, pairs: int, z: float) -> float:
-    if only_b == pairs:
-        return -1.0
 
     def excess(delta: float) -> float:
         linear = (2 * pairs - only_a + only_b) * delta - only_a - only_b

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from evalgauge_dashboards import alerts
 from evalgauge_dashboards.build import DOCS_URL, build
+
 from tests.dashboards.rule_cases import CASES, Case
 from tests.parts import promtool
 
@@ -59,8 +59,10 @@ def test_an_alert_fires_and_is_quiet_as_its_cases_say(name: str, tmp_path: Path)
 
 
 def test_promtool_accepts_the_rules_and_lints_them(rules_file: Path) -> None:
-    command = [promtool(), "check", "rules", "--lint=all", "--lint-fatal", rules_file]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    tool = promtool()
+    done = subprocess.run(
+        [tool, "check", "rules", "--lint=all", "--lint-fatal", rules_file], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(TABLE)} rules found" in done.stdout
 

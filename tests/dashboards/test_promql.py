@@ -6,11 +6,21 @@ import re
 
 import promql_parser
 import pytest
+from evalgauge import metrics as m
+from evalgauge_dashboards.promql import (
+    NOW,
+    Expression,
+    ExpressionError,
+    Not,
+    Operator,
+    Pattern,
+    Variable,
+    buckets,
+    part,
+    select,
+)
 from hypothesis import given
 from hypothesis import strategies as st
-
-from evalgauge import metrics as m
-from evalgauge_dashboards.promql import NOW, Expression, ExpressionError, Not, Pattern, Variable, buckets, part, select
 
 
 def test_a_selection_writes_its_matchers() -> None:
@@ -51,21 +61,21 @@ def test_labels_are_known_through_every_step() -> None:
     cost = select(m.RUN_COST).sum("run_id")
     info = select(m.RUN_INFO).max("run_id", "model")
     joined = cost.combine("*", info, on=("run_id",), carry=("model",))
-    assert joined.labels == {"run_id", "model"}
+    assert joined.labels == frozenset({"run_id", "model"})
     assert str(joined) == (
         "sum by (run_id) (agent_eval_run_cost_usd) * on (run_id) group_left (model) "
         "max by (run_id, model) (agent_eval_run_info)"
     )
-    assert joined.sum("model").labels == {"model"}
-    assert cost.renamed("run_id", "other").labels == {"other"}
-    assert buckets(m.RUN_TASK_DURATION).sum("run_id", "le").quantile(0.9).labels == {"run_id"}
-    assert part(m.RUN_TASK_DURATION, "sum").labels == {"run_id"}
-    assert (NOW - cost).labels == {"run_id"}
-    assert cost.counted("usd").labels == {"usd"}
+    assert joined.sum("model").labels == frozenset({"model"})
+    assert cost.renamed("run_id", "other").labels == frozenset({"other"})
+    assert buckets(m.RUN_TASK_DURATION).sum("run_id", "le").quantile(0.9).labels == frozenset({"run_id"})
+    assert part(m.RUN_TASK_DURATION, "sum").labels == frozenset({"run_id"})
+    assert (NOW - cost).labels == frozenset({"run_id"})
+    assert cost.counted("usd").labels == frozenset({"usd"})
 
 
 _SIDES = st.sampled_from([select(m.RUN_COST).sum("run_id"), select(m.RUN_BUDGET).max("run_id"), NOW])
-_OPERATORS = st.sampled_from(["+", "-", "*", "/", ">", "<", ">=", "<=", "and", "or", "unless"])
+_OPERATORS: tuple[Operator, ...] = ("+", "-", "*", "/", ">", "<", ">=", "<=", "and", "or", "unless")
 
 
 @st.composite
@@ -75,7 +85,7 @@ def _trees(draw: st.DrawFn, depth: int = 4) -> tuple[Expression, str]:
         leaf = draw(_SIDES)
         return leaf, str(leaf)
     (left, left_text), (right, right_text) = draw(_trees(depth - 1)), draw(_trees(depth - 1))
-    operator = draw(_OPERATORS)
+    operator = draw(st.sampled_from(_OPERATORS))
     if left.labels is None or right.labels is None:
         operator = "+" if operator in ("and", "or", "unless") or (left.labels is right.labels is None) else operator
     return left.combine(operator, right), f"({left_text} {operator} {right_text})"
@@ -116,6 +126,7 @@ def test_every_selection_of_every_metric_parses(metric: m.Metric, data: st.DataO
 @given(st.sets(_TEXTS, min_size=2))
 def test_several_values_match_themselves_and_nothing_else(values: set[str]) -> None:
     tree = promql_parser.parse(str(select(m.RUN_INFO, model=tuple(sorted(values)))))
+    assert isinstance(tree, promql_parser.VectorSelector)
     (matcher,) = tree.matchers.matchers
     pattern = re.compile(matcher.value, re.DOTALL)
     assert all(pattern.fullmatch(value) for value in values)

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 import pytest
+from evalgauge_exporter.paired import clustered_wilson
 from evalgauge_exporter.statistics import (
     Comparison,
     DomainComparison,
@@ -208,6 +209,11 @@ def test_an_alarm_of_the_past_is_no_verdict_where_the_runs_are_level_again() -> 
     assert found.anytime_p_worse < 0.01
     assert found.success_delta == 0
     assert found.verdict == "no_significant_difference"
+    # even where there were alarms of both kinds
+    outcomes = [(1, 0)] * 12 + [(0, 1)] * 60 + [(1, 0)] * 48
+    found = compare(run([a for a, _ in outcomes]), run([b for _, b in outcomes], first=100), finished=False)
+    assert max(found.anytime_p_worse, found.anytime_p_better) < 0.01
+    assert found.verdict == "no_significant_difference"
 
 
 def test_equal_runs_looked_at_after_every_task_hardly_ever_alarm() -> None:
@@ -246,12 +252,16 @@ def test_several_attempts_are_compared_by_their_means() -> None:
     assert found.success_delta == pytest.approx(sum(differences) / 11)
     assert found.p_value == pytest.approx(expected.pvalue)
     assert found.rate_a.rate == pytest.approx(sum(map(sum, table_a)) / 33)
+    assert found.rate_a.interval == clustered_wilson([sum(a) / 3 for a in table_a], 33)
 
 
 def test_for_the_anytime_p_value_repeats_of_a_task_are_no_further_throws() -> None:
     first = compare(repeated([[1]] * 6 + [[0]] * 20), repeated([[0]] * 26), finished=False)
     all_five = compare(repeated([[1] * 5] * 6 + [[0] * 5] * 20), repeated([[0] * 5] * 26), finished=False)
     assert all_five.anytime_p_value == first.anytime_p_value > 0.05
+    # the first by its number, in whatever order the attempts are given
+    a, b = repeated([[1, 0, 0]] * 12), repeated([[0, 1, 1]] * 12)
+    assert compare(a[::-1], b[::-1]).anytime_p_worse == compare(a, b).anytime_p_worse < 0.01
 
 
 def test_an_attempt_that_is_there_twice_counts_as_it_ended_last() -> None:
@@ -278,6 +288,12 @@ def test_domains_are_corrected_for_their_number() -> None:
     # while the runs go on, what is corrected is the p-value that may be looked at
     going_on = compare(a, b, finished=False).domains["web"]
     assert going_on.adjusted_p_value == pytest.approx(2 * going_on.anytime_p_value)
+
+
+def test_the_domain_of_a_task_is_the_one_that_is_named() -> None:
+    named, unnamed = run([1] * 12, domain="web"), run([1] * 12, domain="")
+    assert list(compare(named, unnamed).domains) == list(compare(unnamed, named).domains) == ["web"]
+    assert list(compare(unnamed, unnamed).domains) == [""]
 
 
 def test_a_domain_can_lose_its_verdict_to_the_correction() -> None:

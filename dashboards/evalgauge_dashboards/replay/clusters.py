@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from evalgauge_dashboards.replay.traits import Traits
 from evalgauge_exporter.state import Attempt
+
+from evalgauge_dashboards.replay.traits import Traits
 
 LAST_ACTIONS = 3
 _LONGEST_LABEL = 160

@@ -117,7 +117,9 @@ def thumbnail(shot: Shot, target: Path) -> int:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ReplayError("thumbnails need the package Pillow: pip install pillow, or leave --thumbnails out") from error
+        raise ReplayError(
+            "thumbnails need the package Pillow: pip install pillow, or leave --thumbnails out"
+        ) from error
     if target.exists() and target.stat().st_mtime_ns >= shot.status.st_mtime_ns:
         return 0
     with Image.open(shot.path) as picture:

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalgauge.runlog import Problem
+from evalgauge_exporter.sources.discovery import Found, run_names
+from evalgauge_exporter.state import Attempt, Pricer
+
 from evalgauge_dashboards.replay.attempts import attempt_content, look_at
 from evalgauge_dashboards.replay.comparisons import Compared, comparisons
 from evalgauge_dashboards.replay.errors import ReplayError
@@ -20,8 +23,6 @@ from evalgauge_dashboards.replay.page import part, script, site_document, style
 from evalgauge_dashboards.replay.reading import ReadRun, listed_prices, read_run
 from evalgauge_dashboards.replay.screenshots import Shot, ShotFolder, Way, bring, remote, thumbnail
 from evalgauge_dashboards.replay.tables import STALL_AFTER, TaskTable, run_summary, trials
-from evalgauge_exporter.sources.discovery import Found, run_names
-from evalgauge_exporter.state import Attempt, Pricer
 
 CONTENTS = "evalgauge-replay.json"
 """The site's own list of what it holds; a folder that has it is a site."""
@@ -159,7 +160,9 @@ class _Site:
                 progress(done, max(done, total))
         self.write(f"data/{key}/tasks.js", part(f"{key}/tasks", table.content()))
 
-    def _place(self, found: Found, key: str, name: str, attempt: Attempt) -> Callable[[Shot | None, str, int], dict[str, str]]:
+    def _place(
+        self, found: Found, key: str, name: str, attempt: Attempt
+    ) -> Callable[[Shot | None, str, int], dict[str, str]]:
         folder = f"shots/{key}/{name}"
         below = found.folder.relative_to(found.root).as_posix()
         below = found.folder.absolute().name if below == "." else below

@@ -64,7 +64,7 @@ def _troubled(step: Mapping[str, Any], action: str) -> bool:
     return (
         action == "error"
         or step.get("correct") is False
-        or any(call.get("status") in ("error", "retry") for call in step.get("calls", ()))
+        or any(call.get("status") == "error" for call in step.get("calls", ()))
     )
 
 
@@ -97,7 +97,12 @@ def find_loop(signatures: Sequence[str], changed: Sequence[bool] = ()) -> Loop |
             start = index - run - period
             waits = all('"wait"' in one for one in signatures[start : start + period])
             moves = period == 1 and bool(changed) and all(changed[start : index - 1])
-            if rounds >= _REPEATS and not waits and not moves and (best is None or rounds * period > best.rounds * best.period):
+            if (
+                rounds >= _REPEATS
+                and not waits
+                and not moves
+                and (best is None or rounds * period > best.rounds * best.period)
+            ):
                 best = Loop(start, period, rounds)
             run = 0
     return best

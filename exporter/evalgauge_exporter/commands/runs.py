@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import click
 from rich import box
@@ -45,38 +47,56 @@ def run(results: tuple[Path, ...], as_json: bool, stall_after: str) -> None:
     if not found:
         click.echo(f"no runs in {', '.join(map(str, results))}", err=True)
         return
-    Console().print(_table(found))
+    console = Console()
+    if not console.is_terminal:  # nobody's screen is narrow
+        console = Console(width=200)
+    console.print(_table(found, console.width))
 
 
-def _table(found: list[RunSummary]) -> Table:
+def _table(found: list[RunSummary], width: int) -> Table:
+    """The runs as a table. A narrow terminal gets the columns that matter most."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("run", overflow="fold")
-    for name in ("model", "source", "state"):
-        table.add_column(name)
-    for name in ("tasks", "success", "of all", "steps", "cost", "took", "started"):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = [column for column in _COLUMNS if width >= column.least_width]
+    for column in columns:
+        table.add_column(column.title, justify=column.justify, no_wrap=column.title != "run", overflow="fold")
     for item in found:
-        table.add_row(
-            Text(item.run_id),
-            Text(item.model_id),
-            item.source,
-            item.state,
-            f"{item.finished_tasks} of {item.total_tasks}",
-            _percent(item.success_rate),
-            _percent(item.success_rate_all),
-            "–" if item.avg_steps is None else f"{item.avg_steps:.1f}",
-            "–" if item.cost_usd is None else f"${item.cost_usd:,.2f}",
-            "–" if item.elapsed_seconds is None else _took(item.elapsed_seconds),
-            "–" if item.created_at is None else f"{datetime.fromtimestamp(item.created_at):%Y-%m-%d %H:%M}",
-        )
+        table.add_row(*(Text(column.text(item)) for column in columns))
     return table
 
 
-def _percent(rate: float | None) -> str:
+class _Column(NamedTuple):
+    title: str
+    justify: Literal["left", "right"]
+    least_width: int
+    text: Callable[[RunSummary], str]
+
+
+_COLUMNS = (
+    _Column("run", "left", 0, lambda item: item.run_id),
+    _Column("model", "left", 120, lambda item: item.model_id),
+    _Column("source", "left", 140, lambda item: item.source),
+    _Column("state", "left", 0, lambda item: item.state),
+    _Column("tasks", "right", 0, lambda item: f"{item.finished_tasks} of {item.total_tasks}"),
+    _Column("success", "right", 0, lambda item: percent(item.success_rate)),
+    _Column("of all", "right", 140, lambda item: percent(item.success_rate_all)),
+    _Column("steps", "right", 100, lambda item: "–" if item.avg_steps is None else f"{item.avg_steps:.1f}"),
+    _Column("cost", "right", 80, lambda item: "–" if item.cost_usd is None else f"${item.cost_usd:,.2f}"),
+    _Column("took", "right", 100, lambda item: "–" if item.elapsed_seconds is None else took(item.elapsed_seconds)),
+    _Column("started", "right", 120, lambda item: _started(item.created_at)),
+)
+
+
+def _started(at: float | None) -> str:
+    return "–" if at is None else f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}"
+
+
+def percent(rate: float | None) -> str:
+    """A rate as people read it."""
     return "–" if rate is None else f"{rate:.0%}"
 
 
-def _took(seconds: float) -> str:
+def took(seconds: float) -> str:
+    """A duration as people read it: ``1 h 12 min``."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -149,5 +149,5 @@ class Canvas:
 @lru_cache(maxsize=256)
 def _packed(rows: bytes) -> bytes:
     """A part of a deflate stream that depends on nothing before it, so that it can be kept and used again."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL)
+    packer = zlib.compressobj(8, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL)
     return packer.compress(rows) + packer.flush(zlib.Z_FULL_FLUSH)

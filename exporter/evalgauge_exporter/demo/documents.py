@@ -93,9 +93,8 @@ def _calc_furniture(canvas: Canvas) -> None:
 def _calc(canvas: Canvas, scene: Scene) -> None:
     canvas.text(LEFT + 60, TOP + 80, scene.lines[-1] if scene.lines else "", INK, room=720)
     cells = [name for name in scene.touched if name in _CALC_CELLS] or ["cell D1"]
-    for index, line in enumerate(scene.lines):
-        column, row = 3 + index // 8 % 3, index % 8
-        x, y, _, _ = _cell(column, row)
+    for index, line in enumerate(scene.lines):  # each was typed into the cell that was clicked before
+        x, y, _, _ = _CALC_CELLS[cells[min(index, len(cells) - 1)]]
         canvas.text(x + 8, y + 7, line.lstrip("="), "#0b5d3b", room=_CELL_W - 14)
     canvas.frame(*_CALC_CELLS[cells[-1]], "#16803c", 2)
     if "Chart" in scene.touched:

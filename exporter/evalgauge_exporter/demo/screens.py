@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -56,7 +57,8 @@ class Scene:
         return round(x * WIDTH), round(y * HEIGHT)
 
 
-def places(domain: str) -> dict[str, tuple[float, float]]:
+@cache
+def places(domain: str) -> Mapping[str, tuple[float, float]]:
     """The places of a domain's program that can be clicked, each by its middle as parts of width and height."""
     return {
         name: (round((x + width / 2) / WIDTH, 4), round((y + height / 2) / HEIGHT, 4))

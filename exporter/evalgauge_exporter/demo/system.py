@@ -62,7 +62,8 @@ def _paragraphs(canvas: Canvas, x: int, y: int) -> None:
 def _browser(canvas: Canvas, scene: Scene) -> None:
     typed = scene.lines[-1] if scene.lines else ""
     canvas.text(LEFT + 112, TOP + 15, typed or "Search or type a URL", INK if typed else GREY, room=520)
-    if any("result" in name for name in scene.touched):
+    turns = [name for name in scene.touched if "result" in name or name == "Back"]
+    if turns and turns[-1] != "Back":
         if scene.scrolled:
             canvas.text(LEFT + 70, TOP + 70, "More about it", INK, 4)
             _paragraphs(canvas, LEFT + 70, TOP + 130)

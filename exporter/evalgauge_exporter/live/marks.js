@@ -26,6 +26,23 @@ const MEANINGS = {
   gpu: ["GPUs", "", "gpu"],
 };
 
+/** Shorter words for where there is little room. */
+const SHORT = { infrastructure_error: "infra error", evaluation_error: "eval error" };
+
+/** An entry of a legend: mark, number, word; one without any of it stands back. */
+export function legendEntry(status) {
+  const number = el("b");
+  const { word } = meaning(status);
+  const node = el("li", { title: word }, chip(status), number, el("span", {}, SHORT[status] ?? word));
+  return {
+    node,
+    update: ({ shown, none }) => {
+      text(number, shown);
+      node.classList.toggle("none", none);
+    },
+  };
+}
+
 /** The statuses of a task in the order in which they are drawn. */
 export const TASK_STATUSES = [
   "success",

@@ -57,7 +57,7 @@ export class CostsPanel {
     const least = gaps > 0 ? "≥ " : "";
     this.total.set(total === null ? null : least + money(total), {
       reason: gaps > 0 ? "nothing of it has a known price" : "nothing that costs was recorded",
-      note: budget !== null && total !== null ? `${percent(total / budget)} of ${money(budget)}` : "US dollars",
+      note: budget !== null && total !== null ? `${percent(total / budget)} of ${budgetOf(budget)}` : "US dollars",
       tone: budget !== null && total !== null && total > budget ? "failure" : null,
     });
     const end = going ? costs.projected_total_usd : total;
@@ -65,7 +65,7 @@ export class CostsPanel {
     this.projected.set(end === null ? null : (going ? "≈ " : least) + money(end), {
       reason: going ? "needs an estimate of the time left" : "nothing that costs was recorded",
       note: projectionNote(costs.budget_hit_at, budget, over, going, clock.now()),
-      title: costs.budget_hit_at ? `the budget is reached ${exact(costs.budget_hit_at)}` : null,
+      title: costs.budget_hit_at ? `the budget is reached about ${exact(costs.budget_hit_at)}` : null,
       tone: over ? "failure" : null,
     });
     const perHour = going ? costs.cost_per_hour_usd : null;
@@ -75,7 +75,7 @@ export class CostsPanel {
     });
     this.success.set(costs.cost_per_success_usd === null ? null : money(costs.cost_per_success_usd), {
       reason: "no success yet",
-      note: "failed tries too",
+      note: "failures paid too",
     });
     const parts = Object.fromEntries(COMPONENTS.map((name) => [name, costs.by_component?.[name] ?? null]));
     this.bar.update(parts);
@@ -98,9 +98,14 @@ export class CostsPanel {
 
 function projectionNote(hitAt, budget, over, going, now) {
   if (!going) return "the run is over";
-  if (hitAt) return hitAt <= now ? `budget of ${money(budget)} is spent` : `budget spent about ${clockTime(hitAt, now)}`;
+  if (hitAt && hitAt > now) return `over at ${clockTime(hitAt, now)}`;
   if (budget === null) return "projected";
-  return over ? `over ${money(budget)}` : `within ${money(budget)}`;
+  return over ? `over ${budgetOf(budget)}` : `within ${budgetOf(budget)}`;
+}
+
+/** A budget is a round sum more often than not: `$60`. */
+function budgetOf(usd) {
+  return Number.isInteger(usd) ? `$${count(usd)}` : money(usd);
 }
 
 function component(name) {

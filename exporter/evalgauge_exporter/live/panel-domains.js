@@ -6,11 +6,12 @@ import { RateBar } from "./charts.js";
 import { Table } from "./tables.js";
 import { replayOf } from "./links.js";
 
-const ROWS = 8;
+const ROWS = 7;
 
 export class DomainsPanel {
   constructor(section) {
     this.frame = null;
+    this.section = section;
     this.hint = el("span", { class: "hint" });
     section.querySelector("header").append(this.hint);
     this.table = new Table({
@@ -20,7 +21,7 @@ export class DomainsPanel {
         { name: "domain", label: "Domain" },
         { name: "bar", label: "Success rate" },
         { name: "rate", label: "", numeric: true },
-        { name: "counts", label: "Measured", numeric: true },
+        { name: "counts", label: "Successes", numeric: true },
         { name: "ended", label: "Ended", numeric: true },
       ],
       limit: ROWS,
@@ -38,6 +39,7 @@ export class DomainsPanel {
     const domains = Object.entries(frame.domain_breakdown).map(([name, domain]) => ({ name, ...domain }));
     domains.sort(worstFirst);
     text(this.hint, domains.length > 1 ? "worst first" : "");
+    this.section.classList.toggle("large", domains.some((domain) => domain.total >= 1000));
     this.table.update(domains, (domain) => domain.name);
   }
 
@@ -66,7 +68,7 @@ export class DomainsPanel {
 }
 
 /** Lowest rate first, the better known one before where rates are equal; what has none last. */
-function worstFirst(a, b) {
+export function worstFirst(a, b) {
   if ((a.rate === null) !== (b.rate === null)) return a.rate === null ? 1 : -1;
   return a.rate - b.rate || b.measured - a.measured || a.name.localeCompare(b.name);
 }

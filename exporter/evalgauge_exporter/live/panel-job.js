@@ -1,12 +1,13 @@
 // Panel: how far the run is, how long it still takes, what is being worked on.
 
-import { Fact, Rows, attribute, el, text } from "./dom.js";
+import { Fact, Rows, attribute, el, shown, text } from "./dom.js";
 import { ago, clock as clockTime, count, duration, estimate, estimateRange, exact, percent } from "./format.js";
 import { Figure, figures } from "./figures.js";
 import { Segments } from "./charts.js";
-import { TASK_STATUSES, State, chip, meaning } from "./marks.js";
+import { TASK_STATUSES, State, legendEntry } from "./marks.js";
 import { Table } from "./tables.js";
 import { replayOf } from "./links.js";
+import { Result } from "./result.js";
 
 const ROWS = 4;
 
@@ -15,7 +16,7 @@ export class JobPanel {
     this.frame = null;
     this.state = new State("pill");
     this.model = el("span", { class: "model" });
-    this.benchmark = el("span", { class: "benchmark" });
+    this.benchmark = el("span", { class: "subject" });
     this.runId = el("code", { class: "run-id" });
     section.querySelector("header").append(this.state.node, this.model, this.benchmark, this.runId);
 
@@ -28,12 +29,11 @@ export class JobPanel {
     this.bar = new Segments(TASK_STATUSES, { class: "segments progress", role: "progressbar", "aria-valuemin": 0, "aria-labelledby": "job-title" });
     const legend = el("ul", { class: "legend", "aria-label": "Tasks by status" });
     this.legend = new Rows(legend, legendEntry);
-    this.running = el("h3");
     this.table = new Table({
       name: "current",
       caption: "Tasks that run now",
       columns: [
-        { name: "task", label: "Task" },
+        { name: "task", label: "Running now" },
         { name: "instruction", label: "Instruction" },
         { name: "worker", label: "Worker" },
         { name: "step", label: "Step", numeric: true },
@@ -42,13 +42,14 @@ export class JobPanel {
       limit: ROWS,
       row: () => this.row(),
     });
+    this.result = new Result();
     section.append(
       figures(this.tasks, this.left, this.elapsed, this.each),
       this.bar.node,
       legend,
       this.say,
-      this.running,
       this.table.node,
+      this.result.node,
     );
   }
 
@@ -79,11 +80,14 @@ export class JobPanel {
     attribute(this.bar.node, "aria-valuenow", ended);
     attribute(this.bar.node, "aria-valuetext", `${count(ended)} of ${count(total)} tasks ended`);
     this.legend.update(
-      TASK_STATUSES.map((status) => ({ status, number: job.statuses[status] ?? 0 })),
+      TASK_STATUSES.map((status) => ({ status, shown: count(job.statuses[status] ?? 0), none: !job.statuses[status] })),
       (entry) => entry.status,
     );
     const running = job.statuses.running ?? job.current_tasks.length;
-    text(this.running, job.status === "running" ? `Running now: ${count(running)}` : "Nothing is running");
+    text(this.table.heads.task, `Running now: ${count(running)}`);
+    shown(this.table.node, job.status === "running");
+    shown(this.result.node, job.status !== "running");
+    if (job.status !== "running") this.result.update(frame);
     this.table.update(job.current_tasks, (task) => `${task.task_id} ${task.attempt}`, Math.max(running, job.current_tasks.length));
     this.tick(clock);
   }
@@ -163,18 +167,6 @@ export class JobPanel {
     };
     return row;
   }
-}
-
-function legendEntry(status) {
-  const number = el("b");
-  const node = el("li", {}, chip(status), number, el("span", {}, meaning(status).word));
-  return {
-    node,
-    update: ({ number: shown }) => {
-      text(number, count(shown));
-      node.classList.toggle("none", shown === 0);
-    },
-  };
 }
 
 function sentenceFor(job, now) {

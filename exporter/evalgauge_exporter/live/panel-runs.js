@@ -7,7 +7,8 @@ import { Table } from "./tables.js";
 import { pageOf } from "./links.js";
 
 const ROWS = 5;
-const VERDICTS = {
+/** Mark, words and tone of each verdict. */
+export const VERDICTS = {
   better: ["▲", "better", "success"],
   worse: ["▼", "worse", "failure"],
   no_significant_difference: ["=", "no significant difference", ""],
@@ -122,7 +123,8 @@ function changeCell() {
       text(verdict, `${mark} ${words}`.trim());
       attribute(verdict, "class", tone ? `verdict tone-${tone}` : "verdict");
       const test = p === null ? "" : `, p ${p < 0.001 ? "< 0.001" : `= ${p.toPrecision(2)}`}`;
-      attribute(node, "title", `against ${comparison.baseline_run_id} over ${count(pairs)} tasks that both measured${test}`);
+      const between = low === null || high === null ? "" : `, between ${pointInterval(low, high)} points`;
+      attribute(node, "title", `against ${comparison.baseline_run_id} over ${count(pairs)} tasks that both measured${between}${test}`);
     },
   };
 }

@@ -1,13 +1,13 @@
 // Panel: who does what.
 
 import { Fact, Rows, attribute, el, text } from "./dom.js";
-import { ago, count, duration, exact } from "./format.js";
+import { ago, count, duration, exact, percent } from "./format.js";
 import { Segments } from "./charts.js";
-import { State, WORKER_STATES, chip, meaning } from "./marks.js";
+import { WORKER_STATES, State, legendEntry, meaning } from "./marks.js";
 import { Table } from "./tables.js";
 import { replayOf } from "./links.js";
 
-const ROWS = 6;
+const ROWS = 5;
 const byName = new Intl.Collator("en", { numeric: true });
 
 export class WorkersPanel {
@@ -23,8 +23,7 @@ export class WorkersPanel {
       caption: "Workers",
       columns: [
         { name: "worker", label: "Worker" },
-        { name: "doing", label: "State" },
-        { name: "task", label: "Task" },
+        { name: "doing", label: "Doing" },
         { name: "done", label: "Done", numeric: true },
         { name: "idle", label: "Idle", numeric: true },
       ],
@@ -47,7 +46,7 @@ export class WorkersPanel {
     for (const worker of workers) numbers[worker.status] = (numbers[worker.status] ?? 0) + 1;
     this.bar.update(numbers);
     this.legend.update(
-      WORKER_STATES.map((state) => ({ state, number: numbers[state] })),
+      WORKER_STATES.map((state) => ({ state, shown: count(numbers[state]), none: numbers[state] === 0 })),
       (entry) => entry.state,
     );
     // those that are lost first; else by name, so that rows stay where they are while states change
@@ -61,42 +60,32 @@ export class WorkersPanel {
   tick() {}
 
   row(id) {
-    const state = new State();
-    const task = el("a", { class: "clip" });
-    const none = new Fact();
+    const state = new State("marked");
+    const task = el("a", { class: "code" });
+    const word = el("span", { class: "unknown" });
     const done = el("span");
     const idle = new Fact();
+    state.word.className = "spoken";
+    state.node.append(el("span", { class: "clip code", title: id }, id));
     return {
-      cells: [el("span", { class: "clip", title: id }, id), state.node, el("span", { class: "clip" }, task, none.node), done, idle.node],
+      cells: [state.node, el("span", { class: "clip" }, task, word), done, idle.node],
       update: (worker) => {
-        state.set(worker.status);
-        attribute(state.node, "title", worker.last_seen ? `last heard ${ago(worker.last_seen, this.now)}, ${exact(worker.last_seen)}` : null);
         const current = worker.current_task;
+        const heard = worker.last_seen ? `last heard ${ago(worker.last_seen, this.now)}` : "";
+        state.set(worker.status);
         text(task, current ?? "");
         attribute(task, "href", current === null ? null : replayOf(this.frame, { task: current }));
         attribute(task, "title", current);
-        if (current === null) none.set(null, "no task");
-        none.node.hidden = current !== null;
+        text(word, current !== null ? "" : worker.status === "lost" && heard ? heard : meaning(worker.status).word);
+        attribute(word, "title", worker.last_seen ? `${heard}, ${exact(worker.last_seen)}` : null);
         text(done, count(worker.tasks_completed));
-        const share = worker.uptime_seconds > 0 && worker.idle_time_seconds !== null ? worker.idle_time_seconds / worker.uptime_seconds : null;
+        const known = worker.uptime_seconds > 0 && worker.idle_time_seconds !== null;
         idle.set(
           worker.idle_time_seconds === null ? null : duration(worker.idle_time_seconds),
           "not known",
-          share === null ? null : `${Math.round(share * 100)} % of ${duration(worker.uptime_seconds)}`,
+          known ? `${percent(worker.idle_time_seconds / worker.uptime_seconds)} of ${duration(worker.uptime_seconds)}` : null,
         );
       },
     };
   }
-}
-
-function legendEntry(state) {
-  const number = el("b");
-  const node = el("li", {}, chip(state), number, el("span", {}, meaning(state).word));
-  return {
-    node,
-    update: ({ number: shown }) => {
-      text(number, count(shown));
-      node.classList.toggle("none", shown === 0);
-    },
-  };
 }

@@ -5,8 +5,6 @@ import { percent } from "./format.js";
 import { pageOf } from "./links.js";
 import { meaning } from "./marks.js";
 
-const NEWEST = { id: "", label: "newest run" };
-
 /** The run that the address names; null is the newest one. */
 export function chosenRun() {
   return new URLSearchParams(location.search).get("run") || null;
@@ -18,7 +16,7 @@ export class RunSelector {
     this.onChoice = onChoice;
     select.replaceChildren();
     this.options = new Rows(select, option);
-    this.options.update([NEWEST], (item) => item.id);
+    this.options.update([newest(null)], (item) => item.id);
     select.addEventListener("change", () => this.choose(select.value || null));
     window.addEventListener("popstate", () => this.follow());
   }
@@ -39,7 +37,7 @@ export class RunSelector {
     const ids = [...new Set([...(frame.all_run_ids ?? []), ...known.keys()])];
     const chosen = chosenRun();
     if (chosen !== null && !ids.includes(chosen)) ids.push(chosen);
-    const items = [NEWEST, ...ids.map((id) => ({ id, label: label(id, known.get(id)) }))];
+    const items = [newest(chosen === null ? frame.run_id : null), ...ids.map((id) => ({ id, label: label(id, known.get(id)) }))];
     this.options.update(items, (item) => item.id);
     this.show();
   }
@@ -49,6 +47,10 @@ export class RunSelector {
     if (this.select.value !== value) this.select.value = value;
     attribute(this.select, "title", value || null);
   }
+}
+
+function newest(runId) {
+  return { id: "", label: runId === null ? "newest run" : `newest: ${runId}` };
 }
 
 function option(id) {

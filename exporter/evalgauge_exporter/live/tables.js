@@ -17,8 +17,12 @@ export class Table {
     this.highest = 0;
     this.last = null;
     const id = `table-${(made += 1)}`;
-    const heads = columns.map((column) =>
-      el("th", { role: "columnheader", scope: "col", class: classOf(column) }, column.label),
+    /** The heads by column name. */
+    this.heads = Object.fromEntries(
+      columns.map((column) => [
+        column.name,
+        el("th", { role: "columnheader", scope: "col", class: classOf(column) }, column.label),
+      ]),
     );
     // the roles are said again because the rows are laid out as grids
     this.body = el("tbody", { role: "rowgroup", id });
@@ -29,7 +33,7 @@ export class Table {
         "table",
         { role: "table" },
         el("caption", { class: "spoken" }, caption),
-        el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...heads)),
+        el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...Object.values(this.heads))),
         this.body,
       ),
     );

@@ -96,8 +96,9 @@ class AzurePriceSource(BackgroundSource):
             "armSkuName": key.size,
             "priceType": "Consumption",
         }
-        words = " and ".join(f"{name} eq '{value.replace(chr(39), chr(39) * 2)}'" for name, value in conditions.items())
-        url = f"{self._url}?api-version={quote(chr(39) + API_VERSION + chr(39))}&currencyCode='USD'&$filter={quote(words)}"
+        quoted = {name: value.replace("'", "''") for name, value in conditions.items()}
+        words = " and ".join(f"{name} eq '{value}'" for name, value in quoted.items())
+        url = f"{self._url}?api-version={API_VERSION}&$filter={quote(words)}"
         rows: list[Any] = []
         for _ in range(MAX_PAGES):
             answer = _get(url)
@@ -108,7 +109,7 @@ class AzurePriceSource(BackgroundSource):
             following = answer.get("NextPageLink")
             if not isinstance(following, str) or not following:
                 break
-            if urlsplit(following).netloc != urlsplit(self._url).netloc:
+            if urlsplit(following).hostname != urlsplit(self._url).hostname:
                 raise RefreshError("malformed", "the Azure price list: its next page is said to be elsewhere")
             url = following
         found = {

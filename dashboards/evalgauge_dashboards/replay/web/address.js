@@ -3,7 +3,7 @@
 
 (() => {
   const E = evalgauge;
-  const NAMES = ["view", "run", "task", "attempt", "step", "with", "align", "domain", "outcome", "model", "cluster", "q", "sort", "pick"];
+  const NAMES = ["view", "run", "task", "attempt", "step", "with", "column", "align", "domain", "outcome", "model", "cluster", "q", "sort", "pick"];
 
   function decode(text) {
     try { return decodeURIComponent(text); } catch { return text; }

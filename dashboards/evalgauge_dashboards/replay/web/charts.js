@@ -46,7 +46,7 @@
   /** Shares of two groups as pairs of bars: [{action, successes, failures, steps}]. */
   function mixChart(shares) {
     const most = Math.max(0.01, ...shares.flatMap((one) => [one.successes || 0, one.failures || 0]));
-    const bar = (share, group) => el("div", { class: "mix-bar" }, el("span", { class: "fill s-" + group, "aria-hidden": "true", vars: { width: ((share || 0) / most) * 100 + "%" } }), el("span", { class: "value" }, E.percent(share)));
+    const bar = (share, group) => el("div", { class: "mix-bar" }, el("span", { class: "fill s-" + group, "aria-hidden": "true", vars: { "--share": String((share || 0) / most) } }), el("span", { class: "value" }, E.percent(share)));
     return el("table", { class: "mix" },
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "action"), el("th", { scope: "col" }, E.chip("success", "successes")), el("th", { scope: "col" }, E.chip("failure", "not successful")))),
       el("tbody", {}, shares.map((one) => el("tr", {}, el("th", { scope: "row", class: "mono" }, one.action), el("td", {}, bar(one.successes, "success")), el("td", {}, bar(one.failures, "failure"))))));

@@ -40,7 +40,7 @@
 
     function rowNode(row, position) {
       const cells = draw(row).map((content, i) => E.el("div", { role: "cell", class: "c-" + columns[i].key + (columns[i].number ? " number" : "") }, content));
-      return E.el("div", { class: "list-row" + (rowClass ? " " + rowClass(row) : ""), role: "row", "aria-rowindex": String(position + 2), vars: { top: position * height + "px" }, onclick: (event) => follow(event, row) }, cells);
+      return E.el("div", { class: "list-row" + (rowClass ? " " + rowClass(row) : ""), role: "row", "aria-rowindex": String(position + 2), vars: { translate: "0 " + position * height + "px" }, onclick: (event) => follow(event, row) }, cells);
     }
     function follow(event, row) {
       if (event.target.closest("a, button") || String(getSelection())) return;

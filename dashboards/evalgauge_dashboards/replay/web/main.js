@@ -1,0 +1,136 @@
+// Which view an address means, and the frame around it.
+"use strict";
+
+(() => {
+  const E = evalgauge;
+  const { el } = E;
+  const REFRESH_MS = 10000;
+  let view = null, shown = "", turn = 0;
+
+  /** A view that says what is not there, and what is near. */
+  function missing(text, near, back) {
+    return {
+      node: el("main", { class: "page", id: "main" }, el("h1", {}, "Not here"), el("p", {}, text),
+        near.length ? el("p", {}, "Did you mean ", near.map(([name, href], i) => [i ? ", " : "", el("a", { class: "mono", href }, name)]), "?") : null,
+        el("p", {}, el("a", { class: "button", href: back }, "Back"))),
+      title: "not here",
+    };
+  }
+  E.missing = missing;
+
+  function viewOf(place) {
+    const runs = E.runs();
+    const lost = [place.run, ...(place.with || [])].find((id) => id !== undefined && !E.runOf(id));
+    if (lost !== undefined) return () => missing("There is no run " + lost + " in this replay.", E.near(lost, runs.map((run) => run.run_id)).map((id) => [id, E.address.write({ run: id })]), "#");
+    if (place.view === "tasks") return E.allTasksView;
+    if (place.view === "matrix") return E.matrixView;
+    if (place.run === undefined) {
+      if (runs.length !== 1 || place.view === "runs") return E.runsView;
+      place.run = runs[0].run_id;
+    }
+    if (place.view === "analysis") return E.analysisView;
+    if (place.task === undefined) return place.with?.length ? E.matrixView : E.runView;
+    return place.with?.length ? E.compareView : E.taskView;
+  }
+
+  /** What makes two addresses the same view, whose changes it follows itself. */
+  function identity(place, make) {
+    const fixed = make === E.taskView || make === E.compareView ? place : { view: place.view, run: place.run, with: place.with };
+    return JSON.stringify([make.name, fixed.view, fixed.run, fixed.with, fixed.task, fixed.attempt, fixed.align]);
+  }
+
+  async function route(force) {
+    const mine = ++turn;
+    const place = E.address.here();
+    const make = viewOf(place);
+    const same = identity(place, make);
+    if (!force && same === shown && view?.update) return view.update(place);
+    let next;
+    try {
+      next = await make(place);
+    } catch (error) {
+      next = missing(error.message, [], "#");
+    }
+    if (mine !== turn) { next.gone?.(); return; } // another address came meanwhile
+    view?.gone?.();
+    const kept = force && view ? [scrollY, view.node.querySelector(".list-view")?.scrollTop || 0] : [0, 0];
+    view = next;
+    shown = same;
+    document.title = view.title + " – evalgauge replay";
+    frame(place);
+    document.getElementById("app").replaceChildren(header(place), view.node);
+    scrollTo(0, kept[0]);
+    const list = view.node.querySelector(".list-view");
+    if (list && kept[1]) list.scrollTop = kept[1];
+  }
+  const frame = (place) => document.body.classList.toggle("in-task", place.task !== undefined);
+
+  function header(place) {
+    const run = place.run === undefined ? null : E.runOf(place.run);
+    const many = E.runs().length > 1;
+    const tab = (label, href, on) => el("a", { href, "aria-current": on ? "page" : null }, label);
+    const ids = place.with?.length ? { run: place.run, with: place.with } : { run: place.run };
+    const runTab = run && !place.view && !place.task && !place.with?.length;
+    return el("header", { class: "top" },
+      el("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); document.querySelector("#main a, #main button, #main input")?.focus(); } }, "Skip to the content"),
+      el("a", { class: "home", href: "#" + (many ? "" : ""), title: many ? "All runs" : "The run" }, "evalgauge", el("span", { class: "quiet" }, " replay")),
+      run ? el("nav", { "aria-label": "Views" },
+        many ? tab("Runs", "#view=runs", false) : null,
+        tab("Tasks", E.address.write({ run: place.run, domain: place.domain, outcome: place.outcome, q: place.q, cluster: place.cluster, sort: place.sort }), runTab),
+        tab("Analysis", E.address.write({ view: "analysis", run: place.run }), place.view === "analysis"),
+        many ? tab("Side by side", E.address.write({ view: "matrix", ...ids, pick: place.pick }), place.view === "matrix" || (place.with?.length && !place.task && !place.view)) : null) : null,
+      run && place.task !== undefined ? el("span", { class: "crumb quiet mono", title: run.run_id }, run.run_id) : null,
+      el("span", { class: "grow" }),
+      el("button", { type: "button", title: "Keys (?)", "aria-label": "Keys", onclick: E.help }, "?"));
+  }
+
+  function keys(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) {
+      if (event.key === "?" && document.querySelector("dialog[open]")) E.help();
+      return;
+    }
+    const target = event.target;
+    const typing = target.matches?.("input[type=search], textarea, select, input[type=text]");
+    if (typing) { if (event.key === "Escape") target.blur(); return; }
+    // a focused button or link keeps its own space and enter, a slider its arrows do what ours do
+    if ((event.key === " " || event.key === "Enter") && target.matches?.("button, a, summary, input[type=checkbox]")) return;
+    if (event.key === "?") { E.help(); event.preventDefault(); return; }
+    const place = E.address.here();
+    if (event.key === "u" && place.task !== undefined) {
+      location.hash = E.address.write(place.with?.length ? { view: "matrix", run: place.run, with: place.with, pick: place.pick } : { ...place, task: null, step: null, attempt: null });
+      return;
+    }
+    if (view?.key?.(event)) event.preventDefault();
+  }
+
+  /** While a run goes on and the page comes from a server: look now and then whether there is more. */
+  function follow() {
+    if (!location.protocol.startsWith("http")) return;
+    setInterval(async () => {
+      if (document.hidden || !E.runs().some((run) => run.state === "running") || document.activeElement?.matches("input, select") || document.body.classList.contains("in-task")) return;
+      const before = new Map(E.runs().map((run) => [run.run_id, run.version]));
+      try {
+        E.forget((name) => name !== "index");
+        await E.loadIndex();
+        if (E.runs().length === before.size && E.runs().every((run) => before.get(run.run_id) === run.version)) return;
+        E.forget((name) => name === "index");
+        await route(true);
+      } catch { /* the server is away: what is there stays */ }
+    }, REFRESH_MS);
+  }
+
+  async function begin() {
+    document.body.append(el("div", { id: "said", class: "hidden", "aria-live": "polite" }));
+    try {
+      await E.loadIndex();
+    } catch (error) {
+      document.getElementById("app").replaceChildren(missing(error.message, [], "#").node);
+      return;
+    }
+    addEventListener("hashchange", () => route(false));
+    addEventListener("keydown", keys);
+    await route(true);
+    follow();
+  }
+  begin();
+})();

@@ -21,8 +21,8 @@
     const bar = E.el("div", { class: "bar" }, ticks, range, hover);
     const rate = E.el("select", { "aria-label": "Speed", title: "Speed", onchange: () => { speed = Number(rate.value); again(); } }, SPEEDS.map((one) => E.el("option", { value: String(one), selected: one === 1 }, one + "×")));
     const node = E.el("div", { class: "player", role: "group", "aria-label": "Playback" },
-      button("⏮", "First step (home)", () => move(0)), button("‹", "Step back (←)", () => move(position - 1)), play,
-      button("›", "Step on (→)", () => move(position + 1)), button("⏭", "Last step (end)", () => move(length() - 1)), bar, counter, rate, extra);
+      button("|‹", "First step (home)", () => move(0)), button("‹", "Step back (←)", () => move(position - 1)), play,
+      button("›", "Step on (→)", () => move(position + 1)), button("›|", "Last step (end)", () => move(length() - 1)), bar, counter, rate, extra);
 
     range.addEventListener("input", () => { stop(); move(Number(range.value)); });
     bar.addEventListener("pointermove", (event) => {
@@ -74,7 +74,7 @@
       drawPlay();
     }
     function drawPlay() {
-      play.textContent = playing ? "❚❚" : "▶";
+      play.textContent = playing ? "‖" : "▶";
       play.title = playing ? "Pause (space)" : "Play (space)";
       play.setAttribute("aria-label", play.title);
     }

@@ -32,6 +32,15 @@
       })));
   }
 
+  /** The largest clusters of failures; the analysis has them all. */
+  function causes(run, table) {
+    if (!table.clusters.length) return null;
+    const most = 6;
+    return el("section", {}, el("h2", {}, "What goes wrong"), el("ul", { class: "causes" },
+      table.clusters.slice(0, most).map((one, i) => el("li", {}, el("a", { class: "number", href: E.address.write({ run: run.run_id, cluster: i }) }, E.count(one.count)), el("span", { class: "chip s-" + one.outcome, title: E.words(one.outcome) }, el("span", { class: "mark" }, E.MARKS[one.outcome]), el("span", { class: "hidden" }, E.words(one.outcome))), el("span", { class: "label", title: one.label }, one.label)))),
+      el("p", {}, el("a", { href: E.address.write({ view: "analysis", run: run.run_id }) }, table.clusters.length > most ? "All " + table.clusters.length + " kinds of failure" : "More in the analysis")));
+  }
+
   const COLUMNS = [
     { key: "outcome", label: "outcome", sort: "outcome", width: "11.5rem" },
     { key: "task", label: "task", sort: "task", width: "minmax(9rem, 1.1fr)" },
@@ -151,7 +160,7 @@
         el("span", { class: "grow" }), el("span", { class: "quiet", title: E.time(run.started_at) }, run.started_at ? "started " + E.ago(run.started_at) : "")),
       E.index().only_task ? el("p", { class: "notice" }, "This page holds one task of the run; the figures are those of the whole run.") : null,
       summary(run),
-      el("div", { class: "split" }, el("section", {}, el("h2", {}, "Outcomes"), E.charts.outcomeBar(counts, (outcome) => filtered({ outcome, domain: "" }))), domains(run, filtered)),
+      el("div", { class: "split" }, el("div", { class: "stacked" }, el("section", {}, el("h2", {}, "Outcomes"), E.charts.outcomeBar(counts, (outcome) => filtered({ outcome, domain: "" }))), causes(run, table)), el("div", { class: "capped" }, domains(run, filtered))),
       tasks.node);
     return { node, title: run.run_id, key: tasks.key, gone: tasks.gone, update: tasks.update };
   }

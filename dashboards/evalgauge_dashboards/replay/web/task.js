@@ -72,6 +72,7 @@
     const to = (other) => E.address.write({ ...place, with: place.with, run: run.run_id, task: other.task_id, attempt: other.attempt > 1 ? other.attempt : null, step: null, view: null });
 
     const stage = E.stage("Screenshot");
+    const marked = el("input", { type: "checkbox", checked: true, onchange: (event) => stage.mark(event.target.checked) });
     const panel = el("div", { class: "step-panel", "aria-live": "off" });
     const list = el("ol", { class: "step-list", "aria-label": "Steps" }, steps.map((step, i) => el("li", {}, el("button", { type: "button", onclick: () => play.move(i) }, el("span", { class: "n" }, String(i + 1)), el("span", { class: "sign", "aria-hidden": "true" }, E.actions.signOf(step.action)), el("span", { class: "text" }, E.actions.describe(step.action || {}, 60)), content.trouble === i ? el("span", { class: "trouble", title: "the first sign of trouble" }, "!") : null))));
     const play = E.player({
@@ -79,7 +80,7 @@
       tick: (i) => ({ class: (i === content.trouble ? "bad " : "") + (i === steps.length - 1 && E.unsuccessful(row) ? "end-bad" : ""), title: null }),
       preview: (i) => ({ url: steps[i].thumbnail || steps[i].screenshot, title: i + 1 + ": " + E.actions.describe(steps[i].action || {}, 40) }),
       onmove: draw,
-      extra: [el("button", { type: "button", class: "trouble-button", title: "First sign of trouble (f)", disabled: !steps.length, onclick: trouble }, "! trouble")],
+      extra: [el("label", { class: "quiet marks-label", title: "Show what the action did (m)" }, marked, " marks"), el("button", { type: "button", class: "trouble-button", title: "First sign of trouble (f)", disabled: !steps.length, onclick: trouble }, "! trouble")],
     });
 
     function draw(position) {
@@ -107,7 +108,6 @@
     const others = E.runs().filter((one) => one !== run);
     const compare = others.length ? el("select", { "aria-label": "Compare with a run", onchange: (event) => { location.hash = E.address.write({ ...place, run: run.run_id, task: row.task_id, with: [event.target.value] }); } },
       el("option", { value: "" }, "Compare with …"), others.map((one) => el("option", { value: one.run_id }, one.run_id))) : null;
-    const marked = el("input", { type: "checkbox", checked: true, onchange: (event) => stage.mark(event.target.checked) });
     const link = (other, label, title) => other ? el("a", { class: "button", href: to(other), title }, label) : el("span", { class: "button", "aria-disabled": "true" }, label);
     const node = el("main", { class: "page task-page", id: "main" },
       el("div", { class: "bar-line" }, el("h1", { class: "mono" }, row.task_id), el("span", { class: "tag" }, row.domain),
@@ -115,8 +115,9 @@
         el("span", { class: "grow" }), compare, el("span", { class: "quiet" }, around.at + 1 + " of " + E.count(around.count) + (around.filtered ? " filtered" : "")), link(around.before, "‹ p", "Task before (p)"), link(around.after, "n ›", "Next task (n)")),
       el("p", { class: "instruction" }, content?.instruction || row.instruction || "No instruction was recorded."),
       el("div", { class: "task-grid" },
-        el("div", { class: "task-left" }, stage.node, play.node, el("label", { class: "quiet" }, marked, " show marks"), list),
-        el("div", { class: "task-right" }, verdict(row, content), panel,
+        el("div", { class: "task-left" }, stage.node, play.node),
+        el("div", { class: "task-right" }, verdict(row, content), panel, steps.length ? list : null,
+          el("h3", {}, "The whole task"),
           E.facts([["steps", E.count(row.steps) + (row.max_steps ? " of " + row.max_steps : "")], ["time", E.known(row.duration_seconds) ? E.duration(row.duration_seconds) : E.unknown("not recorded")], ["tokens", row.tokens ? E.tokens(E.allInput(row.tokens)) + " in, " + E.tokens(row.tokens[3]) + " out" : E.unknown("none reported")], ["cost", E.cost(row.cost_usd, row.uncosted_calls, Boolean(row.uncosted_calls))], content?.worker ? ["worker", content.worker] : null]),
           content ? logPanel(content, (i) => play.move(i)) : null)));
     play.reset(start(place));

@@ -1,0 +1,5 @@
+"""``python -m evalgauge_exporter`` is the ``evalgauge`` command."""
+
+from evalgauge_exporter.cli import main
+
+main()

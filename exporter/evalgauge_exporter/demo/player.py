@@ -1,0 +1,207 @@
+"""Playing a made-up evaluation: live through the tracker, or as one that was over before."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from evalgauge import Run, track_run
+from evalgauge.runlog import EVENTS_FOLDER, LogWriter
+from evalgauge.usage import tokens
+
+from evalgauge_exporter.demo.scenario import Scenario, StepPlan, TaskPlan
+from evalgauge_exporter.demo.screens import draw
+
+BENCHMARK, AGENT, PROVIDER = "waa-demo", "demo-agent", "anthropic"
+VM_SIZE, VM_RATE_USD = "Standard_D4ds_v5", 0.226
+"""The list price of such a machine in US East at the end of 2026, in US dollars an hour."""
+
+
+class Evaluation:
+    """A run that is played in the background, ``speed`` times as fast as real ones go."""
+
+    def __init__(
+        self, results: Path, scenario: Scenario, *, model: str, speed: float, budget_usd: float, baseline: str | None
+    ) -> None:
+        self._scenario = scenario
+        self._model = model
+        self._speed = speed
+        self.ended = 0
+        """Tasks that have ended so far."""
+        self._counting = threading.Lock()
+        self._stop = threading.Event()
+        self._queue: queue.SimpleQueue[TaskPlan] = queue.SimpleQueue()
+        for task in scenario.tasks:
+            self._queue.put(task)
+        planned = [
+            {"task_id": task.task_id, "domain": task.domain, "instruction": task.instruction} for task in scenario.tasks
+        ]
+        self.run = track_run(
+            results,
+            benchmark=BENCHMARK,
+            model=model,
+            agent=AGENT,
+            tasks=planned,
+            budget_usd=budget_usd,
+            baseline=baseline,
+            tags={"speed": f"{speed:g}"},
+        )
+        self._threads = [
+            threading.Thread(target=self._work, args=(worker,), name=worker, daemon=True) for worker in scenario.workers
+        ]
+        self._end = threading.Thread(target=self._finish, name="evalgauge-demo", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        for worker in self._scenario.workers:
+            machine = {"vm": f"vm-{worker}", "vm_size": VM_SIZE, "provider": "azure", "hourly_rate_usd": VM_RATE_USD}
+            self.run.worker(worker, "idle", **machine)  # type: ignore[arg-type]  # its values' types differ by key
+        for thread in self._threads:
+            thread.start()
+        self._end.start()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for the end at most ``timeout`` seconds; whether it has come."""
+        self._end.join(timeout)
+        return not self._end.is_alive()
+
+    def stop(self) -> None:
+        """Break off; the run ends as aborted."""
+        self._stop.set()
+        self._end.join()
+
+    def _finish(self) -> None:
+        for thread in self._threads:
+            thread.join()
+        self.run.finish("aborted" if self._stop.is_set() else "completed")
+
+    def _work(self, worker: str) -> None:
+        while not self._stop.is_set():
+            try:
+                task = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            self._play(task, worker)
+            with self._counting:
+                self.ended += 1
+        self.run.worker(worker, "stopped")
+
+    def _play(self, plan: TaskPlan, worker: str) -> None:
+        with self.run.task(
+            plan.task_id, domain=plan.domain, instruction=plan.instruction, worker=worker, max_steps=plan.max_steps
+        ) as task:
+            for step in plan.steps:
+                picture = draw(step.scene)
+                if self._stop.wait(step.think_seconds / self._speed):
+                    return
+                for status in ("retry", "ok") if step.retry else ("ok",):
+                    task.llm_call(
+                        provider=PROVIDER,
+                        model=self._model,
+                        usage=step.usage if status == "ok" else None,
+                        duration_seconds=step.think_seconds / self._speed,
+                        status=status,
+                    )
+                if self._stop.wait(step.env_seconds / self._speed):
+                    return
+                task.step(
+                    action=dict(step.action),
+                    reasoning=step.reasoning,
+                    screenshot=picture,
+                    think_seconds=step.think_seconds / self._speed,
+                    env_seconds=step.env_seconds / self._speed,
+                    first_action_correct=step.first_action_correct,
+                )
+            task.finish(outcome=plan.outcome, score=plan.score, error=plan.error, reason=plan.reason)
+
+
+def write_earlier(
+    results: Path, run_id: str, scenario: Scenario, *, model: str, speed: float, ended_at: float
+) -> Run | None:
+    """Write the log of a run that ended at ``ended_at`` (Unix seconds). None where it is there already.
+
+    Its screenshots are drawn by ``draw_earlier``: that takes some seconds more.
+    """
+    folder = results / run_id / EVENTS_FOLDER
+    if folder.exists():
+        return None
+    events = sorted(_events(run_id, scenario, model, speed), key=lambda item: item[0])
+    shift = ended_at - events[-1][0]
+    writer = LogWriter(folder / "demo.jsonl")
+    for at, kind, fields in events:
+        writer.write(kind, {"ts": at + shift, **fields})
+    writer.close()
+    return Run(results / run_id, run_id, None, "never")
+
+
+def _events(run_id: str, scenario: Scenario, model: str, speed: float) -> Iterator[tuple[float, str, dict[str, Any]]]:
+    """(seconds since the start, type, fields); the next task goes to the worker that is free first."""
+    planned = [{"task_id": task.task_id, "domain": task.domain} for task in scenario.tasks]
+    started = {"run_id": run_id, "benchmark": BENCHMARK, "model": model, "agent": AGENT, "tasks": planned}
+    yield 0.0, "run_started", started
+    free = dict.fromkeys(scenario.workers, 0.001)
+    for worker in scenario.workers:
+        machine = {"vm": f"vm-{worker}", "vm_size": VM_SIZE, "provider": "azure", "hourly_rate_usd": VM_RATE_USD}
+        yield 0.001, "worker_state", {"worker_id": worker, "state": "idle", **machine}
+    for task in scenario.tasks:
+        worker = min(free, key=lambda name: free[name])
+        at = began = free[worker] + 0.001
+        ids = {"task_id": task.task_id, "attempt": 1, "worker_id": worker}
+        described = {"domain": task.domain, "instruction": task.instruction, "max_steps": task.max_steps}
+        yield at, "task_started", {**ids, **described}
+        for index, step in enumerate(task.steps):
+            at += step.think_seconds / speed
+            yield at, "llm_call", {**ids, **_call(step, model, speed)}
+            at += step.env_seconds / speed
+            yield at, "step", {**ids, **_step(step, index, task, speed)}
+        free[worker] = at + 0.001
+        ended = {"outcome": task.outcome, "score": task.score, "error": task.error, "reason": task.reason}
+        counted = {"steps": sum(step.action["type"] not in ("done", "error") for step in task.steps)}
+        yield free[worker], "task_finished", {**ids, **ended, **counted, "duration_seconds": free[worker] - began}
+    for worker, at in free.items():
+        yield at + 0.001, "worker_state", {"worker_id": worker, "state": "stopped"}
+    yield max(free.values()) + 0.01, "run_finished", {"status": "completed"}
+
+
+def _call(step: StepPlan, model: str, speed: float) -> dict[str, Any]:
+    counted = tokens(step.usage)
+    return {
+        "provider": PROVIDER,
+        "model": model,
+        "input_tokens": counted.input,
+        "cache_read_tokens": counted.cache_read,
+        "cache_write_tokens": counted.cache_write,
+        "output_tokens": counted.output,
+        "duration_seconds": step.think_seconds / speed,
+        "status": "ok",
+    }
+
+
+def _step(step: StepPlan, index: int, task: TaskPlan, speed: float) -> dict[str, Any]:
+    return {
+        "step_idx": index,
+        "action": dict(step.action),
+        "reasoning": step.reasoning,
+        "screenshot": _shot(task, index),
+        "think_seconds": step.think_seconds / speed,
+        "env_seconds": step.env_seconds / speed,
+        "first_action_correct": step.first_action_correct,
+    }
+
+
+def _shot(task: TaskPlan, index: int) -> str:
+    return f"screenshots/{task.task_id}/1/step_{index:04d}.png"
+
+
+def draw_earlier(run: Run, scenario: Scenario, stop: threading.Event) -> None:
+    """Draw the screenshots of a run that ``write_earlier`` wrote, until all are there or ``stop`` is set."""
+    for task in scenario.tasks:
+        for index, step in enumerate(task.steps):
+            if stop.is_set():
+                return
+            path = run.folder / _shot(task, index)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(draw(step.scene))

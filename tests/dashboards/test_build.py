@@ -1,0 +1,58 @@
+"""Building: the same each time, fresh in the repository, and stale files are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evalgauge_dashboards import share
+from evalgauge_dashboards.build import build, files, stale
+
+ROOT = Path(__file__).parents[2]
+EXPECTED = {
+    "dashboards/evaluation.json",
+    "dashboards/comparison.json",
+    "dashboards/fleet.json",
+    "alerting/evalgauge.json",
+    "prometheus/rules.yml",
+}
+
+
+def test_the_generated_files_are_fresh() -> None:
+    assert stale(ROOT / "dashboards" / "generated") == [], "run: evalgauge dashboards build --out dashboards/generated"
+
+
+def test_the_page_of_panels_is_fresh() -> None:
+    assert (ROOT / "docs" / "panels.md").read_text() == share.markdown(), "run: make docs"
+
+
+def test_building_twice_gives_the_same_bytes() -> None:
+    assert files() == files()
+
+
+def test_build_writes_every_file_and_says_which(tmp_path: Path) -> None:
+    written = build(tmp_path)
+    assert {path.relative_to(tmp_path).as_posix() for path in written} == EXPECTED
+    assert all(path.read_text().endswith("\n") for path in written)
+    assert stale(tmp_path) == []
+
+
+def test_what_is_stale_is_named(tmp_path: Path) -> None:
+    build(tmp_path)
+    (tmp_path / "dashboards" / "fleet.json").unlink()
+    (tmp_path / "dashboards" / "old.json").write_text("{}")
+    with (tmp_path / "prometheus" / "rules.yml").open("a") as file:
+        file.write("# by hand\n")
+    assert stale(tmp_path) == [
+        "dashboards/fleet.json is missing",
+        "prometheus/rules.yml is not what the code makes",
+        "dashboards/old.json is not made by the code any more",
+    ]
+
+
+def test_other_runbook_links_change_the_alerts_and_nothing_else(tmp_path: Path) -> None:
+    build(tmp_path, "https://example.org/docs")
+    assert stale(tmp_path, "https://example.org/docs") == []
+    assert stale(tmp_path) == [
+        "alerting/evalgauge.json is not what the code makes",
+        "prometheus/rules.yml is not what the code makes",
+    ]

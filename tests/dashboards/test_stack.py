@@ -1,0 +1,173 @@
+"""The compose stack: valid files that fit together, locked down, with no password in them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from evalgauge_dashboards import alerts
+from evalgauge_dashboards.board import EXPORTER_URL
+
+from tests.parts import promtool
+
+ROOT = Path(__file__).parents[2]
+PROVISIONING = ROOT / "dashboards" / "provisioning"
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+EMBED: dict[str, Any] = yaml.safe_load((ROOT / "compose.embed.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+EVERY_SERVICE = pytest.mark.parametrize("name", SERVICES)
+
+
+def test_the_compose_files_are_valid() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    files = [ROOT / "docker-compose.yml", ROOT / "compose.embed.yml"]
+    done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@EVERY_SERVICE
+def test_a_service_has_no_rights_that_it_does_not_need(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert "privileged" not in service
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    user, _, _ = service["user"].partition(":")
+    assert int(user) > 0
+
+
+@EVERY_SERVICE
+def test_ports_are_on_loopback_and_can_be_moved(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        assert re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z]+_PORT:-\d+\}:\d+", port)
+
+
+def test_the_ports_are_the_documented_ones() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    found = dict(re.findall(r"127\.0\.0\.1:\$\{([A-Z]+_PORT):-(\d+)\}", text))
+    assert found == {
+        "EVALGAUGE_PORT": "9909",
+        "PROMETHEUS_PORT": "9090",
+        "GRAFANA_PORT": "3000",
+        "ALERTMANAGER_PORT": "9093",
+    }
+    assert EXPORTER_URL.endswith(found["EVALGAUGE_PORT"])
+
+
+@EVERY_SERVICE
+def test_a_service_that_stays_has_a_health_check(name: str) -> None:
+    service = SERVICES[name]
+    if service["restart"] == "no":
+        return
+    dockerfile = (ROOT / "exporter" / "Dockerfile").read_text()
+    assert "healthcheck" in service or ("build" in service and "HEALTHCHECK" in dockerfile)
+
+
+def test_images_are_pinned_to_a_version() -> None:
+    own = {service["image"] for service in SERVICES.values() if "build" in service}
+    for service in SERVICES.values():
+        assert service["image"] in own or re.search(r":v?\d+\.\d+\.\d+$", service["image"])
+
+
+def test_results_are_only_read_and_mounts_exist() -> None:
+    mounts = [(name, volume) for name, service in SERVICES.items() for volume in service["volumes"]]
+    for name, volume in mounts:
+        if volume["type"] == "volume":
+            assert volume["source"] in COMPOSE["volumes"]
+            continue
+        assert volume["read_only"] is True, name
+        if volume["source"] != "${RESULTS_DIR:-./results}":
+            assert (ROOT / volume["source"]).exists(), f"{name} mounts {volume['source']}, which is not there"
+    results = [volume["target"] for _, volume in mounts if volume["source"] == "${RESULTS_DIR:-./results}"]
+    assert results == ["/results"]
+
+
+def test_there_is_no_password_in_any_file() -> None:
+    texts = [(ROOT / "docker-compose.yml").read_text(), (ROOT / "compose.embed.yml").read_text()]
+    texts += [path.read_text() for path in PROVISIONING.rglob("*") if path.is_file()]
+    for text in texts:
+        assert not re.search(r"(?i)(password|secret|token)\w*\s*[:=]\s*[^\s$/{]*\w{6,}\s*$", text, re.MULTILINE)
+    environment = SERVICES["grafana"]["environment"]
+    assert "GF_SECURITY_ADMIN_PASSWORD" not in environment
+    assert environment["GF_SECURITY_ADMIN_PASSWORD__FILE"] in SERVICES["password"]["command"][0]
+
+
+def test_profiles_add_the_demo_and_alertmanager_and_nothing_else_is_optional() -> None:
+    assert {name: service.get("profiles") for name, service in SERVICES.items() if "profiles" in service} == {
+        "demo": ["demo"],
+        "alertmanager": ["alertmanager"],
+    }
+
+
+def test_only_the_override_file_lets_pages_frame_grafana() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert "EMBEDDING" not in text
+    assert "ANONYMOUS" not in text
+    environment = EMBED["services"]["grafana"]["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert "frame-ancestors 'self' ${EMBED_FROM" in environment["GF_SECURITY_CONTENT_SECURITY_POLICY_TEMPLATE"]
+    assert set(EMBED["services"]) == {"grafana"}
+    guide = (ROOT / "docs" / "embedding.md").read_text()
+    explained = {"GF_SECURITY_ALLOW_EMBEDDING", "GF_AUTH_ANONYMOUS_ENABLED", "GF_SECURITY_COOKIE_SAMESITE"}
+    assert all(name in guide for name in (*explained, "frame-ancestors", "EMBED_FROM"))
+
+
+def test_prometheus_takes_its_configuration_and_rules(tmp_path: Path) -> None:
+    config = (ROOT / "prometheus.yml").read_text()
+    generated = ROOT / "dashboards" / "generated" / "prometheus"
+    here = tmp_path / "prometheus.yml"
+    here.write_text(config.replace("/etc/prometheus/rules/", f"{generated}/"))
+    done = subprocess.run([promtool(), "check", "config", here], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(alerts.table())} rules found" in done.stdout
+
+
+def test_job_intervals_and_names_agree_between_the_files() -> None:
+    config = yaml.safe_load((ROOT / "prometheus.yml").read_text())
+    assert [job["job_name"] for job in config["scrape_configs"]] == [alerts.JOB]
+    (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    assert source["uid"] == alerts.DATASOURCE_UID
+    assert source["jsonData"]["timeInterval"] == config["global"]["scrape_interval"]
+    (provider,) = yaml.safe_load((PROVISIONING / "dashboards" / "evalgauge.yaml").read_text())["providers"]
+    assert provider["folder"] == provider["folderUid"] == alerts.FOLDER
+    targets = {volume["target"] for volume in SERVICES["grafana"]["volumes"]}
+    assert provider["options"]["path"] in targets
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert Path(home).parent.as_posix() == provider["options"]["path"]
+
+
+def test_grafanas_alerts_reach_the_contact_point_of_the_environment() -> None:
+    contact = yaml.safe_load((PROVISIONING / "alerting" / "contact.yaml").read_text())
+    (point,) = contact["contactPoints"]
+    (receiver,) = point["receivers"]
+    given = SERVICES["grafana"]["environment"]
+    assert receiver["type"].removeprefix("$") in given
+    assert receiver["settings"]["url"].removeprefix("$") in given
+    assert [policy["receiver"] for policy in contact["policies"]] == [point["name"]]
+
+
+def test_grafanas_alerting_folder_holds_nothing_but_what_it_can_read() -> None:
+    # any other suffix in there is an error at Grafana's start
+    targets = [v["target"] for v in SERVICES["grafana"]["volumes"] if "/alerting/" in v["target"]]
+    assert sorted(Path(target).name for target in targets) == ["contact.yaml", "evalgauge.json"]
+    document = json.loads((ROOT / "dashboards" / "generated" / "alerting" / "evalgauge.json").read_text())
+    assert document["apiVersion"] == 1
+
+
+def test_the_image_holds_no_compiler_and_runs_as_nobody() -> None:
+    text = (ROOT / "exporter" / "Dockerfile").read_text()
+    *_, last = re.split(r"^FROM ", text, flags=re.MULTILINE)
+    assert "pip" not in last
+    assert "apt" not in text
+    assert re.search(r"^USER 65532:65532$", last, re.MULTILINE)
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert ignored[0] == "*", "what the image needs is named, everything else stays out"
+    copied = {name for line in re.findall(r"^COPY ((?!--).+) \S+$", text, re.MULTILINE) for name in line.split()}
+    assert copied == {line.removeprefix("!") for line in ignored if line.startswith("!")}

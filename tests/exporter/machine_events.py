@@ -1,0 +1,156 @@
+"""Events of machines and runs, for tests: times are seconds from ``T0`` unless a name says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evalgauge.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted, WorkerState
+
+from evalgauge_exporter.fleet import FleetState
+from evalgauge_exporter.fleet_events import MachineDeclared, Power, PowerSeen, PriceKey, PriceSeen, Vm, VmsSeen
+from evalgauge_exporter.state import RunState, fold
+
+T0 = 1_795_290_000.0
+HOUR = 3600.0
+STALL = 600.0
+SUBSCRIPTION = "sub-1"
+SIZE = "Standard_D4ds_v5"
+
+
+def vm_id(name: str, group: str = "agents", subscription: str = SUBSCRIPTION) -> str:
+    return (
+        f"/subscriptions/{subscription}/resourcegroups/{group}"
+        f"/providers/microsoft.compute/virtualmachines/{name.lower()}"
+    )
+
+
+def inventory(
+    *names: str,
+    at: float = 0.0,
+    size: str = SIZE,
+    group: str = "agents",
+    subscription: str = SUBSCRIPTION,
+    interval: float = 600.0,
+    spot: bool = False,
+    windows: bool = False,
+    computer_name: str | None = None,
+) -> VmsSeen:
+    vms = tuple(
+        Vm(
+            vm_id(name, group, subscription),
+            name,
+            group,
+            subscription,
+            "eastus",
+            size,
+            T0 - 100.0,
+            {},
+            spot,
+            windows,
+            computer_name,
+        )
+        for name in names
+    )
+    return VmsSeen(T0 + at, subscription, interval, vms)
+
+
+def powers(
+    at: float = 0.0,
+    *,
+    interval: float = 60.0,
+    group: str = "agents",
+    subscription: str = SUBSCRIPTION,
+    since: float | None = None,
+    **states: str,
+) -> PowerSeen:
+    rows = tuple(
+        Power(vm_id(name, group, subscription), name, group, state, None if since is None else T0 + since)
+        for name, state in states.items()
+    )
+    return PowerSeen(T0 + at, subscription, interval, rows)
+
+
+def price(usd: float | None, size: str = SIZE, at: float = 0.0, spot: bool = False) -> PriceSeen:
+    return PriceSeen(T0 + at, PriceKey("eastus", size, spot), 86400.0, usd)
+
+
+def box(
+    name: str = "gpu", usd: float = 1.5, start: float = 0.0, stop: float | None = None, kind: str = "gpu_1x_a100"
+) -> MachineDeclared:
+    return MachineDeclared(name, "lambda_labs", kind, usd, T0 + start, None if stop is None else T0 + stop)
+
+
+def fleet_of(*events: object) -> FleetState:
+    fleet = FleetState()
+    for event in events:
+        fleet.apply(event)  # type: ignore[arg-type]  # each is an event of the fleet
+    return fleet
+
+
+class Story:
+    """Writes a run's events in the order in which they are told."""
+
+    def __init__(self, run_id: str = "run-a", at: float = 0.0) -> None:
+        self.run_id = run_id
+        self.events: list[Event] = []
+        self._seq = 0
+        self._add(RunStarted, at, "run-a", run_id)
+
+    def _next(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    def _add(self, kind: type, at: float, *_: object) -> None:
+        if kind is RunStarted:
+            self.events.append(
+                RunStarted(
+                    T0 + at,
+                    self._next(),
+                    "main",
+                    self.run_id,
+                    "waa",
+                    "claude",
+                    None,
+                    None,
+                    (),
+                    1,
+                    None,
+                    None,
+                    {},
+                )
+            )
+
+    def worker(
+        self,
+        at: float,
+        worker_id: str,
+        state: str = "idle",
+        vm: str | None = None,
+        size: str | None = None,
+        provider: str | None = None,
+        rate: float | None = None,
+    ) -> Story:
+        self.events.append(
+            WorkerState(T0 + at, self._next(), worker_id, worker_id, state, vm, size, provider, rate)
+        )
+        return self
+
+    def task(self, start: float, end: float | None, worker_id: str, task_id: str | None = None) -> Story:
+        name = task_id or f"task-{len(self.events)}"
+        self.events.append(TaskStarted(T0 + start, self._next(), worker_id, name, 1, worker_id, None, None, None))
+        if end is not None:
+            self.events.append(
+                TaskFinished(T0 + end, self._next(), worker_id, name, 1, worker_id, "success", 1.0, 1, None, None, None)
+            )
+        return self
+
+    def end(self, at: float) -> Story:
+        self.events.append(RunFinished(T0 + at, self._next(), "main", "completed"))
+        return self
+
+    def run(self) -> RunState:
+        return fold(self.run_id, "runlog", self.events)
+
+
+def runs_of(*stories: Story) -> Iterable[RunState]:
+    return [story.run() for story in stories]
