@@ -245,7 +245,9 @@ class FleetState:
 
     def known_until(self, vm: VmState, now: float) -> float:
         """Up to when its last power state may be taken to last."""
-        return now if self.power_known(vm, now) else self.subscriptions[vm.scope].status_at or now
+        if vm.state == GONE or self.power_known(vm, now):
+            return now
+        return self.subscriptions[vm.scope].status_at or now
 
     def present_vms(self, now: float) -> Iterator[VmState]:
         """The Azure machines that exist and whose power state is known."""

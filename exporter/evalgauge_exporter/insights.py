@@ -64,7 +64,9 @@ class Insights:
         for (domain, status), count in run.task_counts(now, self.stall_after).items():
             if status == "pending" and count > 0:
                 pending[domain] = count
-        eta = estimate(now, self._history(run), running, pending)
+        before = self._before(run, same_model=False)
+        earlier = self._history(before) if before is not None else None
+        eta = estimate(now, self._history(run), running, pending, earlier=earlier)
         self._etas[id(run)] = (run, run.version, now, eta)
         return eta
 
@@ -106,10 +108,10 @@ class Insights:
     def trials(self, run: RunState) -> list[Trial]:
         """The run's measured attempts."""
         kept = self._trials.get(id(run))
-        if kept is not None and kept[0] is run and kept[1] == run.version:
+        if kept is not None and kept[0] is run and kept[1] == run.tasks_version:
             return kept[2]
         trials = [_trial(attempt) for attempt in run.attempts.values() if attempt.measured]
-        self._trials[id(run)] = (run, run.version, trials)
+        self._trials[id(run)] = (run, run.tasks_version, trials)
         return trials
 
     def compare(self, baseline: RunState, run: RunState, now: float) -> Comparison:
@@ -117,12 +119,22 @@ class Insights:
         finished = self.finished(baseline, now) and self.finished(run, now)
         key = (id(baseline), id(run), finished)
         kept = self._compared.get(key)
-        if kept is not None and kept[:4] == (baseline, run, baseline.version, run.version):
+        if kept is not None and kept[:4] == (baseline, run, baseline.tasks_version, run.tasks_version):
             return kept[4]
-        comparison = compare(self.trials(baseline), self.trials(run), finished=finished)
-        self._compared[key] = (baseline, run, baseline.version, run.version, comparison)
+        comparison = compare(
+            self.trials(baseline),
+            self.trials(run),
+            finished=finished,
+            running_a=self._begun(baseline, now),
+            running_b=self._begun(run, now),
+        )
+        self._compared[key] = (baseline, run, baseline.tasks_version, run.tasks_version, comparison)
         self._forget_gone()
         return comparison
+
+    def _begun(self, run: RunState, now: float) -> dict[str, float]:
+        """When the tasks that run now began: quick failures must not come before slow successes."""
+        return {a.task_id: a.started_at or now for a in run.running(now, self.stall_after)}
 
     def baseline(self, run: RunState) -> RunState | None:
         """What the run is compared with: what it names, what is configured, else the last completed run like it."""

@@ -244,6 +244,8 @@ class RunState:
         self.source = source
         self.version = 0
         """Grows with each event: what was computed from an older version is stale."""
+        self.tasks_version = 0
+        """Grows when a task starts or ends: what is computed of tasks' ends need not heed steps."""
         self.benchmark = UNKNOWN
         self.model = UNKNOWN
         self.agent: str | None = None
@@ -294,7 +296,10 @@ class RunState:
                 self.last_progress_at = ts
             if self.started_at is None or ts < self.started_at:
                 self.started_at = ts
-        _FOLDS[type(event)](self, event)
+        kind = type(event)
+        if kind is TaskStarted or kind is TaskFinished or kind is RunFinished or kind is RunStarted:
+            self.tasks_version += 1
+        _FOLDS[kind](self, event)
 
     def _run_started(self, event: RunStarted) -> None:
         stamp = Stamp(event.ts, event.writer, event.seq)

@@ -89,11 +89,17 @@ def stand(folder: Path, program: Path, rules: Path) -> Iterator[Stand]:
     scrape = [str(program), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
     scrape += [f"--web.listen-address={prometheus}", "--log.level=warn"]
     here = Stand(f"http://{exporter}", f"http://{prometheus}")
-    with _run_that_goes_on(results), _process(serve, folder / "serve.log"), _process(scrape, folder / "scrape.log"):
+    with (
+        _run_that_goes_on(results) as step,
+        _process(serve, folder / "serve.log"),
+        _process(scrape, folder / "scrape.log"),
+    ):
         until(lambda: _answers(f"{here.exporter}/readyz"), "the exporter is ready")
         until(lambda: _answers(f"{here.prometheus}/-/ready"), "Prometheus is ready")
-        # rates need two scrapes; the rules need what was scraped
-        until(lambda: len(here.ask("up == 1", seconds=20)[0]["values"]) >= 4, "four scrapes")
+        # rates need growth between two scrapes; the rules need what was scraped
+        until(lambda: here.number("count_over_time(up[20s])") >= 2, "two scrapes")
+        step()
+        until(lambda: here.number("increase(agent_eval_worker_busy_seconds_total{run_id='new'}[20s])") > 0, "growth")
         until(lambda: bool(here.ask('ALERTS{alertstate="firing"}')), "an alert fires")
         yield here
 
@@ -106,7 +112,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
     """
     end, pause = time.monotonic() + STARTUP, threading.Event()
     while time.monotonic() < end:
-        with contextlib.suppress(OSError, IndexError, json.JSONDecodeError):
+        with contextlib.suppress(OSError, ValueError):
             if condition():
                 return
         pause.wait(0.1)
@@ -120,7 +126,7 @@ def _baseline_run(results: Path) -> None:
 
 
 @contextlib.contextmanager
-def _run_that_goes_on(results: Path) -> Iterator[None]:
+def _run_that_goes_on(results: Path) -> Iterator[Callable[[], None]]:
     with track_run(
         results,
         benchmark="waa",
@@ -136,7 +142,7 @@ def _run_that_goes_on(results: Path) -> Iterator[None]:
         last = TASKS[DONE]
         with run.task(last["task_id"], domain=last["domain"], worker="w1") as going:
             going.step(action={"type": "click", "x": 0.5, "y": 0.5})
-            yield
+            yield lambda: going.step(action={"type": "click", "x": 0.5, "y": 0.6})
             going.finish(success=True)
 
 

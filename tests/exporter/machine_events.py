@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from evalgauge.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted, WorkerState
-
 from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_events import MachineDeclared, Power, PowerSeen, PriceKey, PriceSeen, Vm, VmsSeen
 from evalgauge_exporter.state import RunState, fold
@@ -56,16 +55,17 @@ def inventory(
 
 def powers(
     at: float = 0.0,
+    states: Mapping[str, str] | None = None,
     *,
     interval: float = 60.0,
     group: str = "agents",
     subscription: str = SUBSCRIPTION,
     since: float | None = None,
-    **states: str,
 ) -> PowerSeen:
+    """The power states by the machines' names."""
     rows = tuple(
         Power(vm_id(name, group, subscription), name, group, state, None if since is None else T0 + since)
-        for name, state in states.items()
+        for name, state in (states or {}).items()
     )
     return PowerSeen(T0 + at, subscription, interval, rows)
 
@@ -88,37 +88,30 @@ def fleet_of(*events: object) -> FleetState:
 
 
 class Story:
-    """Writes a run's events in the order in which they are told."""
+    """Writes a run's events in the order in which they are told; each worker is its own writer."""
 
     def __init__(self, run_id: str = "run-a", at: float = 0.0) -> None:
         self.run_id = run_id
-        self.events: list[Event] = []
-        self._seq = 0
-        self._add(RunStarted, at, "run-a", run_id)
+        self.events: list[Event] = [
+            RunStarted(
+                ts=T0 + at,
+                seq=1,
+                writer="main",
+                run_id=run_id,
+                benchmark="waa",
+                model="claude",
+                agent=None,
+                tasks=(),
+                total_tasks=None,
+                attempts=1,
+                budget_usd=None,
+                baseline_run_id=None,
+                tags={},
+            )
+        ]
 
     def _next(self) -> int:
-        self._seq += 1
-        return self._seq
-
-    def _add(self, kind: type, at: float, *_: object) -> None:
-        if kind is RunStarted:
-            self.events.append(
-                RunStarted(
-                    T0 + at,
-                    self._next(),
-                    "main",
-                    self.run_id,
-                    "waa",
-                    "claude",
-                    None,
-                    None,
-                    (),
-                    1,
-                    None,
-                    None,
-                    {},
-                )
-            )
+        return len(self.events) + 1
 
     def worker(
         self,
@@ -130,9 +123,7 @@ class Story:
         provider: str | None = None,
         rate: float | None = None,
     ) -> Story:
-        self.events.append(
-            WorkerState(T0 + at, self._next(), worker_id, worker_id, state, vm, size, provider, rate)
-        )
+        self.events.append(WorkerState(T0 + at, self._next(), worker_id, worker_id, state, vm, size, provider, rate))
         return self
 
     def task(self, start: float, end: float | None, worker_id: str, task_id: str | None = None) -> Story:
@@ -150,7 +141,3 @@ class Story:
 
     def run(self) -> RunState:
         return fold(self.run_id, "runlog", self.events)
-
-
-def runs_of(*stories: Story) -> Iterable[RunState]:
-    return [story.run() for story in stories]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterable
 
+from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,7 +17,8 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 def samples(text: str, *, openmetrics: bool = False) -> Samples:
     """Each sample's value by name and labels; a sample that is there twice is an error."""
     found: Samples = {}
-    families = openmetrics_families(text) if openmetrics else text_string_to_metric_families(text)
+    parse: Callable[[str], Iterable[Metric]] = openmetrics_families if openmetrics else text_string_to_metric_families
+    families = parse(text)
     for family in families:
         for sample in family.samples:
             key = (sample.name, frozenset(sample.labels.items()))
@@ -26,14 +30,18 @@ def samples(text: str, *, openmetrics: bool = False) -> Samples:
 
 def value(found: Samples, name: str, **labels: str) -> float:
     """The value of exactly one sample that has these labels, whatever its others."""
-    hits = [number for (other, pairs), number in found.items() if other == name and labels.items() <= dict(pairs).items()]
+    hits = [
+        number for (other, pairs), number in found.items() if other == name and labels.items() <= dict(pairs).items()
+    ]
     assert len(hits) == 1, f"{len(hits)} samples {name}{labels}"
     return hits[0]
 
 
 def total(found: Samples, name: str, **labels: str) -> float:
     """The sum of the samples that have these labels."""
-    return sum(number for (other, pairs), number in found.items() if other == name and labels.items() <= dict(pairs).items())
+    return sum(
+        number for (other, pairs), number in found.items() if other == name and labels.items() <= dict(pairs).items()
+    )
 
 
 def scrape(url: str) -> Samples:

@@ -4,16 +4,16 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
-
 from evalgauge import metrics as m
 from evalgauge.runlog import read_events
 from evalgauge_exporter.exposition import Exposition, line
 from evalgauge_exporter.insights import Insights
 from evalgauge_exporter.selection import Limits
 from evalgauge_exporter.state import RunState, State, fold
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.exporter.runs import small_run
 from tests.exporter.scraping import samples, total, value
 from tests.exporter.test_state import event
@@ -98,7 +98,9 @@ def test_a_run_leaves_when_it_has_been_over_for_so_long() -> None:
 
 
 def test_the_newest_runs_that_are_over_are_exposed_and_all_that_go_on() -> None:
-    over = [fold(f"o{n}", "runlog", [event("run_started", n, "p"), event("run_finished", n + 1, "p")]) for n in range(9)]
+    over = [
+        fold(f"o{n}", "runlog", [event("run_started", n, "p"), event("run_finished", n + 1, "p")]) for n in range(9)
+    ]
     going = [fold(f"g{n}", "runlog", [event("run_started", n, "q"), event("heartbeat", 900, "q")]) for n in range(5)]
     found = samples(exposition_of(*over, *going, limits=Limits(runs=2)).render(1000).decode())
     shown = {dict(labels)["run_id"] for name, labels in found if name == "agent_eval_run_info"}

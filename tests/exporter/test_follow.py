@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from evalgauge import track_run
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.state import RunState
+
 from tests.exporter.runs import exporter_of, small_run
 from tests.exporter.scraping import samples, total, value
 from tests.exporter.waiting import wait_for
@@ -28,7 +28,8 @@ def exporter(tmp_path: Path) -> Iterator[Exporter]:
 
 
 def run_of(exporter: Exporter, run_id: str) -> RunState:
-    return wait_for(lambda: exporter.state.runs.get(run_id))
+    wait_for(lambda: run_id in exporter.state.runs)
+    return exporter.state.runs[run_id]
 
 
 def test_a_run_appears_and_grows(exporter: Exporter, tmp_path: Path) -> None:
@@ -78,10 +79,8 @@ def test_a_log_that_can_not_be_read_harms_no_other(exporter: Exporter, tmp_path:
     folder.mkdir(parents=True)
     (folder / "w.jsonl").mkdir()
     small_run(tmp_path / "results", "good")
-    assert run_of(exporter, "good")
-    wait_for(
-        lambda: (exporter.state.sources["runlog"].errors.get("unreadable", 0) > 0)
-    )
+    run_of(exporter, "good")
+    wait_for(lambda: exporter.state.sources["runlog"].errors.get("unreadable", 0) > 0)
 
 
 def test_a_run_that_is_deleted_disappears_and_is_counted(exporter: Exporter, tmp_path: Path) -> None:
@@ -115,7 +114,7 @@ def test_a_run_found_empty_takes_its_own_name_once_it_says_it(exporter: Exporter
     run_of(exporter, "folder")
     with (folder / "w.jsonl").open("ab") as file:
         file.write(b'{"v":1,"seq":0,"ts":1.0,"type":"run_started","run_id":"its-own"}\n')
-    assert run_of(exporter, "its-own")
+    run_of(exporter, "its-own")
     assert "folder" not in exporter.state.runs
 
 
@@ -132,7 +131,7 @@ def test_two_served_folders_with_one_run_id_both_appear(tmp_path: Path) -> None:
 def test_an_empty_folder_is_ready_and_waits(exporter: Exporter, tmp_path: Path) -> None:
     assert exporter.state.runs == {}
     small_run(tmp_path / "results", "first")
-    assert run_of(exporter, "first")
+    run_of(exporter, "first")
 
 
 def test_runs_are_found_three_levels_deep_and_no_deeper(tmp_path: Path) -> None:

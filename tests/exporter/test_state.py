@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from evalgauge import track_run
 from evalgauge.events import Event, decode
 from evalgauge.metrics import OUTCOMES
 from evalgauge.runlog import LogReader, log_files
 from evalgauge_exporter.state import RunState, fold
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 NOW, STALL = 10_000.0, 600.0
 _seq = itertools.count()
@@ -191,9 +190,7 @@ def played(folder: Path, made: list[tuple[str, str, str, str]]) -> Path:
 
 @given(calls, st.floats(0, 1))
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
-def test_a_log_cut_at_any_byte_folds_to_every_whole_line(
-    made: list[tuple[str, str, str, str]], share: float
-) -> None:
+def test_a_log_cut_at_any_byte_folds_to_every_whole_line(made: list[tuple[str, str, str, str]], share: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = played(Path(folder), made)
         whole = path.read_bytes()
@@ -230,6 +227,9 @@ def counted(run: RunState) -> dict[str, Any]:
     }
 
 
+QUIET = ["worker_state", "heartbeat"]
+
+
 @st.composite
 def logs(draw: st.DrawFn) -> list[list[Event]]:
     """Logs of several writers, each with tasks of its own and one that all try, on clocks that are shared."""
@@ -239,16 +239,12 @@ def logs(draw: st.DrawFn) -> list[list[Event]]:
         log = [event("run_started", ts, writer, model="m")] if number == 0 else []
         for _ in range(draw(st.integers(0, 12))):
             ts += draw(st.integers(1, 30)) + number / 10
-            kind = draw(st.sampled_from(["task_started", "step", "llm_call", "task_finished", "worker_state", "heartbeat"]))
+            kind = draw(st.sampled_from(["task_started", "step", "llm_call", "task_finished", *QUIET]))
             task = draw(st.sampled_from([f"t{number}", "shared"]))
-            fields = {"task_id": task, "worker_id": f"v{number}", "state": "idle", "action": "click"}
+            fields: dict[str, Any] = {"task_id": task, "worker_id": f"v{number}", "state": "idle", "action": "click"}
             outcome = draw(st.sampled_from(OUTCOMES))
-            log.append(
-                event(
-                    kind, ts, writer, **fields, outcome=outcome, duration_seconds=ts / 7, input_tokens=2,
-                    output_tokens=1, provider="p", model="m",
-                )  # fmt: skip
-            )
+            fields |= {"outcome": outcome, "duration_seconds": ts / 7, "provider": "p", "model": "m"}
+            log.append(event(kind, ts, writer, **fields, input_tokens=2, output_tokens=1))
         if number == 0 and draw(st.booleans()):
             log.append(event("run_finished", ts + 1, writer))
         made.append(log)

@@ -3,11 +3,10 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from evalgauge.events import Heartbeat, InvalidEvent, LlmCall, RunStarted, Step, TaskFinished, decode
 from evalgauge.usage import Tokens
+from hypothesis import given
+from hypothesis import strategies as st
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -80,13 +79,16 @@ def test_long_texts_are_cut() -> None:
     assert len(event.error) == 4000
 
 
+FIELDS = (
+    "v seq ts task_id attempt worker_id action tasks tags outcome state score input_tokens steps "
+    "duration_seconds reasoning screenshot attempts budget_usd"
+).split()
+
+
 @given(
     st.sampled_from(["run_started", "worker_state", "task_started", "step", "llm_call", "task_finished", "heartbeat"]),
     st.dictionaries(
-        st.sampled_from(
-            ["v", "seq", "ts", "task_id", "attempt", "worker_id", "action", "tasks", "tags", "outcome", "state", "score"]
-            + ["input_tokens", "steps", "duration_seconds", "reasoning", "screenshot", "attempts", "budget_usd"]
-        ),
+        st.sampled_from(FIELDS),
         json_values,
     ),
 )

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from evalgauge import Run, track_run, tracker
 from evalgauge.events import (
     Event,
@@ -217,7 +216,7 @@ def _work(run: Run, number: int) -> None:
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_each_process_writes_its_own_log_and_only_the_first_ends_the_run(tmp_path: Path, method: str) -> None:
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     with track_run(tmp_path, benchmark="b", model="m", run_id="r") as run:
         children = [context.Process(target=_work, args=(run, number)) for number in range(3)]
         for child in children:

@@ -56,7 +56,7 @@ def normalised(text: str) -> str:
 
 
 def cluster(cases: Iterable[Case]) -> list[Cluster]:
-    """The clusters, the largest first. A reason of the evaluator that only one failure has makes no cluster of its own."""
+    """The clusters, the largest first. A reason of the evaluator that only one failure has makes none of its own."""
     cases = list(cases)
     reasons = Counter(
         (case.status, reason) for case in cases if (reason := normalised(case.attempt.reason or "")) != ""

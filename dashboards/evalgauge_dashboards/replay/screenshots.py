@@ -69,7 +69,7 @@ class ShotFolder:
 
 
 def changed(before: Shot | None, after: Shot | None) -> bool | None:
-    """Whether two screenshots differ, by their bytes; None where one is not there. Files of unequal size are not read."""
+    """Whether two screenshots differ, by their bytes; None where one is not there. Unequal sizes need no reading."""
     if before is None or after is None:
         return None
     if before.status.st_size != after.status.st_size:
@@ -110,16 +110,14 @@ def bring(shot: Shot, target: Path, way: Way) -> int:
 
 
 def thumbnail(shot: Shot, target: Path) -> int:
-    """Write a JPEG of ``THUMBNAIL_WIDTH`` pixels beside a newer one's absence; its bytes, 0 where it was there.
+    """Write a JPEG of at most ``THUMBNAIL_WIDTH`` pixels; its bytes, 0 where one as new as the picture was there.
 
     Raises ReplayError where Pillow is not installed, OSError where the picture can't be read.
     """
     try:
         from PIL import Image
     except ImportError as error:
-        raise ReplayError(
-            "thumbnails need the package Pillow: pip install pillow, or leave --thumbnails out"
-        ) from error
+        raise ReplayError("thumbnails need the package Pillow: pip install pillow; or go without them") from error
     if target.exists() and target.stat().st_mtime_ns >= shot.status.st_mtime_ns:
         return 0
     with Image.open(shot.path) as picture:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from evalgauge.runlog import Problem
 from evalgauge_exporter.sources.discovery import Found, run_names
-from evalgauge_exporter.state import Attempt, Pricer
+from evalgauge_exporter.state import Pricer
 
-from evalgauge_dashboards.replay.attempts import attempt_content, look_at
+from evalgauge_dashboards.replay.attempts import Place, attempt_content, look_at
 from evalgauge_dashboards.replay.comparisons import Compared, comparisons
 from evalgauge_dashboards.replay.errors import ReplayError
 from evalgauge_dashboards.replay.names import attempt_key, key_of
@@ -147,7 +147,7 @@ class _Site:
         for attempt in state.attempts.values():
             trajectory = run.trajectories.take(attempt.task_id, attempt.attempt)
             name = attempt_key(attempt.task_id, attempt.attempt)
-            traits = look_at(trajectory, shots, self._place(run.found, key, name, attempt))
+            traits = look_at(trajectory, shots, self._place(run.found, key, name))
             table.add(attempt, traits)
             if trajectory.steps or attempt.status != "pending":
                 status = state.status_of(attempt, now, STALL_AFTER)
@@ -160,9 +160,7 @@ class _Site:
                 progress(done, max(done, total))
         self.write(f"data/{key}/tasks.js", part(f"{key}/tasks", table.content()))
 
-    def _place(
-        self, found: Found, key: str, name: str, attempt: Attempt
-    ) -> Callable[[Shot | None, str, int], dict[str, str]]:
+    def _place(self, found: Found, key: str, name: str) -> Place:
         folder = f"shots/{key}/{name}"
         below = found.folder.relative_to(found.root).as_posix()
         below = found.folder.absolute().name if below == "." else below

@@ -1,4 +1,4 @@
-"""What a trajectory is like: its kinds of actions, whether it went round in circles, where something first looked wrong."""
+"""What a trajectory is like: its actions, whether it went round in circles, where something first looked wrong."""
 
 from __future__ import annotations
 

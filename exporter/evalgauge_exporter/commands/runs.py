@@ -60,7 +60,7 @@ def _table(found: list[RunSummary], width: int) -> Table:
     for column in columns:
         table.add_column(column.title, justify=column.justify, no_wrap=column.title != "run", overflow="fold")
     for item in found:
-        table.add_row(*(Text(column.text(item)) for column in columns))
+        table.add_row(*(Text(printable(column.text(item))) for column in columns))
     return table
 
 
@@ -88,6 +88,11 @@ _COLUMNS = (
 
 def _started(at: float | None) -> str:
     return "–" if at is None else f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}"
+
+
+def printable(text: str) -> str:
+    """Text of others without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def percent(rate: float | None) -> str:

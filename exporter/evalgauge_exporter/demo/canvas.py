@@ -100,7 +100,8 @@ class Canvas:
 
         ``room``: what would be wider ends in two dots.
         """
-        if room is not None and font.width(text, scale) > room:
+        if room is not None and font.width(text[: room + 1], scale) > room:
+            text = text[:room]
             while text and font.width(text + "..", scale) > room:
                 text = text[:-1]
             text += ".."
@@ -112,7 +113,7 @@ class Canvas:
                     start = (y + row) * self.width + x + column
                     pixels[start : start + length] = bytes([index]) * length
             x += advance + scale
-        return x - scale
+        return x - scale if text else x
 
     def pointer(self, x: int, y: int) -> None:
         """The arrow of a mouse, its tip at a point, twice its drawn size."""

@@ -17,7 +17,7 @@ const UNKNOWN = {
 export class CostsPanel {
   constructor(section) {
     this.total = new Figure("So far", { main: true });
-    this.projected = new Figure("At the end");
+    this.second = new Figure("At the end");
     this.rate = new Figure("Per hour now");
     this.success = new Figure("Per success");
     this.bar = new Segments(COMPONENTS, { "aria-hidden": "true" });
@@ -36,7 +36,7 @@ export class CostsPanel {
     });
     this.gaps = el("p", { class: "say tone-infrastructure-error" });
     section.append(
-      figures(this.total, this.projected, this.rate, this.success),
+      figures(this.total, this.second, this.rate, this.success),
       this.bar.node,
       legend,
       this.gaps,
@@ -56,27 +56,15 @@ export class CostsPanel {
     const total = costs.total_cost_usd;
     const least = gaps > 0 ? "≥ " : "";
     this.total.set(total === null ? null : least + money(total), {
+      label: going ? "So far" : "Total",
       reason: gaps > 0 ? "nothing of it has a known price" : "nothing that costs was recorded",
       note: budget !== null && total !== null ? `${percent(total / budget)} of ${budgetOf(budget)}` : "US dollars",
       tone: budget !== null && total !== null && total > budget ? "failure" : null,
     });
-    const end = going ? costs.projected_total_usd : total;
-    const over = budget !== null && end !== null && end > budget;
-    this.projected.set(end === null ? null : (going ? "≈ " : least) + money(end), {
-      reason: going ? "needs an estimate of the time left" : "nothing that costs was recorded",
-      note: projectionNote(costs.budget_hit_at, budget, over, going, clock.now()),
-      title: costs.budget_hit_at ? `the budget is reached about ${exact(costs.budget_hit_at)}` : null,
-      tone: over ? "failure" : null,
-    });
-    const perHour = going ? costs.cost_per_hour_usd : null;
-    this.rate.set(perHour === null ? null : money(perHour), {
-      reason: going ? "nothing was spent in the last minutes" : "the run is over",
-      note: going ? "last minutes" : "the run is over",
-    });
-    this.success.set(costs.cost_per_success_usd === null ? null : money(costs.cost_per_success_usd), {
-      reason: "no success yet",
-      note: "failures paid too",
-    });
+    if (going) this.showCourse(costs, budget, clock.now());
+    else this.showMeans(frame, least, budget);
+    const each = costs.cost_per_success_usd;
+    this.success.set(each === null ? null : least + money(each), { reason: "no success yet", note: "incl. failures" });
     const parts = Object.fromEntries(COMPONENTS.map((name) => [name, costs.by_component?.[name] ?? null]));
     this.bar.update(parts);
     this.legend.update(
@@ -94,13 +82,43 @@ export class CostsPanel {
   }
 
   tick() {}
-}
 
-function projectionNote(hitAt, budget, over, going, now) {
-  if (!going) return "the run is over";
-  if (hitAt && hitAt > now) return `over at ${clockTime(hitAt, now)}`;
-  if (budget === null) return "projected";
-  return over ? `over ${budgetOf(budget)}` : `within ${budgetOf(budget)}`;
+  /** Where the costs of a run that goes on are heading. */
+  showCourse(costs, budget, now) {
+    const { projected_total_usd: end, budget_hit_at: hitAt, cost_per_hour_usd: perHour } = costs;
+    const over = budget !== null && end !== null && end > budget;
+    let note = "projected";
+    if (hitAt && hitAt > now) note = `over at ${clockTime(hitAt, now)}`;
+    else if (budget !== null && end !== null) note = `${over ? "over" : "within"} ${budgetOf(budget)}`;
+    this.second.set(end === null ? null : `≈ ${money(end)}`, {
+      label: "At the end",
+      reason: "a projection needs 3 tasks that ended and an estimate of the time left",
+      note,
+      title: hitAt ? `the budget is reached about ${exact(hitAt)}` : null,
+      tone: over ? "failure" : null,
+    });
+    this.rate.set(perHour === null ? null : money(perHour), {
+      label: "Per hour now",
+      reason: "nothing that costs was recorded",
+      note: "last minutes",
+    });
+  }
+
+  /** What a run that is over cost on average. */
+  showMeans(frame, least, budget) {
+    const { total_cost_usd: total } = frame.costs;
+    const ended = frame.current_job.completed_tasks;
+    this.second.set(budget === null ? null : budgetOf(budget), {
+      label: "Budget",
+      reason: "no budget was set",
+      note: budget === null ? "none set" : total !== null && total > budget ? "overrun" : "kept",
+    });
+    this.rate.set(total === null || ended === 0 ? null : least + money(total / ended), {
+      label: "Per task",
+      reason: "no task ended, or nothing that costs was recorded",
+      note: "of all ended",
+    });
+  }
 }
 
 /** A budget is a round sum more often than not: `$60`. */

@@ -7,11 +7,13 @@ import { Table } from "./tables.js";
 import { replayOf } from "./links.js";
 
 const ROWS = 7;
+const LARGE = 1000; // tasks of a domain: from there on a share takes the place of two long numbers
 
 export class DomainsPanel {
   constructor(section) {
     this.frame = null;
     this.section = section;
+    this.large = false;
     this.hint = el("span", { class: "hint" });
     section.querySelector("header").append(this.hint);
     this.table = new Table({
@@ -39,7 +41,8 @@ export class DomainsPanel {
     const domains = Object.entries(frame.domain_breakdown).map(([name, domain]) => ({ name, ...domain }));
     domains.sort(worstFirst);
     text(this.hint, domains.length > 1 ? "worst first" : "");
-    this.section.classList.toggle("large", domains.some((domain) => domain.total >= 1000));
+    this.large = domains.some((domain) => domain.total >= LARGE);
+    this.section.classList.toggle("large", this.large);
     this.table.update(domains, (domain) => domain.name);
   }
 
@@ -61,7 +64,9 @@ export class DomainsPanel {
         const range = low === null || high === null ? null : `95 % interval ${interval(low, high)}`;
         rate.set(domain.rate === null ? null : percent(domain.rate, rateDigits(low, high)), "nothing was measured yet", range);
         counts.set(domain.measured > 0 ? `${count(domain.success)} of ${count(domain.measured)}` : null, "nothing was measured yet");
-        text(ended, `${count(domain.finished)} of ${count(domain.total)}`);
+        const whole = `${count(domain.finished)} of ${count(domain.total)}`;
+        text(ended, this.large ? percent(domain.finished / domain.total) : whole);
+        attribute(ended, "title", `${whole} tasks ended`);
       },
     };
   }

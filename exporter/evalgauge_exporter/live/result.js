@@ -1,7 +1,7 @@
 // What came of a run that is over, in the place of the tasks that run.
 
 import { attribute, el, shown, text } from "./dom.js";
-import { count, counted, interval, money, percent, pointInterval, points, rateDigits } from "./format.js";
+import { count, counted, interval, percent, pointInterval, points, rateDigits } from "./format.js";
 import { pageOf, replayOf } from "./links.js";
 import { VERDICTS } from "./panel-runs.js";
 import { worstFirst } from "./panel-domains.js";
@@ -13,26 +13,23 @@ export class Result {
     this.baseline = el("a");
     this.worst = el("a");
     this.worstRate = el("span");
-    this.cost = el("dd");
     this.replay = el("a", {}, "step by step in the replay");
     this.parts = {
       success: [el("dt", {}, "Success"), this.success],
       change: [el("dt", {}, "Against its baseline"), el("dd", {}, this.change, " ", this.baseline)],
       worst: [el("dt", {}, "Weakest domain"), el("dd", {}, this.worst, " ", this.worstRate)],
-      cost: [el("dt", {}, "Cost"), this.cost],
       replay: [el("dt", {}, "What happened"), el("dd", {}, this.replay)],
     };
     this.node = el("dl", { class: "result", hidden: true }, ...Object.values(this.parts).flat());
   }
 
   update(frame) {
-    const { metrics, costs } = frame;
-    const { success_rate: rate, success_rate_low: low, success_rate_high: high, measured_tasks: measured } = metrics;
+    const { success_rate: rate, success_rate_low: low, success_rate_high: high, measured_tasks: measured } = frame.metrics;
     const known = rate !== null;
     text(
       this.success,
       known
-        ? `${percent(rate, rateDigits(low, high))} of ${counted(measured, "measured task")}${low === null || high === null ? "" : `, 95 % interval ${interval(low, high)}`}`
+        ? `${percent(rate, rateDigits(low, high))} of ${counted(measured, "measured task")}${low === null || high === null ? "" : `, 95\u00a0% interval ${interval(low, high)}`}`
         : "no task was measured",
     );
     const comparison = frame.runs.find((run) => run.run_id === frame.run_id)?.comparison ?? null;
@@ -55,9 +52,6 @@ export class Result {
       attribute(this.worst, "href", replayOf(frame, { domain: worst.name }));
       text(this.worstRate, `${percent(worst.rate)}, ${count(worst.success)} of ${count(worst.measured)}`);
     }
-    const { total_cost_usd: total, cost_per_success_usd: each } = costs;
-    this.show("cost", total !== null);
-    if (total !== null) text(this.cost, `${money(total)}${each === null ? "" : `, ${money(each)} per success`}`);
     const replay = replayOf(frame);
     this.show("replay", replay !== null);
     attribute(this.replay, "href", replay);

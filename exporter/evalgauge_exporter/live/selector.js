@@ -16,7 +16,8 @@ export class RunSelector {
     this.onChoice = onChoice;
     select.replaceChildren();
     this.options = new Rows(select, option);
-    this.options.update([newest(null)], (item) => item.id);
+    this.items = [newest(null)];
+    this.show();
     select.addEventListener("change", () => this.choose(select.value || null));
     window.addEventListener("popstate", () => this.follow());
   }
@@ -35,17 +36,17 @@ export class RunSelector {
   update(frame) {
     const known = new Map(frame.runs.map((run) => [run.run_id, run]));
     const ids = [...new Set([...(frame.all_run_ids ?? []), ...known.keys()])];
-    const chosen = chosenRun();
-    if (chosen !== null && !ids.includes(chosen)) ids.push(chosen);
-    const items = [newest(chosen === null ? frame.run_id : null), ...ids.map((id) => ({ id, label: label(id, known.get(id)) }))];
-    this.options.update(items, (item) => item.id);
+    const current = chosenRun() === null ? frame.run_id : null;
+    this.items = [newest(current), ...ids.map((id) => ({ id, label: label(id, known.get(id)) }))];
     this.show();
   }
 
   show() {
-    const value = chosenRun() ?? "";
-    if (this.select.value !== value) this.select.value = value;
-    attribute(this.select, "title", value || null);
+    const chosen = chosenRun() ?? "";
+    const known = this.items.some((item) => item.id === chosen);
+    this.options.update(known ? this.items : [...this.items, { id: chosen, label: chosen }], (item) => item.id);
+    if (this.select.value !== chosen) this.select.value = chosen;
+    attribute(this.select, "title", chosen || null);
   }
 }
 

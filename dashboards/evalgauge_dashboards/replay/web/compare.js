@@ -119,7 +119,7 @@
     const node = el("main", { class: "page compare-page", id: "main" },
       el("div", { class: "bar-line" }, el("h1", { class: "mono" }, place.task), el("span", { class: "tag" }, row.domain), el("span", { class: "grow" }), add,
         el("span", { class: "buttons", role: "group", "aria-label": "Alignment" }, turn("actions", "By actions", "Align by what the steps do"), turn("index", "By number", "Align by the steps' numbers (i)")),
-        el("span", { class: "quiet" }, order.at + 1 + " of " + E.count(order.tasks.length)), link(order.tasks[order.at - 1], "‹ p", "Task before (p)"), link(order.tasks[order.at + 1], "n ›", "Next task (n)")),
+        el("span", { class: "quiet" }, order.at + 1 + " of " + E.count(order.tasks.length)), el("span", { class: "buttons" }, link(order.tasks[order.at - 1], "‹ p", "Task before (p)"), link(order.tasks[order.at + 1], "n ›", "Next task (n)"))),
       el("p", { class: "instruction" }, (contents.find((content) => content?.instruction) || row).instruction || "No instruction was recorded."),
       el("p", { class: "quiet" }, diverged === null ? (steps.some((one) => one.length) ? "All do the same to the end." : "No steps were recorded.") : "They part at step " + ((columns[diverged].find((position) => position !== null)) + 1) + "."),
       play.node, box, el("div", { class: "panes", vars: { "--panes": String(runs.length) } }, panes.map((pane) => pane.node)));

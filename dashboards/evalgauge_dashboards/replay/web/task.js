@@ -112,7 +112,7 @@
     const node = el("main", { class: "page task-page", id: "main" },
       el("div", { class: "bar-line" }, el("h1", { class: "mono" }, row.task_id), el("span", { class: "tag" }, row.domain),
         attempts.length > 1 ? el("select", { "aria-label": "Attempt", onchange: (event) => { location.hash = E.address.write({ ...place, attempt: event.target.value, step: null }); } }, attempts.map((one) => el("option", { value: String(one.attempt), selected: one === row }, "attempt " + one.attempt + ": " + E.MARKS[one.outcome] + " " + E.words(one.outcome)))) : null,
-        el("span", { class: "grow" }), compare, el("span", { class: "quiet" }, around.at + 1 + " of " + E.count(around.count) + (around.filtered ? " filtered" : "")), link(around.before, "‹ p", "Task before (p)"), link(around.after, "n ›", "Next task (n)")),
+        el("span", { class: "grow" }), compare, el("span", { class: "quiet" }, around.at + 1 + " of " + E.count(around.count) + (around.filtered ? " filtered" : "")), el("span", { class: "buttons" }, link(around.before, "‹ p", "Task before (p)"), link(around.after, "n ›", "Next task (n)"))),
       el("p", { class: "instruction" }, content?.instruction || row.instruction || "No instruction was recorded."),
       el("div", { class: "task-grid" },
         el("div", { class: "task-left" }, stage.node, play.node),

@@ -1,0 +1,206 @@
+"""Reading what is in files that others wrote: nothing in them raises, what is no good is reported and skipped."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from evalgauge.events import ID_LENGTH, TEXT_LENGTH
+from evalgauge.runlog import MAX_LINE, encode
+from pydantic_core import from_json
+
+MAX_FILE = 256 << 20
+"""Bytes: a larger file is not read."""
+
+Report = Callable[[str, str], None]
+"""Takes a problem: one word for counting, and a sentence."""
+
+_COMPACT = re.compile(r"(\d{8}@\d{6})(\d{0,6})\Z")
+
+
+class Signature(NamedTuple):
+    """What changes when a file does."""
+
+    mtime_ns: int
+    size: int
+    inode: int
+
+
+def signature(path: Path) -> Signature | None:
+    """The signature of a file, None where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return Signature(found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def file_time(path: Path) -> float | None:
+    """When a file was written last, in Unix seconds."""
+    found = signature(path)
+    return None if found is None else found.mtime_ns / 1e9
+
+
+def parse(data: bytes) -> Any:
+    """The JSON value in ``data``; also takes what Python's own writer lets through. Raises ValueError."""
+    try:
+        return from_json(data)
+    except ValueError as error:
+        try:  # half a surrogate pair is no JSON, but ``json.dump`` writes it
+            return from_json(encode({"": json.loads(data)}))[""]
+        except (ValueError, RecursionError):
+            raise error from None
+
+
+def read_bytes(path: Path, report: Report, limit: int = MAX_FILE) -> bytes | None:
+    """What is in a file; None where it is not there, can't be read or is too large."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        report("unreadable", f"{path}: {getattr(error, 'strerror', None) or error}")
+        return None
+    if len(data) > limit:
+        report("long_file", f"{path}: larger than {limit >> 20} MiB")
+        return None
+    return data
+
+
+def read_object(path: Path, report: Report) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is none."""
+    data = read_bytes(path, report)
+    if data is None:
+        return None
+    try:
+        content = parse(data)
+    except ValueError:
+        report("torn_file", f"{path}: no whole JSON")
+        return None
+    if not isinstance(content, dict):
+        report("foreign_file", f"{path}: no JSON object")
+        return None
+    return content
+
+
+def read_objects(path: Path, report: Report) -> list[dict[str, Any]]:
+    """The JSON objects of a file with one on each line; a last line without its end is still being written."""
+    data = read_bytes(path, report)
+    if data is None:
+        return []
+    lines = data.split(b"\n")
+    last = lines.pop()
+    objects: list[dict[str, Any]] = []
+    for line in lines:
+        if line.strip() and (content := line_object(line, path, report)) is not None:
+            objects.append(content)
+    if last.strip():
+        try:
+            content = parse(last)
+        except ValueError:
+            return objects
+        if isinstance(content, dict):
+            objects.append(content)
+    return objects
+
+
+def line_object(line: bytes, path: Path, report: Report) -> dict[str, Any] | None:
+    """The JSON object on a line; None, and reported, where there is none."""
+    if len(line) > MAX_LINE:
+        report("long_line", f"{path}: a line of more than {MAX_LINE >> 20} MiB")
+        return None
+    try:
+        content = parse(line)
+    except ValueError:
+        content = None
+        report("torn_line" if line.lstrip().startswith(b"{") else "foreign_line", f"{path}: {line[:60]!r}")
+        return None
+    if not isinstance(content, dict):
+        report("foreign_line", f"{path}: {line[:60]!r}")
+        return None
+    return content
+
+
+def known(value: object) -> str | None:
+    """An id or a name; None where it says nothing."""
+    if type(value) is int:
+        return str(value)
+    return plain(value) if isinstance(value, str) and value and value.lower() != "unknown" else None
+
+
+def plain(name: str) -> str:
+    """A name as an id: cut to an id's length, without what only a file's name can hold."""
+    return name[:ID_LENGTH].encode("utf-8", "replace").decode()
+
+
+def words(value: object) -> str | None:
+    """A text for people, cut to what is kept of one."""
+    return value[:TEXT_LENGTH] if isinstance(value, str) and value else None
+
+
+def number(value: object) -> float | None:
+    """A finite number; a bool is none."""
+    if type(value) in (int, float) and math.isfinite(value) and abs(value) < 1e300:  # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type]
+    return None
+
+
+def amount(value: object) -> float | None:
+    """A number that is not negative."""
+    found = number(value)
+    return found if found is not None and found >= 0 else None
+
+
+def count(value: object) -> int | None:
+    """A whole number that is not negative."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value < 1 << 62 else None
+
+
+def moment(value: object) -> float | None:
+    """Unix seconds of a time: seconds or milliseconds since 1970, ISO 8601, ``YYYYmmdd@HHMMSS`` with or without
+    microseconds; a time without a zone is local. None where it is no time."""
+    found = number(value)
+    if found is not None:
+        found = found / 1000 if found > 1e11 else found
+        return found if 0 < found < 1e11 else None
+    if not isinstance(value, str):
+        return None
+    try:
+        if (compact := _COMPACT.match(value)) is not None:
+            base = datetime.strptime(compact[1], "%Y%m%d@%H%M%S").timestamp()
+            return base + int(compact[2].ljust(6, "0")) / 1e6
+        return datetime.fromisoformat(value.strip()).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def beside(folder: Path, start: str, name: object) -> str | None:
+    """The path of a file relative to ``folder`` that a content in its subfolder ``start`` names.
+
+    None for what leaves the folder, is a URL, or is no text.
+    """
+    if not isinstance(name, str) or not name or len(name) > 1024 or "\0" in name or ":" in name.split("/")[0]:
+        return None
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute():
+        try:
+            return path.relative_to(folder.absolute().as_posix()).as_posix()
+        except ValueError:
+            return None
+    parts: list[str] = []
+    for part in (*PurePosixPath(start).parts, *path.parts):
+        if part == ".." and not parts:
+            return None
+        if part == "..":
+            parts.pop()
+        elif part != ".":
+            parts.append(part)
+    return "/".join(parts) or None

@@ -1,0 +1,70 @@
+"""What is installed: one distribution, three packages, light to import."""
+
+import subprocess
+import sys
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    out = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)],
+        check=True,
+        capture_output=True,
+    )
+    (path,) = out.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_the_wheel_holds_exactly_the_three_packages(wheel: zipfile.ZipFile) -> None:
+    names = {name.partition("/")[0] for name in wheel.namelist()}
+    assert {name for name in names if not name.endswith(".dist-info")} == {
+        "evalgauge",
+        "evalgauge_exporter",
+        "evalgauge_dashboards",
+    }
+
+
+def test_the_wheel_holds_the_pages_and_the_type_markers(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    assert "evalgauge_exporter/live/index.html" in names
+    assert {f"{package}/py.typed" for package in ("evalgauge", "evalgauge_exporter", "evalgauge_dashboards")} <= names
+
+
+def test_without_extras_only_pydantic_and_click_are_needed(wheel: zipfile.ZipFile) -> None:
+    (path,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    metadata = Parser().parsestr(wheel.read(path).decode())
+    needed = [line for line in metadata.get_all("Requires-Dist") or [] if "extra ==" not in line]
+    assert sorted(line.partition(">")[0].partition("<")[0].strip() for line in needed) == ["click", "pydantic"]
+    assert set(metadata.get_all("Provides-Extra") or []) == {"otel", "exporter", "azure", "dashboards", "all"}
+
+
+def test_importing_evalgauge_stays_light() -> None:
+    allowed = {"evalgauge", "pydantic", "pydantic_core", "click", "annotated_types", "typing_extensions"}
+    code = (
+        "import sys; before = set(sys.modules); import evalgauge\n"
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    foreign = {name for name in loaded if name not in sys.stdlib_module_names and not name.startswith("_")}
+    assert foreign <= allowed | {"typing_inspection"}
+
+
+def test_no_loose_module_lies_in_the_three_folders() -> None:
+    for folder in ("instrumentation", "exporter", "dashboards"):
+        assert list((ROOT / folder).glob("*.py")) == []
+
+
+def test_the_version_is_said_once() -> None:
+    import tomllib
+
+    import evalgauge
+
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == evalgauge.__version__
