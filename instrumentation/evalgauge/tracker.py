@@ -27,6 +27,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -46,6 +47,14 @@ Screenshot = bytes | bytearray | memoryview | str | os.PathLike[str] | Any
 HEARTBEAT_SECONDS = 30.0
 REASONING_LENGTH = 200_000
 """Characters of a step's reasoning that are kept."""
+
+Observer = Callable[["Run", str, Mapping[str, Any]], None]
+
+observers: list[Observer] = []
+"""Each is told of every event after it was written: the run, the event's type and its fields. OpenTelemetry is one."""
+
+current_task: ContextVar[Task | None] = ContextVar("evalgauge_task", default=None)
+"""The task whose ``with`` block the code is in: what a model call that is captured belongs to."""
 
 _MAGIC = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
@@ -215,6 +224,13 @@ class Run:
             writer.write(kind, fields, sync=sync or self._fsync == "always")
         except Exception as error:
             self._failed(error)
+        for observer in observers:
+            try:
+                observer(self, kind, fields)
+            except Exception:
+                log.exception("run %s: an observer of its events failed and is told no more", self.run_id)
+                observers.remove(observer)
+                break
 
     def _opened(self) -> LogWriter:
         with self._lock:
@@ -287,6 +303,7 @@ class Task:
         self._steps = 0
         self._last_action = ""
         self._finished = False
+        self._token: Token[Task | None] | None = None
         self._began = time.monotonic()
         if worker is not None:
             run._workers[worker] = "busy"
@@ -382,11 +399,17 @@ class Task:
         self.run._write("task_finished", event, sync=self.run._fsync == "task")
 
     def __enter__(self) -> Self:
+        self._token = current_task.set(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._token is not None:
+            try:
+                current_task.reset(self._token)
+            except ValueError:  # left in another context than it was entered in
+                current_task.set(None)
         if kind is not None and issubclass(kind, Exception):
             self.finish(outcome="agent_error", error=f"{kind.__name__}: {value}")
         else:

@@ -1,7 +1,7 @@
 """Actions as desktop agents write them, as the fields that an action has here.
 
-Desktop benchmarks take actions as Python code (``pyautogui.click(100, 200)``, ``computer.mouse.move_abs(x=0.5, y=0.5)``),
-as words (``DONE``, ``FAIL``, ``WAIT``) or as objects. Code is read with patterns and never run.
+Desktop benchmarks take actions as Python code (``pyautogui.click(100, 200)``, ``computer.mouse.single_click()``), as
+words (``DONE``, ``FAIL``, ``WAIT``) or as objects. Code is read with patterns and never run.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _of_code(code: str) -> dict[str, Any]:
 
 def _of_object(value: Mapping[str, Any]) -> dict[str, Any]:
     """An object that names its type in one of many ways, with its arguments in it or below it."""
-    nested = next((value[key] for key in _NESTED if isinstance(value.get(key), Mapping)), {})
+    nested: Mapping[str, Any] = next((value[key] for key in _NESTED if isinstance(value.get(key), Mapping)), {})
     fields = {str(key): item for key, item in value.items() if key not in _NESTED or not isinstance(item, Mapping)}
     fields.update({str(key): item for key, item in nested.items()})
     for key in ("action_type", "action", "type", "name", "function_name"):

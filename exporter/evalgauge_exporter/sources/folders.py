@@ -23,7 +23,7 @@ from evalgauge_exporter.sources.content import Signature, read_object, signature
 from evalgauge_exporter.sources.tales import Tale
 
 QUIET = 900.0
-"""Seconds. A format that does not say when a run is over: it is once no task is open and nothing happened for so long."""
+"""Seconds: where a format does not say that a run is over, it is once no task is open and nothing happened so long."""
 NEAR = 900.0
 """Seconds within which a file's time is believed to belong to what its content says."""
 MOST_WATCHED = 20
@@ -71,7 +71,7 @@ class FolderSource(ABC):
     source: str
 
     def __init__(self, folder: Path, *, success_threshold: float = 1.0) -> None:
-        """``success_threshold``: the score from which on an attempt is a success, where the format only gives scores."""
+        """``success_threshold``: the score from which on an attempt is a success, where a format gives nothing else."""
         self.folder = folder
         self.threshold = success_threshold
         self._attempts: dict[str, _Followed] = {}

@@ -1,0 +1,302 @@
+"""Probes over real sockets on 127.0.0.1."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from evalgauge_exporter.fleet_events import FleetEvent, ProbeSeen
+from evalgauge_exporter.sources.probe import ProbeSource, Target, address_of, probe
+
+OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\r\n{"message": "operational"}\n'
+
+Talk = Callable[[socket.socket], None]
+
+
+@contextlib.contextmanager
+def listening(talk: Talk) -> Iterator[str]:
+    """A server that holds each connection while ``talk`` does, and then closes it; gives its host:port."""
+    server = socket.create_server(("127.0.0.1", 0))
+    threads: list[threading.Thread] = []
+
+    def serve(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            talk(connection)
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=serve, args=(connection,), daemon=True)
+            threads.append(thread)
+            thread.start()
+
+    acceptor = threading.Thread(target=accept, daemon=True)
+    acceptor.start()
+    try:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        for thread in (acceptor, *threads):
+            thread.join(10)
+
+
+def answering(answer: bytes, requests: list[bytes] | None = None) -> Talk:
+    def talk(connection: socket.socket) -> None:
+        request = connection.recv(4096)
+        if requests is not None:
+            requests.append(request)
+        connection.sendall(answer)
+
+    return talk
+
+
+def until_closed(connection: socket.socket) -> None:
+    while connection.recv(4096):
+        pass
+
+
+def nobody() -> str:
+    """An address at which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_waa_server_that_is_ready_answers_with_its_words() -> None:
+    requests: list[bytes] = []
+    with listening(answering(OK, requests)) as address:
+        answer = probe("waa", address, 5.0)
+    assert (answer.ok, answer.detail) == (True, '{"message": "operational"}')
+    assert 0 < answer.seconds < 5
+    assert requests[0].startswith(b"GET /probe HTTP/1.0\r\n")
+    assert f"Host: {address}\r\n".encode() in requests[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "ok"),
+    [("waa", 200, True), ("waa", 302, False), ("waa", 503, False), ("http", 302, True), ("http", 404, False)],
+)
+def test_the_status_decides(kind: str, status: int, ok: bool) -> None:
+    with listening(answering(b"HTTP/1.1 %d Word\r\nContent-Length: 0\r\n\r\n" % status)) as address:
+        answer = probe(kind, address, 5.0)
+    assert (answer.ok, answer.detail) == (ok, f"status {status}")
+
+
+def test_a_url_is_asked_for_with_its_path_and_query() -> None:
+    requests: list[bytes] = []
+    with listening(answering(OK, requests)) as address:
+        assert probe("http", f"http://{address}/health?deep=1", 5.0).ok
+    assert requests[0].startswith(b"GET /health?deep=1 HTTP/1.0\r\n")
+
+
+def test_an_answer_whose_length_is_told_is_not_waited_for_any_longer() -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(OK)
+        until_closed(connection)
+
+    with listening(talk) as address:
+        answer = probe("http", address, 30.0)
+    assert answer.ok
+    assert answer.seconds < 20
+
+
+def test_what_is_no_http_is_not_taken_for_it() -> None:
+    with listening(answering(b"SSH-2.0-OpenSSH_9.6\r\n")) as address:
+        answer = probe("http", address, 5.0)
+    assert (answer.ok, answer.detail) == (False, "it does not speak HTTP")
+
+
+def test_a_connection_closed_without_a_word_is_no_answer() -> None:
+    with listening(answering(b"")) as address:
+        answer = probe("waa", address, 5.0)
+    assert (answer.ok, answer.detail) == (False, "closed without an answer")
+
+
+@pytest.mark.parametrize("kind", ["waa", "http", "tcp", "vnc", "tunnel"])
+def test_an_address_at_which_nothing_listens_refuses(kind: str) -> None:
+    answer = probe(kind, nobody(), 5.0)
+    assert (answer.ok, answer.detail) == (False, "connection refused")
+
+
+@pytest.mark.parametrize("kind", ["waa", "http", "vnc"])
+def test_a_server_that_says_nothing_costs_its_timeout_and_no_more(kind: str) -> None:
+    with listening(until_closed) as address:
+        answer = probe(kind, address, 0.3)
+    assert (answer.ok, answer.detail) == (False, "no answer in 0.3 s")
+
+
+def test_an_answer_that_drips_in_costs_the_timeout_and_no_more() -> None:
+    stop = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        while not stop.wait(0.02):
+            connection.sendall(b"x")
+
+    with listening(drip) as address:
+        answer = probe("http", address, 0.3)
+        stop.set()
+    assert (answer.ok, answer.detail) == (False, "no answer in 0.3 s")
+
+
+def test_a_vnc_server_is_known_by_its_banner() -> None:
+    with listening(lambda connection: connection.sendall(b"RFB 003.008\n")) as address:
+        answer = probe("vnc", address, 5.0)
+    assert (answer.ok, answer.detail) == (True, "RFB 003.008")
+
+
+def test_novnc_is_known_by_its_web_page() -> None:
+    with listening(answering(OK)) as address:
+        answer = probe("vnc", address, 1.0)
+    assert (answer.ok, answer.detail) == (True, "noVNC answers")
+
+
+def test_another_banner_is_no_vnc() -> None:
+    with listening(lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")) as address:
+        assert not probe("vnc", address, 5.0).ok
+
+
+def test_an_open_port_is_enough_for_tcp() -> None:
+    with listening(until_closed) as address:
+        assert probe("tcp", address, 5.0).ok
+
+
+def test_a_tunnel_with_nothing_at_its_far_end_is_down() -> None:
+    with listening(lambda connection: None) as address:
+        answer = probe("tunnel", address, 5.0)
+    assert (answer.ok, answer.detail) == (False, "nothing answers at the far end")
+    with listening(until_closed) as address:
+        assert probe("tunnel", address, 5.0).ok
+
+
+def test_hostile_words_are_one_short_line() -> None:
+    body = b"HTTP/1.0 200 OK\r\n\r\n" + b"\xff\n\r\t<script>" * 5000
+    with listening(answering(body)) as address:
+        answer = probe("http", address, 5.0)
+    assert answer.ok
+    assert len(answer.detail) <= 300
+    assert "\n" not in answer.detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "host", "port", "tls", "path"),
+    [
+        ("waa", "10.0.0.4:5000", "10.0.0.4", 5000, False, "/probe"),
+        ("waa", "http://vm:5000/other", "vm", 5000, False, "/other"),
+        ("http", "https://example.org", "example.org", 443, True, "/"),
+        ("http", "http://example.org/a?b=c", "example.org", 80, False, "/a?b=c"),
+        ("tcp", "[::1]:22", "::1", 22, False, "/"),
+    ],
+)
+def test_a_target_is_a_host_and_a_port_or_a_url(
+    kind: str, target: str, host: str, port: int, tls: bool, path: str
+) -> None:
+    assert address_of(kind, target) == (host, port, tls, path)
+
+
+@pytest.mark.parametrize(
+    "target", ["", "host", ":80", "host:port", "host:99999", "ftp://host:21", "http://a b:80", "http://h/\r\nX: y"]
+)
+def test_a_target_that_is_none_is_said_to_be_so(target: str) -> None:
+    with pytest.raises(ValueError, match="write host:port|letters that no address has"):
+        address_of("http", target)
+    assert not probe("http", target, 1.0).ok
+
+
+class Watch:
+    """A running source and what it told, by target name."""
+
+    def __init__(self, targets: Sequence[Target], threads: int = 16) -> None:
+        self.seen: list[ProbeSeen] = []
+        self.told = threading.Condition()
+        self.source = ProbeSource(targets, self._emit, threads)
+
+    def _emit(self, events: Sequence[FleetEvent]) -> None:
+        with self.told:
+            self.seen += [event for event in events if isinstance(event, ProbeSeen)]
+            self.told.notify_all()
+
+    def wait_for(self, *names: str) -> dict[str, bool]:
+        with self.told:
+            assert self.told.wait_for(lambda: {one.name for one in self.seen} >= set(names), 20)
+            return {one.name: one.ok for one in self.seen}
+
+
+def test_probes_run_side_by_side() -> None:
+    everyone = threading.Barrier(8)
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(4096)
+        everyone.wait(20)  # passes only once all eight are being asked
+        connection.sendall(OK)
+
+    with listening(talk) as address:
+        watch = Watch([Target(f"vm-{n}", "waa", address, 60.0, 20.0) for n in range(8)])
+        watch.source.start()
+        assert all(watch.wait_for(*(f"vm-{n}" for n in range(8))).values())
+        watch.source.stop()
+
+
+def test_no_more_than_the_bound_run_at_one_time() -> None:
+    lock = threading.Lock()
+    now = most = 0
+
+    def talk(connection: socket.socket) -> None:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        connection.recv(4096)
+        with lock:
+            now -= 1
+        connection.sendall(OK)
+
+    with listening(talk) as address:
+        watch = Watch([Target(f"vm-{n}", "waa", address, 60.0, 20.0) for n in range(20)], threads=3)
+        watch.source.start()
+        watch.wait_for(*(f"vm-{n}" for n in range(20)))
+        watch.source.stop()
+    assert most <= 3
+
+
+def test_a_target_is_probed_again_after_its_interval() -> None:
+    with listening(answering(OK)) as address:
+        watch = Watch([Target("vm", "waa", address, 0.05, 5.0)])
+        watch.source.start()
+        with watch.told:
+            assert watch.told.wait_for(lambda: len(watch.seen) >= 3, 20)
+        watch.source.stop()
+    assert all(one.ok for one in watch.seen)
+
+
+def test_a_target_that_hangs_holds_up_no_other() -> None:
+    with listening(until_closed) as silent, listening(answering(OK)) as address:
+        watch = Watch([Target("hangs", "waa", silent, 60.0, 20.0), Target("ok", "waa", address, 60.0, 5.0)], threads=2)
+        watch.source.start()
+        assert watch.wait_for("ok") == {"ok": True}
+        watch.source._stop.set()  # what hangs is left to its timeout, which its server ends
+
+
+def test_the_targets_of_registries_come_and_go() -> None:
+    with listening(answering(OK)) as address:
+        configured = Target("mine", "waa", address, 60.0, 5.0)
+        watch = Watch([configured])
+        watch.source.start()
+        watch.wait_for("mine")
+        watch.source.replace([Target("new", "waa", address, 60.0, 5.0, configured=False)])
+        watch.wait_for("mine", "new")
+        watch.source.replace([])
+        assert list(watch.source._due) == [configured]
+        watch.source.stop()
+
+
+def test_a_source_without_targets_stops() -> None:
+    watch = Watch([])
+    watch.source.start()
+    watch.source.stop()
+    assert not watch.source._scheduler.is_alive()
