@@ -80,6 +80,26 @@ def runs(results: tuple[Path, ...], as_json: bool, stall_after: str) -> None:
 
 
 @cli.command()
+@click.argument("results", metavar="RESULTS_DIR", type=click.Path(path_type=Path))
+@click.argument("run_a")
+@click.argument("run_b")
+@click.option("--json", "as_json", is_flag=True, help="Print what /api/benchmark/compare answers.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["worse", "any-drop", "never"]),
+    default="worse",
+    show_default=True,
+    help="Exit 3 where RUN_B is significantly worse; where its rate is lower at all; or never.",
+)
+@click.option("--min-pairs", type=click.IntRange(1), default=10, show_default=True, help="Fewer pairs get no verdict.")
+def compare(results: Path, run_a: str, run_b: str, as_json: bool, fail_on: str, min_pairs: int) -> None:
+    """Compare RUN_B with the baseline RUN_A, over the tasks that both have measured."""
+    from evalgauge_exporter.commands import compare as command
+
+    command.run(folders((results,)), run_a, run_b, as_json, fail_on, min_pairs)
+
+
+@cli.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=9909, show_default=True, help="0 takes a free one.")
 @click.option("--tasks", type=click.IntRange(1, 10_000), default=154, show_default=True, help="How many tasks.")
 @click.option("--speed", type=click.FloatRange(0.01), default=60.0, show_default=True, help="Times real time.")

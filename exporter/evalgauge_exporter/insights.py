@@ -29,11 +29,15 @@ class Insights:
         *,
         stall_after: float,
         baselines: Mapping[str, str] | None = None,
+        min_pairs: int = 10,
         machines: Machines = lambda run, now: [],
     ) -> None:
-        """``baselines``: run ids by ``benchmark/model`` or ``benchmark``; ``machines``: what machines cost a run."""
+        """``baselines``: run ids by ``benchmark/model`` or ``benchmark``; ``min_pairs``: fewer pairs get no verdict;
+        ``machines``: what machines cost a run.
+        """
         self.state = state
         self.stall_after = stall_after
+        self._min_pairs = min_pairs
         self._baselines = dict(baselines or {})
         self._machines = machines
         self.prices_version = 0
@@ -125,6 +129,7 @@ class Insights:
             self.trials(baseline),
             self.trials(run),
             finished=finished,
+            min_pairs=self._min_pairs,
             running_a=self._begun(baseline, now),
             running_b=self._begun(run, now),
         )

@@ -18,7 +18,8 @@ export class JobPanel {
     this.model = el("span", { class: "model" });
     this.benchmark = el("span", { class: "subject" });
     this.runId = el("code", { class: "run-id" });
-    section.querySelector("header").append(this.state.node, this.model, this.benchmark, this.runId);
+    const about = el("span", { class: "about" }, this.model, this.benchmark);
+    section.querySelector("header").append(this.state.node, about, this.runId);
 
     this.tasks = new Figure("Tasks ended", { main: true });
     this.left = new Figure("Time left", { main: true });

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from tests import parts
 
@@ -24,36 +24,40 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
+def chromium() -> Iterator[BrowserContext]:
     program = parts.chromium()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, headless=True, args=FLAGS)
-        yield browser
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        context.set_default_timeout(5000)
+        yield context
         browser.close()
 
 
 @pytest.fixture
-def open_page(chromium: Browser) -> Iterator[Open]:
+def open_page(chromium: BrowserContext) -> Iterator[Open]:
     """Opens a file at an address; the test fails where the page complains or asks for anything off the disk."""
     complaints: list[str] = []
-    context = chromium.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(5000)
+    pages: list[Page] = []
 
-    def opened(path: Path, address: str = "", *, width: int = 1440) -> Page:
-        page = context.new_page()
-        page.set_viewport_size({"width": width, "height": 900 if width > 700 else 844})
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                None if request.url.startswith(("file:", "data:", "blob:")) else complaints.append(request.url)
-            ),
-        )
+    def opened(path: Path, address: str = "", *, width: int = 1440, complains: bool = False) -> Page:
+        page = chromium.new_page()
+        pages.append(page)
+        if width != 1440:
+            page.set_viewport_size({"width": width, "height": 844})
+        if not complains:
+            page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: asked(request.url))
         page.goto(path.absolute().as_uri() + address)
         page.wait_for_selector("#main")
         return page
 
+    def asked(url: str) -> None:
+        if not url.startswith(("file:", "data:", "blob:")):
+            complaints.append(f"asked for {url}")
+
     yield opened
-    context.close()
+    for page in pages:
+        page.close()
     assert not complaints

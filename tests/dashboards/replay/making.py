@@ -54,13 +54,18 @@ def task(
     task_id: str, outcome: str, events: Iterable[Mapping[str, Any]] = (), *, attempt: int = 1, **fields: Any
 ) -> list[dict[str, Any]]:
     """The events of an attempt, its start and its end too; ``fields`` belong to one of both."""
-    begun = {key: fields[key] for key in ("domain", "instruction", "max_steps", "worker_id") if key in fields}
-    ended = {key: fields[key] for key in ("score", "steps", "duration_seconds", "error", "reason") if key in fields}
-    between = [
+    begun: dict[str, Any] = {
+        key: fields[key] for key in ("domain", "instruction", "max_steps", "worker_id") if key in fields
+    }
+    ended: dict[str, Any] = {
+        key: fields[key] for key in ("score", "steps", "duration_seconds", "error", "reason") if key in fields
+    }
+    between: list[Mapping[str, Any]] = [
         {"type": "task_started", **begun},
         *events,
-        *([{"type": "task_finished", "outcome": outcome, **ended}] if outcome != "running" else []),
     ]
+    if outcome != "running":
+        between.append({"type": "task_finished", "outcome": outcome, **ended})
     return [{**event, "task_id": task_id, "attempt": attempt} for event in between]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from evalgauge.events import LlmCall, decode
+from evalgauge.events import LlmCall, Step, decode
 from evalgauge.pricing import Price
 from evalgauge_dashboards.replay.trajectories import LONGEST_TEXT, Trajectories, Trajectory
 from evalgauge_exporter.state import RunState
@@ -66,7 +66,7 @@ def test_a_packed_trajectory_is_the_same_again() -> None:
     trajectory = Trajectory()
     for line in task("t", "running", [step(0, {"type": "type", "text": "é\ud83d"}, reasoning="x", think_seconds=1.5)]):
         event = decode({"v": 1, "seq": 0, "ts": 1.0, **line}, "w")
-        if hasattr(event, "step_idx"):
+        if isinstance(event, Step):
             trajectory.add_step(event)
     trajectory.pack()
     assert trajectory.steps == []

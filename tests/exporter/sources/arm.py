@@ -107,6 +107,7 @@ class ArmServer:
 
         class Answerer(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 65536
 
             def do_GET(self) -> None:
                 arm.requests.append(self.path)

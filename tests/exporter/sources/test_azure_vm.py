@@ -10,6 +10,7 @@ import pytest
 from evalgauge_exporter.config import Azure
 from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_events import FleetEvent, Headroom, PowerSeen, Refreshed, RefreshFailed, VmsSeen
+from evalgauge_exporter.sources import arm
 from evalgauge_exporter.sources.azure_vm import AzureVmSource
 
 from tests.exporter.sources.arm import SUBSCRIPTION, ArmServer, Fault, vm
@@ -226,6 +227,15 @@ def test_a_server_that_is_not_there_is_a_failure() -> None:
     watch.source.look()
     watch.source.close()
     assert watch.failed().reason == "unreachable"
+
+
+def test_a_server_that_is_too_slow_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arm, "READ_SECONDS", 0.2)
+    server = ArmServer([vm("a")])
+    server.hold = threading.Event()
+    with watching(server) as watch:
+        watch.source.look()
+    assert watch.failed().reason == "timeout"
 
 
 def test_one_malformed_machine_does_not_hide_the_others() -> None:

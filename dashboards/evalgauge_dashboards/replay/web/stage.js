@@ -25,12 +25,12 @@
     const note = E.el("p", { class: "stage-note", hidden: true });
     const frame = E.el("div", { class: "frame" }, picture, svg, note);
     const node = E.el("figure", { class: "stage", "aria-label": label }, frame);
-    let step = null, marked = true, zoomed = false;
+    let step = null, marked = true, between = null;
 
     function draw() {
       const width = picture.clientWidth, height = picture.clientHeight;
       svg.replaceChildren();
-      if (!step || !width || !picture.naturalWidth || !marked || picture.hidden) return;
+      if (!step || between || !width || !picture.naturalWidth || !marked || picture.hidden) return;
       svg.style.setProperty("left", picture.offsetLeft + "px");
       svg.style.setProperty("top", picture.offsetTop + "px");
       svg.style.setProperty("width", width + "px");
@@ -52,12 +52,13 @@
       picture.hidden = true;
       say("The screenshot " + short(picture.getAttribute("src")) + " can't be opened. Was it deleted, or the folder moved without it?");
     });
-    picture.addEventListener("click", () => { zoomed = frame.classList.toggle("zoomed"); draw(); });
+    picture.addEventListener("click", () => { frame.classList.toggle("zoomed"); draw(); });
     const watcher = new ResizeObserver(draw);
     watcher.observe(picture);
 
     function show(next, { gap } = {}) {
       step = next;
+      between = gap || null;
       frame.classList.toggle("gap", Boolean(gap));
       if (!step || !step.screenshot) {
         picture.hidden = true;
@@ -72,10 +73,9 @@
       picture.alt = "Screenshot before step " + (step.step_idx + 1) + ": " + E.actions.describe(step.action || {});
       if (picture.getAttribute("src") !== step.screenshot) picture.src = step.screenshot;
       else draw();
-      if (gap) svg.replaceChildren();
     }
     const mark = (on) => { marked = on; draw(); };
-    return { node, show, mark, gone: () => watcher.disconnect(), get zoomed() { return zoomed; } };
+    return { node, show, mark, gone: () => watcher.disconnect() };
   }
   const short = (url) => (url.startsWith("data:") ? "in this file" : decodeURIComponent(url));
 
