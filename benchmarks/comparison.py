@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from evalgauge_exporter.paired import pairs_for_power
-from evalgauge_exporter.sequential import Martingale, Throw, anytime_p_values
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
 from benchmarks.rows import Row
+from evalgauge_exporter.paired import pairs_for_power
+from evalgauge_exporter.sequential import Martingale, Throw, anytime_p_values
 
 ALPHA = 0.05
 MEAN = 0.4

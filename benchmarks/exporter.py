@@ -11,6 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.rows import Row, best_of
 from evalgauge import track_run
 from evalgauge.runlog import LogWriter, log_files
 from evalgauge_exporter.config import load_config
@@ -20,11 +25,6 @@ from evalgauge_exporter.selection import Limits
 from evalgauge_exporter.server import serving
 from evalgauge_exporter.sources.runlog import RunLogSource
 from evalgauge_exporter.state import RunState, fold
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.parser import text_string_to_metric_families
-
-from benchmarks.rows import Row, best_of
 
 EVENTS = 200_000
 

@@ -8,10 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.rows import Row, best_of
 from evalgauge import track_run
 from evalgauge.runlog import log_files
-
-from benchmarks.rows import Row, best_of
 
 STEPS = 20_000
 

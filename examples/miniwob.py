@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-from evalgauge import Run, Task, track_run
 from miniwob_agent import MAX_STEPS, Element, NoRuleError, moves_for
+
+from evalgauge import Run, Task, track_run
 
 try:
     from playwright.sync_api import Error as PlaywrightError

@@ -2,6 +2,9 @@
 
 Templates use Prometheus' words (``{{ $labels.run_id }}``, ``{{ $value | humanize }}``), which Grafana's rendering
 translates. Where something fires is in `thresholds`, what to do then in ``docs/runbooks.md``.
+
+There are no recording rules: over 50 runs the slowest alert takes a fraction of a second once a minute, and Grafana's
+copy of an alert would be silent on a Prometheus that has not loaded them.
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ import dataclasses
 import json
 from typing import Any, Literal
 
-from evalgauge import metrics as m
 from grafana_foundation_sdk.builders import alerting as grafana
 from grafana_foundation_sdk.builders import expr as chain
 from grafana_foundation_sdk.builders import prometheus
@@ -18,6 +20,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.alerting import RelativeTimeRange
 from grafana_foundation_sdk.models.common import DataSourceRef
 
+from evalgauge import metrics as m
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import thresholds as limit
 from evalgauge_dashboards.promql import NOW, UP, Expression, number, select

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from evalgauge import metrics as m
 from grafana_foundation_sdk.builders import dashboard as builder
 from grafana_foundation_sdk.models import dashboard
 
+from evalgauge import metrics as m
 from evalgauge_dashboards.colours import colour
 from evalgauge_dashboards.panels import DATASOURCE, Panel
 from evalgauge_dashboards.promql import NOW, Expression, Variable, select

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from evalgauge import metrics as m
 from grafana_foundation_sdk.models import dashboard
 
+from evalgauge import metrics as m
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
 from evalgauge_dashboards.board import BENCHMARKS, COMPARISON, MODELS, REPLAY, RUNS, THIS_RUN, Row, board

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from evalgauge import metrics as m
 from grafana_foundation_sdk.models import dashboard
 
+from evalgauge import metrics as m
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
 from evalgauge_dashboards.board import BENCHMARKS, EVALUATION, MODELS, REPLAY, RUN, THIS_RUN, Row, board
@@ -71,7 +71,7 @@ def _health() -> list[Panel]:
                 "Time left",
                 "From the durations of the finished tasks of each domain over the busy workers: the middle estimate, "
                 "and the range it is in with 80 %.",
-                p.DURATION,
+                p.SECONDS,
                 "over, or fewer than 3 tasks ended",
                 6,
                 4,
@@ -123,7 +123,7 @@ def _health() -> list[Panel]:
             colour_of="success",
         ),
         p.stat(
-            About(6, "Elapsed", "From the start to the end, or to now.", p.DURATION, "start unknown", 3, 4),
+            About(6, "Elapsed", "From the start to the end, or to now.", p.SECONDS, "start unknown", 3, 4),
             [Query(elapsed)],
             decimals=1,
         ),
@@ -341,7 +341,7 @@ def _failures() -> list[Panel]:
                 "A task takes",
                 "Median and 90th percentile of finished attempts, from a histogram; recorded steps an attempt; how "
                 "often the first action was right.",
-                p.DURATION,
+                p.SECONDS,
                 "not reported",
                 6,
                 9,

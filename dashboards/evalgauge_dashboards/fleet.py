@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from evalgauge import metrics as m
 from grafana_foundation_sdk.models import dashboard
 
+from evalgauge import metrics as m
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
 from evalgauge_dashboards.alerts import JOB

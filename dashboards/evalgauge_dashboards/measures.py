@@ -6,7 +6,6 @@ import functools
 from typing import Literal
 
 from evalgauge import metrics as m
-
 from evalgauge_dashboards.promql import NOW, Expression, Matched, Not, select
 
 Z_95 = 1.959964

@@ -25,7 +25,6 @@ DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="$datasource")
 
 RATIO = "percentunit"
 DOLLARS = "currencyUSD"
-DURATION = "clocks"
 COUNT = "short"
 TIME = "dateTimeFromNow"
 SECONDS = "s"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
 
-from evalgauge_exporter import frames, openadapt_shapes, shapes
+from evalgauge_exporter import fleet_shapes, fleet_views, frames, openadapt_shapes, shapes
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.insights import Insights
 from evalgauge_exporter.state import RunState
@@ -69,6 +69,7 @@ def api(exporter: Exporter, stream: Stream) -> APIRouter:
     _stream_routes(router, answers, stream)
     _runs_routes(router, answers)
     _openadapt_routes(router, answers)
+    _fleet_routes(router, exporter)
     return router
 
 
@@ -141,6 +142,42 @@ def _openadapt_routes(router: APIRouter, answers: _Answers) -> None:
     @router.get("/benchmark-progress", tags=["OpenAdapt"], summary="The run as benchmark_progress.json has it")
     def progress(run_id: RunId = None) -> openadapt_shapes.Progress:
         return answers.ask(run_id, openadapt_shapes.progress)
+
+
+def _fleet_routes(router: APIRouter, exporter: Exporter) -> None:
+    fleet, state, stall_after = exporter.fleet, exporter.state, exporter.config.stall_after
+
+    @router.get("/vms", tags=["fleet"], summary="Machines: state, price, cost so far, who uses them")
+    def vms() -> list[fleet_shapes.VmRow]:
+        with state.lock:
+            rows = fleet_views.vms(fleet, state.runs.values(), time.time(), stall_after)
+        return [fleet_shapes.VmRow(**row) for row in rows]
+
+    @router.get("/tunnels", tags=["fleet"], summary="Tunnels by name, and whether they answer")
+    def tunnels() -> dict[str, fleet_shapes.TunnelRow]:
+        with state.lock:
+            rows = fleet_views.tunnels(fleet, time.time())
+        return {name: fleet_shapes.TunnelRow(**row) for name, row in rows.items()}
+
+    @router.get("/probe-vm", tags=["fleet"], summary="Whether the WAA server answers")
+    def probe_vm(
+        vm: Annotated[
+            str | None, Query(max_length=200, description="The machine; else the first that answers.")
+        ] = None,
+    ) -> fleet_shapes.ProbeVm:
+        with state.lock:
+            return fleet_shapes.ProbeVm(**fleet_views.probe_vm(fleet, time.time(), vm))
+
+    @router.get("/azure-jobs", tags=["fleet"], summary="The newest Azure ML jobs")
+    def azure_jobs() -> list[fleet_shapes.AzureJob]:
+        with state.lock:
+            return [fleet_shapes.AzureJob(**row) for row in fleet_views.azure_jobs(fleet, time.time())]
+
+    @router.get("/tasks", tags=["fleet"], summary="What goes on in the background")
+    def tasks() -> list[fleet_shapes.BackgroundTask]:
+        with state.lock:
+            rows = fleet_views.tasks(fleet, state.runs.values(), time.time(), stall_after)
+        return [fleet_shapes.BackgroundTask(**row) for row in rows]
 
 
 def _pair(text: str, runs: dict[str, RunState]) -> tuple[RunState, RunState]:

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
 
-from evalgauge import __version__
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
@@ -17,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client.exposition import choose_encoder
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from evalgauge import __version__
 from evalgauge_exporter import exposition
 from evalgauge_exporter.api import api, frame_builder
 from evalgauge_exporter.exporter import Exporter

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from evalgauge import __version__
 
 _EXTRAS = {
@@ -113,6 +114,33 @@ def demo(**options: Any) -> None:
     from evalgauge_exporter.commands import demo as command
 
     command.run(**options)
+
+
+@cli.command()
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
+def doctor(config_path: Path | None) -> None:
+    """Check what is configured: does it answer, and what is to mend. Exit 1 where something is wrong."""
+    from evalgauge_exporter.commands import doctor as command
+
+    command.run(config_path)
+
+
+@cli.group()
+def dashboards() -> None:
+    """Grafana boards, alerts and Prometheus rules as code."""
+
+
+@dashboards.command("build")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write the files here.")
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 where dashboards/generated is stale.")
+@click.option("--docs-url", default="docs", show_default=True, help="Where runbook links point.")
+def dashboards_build(out: Path | None, check: bool, docs_url: str) -> None:
+    """Write dashboards/*.json, alerting/*.json and prometheus/rules.yml."""
+    from evalgauge_exporter.commands import dashboards as command
+
+    if out is None and not check:
+        raise click.UsageError("name a folder with --out, or use --check")
+    command.run(out, check, docs_url)
 
 
 def main() -> None:

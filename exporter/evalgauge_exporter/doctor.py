@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from evalgauge.price_overrides import PriceTableError, load_overrides
 from evalgauge.pricing import PriceTable
-
 from evalgauge_exporter.config import Azure, AzureMl, Config
 from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_events import FleetEvent, JobsSeen, PowerSeen, PriceSeen, RefreshFailed, VmsSeen
 from evalgauge_exporter.fleet_sources import configured_targets, declared
+from evalgauge_exporter.guard import TokenError, read_token
 from evalgauge_exporter.sources import arm
 from evalgauge_exporter.sources.azure_ml import AzureMlSource
 from evalgauge_exporter.sources.azure_prices import AzurePriceSource, default_cache_dir
@@ -128,15 +128,12 @@ def _token(config: Config) -> Iterator[Finding]:
         return
     what = f"token_file {file}"
     try:
-        empty = not file.read_text(encoding="utf-8").strip()
+        read_token(file)
         mode = file.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
-        reason = str(getattr(error, "strerror", None) or error).lower()
-        yield Finding(what, False, reason, "write a token into it: openssl rand -hex 32")
+    except (TokenError, OSError) as error:
+        yield Finding(what, False, " ".join(str(error).split()), "write a token into it: openssl rand -hex 24")
         return
-    if empty:
-        yield Finding(what, False, "it is empty", "write a token into it: openssl rand -hex 32")
-    elif mode & (stat.S_IRGRP | stat.S_IROTH) and os.name == "posix":
+    if mode & (stat.S_IRGRP | stat.S_IROTH) and os.name == "posix":
         yield Finding(what, None, "other users of this machine can read it", f"chmod 600 {file}")
     else:
         yield _good(what, "holds a token")

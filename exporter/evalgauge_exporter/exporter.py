@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from evalgauge.events import LlmCall
 from evalgauge.pricing import Price, PriceTable, load_overrides
-
 from evalgauge_exporter.config import Config
-from evalgauge_exporter.exposition import Exposition
+from evalgauge_exporter.costs import MachineCost
+from evalgauge_exporter.exposition import Exposition, Sample
+from evalgauge_exporter.fleet import FleetState
+from evalgauge_exporter.fleet_sources import FleetSources
+from evalgauge_exporter.fleet_views import fleet_samples, machine_use_samples
 from evalgauge_exporter.follow import Follower
 from evalgauge_exporter.guard import read_token
 from evalgauge_exporter.insights import Insights
+from evalgauge_exporter.machines import run_machine_cost
 from evalgauge_exporter.selection import Limits
-from evalgauge_exporter.state import State
+from evalgauge_exporter.state import RunState, State
 
 
 class Exporter:
     """Everything but the web server, from ``start`` to ``stop``."""
 
     def __init__(self, config: Config) -> None:
-        """Raises PriceTableError where the price overrides can't be read, TokenError where the token can't."""
+        """Raises PriceTableError or TokenError where a file can't be read, ValueError for a machine without times."""
         self.config = config
         self.state = State()
         overrides = load_overrides(config.prices.overrides) if config.prices.overrides else None
         self.prices = PriceTable(overrides)
         self.limits = Limits(**config.limits.model_dump())
         self.token = read_token(config.token_file) if config.token_file else None
-        self.insights = Insights(self.state, stall_after=config.stall_after, baselines=config.baselines)
+        self.fleet = FleetState(self.prices)
+        self.fleet_sources = FleetSources(config, self.fleet, self.state.lock, self._fleet_changed)
+        self.insights = Insights(
+            self.state, stall_after=config.stall_after, baselines=config.baselines, machines=self._machines
+        )
         self.exposition = Exposition(self.state, self.insights, self.limits, linger=config.linger)
+        self.exposition.extra.append(self._fleet_samples)
         self._listeners: list[Callable[[], None]] = []
         self._ready = threading.Event()
         self.follower = Follower(
@@ -47,6 +56,7 @@ class Exporter:
     def start(self) -> None:
         """Begin to follow, in the background."""
         self.follower.start()
+        self.fleet_sources.start()
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait until every source was read once; False where that took longer than ``timeout`` seconds."""
@@ -54,6 +64,7 @@ class Exporter:
 
     def stop(self) -> None:
         """End; returns when all threads have."""
+        self.fleet_sources.stop()
         self.follower.stop()
 
     def _changed(self) -> None:
@@ -61,6 +72,20 @@ class Exporter:
             self._ready.set()
         for listener in self._listeners:
             listener()
+
+    def _fleet_changed(self) -> None:
+        with self.state.lock:
+            self.state.version += 1
+            self.insights.prices_version += 1
+        self._changed()
+
+    def _machines(self, run: RunState, now: float) -> list[MachineCost]:
+        stall_after, runs = self.config.stall_after, self.state.runs.values()
+        return run_machine_cost(run, self.fleet, self.prices, now, stall_after, runs).known()
+
+    def _fleet_samples(self, now: float) -> Iterator[Sample]:
+        yield from fleet_samples(self.fleet, now)
+        yield from machine_use_samples(self.fleet, self.state.runs.values(), now, self.config.stall_after)
 
     def _price(self, call: LlmCall) -> Price:
         return self.prices.price(call.provider, call.model, call.tokens, at=call.ts, batch=call.batch)

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from evalgauge import __version__
 from evalgauge import metrics as m
 from evalgauge.metrics import Metric
-
 from evalgauge_exporter.insights import Insights
 from evalgauge_exporter.selection import Limits, exposed_runs
 from evalgauge_exporter.state import OTHER, RunState, State

@@ -7,10 +7,8 @@ machine's power states are kept as a history, so that what it cost while a run u
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
 from evalgauge.pricing import PriceTable
-
 from evalgauge_exporter.fleet_events import (
     FleetEvent,
     Headroom,
@@ -29,93 +27,13 @@ from evalgauge_exporter.fleet_events import (
     Vm,
     VmsSeen,
 )
-from evalgauge_exporter.intervals import Interval
+from evalgauge_exporter.fleet_records import AZURE, BILLING, GONE, MachineRef, Rate, ScopeHealth, Subscription, VmState
 
-BILLING = frozenset({"starting", "running", "stopping", "stopped"})
-"""Power states that cost money; https://learn.microsoft.com/azure/virtual-machines/states-billing."""
-AZURE = "azure"
-GONE = "gone"
 STALE_INTERVALS = 3
 MAX_CHANGES = 1000
 """Changes of the power state that are kept of one machine."""
 MAX_GONE = 2000
 """Machines that exist no more and are kept, for the cost of the runs that used them."""
-
-
-class Rate(NamedTuple):
-    """What a machine costs an hour, and the table that says so."""
-
-    usd_per_hour: float
-    priced_by: str
-
-
-class VmState:
-    """An Azure machine: when it was in which power state."""
-
-    __slots__ = ("changes", "name", "resource_group", "scope", "vm_id")
-
-    def __init__(self, vm_id: str, scope: str) -> None:
-        self.vm_id = vm_id
-        self.scope = scope
-        self.name = ""
-        self.resource_group = ""
-        self.changes: list[tuple[float, str]] = []
-        """(since, state); the state ``gone`` for a machine that exists no more."""
-
-    @property
-    def state(self) -> str:
-        """The power state as last seen, or ``gone``."""
-        return self.changes[-1][1]
-
-    def within(self, states: frozenset[str], until: float) -> list[Interval]:
-        """When it was in one of these states, as far as is known, up to ``until``."""
-        ends = [since for since, _ in self.changes[1:]] + [until]
-        spans: list[Interval] = []
-        for (since, state), end in zip(self.changes, ends, strict=True):
-            if state in states and end > since:
-                if spans and spans[-1][1] == since:
-                    spans[-1] = (spans[-1][0], end)
-                else:
-                    spans.append((since, end))
-        return spans
-
-
-class Subscription:
-    """When the lists of a subscription were read, and how long that stands."""
-
-    __slots__ = ("inventory_at", "inventory_interval", "status_at", "status_interval")
-
-    def __init__(self) -> None:
-        self.inventory_at: float | None = None
-        self.inventory_interval = 0.0
-        self.status_at: float | None = None
-        self.status_interval = 0.0
-
-
-class ScopeHealth:
-    """How it goes with one source at one place, such as a subscription."""
-
-    __slots__ = ("detail", "last_success_at", "refresh_seconds", "up")
-
-    def __init__(self) -> None:
-        self.up = True
-        self.last_success_at: float | None = None
-        self.refresh_seconds: float | None = None
-        self.detail: str | None = None
-        """Why the last refresh failed."""
-
-
-class MachineRef(NamedTuple):
-    """A machine, by whatever is known of it."""
-
-    key: str
-    name: str
-    provider: str | None
-    size: str | None
-    location: str | None
-    vm: VmState | None = None
-    declared: MachineDeclared | None = None
-    registered: Registered | None = None
 
 
 class FleetState:
@@ -159,7 +77,10 @@ class FleetState:
     def _vms_seen(self, event: VmsSeen) -> None:
         subscription = self._subscription(event.scope)
         subscription.inventory_at, subscription.inventory_interval = event.ts, event.interval
-        self.inventory.update((vm.vm_id, vm) for vm in event.vms)
+        listed = {vm.vm_id: vm for vm in event.vms}
+        self.inventory = {
+            vm_id: vm for vm_id, vm in self.inventory.items() if vm.subscription_id != event.scope or vm_id in self.vms
+        } | listed
         self._names = None
 
     def _power_seen(self, event: PowerSeen) -> None:

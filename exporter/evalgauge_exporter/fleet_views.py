@@ -12,10 +12,11 @@ from typing import Any
 
 from evalgauge import metrics as m
 from evalgauge.metrics import Metric
-
-from evalgauge_exporter.fleet import FleetState, MachineRef, VmState
+from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_events import Job, ProbeSeen
-from evalgauge_exporter.machines import MachineCost, fleet_machine_cost, uses
+from evalgauge_exporter.fleet_records import GONE, MachineRef, VmState
+from evalgauge_exporter.machine_rows import MachineRow
+from evalgauge_exporter.machines import fleet_machine_cost, uses
 from evalgauge_exporter.state import RunState
 
 Sample = tuple[Metric, Sequence[str], float | int]
@@ -24,9 +25,6 @@ LIVE_JOBS = frozenset(
     {"notstarted", "starting", "provisioning", "preparing", "queued", "running", "finalizing", "cancelrequested"}
 )
 SHOWN_JOBS = 10
-RATELIMIT = m.BY_NAME.get("agent_eval_azure_ratelimit_remaining")
-VM_RUNS = m.BY_NAME.get("agent_eval_vm_runs")
-VM_BUSY_WORKERS = m.BY_NAME.get("agent_eval_vm_busy_workers")
 
 
 def fleet_samples(fleet: FleetState, now: float) -> Iterator[Sample]:
@@ -43,11 +41,10 @@ def fleet_samples(fleet: FleetState, now: float) -> Iterator[Sample]:
         yield m.PROBE_SUCCESS, (probe.name, probe.kind), int(probe.ok)
         yield m.PROBE_DURATION, (probe.name, probe.kind), probe.seconds
     yield from _sources(fleet)
-    if RATELIMIT is not None:
-        for scope, room in sorted(fleet.headroom.items()):
-            if fleet.subscription_stands(scope, now):
-                for bucket, left in room.left.items():
-                    yield RATELIMIT, (scope, bucket), left
+    for scope, room in sorted(fleet.headroom.items()):
+        if fleet.subscription_stands(scope, now):
+            for bucket, left in room.left.items():
+                yield m.AZURE_RATELIMIT, (scope, bucket), left
 
 
 def _machines(fleet: FleetState, now: float) -> Iterator[Sample]:
@@ -73,8 +70,6 @@ def machine_use_samples(
 
     A declared machine that no worker names serves all runs that go on.
     """
-    if VM_RUNS is None or VM_BUSY_WORKERS is None:
-        return
     going = [run for run in runs if run.status(now, stall_after) == "running"]
     used: dict[str, list[int]] = {}
     for run in going:
@@ -87,8 +82,8 @@ def machine_use_samples(
     serving = (len(going), sum(len(run.running(now, stall_after)) for run in going))
     for labels, machine in shown_machines(fleet, now):
         count, busy = used.get(machine.key) or (serving if machine.declared is not None else (0, 0))
-        yield VM_RUNS, labels, count
-        yield VM_BUSY_WORKERS, labels, busy
+        yield m.VM_RUNS, labels, count
+        yield m.VM_BUSY_WORKERS, labels, busy
 
 
 def shown_machines(fleet: FleetState, now: float) -> Iterator[tuple[tuple[str, str], MachineRef]]:
@@ -146,7 +141,7 @@ def vms(fleet: FleetState, runs: Iterable[RunState], now: float, stall_after: fl
     for probe in fleet.standing_probes(now):
         probes.setdefault(probe.name, {})[probe.kind] = probe
     for machine, cost in fleet_machine_cost(runs, fleet, now, stall_after):
-        if machine.vm is not None and machine.vm.state == "gone":
+        if machine.vm is not None and machine.vm.state == GONE:
             continue
         row = _vm(fleet, machine, cost, probes.get(machine.name, {}), now)
         row["tunnels"] = {name: row for name, row in open_tunnels.items() if name == machine.name}
@@ -155,7 +150,7 @@ def vms(fleet: FleetState, runs: Iterable[RunState], now: float, stall_after: fl
 
 
 def _vm(
-    fleet: FleetState, machine: MachineRef, cost: MachineCost, probes: dict[str, ProbeSeen], now: float
+    fleet: FleetState, machine: MachineRef, cost: MachineRow, probes: dict[str, ProbeSeen], now: float
 ) -> dict[str, Any]:
     known = machine.registered
     info = fleet.info(machine.vm, now) if machine.vm is not None else None
@@ -182,6 +177,7 @@ def _vm(
         "created_at": _iso(info.created_at if info else machine.declared.start if machine.declared else None),
         "tags": dict(info.tags) if info else {},
         "component": cost.component,
+        "billing": cost.billing,
         "hourly_rate_usd": cost.hourly_rate_usd,
         "priced_by": cost.priced_by,
         "cost_usd": cost.cost_usd,

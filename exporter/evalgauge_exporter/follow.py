@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from evalgauge.runlog import Problem
 from watchfiles import watch
 
+from evalgauge.runlog import Problem
 from evalgauge_exporter.sources import Reading
 from evalgauge_exporter.sources.discovery import Discovery, Found, run_names
 from evalgauge_exporter.state import Pricer, RunState, State, unpriced

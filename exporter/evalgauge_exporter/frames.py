@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from evalgauge.metrics import MEASURED_OUTCOMES, TASK_STATUSES
-
 from evalgauge_exporter import shapes
 from evalgauge_exporter.costs import MachineCost
 from evalgauge_exporter.insights import Insights, Paired

@@ -8,94 +8,17 @@ machine that no worker names serves the runs that go on while it bills, in equal
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from evalgauge.pricing import PriceTable
-
-from evalgauge_exporter.fleet import AZURE, BILLING, GONE, FleetState, MachineRef, Rate
+from evalgauge_exporter.fleet import FleetState
+from evalgauge_exporter.fleet_records import AZURE, BILLING, FREE, MachineRef, Rate
 from evalgauge_exporter.intervals import Interval, difference, intersection, length, shares, union
+from evalgauge_exporter.machine_rows import MachineCosts, MachineRow, component_of
 from evalgauge_exporter.state import RunState, Worker
 
-Component = Literal["vm", "gpu"]
 HOUR = 3600.0
-_FREE = frozenset({"deallocating", "deallocated", GONE})
-
-# N is Azure's GPU family: https://learn.microsoft.com/azure/virtual-machines/sizes/overview
-_AZURE_GPU = re.compile(r"(?:standard|basic)_n[cdgv]", re.IGNORECASE)
-_AWS_GPU = re.compile(r"(?:p[2-9]|g[3-9]|gr[3-9])[a-z0-9-]*\.", re.IGNORECASE)
-_GPU_WORDS = re.compile(
-    r"(?:^|[^a-z0-9])(?:gpu|a2|a3|a4|g2|g4|[abhl]\d{2,3}[a-z]*|gh200|gb200|t4|l4|v100|p100|k80|mi\d{3}x?|rtx\w*|tpu\w*)"
-    r"(?:$|[^a-z0-9])",
-    re.IGNORECASE,
-)
-
-
-def component_of(provider: str | None, instance_type: str | None) -> Component:
-    """Whether a machine's cost counts as GPU time: by its type, as its cloud names it."""
-    if not instance_type:
-        return "vm"
-    if provider == AZURE or instance_type.lower().startswith(("standard_", "basic_")):
-        return "gpu" if _AZURE_GPU.match(instance_type) else "vm"
-    return "gpu" if _AWS_GPU.match(instance_type) or _GPU_WORDS.search(instance_type) else "vm"
-
-
-class MachineCost(NamedTuple):
-    """One machine's time and money, over a run or over all that is known. Hours are hours that bill."""
-
-    name: str
-    component: Component
-    provider: str | None
-    instance_type: str | None
-    hourly_rate_usd: float | None
-    """None: nothing prices it."""
-    priced_by: str | None
-    busy_hours: float
-    """With a task of a run."""
-    idle_hours: float
-    """Used by a run, and without a task."""
-    unused_hours: float
-    """Used by no run; always 0 in a run's own rows."""
-    run_ids: tuple[str, ...]
-    """The runs that use it now; in a run's own rows that run."""
-    named: bool
-    """Whether anything says that this is a machine: its name, type, cloud or price. False for a mere worker id."""
-    key: str
-
-    @property
-    def hours(self) -> float:
-        """All hours."""
-        return self.busy_hours + self.idle_hours + self.unused_hours
-
-    @property
-    def cost_usd(self) -> float | None:
-        """None where it has no price."""
-        return self.cost_of(self.hours)
-
-    def cost_of(self, hours: float) -> float | None:
-        """What so many hours cost."""
-        return None if self.hourly_rate_usd is None else hours * self.hourly_rate_usd
-
-
-class MachineCosts(NamedTuple):
-    """The machines of a run, or all."""
-
-    rows: tuple[MachineCost, ...]
-
-    def cost_usd(self, component: Component) -> float | None:
-        """The sum of what is known; None where nothing of that component is priced."""
-        known = [row.cost_usd for row in self.rows if row.component == component and row.cost_usd is not None]
-        return sum(known) if known else None
-
-    def hours(self, component: Component) -> float:
-        """Hours of that component, priced or not."""
-        return sum(row.hours for row in self.rows if row.component == component)
-
-    @property
-    def unpriced(self) -> tuple[MachineCost, ...]:
-        """The machines that are in no total."""
-        return tuple(row for row in self.rows if row.named and row.hourly_rate_usd is None)
 
 
 class Use(NamedTuple):
@@ -172,7 +95,7 @@ def billed_in(use: Sequence[Interval], machine: MachineRef, fleet: FleetState | 
         return intersection(spans, _declared_span(machine, now))
     if fleet is None or machine.vm is None:
         return spans
-    return difference(spans, machine.vm.within(_FREE, fleet.known_until(machine.vm, now)))
+    return difference(spans, machine.vm.within(FREE, fleet.known_until(machine.vm, now)))
 
 
 def _declared_span(machine: MachineRef, now: float) -> list[Interval]:
@@ -265,12 +188,13 @@ def _run_row(
     fleet: FleetState,
     now: float,
     stall_after: float,
-) -> MachineCost:
+) -> MachineRow:
     total = length(billed)
     part = _part(run.run_id, billed, rivals)
     busy = _busy_seconds(run, use, billed, now, stall_after)
     rate = fleet.rate(use.machine, now, use.worker_rate)
-    return _row(use.machine, rate, busy * part, (total - busy) * part, 0.0, (run.run_id,), use.named)
+    billing = use.live and _reaches(billed, now)
+    return _row(use.machine, rate, (busy * part, (total - busy) * part, 0.0), (run.run_id,), billing, use.named)
 
 
 def _served_row(
@@ -281,11 +205,12 @@ def _served_row(
     rivals: dict[str, list[Interval]],
     fleet: FleetState,
     now: float,
-) -> MachineCost:
+) -> MachineRow:
     part = _part(run.run_id, billed, rivals)
     working = length(intersection(billed, busy))
     rate = fleet.rate(machine, now)
-    return _row(machine, rate, working * part, (length(billed) - working) * part, 0.0, (run.run_id,), True)
+    hours = (working * part, (length(billed) - working) * part, 0.0)
+    return _row(machine, rate, hours, (run.run_id,), _reaches(billed, now), True)
 
 
 def _part(run_id: str, billed: list[Interval], rivals: dict[str, list[Interval]]) -> float:
@@ -296,16 +221,21 @@ def _part(run_id: str, billed: list[Interval], rivals: dict[str, list[Interval]]
     return shares({**{f"other {name}": spans for name, spans in rivals.items()}, run_id: billed})[run_id] / total
 
 
+def _reaches(billed: Sequence[Interval], now: float) -> bool:
+    return bool(billed) and billed[-1][1] >= now
+
+
 def _row(
     machine: MachineRef,
     rate: Rate | None,
-    busy: float,
-    idle: float,
-    unused: float,
+    seconds: tuple[float, float, float],
     run_ids: tuple[str, ...],
+    billing: bool,
     named: bool,
-) -> MachineCost:
-    return MachineCost(
+) -> MachineRow:
+    """A row; ``seconds`` busy, idle and unused."""
+    busy, idle, unused = seconds
+    return MachineRow(
         name=machine.name,
         component=component_of(machine.provider, machine.size),
         provider=machine.provider,
@@ -317,6 +247,7 @@ def _row(
         unused_hours=unused / HOUR,
         run_ids=run_ids,
         named=named,
+        billing=billing,
         key=machine.key,
     )
 
@@ -347,7 +278,7 @@ class _Tally:
 
 def fleet_machine_cost(
     runs: Iterable[RunState], fleet: FleetState, now: float, stall_after: float
-) -> Iterator[tuple[MachineRef, MachineCost]]:
+) -> Iterator[tuple[MachineRef, MachineRow]]:
     """Every known machine with its hours so far: busy for a run, idle within one, used by none.
 
     Hours count from when the machine's power state was first known (a declared machine's from its start). Of a machine
@@ -381,7 +312,8 @@ def fleet_machine_cost(
         busy = min(tally.busy, length(used))
         unused = length(difference(exists, used))
         rate = fleet.rate(machine, now, tally.rate)
-        yield machine, _row(machine, rate, busy, length(used) - busy, unused, tuple(tally.run_ids), True)
+        billing = _reaches(exists, now) or (bool(tally.run_ids) and _reaches(used, now))
+        yield machine, _row(machine, rate, (busy, length(used) - busy, unused), tuple(tally.run_ids), billing, True)
 
 
 def _known_since(machine: MachineRef, now: float) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from evalgauge.events import Step
 from pydantic import BaseModel
 
+from evalgauge.events import Step
 from evalgauge_exporter.insights import Insights
 from evalgauge_exporter.state import RunState
 

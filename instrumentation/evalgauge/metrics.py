@@ -246,6 +246,27 @@ VM_PRICE = Metric(
     ("vm", "resource_group", "priced_by"),
     "What the machine costs while it bills; absent where no price is known.",
 )
+VM_RUNS = Metric(
+    "agent_eval_vm_runs",
+    "gauge",
+    "runs",
+    ("vm", "resource_group"),
+    "Runs that go on and use the machine; 0 is a machine that nobody uses.",
+)
+VM_BUSY_WORKERS = Metric(
+    "agent_eval_vm_busy_workers",
+    "gauge",
+    "workers",
+    ("vm", "resource_group"),
+    "Workers on the machine that have a task; 0 is a machine that waits.",
+)
+AZURE_RATELIMIT = Metric(
+    "agent_eval_azure_ratelimit_remaining",
+    "gauge",
+    "requests",
+    ("subscription", "bucket"),
+    "Requests that Azure would still take, as its last answer said.",
+)
 AZURE_ML_JOBS = Metric(
     "agent_eval_azure_ml_jobs", "gauge", "jobs", ("workspace", "status"), "Jobs of an Azure ML workspace by status."
 )

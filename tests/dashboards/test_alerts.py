@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from evalgauge_dashboards import alerts
 from evalgauge_dashboards.build import DOCS_URL, build
-
 from tests.dashboards.rule_cases import CASES, Case
 from tests.parts import promtool
 

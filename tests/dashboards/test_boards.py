@@ -8,14 +8,14 @@ import re
 
 import promql_parser
 import pytest
-from evalgauge import metrics as m
-from evalgauge_dashboards import alerts, share
-from evalgauge_dashboards.board import BOARDS, NOT_SHOWN
-from evalgauge_dashboards.promql import PROMETHEUS_OWN
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from evalgauge import metrics as m
+from evalgauge_dashboards import alerts, share
+from evalgauge_dashboards.board import BOARDS, NOT_SHOWN
+from evalgauge_dashboards.promql import PROMETHEUS_OWN
 from tests.dashboards.reading import Json, boards, filled, metrics_of, nodes, panels, targets
 
 VALUES = {"run": "some.run", "benchmark": "waa", "model": "m"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from evalgauge import metrics as m
 from evalgauge_dashboards.colours import ALIASES, DARK_PANEL, MEANINGS, PLAIN, colour, contrast, label, mark
 

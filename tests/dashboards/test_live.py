@@ -7,9 +7,9 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from evalgauge_dashboards import alerts
 from scipy import stats
 
+from evalgauge_dashboards import alerts
 from tests.dashboards.reading import GENERATED, Json, boards, filled, metrics_of, targets
 from tests.dashboards.stand import BUDGET, DONE, SOLVED, TASKS, Stand, stand
 from tests.parts import prometheus

@@ -6,6 +6,9 @@ import re
 
 import promql_parser
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from evalgauge import metrics as m
 from evalgauge_dashboards.promql import (
     NOW,
@@ -19,8 +22,6 @@ from evalgauge_dashboards.promql import (
     part,
     select,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def test_a_selection_writes_its_matchers() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+
 from evalgauge_dashboards import alerts
 from evalgauge_dashboards.board import EXPORTER_URL
-
 from tests.parts import promtool
 
 ROOT = Path(__file__).parents[2]

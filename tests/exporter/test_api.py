@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import schemathesis
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+
 from evalgauge import track_run
 from evalgauge_exporter.app import create_app
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.server import serving
-from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, given, settings
-
 from tests.exporter.runs import exporter_of, small_run
 from tests.exporter.waiting import wait_for
 

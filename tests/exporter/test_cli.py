@@ -9,8 +9,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from evalgauge.runlog import safe_name
 
+from evalgauge.runlog import safe_name
 from tests.exporter.runs import small_run
 from tests.exporter.scraping import get
 from tests.exporter.waiting import wait_for

@@ -9,15 +9,16 @@ import statistics
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+from scipy.stats import binomtest, kstest, truncnorm
+
 from evalgauge_exporter.demo import font
 from evalgauge_exporter.demo.canvas import Canvas
 from evalgauge_exporter.demo.domains import DOMAINS, WORDS
 from evalgauge_exporter.demo.scenario import Scenario, plan
 from evalgauge_exporter.demo.screens import APPS, HEIGHT, WIDTH, Scene, draw, places
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image, ImageDraw
-from scipy.stats import binomtest, kstest, truncnorm
 
 OUTCOMES = {"success", "failure", "agent_error", "infrastructure_error", "evaluation_error"}
 MEASURED = ("success", "failure", "agent_error")

@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from evalgauge_exporter.config import Config, load_config
 from evalgauge_exporter.doctor import Finding, check
-
 from tests.exporter.sources.arm import SUBSCRIPTION, ArmServer, Fault, vm
 from tests.exporter.sources.test_azure_ml import job
 from tests.exporter.sources.test_azure_prices import PriceList
@@ -68,7 +68,7 @@ def test_listening_to_the_world_without_a_token_is_worth_a_look(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("content", "mode", "ok"), [("secret", 0o600, True), ("secret", 0o644, None), (" \n", 0o600, False)]
+    ("content", "mode", "ok"), [("s" * 24, 0o600, True), ("s" * 24, 0o644, None), ("s", 0o600, False)]
 )
 def test_a_token_file_holds_a_token_for_one_user(tmp_path: Path, content: str, mode: int, ok: bool | None) -> None:
     file = tmp_path / "token"

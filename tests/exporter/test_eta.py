@@ -6,11 +6,12 @@ from statistics import fmean, median
 
 import numpy as np
 import pytest
-from evalgauge_exporter import eta as module
-from evalgauge_exporter.eta import DRAWS, Ended, Eta, History, Running, estimate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+
+from evalgauge_exporter import eta as module
+from evalgauge_exporter.eta import DRAWS, Ended, Eta, History, Running, estimate
 
 
 def one_after_another(

@@ -4,16 +4,16 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
 from evalgauge import metrics as m
 from evalgauge.runlog import read_events
 from evalgauge_exporter.exposition import Exposition, line
 from evalgauge_exporter.insights import Insights
 from evalgauge_exporter.selection import Limits
 from evalgauge_exporter.state import RunState, State, fold
-from hypothesis import given
-from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
-
 from tests.exporter.runs import small_run
 from tests.exporter.scraping import samples, total, value
 from tests.exporter.test_state import event

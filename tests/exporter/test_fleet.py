@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
+
 from evalgauge import metrics as m
 from evalgauge_exporter import fleet_views as views
 from evalgauge_exporter.exposition import line
@@ -22,7 +23,6 @@ from evalgauge_exporter.fleet_events import (
     TunnelDeclared,
 )
 from evalgauge_exporter.state import RunState
-
 from tests.exporter.machine_events import HOUR, SIZE, STALL, T0, Story, box, fleet_of, inventory, powers, price
 
 Samples = dict[tuple[str, tuple[str, ...]], float | int]

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from evalgauge import metrics as m
 from evalgauge_exporter.config import Config, load_config
 from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_sources import FleetSources, configured_targets, declared, registry_targets
 from evalgauge_exporter.fleet_views import fleet_samples, probe_vm
 from evalgauge_exporter.sources.azure_prices import AzurePriceSource
-
 from tests.exporter.machine_events import T0
 from tests.exporter.sources.arm import SUBSCRIPTION, ArmServer, vm
 from tests.exporter.sources.test_azure_ml import job

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from evalgauge import track_run
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.state import RunState
-
 from tests.exporter.runs import exporter_of, small_run
 from tests.exporter.scraping import samples, total, value
 from tests.exporter.waiting import wait_for

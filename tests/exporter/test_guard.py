@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from evalgauge_exporter.app import create_app
-from evalgauge_exporter.guard import TokenError, read_token
 from fastapi.testclient import TestClient
 
+from evalgauge_exporter.app import create_app
+from evalgauge_exporter.guard import TokenError, read_token
 from tests.exporter.runs import exporter_of
 
 TOKEN = "a-token-of-many-characters"

@@ -3,9 +3,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from evalgauge_exporter.intervals import Interval, difference, intersection, length, shares, union
 from hypothesis import given
 from hypothesis import strategies as st
+
+from evalgauge_exporter.intervals import Interval, difference, intersection, length, shares, union
 
 END = 20
 spans = st.lists(st.tuples(st.integers(0, END), st.integers(0, END)), max_size=8)

@@ -3,22 +3,20 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from evalgauge.price_overrides import MachineOverride, Overrides
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_events import Registered, RegistrySeen
+from evalgauge_exporter.machine_rows import MachineCosts, MachineRow, component_of
 from evalgauge_exporter.machines import (
-    MachineCost,
-    MachineCosts,
-    component_of,
     fleet_machine_cost,
     run_machine_cost,
     worker_machines,
 )
 from evalgauge_exporter.state import RunState
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.exporter.machine_events import HOUR, SIZE, STALL, T0, Story, box, fleet_of, inventory, powers, price
 
 NO_PRICES = PriceTable()
@@ -31,12 +29,12 @@ def cost(
     return run_machine_cost(run, fleet, prices, T0 + at, STALL, runs)  # type: ignore[arg-type]
 
 
-def only(costs: MachineCosts) -> MachineCost:
+def only(costs: MachineCosts) -> MachineRow:
     (row,) = costs.rows
     return row
 
 
-def whole(machine: str, fleet: FleetState, *runs: RunState, at: float) -> MachineCost:
+def whole(machine: str, fleet: FleetState, *runs: RunState, at: float) -> MachineRow:
     return next(row for _, row in fleet_machine_cost(runs, fleet, T0 + at, STALL) if row.name == machine)
 
 
@@ -93,6 +91,7 @@ def test_a_mere_worker_id_is_not_said_to_be_a_machine() -> None:
     costs = cost(Story().task(0, HOUR, "thread-1").end(HOUR).run())
     assert not only(costs).named
     assert not costs.unpriced
+    assert costs.known() == []
 
 
 def test_what_is_known_is_summed_and_the_rest_is_named() -> None:
@@ -277,6 +276,20 @@ def test_a_machines_hours_are_split_in_busy_idle_and_unused() -> None:
     forgotten = whole("idle-box", fleet, run, at=4 * HOUR)
     assert forgotten.unused_hours == 4.0
     assert forgotten.cost_usd == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(("state", "billing"), [("running", True), ("stopped", True), ("deallocated", False)])
+def test_a_machine_bills_now_where_its_state_does(state: str, billing: bool) -> None:
+    run = Story("r").worker(0, "w", vm="waa-00", rate=0.5).task(0, None, "w").run()
+    fleet = fleet_of(inventory("waa-00"), powers(0, {"waa-00": "running"}), powers(60, {"waa-00": state}))
+    (mine,) = cost(run, fleet, at=120).known()
+    assert (mine.billing, mine.hourly_rate_usd, mine.component) == (billing, 0.5, "vm")
+    assert whole("waa-00", fleet, run, at=120).billing is billing
+
+
+def test_a_run_that_is_over_bills_no_more() -> None:
+    run = Story().worker(0, "w", vm="m", rate=0.5).end(60).run()
+    assert not only(cost(run, at=120)).billing
 
 
 def test_the_run_that_uses_a_machine_now_is_named() -> None:

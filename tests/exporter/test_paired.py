@@ -6,6 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest, permutation_test, ttest_rel
+
 from evalgauge_exporter.paired import (
     clustered_difference,
     clustered_wilson,
@@ -17,9 +21,6 @@ from evalgauge_exporter.paired import (
     tango,
     wilson,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import binom, binomtest, permutation_test, ttest_rel
 
 COUNTS = st.integers(min_value=0, max_value=200)
 P_VALUES = st.lists(st.floats(min_value=0, max_value=1), max_size=12)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from evalgauge import track_run
 from evalgauge_exporter.server import listening_socket
-
 from tests.exporter.waiting import wait_for
 from tests.parts import prometheus
 

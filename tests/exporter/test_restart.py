@@ -8,7 +8,6 @@ import threading
 from pathlib import Path
 
 from evalgauge import track_run
-
 from tests.exporter.scraping import Samples, counters, scrape, value
 from tests.exporter.waiting import wait_for
 

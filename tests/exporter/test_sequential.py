@@ -10,6 +10,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.stats import beta, binomtest
+
 from evalgauge_exporter.sequential import (
     SHAPE,
     Martingale,
@@ -19,10 +24,6 @@ from evalgauge_exporter.sequential import (
     log_martingale,
     toward,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.integrate import quad
-from scipy.stats import beta, binomtest
 
 COUNTS = st.integers(min_value=0, max_value=400)
 PAIRS = st.lists(st.booleans(), max_size=120)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from evalgauge import track_run
 from evalgauge.events import Event, decode
 from evalgauge.metrics import OUTCOMES
 from evalgauge.runlog import LogReader, log_files
 from evalgauge_exporter.state import RunState, fold
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 NOW, STALL = 10_000.0, 600.0
 _seq = itertools.count()

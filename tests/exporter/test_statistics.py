@@ -8,6 +8,10 @@ import random
 from collections.abc import Iterator, Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest, permutation_test, ttest_rel
+
 from evalgauge_exporter.paired import clustered_wilson
 from evalgauge_exporter.statistics import (
     Comparison,
@@ -19,9 +23,6 @@ from evalgauge_exporter.statistics import (
     holm,
     wilson,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import binomtest, permutation_test, ttest_rel
 
 
 def run(outcomes: Sequence[object], *, first: float = 0, domain: str = "office") -> list[Trial]:

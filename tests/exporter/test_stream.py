@@ -13,12 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
 from evalgauge import Run, track_run
 from evalgauge_exporter import stream
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.server import serving
 from evalgauge_exporter.stream import Stream
-
 from tests.exporter.runs import exporter_of
 from tests.exporter.scraping import scrape, value
 

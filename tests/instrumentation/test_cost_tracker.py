@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evalgauge.cost_tracker import CostTracker
-from evalgauge.pricing import PriceTable, load_overrides
 from genai_prices import __version__
 from hypothesis import given
 from hypothesis import strategies as st
+
+from evalgauge.cost_tracker import CostTracker
+from evalgauge.pricing import PriceTable, load_overrides
 
 AT = datetime(2026, 2, 1, tzinfo=UTC).timestamp()
 TABLE = f"genai-prices {__version__}"

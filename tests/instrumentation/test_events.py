@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from evalgauge.events import Heartbeat, InvalidEvent, LlmCall, RunStarted, Step, TaskFinished, decode
-from evalgauge.usage import Tokens
 from hypothesis import given
 from hypothesis import strategies as st
+
+from evalgauge.events import Heartbeat, InvalidEvent, LlmCall, RunStarted, Step, TaskFinished, decode
+from evalgauge.usage import Tokens
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

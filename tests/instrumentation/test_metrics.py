@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from evalgauge import metrics
 from evalgauge.metrics import CATALOGUE, Metric
 

@@ -13,15 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evalgauge.pricing import (
-    UNKNOWN_USAGE,
-    UNPRICED,
-    MachinePrice,
-    PriceTable,
-    PriceTableError,
-    load_overrides,
-)
-from evalgauge.usage import UNKNOWN, Tokens, tokens
 from genai_prices import Usage, __version__, calc_price
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot, set_custom_snapshot
 from genai_prices.types import (
@@ -36,6 +27,16 @@ from genai_prices.types import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+
+from evalgauge.pricing import (
+    UNKNOWN_USAGE,
+    UNPRICED,
+    MachinePrice,
+    PriceTable,
+    PriceTableError,
+    load_overrides,
+)
+from evalgauge.usage import UNKNOWN, Tokens, tokens
 
 AT = datetime(2026, 2, 1, 12, tzinfo=UTC).timestamp()
 TABLE = f"genai-prices {__version__}"

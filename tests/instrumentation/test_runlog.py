@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evalgauge import runlog
-from evalgauge.events import Heartbeat, Step
-from evalgauge.runlog import LogReader, LogWriter, encode, read_events, safe_name
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import from_json
+
+from evalgauge import runlog
+from evalgauge.events import Heartbeat, Step
+from evalgauge.runlog import LogReader, LogWriter, encode, read_events, safe_name
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from evalgauge import Run, track_run, tracker
 from evalgauge.events import (
     Event,

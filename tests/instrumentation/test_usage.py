@@ -14,11 +14,12 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from evalgauge.usage import MAX_COUNT, UNKNOWN, Tokens, tokens
 from genai_prices import Usage, extract_usage
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
+
+from evalgauge.usage import MAX_COUNT, UNKNOWN, Tokens, tokens
 
 ANTHROPIC = {
     "cache_creation": {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 248},

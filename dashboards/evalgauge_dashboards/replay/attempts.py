@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from evalgauge_exporter.state import Attempt
-
 from evalgauge_dashboards.replay.screenshots import Shot, ShotFolder, changed
 from evalgauge_dashboards.replay.traits import Traits, traits_of
 from evalgauge_dashboards.replay.trajectories import Trajectory
+from evalgauge_exporter.state import Attempt
 
 Place = Callable[[Shot | None, str, int], dict[str, str]]
 """What the page is told of a picture: of the file, its path in the log and the step's position."""

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from evalgauge_exporter.state import Attempt
-
 from evalgauge_dashboards.replay.traits import Traits
+from evalgauge_exporter.state import Attempt
 
 LAST_ACTIONS = 3
 _LONGEST_LABEL = 160

@@ -9,7 +9,6 @@ from importlib.resources import files
 from urllib.parse import urlsplit
 
 from evalgauge.runlog import encode
-
 from evalgauge_dashboards.replay.errors import ReplayError
 
 SCRIPTS = (

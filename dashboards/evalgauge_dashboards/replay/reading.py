@@ -7,11 +7,10 @@ from typing import NamedTuple
 from evalgauge.events import LlmCall
 from evalgauge.pricing import Price, PriceTable
 from evalgauge.runlog import Problem
+from evalgauge_dashboards.replay.trajectories import Trajectories
 from evalgauge_exporter.sources import RunSource
 from evalgauge_exporter.sources.discovery import Found
 from evalgauge_exporter.state import Pricer, RunState
-
-from evalgauge_dashboards.replay.trajectories import Trajectories
 
 _TRIES = 3
 

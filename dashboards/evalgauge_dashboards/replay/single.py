@@ -10,9 +10,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from evalgauge_exporter.sources.discovery import Found, run_names
-from evalgauge_exporter.state import Pricer
-
 from evalgauge_dashboards.replay.attempts import attempt_content, look_at
 from evalgauge_dashboards.replay.comparisons import Compared, comparisons
 from evalgauge_dashboards.replay.errors import ReplayError
@@ -21,6 +18,8 @@ from evalgauge_dashboards.replay.page import whole_document
 from evalgauge_dashboards.replay.reading import ReadRun, listed_prices, read_run
 from evalgauge_dashboards.replay.screenshots import Shot, ShotFolder
 from evalgauge_dashboards.replay.tables import STALL_AFTER, TaskTable, run_summary, trials
+from evalgauge_exporter.sources.discovery import Found, run_names
+from evalgauge_exporter.state import Pricer
 
 LARGE = 25_000_000
 """Bytes above which mail servers refuse a page and browsers are slow with it."""

@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalgauge.runlog import Problem
-from evalgauge_exporter.sources.discovery import Found, run_names
-from evalgauge_exporter.state import Pricer
-
 from evalgauge_dashboards.replay.attempts import Place, attempt_content, look_at
 from evalgauge_dashboards.replay.comparisons import Compared, comparisons
 from evalgauge_dashboards.replay.errors import ReplayError
@@ -23,6 +20,8 @@ from evalgauge_dashboards.replay.page import part, script, site_document, style
 from evalgauge_dashboards.replay.reading import ReadRun, listed_prices, read_run
 from evalgauge_dashboards.replay.screenshots import Shot, ShotFolder, Way, bring, remote, thumbnail
 from evalgauge_dashboards.replay.tables import STALL_AFTER, TaskTable, run_summary, trials
+from evalgauge_exporter.sources.discovery import Found, run_names
+from evalgauge_exporter.state import Pricer
 
 CONTENTS = "evalgauge-replay.json"
 """The site's own list of what it holds; a folder that has it is a site."""

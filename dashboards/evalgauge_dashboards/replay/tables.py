@@ -7,15 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evalgauge.metrics import MEASURED_OUTCOMES, OUTCOMES
-from evalgauge_exporter.paired import clustered_wilson, wilson
-from evalgauge_exporter.state import Attempt, RunState
-from evalgauge_exporter.statistics import Trial
-from evalgauge_exporter.summary import rates, summarise
-
 from evalgauge_dashboards.replay.clusters import Case, cluster
 from evalgauge_dashboards.replay.names import attempt_key
 from evalgauge_dashboards.replay.survival import action_mix, survival
 from evalgauge_dashboards.replay.traits import Traits
+from evalgauge_exporter.paired import clustered_wilson, wilson
+from evalgauge_exporter.state import Attempt, RunState
+from evalgauge_exporter.statistics import Trial
+from evalgauge_exporter.summary import rates, summarise
 
 STALL_AFTER = 600.0
 """Seconds of silence after which a run that has not said its end is taken for dead."""

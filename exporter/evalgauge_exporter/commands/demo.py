@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from evalgauge import Run
-from evalgauge.runlog import read_events
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from evalgauge import Run
+from evalgauge.runlog import read_events
 from evalgauge_exporter.cli import Failure
 from evalgauge_exporter.commands.runs import percent
 from evalgauge_exporter.config import load_config

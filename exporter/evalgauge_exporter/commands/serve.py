@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from evalgauge.pricing import PriceTableError
 
 from evalgauge_exporter.cli import Failure, folders
 from evalgauge_exporter.config import Config, ConfigError, load_config
 from evalgauge_exporter.exporter import Exporter
-from evalgauge_exporter.guard import TokenError
 from evalgauge_exporter.server import ListenError, listening_socket, web_server
 
 log = logging.getLogger("evalgauge.exporter")
@@ -35,7 +33,7 @@ def run(results: tuple[Path, ...], config_path: Path | None, options: dict[str, 
     try:
         exporter = Exporter(config)
         bound = listening_socket(config.host, config.port)
-    except (PriceTableError, TokenError, ListenError) as error:
+    except (ValueError, ListenError) as error:
         raise Failure(str(error)) from error
     host, port = bound.getsockname()[:2]
     click.echo(f"evalgauge serves {', '.join(map(str, config.results))} on http://{host}:{port}/", err=True)

@@ -11,7 +11,6 @@ from typing import Any
 from evalgauge import Run, track_run
 from evalgauge.runlog import EVENTS_FOLDER, LogWriter
 from evalgauge.usage import tokens
-
 from evalgauge_exporter.demo.scenario import Scenario, StepPlan, TaskPlan
 from evalgauge_exporter.demo.screens import draw
 

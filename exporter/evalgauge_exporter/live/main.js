@@ -134,8 +134,8 @@ function tick() {
   attribute(mark, "data-kind", kind);
   const age = frame === null ? null : clock.age();
   if (kind === "disconnected") {
-    const since = `disconnected since ${clockTime(lostAt, Date.now() / 1000)}`;
-    text(byId("connection-text"), age === null ? since : `${since}, data ${duration(age)} old`);
+    text(byId("connection-text"), `disconnected since ${clockTime(lostAt, Date.now() / 1000)}`);
+    text(byId("age"), age === null ? "" : duration(age));
     attribute(mark, "title", `${exact(lostAt)}; trying again every few seconds`);
   } else if (kind === "polling") {
     text(byId("connection-text"), "polling every 5 s");
@@ -144,6 +144,7 @@ function tick() {
     text(byId("connection-text"), kind === "live" ? "live" : "connecting");
     attribute(mark, "title", kind === "live" ? "changes arrive as they happen" : null);
   }
+  shown(byId("connection-age"), kind === "disconnected" && age !== null);
   document.body.classList.toggle("old", kind === "disconnected" && age !== null && age > OLD_SECONDS);
   if (frame !== null && frame.current_job !== null && panelRun === frame.run_id) {
     for (const panel of panels) panel.tick(clock);

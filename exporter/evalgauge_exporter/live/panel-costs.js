@@ -71,13 +71,16 @@ export class CostsPanel {
       COMPONENTS.map((name) => ({ name, usd: parts[name] })),
       (entry) => entry.name,
     );
-    const sentence = [
-      costs.unpriced_calls > 0 ? `${counted(costs.unpriced_calls, "call")} without a known price` : null,
-      costs.unknown_usage_calls > 0 ? `${counted(costs.unknown_usage_calls, "call")} that reported no tokens` : null,
-      costs.unpriced_machines > 0 ? `${counted(costs.unpriced_machines, "machine")} without a known price` : null,
+    const priceless = [
+      costs.unpriced_calls > 0 ? counted(costs.unpriced_calls, "call") : null,
+      costs.unpriced_machines > 0 ? counted(costs.unpriced_machines, "machine") : null,
     ].filter(Boolean);
-    text(this.gaps, sentence.length > 0 ? `Not in it: ${sentence.join(", ")}.` : "");
-    shown(this.gaps, sentence.length > 0);
+    const missing = [
+      priceless.length > 0 ? `${priceless.join(" and ")} without a known price` : null,
+      costs.unknown_usage_calls > 0 ? `${counted(costs.unknown_usage_calls, "call")} that reported no tokens` : null,
+    ].filter(Boolean);
+    text(this.gaps, missing.length > 0 ? `Not in it: ${missing.join(", ")}.` : "");
+    shown(this.gaps, missing.length > 0);
     this.table.update(spent(costs), (row) => row.key);
   }
 

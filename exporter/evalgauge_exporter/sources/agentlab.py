@@ -1,7 +1,7 @@
 """Studies of AgentLab, and of BrowserGym's experiments, which it goes back to.
 
-``<study>/<date>_<agent>_on_<task>_<seed>/{summary_info.json, experiment.log, screenshot_step_<n>.png, …}``. What to know
-of them:
+``<study>/<date>_<agent>_on_<task>_<seed>/{summary_info.json, experiment.log, screenshot_step_<n>.png, …}``. What to
+know of them:
 
 - Agents, steps and observations lie in pickles. Those run code when they are loaded, so they are not read: what is
   read is ``summary_info.json``, the log and the pictures.
@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 from evalgauge.events import PlannedTask
 from evalgauge.usage import tokens
-
 from evalgauge_exporter.providers import provider_of
 from evalgauge_exporter.sources.content import count, file_time, moment, number, plain, read_bytes, read_object
 from evalgauge_exporter.sources.desktop_trees import peek
@@ -32,9 +31,7 @@ LOG = "experiment.log"
 _NAME = re.compile(
     r"(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)_(?P<agent>.+?)_on_(?P<task>.+?)_(?P<seed>\d+|None)(?:_(?P<again>\d+))?\Z"
 )
-_RECORD = re.compile(
-    r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) - \d+ - \S+ - [A-Z]+ - ", re.MULTILINE
-)
+_RECORD = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) - \d+ - \S+ - [A-Z]+ - ", re.MULTILINE)
 _CALL = re.compile(r"\s*(\w+)\((.*)\)\s*\Z", re.DOTALL)
 _QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _ON_ELEMENTS = {"click", "dblclick", "hover", "fill", "select_option", "press", "focus", "clear", "drag_and_drop"}
@@ -153,9 +150,7 @@ class AgentLabSource(FolderSource):
         text = text[: text.rfind("\n") + 1]  # a line without its end is still being written
         heads = list(_RECORD.finditer(text))
         ends = [head.start() for head in heads[1:]] + [len(text)]
-        return [
-            (moment(f"{head[1]}.{head[2]}"), text[head.end() : end]) for head, end in zip(heads, ends, strict=True)
-        ]
+        return [(moment(f"{head[1]}.{head[2]}"), text[head.end() : end]) for head, end in zip(heads, ends, strict=True)]
 
     def _end(
         self,
@@ -177,7 +172,7 @@ class AgentLabSource(FolderSource):
         error = summary.get("err_msg")
         error = error if isinstance(error, str) and error else None
         score = number(summary.get("cum_reward"))
-        more = {"steps": steps, "error": error}
+        more: dict[str, Any] = {"steps": steps, "error": error}
         if error is not None and "KeyboardInterrupt" in error:
             tale.finished(at, "interrupted", **more)
         elif error is not None and error.startswith(UNCAUGHT):

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from evalgauge.metrics import POWER_STATES
-
 from evalgauge_exporter.config import Azure
 from evalgauge_exporter.fleet_events import FleetEvent, Headroom, Power, PowerSeen, Skipped, Vm, VmsSeen
 from evalgauge_exporter.sources import arm

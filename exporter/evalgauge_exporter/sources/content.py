@@ -10,9 +10,10 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from pydantic_core import from_json
+
 from evalgauge.events import ID_LENGTH, TEXT_LENGTH
 from evalgauge.runlog import MAX_LINE, encode
-from pydantic_core import from_json
 
 MAX_FILE = 256 << 20
 """Bytes: a larger file is not read."""

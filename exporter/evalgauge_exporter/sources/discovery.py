@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evalgauge.runlog import Problem
-
 from evalgauge_exporter.sources import RunSource, openadapt, runlog
 
 DEPTH = 3

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 from evalgauge.events import Event, PlannedTask, RunFinished, RunStarted, TaskStarted
 from evalgauge.runlog import Problem
-
 from evalgauge_exporter.sources import Reading
 from evalgauge_exporter.sources.content import Signature, read_object, signature
 from evalgauge_exporter.sources.tales import Tale

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge.usage import tokens
-
 from evalgauge_exporter.providers import provider_of
 from evalgauge_exporter.sources.content import (
     file_time,

@@ -23,6 +23,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic_core import from_json
+
 from evalgauge.events import (
     Event,
     Heartbeat,
@@ -37,8 +39,6 @@ from evalgauge.events import (
 from evalgauge.metrics import OUTCOMES
 from evalgauge.runlog import Problem
 from evalgauge.usage import UNKNOWN, tokens
-from pydantic_core import from_json
-
 from evalgauge_exporter.providers import provider_of
 from evalgauge_exporter.sources import Reading
 

@@ -1,8 +1,8 @@
 """The layout that was first proposed for OpenAdapt: the traces of several models in each task's folder.
 
-``<run>/{metadata.json, summary.json, tasks/<task>/{task.json, <model>.json, screenshots/}}``. Each model is a run of its
-own, named below the folder, so that they can be laid side by side. A step's ``timestamp`` may be Unix seconds, a date,
-or seconds since the task began.
+``<run>/{metadata.json, summary.json, tasks/<task>/{task.json, <model>.json, screenshots/}}``. Each model is a run of
+its own, named below the folder, so that they can be laid side by side. A step's ``timestamp`` may be Unix seconds, a
+date, or seconds since the task began.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 from evalgauge.events import PlannedTask
 from evalgauge.metrics import OUTCOMES
-
 from evalgauge_exporter.sources.content import beside, count, file_time, known, moment, number, read_object
 from evalgauge_exporter.sources.desktop_actions import action_of
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles

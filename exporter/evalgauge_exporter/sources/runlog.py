@@ -6,7 +6,6 @@ from pathlib import Path
 
 from evalgauge.events import RunFinished, RunStarted
 from evalgauge.runlog import EVENTS_FOLDER, LogReader, Problem, log_files
-
 from evalgauge_exporter.sources import Reading
 
 PART = 8 << 20

@@ -8,7 +8,6 @@ from typing import Any
 
 from evalgauge.events import Event, LlmCall, Step, TaskFinished, TaskStarted
 from evalgauge.usage import Tokens
-
 from evalgauge_exporter.sources.content import amount, number, plain, words
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page, expect
+
 from evalgauge_dashboards.colours import MEANINGS
 from evalgauge_dashboards.replay import generate, single_file
 from evalgauge_dashboards.replay.page import style
-from playwright.sync_api import Page, expect
-
 from tests.dashboards.replay.conftest import Open
 from tests.dashboards.replay.making import LATER, START, call, found, png, step, task, write_run
 

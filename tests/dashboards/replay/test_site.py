@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evalgauge_dashboards.replay import ReplayError, generate, single_file
-from evalgauge_dashboards.replay.names import key_of
-from evalgauge_dashboards.replay.site import CONTENTS
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalgauge_dashboards.replay import ReplayError, generate, single_file
+from evalgauge_dashboards.replay.names import key_of
+from evalgauge_dashboards.replay.site import CONTENTS
 from tests.dashboards.replay.making import LATER, START, call, contents, found, part, png, rows, step, task, write_run
 
 DATA = Path(__file__).parents[2] / "data"

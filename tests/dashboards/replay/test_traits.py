@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import accumulate
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import CensoredData, ecdf
+
 from evalgauge_dashboards.replay.clusters import Case, cluster, normalised
 from evalgauge_dashboards.replay.survival import action_mix, survival
 from evalgauge_dashboards.replay.traits import Loop, Traits, find_loop, signature, traits_of
 from evalgauge_exporter.state import Attempt
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import CensoredData, ecdf
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from evalgauge.events import LlmCall, Step, decode
 from evalgauge.pricing import Price
 from evalgauge_dashboards.replay.trajectories import LONGEST_TEXT, Trajectories, Trajectory
 from evalgauge_exporter.state import RunState
-
 from tests.dashboards.replay.making import call, step, task
 
 

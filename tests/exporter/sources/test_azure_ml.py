@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+
 from evalgauge_exporter.config import AzureMl
 from evalgauge_exporter.fleet_events import FleetEvent, JobsSeen, Refreshed, RefreshFailed, Skipped
 from evalgauge_exporter.sources.azure_ml import STATUSES, AzureMlSource, read_job
-
 from tests.exporter.sources.arm import SUBSCRIPTION, ArmServer, Fault
 
 pytest.importorskip("azure.core")

@@ -13,10 +13,10 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
 from evalgauge_exporter.config import Prices
 from evalgauge_exporter.fleet_events import FleetEvent, PriceKey, PriceSeen, Refreshed, RefreshFailed
 from evalgauge_exporter.sources.azure_prices import DAY, AzurePriceSource, choose
-
 from tests.exporter.sources.arm import Fault
 
 D4 = PriceKey("eastus", "Standard_D4ds_v5")

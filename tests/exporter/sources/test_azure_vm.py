@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
 from evalgauge_exporter.config import Azure
 from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_events import FleetEvent, Headroom, PowerSeen, Refreshed, RefreshFailed, VmsSeen
 from evalgauge_exporter.sources import arm
 from evalgauge_exporter.sources.azure_vm import AzureVmSource
-
 from tests.exporter.sources.arm import SUBSCRIPTION, ArmServer, Fault, vm
 
 pytest.importorskip("azure.mgmt.compute")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from evalgauge.events import Event, Heartbeat, RunStarted, Step, TaskFinished, TaskStarted
 from evalgauge_exporter.exposition import Exposition
 from evalgauge_exporter.insights import Insights
@@ -16,7 +17,6 @@ from evalgauge_exporter.sources.discovery import Discovery, run_names
 from evalgauge_exporter.sources.openadapt import OpenAdaptPool, OpenAdaptSource, domain_of
 from evalgauge_exporter.state import RunState, State, fold
 from evalgauge_exporter.summary import summarise
-
 from tests.exporter.scraping import samples, total, value
 from tests.exporter.sources.raw_openadapt import truth
 

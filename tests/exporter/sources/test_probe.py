@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+
 from evalgauge_exporter.fleet_events import FleetEvent, ProbeSeen
 from evalgauge_exporter.sources.probe import ProbeSource, Target, address_of, probe
 

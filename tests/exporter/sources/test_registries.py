@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from evalgauge_exporter.fleet_events import FleetEvent, Refreshed, RefreshFailed, RegistrySeen
 from evalgauge_exporter.sources.registries import RegistrySource, read_registry
 

@@ -1,0 +1,33 @@
+"""``evalgauge dashboards``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from evalgauge_dashboards import build
+from evalgauge_exporter.cli import Failure, NotThere
+
+GENERATED = Path("dashboards") / "generated"
+
+
+def run(out: Path | None, check: bool, docs_url: str) -> None:
+    """Write the files, or say which of the written ones are stale."""
+    if check:
+        generated = out or GENERATED
+        if not generated.is_dir():
+            raise NotThere(f"{generated}: there is no such folder; run this in the repository, or name it with --out")
+        problems = build.stale(generated, docs_url)
+        if problems:
+            raise Failure(f"{generated} is stale: {', '.join(problems)}; make docs writes it again")
+        click.echo(f"{generated} is fresh")
+        return
+    if out is None:
+        return
+    try:
+        paths = build.build(out, docs_url)
+    except OSError as error:
+        raise Failure(f"{out}: {error.strerror or error}; name another folder with --out") from error
+    for path in paths:
+        click.echo(path)
