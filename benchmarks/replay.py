@@ -84,7 +84,7 @@ def _growth(folder: Path) -> Iterator[Row]:
         f"{seconds[2000]:.2f} s",
         f"500 tasks: {seconds[500]:.2f} s",
         seconds[2000] / seconds[500],
-        "≤ 4",
+        "4, in step",
     )
 
 
@@ -216,7 +216,7 @@ def write_run(results: Path, run_id: str, tasks: int, steps: int, pictures: list
 
         write("run_started", run_id=run_id, benchmark="osworld", model=run_id)
         for number in range(tasks):
-            ids = {"task_id": f"task_{number:05}", "attempt": 1, "worker_id": f"vm-{number % 8}"}
+            ids: dict[str, Any] = {"task_id": f"task_{number:05}", "attempt": 1, "worker_id": f"vm-{number % 8}"}
             shots = run / "screenshots" / ids["task_id"]
             if pictures:
                 shots.mkdir(parents=True)

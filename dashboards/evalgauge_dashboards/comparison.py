@@ -237,7 +237,6 @@ def _newest() -> Expression:
 
 
 def _where() -> list[Panel]:
-    cell = {"custom.cellOptions": {"type": "color-background", "mode": "basic"}}
     by_run = measure.success_rate("domain", "run_id", **CHOSEN).where(_newest(), on=("run_id",))
     return [
         p.matrix(
@@ -252,7 +251,7 @@ def _where() -> list[Panel]:
             ),
             [Query(measure.success_rate("domain", "model", **CHOSEN))],
             [_matrix("domain", "model"), _renamed("model\\domain", "Model")],
-            options=cell,
+            names=220,
         ),
         p.matrix(
             About(
@@ -266,7 +265,7 @@ def _where() -> list[Panel]:
             ),
             [Query(by_run)],
             [_matrix("domain", "run_id"), _renamed("run_id\\domain", "Run")],
-            options=cell,
+            names=360,
         ),
     ]
 

@@ -511,15 +511,7 @@ def run_columns() -> list[Column]:
         Column(
             "Success rate",
             Query(measure.success_rate("run_id", **where), ref="rate"),
-            {
-                "unit": p.RATIO,
-                "decimals": 0,
-                "min": 0,
-                "max": 1,
-                "custom.width": 200,
-                "custom.cellOptions": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
-            }
-            | p.of_colour("success"),
+            p.RATIO_CELL | p.of_colour("success") | {"custom.width": 200},
         ),
         Column(
             "All",

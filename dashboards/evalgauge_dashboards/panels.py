@@ -154,6 +154,16 @@ def mapped(mappings: list[dashboard.ValueMapping]) -> Properties:
     return {"mappings": mappings, "custom.align": "left"}
 
 
+RATIO_CELL: Properties = {
+    "unit": RATIO,
+    "decimals": 0,
+    "min": 0,
+    "max": 1,
+    "custom.cellOptions": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
+}
+"""A cell with a ratio as a bar, and the number in the text colour beside it: readable in both themes."""
+
+
 def link(title: str, url: str, *, new_tab: bool = False) -> dict[str, object]:
     """A data link, as a field option takes it."""
     return {"title": title, "url": url, "targetBlank": new_tab}
@@ -242,6 +252,8 @@ def bars(
     panel.reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
     panel.orientation(common.VizOrientation.HORIZONTAL).display_mode(common.BarGaugeDisplayMode.BASIC)
     panel.value_mode(common.BarGaugeValueMode.TEXT).name_placement(common.BarGaugeNamePlacement.LEFT)
+    # Grafana drops the name of a lone series, unless it is given one
+    panel.display_name("${__series.name}")
     panel.show_unfilled(True).min_viz_height(16).max_viz_height(26).min(0)
     panel.text(common_builder.VizTextDisplayOptions().title_size(13).value_size(14))
     if maximum is not None:
@@ -334,19 +346,14 @@ def table(
 
 
 def matrix(
-    about: About,
-    queries: Sequence[Query],
-    transformations: Sequence[dashboard.DataTransformerConfig],
-    *,
-    options: Properties,
+    about: About, queries: Sequence[Query], transformations: Sequence[dashboard.DataTransformerConfig], *, names: int
 ) -> table_builder.Panel:
-    """A table whose columns come from the data: the darker a cell, the higher the ratio."""
-    panel = _about(table_builder.Panel(), about, 0, None).min(0).max(1)
-    panel.color_scheme(dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.CONTINUOUS_GREENS))
+    """A table of ratios whose columns come from the data; ``names`` pixels are for the rows' names."""
+    panel = _about(table_builder.Panel(), about, 0, "success").min(0).max(1)
     panel.cell_height(common.TableCellHeight.SM)
     _targets(panel, queries, instant=True, table=True)
-    panel.override_by_field_type("number", _values(options | {"noValue": "–", "custom.align": "center"}))
-    panel.override_by_field_type("string", _values({"custom.width": 230}))
+    panel.override_by_field_type("number", _values(RATIO_CELL | {"noValue": "–"}))
+    panel.override_by_field_type("string", _values({"custom.width": names}))
     return panel.transformations(list(transformations))
 
 

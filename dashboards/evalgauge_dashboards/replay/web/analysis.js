@@ -40,7 +40,7 @@
   function regressions(run, all, tables, place) {
     const baselines = all.filter((one) => one.b === run.run_id);
     if (!baselines.length) return el("p", { class: "quiet" }, "A comparison needs another run of the same benchmark in this replay.");
-    const chosen = baselines.find((one) => one.a === place.with?.[0]) || baselines.find((one) => one.a === run.baseline) || baselines[0];
+    const chosen = baselines.find((one) => one.a === place.with?.[0]) || baselines.find((one) => one.a === run.baseline) || [...baselines].sort((x, y) => y.paired - x.paired)[0];
     const pick = el("select", { "aria-label": "Baseline", onchange: (event) => { location.hash = E.address.write({ ...place, with: [event.target.value] }); } }, baselines.map((one) => el("option", { value: one.a, selected: one === chosen }, one.a)));
     const table = tables.find((one) => one.run.run_id === chosen.a), mine = tables.find((one) => one.run === run);
     const lost = table ? E.matrixLines([table, mine]).filter((line) => line.cells[0]?.result === "won" && line.cells[1]?.result === "lost") : [];

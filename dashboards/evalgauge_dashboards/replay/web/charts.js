@@ -24,7 +24,7 @@
 
   /** The Kaplan-Meier curve: points [step, at risk, failed, surviving]. */
   function survivalChart(points) {
-    const W = 640, H = 220, L = 44, R = 12, T = 10, B = 34;
+    const W = 640, H = 226, L = 44, R = 12, T = 10, B = 40;
     const last = Math.max(1, ...points.map((point) => point[0]));
     const X = (step) => L + (step / last) * (W - L - R), Y = (share) => T + (1 - share) * (H - T - B);
     let path = "M" + X(0) + " " + Y(1), level = 1;
@@ -32,8 +32,8 @@
     const every = Math.max(1, Math.ceil(last / 12));
     const svg = el("svg:svg", { viewBox: "0 0 " + W + " " + H, class: "chart", role: "img", "aria-label": "Share of attempts that have not failed, by step; at the end " + E.percent(level) });
     for (const share of [0, 0.25, 0.5, 0.75, 1]) svg.append(el("svg:line", { class: "grid", x1: L, x2: W - R, y1: Y(share), y2: Y(share) }), el("svg:text", { class: "axis end", x: L - 8, y: Y(share) + 4 }, Math.round(share * 100) + " %"));
-    for (let step = 0; step <= last; step += every) svg.append(el("svg:text", { class: "axis middle", x: X(step), y: H - 14 }, String(step)));
-    svg.append(el("svg:text", { class: "axis middle", x: (W + L) / 2, y: H - 1 }, "steps taken"), el("svg:path", { class: "curve", d: path }));
+    for (let step = 0; step <= last; step += every) svg.append(el("svg:text", { class: "axis middle", x: X(step), y: H - 22 }, String(step)));
+    svg.append(el("svg:text", { class: "axis middle", x: (W + L) / 2, y: H - 5 }, "steps taken"), el("svg:path", { class: "curve", d: path }));
     for (const [step, atRisk, failed, surviving] of points) {
       if (!failed) continue;
       const dot = el("svg:circle", { class: "fail-dot", cx: X(step), cy: Y(surviving), r: Math.min(9, 2.5 + Math.sqrt(failed)) });

@@ -25,7 +25,7 @@
     if (limit) says.push(el("p", {}, el("b", {}, "Step limit: "), "reached after " + E.plural(row.steps, "step")));
     if (content?.loop) says.push(el("p", {}, el("b", {}, "Circles: "), "from step " + (content.loop.start + 1) + " on the same " + (content.loop.period === 1 ? "action" : content.loop.period + " actions") + " " + content.loop.rounds + " times"));
     if (!says.length) says.push(el("p", { class: "quiet" }, row.outcome === "pending" ? "The task has not begun." : row.outcome === "running" ? "The task is still being worked at." : "Neither an error nor a reason was recorded."));
-    return el("section", { class: "verdict is-" + row.outcome, "aria-label": "How it ended" }, el("div", { class: "bar-line" }, E.chip(row.outcome), E.known(row.score) ? el("span", { class: "quiet" }, "score " + (Number.isInteger(row.score) ? row.score : row.score.toFixed(3))) : null), says);
+    return el("section", { class: "verdict is-" + row.outcome, "aria-label": "How it ended" }, el("div", { class: "bar-line" }, E.chip(row.outcome), E.known(row.score) ? el("span", { class: "quiet" }, "score " + +row.score.toFixed(3)) : null), says);
   }
 
   function events(content) {
@@ -41,7 +41,7 @@
     for (const one of content.calls) call(one);
     if (content.finished_at !== null) {
       if (content.error) add(content.finished_at, "error", content.error);
-      add(content.finished_at, content.outcome === "success" ? "success" : content.outcome === "failure" ? "warning" : "error", "ended: " + E.words(content.outcome) + (E.known(content.score) ? ", score " + content.score : ""));
+      add(content.finished_at, content.outcome === "success" ? "success" : content.outcome === "failure" ? "warning" : "error", "ended: " + E.words(content.outcome) + (E.known(content.score) ? ", score " + +content.score.toFixed(3) : ""));
     }
     return { begin, lines };
   }

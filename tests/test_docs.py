@@ -1,0 +1,63 @@
+"""What the documentation says is true: its examples run, and nothing that users meet is left out."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from evalgauge.events import TYPES
+from evalgauge_exporter.app import create_app
+from evalgauge_exporter.cli import cli
+from tests.exporter.runs import exporter_of
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+
+
+def text(*names: str) -> str:
+    return "\n".join((ROOT / name).read_text(encoding="utf-8") for name in names)
+
+
+def test_the_examples_of_the_numbers_are_right() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", text("docs/numbers.md"), re.DOTALL)
+    assert len(blocks) >= 5
+    for block in blocks:
+        exec(compile(block, "docs/numbers.md", "exec"), {})
+
+
+def test_every_type_of_event_is_documented() -> None:
+    for kind in TYPES:
+        assert f"| `{kind}` |" in text("docs/runlog.md")
+
+
+def commands(group: click.Group, before: str = "") -> list[tuple[str, click.Command]]:
+    found: list[tuple[str, click.Command]] = []
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found += commands(command, f"{before}{name} ")
+        else:
+            found.append((f"{before}{name}", command))
+    return found
+
+
+@pytest.mark.parametrize(("name", "command"), commands(cli), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_command_and_option_is_documented(name: str, command: click.Command) -> None:
+    page = text("docs/commands.md")
+    assert f"## `evalgauge {name}`" in page
+    section = page.partition(f"## `evalgauge {name}`")[2].partition("\n## ")[0]
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert f"`{parameter.opts[0]}" in section, f"{parameter.opts[0]} of evalgauge {name}"
+
+
+def test_every_address_is_documented(tmp_path: Path) -> None:
+    page = text("docs/api.md")
+    for path in create_app(exporter_of(tmp_path)).openapi()["paths"]:
+        assert f"`{path}" in page, path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
