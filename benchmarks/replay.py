@@ -36,6 +36,7 @@ def rows() -> Iterator[Row]:
         folder = Path(name)
         yield from _osworld(folder)
         yield from _growth(folder)
+        yield from _peer(folder)
         yield from _pages(folder)
 
 
@@ -88,6 +89,51 @@ def _growth(folder: Path) -> Iterator[Row]:
     )
 
 
+def _peer(folder: Path) -> Iterator[Row]:
+    """openadapt-evals' own viewers on the same runs, screenshots linked by both."""
+    python = os.environ.get("OPENADAPT_PYTHON", sys.executable)
+    there = subprocess.run([python, "-c", "import openadapt_evals"], capture_output=True, check=False).returncode == 0
+    if not there:
+        what = "set OPENADAPT_PYTHON to a Python that has openadapt-evals"
+        yield Row("the site beside openadapt-evals' viewers", "not measured", what, None)
+        return
+    results = folder / "openadapt"
+    for number in range(RUNS):
+        write_openadapt(results / f"run_{number}", TASKS, STEPS, _pictures(folder))
+    made = _generate(results, folder / "site-openadapt")
+    said = subprocess.run(
+        [python, "-c", _VIEWERS, *map(str, sorted(results.iterdir()))],
+        env={**os.environ, "DO_NOT_TRACK": "1", "OPENADAPT_TELEMETRY_ENABLED": "false"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    theirs = json.loads(said.stdout.splitlines()[-1])
+    what = f"the site of {RUNS} OpenAdapt runs × {TASKS} tasks × {STEPS} steps"
+    beside = f"openadapt-evals' viewers: {theirs['seconds']:.1f} s"
+    yield Row(what, f"{made['seconds']:.1f} s", beside, made["seconds"] / theirs["seconds"])
+    site = folder / "site-openadapt"
+    index = site / "data" / "index.js"
+    first = sum(path.stat().st_size for path in [site / "index.html", *site.glob("assets/*"), index])
+    first += max(path.stat().st_size for path in site.glob("data/*/tasks.js"))
+    beside = f"theirs: {theirs['bytes'] / 1e6:.1f} MB"
+    yield Row("what a browser reads before the first list", f"{first / 1e6:.2f} MB", beside, first / theirs["bytes"])
+
+
+_VIEWERS = """
+import json, pathlib, sys, time
+from openadapt_evals.benchmarks.comparison_viewer import generate_comparison_viewer
+from openadapt_evals.benchmarks.viewer import generate_benchmark_viewer
+runs = [pathlib.Path(name) for name in sys.argv[1:]]
+start = time.perf_counter()
+pages = [generate_benchmark_viewer(run, run / "benchmark.html") for run in runs]
+both = [(run, run.name) for run in runs]
+pages.append(generate_comparison_viewer(both, runs[0] / "comparison.html", embed_screenshots=False))
+seconds = time.perf_counter() - start
+print(json.dumps({"seconds": seconds, "bytes": max(page.stat().st_size for page in pages)}))
+"""
+
+
 def _pages(folder: Path) -> Iterator[Row]:
     chromium = next(
         (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -108,7 +154,7 @@ def _pages(folder: Path) -> Iterator[Row]:
         yield Row(f"first list usable from file://, {TASKS} tasks", f"{few * 1e3:.0f} ms", "", None, "< 1 s")
         start = time.perf_counter()
         page.evaluate("location.hash = '#run=model-0&task=task_00100'")
-        page.wait_for_function("document.querySelector('.stage img')?.naturalWidth > 0")
+        page.wait_for_selector(".marks .dot")  # drawn once the picture is there
         yield Row("a task's first screenshot", f"{(time.perf_counter() - start) * 1e3:.0f} ms", "", None, "< 300 ms")
         many = _shown(page, folder / "site-many/index.html", "#run=big", ".list-view .list-row")
         yield Row(
@@ -262,6 +308,44 @@ def write_run(results: Path, run_id: str, tasks: int, steps: int, pictures: list
                 reason="the file is not as it should be",
             )
         write("run_finished", status="completed")
+
+
+def write_openadapt(run: Path, tasks: int, steps: int, pictures: list[Path]) -> None:
+    """The same in the files of openadapt-evals."""
+    run.mkdir(parents=True)
+
+    def write(path: Path, content: dict[str, Any]) -> None:
+        path.write_text(json.dumps(content))
+
+    described = {"benchmark_name": "osworld", "run_name": run.name, "model_id": run.name}
+    write(run / "metadata.json", {**described, "created_at": "2026-09-21T12:00:00"})
+    ended = []
+    for number in range(tasks):
+        task_id = f"task_{number:05}"
+        shots = run / "tasks" / task_id / "screenshots"
+        shots.mkdir(parents=True)
+        for index in range(steps):
+            os.link(pictures[(number + index) % len(pictures)], shots / f"step_{index:03}.png")
+        row = {"task_id": task_id, "success": number % 3 > 0, "score": float(number % 3 > 0), "num_steps": steps}
+        row |= {"error": None, "reason": "the file is not as it should be", "error_type": None}
+        ended.append(row)
+        instruction = f"Do the thing number {number}, then save it."
+        about = {"task_id": task_id, "domain": f"domain_{number % 10}", "instruction": instruction}
+        write(run / "tasks" / task_id / "task.json", {**about, "raw_config": {}, "time_limit_steps": 50})
+        taken = [
+            {
+                "step_idx": index,
+                "screenshot_path": f"screenshots/step_{index:03}.png",
+                "action": {"type": "click", "x": (index * 37 % 100) / 100, "y": (number * 13 % 100) / 100},
+                "reasoning": "I look at the window and press the button. " * 6,
+                "timestamp": 1.79e9 + number * 60 + index,
+                "agent_logs": {"token_usage": {"input_tokens": 9000, "output_tokens": 200}},
+            }
+            for index in range(steps)
+        ]
+        more = {"model_id": run.name, "total_time_seconds": 60.0, "steps": taken, "logs": []}
+        write(run / "tasks" / task_id / "execution.json", {**row, **more})
+    write(run / "summary.json", {**described, "num_tasks": tasks, "tasks": ended})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,35 @@
 """What all tests share."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.parts import chromium
 
 # a shared machine is slow at times: an example is judged by what it finds, not by how long it takes
 settings.register_profile("evalgauge", deadline=None, max_examples=60)
 settings.load_profile("evalgauge")
+
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium for the whole run: Playwright can be started only once in a thread."""
+    program = chromium()
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
+        yield started
+        started.close()

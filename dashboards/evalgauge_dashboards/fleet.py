@@ -123,7 +123,7 @@ def _machine_counts() -> list[Panel]:
             About(
                 8,
                 "Without a run",
-                "Machines that bill and that no running run uses: a worker uses the machine that has its name.",
+                "Machines that bill and that no running run uses.",
                 p.COUNT,
                 "no machine bills",
                 3,
@@ -235,29 +235,31 @@ def _machines() -> list[Panel]:
             ),
             "vm",
             [
-                Column("Machine", "vm", {"custom.width": 150}),
+                Column("Machine", "vm", {"custom.width": 130}),
                 Column(
                     "Power",
                     Query(power.max("vm"), ref="power"),
-                    p.mapped(p.numbered(m.POWER_STATES)) | {"custom.width": 130},
+                    p.mapped(p.numbered(m.POWER_STATES)) | {"custom.width": 115},
                 ),
                 Column(
                     "Use",
                     Query(use, ref="use"),
                     p.mapped(p.worded({"in use": "busy", "idle": "warning", "no run": "critical"}))
-                    | {"custom.width": 110},
+                    | {"custom.width": 85},
                 ),
+                Column("Runs", Query(select(m.VM_RUNS).max("vm"), ref="runs"), {"custom.width": 65}),
+                Column("Busy", Query(select(m.VM_BUSY_WORKERS).max("vm"), ref="busy"), {"custom.width": 65}),
                 Column(
                     "An hour",
                     Query(select(m.VM_PRICE).max("vm"), ref="price"),
-                    {"unit": p.DOLLARS, "decimals": 3, "custom.width": 90},
+                    {"unit": p.DOLLARS, "decimals": 3, "custom.width": 80},
                 ),
                 Column("Size", "size"),
-                Column("Location", "location", {"custom.width": 110}),
+                Column("Location", "location", {"custom.width": 105}),
                 Column(
                     "Created",
                     Query(created * 1000, ref="created"),
-                    {"unit": p.TIME, "custom.width": 120},
+                    {"unit": p.TIME, "custom.width": 105},
                 ),
             ],
             rows=select(m.VM_INFO).max("vm", "size", "location", "resource_group"),
@@ -271,17 +273,30 @@ def _probes() -> list[Panel]:
     jobs = select(m.AZURE_ML_JOBS).sum("workspace", "status") > 0
     return [
         p.timeline(
-            About(30, "Probes", "Whether each target answers.", p.NONE, "no probe configured", 8, 8),
+            About(30, "Probes", "Whether each target answers.", p.NONE, "no probe configured", 6, 8),
             [Query(answers, "{{target}} {{kind}}")],
             words=("answers", "silent"),
         ),
         p.timeseries(
-            About(31, "Probe duration", "How long the last probe took.", p.SECONDS, "no probe configured", 8, 8),
+            About(31, "Probe duration", "How long the last probe took.", p.SECONDS, "no probe configured", 6, 8),
             [Query(select(m.PROBE_DURATION).max("target", "kind"), "{{target}} {{kind}}")],
         ),
         p.bars(
-            About(32, "Azure ML jobs by status", "Of each workspace.", p.COUNT, "no workspace configured", 8, 8),
+            About(32, "Azure ML jobs by status", "Of each workspace.", p.COUNT, "no workspace configured", 6, 8),
             [Query(jobs.sorted(descending=True), "{{status}} in {{workspace}}")],
+            decimals=0,
+        ),
+        p.timeseries(
+            About(
+                33,
+                "Requests that Azure still takes",
+                "As its last answers said, for each kind of request; at 0 it refuses, and the exporter waits.",
+                p.COUNT,
+                "no subscription watched",
+                6,
+                8,
+            ),
+            [Query(select(m.AZURE_RATELIMIT).max("subscription", "bucket"), "{{bucket}}")],
             decimals=0,
         ),
     ]

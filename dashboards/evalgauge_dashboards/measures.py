@@ -116,29 +116,18 @@ def billing(*by: str) -> Expression:
     return select(m.VM_POWER_STATE, state=BILLING).sum(*by) > 0
 
 
-def workers_as_machines(state: Matched | None = None) -> Expression:
-    """One series for each machine name that a worker of a running run has (and that is in the state)."""
-    chosen = select(m.WORKER_STATE) if state is None else select(m.WORKER_STATE, state=state)
-    current = chosen.max("run_id", "worker_id") if state is None else chosen.max("run_id", "worker_id").is_(1)
-    return current.where(running(), on=("run_id",)).max("worker_id").renamed("worker_id", "vm")
-
-
 def idle_machines() -> Expression:
-    """Machines that bill, whose worker belongs to a running run and has no task."""
-    bill = billing("vm", "resource_group")
-    return bill.where(workers_as_machines(), on=("vm",)).unless(workers_as_machines("busy"), on=("vm",))
+    """Machines that bill and that a running run uses, without a task on any of their workers."""
+    used = select(m.VM_RUNS).max("vm", "resource_group") > 0
+    waiting = select(m.VM_BUSY_WORKERS).max("vm", "resource_group").is_(0)
+    machine = ("vm", "resource_group")
+    return billing(*machine).where(used, on=machine).where(waiting, on=machine)
 
 
 def unused_machines() -> Expression:
-    """Machines that bill and that no running run uses.
-
-    A worker uses the machine that has its name. While runs go on whose workers are all named otherwise, nobody can
-    say which machines they use, and none is called unused.
-    """
-    used = workers_as_machines()
-    named = used.where(billing("vm"), on=("vm",)).count()
-    unclear = running().count().unless(named, on=())
-    return billing("vm", "resource_group").unless(used, on=("vm",)).unless(unclear, on=())
+    """Machines that bill and that no running run uses."""
+    unused = select(m.VM_RUNS).max("vm", "resource_group").is_(0)
+    return billing("vm", "resource_group").where(unused, on=("vm", "resource_group"))
 
 
 def hourly_price(machines: Expression) -> Expression:

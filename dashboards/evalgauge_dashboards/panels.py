@@ -352,7 +352,7 @@ def matrix(
     panel = _about(table_builder.Panel(), about, 0, "success").min(0).max(1)
     panel.cell_height(common.TableCellHeight.SM)
     _targets(panel, queries, instant=True, table=True)
-    panel.override_by_field_type("number", _values(RATIO_CELL | {"noValue": "–"}))
+    panel.override_by_field_type("number", _values(RATIO_CELL | {"noValue": "–", "custom.minWidth": 85}))
     panel.override_by_field_type("string", _values({"custom.width": names}))
     return panel.transformations(list(transformations))
 

@@ -14,7 +14,7 @@ from evalgauge_exporter import fleet_shapes, fleet_views, frames, openadapt_shap
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.insights import Insights
 from evalgauge_exporter.state import RunState
-from evalgauge_exporter.stream import Stream
+from evalgauge_exporter.stream import Built, Stream
 
 T = TypeVar("T")
 RunId = Annotated[
@@ -29,7 +29,7 @@ class UnknownRun(HTTPException):
 
     def __init__(self, run_id: str, known: list[str]) -> None:
         near = difflib.get_close_matches(run_id, known, n=3, cutoff=0.4)
-        hint = f"; near it: {', '.join(near)}" if near else f"; there {'is no run' if not known else 'is no such run'}"
+        hint = f"; near it: {', '.join(near)}" if near else "; /api/benchmark/runs lists those that are there"
         super().__init__(404, f"no run {run_id[:200]!r}{hint}")
 
 
@@ -192,15 +192,16 @@ def _pair(text: str, runs: dict[str, RunState]) -> tuple[RunState, RunState]:
     raise UnknownRun(next(part for part in parts if part not in runs), list(runs))
 
 
-def frame_builder(exporter: Exporter) -> Callable[[str | None], tuple[int, bytes]]:
-    """Makes a run's frame: the state's version that it shows, and its JSON."""
+def frame_builder(exporter: Exporter) -> Callable[[str | None], Built]:
+    """Makes a run's frame."""
 
-    def build(run_id: str | None) -> tuple[int, bytes]:
+    def build(run_id: str | None) -> Built:
         now = time.time()
         with exporter.state.lock:
             version = exporter.state.version
             run = exporter.state.runs.get(run_id) if run_id is not None else frames.default_run(exporter.insights, now)
             made = frames.frame(run, exporter.insights, now, exporter.config.grafana_url)
-        return version, made.model_dump_json().encode()
+            settled = run is None or exporter.insights.finished(run, now)
+        return Built(version, made.model_dump_json().encode(), settled)
 
     return build

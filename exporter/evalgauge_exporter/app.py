@@ -15,6 +15,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTex
 from fastapi.staticfiles import StaticFiles
 from prometheus_client.exposition import choose_encoder
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import Scope
 
 from evalgauge import __version__
 from evalgauge_exporter import exposition
@@ -44,6 +45,7 @@ def create_app(exporter: Exporter) -> FastAPI:
     _errors(app)
     _machines(app, exporter)
     _pages(app)
+    app.state.stream = stream
     return app
 
 
@@ -76,7 +78,7 @@ def _machines(app: FastAPI, exporter: Exporter) -> None:
 
 def _pages(app: FastAPI) -> None:
     """What people open."""
-    app.mount("/live", StaticFiles(directory=LIVE), name="live")
+    app.mount("/live", _PageFiles(directory=LIVE), name="live")
 
     @app.get("/", include_in_schema=False)
     async def index() -> FileResponse:
@@ -89,6 +91,18 @@ def _pages(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(reference_page(app.openapi()))
+
+
+class _PageFiles(StaticFiles):
+    """The pages' files, asked for anew each time: an index must not meet the modules of an older release."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """The file; what is no file of a page is not there."""
+        if not path.endswith((".js", ".css", ".svg", ".html")):
+            raise StarletteHTTPException(404, "there is no such file")
+        response = await super().get_response(path, scope)
+        response.headers["cache-control"] = "no-cache"
+        return response
 
 
 def _errors(app: FastAPI) -> None:

@@ -42,7 +42,9 @@ class FleetState:
     def __init__(self, prices: PriceTable | None = None) -> None:
         self.table = prices if prices is not None else PriceTable()
         self.version = 0
-        """Grows with each event."""
+        """Grows when something changed that people are shown, so not when a machine was seen again as it was."""
+        self.costs_version = 0
+        """Grows when what machines cost changed by more than time: a state, a price, a name."""
         self.subscriptions: dict[str, Subscription] = {}
         self.inventory: dict[str, Vm] = {}
         """By ARM id; what it says of machines that are gone is kept with them."""
@@ -68,8 +70,12 @@ class FleetState:
 
     def apply(self, event: FleetEvent) -> None:
         """Take one event in."""
-        self.version += 1
         _FOLDS[type(event)](self, event)
+
+    def _changed(self, *, costs: bool = False) -> None:
+        self.version += 1
+        if costs:
+            self.costs_version += 1
 
     def _subscription(self, scope: str) -> Subscription:
         return self.subscriptions.setdefault(scope, Subscription())
@@ -78,6 +84,8 @@ class FleetState:
         subscription = self._subscription(event.scope)
         subscription.inventory_at, subscription.inventory_interval = event.ts, event.interval
         listed = {vm.vm_id: vm for vm in event.vms}
+        if any(self.inventory.get(vm_id) != vm for vm_id, vm in listed.items()):
+            self._changed(costs=True)
         self.inventory = {
             vm_id: vm for vm_id, vm in self.inventory.items() if vm.subscription_id != event.scope or vm_id in self.vms
         } | listed
@@ -88,6 +96,7 @@ class FleetState:
         looked_before = subscription.status_at
         subscription.status_at, subscription.status_interval = event.ts, event.interval
         present = set()
+        changed = False
         for vm_id, name, group, state, since in event.powers:
             present.add(vm_id)
             vm = self.vms.get(vm_id)
@@ -96,8 +105,10 @@ class FleetState:
                 self._names = None
             vm.name, vm.resource_group = name, group
             if not vm.changes:
+                changed = True
                 vm.changes.append((min(since, event.ts) if since is not None else event.ts, state))
             elif vm.state != state:  # an operation that ended since the last look is what made the change
+                changed = True
                 told = since is not None and looked_before is not None and looked_before < since <= event.ts
                 vm.changes.append((since if told and since is not None else event.ts, state))
                 if len(vm.changes) > MAX_CHANGES:
@@ -105,21 +116,33 @@ class FleetState:
         gone = [vm for vm in self.vms.values() if vm.scope == event.scope and vm.vm_id not in present]
         for vm in gone:
             if vm.state != GONE:
+                changed = True
                 vm.changes.append((event.ts, GONE))
+        if changed:
+            self._changed(costs=True)
         for vm in sorted(gone, key=lambda vm: vm.changes[-1][0])[: max(0, len(gone) - MAX_GONE)]:
             del self.vms[vm.vm_id]
             self.inventory.pop(vm.vm_id, None)
             self._names = None
 
     def _jobs_seen(self, event: JobsSeen) -> None:
+        before = self.jobs.get(event.scope)
+        if before is None or (before.counts, before.newest) != (event.counts, event.newest):
+            self._changed()
         self.jobs[event.scope] = event
 
     def _probe_seen(self, event: ProbeSeen) -> None:
+        before = self.probes.get((event.name, event.kind))
+        if before is None or (before.ok, before.detail) != (event.ok, event.detail):
+            self._changed()
         self.probes[event.name, event.kind] = event
         if event.ok:
             self.answered.add((event.name, event.kind))
 
     def _price_seen(self, event: PriceSeen) -> None:
+        before = self.prices.get(event.key)
+        if before is None or before.usd_per_hour != event.usd_per_hour:
+            self._changed(costs=True)
         self.prices[event.key] = event
 
     def _headroom(self, event: Headroom) -> None:
@@ -131,12 +154,15 @@ class FleetState:
         else:
             self.registries.pop(event.path, None)
         self._registered = None
+        self._changed(costs=True)
 
     def _machine_declared(self, event: MachineDeclared) -> None:
         self.declared[event.name] = event
+        self._changed(costs=True)
 
     def _tunnel_declared(self, event: TunnelDeclared) -> None:
         self.tunnels[event.name] = event
+        self._changed()
 
     def _health(self, event: Refreshed | RefreshFailed) -> ScopeHealth:
         health = self.health.setdefault((event.source, event.scope), ScopeHealth())
@@ -145,10 +171,14 @@ class FleetState:
 
     def _refreshed(self, event: Refreshed) -> None:
         health = self._health(event)
+        if not health.up:
+            self._changed()
         health.up, health.last_success_at, health.detail = True, event.ts, None
 
     def _refresh_failed(self, event: RefreshFailed) -> None:
         health = self._health(event)
+        if health.up:
+            self._changed()
         health.up, health.detail = False, event.detail
         self._count(event.source, event.reason)
 

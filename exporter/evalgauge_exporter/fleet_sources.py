@@ -40,7 +40,7 @@ class FleetSources:
         lock: AbstractContextManager[object],
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """``lock`` guards ``fleet``; ``on_change`` is called, from another thread, whenever that has changed.
+        """``lock`` guards ``fleet``; ``on_change`` is called, from another thread, when its ``version`` has changed.
 
         Raises ValueError with one line where a machine's start or stop is no time.
         """
@@ -76,9 +76,12 @@ class FleetSources:
         if not events:
             return
         with self._lock:
+            before = self._fleet.version
             for event in events:
                 self._fleet.apply(event)
-        self._on_change()
+            changed = self._fleet.version != before
+        if changed:
+            self._on_change()
 
     def _wanted_prices(self) -> set[PriceKey]:
         with self._lock:

@@ -199,9 +199,9 @@ class Follower:
                 return
             start = time.perf_counter()
             source = followed.found.source
-            before = (source.own_id, followed.level)
+            before = (source.own_id, followed.level, followed.run.version > 0)
             changed |= self._read(followed, thorough)
-            renamed |= (source.own_id, followed.level) != before
+            renamed |= (source.own_id, followed.level, followed.run.version > 0) != before
             spent[source.source] = spent.get(source.source, 0.0) + time.perf_counter() - start
         with self.state.lock:
             for name, seconds in spent.items():
@@ -263,7 +263,7 @@ class Follower:
 
     def _name_runs(self) -> None:
         """Say which run has which id: a run that comes or goes can change whether an id is shared."""
-        followed = [run for run in self._runs.values() if run.level]
+        followed = [run for run in self._runs.values() if run.level and run.run.version]
         names = run_names([run.found for run in followed])
         with self.state.lock:
             self.state.runs = {}

@@ -65,6 +65,7 @@ def _job(run: RunState, insights: Insights, now: float) -> shapes.CurrentJob:
             domain=attempt.domain,
             worker_id=attempt.worker_id,
             elapsed_seconds=max(0.0, now - (attempt.started_at or now)),
+            max_steps=attempt.max_steps,
         )
         for attempt in run.running(now, stall_after)[-CURRENT:]
     ]

@@ -16,7 +16,7 @@ from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_records import AZURE, BILLING, FREE, MachineRef, Rate
 from evalgauge_exporter.intervals import Interval, difference, intersection, length, shares, union
 from evalgauge_exporter.machine_rows import MachineCosts, MachineRow, component_of
-from evalgauge_exporter.state import RunState, Worker
+from evalgauge_exporter.state import Attempt, RunState, Worker
 
 HOUR = 3600.0
 
@@ -106,29 +106,42 @@ def _declared_span(machine: MachineRef, now: float) -> list[Interval]:
     return union([(declared.start, stop)])
 
 
-def busy_spans(run: RunState, now: float, stall_after: float, workers: frozenset[str] | None = None) -> list[Interval]:
-    """When any attempt of the run (at one of these workers) was worked at."""
-    spans: list[Interval] = []
-    for attempt in run.attempts.values():
-        if attempt.started_at is None or (workers is not None and attempt.worker_id not in workers):
-            continue
-        end = attempt.finished_at
-        if end is None:
-            going = run.status_of(attempt, now, stall_after) == "running"
-            end = now if going else min(now, run.writers.get(attempt.writer or "", attempt.started_at))
-        spans.append((attempt.started_at, end))
-    return union(spans)
+class Busy:
+    """When the attempts of a run were worked at; goes through them at most once, and only when asked."""
 
+    def __init__(self, run: RunState, now: float, stall_after: float) -> None:
+        self.run = run
+        self._now = now
+        self._stall_after = stall_after
+        self._by_worker: dict[str | None, list[Interval]] | None = None
 
-def _busy_seconds(run: RunState, use: Use, billed: list[Interval], now: float, stall_after: float) -> float:
-    total = length(billed)
-    if len(use.workers) > 1:  # their tasks overlap: count each moment once
-        return length(intersection(busy_spans(run, now, stall_after, frozenset(use.workers)), billed))
-    worker = run.workers[use.workers[0]]
-    busy = worker.busy_seconds
-    if use.live and run.worker_state(worker, now, stall_after) == "busy":
-        busy += max(0.0, now - worker.last_seen)
-    return min(busy, total)
+    def spans(self, workers: Iterable[str | None] | None = None) -> list[Interval]:
+        """When any attempt at one of these workers was worked at, or any at all."""
+        if self._by_worker is None:
+            self._by_worker = {}
+            for attempt in self.run.attempts.values():
+                if attempt.started_at is not None:
+                    span = (attempt.started_at, self._end(attempt, attempt.started_at))
+                    self._by_worker.setdefault(attempt.worker_id, []).append(span)
+        names = self._by_worker if workers is None else workers
+        return union(span for name in names for span in self._by_worker.get(name, ()))
+
+    def seconds(self, use: Use, billed: list[Interval]) -> float:
+        """How long the machine had a task while it billed."""
+        if len(use.workers) > 1:  # their tasks overlap: each moment counts once
+            return length(intersection(self.spans(use.workers), billed))
+        worker = self.run.workers[use.workers[0]]
+        busy = worker.busy_seconds
+        if use.live and self.run.worker_state(worker, self._now, self._stall_after) == "busy":
+            busy += max(0.0, self._now - worker.last_seen)
+        return min(busy, length(billed))
+
+    def _end(self, attempt: Attempt, start: float) -> float:
+        if attempt.status != "running":
+            return attempt.finished_at or start
+        if self.run.status_of(attempt, self._now, self._stall_after) == "running":
+            return self._now
+        return min(self._now, self.run.writers.get(attempt.writer or "", start))
 
 
 def run_machine_cost(
@@ -153,6 +166,7 @@ def run_machine_cost(
     ]
     own = uses(run, fleet, now, stall_after)
     theirs = [(other.run_id, use) for other in others for use in uses(other, fleet, now, stall_after)]
+    busy = Busy(run, now, stall_after)
     rows = []
     for use in own:
         billed = billed_in(use.spans, use.machine, fleet, now)
@@ -161,10 +175,9 @@ def run_machine_cost(
             for other_id, other in theirs
             if other.machine.key == use.machine.key
         }
-        rows.append(_run_row(run, use, billed, rivals, fleet, now, stall_after))
+        rows.append(_run_row(busy, use, billed, rivals, fleet, now))
     named = {use.machine.key for use in own} | {use.machine.key for _, use in theirs}
     if period is not None:
-        busy: list[Interval] | None = None
         for machine in fleet.machines():
             if machine.declared is None or machine.key in named:
                 continue
@@ -175,42 +188,39 @@ def run_machine_cost(
             for other in others:
                 if (theirs_period := _period(other, now, stall_after)) is not None:
                     rivals[other.run_id] = intersection([theirs_period], _declared_span(machine, now))
-            busy = busy_spans(run, now, stall_after) if busy is None else busy
-            rows.append(_served_row(run, machine, billed, busy, rivals, fleet, now))
+            rows.append(_served_row(busy, machine, billed, rivals, fleet, now))
     return MachineCosts(tuple(rows))
 
 
 def _run_row(
-    run: RunState,
+    busy: Busy,
     use: Use,
     billed: list[Interval],
     rivals: dict[str, list[Interval]],
     fleet: FleetState,
     now: float,
-    stall_after: float,
 ) -> MachineRow:
-    total = length(billed)
-    part = _part(run.run_id, billed, rivals)
-    busy = _busy_seconds(run, use, billed, now, stall_after)
+    run_id = busy.run.run_id
+    part = _part(run_id, billed, rivals)
+    working = busy.seconds(use, billed)
+    hours = (working * part, (length(billed) - working) * part, 0.0)
     rate = fleet.rate(use.machine, now, use.worker_rate)
-    billing = use.live and _reaches(billed, now)
-    return _row(use.machine, rate, (busy * part, (total - busy) * part, 0.0), (run.run_id,), billing, use.named)
+    return _row(use.machine, rate, hours, (run_id,), use.live and _reaches(billed, now), use.named)
 
 
 def _served_row(
-    run: RunState,
+    busy: Busy,
     machine: MachineRef,
     billed: list[Interval],
-    busy: list[Interval],
     rivals: dict[str, list[Interval]],
     fleet: FleetState,
     now: float,
 ) -> MachineRow:
-    part = _part(run.run_id, billed, rivals)
-    working = length(intersection(billed, busy))
-    rate = fleet.rate(machine, now)
+    run_id = busy.run.run_id
+    part = _part(run_id, billed, rivals)
+    working = length(intersection(billed, busy.spans()))
     hours = (working * part, (length(billed) - working) * part, 0.0)
-    return _row(machine, rate, hours, (run.run_id,), _reaches(billed, now), True)
+    return _row(machine, fleet.rate(machine, now), hours, (run_id,), _reaches(billed, now), True)
 
 
 def _part(run_id: str, billed: list[Interval], rivals: dict[str, list[Interval]]) -> float:
@@ -293,11 +303,12 @@ def fleet_machine_cost(
         if period is None or period[1] <= since:
             continue
         serving.append((run, period))
+        busy_of = Busy(run, now, stall_after)
         for use in uses(run, fleet, now, stall_after):
             tally = tallies.setdefault(use.machine.key, _Tally())
             billed = billed_in(use.spans, use.machine, fleet, now)
             tally.spans += billed
-            tally.busy += _busy_seconds(run, use, billed, now, stall_after)
+            tally.busy += busy_of.seconds(use, billed)
             tally.rate = use.worker_rate if use.worker_rate is not None else tally.rate
             tally.size, tally.provider = use.machine.size, use.machine.provider
             if use.live:
@@ -334,7 +345,7 @@ def _served(machine: MachineRef, serving: list[tuple[RunState, Interval]], now: 
         if not used:
             continue
         tally.spans += used
-        busy += intersection(busy_spans(run, now, stall_after), used)
+        busy += intersection(Busy(run, now, stall_after).spans(), used)
         if run.status(now, stall_after) == "running":
             tally.run_ids.append(run.run_id)
     tally.busy = length(union(busy))

@@ -11,6 +11,7 @@ import uvicorn
 
 from evalgauge_exporter.app import create_app
 from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.stream import Stream
 
 
 class ListenError(OSError):
@@ -33,17 +34,32 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return bound
 
 
+class _Server(uvicorn.Server):
+    """Ends the event streams first: they would never end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, stream: Stream) -> None:
+        super().__init__(config)
+        self._stream = stream
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop in order."""
+        self._stream.close()
+        await super().shutdown(sockets)
+
+
 def web_server(exporter: Exporter) -> uvicorn.Server:
     """The server, not yet running."""
-    return uvicorn.Server(
+    app = create_app(exporter)
+    return _Server(
         uvicorn.Config(
-            create_app(exporter),
+            app,
             log_level="warning",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=2,
             timeout_keep_alive=30,
-        )
+        ),
+        app.state.stream,
     )
 
 

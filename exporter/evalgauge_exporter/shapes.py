@@ -27,6 +27,7 @@ class RunningTask(CurrentTask):
     domain: str
     worker_id: str | None
     elapsed_seconds: float
+    max_steps: int | None = Field(description="The step limit, null where none is known.")
 
 
 class EtaBounds(BaseModel):

@@ -25,6 +25,8 @@ class RunSummary(BaseModel):
     elapsed_seconds: float | None
     ended_at: float | None
     cost_usd: float | None = Field(description="What is known of the model calls' cost; null where nothing is.")
+    unpriced_calls: int = Field(description="Model calls that are not in the cost for want of a price.")
+    unknown_usage_calls: int = Field(description="Model calls that are not in the cost for want of tokens.")
 
 
 def rates(statuses: dict[str, int]) -> tuple[float | None, float | None]:
@@ -71,4 +73,6 @@ def summarise(run: RunState, now: float, stall_after: float) -> RunSummary:
         elapsed_seconds=elapsed(run, now, stall_after),
         ended_at=run.ended_at,
         cost_usd=float(sum(costs)) if costs else None,
+        unpriced_calls=sum(usage.unpriced for usage in run.usage.values()),
+        unknown_usage_calls=sum(usage.unknown for usage in run.usage.values()),
     )

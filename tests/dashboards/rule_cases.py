@@ -98,9 +98,14 @@ def worker(name: str, worker_id: str, state: str) -> tuple[Series, ...]:
     return states(m.WORKER_STATE, m.WORKER_STATES, state, run_id=name, worker_id=worker_id)
 
 
-def machine(vm: str, state: str) -> tuple[Series, ...]:
-    """A machine in a power state."""
-    return states(m.VM_POWER_STATE, m.POWER_STATES, state, vm=vm, resource_group="eval-rg")
+def machine(vm: str, state: str, *, runs: int, busy: object = 0) -> tuple[Series, ...]:
+    """A machine in a power state, with the runs that use it and its workers that have a task."""
+    labels = {"vm": vm, "resource_group": "eval-rg"}
+    return (
+        *states(m.VM_POWER_STATE, m.POWER_STATES, state, **labels),
+        series(m.VM_RUNS, runs, **labels),
+        series(m.VM_BUSY_WORKERS, busy, **labels),
+    )
 
 
 def source(name: str, *, up: int = 1, last: object = "0+60x600") -> tuple[Series, ...]:
@@ -408,57 +413,39 @@ CASES = (
     ),
     Case(
         "EvalMachineIdle",
-        "its worker has no task",
-        (
-            *run("new", "running"),
-            *worker("new", "vm-1", "busy"),
-            *worker("new", "vm-2", "idle"),
-            *machine("vm-1", "running"),
-            *machine("vm-2", "running"),
-        ),
+        "a run uses two machines and gives one of them nothing to do",
+        (*machine("vm-1", "running", runs=1, busy=1), *machine("vm-2", "running", runs=1)),
         "35m",
         (Firing({"vm": "vm-2", "resource_group": "eval-rg"}, "Machine vm-2 has had no task for 30m and bills."),),
     ),
+    Case("EvalMachineIdle", "not yet half an hour", machine("vm-2", "running", runs=1), "29m"),
     Case(
         "EvalMachineIdle",
-        "not yet half an hour",
-        (*run("new", "running"), *worker("new", "vm-2", "idle"), *machine("vm-2", "running")),
-        "29m",
-    ),
-    Case(
-        "EvalMachineIdle",
-        "deallocated costs nothing",
-        (*run("new", "running"), *worker("new", "vm-2", "idle"), *machine("vm-2", "deallocated")),
+        "it had a task in between",
+        machine("vm-2", "running", runs=1, busy="0x20 1 0x100"),
         "35m",
     ),
+    Case("EvalMachineIdle", "deallocated costs nothing", machine("vm-2", "deallocated", runs=1), "35m"),
     Case(
         "EvalMachineWithoutRun",
-        "nothing runs and a machine was stopped but not deallocated",
+        "one runs, one was stopped but not deallocated, one costs nothing, one is in use",
         (
-            *run("old", "completed"),
-            *worker("old", "vm-1", "stopped"),
-            *machine("vm-1", "stopped"),
-            *machine("vm-2", "deallocated"),
+            *machine("vm-1", "running", runs=0),
+            *machine("vm-2", "stopped", runs=0),
+            *machine("vm-3", "deallocated", runs=0),
+            *machine("vm-4", "running", runs=1, busy=1),
         ),
         "35m",
-        (Firing({"vm": "vm-1", "resource_group": "eval-rg"}, "Machine vm-1 bills and no run has used it for 30m."),),
-    ),
-    Case(
-        "EvalMachineWithoutRun",
-        "a run uses one machine and another is forgotten",
-        (
-            *run("new", "running"),
-            *worker("new", "vm-1", "busy"),
-            *machine("vm-1", "running"),
-            *machine("vm-9", "running"),
+        tuple(
+            Firing({"vm": vm, "resource_group": "eval-rg"}, f"Machine {vm} bills and no run has used it for 30m.")
+            for vm in ("vm-1", "vm-2")
         ),
-        "35m",
-        (Firing({"vm": "vm-9", "resource_group": "eval-rg"}, "Machine vm-9 bills and no run has used it for 30m."),),
     ),
+    Case("EvalMachineWithoutRun", "not yet half an hour", machine("vm-1", "running", runs=0), "29m"),
     Case(
         "EvalMachineWithoutRun",
-        "workers that are not named as machines are: nobody can tell which they use",
-        (*run("new", "running"), *worker("new", "0", "busy"), *machine("vm-1", "running")),
+        "a run that has no task for it uses it all the same",
+        machine("vm-1", "running", runs=1),
         "35m",
     ),
     Case(

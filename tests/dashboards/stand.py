@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,15 @@ DONE = 30
 SOLVED = [task["task_id"] for task in TASKS[:DONE] if task["domain"] == "vlc"][::2]
 """Those that it solved; the baseline solved every one."""
 BUDGET = 0.25
-STARTUP = 30.0
+MACHINE = """
+[[machine]]
+name = "gpu-1"
+provider = "lambda"
+instance_type = "A10"
+hourly_rate_usd = 0.75
+start = "2020-01-01T00:00:00Z"
+"""
+STARTUP = 60.0
 """Seconds that a process may take until it answers."""
 
 
@@ -85,15 +93,21 @@ def stand(folder: Path, program: Path, rules: Path) -> Iterator[Stand]:
     )
     _baseline_run(results)
     command = "from evalgauge_exporter.cli import main; main()"
-    serve = [sys.executable, "-c", command, "serve", str(results), "--listen", exporter]
+    settings = folder / "evalgauge.toml"
+    settings.write_text(MACHINE + f'[[probe]]\nname = "self"\nkind = "tcp"\ntarget = "{exporter}"\ninterval = "1s"\n')
+    serve = [sys.executable, "-c", command, "serve", str(results), "--listen", exporter, "--config", str(settings)]
     scrape = [str(program), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
     scrape += [f"--web.listen-address={prometheus}", "--log.level=warn"]
     here = Stand(f"http://{exporter}", f"http://{prometheus}")
     with (
         _run_that_goes_on(results) as step,
-        _process(serve, folder / "serve.log"),
-        _process(scrape, folder / "scrape.log"),
+        _process(serve, folder / "serve.log") as one,
+        _process(scrape, folder / "scrape.log") as two,
     ):
+
+        def until(condition: Callable[[], bool], what: str) -> None:
+            _until(condition, what, (one, two))
+
         until(lambda: _answers(f"{here.exporter}/readyz"), "the exporter is ready")
         until(lambda: _answers(f"{here.prometheus}/-/ready"), "Prometheus is ready")
         # rates need growth between two scrapes; the rules need what was scraped
@@ -104,17 +118,13 @@ def stand(folder: Path, program: Path, rules: Path) -> Iterator[Stand]:
         yield here
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Waits for a process to come so far.
-
-    Raises:
-        AssertionError: after `STARTUP` seconds, with what it was waited for.
-    """
+def _until(condition: Callable[[], bool], what: str, processes: Sequence[subprocess.Popen[bytes]]) -> None:
     end, pause = time.monotonic() + STARTUP, threading.Event()
     while time.monotonic() < end:
         with contextlib.suppress(OSError, ValueError):
             if condition():
                 return
+        assert all(process.poll() is None for process in processes), f"a process ended before {what}"
         pause.wait(0.1)
     raise AssertionError(f"not within {STARTUP:.0f} s: {what}")
 
@@ -136,7 +146,7 @@ def _run_that_goes_on(results: Path) -> Iterator[Callable[[], None]]:
         baseline="base",
         budget_usd=BUDGET,
     ) as run:
-        run.worker("w1", "idle", vm="w1", vm_size="Standard_D4ds_v5", provider="azure", hourly_rate_usd=0.2)
+        run.worker("w1", "idle")
         for task in TASKS[:DONE]:
             _attempt(run, task, solved=task["task_id"] in SOLVED)
         last = TASKS[DONE]
@@ -156,11 +166,11 @@ def _attempt(run: Run, task: dict[str, str], *, solved: bool) -> None:
 
 
 @contextlib.contextmanager
-def _process(command: list[str], log: Path) -> Iterator[None]:
+def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "NO_COLOR": "1"})
     try:
-        yield
+        yield process
     except AssertionError as error:
         error.add_note(f"{command[0]} said:\n{log.read_text()[-2000:]}")
         raise

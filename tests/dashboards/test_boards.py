@@ -116,7 +116,7 @@ def test_every_metric_of_the_catalogue_is_used_or_has_a_reason_not_to_be() -> No
 @EVERY_BOARD
 def test_every_variable_that_is_named_is_there(board: Json) -> None:
     here = {variable["name"] for variable in board["templating"]["list"]}
-    builtin = {"__rate_interval", "__range", "__url_time_range", "__value"}
+    builtin = {"__rate_interval", "__range", "__url_time_range", "__value", "__series"}
     text = json.dumps([board["panels"], board["annotations"], board["templating"], board["links"]])
     named = {a or b for a, b in re.findall(r"\$(?:\{([a-z_]\w*)[^}]*\}|([a-z_]\w*))", text)}
     assert named <= here | builtin

@@ -10,10 +10,13 @@ from evalgauge_exporter import fleet_views as views
 from evalgauge_exporter.exposition import line
 from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_events import (
+    FleetEvent,
     Headroom,
     Job,
     JobsSeen,
+    PowerSeen,
     PriceKey,
+    PriceSeen,
     ProbeSeen,
     Refreshed,
     RefreshFailed,
@@ -21,6 +24,7 @@ from evalgauge_exporter.fleet_events import (
     RegistrySeen,
     Skipped,
     TunnelDeclared,
+    VmsSeen,
 )
 from evalgauge_exporter.state import RunState
 from tests.exporter.machine_events import HOUR, SIZE, STALL, T0, Story, box, fleet_of, inventory, powers, price
@@ -218,11 +222,70 @@ def test_a_place_that_never_answered_has_no_last_success() -> None:
     assert not named(samples(fleet), m.SOURCE_LAST_SUCCESS)
 
 
-def test_every_event_changes_the_version() -> None:
-    fleet = FleetState()
-    fleet.apply(Headroom(T0, "sub-1", {"subscription-reads": 7}))
-    fleet.apply(inventory("a"))
-    assert fleet.version == 2
+SAME: list[VmsSeen | PowerSeen | PriceSeen | ProbeSeen | JobsSeen | Refreshed] = [
+    inventory("a"),
+    powers(0, {"a": "running"}),
+    price(0.2),
+    probed(),
+    jobs(job("j", "running")),
+    Refreshed(T0, "azure_vm", "sub-1", 0.5),
+]
+
+
+@pytest.mark.parametrize("event", SAME, ids=lambda event: type(event).__name__)
+def test_what_is_seen_again_as_it_was_changes_no_version(
+    event: VmsSeen | PowerSeen | PriceSeen | ProbeSeen | JobsSeen | Refreshed,
+) -> None:
+    fleet = fleet_of(*SAME)
+    versions = fleet.version, fleet.costs_version
+    fleet.apply(event._replace(ts=T0 + 60))
+    assert (fleet.version, fleet.costs_version) == versions
+
+
+@pytest.mark.parametrize(
+    ("event", "costs"),
+    [
+        (inventory("a", size="Standard_E8s_v5"), True),
+        (powers(60, {"a": "stopped"}), True),
+        (powers(60), True),
+        (powers(60, {"a": "running", "b": "running"}), True),
+        (price(0.3), True),
+        (box(), True),
+        (RegistrySeen(T0, "r", (WAA,)), True),
+        (probed(ok=False), False),
+        (jobs(job("j", "completed")), False),
+        (RefreshFailed(T0, "azure_vm", "sub-1", 0.5, "timeout", "no answer"), False),
+        (TunnelDeclared("t", 5001, "a:5000"), False),
+    ],
+)
+def test_what_is_new_changes_the_version_and_that_of_costs_where_it_bears_on_them(
+    event: FleetEvent, costs: bool
+) -> None:
+    fleet = fleet_of(*SAME)
+    version, costs_version = fleet.version, fleet.costs_version
+    fleet.apply(event)
+    assert fleet.version > version
+    assert (fleet.costs_version > costs_version) is costs
+
+
+def test_each_machine_says_how_many_runs_use_it_and_with_how_many_tasks() -> None:
+    fleet = fleet_of(powers(0, {"busy": "running", "idle": "running", "left": "running", "none": "running"}), box())
+    runs = [
+        Story("a").worker(0, "w1", vm="busy").worker(0, "w2", vm="busy").task(0, None, "w1").task(0, None, "w2").run(),
+        Story("b").worker(0, "v", vm="idle").run(),
+        Story("c").worker(0, "u", vm="left").end(10).run(),
+    ]
+    found = {
+        (metric, *labels): value for metric, labels, value in views.machine_use_samples(fleet, runs, T0 + 60, STALL)
+    }
+    told = {name: (found[m.VM_RUNS, name, group], found[m.VM_BUSY_WORKERS, name, group]) for _, name, group in found}
+    assert told == {"busy": (1, 2), "idle": (1, 0), "left": (0, 0), "none": (0, 0), "gpu": (2, 2)}
+
+
+def test_headroom_is_told_by_bucket_while_it_is_fresh() -> None:
+    fleet = fleet_of(powers(0, {"a": "running"}), Headroom(T0, "sub-1", {"subscription-reads": 11999}))
+    assert named(samples(fleet), m.AZURE_RATELIMIT) == {("sub-1", "subscription-reads"): 11999}
+    assert not named(samples(fleet, HOUR), m.AZURE_RATELIMIT)
 
 
 # -- /api

@@ -16,6 +16,7 @@ from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_sources import FleetSources, configured_targets, declared, registry_targets
 from evalgauge_exporter.fleet_views import fleet_samples, probe_vm
 from evalgauge_exporter.sources.azure_prices import AzurePriceSource
+from evalgauge_exporter.sources.registries import RegistrySource
 from tests.exporter.machine_events import T0
 from tests.exporter.sources.arm import SUBSCRIPTION, ArmServer, vm
 from tests.exporter.sources.test_azure_ml import job
@@ -109,7 +110,7 @@ def test_a_registry_adds_no_probe_where_the_configuration_has_one(tmp_path: Path
     (tmp_path / "vm_registry.json").write_text('[{"name": "vm", "ssh_host": "h", "waa_port": 5000, "vnc_port": 8006}]')
     config = load_config(results=[tmp_path], probe=[{"name": "vm", "kind": "waa", "target": "127.0.0.1:5001"}])
     fleet = Running(config)
-    next(one for one in fleet.sources.sources if one.__class__.__name__ == "RegistrySource").look()  # type: ignore[attr-defined]
+    next(source for source in fleet.sources.sources if isinstance(source, RegistrySource)).look()
     targets = registry_targets(fleet.fleet, configured_targets(config))
     assert [(target.name, target.kind, target.target, target.configured) for target in targets] == [
         ("vm", "vnc", "h:8006", False)
@@ -123,6 +124,20 @@ def test_nobody_asks_for_prices_where_nothing_of_azure_is_configured(tmp_path: P
     assert not asks(load_config(results=[tmp_path]))
     assert asks(load_config(azure=[{"subscription_id": SUBSCRIPTION}]))
     assert asks(load_config(prices={"cache_dir": tmp_path}))
+
+
+def test_nobody_is_told_where_nothing_changed(tmp_path: Path) -> None:
+    (tmp_path / "vm_registry.json").write_text('[{"name": "vm"}]')
+    told: list[int] = []
+    fleet = FleetState()
+    sources = FleetSources(
+        load_config(results=[tmp_path]), fleet, threading.RLock(), lambda: told.append(fleet.version)
+    )
+    (registry,) = [source for source in sources.sources if isinstance(source, RegistrySource)]
+    registry.look()
+    assert told == [1]
+    registry.look()
+    assert told == [1]
 
 
 def test_a_machine_of_the_configuration_has_its_times() -> None:

@@ -111,7 +111,9 @@ def test_a_run_found_empty_takes_its_own_name_once_it_says_it(exporter: Exporter
     folder = tmp_path / "results" / "folder" / "events"
     folder.mkdir(parents=True)
     (folder / "w.jsonl").touch()
-    run_of(exporter, "folder")
+    small_run(tmp_path / "results", "other")
+    run_of(exporter, "other")
+    assert "folder" not in exporter.state.runs, "nothing is known of it"
     with (folder / "w.jsonl").open("ab") as file:
         file.write(b'{"v":1,"seq":0,"ts":1.0,"type":"run_started","run_id":"its-own"}\n')
     run_of(exporter, "its-own")

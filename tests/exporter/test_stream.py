@@ -7,9 +7,10 @@ import json
 import socket
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,25 +19,33 @@ from evalgauge import Run, track_run
 from evalgauge_exporter import stream
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.server import serving
-from evalgauge_exporter.stream import Stream
+from evalgauge_exporter.stream import Built, Stream
 from tests.exporter.runs import exporter_of
 from tests.exporter.scraping import scrape, value
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """The outcome of a coroutine, in a thread of its own: a browser's loop may be at home in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 class Served:
     """A run that goes on and the exporter that shows it."""
 
-    def __init__(self, run: Run, exporter: Exporter, url: str) -> None:
-        self.run, self.exporter, self.url = run, exporter, url
+    def __init__(self, tracked: Run, exporter: Exporter, url: str) -> None:
+        self.run, self.exporter, self.url = tracked, exporter, url
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    with track_run(tmp_path, benchmark="b", model="m", run_id="r", tasks=1000, fsync="never") as run:
+    with track_run(tmp_path, benchmark="b", model="m", run_id="r", tasks=1000, fsync="never") as tracked:
         exporter = exporter_of(tmp_path)
         with serving(exporter) as url:
             assert exporter.wait_ready(20)
-            yield Served(run, exporter, url)
+            yield Served(tracked, exporter, url)
 
 
 class Client:
@@ -100,6 +109,25 @@ def test_frames_keep_the_interval(served: Served) -> None:
         assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(arrivals[1:]))
 
 
+def test_a_run_that_falls_silent_is_sent_as_stalled(tmp_path: Path) -> None:
+    tracked = track_run(tmp_path, benchmark="b", model="m", run_id="r")
+    tracked.task("t", worker="w")
+    with serving(exporter_of(tmp_path, stall_after="1s")) as url, contextlib.closing(Client(url)) as client:
+        while (frame := client.frame())["current_job"] is None or frame["current_job"]["status"] != "stalled":
+            pass
+        assert frame["current_job"]["statuses"]["interrupted"] == 1
+        assert frame["workers"]["workers"][0]["status"] == "lost"
+    tracked.finish()
+
+
+def test_the_server_stops_at_once_though_a_stream_is_open(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with serving(exporter_of(tmp_path)) as url:
+        client = Client(url)
+        client.frame()
+    client.close()
+    assert "CancelledError" not in caplog.text
+
+
 def test_ids_differ_from_frame_to_frame_and_from_start_to_start(served: Served) -> None:
     with contextlib.closing(Client(served.url)) as client:
         client.event()
@@ -119,17 +147,19 @@ def test_silence_is_filled_with_a_comment(served: Served, monkeypatch: pytest.Mo
         assert "" in client.event()
 
 
-def test_500_clients_at_once_get_the_same_frame_and_metrics_still_answer(served: Served) -> None:
+def test_500_clients_at_once_get_the_same_frame_and_metrics_still_answer(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host, port = urlsplit(served.url).hostname, urlsplit(served.url).port
     built: list[str | None] = []
     insights = served.exporter.insights
     real = insights.costs
 
-    def counted(run: Any, now: float) -> Any:
-        built.append(run.run_id)
-        return real(run, now)
+    def counted(state: Any, now: float) -> Any:
+        built.append(state.run_id)
+        return real(state, now)
 
-    insights.costs = counted  # type: ignore[method-assign]
+    monkeypatch.setattr(insights, "costs", counted)
     request = f"GET /api/benchmark-sse?interval=0.2 HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
 
     async def client() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -156,7 +186,7 @@ def test_500_clients_at_once_get_the_same_frame_and_metrics_still_answer(served:
             seen = await asyncio.wait_for(asyncio.gather(*(last(reader) for reader, _ in clients)), 20)
             return sum(seen)
 
-    assert asyncio.run(everyone()) == 500
+    assert run(everyone()) == 500
     assert len(built) < 40, "one snapshot is built for all clients"
 
 
@@ -179,27 +209,27 @@ def test_a_client_that_reads_nothing_holds_nobody(served: Served) -> None:
 def test_a_frame_is_built_once_however_many_ask() -> None:
     built: list[str | None] = []
 
-    def build(run_id: str | None) -> tuple[int, bytes]:
+    def build(run_id: str | None) -> Built:
         built.append(run_id)
-        return 3, b"{}"
+        return Built(3, b"{}", True)
 
     async def ask() -> None:
         source = Stream(build, lambda: 3)
         answers = await asyncio.gather(*(source.frame(None) for _ in range(100)), source.frame("r"))
         assert set(answers) == {(3, b"{}")}
 
-    asyncio.run(ask())
+    run(ask())
     assert sorted(built, key=str) == [None, "r"]
 
 
 def test_a_frame_that_could_not_be_built_is_tried_again() -> None:
     attempts: list[int] = []
 
-    def build(run_id: str | None) -> tuple[int, bytes]:
+    def build(run_id: str | None) -> Built:
         attempts.append(1)
         if len(attempts) == 1:
             raise RuntimeError("not yet")
-        return 1, b"{}"
+        return Built(1, b"{}", True)
 
     async def ask() -> AsyncIterator[bytes]:
         source = Stream(build, lambda: 1)
@@ -210,4 +240,4 @@ def test_a_frame_that_could_not_be_built_is_tried_again() -> None:
     async def collect() -> list[bytes]:
         return [payload async for payload in ask()]
 
-    assert asyncio.run(collect()) == [b"{}"]
+    assert run(collect()) == [b"{}"]

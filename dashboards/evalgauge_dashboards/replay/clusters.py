@@ -14,11 +14,11 @@ LAST_ACTIONS = 3
 _LONGEST_LABEL = 160
 
 _VARIABLE = (
-    (re.compile(r"https?://\S+"), "<url>"),
-    (re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}(?:-[0-9a-f]{4,})*\b", re.I), "<id>"),
-    (re.compile(r"(?:[A-Za-z]:)?[\\/][\w.$~-]+(?:[\\/][\w.$~-]+)+"), "<path>"),
-    (re.compile(r'"[^"]*"|\'[^\']*\'|“[^”]*”|`[^`]*`'), "<text>"),
-    (re.compile(r"\d+(?:[.,:]\d+)*"), "<n>"),
+    (re.compile(r"https?://\S+"), "(url)"),
+    (re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}(?:-[0-9a-f]{4,})*\b", re.I), "(id)"),
+    (re.compile(r"(?:[A-Za-z]:)?[\\/][\w.$~-]+(?:[\\/][\w.$~-]+)+"), "(path)"),
+    (re.compile(r'"[^"]*"|\'[^\']*\'|“[^”]*”|`[^`]*`'), "“…”"),
+    (re.compile(r"\d+(?:[.,:]\d+)*"), "#"),
     (re.compile(r"\s+"), " "),
 )
 """What differs between two messages of one error, and the word that stands for it."""

@@ -43,6 +43,7 @@ _DOCUMENT = """<!doctype html>
 <meta name="referrer" content="no-referrer">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
 <title>evalgauge replay</title>
 {head}
 </head>

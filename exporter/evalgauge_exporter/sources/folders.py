@@ -207,7 +207,7 @@ class FolderSource(ABC):
         before = followed.count
         if before == 1 and isinstance(tale.events[0], TaskStarted):
             before = 0 if len(tale.events) > 1 else 1  # the time of a mere start may be a file's: it is told again
-        elif before > len(tale.events) or tale.digest(before) != followed.digest:
+        elif before and (before > len(tale.events) or tale.digest(before) != followed.digest):
             return None
         followed.signature, followed.over = now, tale.over
         followed.count = len(tale.events)

@@ -88,7 +88,8 @@ def _tell_turn(
     calls = message.get("tool_calls")
     calls = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     if not calls:
-        tale.step(at, {"type": "message", "text": (said or "")[:4000]}, reasoning=reasoning, think_seconds=think)
+        told = {"type": "message", "text": (said or "")[:4000]}
+        tale.step(at, told, reasoning=reasoning, screenshot=shot, think_seconds=think)
     for index, call in enumerate(calls):
         result = results.get(str(call.get("id")), {})
         tale.step(

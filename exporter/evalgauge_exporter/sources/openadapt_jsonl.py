@@ -15,7 +15,7 @@ from evalgauge.events import RunFinished, RunStarted
 from evalgauge.metrics import OUTCOMES
 from evalgauge.runlog import Problem
 from evalgauge_exporter.sources import Reading
-from evalgauge_exporter.sources.content import count, known, line_object, moment, parse, signature
+from evalgauge_exporter.sources.content import beside, count, known, line_object, moment, parse, signature
 from evalgauge_exporter.sources.tales import Tale
 
 _NAME = re.compile(r"full_eval.*\.jsonl\Z")
@@ -166,8 +166,8 @@ class OpenAdaptJsonlSource:
     def _shot(self, task_id: str, index: int) -> str | None:
         """What the agent saw before a step: the picture after the step before it."""
         name = "step_00_reset.png" if index == 0 else f"step_{index:02d}.png"
-        below = f"screenshots/{task_id[:12]}/{name}"
-        return below if "/" not in task_id and (self.folder / below).is_file() else None
+        below = beside(self.folder, "screenshots", f"{task_id[:12]}/{name}")
+        return below if below is not None and (self.folder / below).is_file() else None
 
     def _file_time(self) -> float:
         found = signature(self._path)

@@ -22,6 +22,7 @@ class Tale:
         self._writer = writer
         self._ids = (plain(task_id), attempt, None if worker is None else plain(worker))
         self._steps = 0
+        self._began = 0.0
 
     def started(
         self,
@@ -31,7 +32,8 @@ class Tale:
         max_steps: int | None = None,
     ) -> None:
         """The attempt began."""
-        self._add(TaskStarted(self._at(ts), 0, self._writer, *self._ids, domain, words(instruction), max_steps))
+        self._began = self._at(ts)
+        self._add(TaskStarted(self._began, 0, self._writer, *self._ids, domain, words(instruction), max_steps))
 
     def step(
         self,
@@ -86,14 +88,13 @@ class Tale:
         error: object = None,
         reason: object = None,
     ) -> None:
-        """The attempt ended."""
+        """The attempt ended; how long it took is told by its times where nothing else does."""
+        at = self._at(ts)
         seconds = amount(duration_seconds)
-        self._add(
-            TaskFinished(
-                self._at(ts), 0, self._writer, *self._ids, outcome, number(score), steps, seconds, words(error),
-                words(reason),
-            )
-        )  # fmt: skip
+        if seconds is None and at > self._began:
+            seconds = round(at - self._began, 6)
+        texts = (words(error), words(reason))
+        self._add(TaskFinished(at, 0, self._writer, *self._ids, outcome, number(score), steps, seconds, *texts))
         self.over = True
 
     def measured(self, ts: float | None, score: float, threshold: float, **more: Any) -> None:

@@ -36,11 +36,13 @@ def chromium() -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def open_page(chromium: BrowserContext) -> Iterator[Open]:
-    """Opens a file at an address; the test fails where the page complains or asks for anything off the disk."""
+    """Opens a file at an address; the test fails where the page complains or asks for anything but files."""
     complaints: list[str] = []
     pages: list[Page] = []
 
-    def opened(path: Path, address: str = "", *, width: int = 1440, complains: bool = False) -> Page:
+    def opened(
+        at: Path | str, address: str = "", *, width: int = 1440, complains: bool = False, server: str | None = None
+    ) -> Page:
         page = chromium.new_page()
         pages.append(page)
         if width != 1440:
@@ -48,13 +50,13 @@ def open_page(chromium: BrowserContext) -> Iterator[Open]:
         if not complains:
             page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
             page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: asked(request.url))
-        page.goto(path.absolute().as_uri() + address)
+        page.on("request", lambda request: asked(request.url, server))
+        page.goto((at if isinstance(at, str) else at.absolute().as_uri()) + address)
         page.wait_for_selector("#main")
         return page
 
-    def asked(url: str) -> None:
-        if not url.startswith(("file:", "data:", "blob:")):
+    def asked(url: str, server: str | None) -> None:
+        if not url.startswith(("file:", "data:", "blob:", server or "file:")):
             complaints.append(f"asked for {url}")
 
     yield opened

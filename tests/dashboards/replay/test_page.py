@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -388,19 +393,18 @@ def test_a_part_that_is_missing_is_said(tmp_path: Path, open_page: Open) -> None
     expect(page.locator("#main")).to_contain_text("is not there. Was the whole folder copied?")
 
 
-@pytest.mark.parametrize(
-    "view",
-    [
-        "",
-        "#run={0}",
-        "#run={0}&task=mock_clock_001",
-        "#view=matrix",
-        "#view=analysis&run={0}",
-        "#run={0}&task=mock_clock_001&with=waa_mixed_48_parallel4",
-    ],
-)
-def test_nothing_is_wider_than_a_phone(real_site: Path, open_page: Open, view: str) -> None:
-    page = open_page(real_site, view.format(SEED), width=390)
+def test_nothing_is_wider_than_a_phone(real_site: Path, open_page: Open) -> None:
+    page = open_page(real_site, width=390)
+    one = f"#run={SEED}&task=mock_clock_001"
+    for view in (f"#run={SEED}", one, "#view=matrix", f"#view=analysis&run={SEED}", f"{one}&with=waa_mixed_48_parallel4"):
+        page.evaluate("view => { location.hash = view; }", view)
+        page.wait_for_selector(f"header a[href], main")
+        expect(page.locator("#app")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, view
+
+
+def test_runs_side_by_side_scroll_within_a_phone(two_models: Path, open_page: Open) -> None:
+    page = open_page(two_models, "#run=a&task=save&with=b%2C1,human%20c", width=390)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
@@ -421,14 +425,51 @@ def test_everything_that_can_be_used_has_a_name(real_site: Path, open_page: Open
         page.close()
 
 
+def test_a_printed_run_has_all_its_tasks(real_site: Path, open_page: Open) -> None:
+    page = open_page(real_site, f"#run={SEED}")
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.set_viewport_size({"width": 1000, "height": 700})
+    expect(page.locator(".list-view .list-row")).to_have_count(48)
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen")
+    expect(page.locator(".list-view .list-row")).not_to_have_count(48)
+
+
+def test_a_run_that_goes_on_is_followed_from_a_server(tmp_path: Path, open_page: Open) -> None:
+    events = task("first", "success", [step(0, "click")])
+    write_run(tmp_path / "results", "r", events, finished=False)
+    generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
+    with serving(tmp_path / "site") as url:
+        page = open_page(url, "#run=r", server=url)
+        expect(page.locator(".tally")).to_contain_text("1 task;")
+        write_run(tmp_path / "results", "r", [*events, *task("second", "failure")], finished=False)
+        generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator(".tally")).to_contain_text("2 tasks; 1 of 2 measured succeeded, 50 %")
+        page.close()
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_ten_thousand_tasks_keep_a_short_document(tmp_path: Path, open_page: Open) -> None:
-    events = [
-        line
-        for n in range(10_000)
-        for line in task(f"task_{n:05}", "failure" if n % 3 else "success", domain=f"d{n % 7}")
-    ]
-    write_run(tmp_path / "results", "big", events)
-    generate(found(tmp_path / "results"), tmp_path / "site", now=LATER * 2)
+    tasks = [{"task_id": f"task_{n:05}", "domain": f"d{n % 7}", "instruction": "Do it."} for n in range(10_000)]
+    write_run(tmp_path / "results", "big", task("task_00001", "failure"), tasks=tasks)
+    generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
     page = open_page(tmp_path / "site" / "index.html")
     expect(page.locator(".tally")).to_contain_text("10,000 tasks")
     assert page.locator(".list-view .list-row").count() < 60
@@ -440,7 +481,7 @@ def test_ten_thousand_tasks_keep_a_short_document(tmp_path: Path, open_page: Ope
 
 def test_colours_are_those_of_the_boards() -> None:
     text = style().decode()
-    light, dark = text.split("@media (prefers-color-scheme: dark)")
+    light, dark = text.split("@media screen and (prefers-color-scheme: dark)")
     for meaning, entry in MEANINGS.items():
         if f"--{meaning}:" in text:
             assert f"--{meaning}: {entry.light};" in light

@@ -100,7 +100,7 @@ def test_clusters_are_by_what_tells_most() -> None:
     ]
     found = cluster(cases)
     assert found[0].rows == [0, 1, 6]
-    assert found[0].label == "no answer from <n>"
+    assert found[0].label == "no answer from #"
     kinds = {one.kind: one for one in found}
     assert set(kinds) == {"error", "said_done", "step_limit", "stopped", "gave_up"}
     assert kinds["stopped"].label == "ended after b → c → d"

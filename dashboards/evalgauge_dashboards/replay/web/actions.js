@@ -18,7 +18,7 @@
     done: ["done", "finish", "finished", "terminate", "stop", "answer", "complete", "submit_answer"],
     error: ["error", "fail", "infeasible", "give_up", "report_infeasible"],
   };
-  const SIGNS = { click: "●", "double click": "◉", "right click": "◐", move: "✥", drag: "↝", scroll: "⇕", type: "T", key: "⌨", select: "☰", wait: "⧗", open: "↗", done: "■", error: "!" };
+  const SIGNS = { click: "●", "double click": "◉", "right click": "◐", move: "✥", drag: "↝", scroll: "⇕", type: "T", key: "⌨", select: "☰", wait: "…", open: "↗", done: "■", error: "!" };
   const KIND_OF = new Map(Object.entries(KINDS).flatMap(([kind, names]) => names.map((name) => [name, kind])));
 
   const typeOf = (action) => (typeof action?.type === "string" && action.type ? action.type.toLowerCase() : "unknown");

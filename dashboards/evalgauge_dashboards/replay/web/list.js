@@ -48,6 +48,7 @@
     }
 
     function draws(force) {
+      if (node.classList.contains("printed")) return;
       const from = Math.max(0, Math.floor(view.scrollTop / height) - 8);
       const to = Math.min(rows.length, Math.ceil((view.scrollTop + view.clientHeight) / height) + 8);
       if (!force && from === first && to === last) return;

@@ -106,7 +106,7 @@
   /** While a run goes on and the page comes from a server: look now and then whether there is more. */
   function follow() {
     if (!location.protocol.startsWith("http")) return;
-    setInterval(async () => {
+    const look = async () => {
       if (document.hidden || !E.runs().some((run) => run.state === "running") || document.activeElement?.matches("input, select") || document.body.classList.contains("in-task")) return;
       const before = new Map(E.runs().map((run) => [run.run_id, run.version]));
       try {
@@ -116,7 +116,9 @@
         E.forget((name) => name === "index");
         await route(true);
       } catch { /* the server is away: what is there stays */ }
-    }, REFRESH_MS);
+    };
+    setInterval(look, REFRESH_MS);
+    document.addEventListener("visibilitychange", look);
   }
 
   async function begin() {

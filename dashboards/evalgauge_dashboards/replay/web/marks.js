@@ -88,13 +88,13 @@
   }
   function typed(mark, X, Y, shown) {
     const text = mark.text.length > 48 ? mark.text.slice(0, 47) + "…" : mark.text;
-    const width = Math.min(shown.width - 16, text.length * 8.2 + 34);
+    const width = Math.min(shown.width - 16, text.length * 8.2 + 42);
     const x = Math.min(Math.max(8, mark.x === null ? (shown.width - width) / 2 : X(mark.x) + 14), shown.width - width - 8);
     const y = Math.min(Math.max(8, mark.y === null ? shown.height - 48 : Y(mark.y) + 14), shown.height - 40);
     return [
       E.el("svg:rect", { class: "note", x, y, width, height: 28, rx: 4 }),
       E.el("svg:text", { class: "note-sign", x: x + 9, y: y + 19 }, mark.keys ? "⌨" : "T"),
-      E.el("svg:text", { class: "note-text", x: x + 28, y: y + 19 }, text),
+      E.el("svg:text", { class: "note-text", x: x + 33, y: y + 19 }, text),
     ];
   }
 

@@ -43,9 +43,8 @@
       note.textContent = text || "";
     }
     picture.addEventListener("load", () => {
-      frame.classList.toggle("tall", picture.naturalHeight > picture.naturalWidth);
+      if (!frame.classList.contains("zoomed")) frame.style.setProperty("--kept", picture.offsetHeight + "px"); // what comes without a picture keeps the place
       draw();
-      node.dispatchEvent(new CustomEvent("shown"));
     });
     picture.addEventListener("error", () => {
       if (!picture.getAttribute("src")) return;

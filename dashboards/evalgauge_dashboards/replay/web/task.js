@@ -116,7 +116,7 @@
       el("p", { class: "instruction" }, content?.instruction || row.instruction || "No instruction was recorded."),
       el("div", { class: "task-grid" },
         el("div", { class: "task-left" }, stage.node, play.node),
-        el("div", { class: "task-right" }, verdict(row, content), panel, steps.length ? list : null,
+        el("div", { class: "task-right" }, verdict(row, content), steps.length ? list : null, panel,
           el("h3", {}, "The whole task"),
           E.facts([["steps", E.count(row.steps) + (row.max_steps ? " of " + row.max_steps : "")], ["time", E.known(row.duration_seconds) ? E.duration(row.duration_seconds) : E.unknown("not recorded")], ["tokens", row.tokens ? E.tokens(E.allInput(row.tokens)) + " in, " + E.tokens(row.tokens[3]) + " out" : E.unknown("none reported")], ["cost", E.cost(row.cost_usd, row.uncosted_calls, Boolean(row.uncosted_calls))], content?.worker ? ["worker", content.worker] : null]),
           content ? logPanel(content, (i) => play.move(i)) : null)));

@@ -1,0 +1,73 @@
+"""What the tests of sources share: reading a run whole, and a state as plain values that can be compared."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from evalgauge.events import Event
+from evalgauge.runlog import Problem
+from evalgauge_exporter.sources import RunSource
+from evalgauge_exporter.state import Attempt, Clock, RunState, Usage, Worker, fold
+
+DATA = Path(__file__).parents[2] / "data"
+NOW = 1.9e9
+"""A time after everything that the tests write."""
+STALL = 600.0
+
+
+def drain(source: RunSource, *, thorough: bool = False) -> tuple[list[Event], list[Problem]]:
+    """Everything that a source has to tell now; it must neither be gone nor start anew."""
+    events: list[Event] = []
+    problems: list[Problem] = []
+    more = True
+    while more:
+        reading = source.read(thorough=thorough)
+        assert not reading.gone
+        assert not reading.replaced
+        events += reading.events
+        problems += reading.problems
+        more = reading.more
+    return events, problems
+
+
+def folded(source: RunSource) -> RunState:
+    """The state of a run that is read whole and has no problems."""
+    events, problems = drain(source)
+    assert problems == []
+    return fold("run", source.source, events)
+
+
+def snapshot(run: RunState) -> dict[str, Any]:
+    """The state as plain values, without what only counts events or depends on when they were read."""
+    left_out = {"version", "tasks_version", "_pricer", "run_id", "source", "_info", "_started", "_finished"}
+    values = {name: _plain(value) for name, value in vars(run).items() if name not in left_out}
+    return {**values, "ended": run.ended(), "ended_at": run.ended_at, "finish_log": [a.task_id for a in run.finish_log]}
+
+
+def outcomes(run: RunState) -> dict[str, int]:
+    """Attempts by status, of a run that ended or is silent."""
+    return run.statuses(NOW, STALL)
+
+
+def write(path: Path, content: str | bytes, at: float | None = None) -> Path:
+    """Write a file with its folders; ``at`` is the time that it shall have."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if at is not None:
+        os.utime(path, (at, at))
+    return path
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Attempt | Worker | Usage | Clock):
+        return {
+            name: _plain(getattr(value, name)) for name in value.__slots__ if name not in ("stamp", "machine_stamp")
+        }
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | deque):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,130 @@
+"""Studies of AgentLab. The data are real episodes of MiniWoB++ that BrowserGym 0.14.3 ran in Chromium with a scripted
+agent; AgentLab keeps its experiments in the same files. The pickles were taken out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from evalgauge.events import Step
+from evalgauge_exporter.sources import agentlab
+from evalgauge_exporter.sources.agentlab import AgentLabSource, browser_action, episode_of
+from evalgauge_exporter.state import fold
+from tests.exporter.sources.reading import DATA, NOW, STALL, drain, folded, outcomes, snapshot, write
+
+STUDY = next((DATA / "browsergym-0.14.3").iterdir())
+
+
+def names(folder: Path) -> frozenset[str]:
+    return frozenset(each.name for each in folder.iterdir())
+
+
+def test_totals_are_those_of_the_summaries() -> None:
+    summaries = [json.loads(path.read_text()) for path in sorted(STUDY.glob("*/summary_info.json"))]
+    run = folded(AgentLabSource(STUDY))
+    counted = outcomes(run)
+    assert sum(counted.values()) == len(summaries) == 7
+    assert counted["success"] == sum(summary["cum_reward"] >= 1 for summary in summaries)
+    assert counted["infrastructure_error"] == sum(summary["err_msg"] is not None for summary in summaries)
+    assert sum(a.steps for a in run.attempts.values()) == sum(summary["n_steps"] for summary in summaries)
+    assert run.usage["openai", "gpt-4o-mini"].tokens == [
+        sum(summary.get("stats.cum_input_tokens", 0) for summary in summaries),
+        0,
+        0,
+        sum(summary.get("stats.cum_output_tokens", 0) for summary in summaries),
+    ]
+    assert (run.benchmark, run.model, run.agent) == ("miniwob", "gpt-4o-mini", "GenericAgent")
+    assert run.status(NOW, STALL) == "completed"
+
+
+def test_the_log_gives_times_thoughts_and_actions_and_the_pictures_are_there() -> None:
+    events, _ = drain(AgentLabSource(STUDY))
+    steps = [event for event in events if isinstance(event, Step)]
+    clicks = [step for step in steps if step.action["type"] == "click"]
+    assert clicks
+    assert all(step.reasoning == "I click" and step.action["bid"].isdecimal() for step in clicks)
+    assert all(step.screenshot is not None and (STUDY / step.screenshot).is_file() for step in steps)
+    run = fold("run", "agentlab", events)
+    durations = [a.duration_seconds for a in run.attempts.values()]
+    assert all(seconds is not None and 0.5 < seconds < 60 for seconds in durations)
+
+
+def test_a_study_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: Path) -> None:
+    study = tmp_path / STUDY.name
+    folders = sorted(STUDY.iterdir())
+    for folder in folders:
+        write(study / folder.name / "exp_args.pkl", b"not read")
+    assert agentlab.places(study, names(study)) == [study]
+    source = AgentLabSource(study)
+    events, _ = drain(source)
+    assert events == []
+    for folder in folders:
+        log = (folder / "experiment.log").read_text()
+        first = log.index("\n2026") + 1 if "action:" in log else len(log)
+        write(study / folder.name / "experiment.log", log[: first - 3])
+        events += drain(source)[0]
+        write(study / folder.name / "experiment.log", log)
+        for picture in folder.glob("*.png"):
+            shutil.copy(picture, study / folder.name)
+        events += drain(source)[0]
+        shutil.copy(folder / "summary_info.json", study / folder.name)
+        events += drain(source)[0]
+    assert snapshot(fold("run", "agentlab", events)) == snapshot(folded(AgentLabSource(study)))
+    assert source.watched() == []
+    assert not any(path.suffix == ".gz" for path in source.watched())
+
+
+def test_several_agents_in_one_study_are_a_run_for_each(tmp_path: Path) -> None:
+    for agent, reward in (("A-x", 1.0), ("B-y", 0.0)):
+        for seed in (1, 2):
+            folder = tmp_path / f"2026-01-01_10-00-00_{agent}_on_miniwob.click-test_{seed}"
+            write(folder / "summary_info.json", json.dumps({"n_steps": 0, "cum_reward": reward, "err_msg": None}))
+    places = agentlab.places(tmp_path, names(tmp_path))
+    assert [place.name for place in places] == ["A-x", "B-y"]
+    assert [outcomes(folded(AgentLabSource(place))) for place in places] == [{"success": 2}, {"failure": 2}]
+
+
+def test_outcomes_by_error_and_reward(tmp_path: Path) -> None:
+    uncaught = "Exception uncaught by agent or environment in task x.\nKeyboardInterrupt:\nEarly termination??"
+    for index, summary in enumerate(
+        [
+            {"cum_reward": 0, "err_msg": uncaught},
+            {"cum_reward": 0, "err_msg": "the model gave no answer"},
+            {"cum_reward": 1.0, "err_msg": "the model gave no answer at first"},
+            {"err_msg": None},
+        ]
+    ):
+        write(tmp_path / f"2026-01-01_10-00-00_A_on_b.c_{index}" / "summary_info.json", json.dumps(summary))
+    statuses = [attempt.status for attempt in folded(AgentLabSource(tmp_path)).attempts.values()]
+    assert statuses == ["interrupted", "agent_error", "success", "evaluation_error"]
+
+
+def test_what_a_folders_name_says() -> None:
+    found = episode_of("2026-11-21_22-15-33_GenericAgent-gpt-4o_on_workarena.servicenow.sort-list_42_1")
+    assert found is not None
+    assert (found.agent, found.task_id, found.domain) == (
+        "GenericAgent-gpt-4o",
+        "workarena.servicenow.sort-list_42",
+        "servicenow",
+    )
+    assert episode_of("_2026-11-21_22-15-33_A_on_b_1") is None
+    assert episode_of("screenshots") is None
+
+
+def test_browser_actions() -> None:
+    assert browser_action("fill('12', 'a \"b\"')") == {
+        "type": "fill",
+        "bid": "12",
+        "text": 'a "b"',
+        "code": "fill('12', 'a \"b\"')",
+    }
+    assert browser_action("press('7', 'Enter')")["key"] == "Enter"
+    assert browser_action("send_msg_to_user('done')")["text"] == "done"
+    assert browser_action("noop()")["type"] == "noop"
+    assert browser_action("for i in range(3): pass")["type"] == "code"
+
+
+def test_other_folders_are_no_studies(tmp_path: Path) -> None:
+    (tmp_path / "2026-11-21_22-15-33_A_on_b_1").mkdir()
+    assert agentlab.places(tmp_path, names(tmp_path)) == []
