@@ -248,7 +248,6 @@ def _progress() -> list[Panel]:
                 Query(measure.tasks(status=status, **ONE), status, chr(ord("A") + place))
                 for place, status in enumerate(STATUS_ORDER)
             ],
-            decimals=0,
             stacked=True,
             overrides=fills,
         ),
@@ -380,6 +379,7 @@ def _failures() -> list[Panel]:
 
 def _calls() -> list[Panel]:
     tokens = select(m.RUN_TOKENS, **ONE).rate().sum("kind") * 60
+    total = select(m.RUN_TOKENS, **ONE).sum("kind").sorted(descending=True)
     requests = select(m.RUN_LLM_REQUESTS, **ONE).rate().sum("status") * 60
     budget = select(m.RUN_BUDGET, **ONE).max()
     return [
@@ -390,7 +390,7 @@ def _calls() -> list[Panel]:
                 "What is known; the line is the budget.",
                 p.DOLLARS,
                 "no cost known",
-                8,
+                6,
                 8,
             ),
             [Query(measure.cost("component", **ONE), "{{component}}", "A"), Query(budget, "budget", "B")],
@@ -413,7 +413,7 @@ def _calls() -> list[Panel]:
                 "The kinds do not overlap: input leaves out what a cache gave or took.",
                 p.COUNT,
                 "no tokens reported in this time",
-                8,
+                6,
                 8,
             ),
             [Query(tokens, "{{kind}}")],
@@ -427,12 +427,26 @@ def _calls() -> list[Panel]:
                 "A retry is a call whose answer was thrown away.",
                 p.COUNT,
                 "no model calls in this time",
-                8,
+                6,
                 8,
             ),
             [Query(requests, "{{status}}")],
             stacked=True,
             overrides=p.series_of(*m.REQUEST_STATUSES),
+        ),
+        p.bars(
+            About(
+                33,
+                "Tokens so far by kind",
+                "Since the run began; the kinds do not overlap.",
+                p.COUNT,
+                "no tokens reported",
+                6,
+                8,
+            ),
+            [Query(total, "{{kind}}")],
+            decimals=1,
+            overrides=p.series_of(*m.TOKEN_KINDS),
         ),
     ]
 

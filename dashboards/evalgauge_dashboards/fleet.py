@@ -182,7 +182,6 @@ def _workers() -> list[Panel]:
                 8,
             ),
             [Query(finished, "{{outcome}}")],
-            decimals=0,
             stacked=True,
             overrides=p.series_of(*m.OUTCOMES),
         ),
@@ -297,7 +296,6 @@ def _probes() -> list[Panel]:
                 8,
             ),
             [Query(select(m.AZURE_RATELIMIT).max("subscription", "bucket"), "{{bucket}}")],
-            decimals=0,
         ),
     ]
 

@@ -192,7 +192,7 @@ def stat(
     side_by_side = common.VizOrientation.HORIZONTAL if listed else common.VizOrientation.VERTICAL
     panel.orientation(side_by_side if len(queries) > 1 else common.VizOrientation.AUTO)
     panel.wide_layout(False)
-    sizes = common_builder.VizTextDisplayOptions().value_size(26 if len(queries) > 1 else 30)
+    sizes = common_builder.VizTextDisplayOptions().value_size(26 if len(queries) > 1 or text == "name" else 30)
     panel.text(sizes.title_size(13))
     if mappings:
         panel.mappings(mappings)

@@ -151,6 +151,8 @@ class Config(BaseSettings):
     """Under which address people reach this exporter; its host is accepted in the Host header."""
     success_threshold: float = 1.0
     """The score from which on a task counts as a success, where a format only gives scores."""
+    probe_registries: bool = True
+    """Whether the machines that OpenAdapt's registry files name are probed."""
     baselines: dict[str, str] = Field(default_factory=dict)
     """``"benchmark/model"`` or ``"benchmark"`` = run id."""
     prices: Prices = Prices()

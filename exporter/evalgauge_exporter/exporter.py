@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+from evalgauge import __version__
 from evalgauge.events import LlmCall
 from evalgauge.pricing import Price, PriceTable, load_overrides
+from evalgauge_exporter.archive import Archive
 from evalgauge_exporter.config import Config
 from evalgauge_exporter.costs import MachineCost
 from evalgauge_exporter.exposition import Exposition, Sample
@@ -18,7 +23,22 @@ from evalgauge_exporter.guard import read_token
 from evalgauge_exporter.insights import Insights
 from evalgauge_exporter.machines import run_machine_cost
 from evalgauge_exporter.selection import Limits
+from evalgauge_exporter.sources.azure_prices import default_cache_dir
 from evalgauge_exporter.state import RunState, State
+
+
+def _archive_path(config: Config) -> Path:
+    """A file for each set of served folders, in the cache folder."""
+    folders = "\0".join(str(folder.absolute()) for folder in config.results)
+    name = hashlib.sha256(folders.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return (config.prices.cache_dir or default_cache_dir()) / f"runs-{name}.json"
+
+
+def _archive_key(config: Config) -> str:
+    """What the archived numbers depend on beside the runs' files: the release and the prices."""
+    own = config.prices.overrides.read_bytes() if config.prices.overrides else b""
+    prices = importlib.metadata.version("genai-prices")
+    return f"{__version__} genai-prices {prices} {hashlib.sha256(own).hexdigest()[:16]}"
 
 
 class Exporter:
@@ -46,6 +66,8 @@ class Exporter:
             config.results,
             stall_after=config.stall_after,
             pricer=self._price,
+            archive=Archive(_archive_path(config), _archive_key(config)),
+            loaded=config.limits.runs + 10,
             on_change=self._changed,
         )
 
@@ -76,7 +98,7 @@ class Exporter:
     def _fleet_changed(self) -> None:
         with self.state.lock:
             self.state.version += 1
-            self.insights.prices_version += 1
+            self.insights.prices_version = self.fleet.costs_version
         self._changed()
 
     def _machines(self, run: RunState, now: float) -> list[MachineCost]:

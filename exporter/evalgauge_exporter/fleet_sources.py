@@ -58,6 +58,7 @@ class FleetSources:
             self.sources.append(AzureVmSource(azure, self._take, on_new=self._look_up_prices))
         for workspace in config.azure_ml:
             self.sources.append(AzureMlSource(workspace, self._take))
+        self._probe_registries = config.probe_registries
         self._configured = configured_targets(config)
         self._probes = ProbeSource(self._configured, self._take)
         self.sources += [self._probes, RegistrySource(config.results, self._registries_changed)]
@@ -93,7 +94,7 @@ class FleetSources:
 
     def _registries_changed(self, events: Sequence[FleetEvent]) -> None:
         self._take(events)
-        if any(isinstance(event, RegistrySeen) for event in events):
+        if self._probe_registries and any(isinstance(event, RegistrySeen) for event in events):
             with self._lock:
                 targets = registry_targets(self._fleet, self._configured)
             self._probes.replace(targets)

@@ -17,6 +17,7 @@ from pathlib import Path
 from watchfiles import watch
 
 from evalgauge.runlog import Problem
+from evalgauge_exporter.archive import Archive
 from evalgauge_exporter.sources import Reading
 from evalgauge_exporter.sources.discovery import Discovery, Found, run_names
 from evalgauge_exporter.state import Pricer, RunState, State, unpriced
@@ -26,6 +27,7 @@ log = logging.getLogger("evalgauge.exporter")
 POLL_SECONDS = 1.0
 DISCOVER_SECONDS = 2.0
 IDLE_SECONDS = 5.0
+SHELVE_SECONDS = 30.0
 IDLE_BATCH = 200
 """So many of the runs that are over are looked at every ``IDLE_SECONDS``."""
 MAX_WATCHED = 2000
@@ -43,6 +45,8 @@ class _Followed:
         self.found = found
         self.run = run
         self.more = True
+        self.signature: str | None = None
+        """Of the files, where the run was taken out of the archive and was not read."""
         self.level = False
         """Whether all that was there was read once. Before, nobody sees the run: after a restart of the exporter its
         counters would seem to have gone down."""
@@ -58,13 +62,20 @@ class Follower:
         *,
         stall_after: float,
         pricer: Pricer = unpriced,
+        archive: Archive | None = None,
+        loaded: int = 60,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """``on_change`` is called, from the follower's thread, whenever the state has changed."""
+        """``loaded``: so many of the runs that are over keep their attempts in memory.
+
+        ``on_change`` is called, from the follower's thread, whenever the state has changed.
+        """
         self.state = state
         self.roots = [root.absolute() for root in roots]
         self._stall_after = stall_after
         self._pricer = pricer
+        self._archive = archive or Archive(None, "")
+        self._most_loaded = loaded
         self._on_change = on_change
         self._discovery = Discovery(self.roots)
         self._runs: dict[Path, _Followed] = {}
@@ -92,6 +103,7 @@ class Follower:
 
     def _loop(self) -> None:
         discovered = idle = polled = 0.0
+        shelved = -SHELVE_SECONDS
         while not self._stop.is_set():
             changed = self._await_change()
             if self._stop.is_set():
@@ -114,6 +126,10 @@ class Follower:
                 if not self.state.ready:
                     self._read_until_level()
                     self._set_ready()
+                if now - shelved >= SHELVE_SECONDS:
+                    shelved = now
+                    self._shelve()
+                    self._archive.save(set(self._runs))
                 self._watcher.watch(self._folders())
             except Exception:  # a defect must not end the following of everything else
                 log.exception("following failed; trying again")
@@ -174,15 +190,60 @@ class Follower:
         found, problems = self._discovery.look()
         self._report("runlog", problems)
         for new in found:
-            self._runs[new.folder] = _Followed(new, RunState(new.path_id, new.source.source, self._pricer))
+            self._runs[new.folder] = self._known(new)
         if self.state.ready:
             self._read_all([self._runs[new.folder] for new in found])
 
+    def _known(self, found: Found) -> _Followed:
+        """A run that was found: out of the archive where its files have not changed, else to be read."""
+        signature = found.source.signature()
+        if signature is not None:
+            run = self._archive.restore(found.folder, signature, found.path_id, self._pricer)
+            if run is not None:
+                followed = _Followed(found, run)
+                followed.level, followed.more, followed.signature = True, False, signature
+                run.shelve(self._reader(found))
+                return followed
+        return _Followed(found, RunState(found.path_id, found.source.source, self._pricer))
+
+    def _reader(self, found: Found) -> Callable[[], RunState]:
+        """Reads a run that is over again, for its attempts."""
+
+        def read() -> RunState:
+            source = type(found.source)(found.folder)  # type: ignore[call-arg]  # each source is made of its folder
+            run = RunState(found.path_id, source.source, self._pricer)
+            more = True
+            while more:
+                reading = source.read()
+                for event in reading.events:
+                    run.apply(event)
+                more = reading.more and not reading.gone and not reading.replaced
+            return run
+
+        return read
+
+    def _shelve(self) -> None:
+        """Archive the runs that are over; let the attempts of all but the newest go."""
+        over = [f for f in self._runs.values() if f.level and not f.more and f.run.ended() and not f.run.open]
+        over.sort(key=lambda followed: followed.run.last_event_at, reverse=True)
+        for number, followed in enumerate(over):
+            if followed.run.shelved:
+                continue
+            signature = followed.signature or followed.found.source.signature()
+            if signature is None:
+                continue
+            self._archive.keep(followed.found.folder, signature, followed.run)
+            if number >= self._most_loaded:
+                with self.state.lock:
+                    followed.run.shelve(self._reader(followed.found))
+
     def _read_until_level(self) -> None:
-        """The first reading: everything that is there."""
-        for followed in list(self._runs.values()):
+        """The first reading: everything that is there and was not archived."""
+        for number, followed in enumerate(list(self._runs.values())):
             while followed.more and not self._stop.is_set():
                 self._read_all([followed])
+            if number % self._most_loaded == 0:
+                self._shelve()
 
     def _set_ready(self) -> None:
         self._name_runs()
@@ -199,9 +260,9 @@ class Follower:
                 return
             start = time.perf_counter()
             source = followed.found.source
-            before = (source.own_id, followed.level, followed.run.version > 0)
+            before = (followed.run.own_id, followed.level, followed.run.version > 0)
             changed |= self._read(followed, thorough)
-            renamed |= (source.own_id, followed.level, followed.run.version > 0) != before
+            renamed |= (followed.run.own_id, followed.level, followed.run.version > 0) != before
             spent[source.source] = spent.get(source.source, 0.0) + time.perf_counter() - start
         with self.state.lock:
             for name, seconds in spent.items():
@@ -215,6 +276,8 @@ class Follower:
     def _read(self, followed: _Followed, thorough: bool) -> bool:
         """Take in what one run has gained; whether that was anything."""
         source = followed.found.source
+        if followed.signature is not None:
+            return self._look_at_archived(followed)
         reading = source.read(thorough=thorough)
         self._report(source.source, reading.problems)
         if reading.gone:
@@ -228,6 +291,16 @@ class Follower:
         followed.level |= not reading.more
         self._fold(followed.run, reading)
         return bool(reading.events)
+
+    def _look_at_archived(self, followed: _Followed) -> bool:
+        signature = followed.found.source.signature()
+        if signature == followed.signature:
+            return False
+        if signature is None and not followed.found.folder.is_dir():
+            self._drop(followed)
+        else:
+            self._restart(followed)
+        return True
 
     def _fold(self, run: RunState, reading: Reading) -> None:
         events = reading.events
@@ -259,12 +332,13 @@ class Follower:
             more = reading.more
         run.version += followed.run.version + 1
         followed.found, followed.run, followed.more = found._replace(source=source), run, False
+        followed.signature = None
         self._name_runs()
 
     def _name_runs(self) -> None:
         """Say which run has which id: a run that comes or goes can change whether an id is shared."""
         followed = [run for run in self._runs.values() if run.level and run.run.version]
-        names = run_names([run.found for run in followed])
+        names = run_names([run.found for run in followed], [run.run.own_id for run in followed])
         with self.state.lock:
             self.state.runs = {}
             for name, run in zip(names, followed, strict=True):

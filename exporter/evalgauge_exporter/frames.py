@@ -54,7 +54,7 @@ def _job(run: RunState, insights: Insights, now: float) -> shapes.CurrentJob:
     stall_after = insights.stall_after
     statuses = dict.fromkeys(TASK_STATUSES, 0) | run.statuses(now, stall_after)
     eta = insights.eta(run, now)
-    usual = mean([float(a.steps) for a in run.attempts.values() if a.measured])
+    usual = run.mean_steps
     current = [
         shapes.RunningTask(
             task_id=attempt.task_id,
@@ -243,7 +243,7 @@ def metrics(run: RunState | None, insights: Insights, now: float, *, points: int
         success_rate_high=None if interval is None else interval.high,
         success_rate_all=rate_all,
         measured_tasks=len(measured),
-        avg_steps=mean([float(a.steps) for a in measured]),
+        avg_steps=None if run is None else run.mean_steps,
     )
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from evalgauge.events import (
     TERMINAL_ACTIONS,
@@ -242,6 +242,8 @@ class RunState:
     def __init__(self, run_id: str, source: str, pricer: Pricer = unpriced) -> None:
         self.run_id = run_id
         self.source = source
+        self.own_id: str | None = None
+        """The run id that the run itself states."""
         self.version = 0
         """Grows with each event: what was computed from an older version is stale."""
         self.tasks_version = 0
@@ -254,7 +256,12 @@ class RunState:
         self.tags: dict[str, str] = {}
         self.attempts_planned = 1
         self.total_tasks: int | None = None
-        self.attempts: dict[tuple[str, int], Attempt] = {}
+        self._attempts: dict[tuple[str, int], Attempt] = {}
+        self._finish_log: list[Attempt] = []
+        self._reload: Callable[[], RunState] | None = None
+        self.attempt_count = 0
+        self.measured_steps = [0, 0]
+        """Of the measured attempts: the sum of their steps, and how many they are."""
         self.counts: dict[tuple[str, str], int] = {}
         """Attempts by (domain, status), as the log says."""
         self.open: dict[tuple[str, int], Attempt] = {}
@@ -268,8 +275,6 @@ class RunState:
         self.usage: dict[tuple[str, str], Usage] = {}
         self.duration_counts = [0] * (len(DURATION_BUCKETS) + 1)
         self.duration_micros = 0
-        self.finish_log: list[Attempt] = []
-        """The attempts in the order in which their ends were read; one that was taken up again is there twice."""
         self.spent_by_minute: dict[int, Decimal] = {}
         """What model calls cost in each of the newest minutes (Unix seconds / 60) in which any did."""
         self.started_at: float | None = None
@@ -280,6 +285,34 @@ class RunState:
         self._started: Stamp | None = None
         self._finished: Stamp | None = None
         self._end_status = "completed"
+
+    # -- the attempts, which of an old run are read again when somebody asks for them
+
+    @property
+    def attempts(self) -> dict[tuple[str, int], Attempt]:
+        """The run's attempts by task and number."""
+        self._load()
+        return self._attempts
+
+    @property
+    def finish_log(self) -> list[Attempt]:
+        """The attempts in the order in which their ends were read; one that was taken up again is there twice."""
+        self._load()
+        return self._finish_log
+
+    @property
+    def shelved(self) -> bool:
+        """Whether the attempts are not in memory."""
+        return self._reload is not None
+
+    def shelve(self, reload: Callable[[], RunState]) -> None:
+        """Let the attempts go; ``reload`` folds the run again when they are needed. For runs that are over."""
+        self._attempts, self._finish_log, self._reload = {}, [], reload
+
+    def _load(self) -> None:
+        if self._reload is not None:
+            whole = self._reload()
+            self._attempts, self._finish_log, self._reload = whole._attempts, whole._finish_log, None
 
     # -- folding
 
@@ -305,6 +338,7 @@ class RunState:
         stamp = Stamp(event.ts, event.writer, event.seq)
         if stamp.after(self._started):
             self._started = stamp
+        self.own_id = self.own_id or event.run_id
         newer = stamp.after(self._info)
         if newer:
             self._info = stamp
@@ -323,7 +357,7 @@ class RunState:
 
     def _plan(self, planned: PlannedTask) -> None:
         for number in range(1, self.attempts_planned + 1):
-            attempt = self.attempts.get((planned.task_id, number))
+            attempt = self._attempts.get((planned.task_id, number))
             if attempt is None:
                 self._add(Attempt(planned.task_id, number, planned.domain, planned.instruction))
             else:
@@ -360,6 +394,7 @@ class RunState:
             attempt.max_steps = event.max_steps
         if stamp.after(attempt.stamp):
             self._leave(attempt)
+            self._measure(attempt, -1)
             attempt.stamp, attempt.started_at = stamp, event.ts
             attempt.writer, attempt.worker_id = event.writer, event.worker_id
             attempt.recorded_steps, attempt.reported_steps, attempt.last_action = 0, None, None
@@ -382,12 +417,14 @@ class RunState:
             attempt.worker_id = attempt.worker_id or event.worker_id
             if attempt.status == "pending":
                 self._move(attempt, "running")
+        self._measure(attempt, -1)  # a step that comes after its task's end
         attempt.recorded_steps += 1
         if attempt.status == "running":
             if attempt.trail is None:
                 attempt.trail = deque(maxlen=TRAIL)
             attempt.trail.append(event)
         action = attempt.last_action = event.action_type
+        self._measure(attempt, 1)
         if action not in self.steps and len(self.steps) >= MAX_ACTIONS:
             action = OTHER
         self.steps[action] = self.steps.get(action, 0) + 1
@@ -451,13 +488,15 @@ class RunState:
         worker = self._worker(worker_id, event)
         if stamp.after(attempt.stamp):
             self._leave(attempt)
+            self._measure(attempt, -1)
             attempt.stamp, attempt.worker_id = stamp, worker_id
             attempt.reported_steps, attempt.score = event.steps, event.score
             attempt.duration_seconds, attempt.error, attempt.reason = duration, event.error, event.reason
             if attempt.started_at is None and duration is not None:
                 attempt.started_at = event.ts - duration
             self._move(attempt, event.outcome)
-            self.finish_log.append(attempt)
+            self._finish_log.append(attempt)
+            self._measure(attempt, 1)
         if worker is not None:
             worker.outcomes[event.outcome] += 1
             worker.current.pop((event.task_id, event.attempt), None)
@@ -480,18 +519,24 @@ class RunState:
         if event.lost_events > self.lost_events.get(event.writer, 0):
             self.lost_events[event.writer] = event.lost_events
 
+    def _measure(self, attempt: Attempt, change: int) -> None:
+        if attempt.measured:
+            self.measured_steps[0] += change * attempt.steps
+            self.measured_steps[1] += change
+
     def _attempt(self, task_id: str, number: int) -> Attempt:
-        attempt = self.attempts.get((task_id, number))
+        attempt = self._attempts.get((task_id, number))
         if attempt is None:
             attempt = Attempt(task_id, number, None, None)
-            first = self.attempts.get((task_id, 1))
+            first = self._attempts.get((task_id, 1))
             if first is not None:  # another attempt at a task that was described
                 attempt.domain, attempt.instruction = first.domain, first.instruction
             self._add(attempt)
         return attempt
 
     def _add(self, attempt: Attempt) -> None:
-        self.attempts[attempt.task_id, attempt.attempt] = attempt
+        self._attempts[attempt.task_id, attempt.attempt] = attempt
+        self.attempt_count += 1
         self._count(attempt, 1)
 
     def _count(self, attempt: Attempt, change: int) -> None:
@@ -542,6 +587,16 @@ class RunState:
         """Whether the log says that the run is over and nobody took it up again."""
         return self._finished is not None and (self._started is None or self._finished.after(self._started))
 
+    def end_marks(self) -> list[Any]:
+        """What ``ended`` judges by, for an archive."""
+        return [self._started, self._finished, self._end_status]
+
+    def set_end_marks(self, marks: Sequence[Any]) -> None:
+        """Take over what ``end_marks`` gave, after it was JSON."""
+        started, finished, self._end_status = marks
+        self._started = None if started is None else Stamp(*started)
+        self._finished = None if finished is None else Stamp(*finished)
+
     def status(self, now: float, stall_after: float) -> str:
         """``running``, ``completed``, ``aborted``, or ``stalled``: silent for longer than ``stall_after`` seconds."""
         if self.ended():
@@ -576,14 +631,14 @@ class RunState:
                 counts[attempt.domain, "running"] -= 1
                 key = (attempt.domain, "interrupted")
                 counts[key] = counts.get(key, 0) + 1
-        if hidden := self.total - len(self.attempts):
+        if hidden := self.total - self.attempt_count:
             counts[UNKNOWN, "pending"] = counts.get((UNKNOWN, "pending"), 0) + hidden
         return {key: count for key, count in counts.items() if count}
 
     @property
     def total(self) -> int:
         """How many attempts the run has: planned ones and those that came unplanned."""
-        return max(len(self.attempts), (self.total_tasks or 0) * self.attempts_planned)
+        return max(self.attempt_count, (self.total_tasks or 0) * self.attempts_planned)
 
     def statuses(self, now: float, stall_after: float) -> dict[str, int]:
         """Attempts by status over all domains; statuses that do not occur are not there."""
@@ -601,6 +656,12 @@ class RunState:
         if all(self.silent(writer, now, stall_after) for writer in worker.clocks):
             return "lost"
         return worker.state
+
+    @property
+    def mean_steps(self) -> float | None:
+        """Over the measured attempts; None over none."""
+        steps, count = self.measured_steps
+        return steps / count if count else None
 
     def durations(self) -> Iterator[tuple[str, int]]:
         """The duration histogram: upper bound in seconds as a label, cumulative count."""

@@ -66,7 +66,7 @@ def summarise(run: RunState, now: float, stall_after: float) -> RunSummary:
         finished_tasks=sum(outcomes.values()),
         success_rate=rate,
         success_rate_all=rate_all,
-        avg_steps=mean([float(a.steps) for a in run.attempts.values() if a.measured]),
+        avg_steps=run.mean_steps,
         state=run.status(now, stall_after),
         source=run.source,
         outcomes=outcomes,

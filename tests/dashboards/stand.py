@@ -21,6 +21,9 @@ from typing import Any
 
 from evalgauge import track_run
 from evalgauge.tracker import Run
+from tests.exporter.sources.arm import SUBSCRIPTION, ArmServer, vm
+from tests.exporter.sources.test_azure_ml import job
+from tests.exporter.sources.test_azure_prices import PriceList
 
 DOMAINS = ("chrome", "vlc")
 TASKS = [{"task_id": f"{domain}_{n}", "domain": domain} for domain in DOMAINS for n in range(20)]
@@ -29,14 +32,10 @@ DONE = 30
 SOLVED = [task["task_id"] for task in TASKS[:DONE] if task["domain"] == "vlc"][::2]
 """Those that it solved; the baseline solved every one."""
 BUDGET = 0.25
-MACHINE = """
-[[machine]]
-name = "gpu-1"
-provider = "lambda"
-instance_type = "A10"
-hourly_rate_usd = 0.75
-start = "2020-01-01T00:00:00Z"
-"""
+MACHINES = (vm("w1"), vm("forgotten"), vm("template", power="deallocated"))
+"""One that the run uses, one that bills and that nobody uses, one that costs nothing."""
+HOURLY = 0.226
+"""US dollars an hour of each, as the list on 127.0.0.1 says."""
 STARTUP = 60.0
 """Seconds that a process may take until it answers."""
 
@@ -94,26 +93,29 @@ def stand(folder: Path, program: Path, rules: Path) -> Iterator[Stand]:
     _baseline_run(results)
     command = "from evalgauge_exporter.cli import main; main()"
     settings = folder / "evalgauge.toml"
-    settings.write_text(MACHINE + f'[[probe]]\nname = "self"\nkind = "tcp"\ntarget = "{exporter}"\ninterval = "1s"\n')
     serve = [sys.executable, "-c", command, "serve", str(results), "--listen", exporter, "--config", str(settings)]
     scrape = [str(program), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
     scrape += [f"--web.listen-address={prometheus}", "--log.level=warn"]
     here = Stand(f"http://{exporter}", f"http://{prometheus}")
-    with (
-        _run_that_goes_on(results) as step,
-        _process(serve, folder / "serve.log") as one,
-        _process(scrape, folder / "scrape.log") as two,
-    ):
+    with ArmServer(MACHINES) as arm, PriceList() as prices, contextlib.ExitStack() as stack:
+        _configure(settings, arm, prices, exporter)
+        step = stack.enter_context(_run_that_goes_on(results))
+        processes = (
+            stack.enter_context(_process(serve, folder / "serve.log")),
+            stack.enter_context(_process(scrape, folder / "scrape.log")),
+        )
 
         def until(condition: Callable[[], bool], what: str) -> None:
-            _until(condition, what, (one, two))
+            _until(condition, what, processes)
 
         until(lambda: _answers(f"{here.exporter}/readyz"), "the exporter is ready")
         until(lambda: _answers(f"{here.prometheus}/-/ready"), "Prometheus is ready")
-        # rates need growth between two scrapes; the rules need what was scraped
+        # rates need growth between two scrapes, machines are read and priced in the background, and the rules judge
+        # what was scraped
         until(lambda: here.number("count_over_time(up[20s])") >= 2, "two scrapes")
         step()
         until(lambda: here.number("increase(agent_eval_worker_busy_seconds_total{run_id='new'}[20s])") > 0, "growth")
+        until(lambda: here.number("count(agent_eval_vm_price_usd_per_hour)") >= 2, "machines and prices")
         until(lambda: bool(here.ask('ALERTS{alertstate="firing"}')), "an alert fires")
         yield here
 
@@ -127,6 +129,17 @@ def _until(condition: Callable[[], bool], what: str, processes: Sequence[subproc
         assert all(process.poll() is None for process in processes), f"a process ended before {what}"
         pause.wait(0.1)
     raise AssertionError(f"not within {STARTUP:.0f} s: {what}")
+
+
+def _configure(path: Path, arm: ArmServer, prices: PriceList, target: str) -> None:
+    arm.jobs = [job("a"), job("b", "Completed")]
+    subscription = f'subscription_id = "{SUBSCRIPTION}"\nbase_url = "{arm.url}"\ncredential = "none"\n'
+    path.write_text(
+        f'[prices]\nazure_retail_url = "{prices.url}"\ncache_dir = "{path.parent}"\n'
+        f"[[azure]]\n{subscription}"
+        f'[[azure_ml]]\n{subscription}resource_group = "ml"\nworkspace = "ws"\n'
+        f'[[probe]]\nname = "self"\nkind = "tcp"\ntarget = "{target}"\ninterval = "1s"\n'
+    )
 
 
 def _baseline_run(results: Path) -> None:
@@ -146,7 +159,7 @@ def _run_that_goes_on(results: Path) -> Iterator[Callable[[], None]]:
         baseline="base",
         budget_usd=BUDGET,
     ) as run:
-        run.worker("w1", "idle")
+        run.worker("w1", "idle", vm="w1", vm_size="Standard_D4ds_v5", provider="azure")
         for task in TASKS[:DONE]:
             _attempt(run, task, solved=task["task_id"] in SOLVED)
         last = TASKS[DONE]

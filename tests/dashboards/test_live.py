@@ -11,7 +11,7 @@ from scipy import stats
 
 from evalgauge_dashboards import alerts
 from tests.dashboards.reading import GENERATED, Json, boards, filled, metrics_of, targets
-from tests.dashboards.stand import BUDGET, DONE, SOLVED, TASKS, Stand, stand
+from tests.dashboards.stand import BUDGET, DONE, HOURLY, SOLVED, TASKS, Stand, stand
 from tests.parts import prometheus
 
 RIGHTLY_EMPTY = {
@@ -142,7 +142,8 @@ def test_the_fleet_board_counts_the_workers(live: Stand) -> None:
     assert shown(live, "evalgauge-fleet", 2) == shown(live, "evalgauge-fleet", 3) == 0
 
 
-def test_the_fleet_board_counts_the_machines_and_their_price(live: Stand) -> None:
-    assert shown(live, "evalgauge-fleet", 5) == 1
-    assert shown(live, "evalgauge-fleet", 6) == 0.75
-    assert shown(live, "evalgauge-fleet", 7) == shown(live, "evalgauge-fleet", 8) == 0, "the run uses it"
+def test_the_fleet_board_counts_the_machines_and_what_is_wasted(live: Stand) -> None:
+    assert shown(live, "evalgauge-fleet", 5) == 2, "the third is deallocated"
+    assert shown(live, "evalgauge-fleet", 6) == pytest.approx(2 * HOURLY)
+    assert shown(live, "evalgauge-fleet", 7) == pytest.approx(HOURLY)
+    assert shown(live, "evalgauge-fleet", 8) == 1, "one is forgotten"

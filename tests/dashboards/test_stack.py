@@ -153,6 +153,19 @@ def test_grafanas_alerts_reach_the_contact_point_of_the_environment() -> None:
     assert [policy["receiver"] for policy in contact["policies"]] == [point["name"]]
 
 
+def test_alertmanagers_alerts_go_to_the_same_address_and_prometheus_finds_it() -> None:
+    config = yaml.safe_load((ROOT / "alertmanager.yml").read_text())
+    (receiver,) = config["receivers"]
+    (webhook,) = receiver["webhook_configs"]
+    service = SERVICES["alertmanager"]
+    assert f'"$$EVALGAUGE_ALERT_URL" > {webhook["url_file"]}' in service["command"][0]
+    assert service["environment"]["EVALGAUGE_ALERT_URL"] == SERVICES["grafana"]["environment"]["EVALGAUGE_ALERT_URL"]
+    alerting = yaml.safe_load((ROOT / "prometheus.yml").read_text())["alerting"]["alertmanagers"]
+    assert alerting[0]["dns_sd_configs"][0]["names"] == ["alertmanager"]
+    inhibited = config["inhibit_rules"][0]["source_matchers"][0]
+    assert inhibited.split('"')[1] in {alert.name for alert in alerts.table()}
+
+
 def test_grafanas_alerting_folder_holds_nothing_but_what_it_can_read() -> None:
     # any other suffix in there is an error at Grafana's start
     targets = [v["target"] for v in SERVICES["grafana"]["volumes"] if "/alerting/" in v["target"]]

@@ -280,7 +280,7 @@ def test_an_event_touches_no_more_of_a_large_run(size: int) -> None:
             Watched.walks += 1
             return super().items()
 
-    run.attempts = Watched(run.attempts)
+    run._attempts = Watched(run._attempts)
     run.counts = Watched(run.counts)
     for number in range(20):
         run.apply(event("task_started", 2 + number, task_id=f"t{number}", worker_id="v"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from evalgauge_dashboards.replay.screenshots import Shot, ShotFolder, changed
+from evalgauge_dashboards.replay.screenshots import Picture, ShotFolder, changed
 from evalgauge_dashboards.replay.traits import Traits, traits_of
 from evalgauge_dashboards.replay.trajectories import Trajectory
 from evalgauge_exporter.state import Attempt
 
-Place = Callable[[Shot | None, str, int], dict[str, str]]
+Place = Callable[[Picture | None, str, int], dict[str, str]]
 """What the page is told of a picture: of the file, its path in the log and the step's position."""
 
 

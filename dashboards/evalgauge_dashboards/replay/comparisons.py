@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from evalgauge_dashboards.replay.tables import STALL_AFTER, trials
+from evalgauge_exporter.state import RunState
 from evalgauge_exporter.statistics import DomainComparison, SuccessDifference, Trial, compare
 
 MOST_FOR_ALL_PAIRS = 8
@@ -20,6 +22,18 @@ class Compared(NamedTuple):
     started_at: float
     finished: bool
     trials: list[Trial]
+
+
+def compared(state: RunState, now: float) -> Compared:
+    """What comparing a run needs of it."""
+    return Compared(
+        state.run_id,
+        state.benchmark,
+        state.baseline_run_id,
+        state.started_at or 0.0,
+        state.status(now, STALL_AFTER) != "running",
+        trials(state),
+    )
 
 
 def comparisons(runs: Sequence[Compared]) -> list[dict[str, Any]]:

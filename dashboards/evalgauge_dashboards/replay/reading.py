@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from evalgauge.events import LlmCall
 from evalgauge.pricing import Price, PriceTable
 from evalgauge.runlog import Problem
+from evalgauge_dashboards.replay.screenshots import ShotFolder
 from evalgauge_dashboards.replay.trajectories import Trajectories
-from evalgauge_exporter.sources import RunSource
 from evalgauge_exporter.sources.discovery import Found
 from evalgauge_exporter.state import Pricer, RunState
 
 _TRIES = 3
+
+
+@runtime_checkable
+class HoldsPictures(Protocol):
+    """A source whose format keeps screenshots in its log."""
+
+    def image(self, screenshot: str) -> bytes | None:
+        """The bytes of a step's screenshot; None where there is no such picture."""
 
 
 class ReadRun(NamedTuple):
@@ -34,14 +42,26 @@ def listed_prices() -> Pricer:
     return price
 
 
+def fresh(found: Found) -> Found:
+    """The same run with a source that has read nothing yet, so that whoever follows the run is not disturbed."""
+    source = type(found.source)(found.folder)  # type: ignore[call-arg]  # each source is made of the place of its run
+    return found._replace(source=source)
+
+
+def shots_of(run: ReadRun) -> ShotFolder:
+    """Where the run's screenshots are: files below its folder, or pictures that its log holds."""
+    source = run.found.source
+    return ShotFolder(source.folder, source.image if isinstance(source, HoldsPictures) else None)
+
+
 def read_run(found: Found, pricer: Pricer) -> ReadRun:
-    """Read the run from its beginning, with a source of its own: whoever follows the run is not disturbed.
+    """Read the run from its beginning, with a source of its own.
 
     A run that is written anew while it is read is read again; its id is what it states itself, else its path's.
     """
     problems: list[Problem] = []
     for _ in range(_TRIES):
-        source: RunSource = type(found.source)(found.folder)  # type: ignore[call-arg]  # each is made of its folder
+        source = fresh(found).source
         state = RunState(found.path_id, source.source, pricer)
         trajectories = Trajectories(state, pricer)
         problems = []

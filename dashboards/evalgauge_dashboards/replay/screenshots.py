@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import filecmp
+import io
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import quote
@@ -32,17 +34,50 @@ class Shot(NamedTuple):
         """In lower case, with the dot."""
         return self.path.suffix.lower()
 
+    def read(self) -> bytes:
+        """The picture; raises OSError."""
+        return self.path.read_bytes()
+
+
+class Held(NamedTuple):
+    """A screenshot that is no file of its own: the log holds it."""
+
+    content: bytes
+    suffix: str
+
+    def read(self) -> bytes:
+        """The picture."""
+        return self.content
+
+
+Picture = Shot | Held
+
+_MAGIC = ((b"\x89PNG", ".png"), (b"\xff\xd8", ".jpg"), (b"GIF8", ".gif"), (b"RIFF", ".webp"), (b"BM", ".bmp"))
+
 
 class ShotFolder:
     """The screenshots of one run. What lies outside its folder is not there, whatever path or link leads to it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, held: Callable[[str], bytes | None] | None = None) -> None:
+        """``held``: gives the pictures that the run's log holds itself, by the same paths."""
         self._folder = folder
+        self._held = held
         self._real = Path(os.path.realpath(folder))
         self._parents: dict[str, Path | None] = {}
 
-    def find(self, relative: str) -> Shot | None:
+    def find(self, relative: str) -> Picture | None:
         """The picture at this path relative to the run's folder; None where there is none that may be shown."""
+        return self._file(relative) or (self._in_log(relative) if self._held is not None else None)
+
+    def _in_log(self, relative: str) -> Held | None:
+        try:
+            content = self._held(relative) if self._held is not None else None
+        except Exception:  # whatever a damaged log does to its reader: the picture is not there
+            return None
+        suffix = next((suffix for magic, suffix in _MAGIC if content and content.startswith(magic)), None)
+        return None if content is None or suffix is None else Held(content, suffix)
+
+    def _file(self, relative: str) -> Shot | None:
         head, _, name = relative.replace("\\", "/").rpartition("/")
         if not name or Path(name).suffix.lower() not in SUFFIXES:
             return None
@@ -68,10 +103,12 @@ class ShotFolder:
         return real if real == self._real or self._real in real.parents else None
 
 
-def changed(before: Shot | None, after: Shot | None) -> bool | None:
+def changed(before: Picture | None, after: Picture | None) -> bool | None:
     """Whether two screenshots differ, by their bytes; None where one is not there. Unequal sizes need no reading."""
     if before is None or after is None:
         return None
+    if isinstance(before, Held) or isinstance(after, Held):
+        return before.content != after.content if isinstance(before, Held) and isinstance(after, Held) else None
     if before.status.st_size != after.status.st_size:
         return True
     if os.path.samestat(before.status, after.status):
@@ -82,8 +119,12 @@ def changed(before: Shot | None, after: Shot | None) -> bool | None:
         return None
 
 
-def bring(shot: Shot, target: Path, way: Way) -> int:
+def bring(shot: Picture, target: Path, way: Way) -> int:
     """Put a screenshot into the site; the bytes that it takes there, 0 where it is linked or was there already."""
+    if isinstance(shot, Held):
+        if target.is_file() and target.read_bytes() == shot.content:
+            return 0
+        return target.write_bytes(shot.content)
     try:
         there = target.lstat()
     except FileNotFoundError:
@@ -109,7 +150,7 @@ def bring(shot: Shot, target: Path, way: Way) -> int:
     return shot.status.st_size
 
 
-def thumbnail(shot: Shot, target: Path) -> int:
+def thumbnail(shot: Picture, target: Path) -> int:
     """Write a JPEG of at most ``THUMBNAIL_WIDTH`` pixels; its bytes, 0 where one as new as the picture was there.
 
     Raises ReplayError where Pillow is not installed, OSError where the picture can't be read.
@@ -118,9 +159,10 @@ def thumbnail(shot: Shot, target: Path) -> int:
         from PIL import Image
     except ImportError as error:
         raise ReplayError("thumbnails need the package Pillow: pip install pillow; or go without them") from error
-    if target.exists() and target.stat().st_mtime_ns >= shot.status.st_mtime_ns:
+    when = shot.status.st_mtime_ns if isinstance(shot, Shot) else 0
+    if target.exists() and target.stat().st_mtime_ns >= when:
         return 0
-    with Image.open(shot.path) as picture:
+    with Image.open(shot.path if isinstance(shot, Shot) else io.BytesIO(shot.content)) as picture:
         picture.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
         picture.convert("RGB").save(target, "JPEG", quality=70)
     return target.stat().st_size

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge_dashboards.replay.attempts import attempt_content, look_at
-from evalgauge_dashboards.replay.comparisons import Compared, comparisons
+from evalgauge_dashboards.replay.comparisons import compared, comparisons
 from evalgauge_dashboards.replay.errors import ReplayError
 from evalgauge_dashboards.replay.names import attempt_key, key_of
 from evalgauge_dashboards.replay.page import whole_document
-from evalgauge_dashboards.replay.reading import ReadRun, listed_prices, read_run
-from evalgauge_dashboards.replay.screenshots import Shot, ShotFolder
-from evalgauge_dashboards.replay.tables import STALL_AFTER, TaskTable, run_summary, trials
+from evalgauge_dashboards.replay.reading import ReadRun, listed_prices, read_run, shots_of
+from evalgauge_dashboards.replay.screenshots import Picture
+from evalgauge_dashboards.replay.tables import STALL_AFTER, TaskTable, run_summary
 from evalgauge_exporter.sources.discovery import Found, run_names
 from evalgauge_exporter.state import Pricer
 
@@ -56,18 +56,7 @@ def single_file(
         key = key_of(run_id)
         summaries.append(run_summary(run.state, key, at))
         parts |= _run_parts(run, key, at, task)
-    compared = [
-        Compared(
-            run.state.run_id,
-            run.state.benchmark,
-            run.state.baseline_run_id,
-            run.state.started_at or 0.0,
-            run.state.status(at, STALL_AFTER) != "running",
-            trials(run.state),
-        )
-        for run in read
-    ]
-    parts["comparisons"] = {"comparisons": comparisons(compared)}
+    parts["comparisons"] = {"comparisons": comparisons([compared(run.state, at) for run in read])}
     parts["index"] = {"generated_at": at, "runs": summaries, "only_task": task}
     document = whole_document(parts)
     half = out.with_name(f".{out.name}.half")
@@ -77,7 +66,7 @@ def single_file(
 
 
 def _run_parts(run: ReadRun, key: str, now: float, task: str | None) -> dict[str, object]:
-    shots = ShotFolder(run.found.folder)
+    shots = shots_of(run)
     table = TaskTable(run.state, now)
     parts: dict[str, Any] = {}
     for attempt in run.state.attempts.values():
@@ -94,10 +83,10 @@ def _run_parts(run: ReadRun, key: str, now: float, task: str | None) -> dict[str
     return parts
 
 
-def _inline(shot: Shot | None, path: str, _position: int) -> dict[str, str]:
+def _inline(shot: Picture | None, path: str, _position: int) -> dict[str, str]:
     if shot is not None:
         try:
-            content = base64.b64encode(shot.path.read_bytes()).decode()
+            content = base64.b64encode(shot.read()).decode()
         except OSError:
             shot = None
         else:

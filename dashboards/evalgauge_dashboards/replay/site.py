@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 from evalgauge.runlog import Problem
 from evalgauge_dashboards.replay.attempts import Place, attempt_content, look_at
-from evalgauge_dashboards.replay.comparisons import Compared, comparisons
+from evalgauge_dashboards.replay.comparisons import Compared, compared, comparisons
 from evalgauge_dashboards.replay.errors import ReplayError
 from evalgauge_dashboards.replay.names import attempt_key, key_of
 from evalgauge_dashboards.replay.page import part, script, site_document, style
-from evalgauge_dashboards.replay.reading import ReadRun, listed_prices, read_run
-from evalgauge_dashboards.replay.screenshots import Shot, ShotFolder, Way, bring, remote, thumbnail
-from evalgauge_dashboards.replay.tables import STALL_AFTER, TaskTable, run_summary, trials
+from evalgauge_dashboards.replay.reading import ReadRun, fresh, listed_prices, read_run, shots_of
+from evalgauge_dashboards.replay.screenshots import Picture, Way, bring, remote, thumbnail
+from evalgauge_dashboards.replay.tables import STALL_AFTER, TaskTable, run_summary
 from evalgauge_exporter.sources.discovery import Found, run_names
 from evalgauge_exporter.state import Pricer
 
@@ -71,11 +71,10 @@ def generate(
     writer.prepare()
     at = time.time() if now is None else now
     price = pricer or listed_prices()
-    fresh = [found._replace(source=type(found.source)(found.folder)) for found in runs]  # type: ignore[call-arg]
-    keys = [key_of(name) for name in run_names(fresh)]
+    keys = [key_of(name) for name in run_names([fresh(found) for found in runs])]
     read: list[Found] = []
     summaries: list[dict[str, Any]] = []
-    compared: list[Compared] = []
+    to_compare: list[Compared] = []
     for number, (found, key) in enumerate(zip(runs, keys, strict=True)):
         run = read_run(found, price)
         read.append(run.found)
@@ -83,21 +82,11 @@ def generate(
         left = len(runs) - number - 1
         writer.add_run(run, key, at, left, progress)
         summaries.append(run_summary(run.state, key, at))
-        state = run.state
-        compared.append(
-            Compared(
-                state.run_id,
-                state.benchmark,
-                state.baseline_run_id,
-                state.started_at or 0.0,
-                state.status(at, STALL_AFTER) != "running",
-                trials(state),
-            )
-        )
+        to_compare.append(compared(run.state, at))
     names = run_names(read)
     for summary, name in zip(summaries, names, strict=True):
         summary["run_id"] = name
-    named = [one._replace(run_id=name) for one, name in zip(compared, names, strict=True)]
+    named = [one._replace(run_id=name) for one, name in zip(to_compare, names, strict=True)]
     writer.write("data/comparisons.js", part("comparisons", {"comparisons": comparisons(named)}))
     summaries.sort(key=lambda one: (one["started_at"] or 0.0, one["run_id"]))
     writer.write("data/index.js", part("index", {"generated_at": at, "runs": summaries}))
@@ -118,6 +107,7 @@ class _Site:
         self._before: dict[str, list[str]] = {}
         self._now: dict[str, list[str]] = {}
         self.problems: list[Problem] = []
+        self._done = 0
         self._tasks = self._written = self._screenshots = self._missing = self._bytes = 0
 
     def prepare(self) -> None:
@@ -138,11 +128,10 @@ class _Site:
     ) -> None:
         """Write the parts of a run; ``left`` runs are still to come, taken to be as large as those so far."""
         state = run.state
-        shots = ShotFolder(run.found.folder)
+        shots = shots_of(run)
         table = TaskTable(state, now)
         written = self._now[key] = []
-        done = self._tasks
-        total = round((done + len(state.attempts)) * (1 + left / (len(self._now))))
+        total = round((self._done + len(state.attempts)) * (1 + left / len(self._now)))
         for attempt in state.attempts.values():
             trajectory = run.trajectories.take(attempt.task_id, attempt.attempt)
             name = attempt_key(attempt.task_id, attempt.attempt)
@@ -154,9 +143,9 @@ class _Site:
                 self._written += self.write(f"data/{key}/{name}.js", part(f"{key}/{name}", content))
                 self._tasks += 1
                 written.append(name)
-            done += 1
+            self._done += 1
             if progress is not None:
-                progress(done, max(done, total))
+                progress(self._done, max(self._done, total))
         self.write(f"data/{key}/tasks.js", part(f"{key}/tasks", table.content()))
 
     def _place(self, found: Found, key: str, name: str) -> Place:
@@ -165,7 +154,7 @@ class _Site:
         below = found.folder.absolute().name if below == "." else below
         made: list[bool] = []
 
-        def place(shot: Shot | None, path: str, position: int) -> dict[str, str]:
+        def place(shot: Picture | None, path: str, position: int) -> dict[str, str]:
             if self._base_url is not None:
                 address = remote(self._base_url, below, path)
                 self._screenshots += address is not None
@@ -190,13 +179,13 @@ class _Site:
 
         return place
 
-    def _thumbnail(self, shot: Shot, target: str) -> str | None:
+    def _thumbnail(self, shot: Picture, target: str) -> str | None:
         try:
             self._bytes += thumbnail(shot, self._out / target)
         except ReplayError:
             raise
         except Exception as error:  # whatever a broken picture makes a decoder do
-            self.problems.append(Problem("unreadable", f"{shot.path}: no thumbnail: {str(error)[:120]}"))
+            self.problems.append(Problem("unreadable", f"{target}: no thumbnail: {str(error)[:120]}"))
             return None
         return target
 

@@ -46,5 +46,8 @@ class RunSource(Protocol):
         Never raises for what is in the folder: that becomes problems.
         """
 
+    def signature(self) -> str | None:
+        """What changes when any file of the run does, cheaply; None where that can't be said."""
+
     def watched(self) -> list[Path]:
         """The folders in which something will change when the run goes on; empty once it is over."""

@@ -153,7 +153,9 @@ class AtifSource(FolderSource):
         """The agent's turns, and the end where there is a result or the trajectory is all there is."""
         result = read_object(files.folder / _RESULT, self.report) if (files.folder / _RESULT).is_file() else None
         result = result if result is not None and ("trial_name" in result or "verifier_result" in result) else None
-        documents = self._documents(files.folder)
+        documents, whole = self._documents(files.folder)
+        if not whole and result is None:
+            return None
         harbor = result is not None or (files.folder / _CONFIG).is_file()
         if not documents and not harbor:
             return None
@@ -202,8 +204,8 @@ class AtifSource(FolderSource):
         task = task if isinstance(task, dict) else {}
         return known(task.get("name")) or last_part(task.get("path")) or folder.name.rpartition("__")[0] or folder.name
 
-    def _documents(self, folder: Path) -> list[tuple[dict[str, Any], str]]:
-        """The trajectories of a trial in their order, each with the folder it lies in."""
+    def _documents(self, folder: Path) -> tuple[list[tuple[dict[str, Any], str]], bool]:
+        """The trajectories of a trial in their order, each with the folder it lies in; and whether all are whole."""
         paths = [folder / where for where in _WHERE if (folder / where).is_file()][:1]
         if not paths and (folder / "steps").is_dir():
             found = ((folder / "steps" / step / f"agent/{TRAJECTORY}") for step in self.subfolders(folder / "steps"))
@@ -214,7 +216,7 @@ class AtifSource(FolderSource):
             while len(documents) < _MOST_PARTS:
                 document = read_object(here, self.report)
                 if document is None:
-                    break
+                    return documents, False
                 documents.append((document, self.relative(here.parent)))
                 following = document.get("continued_trajectory_ref")
                 if not isinstance(following, str) or Path(following).name != following:
@@ -223,4 +225,4 @@ class AtifSource(FolderSource):
                 if here in seen or not here.is_file():
                     break
                 seen.add(here)
-        return documents
+        return documents, True

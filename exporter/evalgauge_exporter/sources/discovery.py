@@ -91,12 +91,15 @@ class Discovery:
                 yield from self._walk(folder / name, depth + 1, problems)
 
 
-def run_names(found: list[Found]) -> list[str]:
+def run_names(found: list[Found], own_ids: list[str | None] | None = None) -> list[str]:
     """The run ids of these runs: what each states itself, else its path; those that share one also say where they lie.
+
+    ``own_ids``: what they state, where that is known better than by their sources.
 
     A shared id becomes ``<id>@<results folder>``, with as much of the folders' paths as tells them apart.
     """
-    plain = [run.source.own_id or run.path_id for run in found]
+    stated = own_ids if own_ids is not None else [run.source.own_id for run in found]
+    plain = [own or run.path_id for own, run in zip(stated, found, strict=True)]
     names = list(plain)
     for name in (name for name, count in Counter(plain).items() if count > 1):
         same = [index for index, other in enumerate(plain) if other == name]

@@ -95,7 +95,7 @@ class FolderSource(ABC):
 
     @abstractmethod
     def tale(self, files: TaskFiles) -> Tale | None:
-        """Everything that the files of an attempt tell, None where that is nothing yet."""
+        """Everything that the files of an attempt tell; None where that is nothing yet, or nothing that is whole."""
 
     @abstractmethod
     def info(self) -> RunInfo:
@@ -203,7 +203,7 @@ class FolderSource(ABC):
             tale = None
         if tale is None or not tale.events:
             followed.signature = now
-            return [] if followed.count == 0 else None
+            return []  # nothing yet, or half of a file that is written in place
         before = followed.count
         if before == 1 and isinstance(tale.events[0], TaskStarted):
             before = 0 if len(tale.events) > 1 else 1  # the time of a mere start may be a file's: it is told again

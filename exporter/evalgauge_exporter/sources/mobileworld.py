@@ -77,10 +77,7 @@ class MobileWorldSource(FolderSource):
         tale = Tale(self.source, files.task_id)
         if not isinstance(content, dict):
             if not (files.folder / RESULT).is_file():
-                if data is None:
-                    return None
-                tale.started(file_time(files.folder))
-                return tale
+                return None
             content = {}
         parts = [(key, part) for key, part in content.items() if isinstance(part, dict) and "traj" in part]
         steps = [(key, step) for key, part in parts for step in _steps(part)]

@@ -171,6 +171,13 @@ class OpenAdaptSource:
         """Always None: a run is named by its folder."""
         return None
 
+    def signature(self) -> str | None:
+        """Times and sizes of what changes when the run gains something; None while it goes on."""
+        if _signature(self.folder / "summary.json") is None:
+            return None
+        marks = [_signature(self.folder / name) for name in ("metadata.json", "summary.json", "tasks")]
+        return " ".join("-" if mark is None else f"{mark.size}:{mark.mtime_ns}" for mark in marks)
+
     def watched(self) -> list[Path]:
         """The run's folder, its tasks, the open ones among them, and where the live file lies; none once it is over."""
         if self.complete:
@@ -565,6 +572,18 @@ class OpenAdaptPool:
     def own_id(self) -> str | None:
         """Always None: a run is named by its folder."""
         return None
+
+    def signature(self) -> str | None:
+        """The signatures of all workers' parts; None while one of them goes on."""
+        prefix = f"{self.folder.name}_"
+        parts = [
+            (name, OpenAdaptSource(self.folder / name).signature())
+            for name in sorted(_names(self.folder))
+            if name.startswith(prefix)
+        ]
+        if not parts or any(part is None for _, part in parts):
+            return None
+        return " ".join(f"{name}={part}" for name, part in parts)
 
     def watched(self) -> list[Path]:
         """The tree's folder and what each worker's part watches; empty once all workers are done."""

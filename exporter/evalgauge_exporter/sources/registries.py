@@ -17,6 +17,8 @@ from evalgauge_exporter.sources.background import BackgroundSource, Emit, Refres
 
 NAMES = ("vm_registry.json", "vm_pool_registry.json")
 INTERVAL = 10.0
+SEARCH_SECONDS = 60.0
+"""A results folder may hold thousands of runs: they are not looked through each time."""
 SETTLED_SECONDS = 5.0
 """A file that changed less than so long ago and means nothing is being written."""
 MAX_BYTES = 5_000_000
@@ -26,6 +28,7 @@ WAA_PORT = 5000
 VNC_PORT = 8006
 
 _Signature = tuple[int, int, int]
+_UNREAD: _Signature = (0, 0, 0)
 
 
 class RegistrySource(BackgroundSource):
@@ -38,6 +41,7 @@ class RegistrySource(BackgroundSource):
         self._roots = [root.absolute() for root in roots]
         self._read: dict[Path, _Signature] = {}
         self._shown: set[Path] = set()
+        self._searched_at: float | None = None
 
     def refresh(self) -> Iterator[FleetEvent]:
         """Every registry that is new or changed; those that are gone."""
@@ -51,6 +55,7 @@ class RegistrySource(BackgroundSource):
                 machines = read_registry(file)
             except (OSError, ValueError) as error:
                 if time.time() - signature[0] / 1e9 < SETTLED_SECONDS:
+                    self._read[file] = _UNREAD
                     continue
                 failure = RefreshError("malformed", f"{file} is no registry of machines: {error}")
             else:
@@ -66,21 +71,28 @@ class RegistrySource(BackgroundSource):
             raise failure
 
     def _files(self) -> Iterator[tuple[Path, _Signature]]:
-        for root in self._roots:
-            folders = [root]
-            try:
-                with os.scandir(root) as entries:
-                    folders += [Path(entry.path) for entry in entries if entry.is_dir() and entry.name[0] != "."]
-            except OSError:
-                continue
-            for folder in folders:
-                for name in NAMES:
-                    file = folder / name
-                    try:
-                        status = file.stat()
-                    except OSError:
-                        continue
-                    yield file, (status.st_mtime_ns, status.st_size, status.st_ino)
+        for folder in self._folders():
+            for name in NAMES:
+                file = folder / name
+                try:
+                    status = file.stat()
+                except OSError:
+                    continue
+                yield file, (status.st_mtime_ns, status.st_size, status.st_ino)
+
+    def _folders(self) -> dict[Path, None]:
+        """The served folders, those with a registry, and every minute also all others below the served ones."""
+        folders = dict.fromkeys(self._roots) | {file.parent: None for file in self._read}
+        if self._searched_at is None or time.monotonic() - self._searched_at >= SEARCH_SECONDS:
+            self._searched_at = time.monotonic()
+            for root in self._roots:
+                try:
+                    with os.scandir(root) as entries:
+                        below = [Path(entry.path) for entry in entries if entry.is_dir() and entry.name[0] != "."]
+                except OSError:
+                    continue
+                folders |= dict.fromkeys(below)
+        return folders
 
 
 def read_registry(file: Path) -> tuple[Registered, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from evalgauge.events import RunFinished, RunStarted
@@ -34,6 +35,15 @@ class RunLogSource:
     def own_id(self) -> str | None:
         """What ``run_started`` says, None before that was read."""
         return self._own_id
+
+    def signature(self) -> str | None:
+        """Names, sizes and times of the log files; None where there are none."""
+        try:
+            with os.scandir(self._events) as entries:
+                logs = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".jsonl")]
+        except OSError:
+            return None
+        return " ".join(sorted(f"{name}:{found.st_size}:{found.st_mtime_ns}" for name, found in logs)) or None
 
     def watched(self) -> list[Path]:
         """The folder of the log, while the run goes on."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
+import re
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -15,13 +17,17 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from evalgauge_dashboards.colours import MEANINGS
+from evalgauge.metrics import OUTCOMES
+from evalgauge_dashboards.colours import MEANINGS, contrast
 from evalgauge_dashboards.replay import generate, single_file
 from evalgauge_dashboards.replay.page import style
+from evalgauge_dashboards.replay.reading import listed_prices
+from evalgauge_exporter.state import fold
+from evalgauge_exporter.table import csv_text, task_rows
 from tests.dashboards.replay.conftest import Open
 from tests.dashboards.replay.making import LATER, START, call, found, png, step, task, write_run
 
-DATA = Path(__file__).parents[2] / "data"
+RECORDED = Path(__file__).parents[2] / "data" / "openadapt-0.98.0-mixed" / "benchmark_results"
 SEED = "waa_mixed_48_seed2"
 EVIL = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
 
@@ -30,7 +36,7 @@ EVIL = "<img src=x onerror=document.title='owned'><script>document.title='owned'
 def real_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two real OpenAdapt runs of the same 48 tasks."""
     site = tmp_path_factory.mktemp("real") / "site"
-    generate(found(DATA / "openadapt-0.98.0-mixed" / "benchmark_results"), site, now=2e9)
+    generate(found(RECORDED), site, now=2e9)
     return site / "index.html"
 
 
@@ -138,6 +144,26 @@ def test_what_is_filtered_is_exported(real_site: Path, open_page: Open, tmp_path
     records = json.loads((tmp_path / "t.json").read_text())
     assert [record["task_id"] for record in records] == [line["task_id"] for line in lines]
     assert records[0]["cost_usd"] is None
+
+
+def test_the_page_exports_what_the_command_does(real_site: Path, open_page: Open) -> None:
+    page = open_page(real_site, f"#run={SEED}")
+    rows = "evalgauge.tableOf(evalgauge.runOf(id)).then(table => evalgauge.{0}(table.rows))"
+    exported = json.loads(page.evaluate(f"id => {rows.format('toJson')}", SEED))
+    source = next(run for run in found(RECORDED) if run.path_id == SEED).source
+    expected = task_rows(fold(SEED, "openadapt", source.read().events, listed_prices()))
+    assert sorted(exported, key=lambda row: row["task_id"]) == expected
+    evil = ["=1+1", " @x", "\ttab", "＝1", "-2", "plain", 'a"b', "a,b", None, -2.5]
+    texts = [{"run": {"run_id": "r", "model": "m"}, "task_id": "t", "reason": one} for one in evil]
+    written = list(csv.reader(io.StringIO(page.evaluate("rows => evalgauge.toCsv(rows)", texts), newline="")))
+    theirs = list(csv.reader(io.StringIO(csv_text([{"reason": one} for one in evil]), newline="")))
+    assert [row[-1] for row in written] == [row[-1] for row in theirs]
+
+
+def test_marks_and_words_are_those_of_the_boards(two_models: Path, open_page: Open) -> None:
+    marks = open_page(two_models).evaluate("evalgauge.MARKS")
+    assert set(marks) == {*OUTCOMES, "running", "pending"}
+    assert marks == {status: MEANINGS[status].mark for status in marks}
 
 
 def test_a_task_is_replayed_step_by_step(real_site: Path, open_page: Open) -> None:
@@ -285,6 +311,9 @@ def test_addresses_survive_a_round_trip(two_models: Path, open_page: Open) -> No
     ):
         assert page.evaluate("p => evalgauge.address.read(evalgauge.address.write(p))", place) == place
     assert page.evaluate("evalgauge.address.read('#run=%E0%A4%A&bad=1&__proto__=2')") == {"run": "%E0%A4%A"}
+    # what the live page writes, with URLSearchParams
+    form = "evalgauge.address.read('#' + new URLSearchParams({ run: 'a b+c', domain: 'x/y z' }))"
+    assert page.evaluate(form) == {"run": "a b+c", "domain": "x/y z"}
 
 
 def test_marks_stand_where_the_action_was(two_models: Path, open_page: Open) -> None:
@@ -396,10 +425,15 @@ def test_a_part_that_is_missing_is_said(tmp_path: Path, open_page: Open) -> None
 def test_nothing_is_wider_than_a_phone(real_site: Path, open_page: Open) -> None:
     page = open_page(real_site, width=390)
     one = f"#run={SEED}&task=mock_clock_001"
-    for view in (f"#run={SEED}", one, "#view=matrix", f"#view=analysis&run={SEED}", f"{one}&with=waa_mixed_48_parallel4"):
+    for view, title in (
+        (f"#run={SEED}", SEED),
+        (one, "mock_clock_001"),
+        ("#view=matrix", "side by side"),
+        (f"#view=analysis&run={SEED}", f"analysis of {SEED}"),
+        (f"{one}&with=waa_mixed_48_parallel4", "mock_clock_001"),
+    ):
         page.evaluate("view => { location.hash = view; }", view)
-        page.wait_for_selector(f"header a[href], main")
-        expect(page.locator("#app")).to_be_visible()
+        expect(page).to_have_title(f"{title} – evalgauge replay")
         assert page.evaluate("document.documentElement.scrollWidth") == 390, view
 
 
@@ -487,3 +521,11 @@ def test_colours_are_those_of_the_boards() -> None:
             assert f"--{meaning}: {entry.light};" in light
             assert f"--{meaning}: {entry.dark};" in dark
     assert sum(f"--{meaning}:" in light for meaning in MEANINGS) >= 8
+
+
+def test_words_can_be_read_on_both_themes() -> None:
+    for theme in style().decode().split("@media screen and (prefers-color-scheme: dark)"):
+        colours = dict(re.findall(r"--([a-z_]+): (#[0-9a-f]{6});", theme.split("\n}\n")[0]))
+        for name in (*OUTCOMES, "running", "text", "quiet", "link", "ink"):
+            for ground in ("page", "raised") if name in ("text", "quiet", "link") else ("page",):
+                assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from evalgauge_dashboards.replay import ReplayError, generate, single_file
 from evalgauge_dashboards.replay.names import key_of
 from evalgauge_dashboards.replay.site import CONTENTS
+from evalgauge_exporter.sources.runlog import RunLogSource
 from tests.dashboards.replay.making import LATER, START, call, contents, found, part, png, rows, step, task, write_run
 
 DATA = Path(__file__).parents[2] / "data"
@@ -208,6 +209,28 @@ def test_a_screen_change_is_told_by_the_pictures(tmp_path: Path) -> None:
     generate(found(run), tmp_path / "site", now=LATER)
     steps = contents(tmp_path / "site", "t")["steps"]
     assert [one.get("changed") for one in steps] == [False, True, True, None, None]
+
+
+class Holding(RunLogSource):
+    """A run whose log holds its pictures."""
+
+    def image(self, screenshot: str) -> bytes | None:
+        if screenshot == "broken":
+            raise ValueError("the log is damaged")
+        return png(label=9) if screenshot.startswith("log/") else b"no picture"
+
+
+def test_pictures_that_the_log_holds_are_written(tmp_path: Path) -> None:
+    run = with_shots(tmp_path / "results", "r", "log/a", "log/../../b.png", "text", "broken")
+    runs = [found(run)[0]._replace(source=Holding(run))]
+    made = generate(runs, tmp_path / "site", now=LATER)
+    steps = contents(tmp_path / "site", "t")["steps"]
+    assert (made.screenshots, made.missing) == (2, 2)
+    assert all((tmp_path / "site" / one["screenshot"]).read_bytes() == png(label=9) for one in steps[:2])
+    assert [one.get("changed") for one in steps] == [False, None, None, None]
+    assert generate(runs, tmp_path / "site", now=LATER).bytes == 0
+    single_file(runs, tmp_path / "one.html", now=LATER)
+    assert (tmp_path / "one.html").read_bytes().count(b"data:image/png") == 2
 
 
 def test_screenshots_can_stay_where_they_are(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def folded(source: RunSource) -> RunState:
 
 def snapshot(run: RunState) -> dict[str, Any]:
     """The state as plain values, without what only counts events or depends on when they were read."""
-    left_out = {"version", "tasks_version", "_pricer", "run_id", "source", "_info", "_started", "_finished"}
+    left_out = {"version", "tasks_version", "own_id", "_pricer", "run_id", "source", "_info", "_started", "_finished"}
     values = {name: _plain(value) for name, value in vars(run).items() if name not in left_out}
     return {**values, "ended": run.ended(), "ended_at": run.ended_at, "finish_log": [a.task_id for a in run.finish_log]}
 

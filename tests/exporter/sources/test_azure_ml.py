@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from evalgauge_exporter.config import AzureMl
 from evalgauge_exporter.fleet_events import FleetEvent, JobsSeen, Refreshed, RefreshFailed, Skipped
+from evalgauge_exporter.sources import arm
 from evalgauge_exporter.sources.azure_ml import STATUSES, AzureMlSource, read_job
 from tests.exporter.sources.arm import SUBSCRIPTION, ArmServer, Fault
 
@@ -129,3 +131,14 @@ def test_what_goes_wrong_has_a_word_and_a_pause(fault: Fault, reason: str, wait:
     assert isinstance(event, RefreshFailed)
     assert event.reason == reason
     assert len(server.requests) == 1  # no retry of its own, and no request elsewhere
+
+
+def test_a_workspace_that_is_too_slow_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arm, "READ_SECONDS", 0.2)
+    server = ArmServer()
+    server.hold = threading.Event()
+    with reading(server) as (source, events):
+        source.look()
+    (event,) = events
+    assert isinstance(event, RefreshFailed)
+    assert event.reason == "timeout"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from evalgauge_exporter.fleet_events import FleetEvent, Refreshed, RefreshFailed, RegistrySeen
+from evalgauge_exporter.sources import registries
 from evalgauge_exporter.sources.registries import RegistrySource, read_registry
 
 WRITTEN = Path(__file__).parents[2] / "data" / "infra_formats"
@@ -91,6 +92,28 @@ def test_registries_are_found_in_a_served_folder_and_directly_below(tmp_path: Pa
     assert isinstance(watch.events[-1], Refreshed)
 
 
+def test_a_registry_below_is_followed_once_it_was_found(tmp_path: Path) -> None:
+    below = tmp_path / "benchmark_results"
+    below.mkdir()
+    file = put(below, "vm_registry.json", '[{"name": "a"}]')
+    watch = Watch(tmp_path)
+    assert watch.look() == {"vm_registry.json": ["a"]}
+    put(below, "vm_registry.json", '[{"name": "a"}, {"name": "b"}]')
+    assert watch.look() == {"vm_registry.json": ["a", "b"]}
+    file.unlink()
+    assert watch.look() == {"vm_registry.json": []}
+
+
+def test_folders_that_come_later_are_found_within_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch(tmp_path)
+    watch.look()
+    (tmp_path / "new").mkdir()
+    put(tmp_path / "new", "vm_registry.json", '[{"name": "a"}]')
+    assert watch.look() == {}
+    monkeypatch.setattr(registries, "SEARCH_SECONDS", 0.0)
+    assert watch.look() == {"vm_registry.json": ["a"]}
+
+
 def test_what_has_not_changed_is_not_told_again(tmp_path: Path) -> None:
     put(tmp_path, "vm_registry.json", '[{"name": "a"}]')
     watch = Watch(tmp_path)
@@ -124,10 +147,12 @@ def test_a_broken_registry_is_a_failure_once_and_hides_no_other(tmp_path: Path, 
 
 def test_a_registry_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
     watch = Watch(tmp_path)
-    put(tmp_path, "vm_registry.json", '[{"name": ', age=0.0)
+    below = tmp_path / "benchmark_results"
+    below.mkdir()
+    put(below, "vm_registry.json", '[{"name": ', age=0.0)
     assert watch.look() == {}
     assert isinstance(watch.events[-1], Refreshed)
-    put(tmp_path, "vm_registry.json", '[{"name": "a"}]', age=0.0)
+    put(below, "vm_registry.json", '[{"name": "a"}]', age=0.0)
     assert watch.look() == {"vm_registry.json": ["a"]}
 
 

@@ -6,7 +6,8 @@
   const NAMES = ["view", "run", "task", "attempt", "step", "with", "column", "align", "domain", "outcome", "model", "cluster", "q", "sort", "pick"];
 
   function decode(text) {
-    try { return decodeURIComponent(text); } catch { return text; }
+    // whoever writes a plus as such writes %2B; a bare one is the space of a form's encoding
+    try { return decodeURIComponent(text.replaceAll("+", " ")); } catch { return text; }
   }
 
   /** What an address says: texts by name, `with` as a list of run ids. */
@@ -23,7 +24,7 @@
     return found;
   }
 
-  const encode = (text) => encodeURIComponent(text).replaceAll("%20", "%20").replaceAll("%2F", "/").replaceAll("%40", "@");
+  const encode = (text) => encodeURIComponent(text).replaceAll("%2F", "/").replaceAll("%40", "@");
 
   /** The address of a view; what is empty is left out. */
   function write(place) {

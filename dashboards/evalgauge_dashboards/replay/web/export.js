@@ -21,7 +21,8 @@
     if (value === null) return "";
     if (typeof value === "number") return String(value);
     // a spreadsheet would take such a text for a formula and run it
-    const text = /^[=+\-@\t\r]/.test(value) ? "'" + value : value;
+    const plain = value.replaceAll("\0", "");
+    const text = /^\s*[=+\-@\t\r\n＝＋－＠]|^[\t\r\n]/.test(plain) ? "'" + plain : plain;
     return /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
   }
 

@@ -25,8 +25,9 @@
     if (place.view === "tasks") return E.allTasksView;
     if (place.view === "matrix") return E.matrixView;
     if (place.run === undefined) {
-      if (runs.length !== 1 || place.view === "runs") return E.runsView;
-      place.run = runs[0].run_id;
+      const list = place.view === "runs" || (runs.length !== 1 && place.task === undefined);
+      if (list || !runs.length) return E.runsView;
+      place.run = runs[runs.length - 1].run_id; // the newest
     }
     if (place.view === "analysis") return E.analysisView;
     if (place.task === undefined) return place.with?.length ? E.matrixView : E.runView;

@@ -8,9 +8,9 @@
   const loadIndex = async () => (index = await E.load("index"));
   const runs = () => index.runs;
 
-  /** A run by its id; an id that came with + for spaces is found too. */
+  /** A run by its id; one whose plus was not escaped in the address is found too. */
   function runOf(id) {
-    return index.runs.find((run) => run.run_id === id) || index.runs.find((run) => run.run_id === String(id).replaceAll("+", " "));
+    return index.runs.find((run) => run.run_id === id) || index.runs.find((run) => run.run_id.replaceAll("+", " ") === id);
   }
 
   /** The table of a run: {run, rows, clusters, survival, action_mix}; each row an object by column. */

@@ -15,7 +15,7 @@
       stat("of all finished", el("span", { class: "big" }, E.percent(run.success_rate_all)), run.outcomes.success + " of " + run.finished),
       stat("finished", el("span", { class: "big" }, E.count(run.finished)), "of " + E.plural(run.total, "task") + (run.elapsed_seconds ? (run.state === "running" ? ", so far in " : ", in ") + E.duration(run.elapsed_seconds) : "")),
       stat("cost of model calls", el("span", { class: "big" }, E.cost(run.cost_usd, uncosted, run.calls > 0)),
-        run.calls ? E.plural(run.calls, "call") + (uncosted ? ", " + E.count(uncosted) + " not priced" : "") + (run.cost_usd && run.outcomes.success ? "; " + E.money(run.cost_usd / run.outcomes.success) + " per success" : "") : null),
+        run.calls ? E.plural(run.calls, "call") + (uncosted ? ", " + E.count(uncosted) + " not priced" : "") + (run.cost_usd && run.outcomes.success ? "; " + (uncosted ? "≥ " : "") + E.money(run.cost_usd / run.outcomes.success) + " per success" : "") : null),
       stat("tokens", el("span", { class: "big" }, run.tokens ? E.tokens(E.allInput(run.tokens)) : E.unknown("no model calls were recorded")), run.tokens ? "in; " + E.tokens(run.tokens[3]) + " out" + (run.tokens[1] ? "; " + E.percent(run.tokens[1] / E.allInput(run.tokens)) + " of the input cached" : "") : null),
       stat("steps", el("span", { class: "big" }, E.decimal(run.avg_steps)), "on average over measured tasks"));
   }
