@@ -20,6 +20,8 @@ BOARDS = {EVALUATION: "Evaluation", COMPARISON: "Comparison", FLEET: "Fleet"}
 
 RUN = Variable("run")
 RUNS = Variable("run", many=True)
+ONE = {"run_id": RUN}
+"""The one run that the board shows, as matchers of a selection."""
 BENCHMARKS = Variable("benchmark", many=True)
 MODELS = Variable("model", many=True)
 

@@ -9,16 +9,15 @@ from grafana_foundation_sdk.models import dashboard
 from evalgauge import metrics as m
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
-from evalgauge_dashboards.board import BENCHMARKS, COMPARISON, MODELS, REPLAY, RUNS, THIS_RUN, Row, board
-from evalgauge_dashboards.evaluation import run_columns
+from evalgauge_dashboards.board import BENCHMARKS, COMPARISON, MODELS, RUNS, Row, board
 from evalgauge_dashboards.panels import About, Column, Panel, Query
 from evalgauge_dashboards.promql import Expression, select, vector
+from evalgauge_dashboards.runs import RUN_LINKS, run_columns
 
 CHOSEN = {"run_id": RUNS, "benchmark": BENCHMARKS, "model": MODELS}
 SHOWN_RUNS = 8
 """Rows of the table of runs by domain, and lines over time: the newest of the chosen runs."""
 VERDICTS = ("better", "no significant difference", "worse")
-RUN_LINKS = {"links": [p.link("Evaluation board", THIS_RUN), p.link("Replay", REPLAY, new_tab=True)]}
 
 
 def build() -> dashboard.Dashboard:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import dashboard
 
 from evalgauge import metrics as m
+from evalgauge_dashboards import evaluation_numbers as numbers
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
-from evalgauge_dashboards.board import BENCHMARKS, EVALUATION, MODELS, REPLAY, RUN, THIS_RUN, Row, board
+from evalgauge_dashboards.board import BENCHMARKS, EVALUATION, MODELS, ONE, Row, board
 from evalgauge_dashboards.panels import About, Column, Panel, Query
-from evalgauge_dashboards.promql import ALERTS, NOW, buckets, select, vector
+from evalgauge_dashboards.promql import ALERTS, buckets, select
+from evalgauge_dashboards.runs import run_columns
 
-ONE = {"run_id": RUN}
 STATUS_ORDER = (*m.OUTCOMES, "running", "pending")
 ACTIONS = ("click", "type", "key", "scroll", "drag", "wait", "done", "error")
 """Actions that most runners have; others get a colour that says nothing."""
@@ -20,7 +21,7 @@ ACTIONS = ("click", "type", "key", "scroll", "drag", "wait", "done", "error")
 def build() -> dashboard.Dashboard:
     """The board, ready to be encoded."""
     rows = [
-        Row("Is it healthy, when is it done, what does it cost?", [*_health(), *_money()]),
+        Row("Is it healthy, when is it done, what does it cost?", [*numbers.health(), *numbers.money()]),
         Row("How it goes", _progress()),
         Row("Where it fails", _failures()),
         Row("Model calls", _calls()),
@@ -29,213 +30,6 @@ def build() -> dashboard.Dashboard:
     ]
     text = "One run: its health, its end, its cost; then where it fails and who does what."
     return board(EVALUATION, text, rows, many_runs=False)
-
-
-def _health() -> list[Panel]:
-    total = measure.tasks(**ONE)
-    finished = measure.tasks(status=m.OUTCOMES, **ONE)
-    eta = select(m.RUN_ETA, **ONE, bound="p50").max()
-    firing = select(ALERTS, alertstate="firing", **ONE).count().or_(vector(0))
-    state = select(m.RUN_STATE, **ONE).max("state").is_(1)
-    ended = select(m.RUN_END, **ONE).max()
-    elapsed = ended.or_(NOW * vector(1)) - select(m.RUN_START, **ONE).max()
-    return [
-        p.stat(
-            About(
-                1,
-                "State",
-                "running, completed, aborted, or stalled: no event and no heartbeat for the stall time.",
-                p.NONE,
-                "no such run",
-                3,
-                4,
-            ),
-            [Query(state, "{{state}}")],
-            text="name",
-            overrides=p.series_of(*m.RUN_STATES),
-        ),
-        p.stat(
-            About(2, "Finished", "Task attempts that ended, whatever their outcome.", p.COUNT, "no tasks yet", 2, 4),
-            [
-                Query(
-                    finished.combine("*", total.counted("total") * 0 + 1, on=(), carry=("total",)),
-                    "of {{total}}",
-                )
-            ],
-            decimals=0,
-            text="value_and_name",
-        ),
-        p.stat(
-            About(
-                3,
-                "Time left",
-                "From the durations of the finished tasks of each domain over the busy workers: the middle estimate, "
-                "and the range it is in with 80 %.",
-                p.SECONDS,
-                "over, or fewer than 3 tasks ended",
-                6,
-                4,
-            ),
-            [
-                Query((eta - NOW).at_least(0), "likely", "A"),
-                Query((select(m.RUN_ETA, **ONE, bound="p10").max() - NOW).at_least(0), "at best", "B"),
-                Query((select(m.RUN_ETA, **ONE, bound="p90").max() - NOW).at_least(0), "at worst", "C"),
-            ],
-            decimals=1,
-            text="value_and_name",
-            overrides={"at best": p.of_colour("bound"), "at worst": p.of_colour("bound")},
-        ),
-        p.stat(
-            About(
-                4,
-                "Success rate",
-                "success / (success + failure + agent error), with its 95 % Wilson interval.",
-                p.RATIO,
-                "nothing measured yet",
-                5,
-                4,
-            ),
-            [
-                Query(measure.success_rate(**ONE), "measured", "A"),
-                Query(measure.success_bound("low", measure.Z_95, **ONE), "at least", "B"),
-                Query(measure.success_bound("high", measure.Z_95, **ONE), "at most", "C"),
-            ],
-            decimals=0,
-            text="value_and_name",
-            overrides={
-                "measured": p.of_colour("success"),
-                "at least": p.of_colour("bound"),
-                "at most": p.of_colour("bound"),
-            },
-        ),
-        p.stat(
-            About(
-                5,
-                "Success, all",
-                "success / all finished attempts, those that measured nothing included.",
-                p.RATIO,
-                "nothing finished yet",
-                3,
-                4,
-            ),
-            [Query(measure.success_rate_all(**ONE))],
-            decimals=0,
-            colour_of="success",
-        ),
-        p.stat(
-            About(6, "Elapsed", "From the start to the end, or to now.", p.SECONDS, "start unknown", 3, 4),
-            [Query(elapsed)],
-            decimals=1,
-        ),
-        p.stat(
-            About(
-                13,
-                "Alerts",
-                "Alerts of Prometheus' own rules that fire for this run; the table at the bottom names them.",
-                p.COUNT,
-                "rules not loaded",
-                2,
-                4,
-            ),
-            [Query(firing)],
-            decimals=0,
-            steps=p.thresholds((None, "success"), (1, "critical")),
-        ),
-    ]
-
-
-def _money() -> list[Panel]:
-    cost = measure.cost(**ONE)
-    budget = select(m.RUN_BUDGET, **ONE).max()
-    lost = select(m.RUN_UNPRICED_REQUESTS, **ONE).sum()
-    unknown = select(m.RUN_UNKNOWN_USAGE_REQUESTS, **ONE).sum()
-    return [
-        p.stat(
-            About(
-                7,
-                "Cost so far",
-                "What is known: model calls, machines, GPU time. Calls without a price are in the last number of "
-                "this line.",
-                p.DOLLARS,
-                "no cost known",
-                4,
-                4,
-            ),
-            [Query(cost)],
-            decimals=2,
-            colour_of="llm",
-        ),
-        p.stat(
-            About(
-                8,
-                "Projected at the end",
-                "The cost so far over the share of the tasks that is done, a running one counted as half.",
-                p.DOLLARS,
-                "fewer than 3 tasks ended",
-                4,
-                4,
-            ),
-            [Query(measure.projected_cost(**ONE))],
-            decimals=2,
-            colour_of="llm",
-        ),
-        p.stat(
-            About(9, "Budget used", "Cost so far over the run's budget.", p.RATIO, "no budget set", 4, 4),
-            [Query(cost / budget)],
-            decimals=0,
-            steps=p.thresholds((None, "success"), (0.8, "warning"), (1, "critical")),
-        ),
-        p.stat(
-            About(
-                10,
-                "Cost per success",
-                "Cost so far over successes: failed attempts are paid for too.",
-                p.DOLLARS,
-                "no success or no cost yet",
-                4,
-                4,
-            ),
-            [Query(measure.cost_per_success(**ONE))],
-            decimals=2,
-            colour_of="llm",
-        ),
-        p.stat(
-            About(
-                11,
-                "Spending an hour",
-                f"The slope of the cost over the last {measure.SPEND_WINDOW}, while the run goes on.",
-                p.DOLLARS,
-                "not running, or no cost known",
-                4,
-                4,
-            ),
-            [
-                Query(
-                    measure.spend_per_hour("run_id", **ONE)
-                    .where(measure.running("run_id", **ONE), on=("run_id",))
-                    .max()
-                )
-            ],
-            decimals=2,
-            colour_of="llm",
-        ),
-        p.stat(
-            About(
-                12,
-                "Calls in no cost",
-                "Calls whose price is not known, and calls that reported no tokens: the cost is at least what is "
-                "shown.",
-                p.COUNT,
-                "no model calls reported",
-                4,
-                4,
-            ),
-            [Query(lost, "no price", "A"), Query(unknown, "no tokens", "B")],
-            decimals=0,
-            steps=p.thresholds((None, "success"), (1, "warning")),
-            text="value_and_name",
-        ),
-    ]
 
 
 def _progress() -> list[Panel]:
@@ -502,47 +296,6 @@ def _recent_runs() -> Panel:
         rows=select(m.RUN_INFO, benchmark=BENCHMARKS, model=MODELS).max("run_id", "benchmark", "model", "source"),
         sort=("Started", True),
     )
-
-
-def run_columns() -> list[Column]:
-    """The columns that a table of runs has, whatever board it is on."""
-    where = {"benchmark": BENCHMARKS, "model": MODELS}
-    return [
-        Column(
-            "Run",
-            "run_id",
-            {"links": [p.link("Evaluation board", THIS_RUN), p.link("Replay", REPLAY, new_tab=True)]},
-        ),
-        Column("Benchmark", "benchmark", {"custom.width": 120}),
-        Column("Model", "model", {"custom.width": 190}),
-        Column("Read as", "source", {"custom.width": 90}),
-        Column(
-            "State",
-            Query(measure.state_number(m.RUN_STATE, "run_id"), ref="state"),
-            p.mapped(p.numbered(m.RUN_STATES)) | {"custom.width": 120},
-        ),
-        Column("Tasks", Query(measure.tasks("run_id", **where), ref="tasks"), {"custom.width": 70}),
-        Column(
-            "Success rate",
-            Query(measure.success_rate("run_id", **where), ref="rate"),
-            p.RATIO_CELL | p.of_colour("success") | {"custom.width": 200},
-        ),
-        Column(
-            "All",
-            Query(measure.success_rate_all("run_id", **where), ref="all"),
-            {"unit": p.RATIO, "decimals": 0, "custom.width": 70},
-        ),
-        Column(
-            "Cost",
-            Query(measure.cost("run_id"), ref="cost"),
-            {"unit": p.DOLLARS, "decimals": 2, "custom.width": 90},
-        ),
-        Column(
-            "Started",
-            Query(select(m.RUN_START).max("run_id") * 1000, ref="started"),
-            {"unit": p.TIME, "custom.width": 150},
-        ),
-    ]
 
 
 def _alerts() -> Panel:

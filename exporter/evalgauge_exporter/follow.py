@@ -242,7 +242,7 @@ class Follower:
         for number, followed in enumerate(list(self._runs.values())):
             while followed.more and not self._stop.is_set():
                 self._read_all([followed])
-            if number % self._most_loaded == 0:
+            if number % 20 == 0:
                 self._shelve()
 
     def _set_ready(self) -> None:

@@ -44,9 +44,11 @@ class Insights:
         """Grows when a machine's price or use is learned: what runs that are over cost may have changed."""
         self._completed: dict[tuple[str, str | None], list[RunState]] = {}
         self._completed_of: tuple[int, ...] = ()
+        self._completed_at = (-1, -1)
         self._histories: dict[int, tuple[RunState, History, int]] = {}
         self._trials: dict[int, tuple[RunState, int, list[Trial]]] = {}
         self._compared: dict[tuple[int, int, bool], tuple[RunState, RunState, int, int, Comparison]] = {}
+        self._costs: dict[int, tuple[RunState, int, int, RunCosts]] = {}
         self._etas: dict[int, tuple[RunState, int, float, Eta | None]] = {}
 
     def finished(self, run: RunState, now: float) -> bool:
@@ -105,7 +107,14 @@ class Insights:
 
     def costs(self, run: RunState, now: float) -> RunCosts:
         """The run's money."""
-        return run_costs(run, self._machines(run, now), self.eta(run, now), now, self.stall_after)
+        over = self.finished(run, now)
+        kept = self._costs.get(id(run))
+        if over and kept is not None and kept[:3] == (run, run.version, self.prices_version):
+            return kept[3]
+        costs = run_costs(run, self._machines(run, now), self.eta(run, now), now, self.stall_after)
+        if over:
+            self._costs[id(run)] = (run, run.version, self.prices_version, costs)
+        return costs
 
     # -- comparison
 
@@ -169,6 +178,9 @@ class Insights:
 
     def _completed_runs(self) -> dict[tuple[str, str | None], list[RunState]]:
         """Completed runs by benchmark and model, and by benchmark alone (None), in the order in which they ended."""
+        if self._completed_at == (self.state.version, len(self.state.runs)):
+            return self._completed
+        self._completed_at = (self.state.version, len(self.state.runs))
         completed = [run for run in self.state.runs.values() if run.ended() and run.status(0.0, 1.0) == "completed"]
         key = tuple(id(run) for run in completed)
         if key != self._completed_of:
@@ -180,12 +192,13 @@ class Insights:
 
     def _forget_gone(self) -> None:
         """Drop what belongs to runs that are no more, once there is a lot of it."""
-        if len(self._compared) + len(self._trials) < 4 * len(self.state.runs) + 100:
+        if len(self._compared) + len(self._trials) + len(self._costs) < 4 * len(self.state.runs) + 100:
             return
         there = {id(run) for run in self.state.runs.values()}
         self._trials = {key: kept for key, kept in self._trials.items() if key in there}
         self._compared = {key: kept for key, kept in self._compared.items() if key[0] in there and key[1] in there}
         self._histories = {key: kept for key, kept in self._histories.items() if key in there}
+        self._costs = {key: kept for key, kept in self._costs.items() if key in there}
         self._etas = {key: kept for key, kept in self._etas.items() if key in there}
 
 

@@ -25,15 +25,19 @@ SCRIPTS = (
     "player.js",
     "charts.js",
     "runs.js",
+    "tasks.js",
     "run.js",
     "task.js",
     "compare.js",
     "matrix.js",
+    "regressions.js",
     "analysis.js",
     "help.js",
     "main.js",
 )
 """In the order in which they run."""
+
+STYLES = ("base.css", "tables.css", "replay.css", "compare.css", "analysis.css", "narrow.css", "print.css")
 
 _DOCUMENT = """<!doctype html>
 <html lang="en">
@@ -63,7 +67,7 @@ def script() -> bytes:
 
 def style() -> bytes:
     """The page's style sheet."""
-    return _web("style.css")
+    return b"".join(_web(name) for name in STYLES)
 
 
 def _web(name: str) -> bytes:

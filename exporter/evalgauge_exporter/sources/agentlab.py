@@ -73,6 +73,7 @@ class AgentLabSource(FolderSource):
     """The experiments of one agent in a study."""
 
     source = "agentlab"
+    task_files = (SUMMARY, LOG)
 
     def __init__(self, place: Path, *, success_threshold: float = 1.0) -> None:
         """``place``: the study's folder, or below it the name of one of its agents."""
@@ -94,8 +95,7 @@ class AgentLabSource(FolderSource):
                     continue
                 folder = self.folder / name
                 again = times.get(episode.task_id, 0) + 1
-                watched = (folder / SUMMARY, folder / LOG)
-                before = TaskFiles(episode.task_id, folder, watched, again, episode.domain)
+                before = TaskFiles(episode.task_id, folder, again, episode.domain)
             times[before.task_id] = before.attempt
             found[name] = before
         return found

@@ -84,6 +84,8 @@ class AtifSource(FolderSource):
     """A job, or the part of it that one agent did."""
 
     source = "atif"
+    run_files = (_CONFIG, _RESULT)
+    task_files = (*_WHERE, _RESULT)
 
     def __init__(self, place: Path, *, success_threshold: float = 1.0) -> None:
         """``place``: the job's folder, or below it the name of one of its agents."""
@@ -91,6 +93,7 @@ class AtifSource(FolderSource):
         super().__init__(place if alone else place.parent, success_threshold=success_threshold)
         self._agent = None if alone else place.name
         self._single = alone and (place / TRAJECTORY).is_file()
+        self.levels = 0 if self._single else 1
         self._stated: tuple[str | None, str | None] = (None, None)
         """Agent and model, as the first trajectory states them."""
 
@@ -187,11 +190,10 @@ class AtifSource(FolderSource):
         return tale
 
     def _files(self, folder: Path, task_id: str, attempt: int) -> TaskFiles:
-        watched = tuple(folder / name for name in (*_WHERE, _RESULT))
         config = None if self._single else self.content(folder / _CONFIG)
         task = (config or {}).get("task")
         domain = known(task.get("source")) if isinstance(task, dict) else None
-        return TaskFiles(task_id, folder, watched, attempt, domain)
+        return TaskFiles(task_id, folder, attempt, domain)
 
     def _task_id(self, folder: Path) -> str | None:
         """The task of a trial; None where the folder is none, or another agent's."""

@@ -64,9 +64,8 @@ def tree_kind(folder: Path) -> tuple[str, int] | None:
 class DesktopTree(FolderSource):
     """A run of one of the two; what they write differently is left to them."""
 
-    def files(self, folder: Path, domain: str, name: str, attempt: int = 1) -> TaskFiles:
-        """The files of a task's folder."""
-        return TaskFiles(name, folder, (folder / TRAJECTORY, folder / RESULT), attempt, domain)
+    task_files = (TRAJECTORY, RESULT)
+    levels = 2
 
     def max_steps(self) -> int | None:
         """What the run allows for a task."""

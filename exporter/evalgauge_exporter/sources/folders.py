@@ -8,6 +8,7 @@ read again. So events depend on what is in the files and on nothing else.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from abc import ABC, abstractmethod
@@ -46,8 +47,6 @@ class TaskFiles(NamedTuple):
 
     task_id: str
     folder: Path
-    files: tuple[Path, ...]
-    """The files whose change tells of something new."""
     attempt: int = 1
     domain: str | None = None
 
@@ -58,7 +57,7 @@ class _Followed:
     __slots__ = ("count", "digest", "over", "signature")
 
     def __init__(self) -> None:
-        self.signature: tuple[Signature | None, ...] = ()
+        self.signature = 0
         self.count = 0
         self.digest = b""
         self.over = False
@@ -68,6 +67,14 @@ class FolderSource(ABC):
     """A run that is a tree of task folders."""
 
     source: str
+    run_files: tuple[str, ...] = ()
+    """The run's own files."""
+    task_files: tuple[str, ...]
+    """The files of a task whose change tells of something new."""
+    tree = ""
+    """Where in the run's folder the tasks' folders are."""
+    levels = 1
+    """How many levels below that they lie."""
 
     def __init__(self, folder: Path, *, success_threshold: float = 1.0) -> None:
         """``success_threshold``: the score from which on an attempt is a success, where a format gives nothing else."""
@@ -83,6 +90,8 @@ class FolderSource(ABC):
         self._latest = 0.0
         self._over = False
         self._open: list[Path] = []
+        self._asleep: str | None = None
+        """The signature of a run that is over and of which nothing else is kept."""
         self._contents: dict[Path, tuple[Signature, dict[str, Any] | None]] = {}
         self.seen: dict[str, TaskFiles] = {}
         """What ``tasks`` gave at the last look: paths are slow to make."""
@@ -119,23 +128,42 @@ class FolderSource(ABC):
         folders = [self.folder, *self._listings, *self._open[-MOST_WATCHED:]]
         return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
+    def signature(self) -> str | None:
+        """Times and sizes of the run's files and of its tasks'; None where there is no such folder."""
+        if not self.folder.is_dir():
+            return None
+        digest = hashlib.blake2b(digest_size=16)
+        for name in self.run_files:
+            digest.update(_mark(f"{self.folder}/{name}"))
+        self._mark_tasks(f"{self.folder}/{self.tree}" if self.tree else str(self.folder), self.levels, digest)
+        return digest.hexdigest()
+
     def read(self, *, thorough: bool = False) -> Reading:
         """What the files tell that they did not tell at the last call."""
         reading = Reading()
         self._thorough, self._problems = thorough, reading.problems
         if not self.folder.is_dir():
             reading.gone = True
-            return reading
+        elif self._asleep is not None:
+            reading.replaced = thorough and self.signature() != self._asleep
+        else:
+            before = self.signature() if thorough and self._over else None
+            self._read(reading)
+            if before is not None and self._over and not reading.events and not reading.replaced:
+                self._sleep(before)
+        return reading
+
+    def _read(self, reading: Reading) -> None:
         found = self.seen = self.tasks()
         if self._attempts.keys() - found.keys():
             reading.replaced = True
-            return reading
+            return
         fresh: list[list[Event]] = []
         for key, files in found.items():
             told = self._look(self._attempts.setdefault(key, _Followed()), files)
             if told is None:
                 reading.replaced = True
-                return reading
+                return
             if told:
                 fresh.append(told)
         self._open = [files.folder for key, files in found.items() if not self._attempts[key].over]
@@ -144,7 +172,12 @@ class FolderSource(ABC):
         for events in fresh:
             reading.events += (self._stamped(event) for event in events)
         self._notice_end(reading)
-        return reading
+
+    def _sleep(self, signature: str) -> None:
+        """Keep nothing of a run that is over but what tells whether it has changed: there may be thousands."""
+        self._asleep = signature
+        for kept in (self._attempts, self._listings, self._contents, self.seen, self._complained):
+            kept.clear()
 
     # -- what formats use
 
@@ -193,7 +226,7 @@ class FolderSource(ABC):
         """The new events of an attempt; None where what was told before is no longer so."""
         if followed.over and not self._thorough:
             return []
-        now = tuple(signature(path) for path in files.files)
+        now = hash(b"".join(_mark(f"{files.folder}/{name}") for name in self.task_files))
         if now == followed.signature:
             return []
         try:
@@ -213,6 +246,20 @@ class FolderSource(ABC):
         followed.count = len(tale.events)
         followed.digest = tale.digest(followed.count)
         return tale.events[before:]
+
+    def _mark_tasks(self, folder: str, levels: int, digest: Any) -> None:
+        if levels == 0:
+            for name in self.task_files:
+                digest.update(_mark(f"{folder}/{name}"))
+            return
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+        except OSError:
+            return
+        for name in names:
+            digest.update(os.fsencode(name))
+            self._mark_tasks(f"{folder}/{name}", levels - 1, digest)
 
     def _announce(self, fresh: list[list[Event]], reading: Reading) -> None:
         """Say what the run is; said again where more is learned, or where it goes on after its end."""
@@ -259,3 +306,12 @@ class FolderSource(ABC):
         self._seq += 1
         self._latest = max(self._latest, event.ts)
         return event._replace(seq=self._seq)
+
+
+def _mark(path: str) -> bytes:
+    """What changes when a file does."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return b"-"
+    return b"%d:%d:%d " % (found.st_mtime_ns, found.st_size, found.st_ino)

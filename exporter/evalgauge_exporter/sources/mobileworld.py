@@ -46,11 +46,13 @@ class MobileWorldSource(FolderSource):
     """One log folder."""
 
     source = "mobileworld"
+    run_files = (METADATA,)
+    task_files = (TRAJECTORY, RESULT)
 
     def tasks(self) -> dict[str, TaskFiles]:
         """Each task's folder by its name."""
         return {
-            name: self.seen.get(name) or self._files(self.folder / name)
+            name: self.seen.get(name) or TaskFiles(name, self.folder / name)
             for name in self.subfolders(self.folder)
             if not _BACKUP.search(name)
         }
@@ -95,9 +97,6 @@ class MobileWorldSource(FolderSource):
             )
         self._end(tale, files, content, parts)
         return tale
-
-    def _files(self, folder: Path) -> TaskFiles:
-        return TaskFiles(folder.name, folder, (folder / TRAJECTORY, folder / RESULT))
 
     def _shot(self, files: TaskFiles, key: str, step: dict[str, Any]) -> tuple[str | None, float | None]:
         """The screenshot of a step and when it was written."""

@@ -69,6 +69,11 @@ class OpenAdaptJsonlSource:
         """Always None: a run is named by its file."""
         return None
 
+    def signature(self) -> str | None:
+        """The file's size and time; None where there is none."""
+        found = signature(self._path)
+        return None if found is None else f"{found.size}:{found.mtime_ns}"
+
     def watched(self) -> list[Path]:
         """The folder of the file, while the run goes on."""
         return [] if self._over else [self.folder]

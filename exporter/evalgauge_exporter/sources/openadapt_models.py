@@ -52,11 +52,14 @@ class OpenAdaptModelSource(FolderSource):
     """What one model did."""
 
     source = "openadapt"
+    run_files = ("metadata.json", "summary.json")
+    tree = "tasks"
 
     def __init__(self, place: Path, *, success_threshold: float = 1.0) -> None:
         """``place``: the run's folder and below it the model's name."""
         super().__init__(place.parent, success_threshold=success_threshold)
         self._model = place.name
+        self.task_files = (f"{place.name}.json",)
         self._model_id: str | None = None
         self._planned: tuple[PlannedTask, ...] = ()
         self._planned_of = 0
@@ -64,7 +67,7 @@ class OpenAdaptModelSource(FolderSource):
     def tasks(self) -> dict[str, TaskFiles]:
         """Each task's folder by its name."""
         below = self.folder / "tasks"
-        return {name: self.seen.get(name) or self._files(below / name) for name in self.subfolders(below)}
+        return {name: self.seen.get(name) or TaskFiles(name, below / name) for name in self.subfolders(below)}
 
     def info(self) -> RunInfo:
         """What ``metadata.json`` says, and every task that has a folder."""
@@ -124,9 +127,6 @@ class OpenAdaptModelSource(FolderSource):
             error=content.get("error_message"),
         )
         return tale
-
-    def _files(self, folder: Path) -> TaskFiles:
-        return TaskFiles(folder.name, folder, (folder / f"{self._model}.json",))
 
     def _task(self, name: str) -> dict[str, Any]:
         return self.content(self.folder / "tasks" / name / "task.json") or {}

@@ -41,6 +41,7 @@ class OSWorldSource(DesktopTree):
     """The run of one model."""
 
     source = "osworld"
+    run_files = (ARGUMENTS,)
 
     def tasks(self) -> dict[str, TaskFiles]:
         """Each task's folder, by domain and name."""
@@ -55,7 +56,7 @@ class OSWorldSource(DesktopTree):
                 if (files := self.seen.get(key)) is None:
                     if domain == "summary" and task_kind(folder / name) is None:
                         continue
-                    files = self.files(folder / name, domain, task_id)
+                    files = TaskFiles(task_id, folder / name, 1, domain)
                 found[key] = files
         return found
 

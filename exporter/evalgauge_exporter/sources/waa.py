@@ -39,6 +39,7 @@ class WaaSource(DesktopTree):
         super().__init__(folder, success_threshold=success_threshold)
         found = tree_kind(folder)
         self._trials = found is not None and found[1] == 3
+        self.levels = 3 if self._trials else 2
 
     def tasks(self) -> dict[str, TaskFiles]:
         """Each task's folder, by trial, domain and name. Trials count as attempts in their order."""
@@ -51,7 +52,7 @@ class WaaSource(DesktopTree):
                 for name in self.subfolders(below):
                     # the attempt is part of the key: a trial that comes before others makes them other attempts
                     key = f"{attempt}/{trial}/{domain}/{name}"
-                    found[key] = self.seen.get(key) or self.files(below / name, domain, name, attempt)
+                    found[key] = self.seen.get(key) or TaskFiles(name, below / name, attempt, domain)
         return found
 
     def info(self) -> RunInfo:

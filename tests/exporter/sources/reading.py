@@ -41,10 +41,16 @@ def folded(source: RunSource) -> RunState:
 
 
 def snapshot(run: RunState) -> dict[str, Any]:
-    """The state as plain values, without what only counts events or depends on when they were read."""
-    left_out = {"version", "tasks_version", "own_id", "_pricer", "run_id", "source", "_info", "_started", "_finished"}
-    values = {name: _plain(value) for name, value in vars(run).items() if name not in left_out}
-    return {**values, "ended": run.ended(), "ended_at": run.ended_at, "finish_log": [a.task_id for a in run.finish_log]}
+    """The state as plain values, without what only counts events or says where they came from."""
+    names = (
+        *("benchmark", "model", "agent", "budget_usd", "baseline_run_id", "tags", "attempts_planned", "total"),
+        *("attempts", "open", "workers", "writers", "lost_events", "steps", "first_actions", "usage"),
+        *("duration_counts", "duration_micros", "started_at", "last_event_at", "last_progress_at", "ended_at"),
+    )
+    values = {name: _plain(getattr(run, name)) for name in names}
+    counts = {key: count for key, count in run.counts.items() if count}
+    finished = [(attempt.task_id, attempt.attempt) for attempt in run.finish_log]
+    return {**values, "counts": counts, "ended": run.ended(), "finish_log": finished}
 
 
 def outcomes(run: RunState) -> dict[str, int]:

@@ -30,8 +30,14 @@ RESPONSES = {
 
 def _message(model: str, usage: dict[str, Any] | None = None) -> dict[str, Any]:
     return {
-        **{"id": "msg_1", "type": "message", "role": "assistant", "model": model, "stop_reason": "end_turn"},
-        **{"content": [{"type": "text", "text": "click"}], "stop_sequence": None, "usage": usage or ANTHROPIC},
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "content": [{"type": "text", "text": "click"}],
+        "usage": usage or ANTHROPIC,
     }
 
 
@@ -51,8 +57,12 @@ def _message_events(model: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _completion(model: str) -> dict[str, Any]:
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "click"}}
     return {
-        **{"id": "c1", "object": "chat.completion", "created": 1, "model": model},
-        **{"choices": [choice], "usage": CHAT},
+        "id": "c1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": model,
+        "choices": [choice],
+        "usage": CHAT,
     }
 
 
@@ -67,8 +77,17 @@ def _completion_events(model: str, usage: bool) -> Iterator[tuple[str, dict[str,
 
 def _response(model: str, usage: dict[str, Any] | None) -> dict[str, Any]:
     return {
-        **{"id": "r1", "object": "response", "created_at": 1, "model": model, "status": "completed", "usage": usage},
-        **{"output": [], "tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "metadata": {}},
+        "id": "r1",
+        "object": "response",
+        "created_at": 1,
+        "model": model,
+        "status": "completed",
+        "usage": usage,
+        "output": [],
+        "tools": [],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "metadata": {},
     }
 
 

@@ -18,50 +18,113 @@
     done: ["done", "finish", "finished", "terminate", "stop", "answer", "complete", "submit_answer"],
     error: ["error", "fail", "infeasible", "give_up", "report_infeasible"],
   };
-  const SIGNS = { click: "●", "double click": "◉", "right click": "◐", move: "✥", drag: "↝", scroll: "⇕", type: "T", key: "⌨", select: "☰", wait: "…", open: "↗", done: "■", error: "!" };
+  const SIGNS = {
+    click: "●",
+    "double click": "◉",
+    "right click": "◐",
+    move: "✥",
+    drag: "↝",
+    scroll: "⇕",
+    type: "T",
+    key: "⌨",
+    select: "☰",
+    wait: "…",
+    open: "↗",
+    done: "■",
+    error: "!",
+  };
   const KIND_OF = new Map(Object.entries(KINDS).flatMap(([kind, names]) => names.map((name) => [name, kind])));
 
   const typeOf = (action) => (typeof action?.type === "string" && action.type ? action.type.toLowerCase() : "unknown");
   const kindOf = (action) => KIND_OF.get(typeOf(action).replaceAll("-", "_")) || typeOf(action);
   const signOf = (action) => SIGNS[kindOf(action)] || "○";
 
-  const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : typeof value === "string" && /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : null);
+  const number = (value) =>
+    typeof value === "number" && Number.isFinite(value)
+      ? value
+      : typeof value === "string" && /^-?\d+(\.\d+)?$/.test(value)
+        ? Number(value)
+        : null;
   function pair(value) {
-    if (Array.isArray(value) && value.length === 2 && value.every((one) => number(one) !== null)) return value.map(number);
-    if (value && typeof value === "object" && number(value.x) !== null && number(value.y) !== null) return [number(value.x), number(value.y)];
+    if (Array.isArray(value) && value.length === 2 && value.every((one) => number(one) !== null))
+      return value.map(number);
+    if (value && typeof value === "object" && number(value.x) !== null && number(value.y) !== null)
+      return [number(value.x), number(value.y)];
     return null;
   }
   const firstPair = (...values) => values.map(pair).find(Boolean) || null;
 
   /** The places of an action as they were written: {start, end, box, path}, in whatever unit that is. */
   function placesOf(action) {
-    const start = firstPair([action.x, action.y], [action.x1, action.y1], [action.start_x, action.start_y], action.start_coordinate, action.start, action.from, action.coordinate, action.coordinates, action.position, action.point);
-    let end = firstPair([action.end_x, action.end_y], [action.x2, action.y2], action.end_coordinate, action.end, action.to);
+    const start = firstPair(
+      [action.x, action.y],
+      [action.x1, action.y1],
+      [action.start_x, action.start_y],
+      action.start_coordinate,
+      action.start,
+      action.from,
+      action.coordinate,
+      action.coordinates,
+      action.position,
+      action.point,
+    );
+    let end = firstPair(
+      [action.end_x, action.end_y],
+      [action.x2, action.y2],
+      action.end_coordinate,
+      action.end,
+      action.to,
+    );
     if (!end && action.start_coordinate && action.coordinate) end = pair(action.coordinate);
     const path = Array.isArray(action.path) ? action.path.map(pair).filter(Boolean) : [];
-    return { start: start || path[0] || null, end: end || (path.length > 1 ? path[path.length - 1] : null), path, box: boxOf(action) };
+    return {
+      start: start || path[0] || null,
+      end: end || (path.length > 1 ? path[path.length - 1] : null),
+      path,
+      box: boxOf(action),
+    };
   }
   /** An element's box as [left, top, right, bottom]. Four numbers are two corners where the second lies beyond the first, else a corner and a size. */
   function boxOf(action) {
-    const value = action.target_bbox ?? action.bbox ?? action.bounding_box ?? action.box ?? action.bounds ?? action.element?.bbox;
+    const value =
+      action.target_bbox ?? action.bbox ?? action.bounding_box ?? action.box ?? action.bounds ?? action.element?.bbox;
     if (Array.isArray(value) && value.length === 4) {
       const [a, b, c, d] = value.map(number);
       if ([a, b, c, d].includes(null)) return null;
       return c > a && d > b ? [a, b, c, d] : [a, b, a + c, b + d];
     }
     if (!value || typeof value !== "object") return null;
-    const left = number(value.left ?? value.x ?? value.x1), top = number(value.top ?? value.y ?? value.y1);
-    const right = number(value.right ?? value.x2), bottom = number(value.bottom ?? value.y2);
-    const width = number(value.width ?? value.w), height = number(value.height ?? value.h);
+    const left = number(value.left ?? value.x ?? value.x1),
+      top = number(value.top ?? value.y ?? value.y1);
+    const right = number(value.right ?? value.x2),
+      bottom = number(value.bottom ?? value.y2);
+    const width = number(value.width ?? value.w),
+      height = number(value.height ?? value.h);
     if (left === null || top === null) return null;
     if (right !== null && bottom !== null) return [left, top, right, bottom];
     return width !== null && height !== null ? [left, top, left + width, top + height] : null;
   }
 
   const firstText = (...values) => values.find((value) => typeof value === "string" && value !== "") ?? null;
-  const elementOf = (action) => firstText(action.target_name, action.element_name, action.label, action.selector, action.bid, typeof action.target === "string" ? action.target : null, typeof action.element === "string" ? action.element : null) ||
-    (action.target_node_id !== undefined ? "#" + action.target_node_id : action.element_id !== undefined ? "#" + action.element_id : action.index !== undefined ? "#" + action.index : null);
-  const textOf = (action) => firstText(action.text, action.content, action.value, action.answer, action.url, action.app);
+  const elementOf = (action) =>
+    firstText(
+      action.target_name,
+      action.element_name,
+      action.label,
+      action.selector,
+      action.bid,
+      typeof action.target === "string" ? action.target : null,
+      typeof action.element === "string" ? action.element : null,
+    ) ||
+    (action.target_node_id !== undefined
+      ? "#" + action.target_node_id
+      : action.element_id !== undefined
+        ? "#" + action.element_id
+        : action.index !== undefined
+          ? "#" + action.index
+          : null);
+  const textOf = (action) =>
+    firstText(action.text, action.content, action.value, action.answer, action.url, action.app);
   function keysOf(action) {
     const keys = action.keys ?? action.key;
     const list = Array.isArray(keys) ? keys : typeof keys === "string" ? [keys] : [];
@@ -70,13 +133,23 @@
   }
   function scrollOf(action) {
     const type = typeOf(action);
-    const dx = number(action.dx ?? action.delta_x ?? action.scroll_x), dy = number(action.dy ?? action.delta_y ?? action.scroll_y);
-    let way = firstText(action.scroll_direction, action.direction)?.toLowerCase() || (type.endsWith("_up") ? "up" : type.endsWith("_down") ? "down" : null);
-    if (!way && (dx || dy)) way = Math.abs(dy || 0) >= Math.abs(dx || 0) ? (dy > 0 ? "down" : "up") : dx > 0 ? "right" : "left";
-    return { way: ["up", "down", "left", "right"].includes(way) ? way : "down", amount: number(action.scroll_amount ?? action.amount ?? action.clicks) ?? (dy || dx ? Math.abs(dy || dx) : null) };
+    const dx = number(action.dx ?? action.delta_x ?? action.scroll_x),
+      dy = number(action.dy ?? action.delta_y ?? action.scroll_y);
+    let way =
+      firstText(action.scroll_direction, action.direction)?.toLowerCase() ||
+      (type.endsWith("_up") ? "up" : type.endsWith("_down") ? "down" : null);
+    if (!way && (dx || dy))
+      way = Math.abs(dy || 0) >= Math.abs(dx || 0) ? (dy > 0 ? "down" : "up") : dx > 0 ? "right" : "left";
+    return {
+      way: ["up", "down", "left", "right"].includes(way) ? way : "down",
+      amount: number(action.scroll_amount ?? action.amount ?? action.clicks) ?? (dy || dx ? Math.abs(dy || dx) : null),
+    };
   }
 
-  const shown = (value) => (Math.abs(value) <= 1 && !Number.isInteger(value) ? value.toFixed(3).replace(/0+$/, "").replace(/\.$/, "") : String(Math.round(value)));
+  const shown = (value) =>
+    Math.abs(value) <= 1 && !Number.isInteger(value)
+      ? value.toFixed(3).replace(/0+$/, "").replace(/\.$/, "")
+      : String(Math.round(value));
   const at = (place) => (place ? "(" + place.map(shown).join(", ") + ")" : "");
   const cut = (text, length) => (text.length > length ? text.slice(0, length - 1) + "…" : text);
 
@@ -97,9 +170,14 @@
     if (kind === "key") words.push(keysOf(action) || text || "");
     else if (text) words.push("“" + cut(text.replace(/\s+/g, " "), length) + "”");
     if (kind !== "drag") words.push(text && target ? "into " + target : target, kind === "key" || target ? "" : place);
-    const modifiers = kind !== "key" && Array.isArray(action.modifiers) && action.modifiers.length ? "with " + action.modifiers.join("+") : "";
+    const modifiers =
+      kind !== "key" && Array.isArray(action.modifiers) && action.modifiers.length
+        ? "with " + action.modifiers.join("+")
+        : "";
     return [...words, modifiers].filter(Boolean).join(" ");
   }
 
-  Object.assign(E, { actions: { typeOf, kindOf, signOf, placesOf, boxOf, elementOf, textOf, keysOf, scrollOf, describe } });
+  Object.assign(E, {
+    actions: { typeOf, kindOf, signOf, placesOf, boxOf, elementOf, textOf, keysOf, scrollOf, describe },
+  });
 })();

@@ -3,11 +3,31 @@
 
 (() => {
   const E = evalgauge;
-  const NAMES = ["view", "run", "task", "attempt", "step", "with", "column", "align", "domain", "outcome", "model", "cluster", "q", "sort", "pick"];
+  const NAMES = [
+    "view",
+    "run",
+    "task",
+    "attempt",
+    "step",
+    "with",
+    "column",
+    "align",
+    "domain",
+    "outcome",
+    "model",
+    "cluster",
+    "q",
+    "sort",
+    "pick",
+  ];
 
   function decode(text) {
     // whoever writes a plus as such writes %2B; a bare one is the space of a form's encoding
-    try { return decodeURIComponent(text.replaceAll("+", " ")); } catch { return text; }
+    try {
+      return decodeURIComponent(text.replaceAll("+", " "));
+    } catch {
+      return text;
+    }
   }
 
   /** What an address says: texts by name, `with` as a list of run ids. */
@@ -32,14 +52,20 @@
     for (const name of NAMES) {
       const value = place[name];
       if (value === undefined || value === null || value === "" || (Array.isArray(value) && !value.length)) continue;
-      pairs.push(name + "=" + (Array.isArray(value) ? value.map((one) => encodeURIComponent(one)).join(",") : encode(String(value))));
+      pairs.push(
+        name +
+          "=" +
+          (Array.isArray(value) ? value.map((one) => encodeURIComponent(one)).join(",") : encode(String(value))),
+      );
     }
     return "#" + pairs.join("&");
   }
 
   const here = () => read(location.hash);
   /** Go to a view; it becomes a step of the browser's history. */
-  const go = (place) => { location.hash = write(place); };
+  const go = (place) => {
+    location.hash = write(place);
+  };
   /** Keep the address up to date within a view: no step of history, no new drawing. */
   function note(changes) {
     const hash = write({ ...here(), ...changes });

@@ -4,19 +4,24 @@
 
 (() => {
   const E = evalgauge;
-  const GAP = -0.6;      // a step that the other run does not have
-  const OTHER = -1;      // two steps of different kinds
-  const SAME = 0.6;      // likeness of targets from which two steps count as the same
-  const NEAR = 0.03, FAR = 0.12; // parts of the screen
-  const LONGEST = 1500;  // steps; longer ones are aligned by their number
+  const GAP = -0.6; // a step that the other run does not have
+  const OTHER = -1; // two steps of different kinds
+  const SAME = 0.6; // likeness of targets from which two steps count as the same
+  const NEAR = 0.03,
+    FAR = 0.12; // parts of the screen
+  const LONGEST = 1500; // steps; longer ones are aligned by their number
 
   /** Numbers above 1 are pixels; without the picture's size they are taken as parts of a common screen. */
-  const parts = (place) => (place && place.every((one) => one >= 0 && one <= 1) ? place : place && place.map((one, i) => one / (i ? 1080 : 1920)));
+  const parts = (place) =>
+    place && place.every((one) => one >= 0 && one <= 1)
+      ? place
+      : place && place.map((one, i) => one / (i ? 1080 : 1920));
 
   const fold = (text) => text.trim().toLowerCase().replace(/\s+/g, " ");
   function textLikeness(a, b) {
     if (fold(a) === fold(b)) return 1;
-    const x = new Set(fold(a).split(" ")), y = new Set(fold(b).split(" "));
+    const x = new Set(fold(a).split(" ")),
+      y = new Set(fold(b).split(" "));
     const common = [...x].filter((word) => y.has(word)).length;
     return common / (x.size + y.size - common);
   }
@@ -30,18 +35,25 @@
   function targetLikeness(a, b) {
     const kind = E.actions.kindOf(a);
     const scores = [];
-    const keysA = E.actions.keysOf(a), keysB = E.actions.keysOf(b);
+    const keysA = E.actions.keysOf(a),
+      keysB = E.actions.keysOf(b);
     if (kind === "key" && (keysA || keysB)) scores.push(fold(keysA || "") === fold(keysB || "") ? 1 : 0);
-    const textA = E.actions.textOf(a), textB = E.actions.textOf(b);
-    if (textA !== null || textB !== null) scores.push(textA === null || textB === null ? 0 : textLikeness(textA, textB));
+    const textA = E.actions.textOf(a),
+      textB = E.actions.textOf(b);
+    if (textA !== null || textB !== null)
+      scores.push(textA === null || textB === null ? 0 : textLikeness(textA, textB));
     if (kind === "scroll") scores.push(E.actions.scrollOf(a).way === E.actions.scrollOf(b).way ? 1 : 0);
-    const elementA = E.actions.elementOf(a), elementB = E.actions.elementOf(b);
-    const pa = E.actions.placesOf(a), pb = E.actions.placesOf(b);
-    const startA = parts(pa.start || (pa.box && middle(pa.box))), startB = parts(pb.start || (pb.box && middle(pb.box)));
+    const elementA = E.actions.elementOf(a),
+      elementB = E.actions.elementOf(b);
+    const pa = E.actions.placesOf(a),
+      pb = E.actions.placesOf(b);
+    const startA = parts(pa.start || (pa.box && middle(pa.box))),
+      startB = parts(pb.start || (pb.box && middle(pb.box)));
     if (elementA !== null && elementB !== null && elementA === elementB) scores.push(1);
     else if (startA && startB && kind !== "scroll") scores.push(placeLikeness(startA, startB));
     else if (elementA !== null && elementB !== null) scores.push(0);
-    const endA = parts(pa.end), endB = parts(pb.end);
+    const endA = parts(pa.end),
+      endB = parts(pb.end);
     if (endA && endB) scores.push(placeLikeness(endA, endB));
     return scores.length ? Math.min(...scores) : 1;
   }
@@ -60,19 +72,26 @@
     const wide = b.length + 1;
     const best = new Float64Array((a.length + 1) * wide);
     const way = new Uint8Array((a.length + 1) * wide); // 0 both, 1 only a, 2 only b
-    for (let i = 1; i <= a.length; i++) { best[i * wide] = i * GAP; way[i * wide] = 1; }
-    for (let j = 1; j <= b.length; j++) { best[j] = j * GAP; way[j] = 2; }
+    for (let i = 1; i <= a.length; i++) {
+      best[i * wide] = i * GAP;
+      way[i * wide] = 1;
+    }
+    for (let j = 1; j <= b.length; j++) {
+      best[j] = j * GAP;
+      way[j] = 2;
+    }
     for (let i = 1; i <= a.length; i++) {
       for (let j = 1; j <= b.length; j++) {
         const pair = best[(i - 1) * wide + j - 1] + likeness(a[i - 1], b[j - 1]).score;
-        const onlyA = best[(i - 1) * wide + j] + GAP, onlyB = best[i * wide + j - 1] + GAP;
+        const onlyA = best[(i - 1) * wide + j] + GAP,
+          onlyB = best[i * wide + j - 1] + GAP;
         const at = i * wide + j;
         best[at] = Math.max(pair, onlyA, onlyB);
         way[at] = best[at] === pair ? 0 : best[at] === onlyA ? 1 : 2;
       }
     }
     const pairs = [];
-    for (let i = a.length, j = b.length; i || j; ) {
+    for (let i = a.length, j = b.length; i || j;) {
       const step = way[i * wide + j];
       if (step === 0) pairs.push([--i, --j]);
       else if (step === 1) pairs.push([--i, null]);
@@ -98,8 +117,10 @@
     for (let r = 1; r < runs.length; r++) {
       let at = 0;
       for (const [i, j] of alignTwo(first, runs[r])) {
-        if (i !== null) { partner[r][i] = j; at = i + 1; }
-        else between[at][r].push(j);
+        if (i !== null) {
+          partner[r][i] = j;
+          at = i + 1;
+        } else between[at][r].push(j);
       }
     }
     const found = [];

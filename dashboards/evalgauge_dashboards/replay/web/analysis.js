@@ -7,70 +7,259 @@
   const EXAMPLES = 3;
 
   function clusters(run, table) {
-    if (!table.clusters.length) return el("p", { class: "empty" }, run.finished ? "No finished task was unsuccessful." : "No task has finished yet.");
+    if (!table.clusters.length)
+      return el(
+        "p",
+        { class: "empty" },
+        run.finished ? "No finished task was unsuccessful." : "No task has finished yet.",
+      );
     const total = table.clusters.reduce((sum, one) => sum + one.count, 0);
     const examples = table.clusters.map(() => []);
-    for (const row of table.rows) if (row.cluster !== null && examples[row.cluster].length < EXAMPLES) examples[row.cluster].push(row);
+    for (const row of table.rows)
+      if (row.cluster !== null && examples[row.cluster].length < EXAMPLES) examples[row.cluster].push(row);
     const most = Math.max(...table.clusters.map((one) => one.count));
-    return el("div", { class: "scroll-x" }, el("table", { class: "clusters" },
-      el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "number" }, "tasks"), el("th", { scope: "col" }, el("span", { class: "hidden" }, "share")), ["outcome", "what they have in common", "examples"].map((name) => el("th", { scope: "col" }, name)))),
-      el("tbody", {}, table.clusters.map((one, i) => el("tr", {},
-        el("td", { class: "number" }, el("a", { href: E.address.write({ run: run.run_id, cluster: i }) }, E.count(one.count)), el("span", { class: "quiet" }, " " + E.percent(one.count / total))),
-        el("td", { class: "bar-cell" }, el("div", { class: "rate-bar", "aria-hidden": "true" }, el("span", { class: "fill s-" + one.outcome, vars: { width: (one.count / most) * 100 + "%" } }))),
-        el("td", {}, E.chip(one.outcome)), el("td", {}, one.label),
-        el("td", {}, examples[i].map((row, k) => [k ? ", " : "", el("a", { class: "mono", href: E.address.write({ run: run.run_id, task: row.task_id, attempt: row.attempt > 1 ? row.attempt : null, step: null, cluster: i }) }, row.task_id)])))))));
+    return el(
+      "div",
+      { class: "scroll-x" },
+      el(
+        "table",
+        { class: "clusters" },
+        el(
+          "thead",
+          {},
+          el(
+            "tr",
+            {},
+            el("th", { scope: "col", class: "number" }, "tasks"),
+            el("th", { scope: "col" }, el("span", { class: "hidden" }, "share")),
+            ["outcome", "what they have in common", "examples"].map((name) => el("th", { scope: "col" }, name)),
+          ),
+        ),
+        el(
+          "tbody",
+          {},
+          table.clusters.map((one, i) =>
+            el(
+              "tr",
+              {},
+              el(
+                "td",
+                { class: "number" },
+                el("a", { href: E.address.write({ run: run.run_id, cluster: i }) }, E.count(one.count)),
+                el("span", { class: "quiet" }, " " + E.percent(one.count / total)),
+              ),
+              el(
+                "td",
+                { class: "bar-cell" },
+                el(
+                  "div",
+                  { class: "rate-bar", "aria-hidden": "true" },
+                  el("span", { class: "fill s-" + one.outcome, vars: { width: (one.count / most) * 100 + "%" } }),
+                ),
+              ),
+              el("td", {}, E.chip(one.outcome)),
+              el("td", {}, one.label),
+              el(
+                "td",
+                {},
+                examples[i].map((row, k) => [
+                  k ? ", " : "",
+                  el(
+                    "a",
+                    {
+                      class: "mono",
+                      href: E.address.write({
+                        run: run.run_id,
+                        task: row.task_id,
+                        attempt: row.attempt > 1 ? row.attempt : null,
+                        step: null,
+                        cluster: i,
+                      }),
+                    },
+                    row.task_id,
+                  ),
+                ]),
+              ),
+            ),
+          ),
+        ),
+      ),
+    );
   }
 
   function difficulty(tables) {
-    const lines = E.matrixLines(tables).map((line) => {
-      const won = line.cells.reduce((sum, cell) => sum + (cell ? cell.won : 0), 0), measured = line.cells.reduce((sum, cell) => sum + (cell ? cell.measured : 0), 0);
-      return { ...line, won, measured, rate: measured ? won / measured : null };
-    }).filter((line) => line.measured > 1);
-    if (!lines.length) return el("p", { class: "quiet" }, "Difficulty needs tasks that were measured more than once: make the replay with several runs, or with repeated attempts.");
-    const bands = [["never solved", (rate) => rate === 0], ["below half", (rate) => rate > 0 && rate < 0.5], ["half or more", (rate) => rate >= 0.5 && rate < 1], ["always solved", (rate) => rate === 1]]
-      .map(([label, fits]) => ({ label, lines: lines.filter((line) => fits(line.rate)) }));
+    const lines = E.matrixLines(tables)
+      .map((line) => {
+        const won = line.cells.reduce((sum, cell) => sum + (cell ? cell.won : 0), 0),
+          measured = line.cells.reduce((sum, cell) => sum + (cell ? cell.measured : 0), 0);
+        return { ...line, won, measured, rate: measured ? won / measured : null };
+      })
+      .filter((line) => line.measured > 1);
+    if (!lines.length)
+      return el(
+        "p",
+        { class: "quiet" },
+        "Difficulty needs tasks that were measured more than once: make the replay with several runs, or with repeated attempts.",
+      );
+    const bands = [
+      ["never solved", (rate) => rate === 0],
+      ["below half", (rate) => rate > 0 && rate < 0.5],
+      ["half or more", (rate) => rate >= 0.5 && rate < 1],
+      ["always solved", (rate) => rate === 1],
+    ].map(([label, fits]) => ({ label, lines: lines.filter((line) => fits(line.rate)) }));
     const most = Math.max(1, ...bands.map((band) => band.lines.length));
-    const hardest = [...lines].sort((a, b) => a.rate - b.rate || b.measured - a.measured || a.task_id.localeCompare(b.task_id, "en", { numeric: true })).slice(0, 12);
-    const link = (line) => { const there = tables.filter((_, r) => line.cells[r]).map((table) => table.run.run_id); return E.address.write({ run: there[0], task: line.task_id, with: there.slice(1, 4) }); };
-    return el("div", { class: "split" },
-      el("table", { class: "bands" }, el("caption", {}, "How many tasks are how hard"), el("tbody", {}, bands.map((band) => el("tr", {}, el("th", { scope: "row" }, band.label), el("td", { class: "bar-cell" }, el("div", { class: "rate-bar", "aria-hidden": "true" }, el("span", { class: "fill", vars: { width: (band.lines.length / most) * 100 + "%" } }))), el("td", { class: "number" }, E.count(band.lines.length)))))),
-      el("table", {}, el("caption", {}, "The hardest"), el("tbody", {}, hardest.map((line) => el("tr", {}, el("td", {}, el("a", { class: "mono", href: link(line) }, line.task_id)), el("td", {}, line.domain), el("td", { class: "number" }, line.won + " of " + line.measured))))));
-  }
-
-  function regressions(run, all, tables, place) {
-    const baselines = all.filter((one) => one.b === run.run_id);
-    if (!baselines.length) return el("p", { class: "quiet" }, "A comparison needs another run of the same benchmark in this replay.");
-    const chosen = baselines.find((one) => one.a === place.with?.[0]) || baselines.find((one) => one.a === run.baseline) || [...baselines].sort((x, y) => y.paired - x.paired)[0];
-    const pick = el("select", { "aria-label": "Baseline", onchange: (event) => { location.hash = E.address.write({ ...place, with: [event.target.value] }); } }, baselines.map((one) => el("option", { value: one.a, selected: one === chosen }, one.a)));
-    const table = tables.find((one) => one.run.run_id === chosen.a), mine = tables.find((one) => one.run === run);
-    const lost = table ? E.matrixLines([table, mine]).filter((line) => line.cells[0]?.result === "won" && line.cells[1]?.result === "lost") : [];
-    const won = table ? E.matrixLines([table, mine]).filter((line) => line.cells[0]?.result === "lost" && line.cells[1]?.result === "won") : [];
-    const links = (lines) => lines.slice(0, 12).map((line, i) => [i ? ", " : "", el("a", { class: "mono", href: E.address.write({ run: chosen.a, with: [run.run_id], task: line.task_id }) }, line.task_id)]);
-    const row = (name, one, strong) => el("tr", { class: strong ? "strong" : null }, el("th", { scope: "row" }, name), el("td", { class: "number" }, E.count(one.paired)), el("td", { class: "number" }, E.percent(one.rate_a)), el("td", { class: "number" }, E.percent(one.rate_b)),
-      el("td", { class: "number" }, one.delta === null ? E.NONE : E.points(-one.delta) + " (" + E.points(-one.ci_high) + " to " + E.points(-one.ci_low) + ")"), el("td", { class: "bar-cell" }, E.charts.deltaBar(one.delta === null ? null : -one.delta, one.ci_high === null ? null : -one.ci_high, one.ci_low === null ? null : -one.ci_low)),
-      el("td", { class: "number" }, E.pValue(one.p_value)), el("td", { class: "v-" + one.verdict }, E.words(one.verdict)));
-    return el("div", {},
-      el("p", {}, "Baseline A: ", pick, " ", el("b", { class: "verdict-word v-" + chosen.verdict }, E.verdictText(chosen)), " ", el("span", { class: "quiet" }, "(" + chosen.test + (chosen.finished ? "" : "; a run goes on, so the p-value is one that may be looked at at any time") + "; " + chosen.only_a + " only A, " + chosen.only_b + " only B succeeded" + (chosen.noise_floor === null ? "" : "; repeats of one run differ by up to " + (chosen.noise_floor * 100).toFixed(1) + " points") + ")")),
-      el("div", { class: "scroll-x" }, el("table", { class: "regressions" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "domain"), ["pairs", "A", "B", "B − A, points"].map((name) => el("th", { scope: "col", class: "number" }, name)), el("th", {}), el("th", { scope: "col", class: "number" }, "p"), el("th", { scope: "col" }, "verdict on B"))),
-        el("tbody", {}, row("all", chosen, true), chosen.domains.map((one) => row(one.domain, one))))),
-      lost.length ? el("p", {}, el("b", {}, "Lost (" + lost.length + "): "), links(lost), lost.length > 12 ? " …" : "") : null,
-      won.length ? el("p", {}, el("b", {}, "Won (" + won.length + "): "), links(won), won.length > 12 ? " …" : "") : null,
-      el("p", {}, el("a", { class: "button", href: E.address.write({ view: "matrix", run: chosen.a, with: [run.run_id] }) }, "All tasks side by side")));
+    const hardest = [...lines]
+      .sort(
+        (a, b) =>
+          a.rate - b.rate || b.measured - a.measured || a.task_id.localeCompare(b.task_id, "en", { numeric: true }),
+      )
+      .slice(0, 12);
+    const link = (line) => {
+      const there = tables.filter((_, r) => line.cells[r]).map((table) => table.run.run_id);
+      return E.address.write({ run: there[0], task: line.task_id, with: there.slice(1, 4) });
+    };
+    return el(
+      "div",
+      { class: "split" },
+      el(
+        "table",
+        { class: "bands" },
+        el("caption", {}, "How many tasks are how hard"),
+        el(
+          "tbody",
+          {},
+          bands.map((band) =>
+            el(
+              "tr",
+              {},
+              el("th", { scope: "row" }, band.label),
+              el(
+                "td",
+                { class: "bar-cell" },
+                el(
+                  "div",
+                  { class: "rate-bar", "aria-hidden": "true" },
+                  el("span", { class: "fill", vars: { width: (band.lines.length / most) * 100 + "%" } }),
+                ),
+              ),
+              el("td", { class: "number" }, E.count(band.lines.length)),
+            ),
+          ),
+        ),
+      ),
+      el(
+        "table",
+        {},
+        el("caption", {}, "The hardest"),
+        el(
+          "tbody",
+          {},
+          hardest.map((line) =>
+            el(
+              "tr",
+              {},
+              el("td", {}, el("a", { class: "mono", href: link(line) }, line.task_id)),
+              el("td", {}, line.domain),
+              el("td", { class: "number" }, line.won + " of " + line.measured),
+            ),
+          ),
+        ),
+      ),
+    );
   }
 
   async function analysisView(place) {
     const run = E.runOf(place.run);
-    const [table, tables, found] = await Promise.all([E.tableOf(run), Promise.all(E.runs().filter((one) => one.benchmark === run.benchmark).slice(0, 12).map(E.tableOf)), E.load("comparisons")]);
+    const [table, tables, found] = await Promise.all([
+      E.tableOf(run),
+      Promise.all(
+        E.runs()
+          .filter((one) => one.benchmark === run.benchmark)
+          .slice(0, 12)
+          .map(E.tableOf),
+      ),
+      E.load("comparisons"),
+    ]);
     const failed = table.survival.reduce((sum, point) => sum + point[2], 0);
-    const node = el("main", { class: "page", id: "main" },
-      el("div", { class: "bar-line" }, el("h1", { class: "mono" }, run.run_id), E.stateChip(run), el("span", { class: "quiet" }, run.model)),
+    const node = el(
+      "main",
+      { class: "page", id: "main" },
+      el(
+        "div",
+        { class: "bar-line" },
+        el("h1", { class: "mono" }, run.run_id),
+        E.stateChip(run),
+        el("span", { class: "quiet" }, run.model),
+      ),
       el("section", {}, el("h2", {}, "What goes wrong"), clusters(run, table)),
-      el("div", { class: "split wide" },
-        el("section", {}, el("h2", {}, "When it goes wrong"), table.survival.length ? [el("p", { class: "quiet" }, "Share of attempts that have not failed by step (Kaplan–Meier; successes leave the count when they end). " + E.plural(failed, "failure") + "."), E.charts.survivalChart(table.survival),
-          el("details", {}, el("summary", {}, "As a table"), el("table", {}, el("thead", {}, el("tr", {}, ["after step", "still at work", "failed", "not failed"].map((name) => el("th", { scope: "col", class: "number" }, name)))), el("tbody", {}, table.survival.map(([step, atRisk, lost, share]) => el("tr", {}, [E.count(step), E.count(atRisk), E.count(lost), E.percent(share)].map((text) => el("td", { class: "number" }, text)))))))] : el("p", { class: "quiet" }, "Nothing was measured yet.")),
-        el("section", {}, el("h2", {}, "What failing attempts do"), table.action_mix.length ? [el("p", { class: "quiet" }, "Each type of action as a share of all steps."), E.charts.mixChart(table.action_mix)] : el("p", { class: "quiet" }, "No steps were recorded."))),
-      el("section", {}, el("h2", {}, "Against a baseline"), regressions(run, found.comparisons, tables, place)),
-      el("section", {}, el("h2", {}, "Hard tasks"), difficulty(tables)));
+      el(
+        "div",
+        { class: "split wide" },
+        el(
+          "section",
+          {},
+          el("h2", {}, "When it goes wrong"),
+          table.survival.length
+            ? [
+                el(
+                  "p",
+                  { class: "quiet" },
+                  "Share of attempts that have not failed by step (Kaplan–Meier; successes leave the count when they end). " +
+                    E.plural(failed, "failure") +
+                    ".",
+                ),
+                E.charts.survivalChart(table.survival),
+                el(
+                  "details",
+                  {},
+                  el("summary", {}, "As a table"),
+                  el(
+                    "table",
+                    {},
+                    el(
+                      "thead",
+                      {},
+                      el(
+                        "tr",
+                        {},
+                        ["after step", "still at work", "failed", "not failed"].map((name) =>
+                          el("th", { scope: "col", class: "number" }, name),
+                        ),
+                      ),
+                    ),
+                    el(
+                      "tbody",
+                      {},
+                      table.survival.map(([step, atRisk, lost, share]) =>
+                        el(
+                          "tr",
+                          {},
+                          [E.count(step), E.count(atRisk), E.count(lost), E.percent(share)].map((text) =>
+                            el("td", { class: "number" }, text),
+                          ),
+                        ),
+                      ),
+                    ),
+                  ),
+                ),
+              ]
+            : el("p", { class: "quiet" }, "Nothing was measured yet."),
+        ),
+        el(
+          "section",
+          {},
+          el("h2", {}, "What failing attempts do"),
+          table.action_mix.length
+            ? [
+                el("p", { class: "quiet" }, "Each type of action as a share of all steps."),
+                E.charts.mixChart(table.action_mix),
+              ]
+            : el("p", { class: "quiet" }, "No steps were recorded."),
+        ),
+      ),
+      el("section", {}, el("h2", {}, "Against a baseline"), E.regressions(run, found.comparisons, tables, place)),
+      el("section", {}, el("h2", {}, "Hard tasks"), difficulty(tables)),
+    );
     return { node, title: "analysis of " + run.run_id };
   }
 

@@ -27,51 +27,162 @@
     const heads = [];
     columns.forEach((column, c) => {
       const standing = E.align.standing(column, runs);
-      heads.push(el("th", { scope: "col", class: c === diverged ? "diverged" : null }, c === diverged ? el("span", { title: "the first divergence" }, "≠") : ""));
+      heads.push(
+        el(
+          "th",
+          { scope: "col", class: c === diverged ? "diverged" : null },
+          c === diverged ? el("span", { title: "the first divergence" }, "≠") : "",
+        ),
+      );
       column.forEach((position, r) => {
         const step = position === null ? null : runs[r][position];
-        const text = step ? names[r] + ", step " + (position + 1) + ": " + E.actions.describe(step.action || {}, 60) + (standing[r] === "same" ? "" : r ? ", not as the first run" : "") : names[r] + ": no such step";
-        cells[r].push(el("td", { class: "cell " + standing[r] }, el("button", { type: "button", title: text, "aria-label": text, onclick: () => onpick(c) }, step ? E.actions.signOf(step.action) : "")));
+        const text = step
+          ? names[r] +
+            ", step " +
+            (position + 1) +
+            ": " +
+            E.actions.describe(step.action || {}, 60) +
+            (standing[r] === "same" ? "" : r ? ", not as the first run" : "")
+          : names[r] + ": no such step";
+        cells[r].push(
+          el(
+            "td",
+            { class: "cell " + standing[r] },
+            el(
+              "button",
+              { type: "button", title: text, "aria-label": text, onclick: () => onpick(c) },
+              step ? E.actions.signOf(step.action) : "",
+            ),
+          ),
+        );
       });
     });
-    return el("div", { class: "strip-box" }, el("table", { class: "strip" },
-      el("thead", {}, el("tr", {}, el("td", {}), heads)),
-      el("tbody", {}, runs.map((_, r) => el("tr", {}, el("th", { scope: "row", title: names[r] }, String.fromCharCode(65 + r)), cells[r])))));
+    return el(
+      "div",
+      { class: "strip-box" },
+      el(
+        "table",
+        { class: "strip" },
+        el("thead", {}, el("tr", {}, el("td", {}), heads)),
+        el(
+          "tbody",
+          {},
+          runs.map((_, r) =>
+            el("tr", {}, el("th", { scope: "row", title: names[r] }, String.fromCharCode(65 + r)), cells[r]),
+          ),
+        ),
+      ),
+    );
   }
 
   async function compareView(place) {
     const found = await cast(place);
-    if (found.lost !== undefined) return E.missing("There is no run " + found.lost + " in this replay.", E.near(found.lost, E.runs().map((run) => run.run_id)).map((id) => [id, E.address.write({ run: id })]), "#");
+    if (found.lost !== undefined)
+      return E.missing(
+        "There is no run " + found.lost + " in this replay.",
+        E.near(
+          found.lost,
+          E.runs().map((run) => run.run_id),
+        ).map((id) => [id, E.address.write({ run: id })]),
+        "#",
+      );
     const { runs, tables, rows, contents } = found;
-    if (!rows.some(Boolean)) return E.missing("None of these runs has the task " + place.task + ".", E.near(place.task, [...tables[0].attempts.keys()]).map((task) => [task, E.address.write({ ...place, task })]), E.address.write({ view: "matrix", run: runs[0].run_id, with: runs.slice(1).map((run) => run.run_id) }));
+    if (!rows.some(Boolean))
+      return E.missing(
+        "None of these runs has the task " + place.task + ".",
+        E.near(place.task, [...tables[0].attempts.keys()]).map((task) => [task, E.address.write({ ...place, task })]),
+        E.address.write({ view: "matrix", run: runs[0].run_id, with: runs.slice(1).map((run) => run.run_id) }),
+      );
     const steps = contents.map((content) => (content ? content.steps : []));
     const mode = place.align === "index" ? "index" : "actions";
     const columns = E.align.columns(steps, mode);
     const diverged = E.align.firstDivergence(columns, steps);
-    const names = runs.map((run) => (runs.every((one) => one.model !== run.model || one === run) ? run.model : run.run_id));
+    const names = runs.map((run) =>
+      runs.every((one) => one.model !== run.model || one === run) ? run.model : run.run_id,
+    );
     const order = await pairing(runs, tables, place);
 
     const panes = runs.map((run, r) => {
       const row = rows[r];
       const stage = E.stage("Screenshot of " + run.run_id);
       const words = el("div", { class: "pane-words" });
-      const facts = row ? [E.plural(row.steps, "step"), E.known(row.duration_seconds) ? E.duration(row.duration_seconds) : null, E.known(row.cost_usd) ? E.money(row.cost_usd) : null].filter(Boolean).join(" · ") : "";
+      const facts = row
+        ? [
+            E.plural(row.steps, "step"),
+            E.known(row.duration_seconds) ? E.duration(row.duration_seconds) : null,
+            E.known(row.cost_usd) ? E.money(row.cost_usd) : null,
+          ]
+            .filter(Boolean)
+            .join(" · ")
+        : "";
       const why = row && E.unsuccessful(row) ? row.error || row.reason : null;
-      const node = el("section", { class: "pane", "aria-label": run.run_id },
-        el("header", {}, el("b", { class: "letter" }, String.fromCharCode(65 + r)), el("div", { class: "pane-name" }, el("a", { class: "mono", title: run.run_id, href: row ? E.address.write({ run: run.run_id, task: place.task, attempt: place.attempt }) : null }, names[r]), el("div", { class: "quiet" }, row ? E.chip(row.outcome) : "not in this run", " ", facts, why ? el("span", { title: why }, " · " + why) : null))),
-        stage.node, words);
+      const node = el(
+        "section",
+        { class: "pane", "aria-label": run.run_id },
+        el(
+          "header",
+          {},
+          el("b", { class: "letter" }, String.fromCharCode(65 + r)),
+          el(
+            "div",
+            { class: "pane-name" },
+            el(
+              "a",
+              {
+                class: "mono",
+                title: run.run_id,
+                href: row ? E.address.write({ run: run.run_id, task: place.task, attempt: place.attempt }) : null,
+              },
+              names[r],
+            ),
+            el(
+              "div",
+              { class: "quiet" },
+              row ? E.chip(row.outcome) : "not in this run",
+              " ",
+              facts,
+              why ? el("span", { title: why }, " · " + why) : null,
+            ),
+          ),
+        ),
+        stage.node,
+        words,
+      );
       return { node, stage, words };
     });
 
     const play = E.player({
       length: () => columns.length,
       tick: (c) => ({ class: c === diverged ? "bad" : "" }),
-      preview: (c) => { const r = columns[c].findIndex((position) => position !== null); const step = steps[r][columns[c][r]]; return { url: step.thumbnail || step.screenshot, title: String.fromCharCode(65 + r) + " " + (columns[c][r] + 1) + ": " + E.actions.describe(step.action || {}, 40) }; },
+      preview: (c) => {
+        const r = columns[c].findIndex((position) => position !== null);
+        const step = steps[r][columns[c][r]];
+        return {
+          url: step.thumbnail || step.screenshot,
+          title:
+            String.fromCharCode(65 + r) + " " + (columns[c][r] + 1) + ": " + E.actions.describe(step.action || {}, 40),
+        };
+      },
       onmove: draw,
-      extra: [el("button", { type: "button", class: "trouble-button", disabled: diverged === null, title: "First divergence (d)", onclick: diverge }, "≠ divergence")],
+      extra: [
+        el(
+          "button",
+          {
+            type: "button",
+            class: "trouble-button",
+            disabled: diverged === null,
+            title: "First divergence (d)",
+            onclick: diverge,
+          },
+          "≠ divergence",
+        ),
+      ],
     });
     function draw(c) {
-      if (!columns.length) { panes.forEach((pane) => pane.stage.show(null)); return; }
+      if (!columns.length) {
+        panes.forEach((pane) => pane.stage.show(null));
+        return;
+      }
       const standing = E.align.standing(columns[c], steps);
       panes.forEach((pane, r) => {
         const position = columns[c][r];
@@ -79,14 +190,37 @@
         pane.node.classList.toggle("differs", standing[r] === "differs" || standing[r] === "extra");
         if (position === null) {
           const over = before === steps[r].length - 1;
-          pane.stage.show(steps[r][before ?? 0] || null, { gap: !rows[r] ? "This run has not done the task." : over ? "Has ended: " + E.words(rows[r].outcome) + "." : "No such step in this run." });
-          pane.words.replaceChildren(el("p", { class: "quiet" }, !rows[r] ? "" : over ? "After its last step." : "Nothing at this point."));
+          pane.stage.show(steps[r][before ?? 0] || null, {
+            gap: !rows[r]
+              ? "This run has not done the task."
+              : over
+                ? "Has ended: " + E.words(rows[r].outcome) + "."
+                : "No such step in this run.",
+          });
+          pane.words.replaceChildren(
+            el("p", { class: "quiet" }, !rows[r] ? "" : over ? "After its last step." : "Nothing at this point."),
+          );
           return;
         }
         E.preload(steps[r], position);
         pane.stage.show(steps[r][position]);
-        const how = standing[r] === "differs" ? "another action than A" : standing[r] === "extra" ? "a step that A does not have" : null;
-        pane.words.replaceChildren(E.stepDetails(steps[r][position], { brief: true, title: el("span", {}, "Step " + (position + 1) + " of " + steps[r].length, how ? el("span", { class: "differs-word" }, " ≠ " + how) : null) }));
+        const how =
+          standing[r] === "differs"
+            ? "another action than A"
+            : standing[r] === "extra"
+              ? "a step that A does not have"
+              : null;
+        pane.words.replaceChildren(
+          E.stepDetails(steps[r][position], {
+            brief: true,
+            title: el(
+              "span",
+              {},
+              "Step " + (position + 1) + " of " + steps[r].length,
+              how ? el("span", { class: "differs-word" }, " ≠ " + how) : null,
+            ),
+          }),
+        );
       });
       const marked = box.querySelector("td.here");
       for (const cell of box.querySelectorAll(".here")) cell.classList.remove("here");
@@ -94,46 +228,140 @@
       const cell = box.querySelector("td.here");
       if (cell && (marked || c)) box.scrollLeft = cell.offsetLeft - box.clientWidth / 2;
       const first = columns[c][0];
-      E.address.note({ step: first === null ? lastStep(c) : steps[0][first].step_idx, column: first === null ? c : null });
+      E.address.note({
+        step: first === null ? lastStep(c) : steps[0][first].step_idx,
+        column: first === null ? c : null,
+      });
       E.announce("Column " + (c + 1) + " of " + columns.length + (c === diverged ? ", the first divergence" : ""));
     }
-    const lastStep = (c) => { const before = lastBefore(c, 0); return before === null ? null : steps[0][before].step_idx; };
+    const lastStep = (c) => {
+      const before = lastBefore(c, 0);
+      return before === null ? null : steps[0][before].step_idx;
+    };
     function lastBefore(c, r) {
       for (let i = c; i >= 0; i--) if (columns[i][r] !== null) return columns[i][r];
       return null;
     }
-    function diverge() { if (diverged !== null) play.move(diverged); }
+    function diverge() {
+      if (diverged !== null) play.move(diverged);
+    }
     function start(at) {
       if (at.column !== undefined && Number(at.column) < columns.length) return Number(at.column);
       if (at.step === undefined) return 0;
       const position = steps[0].findIndex((step) => String(step.step_idx) === at.step);
-      return Math.max(0, columns.findIndex((column) => column[0] === position));
+      return Math.max(
+        0,
+        columns.findIndex((column) => column[0] === position),
+      );
     }
-    const to = (changes) => E.address.write({ run: runs[0].run_id, with: runs.slice(1).map((run) => run.run_id), task: place.task, attempt: place.attempt, align: place.align, pick: place.pick, ...changes });
-    const turn = (value, label, title) => el("a", { class: "button", href: to({ align: value === "index" ? "index" : null, step: place.step }), "aria-current": mode === value ? "true" : null, title }, label);
-    const link = (task, label, title) => task ? el("a", { class: "button", href: to({ task }), title }, label) : el("span", { class: "button", "aria-disabled": "true" }, label);
+    const to = (changes) =>
+      E.address.write({
+        run: runs[0].run_id,
+        with: runs.slice(1).map((run) => run.run_id),
+        task: place.task,
+        attempt: place.attempt,
+        align: place.align,
+        pick: place.pick,
+        ...changes,
+      });
+    const turn = (value, label, title) =>
+      el(
+        "a",
+        {
+          class: "button",
+          href: to({ align: value === "index" ? "index" : null, step: place.step }),
+          "aria-current": mode === value ? "true" : null,
+          title,
+        },
+        label,
+      );
+    const link = (task, label, title) =>
+      task
+        ? el("a", { class: "button", href: to({ task }), title }, label)
+        : el("span", { class: "button", "aria-disabled": "true" }, label);
     const free = E.runs().filter((run) => !runs.includes(run));
-    const add = free.length && runs.length < MOST ? el("select", { "aria-label": "Add a run", onchange: (event) => { location.hash = to({ with: [...runs.slice(1).map((run) => run.run_id), event.target.value] }); } }, el("option", { value: "" }, "Add a run …"), free.map((run) => el("option", { value: run.run_id }, run.run_id))) : null;
+    const add =
+      free.length && runs.length < MOST
+        ? el(
+            "select",
+            {
+              "aria-label": "Add a run",
+              onchange: (event) => {
+                location.hash = to({ with: [...runs.slice(1).map((run) => run.run_id), event.target.value] });
+              },
+            },
+            el("option", { value: "" }, "Add a run …"),
+            free.map((run) => el("option", { value: run.run_id }, run.run_id)),
+          )
+        : null;
     const box = strip(columns, steps, names, diverged, (c) => play.move(c));
     const row = rows.find(Boolean);
-    const node = el("main", { class: "page compare-page", id: "main" },
-      el("div", { class: "bar-line" }, el("h1", { class: "mono" }, place.task), el("span", { class: "tag" }, row.domain), el("span", { class: "grow" }), add,
-        el("span", { class: "buttons", role: "group", "aria-label": "Alignment" }, turn("actions", "By actions", "Align by what the steps do"), turn("index", "By number", "Align by the steps' numbers (i)")),
-        el("span", { class: "quiet" }, order.at + 1 + " of " + E.count(order.tasks.length)), el("span", { class: "buttons" }, link(order.tasks[order.at - 1], "‹ p", "Task before (p)"), link(order.tasks[order.at + 1], "n ›", "Next task (n)"))),
-      el("p", { class: "instruction" }, (contents.find((content) => content?.instruction) || row).instruction || "No instruction was recorded."),
-      el("p", { class: "quiet" }, diverged === null ? (steps.some((one) => one.length) ? "All do the same to the end." : "No steps were recorded.") : "They part at step " + ((columns[diverged].find((position) => position !== null)) + 1) + "."),
-      play.node, box, el("div", { class: "panes", vars: { "--panes": String(runs.length) } }, panes.map((pane) => pane.node)));
+    const node = el(
+      "main",
+      { class: "page compare-page", id: "main" },
+      el(
+        "div",
+        { class: "bar-line" },
+        el("h1", { class: "mono" }, place.task),
+        el("span", { class: "tag" }, row.domain),
+        el("span", { class: "grow" }),
+        add,
+        el(
+          "span",
+          { class: "buttons", role: "group", "aria-label": "Alignment" },
+          turn("actions", "By actions", "Align by what the steps do"),
+          turn("index", "By number", "Align by the steps' numbers (i)"),
+        ),
+        el("span", { class: "quiet" }, order.at + 1 + " of " + E.count(order.tasks.length)),
+        el(
+          "span",
+          { class: "buttons" },
+          link(order.tasks[order.at - 1], "‹ p", "Task before (p)"),
+          link(order.tasks[order.at + 1], "n ›", "Next task (n)"),
+        ),
+      ),
+      el(
+        "p",
+        { class: "instruction" },
+        (contents.find((content) => content?.instruction) || row).instruction || "No instruction was recorded.",
+      ),
+      el(
+        "p",
+        { class: "quiet" },
+        diverged === null
+          ? steps.some((one) => one.length)
+            ? "All do the same to the end."
+            : "No steps were recorded."
+          : "They part at step " + (columns[diverged].find((position) => position !== null) + 1) + ".",
+      ),
+      play.node,
+      box,
+      el(
+        "div",
+        { class: "panes", vars: { "--panes": String(runs.length) } },
+        panes.map((pane) => pane.node),
+      ),
+    );
     play.reset(start(place));
     return {
-      node, title: place.task,
-      gone() { play.stop(); panes.forEach((pane) => pane.stage.gone()); },
-      update(next) { const at = start(next); if (at !== play.position) play.move(at); },
+      node,
+      title: place.task,
+      gone() {
+        play.stop();
+        panes.forEach((pane) => pane.stage.gone());
+      },
+      update(next) {
+        const at = start(next);
+        if (at !== play.position) play.move(at);
+      },
       key(event) {
         if (play.key(event)) return true;
         if (event.key === "d" || event.key === "f") diverge();
         else if (event.key === "i") location.hash = to({ align: mode === "index" ? null : "index" });
-        else if (event.key === "n" && order.tasks[order.at + 1]) location.hash = to({ task: order.tasks[order.at + 1] });
-        else if (event.key === "p" && order.tasks[order.at - 1]) location.hash = to({ task: order.tasks[order.at - 1] });
+        else if (event.key === "n" && order.tasks[order.at + 1])
+          location.hash = to({ task: order.tasks[order.at + 1] });
+        else if (event.key === "p" && order.tasks[order.at - 1])
+          location.hash = to({ task: order.tasks[order.at - 1] });
         else return false;
         return true;
       },

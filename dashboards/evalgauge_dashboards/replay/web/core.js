@@ -3,12 +3,13 @@
 "use strict";
 
 const evalgauge = (() => {
-  const parts = new Map();   // name -> content
+  const parts = new Map(); // name -> content
   const waiting = new Map(); // name -> {promise, resolve, reject}
   const policy = window.trustedTypes
     ? window.trustedTypes.createPolicy("evalgauge", {
         createScriptURL: (url) => {
-          if (!/^data\/[A-Za-z0-9._@+/-]+\.js(\?\d+)?$/.test(url) || url.includes("..")) throw new TypeError("no part of the replay: " + url);
+          if (!/^data\/[A-Za-z0-9._@+/-]+\.js(\?\d+)?$/.test(url) || url.includes(".."))
+            throw new TypeError("no part of the replay: " + url);
           return url;
         },
       })
@@ -44,7 +45,11 @@ const evalgauge = (() => {
     const script = document.createElement("script");
     script.addEventListener("error", () => {
       waiting.delete(name);
-      entry.reject(new Error("The file data/" + name + ".js is not there. Was the whole folder copied? Otherwise make the replay again."));
+      entry.reject(
+        new Error(
+          "The file data/" + name + ".js is not there. Was the whole folder copied? Otherwise make the replay again.",
+        ),
+      );
     });
     script.addEventListener("load", () => script.remove());
     script.src = policy.createScriptURL("data/" + name + ".js" + (fresh ? "?" + fresh : ""));
@@ -62,7 +67,9 @@ const evalgauge = (() => {
   /** An element: attributes, then children; text is text. Handlers are given as on* functions. */
   function el(tag, attributes, ...children) {
     const svg = tag.startsWith("svg:");
-    const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4)) : document.createElement(tag);
+    const node = svg
+      ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4))
+      : document.createElement(tag);
     for (const [name, value] of Object.entries(attributes || {})) {
       if (value === null || value === undefined || value === false) continue;
       if (name.startsWith("on")) node.addEventListener(name.slice(2), value);

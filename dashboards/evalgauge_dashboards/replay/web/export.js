@@ -4,15 +4,40 @@
 (() => {
   const E = evalgauge;
   const COLUMNS = [
-    "run_id", "task_id", "attempt", "domain", "model", "outcome", "score", "steps", "duration_seconds", "input_tokens",
-    "cache_read_tokens", "cache_write_tokens", "output_tokens", "cost_usd", "error", "reason",
+    "run_id",
+    "task_id",
+    "attempt",
+    "domain",
+    "model",
+    "outcome",
+    "score",
+    "steps",
+    "duration_seconds",
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "cost_usd",
+    "error",
+    "reason",
   ];
 
   function record(row) {
     const tokens = row.tokens || [null, null, null, null];
     const values = [
-      row.run.run_id, row.task_id, row.attempt, row.domain, row.run.model, row.outcome, row.score, row.steps,
-      row.duration_seconds, ...tokens, row.cost_usd, row.error, row.reason,
+      row.run.run_id,
+      row.task_id,
+      row.attempt,
+      row.domain,
+      row.run.model,
+      row.outcome,
+      row.score,
+      row.steps,
+      row.duration_seconds,
+      ...tokens,
+      row.cost_usd,
+      row.error,
+      row.reason,
     ];
     return Object.fromEntries(COLUMNS.map((name, i) => [name, values[i] ?? null]));
   }
@@ -26,7 +51,8 @@
     return /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
   }
 
-  const toCsv = (rows) => [COLUMNS.join(","), ...rows.map((row) => Object.values(record(row)).map(cell).join(","))].join("\r\n") + "\r\n";
+  const toCsv = (rows) =>
+    [COLUMNS.join(","), ...rows.map((row) => Object.values(record(row)).map(cell).join(","))].join("\r\n") + "\r\n";
   const toJson = (rows) => JSON.stringify(rows.map(record), null, 1) + "\n";
 
   /** Hand a text to the browser as a file. */
@@ -41,10 +67,32 @@
 
   /** The two buttons; `rows` gives what is filtered at the time. */
   function exportButtons(rows, name) {
-    const file = (suffix) => name().replace(/[^A-Za-z0-9._-]+/g, "_").slice(0, 80) + suffix;
-    return E.el("span", { class: "buttons" },
-      E.el("button", { type: "button", title: "Save the tasks that are shown as CSV", onclick: () => save(file(".csv"), toCsv(rows()), "text/csv") }, "CSV"),
-      E.el("button", { type: "button", title: "Save the tasks that are shown as JSON", onclick: () => save(file(".json"), toJson(rows()), "application/json") }, "JSON"));
+    const file = (suffix) =>
+      name()
+        .replace(/[^A-Za-z0-9._-]+/g, "_")
+        .slice(0, 80) + suffix;
+    return E.el(
+      "span",
+      { class: "buttons" },
+      E.el(
+        "button",
+        {
+          type: "button",
+          title: "Save the tasks that are shown as CSV",
+          onclick: () => save(file(".csv"), toCsv(rows()), "text/csv"),
+        },
+        "CSV",
+      ),
+      E.el(
+        "button",
+        {
+          type: "button",
+          title: "Save the tasks that are shown as JSON",
+          onclick: () => save(file(".json"), toJson(rows()), "application/json"),
+        },
+        "JSON",
+      ),
+    );
   }
 
   Object.assign(E, { toCsv, toJson, exportButtons });

@@ -5,18 +5,46 @@
   const E = evalgauge;
   const { el } = E;
   const KEYS = [
-    ["space", "play, pause"], ["← →", "step back, step on"], ["home end", "first step, last step"], ["n p", "next task, task before"],
-    ["f", "in a list: the first unsuccessful task; in a task: the first sign of trouble"], ["d", "side by side: the first divergence"], ["i", "side by side: align by number or by actions"],
-    ["m", "marks on or off"], ["/", "search"], ["u", "up: from the task to its run"], ["?", "this help"], ["esc", "close"],
+    ["space", "play, pause"],
+    ["← →", "step back, step on"],
+    ["home end", "first step, last step"],
+    ["n p", "next task, task before"],
+    ["f", "in a list: the first unsuccessful task; in a task: the first sign of trouble"],
+    ["d", "side by side: the first divergence"],
+    ["i", "side by side: align by number or by actions"],
+    ["m", "marks on or off"],
+    ["/", "search"],
+    ["u", "up: from the task to its run"],
+    ["?", "this help"],
+    ["esc", "close"],
   ];
   let dialog = null;
 
   function help() {
     if (!dialog) {
-      dialog = el("dialog", { "aria-label": "Keys" }, el("h2", {}, "Keys"),
-        el("dl", { class: "keys" }, KEYS.map(([keys, does]) => [el("dt", {}, keys.split(" ").map((one) => [el("kbd", {}, one), " "])), el("dd", {}, does)])),
-        el("p", { class: "quiet" }, "The address in the browser's bar leads back to exactly what is shown. A click on a screenshot shows it at its full size."),
-        el("form", { method: "dialog" }, el("button", { type: "button", onclick: () => dialog.close() }, "Close")));
+      dialog = el(
+        "dialog",
+        { "aria-label": "Keys" },
+        el("h2", {}, "Keys"),
+        el(
+          "dl",
+          { class: "keys" },
+          KEYS.map(([keys, does]) => [
+            el(
+              "dt",
+              {},
+              keys.split(" ").map((one) => [el("kbd", {}, one), " "]),
+            ),
+            el("dd", {}, does),
+          ]),
+        ),
+        el(
+          "p",
+          { class: "quiet" },
+          "The address in the browser's bar leads back to exactly what is shown. A click on a screenshot shows it at its full size.",
+        ),
+        el("form", { method: "dialog" }, el("button", { type: "button", onclick: () => dialog.close() }, "Close")),
+      );
       document.body.append(dialog);
     }
     if (dialog.open) dialog.close();

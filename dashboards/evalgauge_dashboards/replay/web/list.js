@@ -11,22 +11,49 @@
    */
   function virtualTable({ columns, draw, link, label, onsort, sorted, rowClass }) {
     let rows = [];
-    let first = -1, last = -1, height = 0;
+    let first = -1,
+      last = -1,
+      height = 0;
     const grid = columns.map((column) => column.width || "minmax(0, 1fr)").join(" ");
     const space = E.el("div", { class: "list-space", role: "presentation" });
     const view = E.el("div", { class: "list-view", role: "rowgroup", tabindex: "-1" }, space);
-    const head = E.el("div", { class: "list-head", role: "rowgroup" }, E.el("div", { class: "list-row", role: "row" }, columns.map(heading)));
-    const node = E.el("div", { class: "list", role: "table", "aria-label": label, vars: { "--columns": grid } }, head, view);
+    const head = E.el(
+      "div",
+      { class: "list-head", role: "rowgroup" },
+      E.el("div", { class: "list-row", role: "row" }, columns.map(heading)),
+    );
+    const node = E.el(
+      "div",
+      { class: "list", role: "table", "aria-label": label, vars: { "--columns": grid } },
+      head,
+      view,
+    );
     const empty = E.el("p", { class: "empty", hidden: true });
     node.append(empty);
 
     function heading(column) {
-      const cell = E.el("div", { role: "columnheader", class: "c-" + column.key + (column.number ? " number" : ""), title: column.title });
+      const cell = E.el("div", {
+        role: "columnheader",
+        class: "c-" + column.key + (column.number ? " number" : ""),
+        title: column.title,
+      });
       if (!column.sort) cell.append(column.label);
       else {
         const by = () => (sorted() || "").replace(/^-/, "") === column.sort;
         const back = () => (sorted() || "").startsWith("-");
-        const button = E.el("button", { type: "button", class: "sorter", onclick: () => { onsort(by() && !back() ? "-" + column.sort : by() ? "" : column.sort); mark(); } }, column.label, E.el("span", { class: "arrow", "aria-hidden": "true" }));
+        const button = E.el(
+          "button",
+          {
+            type: "button",
+            class: "sorter",
+            onclick: () => {
+              onsort(by() && !back() ? "-" + column.sort : by() ? "" : column.sort);
+              mark();
+            },
+          },
+          column.label,
+          E.el("span", { class: "arrow", "aria-hidden": "true" }),
+        );
         cell.mark = () => {
           cell.setAttribute("aria-sort", by() ? (back() ? "descending" : "ascending") : "none");
           button.lastChild.textContent = by() ? (back() ? " ▾" : " ▴") : "";
@@ -36,11 +63,25 @@
       }
       return cell;
     }
-    const mark = () => { for (const cell of head.firstChild.children) if (cell.mark) cell.mark(); };
+    const mark = () => {
+      for (const cell of head.firstChild.children) if (cell.mark) cell.mark();
+    };
 
     function rowNode(row, position) {
-      const cells = draw(row).map((content, i) => E.el("div", { role: "cell", class: "c-" + columns[i].key + (columns[i].number ? " number" : "") }, content));
-      return E.el("div", { class: "list-row" + (rowClass ? " " + rowClass(row) : ""), role: "row", "aria-rowindex": String(position + 2), vars: { translate: "0 " + position * height + "px" }, onclick: (event) => follow(event, row) }, cells);
+      const cells = draw(row).map((content, i) =>
+        E.el("div", { role: "cell", class: "c-" + columns[i].key + (columns[i].number ? " number" : "") }, content),
+      );
+      return E.el(
+        "div",
+        {
+          class: "list-row" + (rowClass ? " " + rowClass(row) : ""),
+          role: "row",
+          "aria-rowindex": String(position + 2),
+          vars: { translate: "0 " + position * height + "px" },
+          onclick: (event) => follow(event, row),
+        },
+        cells,
+      );
     }
     function follow(event, row) {
       if (event.target.closest("a, button") || String(getSelection())) return;
@@ -84,11 +125,18 @@
     }
 
     let due = false;
-    view.addEventListener("scroll", () => {
-      if (due) return;
-      due = true;
-      requestAnimationFrame(() => { due = false; draws(false); });
-    }, { passive: true });
+    view.addEventListener(
+      "scroll",
+      () => {
+        if (due) return;
+        due = true;
+        requestAnimationFrame(() => {
+          due = false;
+          draws(false);
+        });
+      },
+      { passive: true },
+    );
     view.addEventListener("keydown", (event) => {
       const row = document.activeElement.closest?.(".list-row");
       if (!row || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
@@ -96,7 +144,8 @@
       const position = Number(row.getAttribute("aria-rowindex")) - 2 + (event.key === "ArrowDown" ? 1 : -1);
       if (position < 0 || position >= rows.length) return;
       if (position * height < view.scrollTop) view.scrollTop = position * height;
-      if ((position + 1) * height > view.scrollTop + view.clientHeight) view.scrollTop = (position + 1) * height - view.clientHeight;
+      if ((position + 1) * height > view.scrollTop + view.clientHeight)
+        view.scrollTop = (position + 1) * height - view.clientHeight;
       draws(false);
       space.querySelector('[aria-rowindex="' + (position + 2) + '"] a')?.focus({ preventScroll: true });
     });
@@ -107,10 +156,17 @@
       space.replaceChildren(...rows.slice(0, PRINTED).map(rowNode));
       first = last = -1;
     };
-    const printed = () => { node.classList.remove("printed"); draws(true); };
+    const printed = () => {
+      node.classList.remove("printed");
+      draws(true);
+    };
     addEventListener("beforeprint", print);
     addEventListener("afterprint", printed);
-    const gone = () => { watcher.disconnect(); removeEventListener("beforeprint", print); removeEventListener("afterprint", printed); };
+    const gone = () => {
+      watcher.disconnect();
+      removeEventListener("beforeprint", print);
+      removeEventListener("afterprint", printed);
+    };
 
     return { node, show, gone, view, rows: () => rows };
   }

@@ -5,14 +5,29 @@
   const E = evalgauge;
   const { el } = E;
   const REFRESH_MS = 10000;
-  let view = null, shown = "", turn = 0;
+  let view = null,
+    shown = "",
+    turn = 0;
 
   /** A view that says what is not there, and what is near. */
   function missing(text, near, back) {
     return {
-      node: el("main", { class: "page", id: "main" }, el("h1", {}, "Not here"), el("p", {}, text),
-        near.length ? el("p", {}, "Did you mean ", near.map(([name, href], i) => [i ? ", " : "", el("a", { class: "mono", href }, name)]), "?") : null,
-        el("p", {}, el("a", { class: "button", href: back }, "Back"))),
+      node: el(
+        "main",
+        { class: "page", id: "main" },
+        el("h1", {}, "Not here"),
+        el("p", {}, text),
+        near.length
+          ? el(
+              "p",
+              {},
+              "Did you mean ",
+              near.map(([name, href], i) => [i ? ", " : "", el("a", { class: "mono", href }, name)]),
+              "?",
+            )
+          : null,
+        el("p", {}, el("a", { class: "button", href: back }, "Back")),
+      ),
       title: "not here",
     };
   }
@@ -21,7 +36,16 @@
   function viewOf(place) {
     const runs = E.runs();
     const lost = [place.run, ...(place.with || [])].find((id) => id !== undefined && !E.runOf(id));
-    if (lost !== undefined) return () => missing("There is no run " + lost + " in this replay.", E.near(lost, runs.map((run) => run.run_id)).map((id) => [id, E.address.write({ run: id })]), "#");
+    if (lost !== undefined)
+      return () =>
+        missing(
+          "There is no run " + lost + " in this replay.",
+          E.near(
+            lost,
+            runs.map((run) => run.run_id),
+          ).map((id) => [id, E.address.write({ run: id })]),
+          "#",
+        );
     if (place.view === "tasks") return E.allTasksView;
     if (place.view === "matrix") return E.matrixView;
     if (place.run === undefined) {
@@ -36,7 +60,8 @@
 
   /** What makes two addresses the same view, whose changes it follows itself. */
   function identity(place, make) {
-    const fixed = make === E.taskView || make === E.compareView ? place : { view: place.view, run: place.run, with: place.with };
+    const fixed =
+      make === E.taskView || make === E.compareView ? place : { view: place.view, run: place.run, with: place.with };
     return JSON.stringify([make.name, fixed.view, fixed.run, fixed.with, fixed.task, fixed.attempt, fixed.align]);
   }
 
@@ -52,7 +77,10 @@
     } catch (error) {
       next = missing(error.message, [], "#");
     }
-    if (mine !== turn) { next.gone?.(); return; } // another address came meanwhile
+    if (mine !== turn) {
+      next.gone?.();
+      return;
+    } // another address came meanwhile
     view?.gone?.();
     const kept = force && view ? [scrollY, view.node.querySelector(".list-view")?.scrollTop || 0] : [0, 0];
     view = next;
@@ -72,17 +100,58 @@
     const tab = (label, href, on) => el("a", { href, "aria-current": on ? "page" : null }, label);
     const ids = place.with?.length ? { run: place.run, with: place.with } : { run: place.run };
     const runTab = run && !place.view && !place.task && !place.with?.length;
-    return el("header", { class: "top" },
-      el("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); document.querySelector("#main a, #main button, #main input")?.focus(); } }, "Skip to the content"),
-      el("a", { class: "home", href: "#" + (many ? "" : ""), title: many ? "All runs" : "The run" }, "evalgauge", el("span", { class: "quiet" }, " replay")),
-      run ? el("nav", { "aria-label": "Views" },
-        many ? tab("Runs", "#view=runs", false) : null,
-        tab("Tasks", E.address.write({ run: place.run, domain: place.domain, outcome: place.outcome, q: place.q, cluster: place.cluster, sort: place.sort }), runTab),
-        tab("Analysis", E.address.write({ view: "analysis", run: place.run }), place.view === "analysis"),
-        many ? tab("Side by side", E.address.write({ view: "matrix", ...ids, pick: place.pick }), place.view === "matrix" || (place.with?.length && !place.task && !place.view)) : null) : null,
+    return el(
+      "header",
+      { class: "top" },
+      el(
+        "a",
+        {
+          class: "skip",
+          href: "#main",
+          onclick: (event) => {
+            event.preventDefault();
+            document.querySelector("#main a, #main button, #main input")?.focus();
+          },
+        },
+        "Skip to the content",
+      ),
+      el(
+        "a",
+        { class: "home", href: "#" + (many ? "" : ""), title: many ? "All runs" : "The run" },
+        "evalgauge",
+        el("span", { class: "quiet" }, " replay"),
+      ),
+      run
+        ? el(
+            "nav",
+            { "aria-label": "Views" },
+            many ? tab("Runs", "#view=runs", false) : null,
+            tab(
+              "Tasks",
+              E.address.write({
+                run: place.run,
+                domain: place.domain,
+                outcome: place.outcome,
+                q: place.q,
+                cluster: place.cluster,
+                sort: place.sort,
+              }),
+              runTab,
+            ),
+            tab("Analysis", E.address.write({ view: "analysis", run: place.run }), place.view === "analysis"),
+            many
+              ? tab(
+                  "Side by side",
+                  E.address.write({ view: "matrix", ...ids, pick: place.pick }),
+                  place.view === "matrix" || (place.with?.length && !place.task && !place.view),
+                )
+              : null,
+          )
+        : null,
       run && place.task !== undefined ? el("span", { class: "crumb quiet mono", title: run.run_id }, run.run_id) : null,
       el("span", { class: "grow" }),
-      el("button", { type: "button", title: "Keys (?)", "aria-label": "Keys", onclick: E.help }, "?"));
+      el("button", { type: "button", title: "Keys (?)", "aria-label": "Keys", onclick: E.help }, "?"),
+    );
   }
 
   function keys(event) {
@@ -92,13 +161,25 @@
     }
     const target = event.target;
     const typing = target.matches?.("input[type=search], textarea, select, input[type=text]");
-    if (typing) { if (event.key === "Escape") target.blur(); return; }
+    if (typing) {
+      if (event.key === "Escape") target.blur();
+      return;
+    }
     // a focused button or link keeps its own space and enter, a slider its arrows do what ours do
-    if ((event.key === " " || event.key === "Enter") && target.matches?.("button, a, summary, input[type=checkbox]")) return;
-    if (event.key === "?") { E.help(); event.preventDefault(); return; }
+    if ((event.key === " " || event.key === "Enter") && target.matches?.("button, a, summary, input[type=checkbox]"))
+      return;
+    if (event.key === "?") {
+      E.help();
+      event.preventDefault();
+      return;
+    }
     const place = E.address.here();
     if (event.key === "u" && place.task !== undefined) {
-      location.hash = E.address.write(place.with?.length ? { view: "matrix", run: place.run, with: place.with, pick: place.pick } : { ...place, task: null, step: null, attempt: null });
+      location.hash = E.address.write(
+        place.with?.length
+          ? { view: "matrix", run: place.run, with: place.with, pick: place.pick }
+          : { ...place, task: null, step: null, attempt: null },
+      );
       return;
     }
     if (view?.key?.(event)) event.preventDefault();
@@ -108,7 +189,13 @@
   function follow() {
     if (!location.protocol.startsWith("http")) return;
     const look = async () => {
-      if (document.hidden || !E.runs().some((run) => run.state === "running") || document.activeElement?.matches("input, select") || document.body.classList.contains("in-task")) return;
+      if (
+        document.hidden ||
+        !E.runs().some((run) => run.state === "running") ||
+        document.activeElement?.matches("input, select") ||
+        document.body.classList.contains("in-task")
+      )
+        return;
       const before = new Map(E.runs().map((run) => [run.run_id, run.version]));
       try {
         E.forget((name) => name !== "index");
@@ -116,7 +203,9 @@
         if (E.runs().length === before.size && E.runs().every((run) => before.get(run.run_id) === run.version)) return;
         E.forget((name) => name === "index");
         await route(true);
-      } catch { /* the server is away: what is there stays */ }
+      } catch {
+        /* the server is away: what is there stays */
+      }
     };
     setInterval(look, REFRESH_MS);
     document.addEventListener("visibilitychange", look);

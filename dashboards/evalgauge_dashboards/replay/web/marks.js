@@ -30,7 +30,8 @@
       start = start || [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
     }
     if (kind === "drag" || (end && kind !== "scroll")) {
-      const path = places.path.length > 1 ? places.path.map((one) => scale(one)).filter(Boolean) : [start, end].filter(Boolean);
+      const path =
+        places.path.length > 1 ? places.path.map((one) => scale(one)).filter(Boolean) : [start, end].filter(Boolean);
       if (path.length > 1) marks.push({ kind: "drag", path });
       else if (start) marks.push({ kind: "click", x: start[0], y: start[1] });
     } else if (kind === "scroll") {
@@ -39,14 +40,28 @@
     } else if (kind === "type" || kind === "key" || kind === "select") {
       const text = kind === "key" ? E.actions.keysOf(action) || E.actions.textOf(action) : E.actions.textOf(action);
       if (start) marks.push({ kind: "click", x: start[0], y: start[1], light: true });
-      if (text) marks.push({ kind: "text", text, keys: kind === "key", x: start ? start[0] : null, y: start ? start[1] : null });
+      if (text)
+        marks.push({
+          kind: "text",
+          text,
+          keys: kind === "key",
+          x: start ? start[0] : null,
+          y: start ? start[1] : null,
+        });
     } else if (start && kind !== "done" && kind !== "wait") {
-      marks.push({ kind: kind === "move" ? "move" : "click", twice: kind === "double click", right: kind === "right click", x: start[0], y: start[1] });
+      marks.push({
+        kind: kind === "move" ? "move" : "click",
+        twice: kind === "double click",
+        right: kind === "right click",
+        x: start[0],
+        y: start[1],
+      });
     }
     return marks;
   }
 
-  const outside = (mark) => (mark.path ? mark.path.flat() : [mark.x, mark.y]).some((one) => one !== null && (one < 0 || one > 1));
+  const outside = (mark) =>
+    (mark.path ? mark.path.flat() : [mark.x, mark.y]).some((one) => one !== null && (one < 0 || one > 1));
 
   /** Draws marks into an SVG whose viewBox is the picture's size on the screen. Returns what lies outside. */
   function drawMarks(svg, action, natural, shown) {
@@ -59,37 +74,70 @@
     return marks.filter(outside).length;
   }
 
-  const both = (tag, attributes) => [E.el("svg:" + tag, { ...attributes, class: "halo" }), E.el("svg:" + tag, { ...attributes, class: "ink" })];
+  const both = (tag, attributes) => [
+    E.el("svg:" + tag, { ...attributes, class: "halo" }),
+    E.el("svg:" + tag, { ...attributes, class: "ink" }),
+  ];
 
   function shapes(mark, X, Y, shown) {
-    if (mark.kind === "box") return both("rect", { x: X(mark.x), y: Y(mark.y), width: Math.max(2, mark.width * shown.width), height: Math.max(2, mark.height * shown.height), rx: 3 });
+    if (mark.kind === "box")
+      return both("rect", {
+        x: X(mark.x),
+        y: Y(mark.y),
+        width: Math.max(2, mark.width * shown.width),
+        height: Math.max(2, mark.height * shown.height),
+        rx: 3,
+      });
     if (mark.kind === "drag") return drag(mark.path.map(([x, y]) => [X(x), Y(y)]));
     if (mark.kind === "scroll") return scroll(mark.way, X(mark.x), Y(mark.y));
     if (mark.kind === "text") return typed(mark, X, Y, shown);
-    const x = X(mark.x), y = Y(mark.y);
+    const x = X(mark.x),
+      y = Y(mark.y);
     const rings = [...both("circle", { cx: x, cy: y, r: mark.light ? 7 : 12 })];
     if (mark.twice) rings.push(...both("circle", { cx: x, cy: y, r: 18 }));
     if (mark.right) rings.push(...both("path", { d: "M" + (x + 6) + " " + (y - 20) + "h14v14" }));
-    rings.push(mark.kind === "move" ? E.el("svg:path", { class: "ink", d: "M" + (x - 5) + " " + y + "h10M" + x + " " + (y - 5) + "v10" }) : E.el("svg:circle", { class: "dot", cx: x, cy: y, r: 3 }));
+    rings.push(
+      mark.kind === "move"
+        ? E.el("svg:path", { class: "ink", d: "M" + (x - 5) + " " + y + "h10M" + x + " " + (y - 5) + "v10" })
+        : E.el("svg:circle", { class: "dot", cx: x, cy: y, r: 3 }),
+    );
     return rings;
   }
   function drag(points) {
-    const [x, y] = points[points.length - 1], [fx, fy] = points[points.length - 2];
+    const [x, y] = points[points.length - 1],
+      [fx, fy] = points[points.length - 2];
     const angle = Math.atan2(y - fy, x - fx);
-    const tip = [0.8, -0.8].map((turn) => (x - 14 * Math.cos(angle - turn * 0.6)) + " " + (y - 14 * Math.sin(angle - turn * 0.6)));
-    const line = "M" + points.map((point) => point.join(" ")).join("L") + "M" + tip[0] + "L" + x + " " + y + "L" + tip[1];
+    const tip = [0.8, -0.8].map(
+      (turn) => x - 14 * Math.cos(angle - turn * 0.6) + " " + (y - 14 * Math.sin(angle - turn * 0.6)),
+    );
+    const line =
+      "M" + points.map((point) => point.join(" ")).join("L") + "M" + tip[0] + "L" + x + " " + y + "L" + tip[1];
     return [...both("path", { d: line }), ...both("circle", { cx: points[0][0], cy: points[0][1], r: 6 })];
   }
   function scroll(way, x, y) {
     const [dx, dy] = { up: [0, -1], down: [0, 1], left: [-1, 0], right: [1, 0] }[way];
-    const chevron = (far) => "M" + (x + dx * far - (dx ? 8 * dx : 10)) + " " + (y + dy * far - (dy ? 8 * dy : 10)) +
-      "L" + (x + dx * far) + " " + (y + dy * far) + "L" + (x + dx * far - (dx ? 8 * dx : -10)) + " " + (y + dy * far - (dy ? 8 * dy : -10));
+    const chevron = (far) =>
+      "M" +
+      (x + dx * far - (dx ? 8 * dx : 10)) +
+      " " +
+      (y + dy * far - (dy ? 8 * dy : 10)) +
+      "L" +
+      (x + dx * far) +
+      " " +
+      (y + dy * far) +
+      "L" +
+      (x + dx * far - (dx ? 8 * dx : -10)) +
+      " " +
+      (y + dy * far - (dy ? 8 * dy : -10));
     return both("path", { d: chevron(4) + chevron(16) + chevron(28) });
   }
   function typed(mark, X, Y, shown) {
     const text = mark.text.length > 48 ? mark.text.slice(0, 47) + "…" : mark.text;
     const width = Math.min(shown.width - 16, text.length * 8.2 + 42);
-    const x = Math.min(Math.max(8, mark.x === null ? (shown.width - width) / 2 : X(mark.x) + 14), shown.width - width - 8);
+    const x = Math.min(
+      Math.max(8, mark.x === null ? (shown.width - width) / 2 : X(mark.x) + 14),
+      shown.width - width - 8,
+    );
     const y = Math.min(Math.max(8, mark.y === null ? shown.height - 48 : Y(mark.y) + 14), shown.height - 40);
     return [
       E.el("svg:rect", { class: "note", x, y, width, height: 28, rx: 4 }),

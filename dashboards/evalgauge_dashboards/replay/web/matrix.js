@@ -13,7 +13,12 @@
         if (!tasks.has(task_id)) tasks.set(task_id, { task_id, domain: rows[0].domain, cells: tables.map(() => null) });
         const measured = rows.filter((row) => E.MEASURED.includes(row.outcome));
         const won = measured.filter((row) => row.outcome === "success").length;
-        tasks.get(task_id).cells[r] = { rows, won, measured: measured.length, result: !measured.length ? "open" : won === measured.length ? "won" : won ? "mixed" : "lost" };
+        tasks.get(task_id).cells[r] = {
+          rows,
+          won,
+          measured: measured.length,
+          result: !measured.length ? "open" : won === measured.length ? "won" : won ? "mixed" : "lost",
+        };
       }
     });
     return [...tasks.values()];
@@ -25,13 +30,30 @@
   function picks(count) {
     const found = [
       ["", "all", () => true],
-      ["both-lost", count === 2 ? "both failed" : "all failed", (line) => measuredIn(line) && results(line).every((one) => one === "lost")],
-      ["both-won", count === 2 ? "both succeeded" : "all succeeded", (line) => measuredIn(line) && results(line).every((one) => one === "won")],
+      [
+        "both-lost",
+        count === 2 ? "both failed" : "all failed",
+        (line) => measuredIn(line) && results(line).every((one) => one === "lost"),
+      ],
+      [
+        "both-won",
+        count === 2 ? "both succeeded" : "all succeeded",
+        (line) => measuredIn(line) && results(line).every((one) => one === "won"),
+      ],
     ];
     for (let r = 0; r < count; r++) {
       const letter = String.fromCharCode(65 + r);
-      found.push(["only-lost-" + r, "only " + letter + " failed", (line) => measuredIn(line) && results(line).every((one, i) => (i === r ? one === "lost" : one !== "lost"))]);
-      if (count > 2) found.push(["only-won-" + r, "only " + letter + " succeeded", (line) => measuredIn(line) && results(line).every((one, i) => (i === r ? one === "won" : one !== "won"))]);
+      found.push([
+        "only-lost-" + r,
+        "only " + letter + " failed",
+        (line) => measuredIn(line) && results(line).every((one, i) => (i === r ? one === "lost" : one !== "lost")),
+      ]);
+      if (count > 2)
+        found.push([
+          "only-won-" + r,
+          "only " + letter + " succeeded",
+          (line) => measuredIn(line) && results(line).every((one, i) => (i === r ? one === "won" : one !== "won")),
+        ]);
     }
     found.push(["unmeasured", "not measured in each", (line) => !measuredIn(line)]);
     return found;
@@ -39,26 +61,57 @@
 
   function matrixTasks(tables, pick) {
     const fits = (picks(tables.length).find(([name]) => name === (pick || "")) || [null, null, () => true])[2];
-    return lines(tables).filter(fits).sort((a, b) => a.task_id.localeCompare(b.task_id, "en", { numeric: true }));
+    return lines(tables)
+      .filter(fits)
+      .sort((a, b) => a.task_id.localeCompare(b.task_id, "en", { numeric: true }));
   }
 
   function cellOf(cell) {
     if (!cell) return el("span", { class: "unknown", title: "not in this run" }, E.NONE);
     if (cell.rows.length === 1) return E.chip(cell.rows[0].outcome);
-    const status = cell.result === "won" ? "success" : cell.result === "lost" ? "failure" : cell.result === "mixed" ? "infrastructure_error" : cell.rows[0].outcome;
+    const status =
+      cell.result === "won"
+        ? "success"
+        : cell.result === "lost"
+          ? "failure"
+          : cell.result === "mixed"
+            ? "infrastructure_error"
+            : cell.rows[0].outcome;
     return el("span", { class: "chip s-" + status }, cell.won + " of " + cell.measured);
   }
 
   function verdictText(found) {
-    const words = { better: "B is better", worse: "B is worse", no_significant_difference: "no significant difference", too_few_tasks: "too few tasks in common to say" };
-    return words[found.verdict] + (found.delta === null ? "" : ": " + E.points(-found.delta) + " points (" + E.points(-found.ci_high) + " to " + E.points(-found.ci_low) + "), p = " + pValue(found.p_value));
+    const words = {
+      better: "B is better",
+      worse: "B is worse",
+      no_significant_difference: "no significant difference",
+      too_few_tasks: "too few tasks in common to say",
+    };
+    return (
+      words[found.verdict] +
+      (found.delta === null
+        ? ""
+        : ": " +
+          E.points(-found.delta) +
+          " points (" +
+          E.points(-found.ci_high) +
+          " to " +
+          E.points(-found.ci_low) +
+          "), p = " +
+          pValue(found.p_value))
+    );
   }
   const pValue = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
 
   async function matrixView(place) {
     const ids = [place.run, ...(place.with || [])].filter(Boolean);
     let runs = (ids.length ? ids.map(E.runOf) : E.runs()).filter((run, i, all) => run && all.indexOf(run) === i);
-    if (runs.length === 1) runs = [...runs, ...E.runs().filter((run) => run !== runs[0] && run.benchmark === runs[0].benchmark), ...E.runs().filter((run) => run !== runs[0] && run.benchmark !== runs[0].benchmark)];
+    if (runs.length === 1)
+      runs = [
+        ...runs,
+        ...E.runs().filter((run) => run !== runs[0] && run.benchmark === runs[0].benchmark),
+        ...E.runs().filter((run) => run !== runs[0] && run.benchmark !== runs[0].benchmark),
+      ];
     runs = runs.slice(0, 8);
     const tables = await Promise.all(runs.map(E.tableOf));
     const all = lines(tables);
@@ -66,45 +119,153 @@
     const letters = runs.map((_, r) => String.fromCharCode(65 + r));
     const link = (line) => {
       const there = runs.filter((_, r) => line.cells[r]);
-      return E.address.write({ run: there[0].run_id, with: there.slice(1, 4).map((run) => run.run_id), task: line.task_id, pick: there.length === runs.length ? want.pick : "" });
+      return E.address.write({
+        run: there[0].run_id,
+        with: there.slice(1, 4).map((run) => run.run_id),
+        task: line.task_id,
+        pick: there.length === runs.length ? want.pick : "",
+      });
     };
     const columns = [
-      { key: "task", label: "task", width: "minmax(9rem, 1.2fr)" }, { key: "domain", label: "domain", width: "8rem" },
+      { key: "task", label: "task", width: "minmax(9rem, 1.2fr)" },
+      { key: "domain", label: "domain", width: "8rem" },
       ...runs.map((run, r) => ({ key: "result", label: letters[r], title: run.run_id, width: "minmax(3.5rem, 1fr)" })),
     ];
-    const list = E.virtualTable({ columns, label: "Tasks by runs", link, sorted: () => "", onsort: () => {}, draw: (line) => [el("a", { class: "mono", href: link(line), title: line.task_id }, line.task_id), line.domain, ...line.cells.map(cellOf)] });
+    const list = E.virtualTable({
+      columns,
+      label: "Tasks by runs",
+      link,
+      sorted: () => "",
+      onsort: () => {},
+      draw: (line) => [
+        el("a", { class: "mono", href: link(line), title: line.task_id }, line.task_id),
+        line.domain,
+        ...line.cells.map(cellOf),
+      ],
+    });
     list.node.classList.add("matrix");
     const buttons = picks(runs.length).map(([name, label, fits]) => {
-      const button = el("button", { type: "button", onclick: () => change({ pick: name }) }, label + " ", el("b", {}, E.count(all.filter(fits).length)));
+      const button = el(
+        "button",
+        { type: "button", onclick: () => change({ pick: name }) },
+        label + " ",
+        el("b", {}, E.count(all.filter(fits).length)),
+      );
       button.dataset.pick = name;
       return button;
     });
-    const search = el("input", { type: "search", placeholder: "Search  /", "aria-label": "Search tasks", value: want.q, oninput: () => change({ q: search.value.trim() }) });
+    const search = el("input", {
+      type: "search",
+      placeholder: "Search  /",
+      "aria-label": "Search tasks",
+      value: want.q,
+      oninput: () => change({ q: search.value.trim() }),
+    });
     const tally = el("p", { class: "tally", role: "status" });
     function redraw() {
       const terms = want.q.toLowerCase().split(/\s+/).filter(Boolean);
-      const shown = matrixTasks(tables, want.pick).filter((line) => terms.every((term) => (line.task_id + " " + line.domain).toLowerCase().includes(term)));
+      const shown = matrixTasks(tables, want.pick).filter((line) =>
+        terms.every((term) => (line.task_id + " " + line.domain).toLowerCase().includes(term)),
+      );
       for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.pick === want.pick));
       tally.textContent = E.plural(shown.length, "task");
       list.show(shown, "No task fits.");
       return shown;
     }
-    function change(changes) { Object.assign(want, changes); E.address.note({ pick: want.pick, q: want.q }); redraw(); }
+    function change(changes) {
+      Object.assign(want, changes);
+      E.address.note({ pick: want.pick, q: want.q });
+      redraw();
+    }
     redraw();
-    const compared = runs.length === 2 ? (await E.load("comparisons")).comparisons.find((one) => one.a === runs[0].run_id && one.b === runs[1].run_id) : null;
-    const node = el("main", { class: "page fill", id: "main" },
-      el("div", { class: "bar-line" }, el("h1", {}, "Side by side"), compared ? el("span", { class: "verdict-word v-" + compared.verdict }, verdictText(compared)) : null),
-      el("table", { class: "cast" }, el("tbody", {}, runs.map((run, r) => el("tr", {}, el("th", { scope: "row" }, letters[r]), el("td", {}, el("a", { class: "mono", href: E.address.write({ run: run.run_id }) }, run.run_id)), el("td", { class: "mono quiet" }, run.model), el("td", { class: "number" }, E.rate(run.success_rate, run.interval)),
-        el("td", {}, runs.length > 2 ? el("a", { class: "button small", title: "Leave it out", "aria-label": "Leave out " + run.run_id, href: E.address.write({ view: "matrix", run: runs.filter((one) => one !== run)[0].run_id, with: runs.filter((one) => one !== run).slice(1).map((one) => one.run_id) }) }, "✕") : null))))),
-      el("section", { class: "tasks" }, el("div", { class: "filters" }, search, el("span", { class: "buttons", role: "group", "aria-label": "Which tasks" }, buttons), el("span", { class: "grow" }), tally), list.node));
+    const compared =
+      runs.length === 2
+        ? (await E.load("comparisons")).comparisons.find((one) => one.a === runs[0].run_id && one.b === runs[1].run_id)
+        : null;
+    const node = el(
+      "main",
+      { class: "page fill", id: "main" },
+      el(
+        "div",
+        { class: "bar-line" },
+        el("h1", {}, "Side by side"),
+        compared ? el("span", { class: "verdict-word v-" + compared.verdict }, verdictText(compared)) : null,
+      ),
+      el(
+        "table",
+        { class: "cast" },
+        el(
+          "tbody",
+          {},
+          runs.map((run, r) =>
+            el(
+              "tr",
+              {},
+              el("th", { scope: "row" }, letters[r]),
+              el("td", {}, el("a", { class: "mono", href: E.address.write({ run: run.run_id }) }, run.run_id)),
+              el("td", { class: "mono quiet" }, run.model),
+              el("td", { class: "number" }, E.rate(run.success_rate, run.interval)),
+              el(
+                "td",
+                {},
+                runs.length > 2
+                  ? el(
+                      "a",
+                      {
+                        class: "button small",
+                        title: "Leave it out",
+                        "aria-label": "Leave out " + run.run_id,
+                        href: E.address.write({
+                          view: "matrix",
+                          run: runs.filter((one) => one !== run)[0].run_id,
+                          with: runs
+                            .filter((one) => one !== run)
+                            .slice(1)
+                            .map((one) => one.run_id),
+                        }),
+                      },
+                      "✕",
+                    )
+                  : null,
+              ),
+            ),
+          ),
+        ),
+      ),
+      el(
+        "section",
+        { class: "tasks" },
+        el(
+          "div",
+          { class: "filters" },
+          search,
+          el("span", { class: "buttons", role: "group", "aria-label": "Which tasks" }, buttons),
+          el("span", { class: "grow" }),
+          tally,
+        ),
+        list.node,
+      ),
+    );
     return {
-      node, title: "side by side", gone: list.gone,
+      node,
+      title: "side by side",
+      gone: list.gone,
       key(event) {
-        if (event.key === "/") { search.focus(); return true; }
-        if (event.key === "n" && list.rows().length) { location.hash = link(list.rows()[0]); return true; }
+        if (event.key === "/") {
+          search.focus();
+          return true;
+        }
+        if (event.key === "n" && list.rows().length) {
+          location.hash = link(list.rows()[0]);
+          return true;
+        }
         return false;
       },
-      update(next) { Object.assign(want, { pick: next.pick || "", q: next.q || "" }); search.value = want.q; redraw(); },
+      update(next) {
+        Object.assign(want, { pick: next.pick || "", q: next.q || "" });
+        search.value = want.q;
+        redraw();
+      },
     };
   }
 

@@ -11,38 +11,85 @@
    * tick of the bar looks ({class, title}); `preview(position)` gives a picture's address for the hover, or null.
    */
   function player({ length, onmove, tick, preview, extra = [] }) {
-    let position = 0, playing = false, speed = 1, timer = 0;
-    const button = (label, title, act) => E.el("button", { type: "button", title, "aria-label": title, onclick: act }, label);
+    let position = 0,
+      playing = false,
+      speed = 1,
+      timer = 0;
+    const button = (label, title, act) =>
+      E.el("button", { type: "button", title, "aria-label": title, onclick: act }, label);
     const play = button("▶", "Play (space)", () => toggle());
     const counter = E.el("output", { class: "counter" });
     const range = E.el("input", { type: "range", min: "0", step: "1", value: "0", "aria-label": "Step" });
     const ticks = E.el("div", { class: "ticks", "aria-hidden": "true" });
     const hover = E.el("figure", { class: "hover", hidden: true }, E.el("img", { alt: "" }), E.el("figcaption", {}));
     const bar = E.el("div", { class: "bar" }, ticks, range, hover);
-    const rate = E.el("select", { "aria-label": "Speed", title: "Speed", onchange: () => { speed = Number(rate.value); again(); } }, SPEEDS.map((one) => E.el("option", { value: String(one), selected: one === 1 }, one + "×")));
-    const node = E.el("div", { class: "player", role: "group", "aria-label": "Playback" },
-      button("|‹", "First step (home)", () => move(0)), button("‹", "Step back (←)", () => move(position - 1)), play,
-      button("›", "Step on (→)", () => move(position + 1)), button("›|", "Last step (end)", () => move(length() - 1)), bar, counter, rate, extra);
+    const rate = E.el(
+      "select",
+      {
+        "aria-label": "Speed",
+        title: "Speed",
+        onchange: () => {
+          speed = Number(rate.value);
+          again();
+        },
+      },
+      SPEEDS.map((one) => E.el("option", { value: String(one), selected: one === 1 }, one + "×")),
+    );
+    const node = E.el(
+      "div",
+      { class: "player", role: "group", "aria-label": "Playback" },
+      button("|‹", "First step (home)", () => move(0)),
+      button("‹", "Step back (←)", () => move(position - 1)),
+      play,
+      button("›", "Step on (→)", () => move(position + 1)),
+      button("›|", "Last step (end)", () => move(length() - 1)),
+      bar,
+      counter,
+      rate,
+      extra,
+    );
 
-    range.addEventListener("input", () => { stop(); move(Number(range.value)); });
+    range.addEventListener("input", () => {
+      stop();
+      move(Number(range.value));
+    });
     bar.addEventListener("pointermove", (event) => {
       const box = range.getBoundingClientRect();
-      const at = length() < 2 ? 0 : Math.round(Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * (length() - 1));
+      const at =
+        length() < 2
+          ? 0
+          : Math.round(Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * (length() - 1));
       const shown = length() ? preview(at) : null;
       hover.hidden = !shown;
       if (!shown) return;
       hover.lastChild.textContent = shown.title;
       hover.firstChild.hidden = !shown.url;
       if (shown.url && hover.firstChild.getAttribute("src") !== shown.url) hover.firstChild.src = shown.url;
-      hover.style.setProperty("left", Math.min(Math.max(event.clientX - box.left, 100), Math.max(100, box.width - 100)) + "px");
+      hover.style.setProperty(
+        "left",
+        Math.min(Math.max(event.clientX - box.left, 100), Math.max(100, box.width - 100)) + "px",
+      );
     });
-    bar.addEventListener("pointerleave", () => { hover.hidden = true; });
+    bar.addEventListener("pointerleave", () => {
+      hover.hidden = true;
+    });
 
     function reset(to) {
       const n = length();
       range.max = String(Math.max(0, n - 1));
       range.disabled = n < 2;
-      ticks.replaceChildren(...(n <= 400 ? Array.from({ length: n }, (_, i) => { const how = tick(i); return E.el("span", { class: "tick " + (how.class || ""), title: how.title, vars: { left: (n < 2 ? 50 : (i / (n - 1)) * 100) + "%" } }); }) : []));
+      ticks.replaceChildren(
+        ...(n <= 400
+          ? Array.from({ length: n }, (_, i) => {
+              const how = tick(i);
+              return E.el("span", {
+                class: "tick " + (how.class || ""),
+                title: how.title,
+                vars: { left: (n < 2 ? 50 : (i / (n - 1)) * 100) + "%" },
+              });
+            })
+          : []),
+      );
       position = Math.min(Math.max(0, to), Math.max(0, n - 1));
       shows();
     }
@@ -81,12 +128,45 @@
 
     /** Whether a key was one of the player's. */
     function key(event) {
-      const act = { " ": toggle, ArrowRight: () => { stop(); move(position + 1); }, ArrowLeft: () => { stop(); move(position - 1); }, Home: () => { stop(); move(0); }, End: () => { stop(); move(length() - 1); } }[event.key];
+      const act = {
+        " ": toggle,
+        ArrowRight: () => {
+          stop();
+          move(position + 1);
+        },
+        ArrowLeft: () => {
+          stop();
+          move(position - 1);
+        },
+        Home: () => {
+          stop();
+          move(0);
+        },
+        End: () => {
+          stop();
+          move(length() - 1);
+        },
+      }[event.key];
       if (!act) return false;
       act();
       return true;
     }
-    return { node, reset, move: (to) => { stop(); move(to); }, key, stop, get position() { return position; }, get playing() { return playing; } };
+    return {
+      node,
+      reset,
+      move: (to) => {
+        stop();
+        move(to);
+      },
+      key,
+      stop,
+      get position() {
+        return position;
+      },
+      get playing() {
+        return playing;
+      },
+    };
   }
 
   Object.assign(E, { player });

@@ -10,7 +10,9 @@
 
   /** A run by its id; one whose plus was not escaped in the address is found too. */
   function runOf(id) {
-    return index.runs.find((run) => run.run_id === id) || index.runs.find((run) => run.run_id.replaceAll("+", " ") === id);
+    return (
+      index.runs.find((run) => run.run_id === id) || index.runs.find((run) => run.run_id.replaceAll("+", " ") === id)
+    );
   }
 
   /** The table of a run: {run, rows, clusters, survival, action_mix}; each row an object by column. */
@@ -28,7 +30,14 @@
         if (!attempts.has(row.task_id)) attempts.set(row.task_id, []);
         attempts.get(row.task_id).push(row);
       }
-      content.table = { run, rows, attempts, clusters: content.clusters, survival: content.survival, action_mix: content.action_mix };
+      content.table = {
+        run,
+        rows,
+        attempts,
+        clusters: content.clusters,
+        survival: content.survival,
+        action_mix: content.action_mix,
+      };
       content.rows = null;
     }
     return content.table;
@@ -36,7 +45,10 @@
 
   function text(row) {
     if (row.text === undefined) {
-      row.text = [row.task_id, row.domain, row.instruction, row.error, row.reason, E.words(row.outcome)].filter(Boolean).join("\n").toLowerCase();
+      row.text = [row.task_id, row.domain, row.instruction, row.error, row.reason, E.words(row.outcome)]
+        .filter(Boolean)
+        .join("\n")
+        .toLowerCase();
     }
     return row.text;
   }
@@ -75,7 +87,8 @@
   };
   function by(value) {
     return (a, b) => {
-      const x = value(a), y = value(b);
+      const x = value(a),
+        y = value(b);
       if (!E.known(x) || !E.known(y)) return E.known(x) ? -1 : E.known(y) ? 1 : 0;
       return x - y;
     };
@@ -89,10 +102,21 @@
     if (!back) return [...rows].sort(order);
     const measure = name.slice(1);
     const sorted = [...rows].sort((a, b) => order(b, a));
-    return MEASURES.includes(measure) ? [...sorted.filter((row) => !lacks(row, measure)), ...sorted.filter((row) => lacks(row, measure))] : sorted;
+    return MEASURES.includes(measure)
+      ? [...sorted.filter((row) => !lacks(row, measure)), ...sorted.filter((row) => lacks(row, measure))]
+      : sorted;
   }
   const MEASURES = ["score", "steps", "duration", "tokens", "cost"];
-  const lacks = (row, name) => !E.known({ score: row.score, steps: row.steps, duration: row.duration_seconds, tokens: row.tokens ? 0 : null, cost: row.cost_usd }[name]);
+  const lacks = (row, name) =>
+    !E.known(
+      {
+        score: row.score,
+        steps: row.steps,
+        duration: row.duration_seconds,
+        tokens: row.tokens ? 0 : null,
+        cost: row.cost_usd,
+      }[name],
+    );
 
   function countBy(rows, value) {
     const counts = new Map();
@@ -102,7 +126,8 @@
 
   /** success / measured of some rows, null of none. */
   function successRate(rows) {
-    let won = 0, measured = 0;
+    let won = 0,
+      measured = 0;
     for (const row of rows) {
       if (E.MEASURED.includes(row.outcome)) measured++;
       if (row.outcome === "success") won++;
@@ -125,5 +150,18 @@
       .map((found) => found.one);
   }
 
-  Object.assign(E, { loadIndex, runs, runOf, tableOf, filter, sort, countBy, successRate, attemptOf, unsuccessful, near, index: () => index });
+  Object.assign(E, {
+    loadIndex,
+    runs,
+    runOf,
+    tableOf,
+    filter,
+    sort,
+    countBy,
+    successRate,
+    attemptOf,
+    unsuccessful,
+    near,
+    index: () => index,
+  });
 })();

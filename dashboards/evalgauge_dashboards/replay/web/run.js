@@ -1,174 +1,213 @@
-// One run: how it went, what it cost, where it fails, and the list of its tasks. Also the list of all runs' tasks.
+// One run: how it went, what it cost, where it fails, and its tasks. Also the tasks of all runs.
 "use strict";
 
 (() => {
   const E = evalgauge;
   const { el } = E;
 
-  const stat = (name, value, note) => el("div", { class: "stat" }, el("dt", {}, name), el("dd", {}, value), note ? el("p", { class: "quiet" }, note) : null);
+  const stat = (name, value, note) =>
+    el(
+      "div",
+      { class: "stat" },
+      el("dt", {}, name),
+      el("dd", {}, value),
+      note ? el("p", { class: "quiet" }, note) : null,
+    );
 
   function summary(run) {
     const measured = E.MEASURED.reduce((sum, name) => sum + run.outcomes[name], 0);
     const uncosted = run.unpriced_calls + run.unknown_usage_calls;
-    return el("dl", { class: "stats" },
-      stat("success rate", el("span", { class: "big" }, E.percent(run.success_rate)), run.interval ? Math.round(run.interval[0] * 100) + "–" + Math.round(run.interval[1] * 100) + " % at 95 %; " + run.outcomes.success + " of " + measured + " measured" : "nothing was measured yet"),
-      stat("of all finished", el("span", { class: "big" }, E.percent(run.success_rate_all)), run.outcomes.success + " of " + run.finished),
-      stat("finished", el("span", { class: "big" }, E.count(run.finished)), "of " + E.plural(run.total, "task") + (run.elapsed_seconds ? (run.state === "running" ? ", so far in " : ", in ") + E.duration(run.elapsed_seconds) : "")),
-      stat("cost of model calls", el("span", { class: "big" }, E.cost(run.cost_usd, uncosted, run.calls > 0)),
-        run.calls ? E.plural(run.calls, "call") + (uncosted ? ", " + E.count(uncosted) + " not priced" : "") + (run.cost_usd && run.outcomes.success ? "; " + (uncosted ? "≥ " : "") + E.money(run.cost_usd / run.outcomes.success) + " per success" : "") : null),
-      stat("tokens", el("span", { class: "big" }, run.tokens ? E.tokens(E.allInput(run.tokens)) : E.unknown("no model calls were recorded")), run.tokens ? "in; " + E.tokens(run.tokens[3]) + " out" + (run.tokens[1] ? "; " + E.percent(run.tokens[1] / E.allInput(run.tokens)) + " of the input cached" : "") : null),
-      stat("steps", el("span", { class: "big" }, E.decimal(run.avg_steps)), "on average over measured tasks"));
+    return el(
+      "dl",
+      { class: "stats" },
+      stat(
+        "success rate",
+        el("span", { class: "big" }, E.percent(run.success_rate)),
+        run.interval
+          ? Math.round(run.interval[0] * 100) +
+              "–" +
+              Math.round(run.interval[1] * 100) +
+              " % at 95 %; " +
+              run.outcomes.success +
+              " of " +
+              measured +
+              " measured"
+          : "nothing was measured yet",
+      ),
+      stat(
+        "of all finished",
+        el("span", { class: "big" }, E.percent(run.success_rate_all)),
+        run.outcomes.success + " of " + run.finished,
+      ),
+      stat(
+        "finished",
+        el("span", { class: "big" }, E.count(run.finished)),
+        "of " +
+          E.plural(run.total, "task") +
+          (run.elapsed_seconds
+            ? (run.state === "running" ? ", so far in " : ", in ") + E.duration(run.elapsed_seconds)
+            : ""),
+      ),
+      stat(
+        "cost of model calls",
+        el("span", { class: "big" }, E.cost(run.cost_usd, uncosted, run.calls > 0)),
+        run.calls
+          ? E.plural(run.calls, "call") +
+              (uncosted ? ", " + E.count(uncosted) + " not priced" : "") +
+              (run.cost_usd && run.outcomes.success
+                ? "; " + (uncosted ? "≥ " : "") + E.money(run.cost_usd / run.outcomes.success) + " per success"
+                : "")
+          : null,
+      ),
+      stat(
+        "tokens",
+        el(
+          "span",
+          { class: "big" },
+          run.tokens ? E.tokens(E.allInput(run.tokens)) : E.unknown("no model calls were recorded"),
+        ),
+        run.tokens
+          ? "in; " +
+              E.tokens(run.tokens[3]) +
+              " out" +
+              (run.tokens[1] ? "; " + E.percent(run.tokens[1] / E.allInput(run.tokens)) + " of the input cached" : "")
+          : null,
+      ),
+      stat("steps", el("span", { class: "big" }, E.decimal(run.avg_steps)), "on average over measured tasks"),
+    );
   }
 
   function domains(run, filtered) {
-    return el("table", { class: "domains" },
+    return el(
+      "table",
+      { class: "domains" },
       el("caption", {}, "Success by domain"),
-      el("tbody", {}, run.domains.map((one) => {
-        const measured = E.MEASURED.reduce((sum, name) => sum + (one.counts[name] || 0), 0);
-        return el("tr", {}, el("th", { scope: "row" }, el("a", { href: filtered({ domain: one.domain, outcome: "" }) }, one.domain)),
-          el("td", { class: "bar-cell" }, E.charts.rateBar(one.success_rate, one.interval)),
-          el("td", { class: "number" }, E.rate(one.success_rate, one.interval)),
-          el("td", { class: "number quiet" }, (one.counts.success || 0) + " of " + measured));
-      })));
+      el(
+        "tbody",
+        {},
+        run.domains.map((one) => {
+          const measured = E.MEASURED.reduce((sum, name) => sum + (one.counts[name] || 0), 0);
+          return el(
+            "tr",
+            {},
+            el("th", { scope: "row" }, el("a", { href: filtered({ domain: one.domain, outcome: "" }) }, one.domain)),
+            el("td", { class: "bar-cell" }, E.charts.rateBar(one.success_rate, one.interval)),
+            el("td", { class: "number" }, E.rate(one.success_rate, one.interval)),
+            el("td", { class: "number quiet" }, (one.counts.success || 0) + " of " + measured),
+          );
+        }),
+      ),
+    );
   }
 
   /** The largest clusters of failures; the analysis has them all. */
   function causes(run, table) {
     if (!table.clusters.length) return null;
     const most = 6;
-    return el("section", {}, el("h2", {}, "What goes wrong"), el("ul", { class: "causes" },
-      table.clusters.slice(0, most).map((one, i) => el("li", {}, el("a", { class: "number", href: E.address.write({ run: run.run_id, cluster: i }) }, E.count(one.count)), el("span", { class: "chip s-" + one.outcome, title: E.words(one.outcome) }, el("span", { class: "mark" }, E.MARKS[one.outcome]), el("span", { class: "hidden" }, E.words(one.outcome))), el("span", { class: "label", title: one.label }, one.label)))),
-      el("p", {}, el("a", { href: E.address.write({ view: "analysis", run: run.run_id }) }, table.clusters.length > most ? "All " + table.clusters.length + " kinds of failure" : "More in the analysis")));
+    return el(
+      "section",
+      {},
+      el("h2", {}, "What goes wrong"),
+      el(
+        "ul",
+        { class: "causes" },
+        table.clusters
+          .slice(0, most)
+          .map((one, i) =>
+            el(
+              "li",
+              {},
+              el("a", { class: "number", href: E.address.write({ run: run.run_id, cluster: i }) }, E.count(one.count)),
+              el(
+                "span",
+                { class: "chip s-" + one.outcome, title: E.words(one.outcome) },
+                el("span", { class: "mark" }, E.MARKS[one.outcome]),
+                el("span", { class: "hidden" }, E.words(one.outcome)),
+              ),
+              el("span", { class: "label", title: one.label }, one.label),
+            ),
+          ),
+      ),
+      el(
+        "p",
+        {},
+        el(
+          "a",
+          { href: E.address.write({ view: "analysis", run: run.run_id }) },
+          table.clusters.length > most ? "All " + table.clusters.length + " kinds of failure" : "More in the analysis",
+        ),
+      ),
+    );
   }
-
-  const COLUMNS = [
-    { key: "outcome", label: "outcome", sort: "outcome", width: "11.5rem" },
-    { key: "task", label: "task", sort: "task", width: "minmax(9rem, 1.1fr)" },
-    { key: "domain", label: "domain", sort: "domain", width: "8rem" },
-    { key: "why", label: "instruction, or why it failed", width: "minmax(0, 2fr)" },
-    { key: "steps", label: "steps", sort: "steps", number: true, width: "4.5rem" },
-    { key: "time", label: "time", sort: "duration", number: true, width: "6.5rem" },
-    { key: "tokens", label: "tokens", sort: "tokens", number: true, width: "5.5rem" },
-    { key: "cost", label: "cost", sort: "cost", number: true, width: "5.5rem" },
-  ];
-  const RUN_COLUMN = { key: "run", label: "run", sort: "run", width: "minmax(8rem, .8fr)" };
-
-  /** The filters, counts, exports and the list; `tables` of one run or more. */
-  function taskList(tables, place, onchange) {
-    const all = tables.flatMap((table) => table.rows);
-    const many = tables.length > 1;
-    const want = { q: place.q || "", domain: place.domain || "", outcome: place.outcome || "", model: place.model || "", cluster: many ? "" : place.cluster || "", sort: place.sort || "" };
-    const repeats = all.some((row) => row.attempt > 1);
-    let shown = [];
-
-    const search = el("input", { type: "search", placeholder: "Search  /", "aria-label": "Search tasks: words of the id, domain, instruction, error or reason", value: want.q });
-    const select = (name, label) => el("select", { "aria-label": label, onchange: (event) => change({ [name]: event.target.value }) });
-    const domain = select("domain", "Domain"), outcome = select("outcome", "Outcome"), model = select("model", "Model"), cluster = select("cluster", "Cluster");
-    const tally = el("p", { class: "tally", role: "status" });
-    const clear = el("button", { type: "button", onclick: () => { search.value = ""; change({ q: "", domain: "", outcome: "", model: "", cluster: "" }); } }, "Clear");
-    const columns = many ? [COLUMNS[0], COLUMNS[1], RUN_COLUMN, ...COLUMNS.slice(2)] : COLUMNS;
-    const list = E.virtualTable({
-      columns, label: "Tasks", sorted: () => want.sort, onsort: (name) => change({ sort: name }),
-      link: address, draw: cells, rowClass: (row) => "is-" + row.outcome,
-    });
-
-    function address(row) {
-      return E.address.write({ run: row.run.run_id, task: row.task_id, attempt: row.attempt > 1 ? row.attempt : null, domain: want.domain, outcome: want.outcome, q: want.q, cluster: want.cluster, sort: want.sort, with: many ? null : place.with });
-    }
-    function cells(row) {
-      const failed = E.unsuccessful(row);
-      const why = failed ? row.error || row.reason || row.instruction : row.instruction;
-      const name = el("a", { class: "mono", href: address(row), title: row.task_id }, row.task_id, repeats ? el("span", { class: "quiet" }, " #" + row.attempt) : null);
-      const tokens = row.tokens ? (E.allInput(row.tokens) || 0) + (row.tokens[3] || 0) : null;
-      const found = {
-        outcome: E.chip(row.outcome), task: name, domain: row.domain,
-        why: el("span", { class: failed && (row.error || row.reason) ? null : "quiet", title: why || null }, why || ""),
-        steps: row.outcome === "pending" ? "" : E.count(row.steps) + (row.max_steps && row.steps >= row.max_steps ? " max" : ""),
-        time: E.known(row.duration_seconds) ? E.duration(row.duration_seconds) : E.NONE, tokens: E.tokens(tokens),
-        cost: E.known(row.cost_usd) ? (row.uncosted_calls ? "≥ " : "") + E.money(row.cost_usd) : E.NONE,
-        run: el("span", { class: "mono quiet", title: row.run.run_id }, row.run.run_id),
-      };
-      return columns.map((column) => found[column.key]);
-    }
-
-    function options(node, name, first, counts, labels) {
-      const values = [...counts.keys()].filter((value) => value !== null);
-      if (want[name] && !values.map(String).includes(want[name]) && want[name] !== "unsuccessful") values.push(want[name]);
-      node.replaceChildren(el("option", { value: "" }, first), ...values.map((value) => el("option", { value: String(value), selected: want[name] === String(value) }, (labels ? labels(value) : value) + " (" + E.count(counts.get(value) || 0) + ")")));
-    }
-    function redraw() {
-      shown = E.sort(E.filter(all, want), want.sort);
-      const text = (a, b) => (a[0] < b[0] ? -1 : 1);
-      options(domain, "domain", "All domains", new Map([...E.countBy(E.filter(all, want, "domain"), (row) => row.domain)].sort(text)));
-      const without = E.filter(all, want, "outcome");
-      const byOutcome = E.countBy(without, (row) => row.outcome);
-      options(outcome, "outcome", "All outcomes", new Map(E.STATUSES.filter((status) => byOutcome.has(status)).map((status) => [status, byOutcome.get(status)])), (status) => E.MARKS[status] + " " + E.words(status));
-      const lost = without.filter(E.unsuccessful).length;
-      outcome.children[0].after(el("option", { value: "unsuccessful", selected: want.outcome === "unsuccessful" }, "Not successful (" + E.count(lost) + ")"));
-      const models = E.countBy(E.filter(all, want, "model"), (row) => row.run.model);
-      options(model, "model", "All models", models);
-      model.hidden = new Set(tables.map((table) => table.run.model)).size < 2;
-      const clusters = many ? [] : tables[0].clusters;
-      cluster.hidden = !clusters.length;
-      const inClusters = E.countBy(E.filter(all, want, "cluster"), (row) => row.cluster);
-      options(cluster, "cluster", "All failures", new Map(clusters.map((_, i) => [i, inClusters.get(i) || 0])), (i) => E.words(clusters[i].outcome) + ": " + clusters[i].label.slice(0, 60));
-      const { won, measured, rate } = E.successRate(shown);
-      const hidden = tables.reduce((sum, table) => sum + Math.max(0, table.run.total - table.run.listed), 0);
-      const filtered = Boolean(want.q || want.domain || want.outcome || want.model || want.cluster);
-      tally.textContent = (filtered ? E.count(shown.length) + " of " + E.plural(all.length, "task") : E.plural(all.length, "task")) + (measured ? "; " + won + " of " + measured + " measured succeeded, " + E.percent(rate) : "") + (hidden && !filtered ? "; " + E.count(hidden) + " more are still to begin" : "");
-      clear.hidden = !filtered;
-      const none = all.length ? "No task fits the filters. Clear them to see all " + E.count(all.length) + "." : "No task has begun yet. Tasks appear here when the replay is made again.";
-      list.show(shown, none);
-    }
-    function change(changes) {
-      Object.assign(want, changes);
-      onchange(want);
-      redraw();
-    }
-    let timer = 0;
-    search.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(() => change({ q: search.value.trim() }), 80); });
-    const node = el("section", { class: "tasks", "aria-label": "Tasks" },
-      el("div", { class: "filters" }, search, outcome, domain, model, cluster, clear, el("span", { class: "grow" }), tally, E.exportButtons(() => shown, () => (many ? "tasks" : tables[0].run.run_id))),
-      list.node);
-    redraw();
-    return {
-      node, gone: list.gone,
-      update(next) {
-        Object.assign(want, { q: next.q || "", domain: next.domain || "", outcome: next.outcome || "", model: next.model || "", cluster: next.cluster || "", sort: next.sort || "" });
-        search.value = want.q;
-        redraw();
-      },
-      key(event) {
-        if (event.key === "/") { search.focus(); search.select(); return true; }
-        if (event.key === "f") { const row = shown.find(E.unsuccessful); if (row) location.hash = address(row); return true; }
-        if (event.key === "n" && shown.length) { location.hash = address(shown[0]); return true; }
-        return false;
-      },
-    };
-  }
-
-  const withFilters = (place, changes) => E.address.write({ ...place, task: null, step: null, attempt: null, ...changes });
 
   async function runView(place) {
     const run = E.runOf(place.run);
     const table = await E.tableOf(run);
-    const filtered = (changes) => withFilters({ run: run.run_id, with: place.with }, changes);
-    const tasks = taskList([table], place, (want) => E.address.note({ ...want }));
-    const counts = { ...run.outcomes, ...Object.fromEntries(E.countBy(table.rows.filter((row) => row.outcome === "running" || row.outcome === "pending"), (row) => row.outcome)) };
-    const node = el("main", { class: "page fill", id: "main" },
-      el("div", { class: "bar-line" }, el("h1", { class: "mono" }, run.run_id), E.stateChip(run), el("span", { class: "quiet" }, [run.model, run.agent, run.benchmark].filter((one) => one && one !== "unknown").join(" · ")),
-        el("span", { class: "grow" }), el("span", { class: "quiet", title: E.time(run.started_at) }, run.started_at ? "started " + E.ago(run.started_at) : "")),
-      E.index().only_task ? el("p", { class: "notice" }, "This page holds one task of the run; the figures are those of the whole run.") : null,
+    const filtered = (changes) => E.address.write({ run: run.run_id, with: place.with, ...changes });
+    const tasks = E.taskList([table], place, (want) => E.address.note({ ...want }));
+    const counts = {
+      ...run.outcomes,
+      ...Object.fromEntries(
+        E.countBy(
+          table.rows.filter((row) => row.outcome === "running" || row.outcome === "pending"),
+          (row) => row.outcome,
+        ),
+      ),
+    };
+    const node = el(
+      "main",
+      { class: "page fill", id: "main" },
+      el(
+        "div",
+        { class: "bar-line" },
+        el("h1", { class: "mono" }, run.run_id),
+        E.stateChip(run),
+        el(
+          "span",
+          { class: "quiet" },
+          [run.model, run.agent, run.benchmark].filter((one) => one && one !== "unknown").join(" · "),
+        ),
+        el("span", { class: "grow" }),
+        el(
+          "span",
+          { class: "quiet", title: E.time(run.started_at) },
+          run.started_at ? "started " + E.ago(run.started_at) : "",
+        ),
+      ),
+      E.index().only_task
+        ? el("p", { class: "notice" }, "This page holds one task of the run; the figures are those of the whole run.")
+        : null,
       summary(run),
-      el("div", { class: "split" }, el("div", { class: "stacked" }, el("section", {}, el("h2", {}, "Outcomes"), E.charts.outcomeBar(counts, (outcome) => filtered({ outcome, domain: "" }))), causes(run, table)), el("div", { class: "capped" }, domains(run, filtered))),
-      tasks.node);
+      el(
+        "div",
+        { class: "split" },
+        el(
+          "div",
+          { class: "stacked" },
+          el(
+            "section",
+            {},
+            el("h2", {}, "Outcomes"),
+            E.charts.outcomeBar(counts, (outcome) => filtered({ outcome, domain: "" })),
+          ),
+          causes(run, table),
+        ),
+        el("div", { class: "capped" }, domains(run, filtered)),
+      ),
+      tasks.node,
+    );
     return { node, title: run.run_id, key: tasks.key, gone: tasks.gone, update: tasks.update };
   }
 
   async function allTasksView(place) {
     const tables = await Promise.all(E.runs().map(E.tableOf));
-    const tasks = taskList(tables, place, (want) => E.address.note({ ...want }));
-    const node = el("main", { class: "page fill", id: "main" }, el("div", { class: "bar-line" }, el("h1", {}, "All tasks of " + E.plural(tables.length, "run"))), tasks.node);
+    const tasks = E.taskList(tables, place, (want) => E.address.note({ ...want }));
+    const node = el(
+      "main",
+      { class: "page fill", id: "main" },
+      el("div", { class: "bar-line" }, el("h1", {}, "All tasks of " + E.plural(tables.length, "run"))),
+      tasks.node,
+    );
     return { node, title: "all tasks", key: tasks.key, gone: tasks.gone, update: tasks.update };
   }
 

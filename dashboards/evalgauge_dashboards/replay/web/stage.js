@@ -25,17 +25,25 @@
     const note = E.el("p", { class: "stage-note", hidden: true });
     const frame = E.el("div", { class: "frame" }, picture, svg, note);
     const node = E.el("figure", { class: "stage", "aria-label": label }, frame);
-    let step = null, marked = true, between = null;
+    let step = null,
+      marked = true,
+      between = null;
 
     function draw() {
-      const width = picture.clientWidth, height = picture.clientHeight;
+      const width = picture.clientWidth,
+        height = picture.clientHeight;
       svg.replaceChildren();
       if (!step || between || !width || !picture.naturalWidth || !marked || picture.hidden) return;
       svg.style.setProperty("left", picture.offsetLeft + "px");
       svg.style.setProperty("top", picture.offsetTop + "px");
       svg.style.setProperty("width", width + "px");
       svg.style.setProperty("height", height + "px");
-      const out = E.marks.drawMarks(svg, step.action || {}, { width: picture.naturalWidth, height: picture.naturalHeight }, { width, height });
+      const out = E.marks.drawMarks(
+        svg,
+        step.action || {},
+        { width: picture.naturalWidth, height: picture.naturalHeight },
+        { width, height },
+      );
       say(out ? "The action lies outside the picture." : null);
     }
     function say(text) {
@@ -49,9 +57,16 @@
     picture.addEventListener("error", () => {
       if (!picture.getAttribute("src")) return;
       picture.hidden = true;
-      say("The screenshot " + short(picture.getAttribute("src")) + " can't be opened. Was it deleted, or the folder moved without it?");
+      say(
+        "The screenshot " +
+          short(picture.getAttribute("src")) +
+          " can't be opened. Was it deleted, or the folder moved without it?",
+      );
     });
-    picture.addEventListener("click", () => { frame.classList.toggle("zoomed"); draw(); });
+    picture.addEventListener("click", () => {
+      frame.classList.toggle("zoomed");
+      draw();
+    });
     const watcher = new ResizeObserver(draw);
     watcher.observe(picture);
 
@@ -63,7 +78,11 @@
         picture.hidden = true;
         picture.removeAttribute("src");
         svg.replaceChildren();
-        const why = !step ? "No step was recorded." : step.missing ? "The screenshot is not there: " + step.missing : "No screenshot was recorded for this step.";
+        const why = !step
+          ? "No step was recorded."
+          : step.missing
+            ? "The screenshot is not there: " + step.missing
+            : "No screenshot was recorded for this step.";
         say(gap || why);
         return;
       }
@@ -73,51 +92,149 @@
       if (picture.getAttribute("src") !== step.screenshot) picture.src = step.screenshot;
       else draw();
     }
-    const mark = (on) => { marked = on; draw(); };
+    const mark = (on) => {
+      marked = on;
+      draw();
+    };
     return { node, show, mark, gone: () => watcher.disconnect() };
   }
   const short = (url) => (url.startsWith("data:") ? "in this file" : decodeURIComponent(url));
 
-  const facts = (pairs) => E.el("dl", { class: "facts" }, pairs.filter(Boolean).map(([name, value]) => E.el("div", {}, E.el("dt", {}, name), E.el("dd", {}, value))));
+  const facts = (pairs) =>
+    E.el(
+      "dl",
+      { class: "facts" },
+      pairs.filter(Boolean).map(([name, value]) => E.el("div", {}, E.el("dt", {}, name), E.el("dd", {}, value))),
+    );
 
   function callsOf(step) {
     const calls = step.calls || [];
-    const sum = (kind) => { const found = calls.map((call) => call.tokens?.[kind]).filter(E.known); return found.length ? found.reduce((a, b) => a + b, 0) : null; };
+    const sum = (kind) => {
+      const found = calls.map((call) => call.tokens?.[kind]).filter(E.known);
+      return found.length ? found.reduce((a, b) => a + b, 0) : null;
+    };
     const priced = calls.filter((call) => E.known(call.usd));
-    return { calls, tokens: [0, 1, 2, 3].map(sum), usd: priced.length ? priced.reduce((all, call) => all + call.usd, 0) : null, uncosted: calls.length - priced.length };
+    return {
+      calls,
+      tokens: [0, 1, 2, 3].map(sum),
+      usd: priced.length ? priced.reduce((all, call) => all + call.usd, 0) : null,
+      uncosted: calls.length - priced.length,
+    };
   }
 
   /** The words on one step. */
   function details(step, { title, brief } = {}) {
     const { calls, tokens, usd, uncosted } = callsOf(step);
     const action = step.action || {};
-    const tokenText = calls.length && tokens.some(E.known) ? E.el("span", {}, E.tokens(E.allInput(tokens)), " in", tokens[1] ? " (" + E.tokens(tokens[1]) + " cached)" : "", ", ", E.tokens(tokens[3]), " out") : E.unknown(calls.length ? "the provider reported no tokens" : "no model call was recorded for this step");
-    const node = E.el("section", { class: "details" },
+    const tokenText =
+      calls.length && tokens.some(E.known)
+        ? E.el(
+            "span",
+            {},
+            E.tokens(E.allInput(tokens)),
+            " in",
+            tokens[1] ? " (" + E.tokens(tokens[1]) + " cached)" : "",
+            ", ",
+            E.tokens(tokens[3]),
+            " out",
+          )
+        : E.unknown(calls.length ? "the provider reported no tokens" : "no model call was recorded for this step");
+    const node = E.el(
+      "section",
+      { class: "details" },
       title ? E.el("h3", {}, title) : null,
-      E.el("p", { class: "action" }, E.el("span", { class: "sign", "aria-hidden": "true" }, E.actions.signOf(action)), " ", E.actions.describe(action, 400)),
-      step.reasoning ? E.el("blockquote", { class: "reasoning" }, step.reasoning) : brief ? null : E.el("p", { class: "quiet" }, "No reasoning was recorded."),
+      E.el(
+        "p",
+        { class: "action" },
+        E.el("span", { class: "sign", "aria-hidden": "true" }, E.actions.signOf(action)),
+        " ",
+        E.actions.describe(action, 400),
+      ),
+      step.reasoning
+        ? E.el("blockquote", { class: "reasoning" }, step.reasoning)
+        : brief
+          ? null
+          : E.el("p", { class: "quiet" }, "No reasoning was recorded."),
       facts([
         ["tokens", tokenText],
         ["cost", E.cost(usd, usd === null ? 0 : uncosted, calls.length > 0)],
-        ["think", E.known(step.think_seconds) ? E.duration(step.think_seconds) : E.unknown("the runner did not measure it")],
-        ["environment", E.known(step.env_seconds) ? E.duration(step.env_seconds) : E.unknown("the runner did not measure it")],
-        brief ? null : ["screen after it", step.changed === undefined ? E.unknown("there is no screenshot to compare with") : step.changed ? "changed" : "the same"],
+        [
+          "think",
+          E.known(step.think_seconds) ? E.duration(step.think_seconds) : E.unknown("the runner did not measure it"),
+        ],
+        [
+          "environment",
+          E.known(step.env_seconds) ? E.duration(step.env_seconds) : E.unknown("the runner did not measure it"),
+        ],
+        brief
+          ? null
+          : [
+              "screen after it",
+              step.changed === undefined
+                ? E.unknown("there is no screenshot to compare with")
+                : step.changed
+                  ? "changed"
+                  : "the same",
+            ],
         step.correct === undefined ? null : ["first action", step.correct ? "right" : "wrong"],
-      ]));
+      ]),
+    );
     if (brief) return node;
     const failed = calls.filter((call) => call.status !== "ok").length;
-    if (calls.length) node.append(E.el("details", {}, E.el("summary", {}, E.plural(calls.length, "model call") + (failed ? ", " + failed + " not ok" : "")), callTable(calls)));
-    node.append(E.el("details", {}, E.el("summary", {}, "The action as recorded"), E.el("pre", {}, JSON.stringify(action, null, 2))));
+    if (calls.length)
+      node.append(
+        E.el(
+          "details",
+          {},
+          E.el("summary", {}, E.plural(calls.length, "model call") + (failed ? ", " + failed + " not ok" : "")),
+          callTable(calls),
+        ),
+      );
+    node.append(
+      E.el(
+        "details",
+        {},
+        E.el("summary", {}, "The action as recorded"),
+        E.el("pre", {}, JSON.stringify(action, null, 2)),
+      ),
+    );
     return node;
   }
 
   function callTable(calls) {
-    return E.el("table", { class: "calls" },
-      E.el("thead", {}, E.el("tr", {}, ["model", "status", "input", "cached", "written", "output", "cost"].map((name, i) => E.el("th", { scope: "col", class: i > 1 ? "number" : null }, name)))),
-      E.el("tbody", {}, calls.map((call) => E.el("tr", {},
-        E.el("td", {}, call.model || E.NONE), E.el("td", {}, call.status),
-        [0, 1, 2, 3].map((kind) => E.el("td", { class: "number" }, E.tokens(call.tokens?.[kind]))),
-        E.el("td", { class: "number" }, E.known(call.usd) ? E.money(call.usd) : E.unknown(E.words(call.money || "unknown")))))));
+    return E.el(
+      "table",
+      { class: "calls" },
+      E.el(
+        "thead",
+        {},
+        E.el(
+          "tr",
+          {},
+          ["model", "status", "input", "cached", "written", "output", "cost"].map((name, i) =>
+            E.el("th", { scope: "col", class: i > 1 ? "number" : null }, name),
+          ),
+        ),
+      ),
+      E.el(
+        "tbody",
+        {},
+        calls.map((call) =>
+          E.el(
+            "tr",
+            {},
+            E.el("td", {}, call.model || E.NONE),
+            E.el("td", {}, call.status),
+            [0, 1, 2, 3].map((kind) => E.el("td", { class: "number" }, E.tokens(call.tokens?.[kind]))),
+            E.el(
+              "td",
+              { class: "number" },
+              E.known(call.usd) ? E.money(call.usd) : E.unknown(E.words(call.money || "unknown")),
+            ),
+          ),
+        ),
+      ),
+    );
   }
 
   Object.assign(E, { stage, stepDetails: details, preload, callsOf, facts });

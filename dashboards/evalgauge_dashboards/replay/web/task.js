@@ -21,40 +21,133 @@
     const says = [];
     if (row.error) says.push(el("p", { class: "error-text" }, el("b", {}, "Error: "), row.error));
     if (row.reason && row.reason !== row.error) says.push(el("p", {}, el("b", {}, "Evaluator: "), row.reason));
-    if (terminal) says.push(el("p", {}, el("b", {}, "Agent: "), "ended the task with “" + E.actions.typeOf(terminal.action) + "”", E.actions.textOf(terminal.action) ? ": " + E.actions.textOf(terminal.action) : "", row.outcome === "failure" && E.actions.kindOf(terminal.action) === "done" ? ", but the evaluator disagrees" : ""));
+    if (terminal)
+      says.push(
+        el(
+          "p",
+          {},
+          el("b", {}, "Agent: "),
+          "ended the task with “" + E.actions.typeOf(terminal.action) + "”",
+          E.actions.textOf(terminal.action) ? ": " + E.actions.textOf(terminal.action) : "",
+          row.outcome === "failure" && E.actions.kindOf(terminal.action) === "done"
+            ? ", but the evaluator disagrees"
+            : "",
+        ),
+      );
     if (limit) says.push(el("p", {}, el("b", {}, "Step limit: "), "reached after " + E.plural(row.steps, "step")));
-    if (content?.loop) says.push(el("p", {}, el("b", {}, "Circles: "), "from step " + (content.loop.start + 1) + " on the same " + (content.loop.period === 1 ? "action" : content.loop.period + " actions") + " " + content.loop.rounds + " times"));
-    if (!says.length) says.push(el("p", { class: "quiet" }, row.outcome === "pending" ? "The task has not begun." : row.outcome === "running" ? "The task is still being worked at." : "Neither an error nor a reason was recorded."));
-    return el("section", { class: "verdict is-" + row.outcome, "aria-label": "How it ended" }, el("div", { class: "bar-line" }, E.chip(row.outcome), E.known(row.score) ? el("span", { class: "quiet" }, "score " + +row.score.toFixed(3)) : null), says);
+    if (content?.loop)
+      says.push(
+        el(
+          "p",
+          {},
+          el("b", {}, "Circles: "),
+          "from step " +
+            (content.loop.start + 1) +
+            " on the same " +
+            (content.loop.period === 1 ? "action" : content.loop.period + " actions") +
+            " " +
+            content.loop.rounds +
+            " times",
+        ),
+      );
+    if (!says.length)
+      says.push(
+        el(
+          "p",
+          { class: "quiet" },
+          row.outcome === "pending"
+            ? "The task has not begun."
+            : row.outcome === "running"
+              ? "The task is still being worked at."
+              : "Neither an error nor a reason was recorded.",
+        ),
+      );
+    return el(
+      "section",
+      { class: "verdict is-" + row.outcome, "aria-label": "How it ended" },
+      el(
+        "div",
+        { class: "bar-line" },
+        E.chip(row.outcome),
+        E.known(row.score) ? el("span", { class: "quiet" }, "score " + +row.score.toFixed(3)) : null,
+      ),
+      says,
+    );
   }
 
   function events(content) {
     const begin = content.started_at ?? content.steps[0]?.ts ?? 0;
     const lines = [];
     const add = (ts, level, text, step) => lines.push({ ts, level, text, step });
-    if (content.started_at !== null) add(content.started_at, "info", "started" + (content.worker ? " on worker " + content.worker : "") + ", attempt " + content.attempt);
-    const call = (one, step) => add(one.ts, one.status === "ok" ? "info" : one.status === "retry" ? "warning" : "error", "model call " + one.status + ": " + (one.model || "unknown model") + (one.tokens ? ", " + E.tokens(E.allInput(one.tokens)) + " in, " + E.tokens(one.tokens[3]) + " out" : ", no tokens reported") + (E.known(one.usd) ? ", " + E.money(one.usd) : ""), step);
+    if (content.started_at !== null)
+      add(
+        content.started_at,
+        "info",
+        "started" + (content.worker ? " on worker " + content.worker : "") + ", attempt " + content.attempt,
+      );
+    const call = (one, step) =>
+      add(
+        one.ts,
+        one.status === "ok" ? "info" : one.status === "retry" ? "warning" : "error",
+        "model call " +
+          one.status +
+          ": " +
+          (one.model || "unknown model") +
+          (one.tokens
+            ? ", " + E.tokens(E.allInput(one.tokens)) + " in, " + E.tokens(one.tokens[3]) + " out"
+            : ", no tokens reported") +
+          (E.known(one.usd) ? ", " + E.money(one.usd) : ""),
+        step,
+      );
     content.steps.forEach((step, i) => {
       for (const one of step.calls || []) call(one, i);
-      add(step.ts, E.actions.kindOf(step.action) === "error" ? "error" : "info", "step " + (i + 1) + ": " + E.actions.describe(step.action || {}, 120), i);
+      add(
+        step.ts,
+        E.actions.kindOf(step.action) === "error" ? "error" : "info",
+        "step " + (i + 1) + ": " + E.actions.describe(step.action || {}, 120),
+        i,
+      );
     });
     for (const one of content.calls) call(one);
     if (content.finished_at !== null) {
       if (content.error) add(content.finished_at, "error", content.error);
-      add(content.finished_at, content.outcome === "success" ? "success" : content.outcome === "failure" ? "warning" : "error", "ended: " + E.words(content.outcome) + (E.known(content.score) ? ", score " + +content.score.toFixed(3) : ""));
+      add(
+        content.finished_at,
+        content.outcome === "success" ? "success" : content.outcome === "failure" ? "warning" : "error",
+        "ended: " + E.words(content.outcome) + (E.known(content.score) ? ", score " + +content.score.toFixed(3) : ""),
+      );
     }
     return { begin, lines };
   }
 
   function logPanel(content, onstep) {
     const { begin, lines } = events(content);
-    const level = el("select", { "aria-label": "Level", onchange: draw }, [["", "all events"], ["bad", "warnings and errors"]].map(([value, label]) => el("option", { value }, label)));
+    const level = el(
+      "select",
+      { "aria-label": "Level", onchange: draw },
+      [
+        ["", "all events"],
+        ["bad", "warnings and errors"],
+      ].map(([value, label]) => el("option", { value }, label)),
+    );
     const body = el("ol", { class: "log" });
     function draw() {
       const found = lines.filter((line) => !level.value || line.level === "warning" || line.level === "error");
-      body.replaceChildren(...(found.length ? found : [null]).map((line) => line ? el("li", { class: "level-" + line.level },
-        el("time", {}, "+" + E.duration(Math.max(0, line.ts - begin))), " ",
-        line.step === undefined ? line.text : el("button", { type: "button", class: "plain", onclick: () => onstep(line.step) }, line.text)) : el("li", { class: "quiet" }, "Nothing of that kind.")));
+      body.replaceChildren(
+        ...(found.length ? found : [null]).map((line) =>
+          line
+            ? el(
+                "li",
+                { class: "level-" + line.level },
+                el("time", {}, "+" + E.duration(Math.max(0, line.ts - begin))),
+                " ",
+                line.step === undefined
+                  ? line.text
+                  : el("button", { type: "button", class: "plain", onclick: () => onstep(line.step) }, line.text),
+              )
+            : el("li", { class: "quiet" }, "Nothing of that kind."),
+        ),
+      );
     }
     draw();
     return el("details", { class: "log-panel" }, el("summary", {}, "Log (" + lines.length + ")"), level, body);
@@ -65,31 +158,101 @@
     const table = await E.tableOf(run);
     const attempts = table.attempts.get(place.task) || [];
     const row = attempts.find((one) => String(one.attempt) === (place.attempt || "1")) || attempts[0];
-    if (!row) return E.missing("The run " + run.run_id + " has no task " + place.task + ".", E.near(place.task, [...table.attempts.keys()]).map((task) => [task, E.address.write({ run: run.run_id, task })]), E.address.write({ run: run.run_id }));
+    if (!row)
+      return E.missing(
+        "The run " + run.run_id + " has no task " + place.task + ".",
+        E.near(place.task, [...table.attempts.keys()]).map((task) => [
+          task,
+          E.address.write({ run: run.run_id, task }),
+        ]),
+        E.address.write({ run: run.run_id }),
+      );
     const content = await E.attemptOf(row);
     const steps = content ? content.steps : [];
     const around = neighbours(table, place, row);
-    const to = (other) => E.address.write({ ...place, with: place.with, run: run.run_id, task: other.task_id, attempt: other.attempt > 1 ? other.attempt : null, step: null, view: null });
+    const to = (other) =>
+      E.address.write({
+        ...place,
+        with: place.with,
+        run: run.run_id,
+        task: other.task_id,
+        attempt: other.attempt > 1 ? other.attempt : null,
+        step: null,
+        view: null,
+      });
 
     const stage = E.stage("Screenshot");
-    const marked = el("input", { type: "checkbox", checked: true, onchange: (event) => stage.mark(event.target.checked) });
+    const marked = el("input", {
+      type: "checkbox",
+      checked: true,
+      onchange: (event) => stage.mark(event.target.checked),
+    });
     const panel = el("div", { class: "step-panel", "aria-live": "off" });
-    const list = el("ol", { class: "step-list", "aria-label": "Steps" }, steps.map((step, i) => el("li", {}, el("button", { type: "button", onclick: () => play.move(i) }, el("span", { class: "n" }, String(i + 1)), el("span", { class: "sign", "aria-hidden": "true" }, E.actions.signOf(step.action)), el("span", { class: "text" }, E.actions.describe(step.action || {}, 60)), content.trouble === i ? el("span", { class: "trouble", title: "the first sign of trouble" }, "!") : null))));
+    const list = el(
+      "ol",
+      { class: "step-list", "aria-label": "Steps" },
+      steps.map((step, i) =>
+        el(
+          "li",
+          {},
+          el(
+            "button",
+            { type: "button", onclick: () => play.move(i) },
+            el("span", { class: "n" }, String(i + 1)),
+            el("span", { class: "sign", "aria-hidden": "true" }, E.actions.signOf(step.action)),
+            el("span", { class: "text" }, E.actions.describe(step.action || {}, 60)),
+            content.trouble === i ? el("span", { class: "trouble", title: "the first sign of trouble" }, "!") : null,
+          ),
+        ),
+      ),
+    );
     const play = E.player({
       length: () => steps.length,
-      tick: (i) => ({ class: (i === content.trouble ? "bad " : "") + (i === steps.length - 1 && E.unsuccessful(row) ? "end-bad" : ""), title: null }),
-      preview: (i) => ({ url: steps[i].thumbnail || steps[i].screenshot, title: i + 1 + ": " + E.actions.describe(steps[i].action || {}, 40) }),
+      tick: (i) => ({
+        class: (i === content.trouble ? "bad " : "") + (i === steps.length - 1 && E.unsuccessful(row) ? "end-bad" : ""),
+        title: null,
+      }),
+      preview: (i) => ({
+        url: steps[i].thumbnail || steps[i].screenshot,
+        title: i + 1 + ": " + E.actions.describe(steps[i].action || {}, 40),
+      }),
       onmove: draw,
-      extra: [el("label", { class: "quiet marks-label", title: "Show what the action did (m)" }, marked, " marks"), el("button", { type: "button", class: "trouble-button", title: "First sign of trouble (f)", disabled: !steps.length, onclick: trouble }, "! trouble")],
+      extra: [
+        el("label", { class: "quiet marks-label", title: "Show what the action did (m)" }, marked, " marks"),
+        el(
+          "button",
+          {
+            type: "button",
+            class: "trouble-button",
+            title: "First sign of trouble (f)",
+            disabled: !steps.length,
+            onclick: trouble,
+          },
+          "! trouble",
+        ),
+      ],
     });
 
     function draw(position) {
       const step = steps[position];
       stage.show(step || null);
-      if (!step) { panel.replaceChildren(el("p", { class: "quiet" }, row.outcome === "pending" ? "The task has not begun." : "No step of this attempt was recorded: only its end is known.")); return; }
+      if (!step) {
+        panel.replaceChildren(
+          el(
+            "p",
+            { class: "quiet" },
+            row.outcome === "pending"
+              ? "The task has not begun."
+              : "No step of this attempt was recorded: only its end is known.",
+          ),
+        );
+        return;
+      }
       E.preload(steps, position);
       const last = position === steps.length - 1 && row.outcome !== "running";
-      panel.replaceChildren(E.stepDetails(step, { title: "Step " + (position + 1) + " of " + steps.length + (last ? ", the last" : "") }));
+      panel.replaceChildren(
+        E.stepDetails(step, { title: "Step " + (position + 1) + " of " + steps.length + (last ? ", the last" : "") }),
+      );
       for (const [i, item] of [...list.children].entries()) {
         const here = i === position;
         item.firstChild.toggleAttribute("aria-current", here);
@@ -99,40 +262,127 @@
       E.address.note({ step: step.step_idx });
       E.announce("Step " + (position + 1) + " of " + steps.length + ": " + E.actions.describe(step.action || {}));
     }
-    function trouble() { if (steps.length) play.move(content.trouble ?? steps.length - 1); }
+    function trouble() {
+      if (steps.length) play.move(content.trouble ?? steps.length - 1);
+    }
     function start(at) {
       const wanted = at.step === undefined ? 0 : steps.findIndex((step) => String(step.step_idx) === at.step);
       return wanted < 0 ? steps.length - 1 : wanted;
     }
 
     const others = E.runs().filter((one) => one !== run);
-    const compare = others.length ? el("select", { "aria-label": "Compare with a run", onchange: (event) => { location.hash = E.address.write({ ...place, run: run.run_id, task: row.task_id, with: [event.target.value] }); } },
-      el("option", { value: "" }, "Compare with …"), others.map((one) => el("option", { value: one.run_id }, one.run_id))) : null;
-    const link = (other, label, title) => other ? el("a", { class: "button", href: to(other), title }, label) : el("span", { class: "button", "aria-disabled": "true" }, label);
-    const node = el("main", { class: "page task-page", id: "main" },
-      el("div", { class: "bar-line" }, el("h1", { class: "mono" }, row.task_id), el("span", { class: "tag" }, row.domain),
-        attempts.length > 1 ? el("select", { "aria-label": "Attempt", onchange: (event) => { location.hash = E.address.write({ ...place, attempt: event.target.value, step: null }); } }, attempts.map((one) => el("option", { value: String(one.attempt), selected: one === row }, "attempt " + one.attempt + ": " + E.MARKS[one.outcome] + " " + E.words(one.outcome)))) : null,
-        el("span", { class: "grow" }), compare, el("span", { class: "quiet" }, around.at + 1 + " of " + E.count(around.count) + (around.filtered ? " filtered" : "")), el("span", { class: "buttons" }, link(around.before, "‹ p", "Task before (p)"), link(around.after, "n ›", "Next task (n)"))),
+    const compare = others.length
+      ? el(
+          "select",
+          {
+            "aria-label": "Compare with a run",
+            onchange: (event) => {
+              location.hash = E.address.write({
+                ...place,
+                run: run.run_id,
+                task: row.task_id,
+                with: [event.target.value],
+              });
+            },
+          },
+          el("option", { value: "" }, "Compare with …"),
+          others.map((one) => el("option", { value: one.run_id }, one.run_id)),
+        )
+      : null;
+    const link = (other, label, title) =>
+      other
+        ? el("a", { class: "button", href: to(other), title }, label)
+        : el("span", { class: "button", "aria-disabled": "true" }, label);
+    const node = el(
+      "main",
+      { class: "page task-page", id: "main" },
+      el(
+        "div",
+        { class: "bar-line" },
+        el("h1", { class: "mono" }, row.task_id),
+        el("span", { class: "tag" }, row.domain),
+        attempts.length > 1
+          ? el(
+              "select",
+              {
+                "aria-label": "Attempt",
+                onchange: (event) => {
+                  location.hash = E.address.write({ ...place, attempt: event.target.value, step: null });
+                },
+              },
+              attempts.map((one) =>
+                el(
+                  "option",
+                  { value: String(one.attempt), selected: one === row },
+                  "attempt " + one.attempt + ": " + E.MARKS[one.outcome] + " " + E.words(one.outcome),
+                ),
+              ),
+            )
+          : null,
+        el("span", { class: "grow" }),
+        compare,
+        el(
+          "span",
+          { class: "quiet" },
+          around.at + 1 + " of " + E.count(around.count) + (around.filtered ? " filtered" : ""),
+        ),
+        el(
+          "span",
+          { class: "buttons" },
+          link(around.before, "‹ p", "Task before (p)"),
+          link(around.after, "n ›", "Next task (n)"),
+        ),
+      ),
       el("p", { class: "instruction" }, content?.instruction || row.instruction || "No instruction was recorded."),
-      el("div", { class: "task-grid" },
+      el(
+        "div",
+        { class: "task-grid" },
         el("div", { class: "task-left" }, stage.node, play.node),
-        el("div", { class: "task-right" }, verdict(row, content), steps.length ? list : null, panel,
+        el(
+          "div",
+          { class: "task-right" },
+          verdict(row, content),
+          steps.length ? list : null,
+          panel,
           el("h3", {}, "The whole task"),
-          E.facts([["steps", E.count(row.steps) + (row.max_steps ? " of " + row.max_steps : "")], ["time", E.known(row.duration_seconds) ? E.duration(row.duration_seconds) : E.unknown("not recorded")], ["tokens", row.tokens ? E.tokens(E.allInput(row.tokens)) + " in, " + E.tokens(row.tokens[3]) + " out" : E.unknown("none reported")], ["cost", E.cost(row.cost_usd, row.uncosted_calls, Boolean(row.uncosted_calls))], content?.worker ? ["worker", content.worker] : null]),
-          content ? logPanel(content, (i) => play.move(i)) : null)));
+          E.facts([
+            ["steps", E.count(row.steps) + (row.max_steps ? " of " + row.max_steps : "")],
+            ["time", E.known(row.duration_seconds) ? E.duration(row.duration_seconds) : E.unknown("not recorded")],
+            [
+              "tokens",
+              row.tokens
+                ? E.tokens(E.allInput(row.tokens)) + " in, " + E.tokens(row.tokens[3]) + " out"
+                : E.unknown("none reported"),
+            ],
+            ["cost", E.cost(row.cost_usd, row.uncosted_calls, Boolean(row.uncosted_calls))],
+            content?.worker ? ["worker", content.worker] : null,
+          ]),
+          content ? logPanel(content, (i) => play.move(i)) : null,
+        ),
+      ),
+    );
     play.reset(start(place));
 
     return {
-      node, title: row.task_id,
-      gone() { play.stop(); stage.gone(); },
-      update(next) { const at = start(next); if (at !== play.position) play.move(at); },
+      node,
+      title: row.task_id,
+      gone() {
+        play.stop();
+        stage.gone();
+      },
+      update(next) {
+        const at = start(next);
+        if (at !== play.position) play.move(at);
+      },
       key(event) {
         if (play.key(event)) return true;
         if (event.key === "n" && around.after) location.hash = to(around.after);
         else if (event.key === "p" && around.before) location.hash = to(around.before);
         else if (event.key === "f") trouble();
-        else if (event.key === "m") { marked.checked = !marked.checked; stage.mark(marked.checked); }
-        else return false;
+        else if (event.key === "m") {
+          marked.checked = !marked.checked;
+          stage.mark(marked.checked);
+        } else return false;
         return true;
       },
     };

@@ -1,0 +1,150 @@
+// A run against its baseline: the verdicts, over all and by domain, and the tasks that were lost and won.
+"use strict";
+
+(() => {
+  const E = evalgauge;
+  const { el } = E;
+
+  function regressions(run, all, tables, place) {
+    const baselines = all.filter((one) => one.b === run.run_id);
+    if (!baselines.length)
+      return el("p", { class: "quiet" }, "A comparison needs another run of the same benchmark in this replay.");
+    const chosen =
+      baselines.find((one) => one.a === place.with?.[0]) ||
+      baselines.find((one) => one.a === run.baseline) ||
+      [...baselines].sort((x, y) => y.paired - x.paired)[0];
+    const pick = el(
+      "select",
+      {
+        "aria-label": "Baseline",
+        onchange: (event) => {
+          location.hash = E.address.write({ ...place, with: [event.target.value] });
+        },
+      },
+      baselines.map((one) => el("option", { value: one.a, selected: one === chosen }, one.a)),
+    );
+    const table = tables.find((one) => one.run.run_id === chosen.a),
+      mine = tables.find((one) => one.run === run);
+    const lost = table
+      ? E.matrixLines([table, mine]).filter(
+          (line) => line.cells[0]?.result === "won" && line.cells[1]?.result === "lost",
+        )
+      : [];
+    const won = table
+      ? E.matrixLines([table, mine]).filter(
+          (line) => line.cells[0]?.result === "lost" && line.cells[1]?.result === "won",
+        )
+      : [];
+    const links = (lines) =>
+      lines
+        .slice(0, 12)
+        .map((line, i) => [
+          i ? ", " : "",
+          el(
+            "a",
+            { class: "mono", href: E.address.write({ run: chosen.a, with: [run.run_id], task: line.task_id }) },
+            line.task_id,
+          ),
+        ]);
+    const row = (name, one, strong) =>
+      el(
+        "tr",
+        { class: strong ? "strong" : null },
+        el("th", { scope: "row" }, name),
+        el("td", { class: "number" }, E.count(one.paired)),
+        el("td", { class: "number" }, E.percent(one.rate_a)),
+        el("td", { class: "number" }, E.percent(one.rate_b)),
+        el(
+          "td",
+          { class: "number" },
+          one.delta === null
+            ? E.NONE
+            : E.points(-one.delta) + " (" + E.points(-one.ci_high) + " to " + E.points(-one.ci_low) + ")",
+        ),
+        el(
+          "td",
+          { class: "bar-cell" },
+          E.charts.deltaBar(
+            one.delta === null ? null : -one.delta,
+            one.ci_high === null ? null : -one.ci_high,
+            one.ci_low === null ? null : -one.ci_low,
+          ),
+        ),
+        el("td", { class: "number" }, E.pValue(one.p_value)),
+        el("td", { class: "v-" + one.verdict }, E.words(one.verdict)),
+      );
+    return el(
+      "div",
+      {},
+      el(
+        "p",
+        {},
+        "Baseline A: ",
+        pick,
+        " ",
+        el("b", { class: "verdict-word v-" + chosen.verdict }, E.verdictText(chosen)),
+        " ",
+        el(
+          "span",
+          { class: "quiet" },
+          "(" +
+            chosen.test +
+            (chosen.finished ? "" : "; a run goes on, so the p-value is one that may be looked at at any time") +
+            "; " +
+            chosen.only_a +
+            " only A, " +
+            chosen.only_b +
+            " only B succeeded" +
+            (chosen.noise_floor === null
+              ? ""
+              : "; repeats of one run differ by up to " + (chosen.noise_floor * 100).toFixed(1) + " points") +
+            ")",
+        ),
+      ),
+      el(
+        "div",
+        { class: "scroll-x" },
+        el(
+          "table",
+          { class: "regressions" },
+          el(
+            "thead",
+            {},
+            el(
+              "tr",
+              {},
+              el("th", { scope: "col" }, "domain"),
+              ["pairs", "A", "B", "B − A, points"].map((name) => el("th", { scope: "col", class: "number" }, name)),
+              el("th", {}),
+              el("th", { scope: "col", class: "number" }, "p"),
+              el("th", { scope: "col" }, "verdict on B"),
+            ),
+          ),
+          el(
+            "tbody",
+            {},
+            row("all", chosen, true),
+            chosen.domains.map((one) => row(one.domain, one)),
+          ),
+        ),
+      ),
+      lost.length
+        ? el("p", {}, el("b", {}, "Lost (" + lost.length + "): "), links(lost), lost.length > 12 ? " …" : "")
+        : null,
+      won.length
+        ? el("p", {}, el("b", {}, "Won (" + won.length + "): "), links(won), won.length > 12 ? " …" : "")
+        : null,
+      el(
+        "p",
+        {},
+        el(
+          "a",
+          { class: "button", href: E.address.write({ view: "matrix", run: chosen.a, with: [run.run_id] }) },
+          "All tasks side by side",
+        ),
+      ),
+    );
+  }
+
+  Object.assign(E, { regressions });
+})();

@@ -1,0 +1,56 @@
+"""The environment with the real packages, which is built once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+HERE = Path(__file__).parent
+ENVIRONMENT = ROOT / ".cache" / "openadapt-0.98.0"
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def environment() -> Path:
+    """Where the environment with openadapt-evals lies; the test is skipped where it can't be had, under CI it fails."""
+    if not (ENVIRONMENT / ".ready").exists():
+        subprocess.run(
+            [ROOT / "scripts" / "fetch-openadapt.sh"], env={**os.environ, "PYTHON": sys.executable}, check=False
+        )
+    if not (ENVIRONMENT / ".ready").exists():
+        reason = f"openadapt-evals can't be had: run scripts/fetch-openadapt.sh and see {ENVIRONMENT}.log"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return ENVIRONMENT
+
+
+@pytest.fixture
+def program(environment: Path, tmp_path: Path) -> Program:
+    """Runs Python there, in an empty folder, with this repository's evalgauge and a release of openadapt-evals."""
+
+    def run(*arguments: str, release: str = "0.98.0", code: int = 0) -> subprocess.CompletedProcess[str]:
+        before = [] if release == "0.98.0" else [str(environment / "releases" / release)]
+        paths = os.pathsep.join([*before, str(ROOT / "instrumentation")])
+        quiet = {"DO_NOT_TRACK": "1", "OPENADAPT_TELEMETRY_ENABLED": "false", "PYTHONPATH": paths}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PYTHON"))}
+        done = subprocess.run(
+            [environment / "bin" / "python", *arguments],
+            cwd=tmp_path,
+            env={**kept, **quiet},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    return run

@@ -1,0 +1,163 @@
+"""Runs openadapt-evals' real runner on its mock benchmark, with tasks that end in every way; see test_openadapt.
+
+Run by the Python of its environment: ``python openadapt_run.py SCENARIO PARALLEL TASKS``. The log is checked outside.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from evalgauge.integrations import openadapt
+
+assert not any(name.startswith("openadapt_evals") for name in sys.modules), "nothing is imported beforehand"
+instrumented = openadapt.instrument(budget_usd=5.0) if sys.argv[1] != "stock" else None
+
+evals: Any = importlib.import_module("openadapt_evals")
+runner: Any = importlib.import_module("openadapt_evals.benchmarks.runner")
+try:
+    base: Any = importlib.import_module("openadapt_evals.adapters")
+except ImportError:
+    base = importlib.import_module("openadapt_evals.benchmarks")
+
+ENDS = ("success", "failure", "gives up", "agent breaks", "machine breaks", "judge breaks", "success", "wrong domain")
+ends: dict[str, str] = {}
+
+
+def end_of(task: Any) -> str:
+    """How a task ends: by its place among the tasks."""
+    return ends[task.task_id]
+
+
+class Agent:
+    """Clicks twice and is done. Its notes are those of ApiAgent."""
+
+    model = "claude-of-the-test"
+    provider = "anthropic"
+
+    def __init__(self, stop_at: str | None = None) -> None:
+        self._threads = threading.local()
+        self._stop_at = stop_at
+
+    @property
+    def _last_step_logs(self) -> Any:
+        return getattr(self._threads, "logs", None)
+
+    def reset(self) -> None:
+        self._threads.count = 0
+
+    def act(self, observation: Any, task: Any, history: Any = None) -> Any:
+        count = self._threads.count
+        self._threads.count += 1
+        self._threads.logs = {"token_usage": {"input_tokens": 100, "output_tokens": 10}, "plan_result": "I click"}
+        if task.task_id == self._stop_at and count == 1:
+            raise KeyboardInterrupt
+        if end_of(task) == "agent breaks":
+            raise ValueError("the agent broke")
+        if end_of(task) == "gives up" and count == 1:
+            return base.BenchmarkAction(type="error", raw_action={"reason": "gave up"})
+        if count == 2:
+            return base.BenchmarkAction(type="done")
+        return base.BenchmarkAction(type="click", x=0.5, y=0.25, raw_action={"thought": "press it"})
+
+
+class Adapter(base.WAAMockAdapter):  # type: ignore[misc]
+    """The mock benchmark, which may be run in parallel and breaks where it is told to."""
+
+    supports_parallel = True
+
+    def list_tasks(self, domain: str | None = None) -> Any:
+        tasks = super().list_tasks(domain)
+        for number, task in enumerate(tasks):
+            ends[task.task_id] = ENDS[number % len(ENDS)]
+            if end_of(task) == "wrong domain":  # as on live runs
+                task.domain, task.raw_config = "unknown", {"related_apps": ["notepad"]}
+        return tasks
+
+    def reset(self, task: Any) -> Any:
+        if end_of(task) == "machine breaks":
+            raise RuntimeError("the machine is gone")
+        return super().reset(task)
+
+    def evaluate(self, task: Any) -> Any:
+        if end_of(task) == "judge breaks":
+            raise RuntimeError("the judge broke")
+        success = end_of(task) == "success"
+        return base.BenchmarkResult(task_id=task.task_id, success=success, score=float(success))
+
+
+def evaluate(name: str | None, parallel: int, tasks: int, stop_at: str | None = None, **options: Any) -> Any:
+    config = runner.EvaluationConfig(parallel=parallel, verbose=False, run_name=name, max_steps=6, **options)
+    return runner.evaluate_agent_on_benchmark(Agent(stop_at), Adapter(num_tasks=tasks), config=config)
+
+
+def pool(workers: int, tasks: int) -> None:
+    def work(number: int) -> None:
+        output = "benchmark_results/pool_1"
+        evaluate(f"pool_1_waa-pool-{number:02d}", 1, tasks, output_dir=output)
+
+    with ThreadPoolExecutor(workers) as executor:
+        list(executor.map(work, range(workers)))
+
+
+def own_loop(tasks: int) -> None:
+    """A loop of the user's own, with the drop-in classes and nothing else put in place."""
+    assert instrumented is not None
+    instrumented.undo()
+    collector = openadapt.TraceCollector("own", run_name="mine", model_id="claude-of-the-test")
+    live = openadapt.LiveTracker(output_file="benchmark_live.json", total_tasks=tasks)
+    agent, adapter = Agent(), Adapter(num_tasks=tasks)
+    results = []
+    for task in adapter.list_tasks():
+        if end_of(task) in ("agent breaks", "machine breaks", "judge breaks"):
+            continue
+        collector.start_task(task)
+        live.start_task(task)
+        agent.reset()
+        observation = adapter.reset(task)
+        for number in range(3):
+            action = agent.act(observation, task)
+            collector.record_step(number, observation, action, "because")
+            live.record_step(number, observation, action, "because")
+            if action.type in ("done", "error"):
+                break
+            observation, _, _ = adapter.step(action)
+        results.append(adapter.evaluate(task))
+        collector.finish_task(results[-1])
+        live.finish_task(results[-1])
+    collector.save_summary(results)
+    live.finish()
+
+
+def main(scenario: str, parallel: int, tasks: int) -> None:
+    if scenario in ("run", "stock"):
+        evaluate("night", parallel, tasks)
+    elif scenario == "no traces":
+        evaluate("night", parallel, tasks, save_execution_traces=False)
+    elif scenario == "interrupted":
+        try:
+            evaluate("night", parallel, tasks, stop_at="mock_chrome_002")
+        except KeyboardInterrupt:
+            print("interrupted")
+    elif scenario == "pool":
+        pool(parallel, tasks)
+    elif scenario == "own loop":
+        own_loop(tasks)
+    if instrumented is not None:
+        instrumented.undo()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("openadapt_evals"):
+            ours = [key for key, value in vars(module).items() if "evalgauge" in str(getattr(value, "__module__", ""))]
+            assert not ours, f"{name} still has {ours}"
+    assert not hasattr(runner._run_single_task, "__wrapped__")
+    assert not hasattr(ThreadPoolExecutor.submit, "__wrapped__")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

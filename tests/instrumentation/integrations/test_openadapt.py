@@ -1,0 +1,182 @@
+"""The integration with openadapt-evals, with the real package in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evalgauge.events import LlmCall, RunFinished, RunStarted, Step, TaskFinished, TaskStarted
+from evalgauge.runlog import log_files, read_events
+
+from tests.instrumentation.integrations.conftest import HERE, ROOT, Program
+
+RUN = str(HERE / "openadapt_run.py")
+TASKS = 8
+OUTCOMES = {
+    "0.1.0": {"success": 2, "failure": 6},
+    "0.30.0": {"success": 2, "failure": 5, "agent_error": 1},
+    "0.87.0": {"success": 2, "failure": 5, "agent_error": 1},
+    "0.98.0": {"success": 2, "failure": 2, "agent_error": 2, "infrastructure_error": 1, "evaluation_error": 1},
+}
+"""What a release says of the eight tasks: only the newest tells who is to blame for an exception."""
+
+
+def events(folder: Path) -> list[Any]:
+    found = list(read_events(folder))
+    assert found, f"there is no log in {folder}"
+    return found
+
+
+def of(found: list[Any], kind: type) -> list[Any]:
+    return [event for event in found if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize(
+    ("release", "parallel"),
+    [("0.98.0", 1), ("0.98.0", 4), ("0.87.0", 4), ("0.30.0", 4), ("0.1.0", 1), ("0.1.0", 4)],
+)
+def test_the_logs_totals_are_those_of_openadapts_summary(
+    program: Program, tmp_path: Path, release: str, parallel: int
+) -> None:
+    program(RUN, "run", str(parallel), str(TASKS), release=release)
+    folder = tmp_path / "benchmark_results" / "night"
+    summary = json.loads((folder / "summary.json").read_text())
+    found = events(folder)
+    (started,) = of(found, RunStarted)
+    finished = of(found, TaskFinished)
+    outcomes = Counter(event.outcome for event in finished)
+
+    assert (started.run_id, started.benchmark) == ("night", summary["benchmark_name"])
+    assert (started.model, started.agent, started.budget_usd) == ("claude-of-the-test", "Agent", 5.0)
+    assert len(started.tasks) == len(finished) == summary["num_tasks"] == TASKS
+    assert outcomes == OUTCOMES[release]
+    assert outcomes["success"] == summary.get("num_success")
+    if release == "0.98.0":
+        assert outcomes["agent_error"] == summary["num_agent_failures"]
+        assert outcomes["infrastructure_error"] == summary["num_infrastructure_failures"]
+        assert outcomes["evaluation_error"] == summary["num_evaluation_failures"]
+    assert sum(event.steps for event in finished) / TASKS == summary["avg_steps"]
+    assert [event.status for event in of(found, RunFinished)] == ["completed"]
+
+    scored = {row["task_id"]: row["score"] for row in summary["tasks"]}
+    assert {event.task_id: event.score for event in finished} == scored
+    for path in folder.glob("tasks/*/execution.json"):
+        assert json.loads(path.read_text())["task_id"] == path.parent.name, "no trace lies in another task's folder"
+    assert len(list(folder.glob("tasks/*/execution.json"))) == TASKS
+    live = json.loads((tmp_path / "benchmark_live.json").read_text())
+    assert live == {"status": "complete", "total_tasks": TASKS, "tasks_completed": TASKS}
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_steps_tokens_times_workers_and_domains_are_there(program: Program, tmp_path: Path, parallel: int) -> None:
+    program(RUN, "run", str(parallel), str(TASKS))
+    folder = tmp_path / "benchmark_results" / "night"
+    found = events(folder)
+    recorded = {
+        json.loads(path.read_text())["task_id"]: json.loads(path.read_text())["steps"]
+        for path in folder.glob("tasks/*/execution.json")
+    }
+    steps = of(found, Step)
+    assert Counter(step.task_id for step in steps) == Counter({task: len(of) for task, of in recorded.items() if of})
+    for step in steps:
+        theirs = recorded[step.task_id][step.step_idx]
+        assert step.action_type == theirs["action"]["type"]
+        assert step.screenshot == f"tasks/{step.task_id}/{theirs['screenshot_path']}"
+        assert (folder / step.screenshot).is_file()
+        assert step.think_seconds is not None
+        assert (step.env_seconds is None) == (step.action_type in ("done", "error"))
+        assert step.reasoning == ("press it" if step.action_type == "click" else "I click")
+
+    # the agent notes tokens on each step, and on the one at which it broke there is no step
+    noted = sum(step["agent_logs"]["token_usage"]["input_tokens"] for of in recorded.values() for step in of)
+    calls = of(found, LlmCall)
+    assert sum(call.tokens.input for call in calls) == noted
+    assert {(call.provider, call.model, call.status) for call in calls} == {("anthropic", "claude-of-the-test", "ok")}
+
+    begun = {event.task_id: event for event in of(found, TaskStarted)}
+    workers = {event.worker_id for event in begun.values()}
+    assert workers == ({"main"} if parallel == 1 else {f"thread-{number}" for number in range(4)})
+    described = [json.loads(path.read_text()) for path in folder.glob("tasks/*/task.json")]
+    domains = {task["task_id"]: task["domain"] for task in described}
+    assert {task: event.domain for task, event in begun.items()} == {
+        task: "notepad" if domain == "unknown" else domain for task, domain in domains.items()
+    }
+    assert "notepad" in {event.domain for event in begun.values()}
+
+
+def test_an_interrupted_evaluation_is_an_aborted_run(program: Program, tmp_path: Path) -> None:
+    assert program(RUN, "interrupted", "1", "3").stdout == "interrupted\n"
+    found = events(tmp_path / "benchmark_results" / "night")
+    assert [event.outcome for event in of(found, TaskFinished)] == ["success", "interrupted"]
+    assert [event.status for event in of(found, RunFinished)] == ["aborted"]
+
+
+def test_a_run_without_traces_is_recorded_with_its_screenshots(program: Program, tmp_path: Path) -> None:
+    program(RUN, "no traces", "1", "2")
+    folder = tmp_path / "benchmark_results" / "night"
+    steps = of(events(folder), Step)
+    assert [step.action_type for step in steps] == ["click", "click", "done"] * 2
+    assert not (folder / "tasks").exists()
+    assert all((folder / step.screenshot).read_bytes().startswith(b"\x89PNG") for step in steps)
+
+
+def test_the_workers_of_a_pool_are_one_run(program: Program, tmp_path: Path) -> None:
+    program(RUN, "pool", "2", "2")
+    folder = tmp_path / "benchmark_results" / "pool_1"
+    found = events(folder)
+    finished = of(found, TaskFinished)
+    assert {event.worker_id for event in finished} == {"waa-pool-00", "waa-pool-01"}
+    assert len(finished) == 4
+    assert {event.run_id for event in of(found, RunStarted)} == {"pool_1"}
+    assert all((folder / step.screenshot).is_file() for step in of(found, Step))
+    assert not log_files(folder / "pool_1_waa-pool-00")
+
+
+def test_the_drop_in_classes_record_a_loop_of_ones_own(program: Program, tmp_path: Path) -> None:
+    program(RUN, "own loop", "1", str(TASKS))
+    folder = tmp_path / "benchmark_results" / "mine"
+    summary = json.loads((folder / "summary.json").read_text())
+    found = events(folder)
+    assert Counter(event.outcome for event in of(found, TaskFinished))["success"] == summary["num_success"]
+    assert [event.status for event in of(found, RunFinished)] == ["completed"]
+    assert {step.reasoning for step in of(found, Step)} == {"because"}
+    live = json.loads((tmp_path / "benchmark_live.json").read_text())
+    assert live["tasks_completed"] == summary["num_tasks"]
+
+
+@pytest.mark.parametrize("release", ["0.98.0", "0.1.0"])
+def test_the_unmodified_command_is_recorded(program: Program, tmp_path: Path, release: str) -> None:
+    mock = ("mock", "--tasks", "4", "--output", "benchmark_results", "--run-name", "by_command")
+    program("-m", "evalgauge.integrations.openadapt", *mock, release=release)
+    folder = tmp_path / "benchmark_results" / "by_command"
+    summary = json.loads((folder / "summary.json").read_text())
+    found = events(folder)
+    assert Counter(event.outcome for event in of(found, TaskFinished)) == {"success": summary["num_success"]}
+    assert summary["num_success"] == 4
+    assert [event.status for event in of(found, RunFinished)] == ["completed"]
+
+
+def test_the_stock_runner_still_mixes_tasks_up(program: Program, tmp_path: Path) -> None:
+    """What is mended here is really broken there: without it, four threads lose or misplace traces."""
+    program(RUN, "stock", "4", "16")
+    folder = tmp_path / "benchmark_results" / "night"
+    paths = list(folder.glob("tasks/*/execution.json"))
+    in_place = [path for path in paths if json.loads(path.read_text())["task_id"] == path.parent.name]
+    assert len(in_place) < 16
+
+
+def test_importing_the_integration_imports_nothing_of_openadapt() -> None:
+    code = (
+        "import sys, evalgauge.integrations.openadapt\n"
+        "heavy = {'openadapt_evals', 'openai', 'anthropic', 'opentelemetry'}\n"
+        "sys.exit(any(name.partition('.')[0] in heavy for name in sys.modules))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT / "instrumentation")}, check=True
+    )
