@@ -81,7 +81,7 @@ def _worker_counts() -> list[Panel]:
 
 def _machine_counts() -> list[Panel]:
     bill = measure.billing(*MACHINE)
-    unused, idle = measure.unused_machines(), measure.idle_machines()
+    unused, idle = measure.unused_machines(), measure.idle_machines(measure.IDLE_WINDOW)
     wasted = measure.hourly_price(unused.or_(idle)).sum()
     known = bill.count()
     zero = vector(0).where(known, on=())
@@ -109,7 +109,7 @@ def _machine_counts() -> list[Panel]:
             About(
                 7,
                 "Wasted an hour",
-                "The prices of machines that bill and have no task or no run.",
+                f"The prices of machines that bill and have no run, or had no task for {measure.IDLE_WINDOW}.",
                 p.DOLLARS,
                 "no machine bills",
                 3,
@@ -210,7 +210,7 @@ def _workers() -> list[Panel]:
 def _machines() -> list[Panel]:
     power = measure.state_number(m.VM_POWER_STATE, *MACHINE)
     use = (
-        (measure.idle_machines() * 0 + 2)
+        (measure.idle_machines(measure.IDLE_WINDOW) * 0 + 2)
         .or_(measure.unused_machines() * 0 + 3)
         .or_(measure.billing(*MACHINE) * 0 + 1)
         .max("vm")
@@ -226,7 +226,7 @@ def _machines() -> list[Panel]:
             About(
                 20,
                 "Machines",
-                "A machine that is stopped but not deallocated bills.",
+                f"A machine that is stopped but not deallocated bills. Idle: no task for {measure.IDLE_WINDOW}.",
                 p.NONE,
                 "no machine watched: set [[azure]] or [[machine]] in the exporter's configuration",
                 14,

@@ -16,6 +16,8 @@ BILLING = ("starting", "running", "stopping", "stopped")
 """Power states in which a machine costs money: one that is stopped but not deallocated does too."""
 SPEND_WINDOW = "10m"
 """The slope of the cost is taken over this long: shorter is noise between the ends of two tasks."""
+IDLE_WINDOW = "10m"
+"""On a board a machine is idle once it had no task for this long: between two tasks it only takes a breath."""
 MIN_FINISHED = 3
 """An estimate from fewer finished tasks than this is not shown."""
 DAY = 86400.0
@@ -116,10 +118,11 @@ def billing(*by: str) -> Expression:
     return select(m.VM_POWER_STATE, state=BILLING).sum(*by) > 0
 
 
-def idle_machines() -> Expression:
-    """Machines that bill and that a running run uses, without a task on any of their workers."""
+def idle_machines(window: str | None = None) -> Expression:
+    """Machines that bill and that a running run uses, without a task on any of their workers (in all of the window)."""
     used = select(m.VM_RUNS).max("vm", "resource_group") > 0
-    waiting = select(m.VM_BUSY_WORKERS).max("vm", "resource_group").is_(0)
+    busy = select(m.VM_BUSY_WORKERS)
+    waiting = (busy.over("max_over_time", window) if window else busy).max("vm", "resource_group").is_(0)
     machine = ("vm", "resource_group")
     return billing(*machine).where(used, on=machine).where(waiting, on=machine)
 

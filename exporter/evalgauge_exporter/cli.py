@@ -117,6 +117,34 @@ def demo(**options: Any) -> None:
 
 
 @cli.command()
+@click.argument("runs", metavar="RUN_DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The site's folder, or the one file.")
+@click.option("--single-file", "single", is_flag=True, help="One HTML file with everything in it, to send by mail.")
+@click.option("--task", help="With --single-file: only this task.")
+@click.option("--screenshot-base-url", metavar="URL", help="Screenshots stay where they are, below this address.")
+@click.option("--thumbnails", is_flag=True, help="Write small pictures for the scrub bar (needs Pillow).")
+def replay(runs: tuple[Path, ...], out: Path, **options: Any) -> None:
+    """Write a static site that replays runs step by step; it opens from the disk, with no server."""
+    from evalgauge_exporter.commands import replay as command
+
+    if options["task"] is not None and not options["single"]:
+        raise click.UsageError("--task goes with --single-file")
+    command.run(folders(runs), out, **options)
+
+
+@cli.command()
+@click.argument("run_dir", metavar="RUN_DIR", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["csv", "json", "atif"]), required=True, help="What to write.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file; - is standard output.")
+def export(run_dir: Path, form: str, out: Path) -> None:
+    """Write a run's tasks as a table (csv), the whole run (json), or its attempts as ATIF trajectories (atif)."""
+    from evalgauge_exporter.commands import export as command
+
+    (folder,) = folders((run_dir,))
+    command.run(folder, form, out)
+
+
+@cli.command()
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
 def doctor(config_path: Path | None) -> None:
     """Check what is configured: does it answer, and what is to mend. Exit 1 where something is wrong."""

@@ -15,7 +15,7 @@ from evalgauge_exporter.sources.tales import Tale
 TRAJECTORY = "traj.jsonl"
 RESULT = "result.txt"
 _PICTURE = re.compile(r"[^/\\]+\.(?:png|jpe?g)\Z", re.IGNORECASE)
-_PEEKED = 12
+_PEEKED = 6
 """So many entries of a folder are looked into to find out what it is."""
 
 
@@ -47,18 +47,11 @@ def task_kind(folder: Path) -> str | None:
     return "osworld"
 
 
-def tree_kind(folder: Path) -> tuple[str, int] | None:
-    """What the tasks below a folder are, and how many levels above them it lies: 2 (domains) or 3 (trials)."""
-    for first in peek(folder):
-        for second in peek(first):
-            if (kind := task_kind(second)) is not None:
-                return kind, 2
-    for first in peek(folder):
-        for second in peek(first):
-            for third in peek(second):
-                if (kind := task_kind(third)) is not None:
-                    return kind, 3
-    return None
+def tree_kind(folder: Path, levels: int) -> str | None:
+    """What the tasks so many levels below a folder are (2: within domains, 3: within trials); None for no tasks."""
+    if levels == 0:
+        return task_kind(folder)
+    return next((kind for below in peek(folder) if (kind := tree_kind(below, levels - 1)) is not None), None)
 
 
 class DesktopTree(FolderSource):

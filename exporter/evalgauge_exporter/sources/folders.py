@@ -22,7 +22,7 @@ from evalgauge_exporter.sources import Reading
 from evalgauge_exporter.sources.content import Signature, read_object, signature
 from evalgauge_exporter.sources.tales import Tale
 
-QUIET = 900.0
+QUIET = 600.0
 """Seconds: where a format does not say that a run is over, it is once no task is open and nothing happened so long."""
 NEAR = 900.0
 """Seconds within which a file's time is believed to belong to what its content says."""

@@ -15,6 +15,7 @@ from evalgauge_exporter.sources.desktop_actions import action_of
 from evalgauge_exporter.sources.tales import Tale
 
 ATTACHMENT = "attachment://"
+_IMAGES = {"data:image/png": ".png", "data:image/jpeg": ".jpg", "data:image/webp": ".webp", "data:image/gif": ".gif"}
 _SCORING = {"scorer", "scorers"}
 _LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
@@ -39,9 +40,10 @@ def tell_sample(sample: Mapping[str, Any], tale: Tale, below: str, threshold: fl
     metadata = sample.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     domain = next((said for name in ("domain", "category", "app") if (said := known(metadata.get(name)))), None)
-    shots = _pictures(sample.get("input"), below)
+    shots = _Shots(sample, below)
+    first = shots.of(sample.get("input"))
     tale.started(start, domain, _text(sample.get("input")))
-    _tell_events(events, sample, tale, below, shots[-1] if shots else None)
+    _tell_events(events, sample, tale, shots, first[-1] if first else None)
     ended = moment(sample.get("completed_at"))
     total = amount(sample.get("total_time"))
     if ended is None:
@@ -50,7 +52,7 @@ def tell_sample(sample: Mapping[str, Any], tale: Tale, below: str, threshold: fl
 
 
 def _tell_events(
-    events: list[dict[str, Any]], sample: Mapping[str, Any], tale: Tale, below: str, shot: str | None
+    events: list[dict[str, Any]], sample: Mapping[str, Any], tale: Tale, shots: _Shots, shot: str | None
 ) -> None:
     scoring = _scoring_spans(events)
     results = {
@@ -67,7 +69,7 @@ def _tell_events(
             continue
         message = choices[0].get("message") if isinstance(choices[0], dict) else None
         if isinstance(message, dict):
-            shot = _tell_turn(event, message, results, tale, below, shot)
+            shot = _tell_turn(event, message, results, tale, shots, shot)
     if not called:
         _tell_sums(sample, tale)
 
@@ -77,7 +79,7 @@ def _tell_turn(
     message: dict[str, Any],
     results: dict[str, dict[str, Any]],
     tale: Tale,
-    below: str,
+    shots: _Shots,
     shot: str | None,
 ) -> str | None:
     """A turn of the agent: a step for each tool that it called, else one that says what it said."""
@@ -100,7 +102,7 @@ def _tell_turn(
             think_seconds=think if index == 0 else None,
             env_seconds=result.get("working_time"),
         )
-        seen = _pictures(result.get("result"), below)
+        seen = shots.of(result.get("result"))
         shot = seen[-1] if seen else shot
     return shot
 
@@ -232,15 +234,29 @@ def _reasoning(message: dict[str, Any]) -> str | None:
     return "\n".join(part for part in parts if isinstance(part, str) and part) or None
 
 
-def _pictures(content: object, below: str) -> list[str]:
-    """Where the pictures in a content are to be found."""
-    found: list[str] = []
-    for part in content if isinstance(content, list) else ():
-        if not isinstance(part, dict):
-            continue
-        image = part.get("image")
-        if isinstance(image, str) and image.startswith(ATTACHMENT):
-            found.append(f"{below}/{image.removeprefix(ATTACHMENT)}.png")
-        elif isinstance(part.get("content"), list):
-            found += _pictures(part["content"], below)
-    return found
+class _Shots:
+    """Where the pictures of a sample are to be found."""
+
+    def __init__(self, sample: Mapping[str, Any], below: str) -> None:
+        attachments = sample.get("attachments")
+        self._below = below
+        self._suffixes = {
+            name: suffix
+            for name, content in (attachments.items() if isinstance(attachments, dict) else ())
+            if isinstance(content, str)
+            and (suffix := next((suffix for head, suffix in _IMAGES.items() if content.startswith(head)), None))
+        }
+
+    def of(self, content: object) -> list[str]:
+        """The pictures in a content."""
+        found: list[str] = []
+        for part in content if isinstance(content, list) else ():
+            if not isinstance(part, dict):
+                continue
+            image = part.get("image")
+            if isinstance(image, str) and image.startswith(ATTACHMENT):
+                name = image.removeprefix(ATTACHMENT)
+                found += [f"{self._below}/{name}{self._suffixes[name]}"] if name in self._suffixes else []
+            elif isinstance(part.get("content"), list):
+                found += self.of(part["content"])
+        return found

@@ -37,9 +37,20 @@ RESULT = "result.txt"
 _BACKUP = re.compile(r"_backup_\d{8}_\d{6}\Z")
 
 
-def recognised(folder: Path, _names: frozenset[str]) -> bool:
+def recognised(folder: Path, names: frozenset[str]) -> bool:
     """Whether a folder is one run: its folders hold trajectories of this format."""
-    return any((below / TRAJECTORY).is_file() for below in peek(folder))
+    if not any((below / TRAJECTORY).is_file() for below in peek(folder)):
+        return False
+    return METADATA in names or any(_has_steps(below / TRAJECTORY) for below in peek(folder))
+
+
+def _has_steps(path: Path) -> bool:
+    """Whether a ``traj.json`` is of this format; others use the name too."""
+    try:
+        with path.open("rb") as file:
+            return b'"traj"' in file.read(1 << 18)
+    except OSError:
+        return False
 
 
 class MobileWorldSource(FolderSource):

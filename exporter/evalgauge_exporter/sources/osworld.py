@@ -24,7 +24,7 @@ ARGUMENTS = "args.json"
 
 def recognised(folder: Path, names: frozenset[str]) -> bool:
     """Whether a folder with entries of these names is one run."""
-    return tree_kind(folder) == ("osworld", 2) or (ARGUMENTS in names and _is_new(folder))
+    return tree_kind(folder, 2) == "osworld" or (ARGUMENTS in names and _is_new(folder))
 
 
 def _is_new(folder: Path) -> bool:

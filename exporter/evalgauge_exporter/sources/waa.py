@@ -26,8 +26,7 @@ LONGEST_TEXT = 64 << 10
 
 def recognised(folder: Path, _names: frozenset[str]) -> bool:
     """Whether a folder is one run: that of a model, or of one trial."""
-    found = tree_kind(folder)
-    return found is not None and found[0] == "waa"
+    return tree_kind(folder, 2) == "waa" or tree_kind(folder, 3) == "waa"
 
 
 class WaaSource(DesktopTree):
@@ -37,8 +36,7 @@ class WaaSource(DesktopTree):
 
     def __init__(self, folder: Path, *, success_threshold: float = 1.0) -> None:
         super().__init__(folder, success_threshold=success_threshold)
-        found = tree_kind(folder)
-        self._trials = found is not None and found[1] == 3
+        self._trials = tree_kind(folder, 2) is None
         self.levels = 3 if self._trials else 2
 
     def tasks(self) -> dict[str, TaskFiles]:

@@ -222,7 +222,7 @@ def live_tracker() -> type[Any]:
 
         def _write_state(self, state: Mapping[str, Any]) -> None:
             path = Path(self.output_file)
-            beside = path.with_name(f".{path.name}.{os.getpid()}")
+            beside = path.with_name(f".{path.name}.{os.getpid()}-{id(self):x}")
             with self._lock:
                 try:
                     beside.write_text(json.dumps(state, indent=2), encoding="utf-8")

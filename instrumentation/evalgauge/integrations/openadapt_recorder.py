@@ -262,6 +262,9 @@ class Recorder:
             return
         self._flush(attempt)
         kind = getattr(result, "error_type", None)
+        steps = getattr(result, "num_steps", None)
+        if isinstance(steps, int):  # what the runner reports counts, whatever was recorded
+            attempt.task._steps, attempt.task._last_action = steps, ""
         attempt.task.finish(
             success=bool(getattr(result, "success", False)),
             score=getattr(result, "score", None),

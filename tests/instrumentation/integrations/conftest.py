@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -32,25 +33,31 @@ def environment() -> Path:
     return ENVIRONMENT
 
 
-@pytest.fixture
-def program(environment: Path, tmp_path: Path) -> Program:
-    """Runs Python there, in an empty folder, with this repository's evalgauge and a release of openadapt-evals."""
+@pytest.fixture(scope="session")
+def program_in(environment: Path) -> Program:
+    """Runs Python there, in a folder, with this repository's evalgauge and a release of openadapt-evals."""
 
-    def run(*arguments: str, release: str = "0.98.0", code: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(folder: Path, *arguments: str, release: str = "0.98.0") -> subprocess.CompletedProcess[str]:
         before = [] if release == "0.98.0" else [str(environment / "releases" / release)]
         paths = os.pathsep.join([*before, str(ROOT / "instrumentation")])
         quiet = {"DO_NOT_TRACK": "1", "OPENADAPT_TELEMETRY_ENABLED": "false", "PYTHONPATH": paths}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PYTHON"))}
         done = subprocess.run(
             [environment / "bin" / "python", *arguments],
-            cwd=tmp_path,
+            cwd=folder,
             env={**kept, **quiet},
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
-        assert done.returncode == code, done.stdout + done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         return done
 
     return run
+
+
+@pytest.fixture
+def program(program_in: Program, tmp_path: Path) -> Program:
+    """The same in an empty folder."""
+    return functools.partial(program_in, tmp_path)

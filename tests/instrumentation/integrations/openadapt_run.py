@@ -41,9 +41,9 @@ class Agent:
     model = "claude-of-the-test"
     provider = "anthropic"
 
-    def __init__(self, stop_at: str | None = None) -> None:
+    def __init__(self, stop: bool = False) -> None:
         self._threads = threading.local()
-        self._stop_at = stop_at
+        self._stop = stop
 
     @property
     def _last_step_logs(self) -> Any:
@@ -56,7 +56,7 @@ class Agent:
         count = self._threads.count
         self._threads.count += 1
         self._threads.logs = {"token_usage": {"input_tokens": 100, "output_tokens": 10}, "plan_result": "I click"}
-        if task.task_id == self._stop_at and count == 1:
+        if self._stop and task.task_id == list(ends)[1] and count == 1:
             raise KeyboardInterrupt
         if end_of(task) == "agent breaks":
             raise ValueError("the agent broke")
@@ -92,9 +92,9 @@ class Adapter(base.WAAMockAdapter):  # type: ignore[misc]
         return base.BenchmarkResult(task_id=task.task_id, success=success, score=float(success))
 
 
-def evaluate(name: str | None, parallel: int, tasks: int, stop_at: str | None = None, **options: Any) -> Any:
+def evaluate(name: str | None, parallel: int, tasks: int, stop: bool = False, **options: Any) -> Any:
     config = runner.EvaluationConfig(parallel=parallel, verbose=False, run_name=name, max_steps=6, **options)
-    return runner.evaluate_agent_on_benchmark(Agent(stop_at), Adapter(num_tasks=tasks), config=config)
+    return runner.evaluate_agent_on_benchmark(Agent(stop), Adapter(num_tasks=tasks), config=config)
 
 
 def pool(workers: int, tasks: int) -> None:
@@ -142,7 +142,7 @@ def main(scenario: str, parallel: int, tasks: int) -> None:
         evaluate("night", parallel, tasks, save_execution_traces=False)
     elif scenario == "interrupted":
         try:
-            evaluate("night", parallel, tasks, stop_at="mock_chrome_002")
+            evaluate("night", parallel, tasks, stop=True)
         except KeyboardInterrupt:
             print("interrupted")
     elif scenario == "pool":

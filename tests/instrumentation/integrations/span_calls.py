@@ -13,10 +13,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from evalgauge import track_run
-from evalgauge.integrations import llm
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
+
+from evalgauge import track_run
+from evalgauge.integrations import llm
 
 model_server: Any = importlib.import_module("model_server")
 anthropic: Any = importlib.import_module("anthropic")

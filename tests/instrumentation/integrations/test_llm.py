@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Status, StatusCode
+
 from evalgauge import track_run
 from evalgauge.events import LlmCall
 from evalgauge.integrations.llm import GenAiSpans, capture
 from evalgauge.runlog import read_events
 from evalgauge.usage import UNKNOWN, Tokens
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import Status, StatusCode
-
 from tests.instrumentation.integrations.conftest import HERE, Program
 
 # what the local server's answers say, cached tokens taken out of OpenAI's input (its API counts them inside)

@@ -1,0 +1,60 @@
+"""``evalgauge export``."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from evalgauge_exporter.atif_export import to_atif
+from evalgauge_exporter.cli import Failure
+from evalgauge_exporter.commands.replay import found_in
+from evalgauge_exporter.config import load_config
+from evalgauge_exporter.durations import parse_duration
+from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.sources.discovery import Found
+from evalgauge_exporter.summary import summarise
+from evalgauge_exporter.table import csv_text, task_rows
+
+
+def run(folder: Path, form: str, out: Path) -> None:
+    """Write the run's tasks as a table, the whole run as JSON, or its attempts as ATIF trajectories."""
+    found = found_in((folder,))
+    if len(found) > 1:
+        names = ", ".join(run.path_id for run in found[:5])
+        raise Failure(f"{folder} holds {len(found)} runs ({names}…); name the folder of one")
+    text = _atif(found[0]) if form == "atif" else _table(folder, form)
+    try:
+        if str(out) == "-":
+            click.echo(text, nl=False)
+            return
+        out.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise Failure(f"{out}: {error.strerror or error}; name another file with --out") from error
+
+
+def _table(folder: Path, form: str) -> str:
+    exporter = Exporter(load_config(None, results=(folder,)))
+    exporter.start()
+    exporter.wait_ready()
+    exporter.stop()
+    state = next(iter(exporter.state.runs.values()), None)
+    if state is None:
+        raise Failure(f"{folder}: nothing is known of the run yet")
+    rows = task_rows(state)
+    if form == "csv":
+        return csv_text(rows)
+    summary = summarise(state, time.time(), parse_duration("10m")).model_dump(mode="json")
+    return json.dumps({"run": summary, "tasks": rows}, indent=2) + "\n"
+
+
+def _atif(found: Found) -> str:
+    events = []
+    more = True
+    while more:
+        reading = found.source.read()
+        events += reading.events
+        more = reading.more
+    return json.dumps(to_atif(events, found.folder), indent=2) + "\n"

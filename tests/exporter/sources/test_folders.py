@@ -1,0 +1,127 @@
+"""What the sources for trees of task folders share, seen through one of them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from evalgauge.events import RunFinished, RunStarted
+from evalgauge_exporter.sources.content import beside, moment
+from evalgauge_exporter.sources.folders import QUIET
+from evalgauge_exporter.sources.osworld import OSWorldSource
+from evalgauge_exporter.state import fold
+from tests.exporter.sources.reading import drain, write
+from tests.exporter.sources.test_osworld import make_run
+
+
+def task(run: Path, name: str, ago: float, result: str | None = "1.0") -> None:
+    """A task whose only step was so many seconds ago."""
+    at = time.time() - ago
+    stamp = time.strftime("%Y%m%d@%H%M%S", time.localtime(at))
+    write(run / "os" / name / "traj.jsonl", f'{{"step_num": 1, "action_timestamp": "{stamp}", "action": "WAIT"}}\n')
+    if result is not None:
+        write(run / "os" / name / "result.txt", result, at)
+
+
+def test_a_run_that_is_over_sleeps_until_one_of_its_files_changes(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    source = OSWorldSource(run)
+    drain(source)
+    assert drain(source, thorough=True) == ([], [])
+    assert source.seen == {}
+    assert drain(source, thorough=True) == ([], [])
+    write(run / "os" / "bbb-2" / "result.txt", "1.0\n")
+    assert not source.read().replaced
+    assert source.read(thorough=True).replaced
+
+
+@pytest.mark.parametrize("change", ["os/bbb-2/result.txt", "os/bbb-2/traj.jsonl", "args.json", "vlc/new/traj.jsonl"])
+def test_the_signature_tells_of_every_change(tmp_path: Path, change: str) -> None:
+    run = make_run(tmp_path)
+    before = OSWorldSource(run).signature()
+    assert before is not None
+    assert OSWorldSource(run).signature() == before
+    write(run / change, "x")
+    assert OSWorldSource(run).signature() != before
+    assert OSWorldSource(tmp_path / "none").signature() is None
+
+
+def test_a_format_that_does_not_say_so_is_over_once_nothing_is_open_and_it_is_quiet(tmp_path: Path) -> None:
+    task(tmp_path, "a", QUIET / 2)
+    source = OSWorldSource(tmp_path)
+    events, _ = drain(source)
+    assert not fold("run", "osworld", events).ended()
+    assert source.watched() != []
+    write(tmp_path / "os" / "a" / "result.txt", "1.0", time.time() - 2 * QUIET)
+    task(tmp_path, "a", 2 * QUIET)
+    assert fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).ended()
+    task(tmp_path, "b", 2 * QUIET, result=None)
+    assert not fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).ended()
+
+
+def test_a_run_that_was_over_and_goes_on_is_running_again(tmp_path: Path) -> None:
+    task(tmp_path, "a", 2 * QUIET)
+    source = OSWorldSource(tmp_path)
+    events, _ = drain(source)
+    assert isinstance(events[-1], RunFinished)
+    task(tmp_path, "b", 5, result=None)
+    more, _ = drain(source, thorough=True)
+    assert isinstance(more[0], RunStarted)
+    run = fold("run", "osworld", events + more)
+    assert run.status(time.time(), 600.0) == "running"
+    assert run.started_at == events[0].ts
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (1.75e9, 1.75e9),
+        (1.75e12, 1.75e9),
+        ("2026-01-05T10:00:00Z", 1767607200.0),
+        ("2026-01-05T11:00:00+01:00", 1767607200.0),
+        ("tomorrow", None),
+        ("9999-12-31T00:00:00Z", None),
+        (9e9, None),
+        (0, None),
+        (-1.0, None),
+        (True, None),
+        (float("inf"), None),
+        (None, None),
+    ],
+)
+def test_times(value: object, seconds: float | None) -> None:
+    assert moment(value) == seconds
+
+
+def test_compact_times_have_microseconds_or_none() -> None:
+    plain = moment("20260105@100000")
+    assert plain is not None
+    assert moment("20260105@100000000250") == pytest.approx(plain + 0.00025, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("start", "name", "path"),
+    [
+        ("a/b", "c.png", "a/b/c.png"),
+        ("a/b", "./../c.png", "a/c.png"),
+        (".", "c.png", "c.png"),
+        ("a", "../../c.png", None),
+        ("a", "/etc/passwd", None),
+        ("a", "https://example.org/c.png", None),
+        ("a", "C:\\c.png", None),
+        ("a", "x\\c.png", "a/x/c.png"),
+        ("a", "c\0.png", None),
+        ("a", "", None),
+        ("a", None, None),
+        ("a", 5, None),
+    ],
+)
+def test_paths_stay_in_the_runs_folder(tmp_path: Path, start: str, name: object, path: str | None) -> None:
+    assert beside(tmp_path, start, name) == path
+
+
+def test_an_absolute_path_within_the_run_is_made_relative(tmp_path: Path) -> None:
+    assert beside(tmp_path, "a", str(tmp_path / "b" / "c.png")) == "b/c.png"
+    assert beside(tmp_path, "a", f"{tmp_path}/b/../../c.png") is None
