@@ -67,7 +67,7 @@ def _cold_start(folder: Path) -> Iterator[Row]:
     floor = best_of(3, lambda: [orjson.loads(line) for line in lines])
 
     def read() -> None:
-        source, run, more = RunLogSource(folder / "r"), RunState("r", "runlog", exporter._price), True
+        source, run, more = RunLogSource(folder / "r"), RunState("r", "runlog", exporter.price), True
         while more:
             reading = source.read()
             more = reading.more
@@ -100,7 +100,7 @@ def _scrape(folder: Path) -> Iterator[Row]:
     for number in range(51):
         source = RunLogSource(folder / f"r{number:02d}")
         events = source.read().events
-        run = fold(f"r{number:02d}", "runlog", events if number else events[:-1], exporter._price)
+        run = fold(f"r{number:02d}", "runlog", events if number else events[:-1], exporter.price)
         exporter.state.runs[run.run_id] = run
     now = time.time()
     start = time.perf_counter()

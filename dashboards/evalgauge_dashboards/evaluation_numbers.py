@@ -41,13 +41,13 @@ def health() -> list[Panel]:
                 "Attempts that ended, whatever their outcome; that go on; and that wait in the queue.",
                 p.COUNT,
                 "no tasks yet",
-                5,
+                4,
                 4,
             ),
             [
                 Query(
                     finished.combine("*", total.counted("total") * 0 + 1, on=(), carry=("total",)),
-                    "done of {{total}}",
+                    "of {{total}}",
                     "A",
                 ),
                 Query(measure.tasks(status="running", **ONE), "running", "B"),
@@ -65,7 +65,7 @@ def health() -> list[Panel]:
                 "and the range it is in with 80 %.",
                 p.SECONDS,
                 "over, or fewer than 3 tasks ended",
-                5,
+                6,
                 4,
             ),
             [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -11,6 +10,7 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
 
 from evalgauge_exporter import fleet_shapes, fleet_views, frames, openadapt_shapes, shapes
+from evalgauge_exporter.errors import unknown_run
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.insights import Insights
 from evalgauge_exporter.state import RunState
@@ -24,15 +24,6 @@ RunId = Annotated[
 _ERRORS: dict[int | str, dict[str, Any]] = {404: {"model": shapes.Problem}, 422: {"model": shapes.Problem}}
 
 
-class UnknownRun(HTTPException):
-    """A run id that is not there: 404, with the ids that come near."""
-
-    def __init__(self, run_id: str, known: list[str]) -> None:
-        near = difflib.get_close_matches(run_id, known, n=3, cutoff=0.4)
-        hint = f"; near it: {', '.join(near)}" if near else "; /api/benchmark/runs lists those that are there"
-        super().__init__(404, f"no run {run_id[:200]!r}{hint}")
-
-
 class _Answers:
     """Looks up the run that is meant and asks a view about it, under the state's lock."""
 
@@ -41,12 +32,12 @@ class _Answers:
         self.state = exporter.state
 
     def chosen(self, run_id: str | None, now: float) -> RunState | None:
-        """The run of this id, or the one that is meant where none is named. Raises UnknownRun."""
+        """The run of this id, or the one that is meant where none is named. Raises a 404."""
         if run_id is None:
             return frames.default_run(self.insights, now)
         run = self.state.runs.get(run_id)
         if run is None:
-            raise UnknownRun(run_id, list(self.state.runs))
+            raise unknown_run(run_id, list(self.state.runs))
         return run
 
     def ask(self, run_id: str | None, view: Callable[[RunState | None, Insights, float], T]) -> T:
@@ -56,7 +47,7 @@ class _Answers:
             return view(self.chosen(run_id, now), self.insights, now)
 
     def check(self, run_id: str | None) -> None:
-        """Raises UnknownRun."""
+        """Raises a 404."""
         with self.state.lock:
             self.chosen(run_id, time.time())
 
@@ -189,7 +180,7 @@ def _pair(text: str, runs: dict[str, RunState]) -> tuple[RunState, RunState]:
             return runs[a], runs[b]
     if len(parts) != 2 or not all(parts):
         raise HTTPException(422, "runs: name two runs as A,B; the first is the baseline")
-    raise UnknownRun(next(part for part in parts if part not in runs), list(runs))
+    raise unknown_run(next(part for part in parts if part not in runs), list(runs))
 
 
 def frame_builder(exporter: Exporter) -> Callable[[str | None], Built]:

@@ -8,10 +8,11 @@ import time
 from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
+from urllib.parse import quote
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client.exposition import choose_encoder
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -23,6 +24,7 @@ from evalgauge_exporter.api import api, frame_builder
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.guard import Guard
 from evalgauge_exporter.reference import reference_page
+from evalgauge_exporter.replay_sites import SITE_POLICY, ReplaySites
 from evalgauge_exporter.stream import Stream
 
 _ALLOWED = {"interval": "a number of seconds from 0.2 to 60", "runs": "two run ids as A,B; the first is the baseline"}
@@ -38,6 +40,7 @@ def create_app(exporter: Exporter) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stream.attach(asyncio.get_running_loop())
         yield
+        app.state.sites.close()
 
     app = FastAPI(title="evalgauge", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(Guard, token=exporter.token, host=exporter.config.host, public_url=exporter.config.public_url)
@@ -45,6 +48,7 @@ def create_app(exporter: Exporter) -> FastAPI:
     _errors(app)
     _machines(app, exporter)
     _pages(app)
+    _replay(app, exporter)
     app.state.stream = stream
     return app
 
@@ -91,6 +95,22 @@ def _pages(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(reference_page(app.openapi()))
+
+
+def _replay(app: FastAPI, exporter: Exporter) -> None:
+    """The replay sites, made when they are asked for."""
+    sites = ReplaySites(exporter)
+    app.state.sites = sites
+
+    @app.get("/replay/{run_id}", include_in_schema=False)
+    def without_slash(run_id: str) -> Response:
+        return RedirectResponse(f"/replay/{quote(run_id, safe='')}/")
+
+    @app.get("/replay/{run_id}/{path:path}", tags=["machines"], summary="The replay site of a run, made on demand")
+    def replay(run_id: str, path: str) -> Response:
+        file = sites.file(run_id, path or "index.html")
+        # the site's own policy is stricter and stands in its page
+        return FileResponse(file, headers={"cache-control": "no-cache", "content-security-policy": SITE_POLICY})
 
 
 class _PageFiles(StaticFiles):

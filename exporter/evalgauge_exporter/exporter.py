@@ -65,7 +65,7 @@ class Exporter:
             self.state,
             config.results,
             stall_after=config.stall_after,
-            pricer=self._price,
+            pricer=self.price,
             archive=Archive(_archive_path(config), _archive_key(config)),
             loaded=config.limits.runs + 10,
             on_change=self._changed,
@@ -109,5 +109,6 @@ class Exporter:
         yield from fleet_samples(self.fleet, now)
         yield from machine_use_samples(self.fleet, self.state.runs.values(), now, self.config.stall_after)
 
-    def _price(self, call: LlmCall) -> Price:
+    def price(self, call: LlmCall) -> Price:
+        """What a model call costs by the exporter's prices."""
         return self.prices.price(call.provider, call.model, call.tokens, at=call.ts, batch=call.batch)

@@ -99,6 +99,10 @@ class Follower:
             self._thread.join()
         self._watcher.stop()
 
+    def place_of(self, run: RunState) -> Found | None:
+        """Where a run is, for those that read it again from its beginning; None where it is gone."""
+        return next((followed.found for followed in list(self._runs.values()) if followed.run is run), None)
+
     # -- the loop
 
     def _loop(self) -> None:

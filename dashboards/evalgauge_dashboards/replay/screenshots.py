@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 from evalgauge_dashboards.replay.errors import ReplayError
 
-Way = Literal["link", "copy", "none"]
-"""How screenshots come into the site: hard links where the file system can, else copies; copies; not at all."""
+Way = Literal["link", "symlink", "copy", "none"]
+"""How screenshots come into the site: hard links where the file system can, else copies; symbolic links, for a site
+that is served and not sent; copies; not at all."""
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
 THUMBNAIL_WIDTH = 240
@@ -129,6 +130,13 @@ def bring(shot: Picture, target: Path, way: Way) -> int:
         there = target.lstat()
     except FileNotFoundError:
         there = None
+    if way == "symlink":
+        if there is not None:
+            if stat.S_ISLNK(there.st_mode) and os.readlink(target) == str(shot.path):
+                return 0
+            target.unlink()
+        target.symlink_to(shot.path)
+        return 0
     if there is not None:
         same = os.path.samestat(there, shot.status) or (
             stat.S_ISREG(there.st_mode)

@@ -76,6 +76,8 @@ def run(
         drawing.start()
         try:
             _show_progress(evaluation, tasks)
+            if no_serve and results is not None:
+                drawing.join()  # whoever serves the runs wants the earlier ones' screenshots too
             _say_summary(fold(evaluation.run.run_id, "runlog", read_events(evaluation.run.folder)))
             if not once and not no_serve:
                 click.echo("The evaluation is over; the page stays. Ctrl-C ends.")

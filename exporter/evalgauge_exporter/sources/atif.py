@@ -21,7 +21,15 @@ from evalgauge.events import LlmCall
 from evalgauge_exporter.sources.content import count, file_time, known, moment, parse, read_bytes, read_object
 from evalgauge_exporter.sources.desktop_trees import peek
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.harbor import agent_name, agents_of, end_alone, end_trial, last_part, tell_sums
+from evalgauge_exporter.sources.harbor import (
+    agent_name,
+    agents_of,
+    end_alone,
+    end_trial,
+    last_part,
+    objects_in,
+    tell_sums,
+)
 from evalgauge_exporter.sources.tales import Tale
 from evalgauge_exporter.sources.trajectories import (
     agent_of,
@@ -63,7 +71,7 @@ def _is_atif(path: Path) -> bool:
 def _is_trial(folder: Path) -> bool:
     if any(_is_atif(folder / where) for where in _WHERE):
         return True
-    return (folder / _CONFIG).is_file() and ((folder / "trial.log").is_file() or (folder / "agent").is_dir())
+    return (folder / _CONFIG).is_file() and any((folder / name).exists() for name in ("trial.log", "verifier"))
 
 
 def _is_job(folder: Path) -> bool:
@@ -121,12 +129,12 @@ class AtifSource(FolderSource):
         """What the job's files say; else what the trajectories do."""
         config = self.content(self.folder / _CONFIG) or {} if not self._single else {}
         result = self.content(self.folder / _RESULT) or {} if not self._single else {}
-        agents = [agent for agent in config.get("agents") or () if isinstance(agent, dict)]
+        agents = objects_in(config.get("agents"))
         mine = next((agent for agent in agents if self._agent in (None, agent_name(agent))), {})
         total = count(result.get("n_total_trials"))
         if total is not None and self._agent is not None:
             total = total // max(1, len(agents_of(config)))
-        datasets = [dataset for dataset in config.get("datasets") or () if isinstance(dataset, dict)]
+        datasets = objects_in(config.get("datasets"))
         benchmark = None
         if datasets:
             benchmark = known(datasets[0].get("name")) or last_part(datasets[0].get("path"))

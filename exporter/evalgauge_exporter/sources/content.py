@@ -180,8 +180,9 @@ def moment(value: object) -> float | None:
         return None
     try:
         if (compact := _COMPACT.match(value)) is not None:
-            *day, micro = (int(part) for part in (*compact.groups()[:-1], compact[7].ljust(6, "0")))
-            found = datetime(*day, micro).timestamp()  # several times as fast as strptime
+            year, month, day, hour, minute, second = (int(part) for part in compact.groups()[:6])
+            micro = int(compact[7].ljust(6, "0"))  # several times as fast as strptime
+            found = datetime(year, month, day, hour, minute, second, micro).timestamp()
         else:
             found = datetime.fromisoformat(value.strip()).timestamp()
     except (ValueError, OverflowError, OSError):

@@ -12,15 +12,17 @@ import hashlib
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from evalgauge.events import Event, PlannedTask, RunFinished, RunStarted, TaskStarted
 from evalgauge.runlog import Problem
 from evalgauge_exporter.sources import Reading
 from evalgauge_exporter.sources.content import Signature, read_object, signature
 from evalgauge_exporter.sources.tales import Tale
+
+Asked = TypeVar("Asked")
 
 QUIET = 600.0
 """Seconds: where a format does not say that a run is over, it is once no task is open and nothing happened so long."""
@@ -154,7 +156,7 @@ class FolderSource(ABC):
         return reading
 
     def _read(self, reading: Reading) -> None:
-        found = self.seen = self.tasks()
+        found = self.seen = self._safely(self.tasks, self.seen, self.folder)
         if self._attempts.keys() - found.keys():
             reading.replaced = True
             return
@@ -222,6 +224,14 @@ class FolderSource(ABC):
 
     # -- finding out what is new
 
+    def _safely(self, ask: Callable[[], Asked], otherwise: Asked, where: Path) -> Asked:
+        """What a format says; files of a shape that nobody thought of are a problem and no more."""
+        try:
+            return ask()
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
+            self.report("foreign_file", f"{where}: {type(error).__name__}: {str(error)[:200]}")
+            return otherwise
+
     def _look(self, followed: _Followed, files: TaskFiles) -> list[Event] | None:
         """The new events of an attempt; None where what was told before is no longer so."""
         if followed.over and not self._thorough:
@@ -229,11 +239,7 @@ class FolderSource(ABC):
         now = hash(b"".join(_mark(f"{files.folder}/{name}") for name in self.task_files))
         if now == followed.signature:
             return []
-        try:
-            tale = self.tale(files)
-        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
-            self.report("foreign_file", f"{files.folder}: {type(error).__name__}: {str(error)[:200]}")
-            tale = None
+        tale = self._safely(lambda: self.tale(files), None, files.folder)
         if tale is None or not tale.events:
             followed.signature = now
             return []  # nothing yet, or half of a file that is written in place
@@ -263,7 +269,7 @@ class FolderSource(ABC):
 
     def _announce(self, fresh: list[list[Event]], reading: Reading) -> None:
         """Say what the run is; said again where more is learned, or where it goes on after its end."""
-        info = self.info()
+        info = self._safely(self.info, self._told or RunInfo(), self.folder)
         if info == self._told and not (self._over and fresh):
             return
         first = min((event.ts for events in fresh for event in events), default=None)
@@ -285,7 +291,7 @@ class FolderSource(ABC):
     def _notice_end(self, reading: Reading) -> None:
         if self._over or self._told is None:
             return
-        status = self.ended()
+        status = self._safely(self.ended, None, self.folder)
         if status is None and self._finished():
             status = "completed"
         if status is not None:

@@ -15,13 +15,14 @@ _AGENTS_FAULT = ("AgentTimeoutError", "NonZeroAgentExitCodeError", "ContextWindo
 _JUDGES_FAULT = ("Verifier", "Reward")
 
 
+def objects_in(value: object) -> list[dict[str, Any]]:
+    """The objects in what should be a list of them."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 def agents_of(job: dict[str, Any] | None) -> list[str]:
     """The agents of a job by the names that tell them apart."""
-    agents = (job or {}).get("agents")
-    named_agents = (
-        [agent_name(agent) for agent in agents if isinstance(agent, dict)] if isinstance(agents, list) else []
-    )
-    return list(dict.fromkeys(named_agents))
+    return list(dict.fromkeys(agent_name(agent) for agent in objects_in((job or {}).get("agents"))))
 
 
 def agent_name(agent: dict[str, Any]) -> str:
@@ -112,8 +113,7 @@ def _reward(result: dict[str, Any]) -> float | None:
 
 def step_results(result: dict[str, Any]) -> list[dict[str, Any]]:
     """The results of a trial's steps, where it has several."""
-    steps = result.get("step_results")
-    return [step for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
+    return objects_in(result.get("step_results"))
 
 
 def last_part(path: object) -> str | None:

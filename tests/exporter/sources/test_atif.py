@@ -103,6 +103,7 @@ def test_a_job_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: P
     for name in order:
         write(job / name / "config.json", (JOB / name / "config.json").read_bytes(), 1.7e9)
         (job / name / "agent").mkdir()
+        (job / name / "verifier").mkdir()
     shutil.copy(JOB / "config.json", job)
     source = AtifSource(job)
     events, problems = drain(source)
@@ -143,7 +144,7 @@ def test_a_job_with_several_agents_is_a_run_for_each(tmp_path: Path) -> None:
 def test_a_trial_of_several_steps_counts_them_all(tmp_path: Path) -> None:
     trial = tmp_path / "job" / "mail__x"
     write_json(trial / "config.json", {"agent": {"name": "a"}, "task": {"name": "org/mail"}})
-    (trial / "agent").mkdir()
+    write(trial / "trial.log", "")
     write(trial / "steps" / "one" / "agent" / "trajectory.json", json.dumps(trajectory("1.4")), 1.7e9)
     write(trial / "steps" / "two" / "agent" / "trajectory.json", json.dumps(trajectory("1.4")), 1.7e9 + 9)
     steps = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_a_run_whose_files_were_damaged_is_read_without_an_exception(
 
 def damaged(data: st.DataObject, content: bytes) -> bytes:
     """The content cut off, with other bytes in it, or with another value in the place of one."""
-    way = data.draw(st.sampled_from(["cut", "bytes", "value", "empty", "binary"]))
+    way = data.draw(st.sampled_from(["cut", "bytes", "value", "node", "node", "node", "empty", "binary"]))
     if way == "empty" or not content:
         return b""
     if way == "binary":
@@ -97,11 +98,27 @@ def damaged(data: st.DataObject, content: bytes) -> bytes:
         return content[:place]
     if way == "bytes":
         return content[:place] + data.draw(st.binary(min_size=1, max_size=3)) + content[place + 1 :]
+    if way == "node":
+        try:
+            return json.dumps(with_another_node(data, json.loads(content))).encode()
+        except ValueError:
+            pass  # no JSON document: lines, or a text
     begin = content.find(b": ", place)
     end = min((found for mark in (b",", b"\n", b"}") if (found := content.find(mark, begin)) >= 0), default=-1)
     if begin < 0 or end < 0:
         return content
     return content[: begin + 2] + data.draw(st.sampled_from(VALUES)).encode() + content[end:]
+
+
+def with_another_node(data: st.DataObject, content: Any) -> Any:
+    """A JSON value with another value somewhere in it."""
+    if not isinstance(content, dict | list) or not content or data.draw(st.integers(0, 5)) == 0:
+        return json.loads(data.draw(st.sampled_from([value for value in VALUES if "1e999" not in value])))
+    if isinstance(content, list):
+        index = data.draw(st.integers(0, len(content) - 1))
+        return [*content[:index], with_another_node(data, content[index]), *content[index + 1 :]]
+    key = data.draw(st.sampled_from(sorted(content)))
+    return {**content, key: with_another_node(data, content[key])}
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -1,6 +1,6 @@
 """Runs openadapt-evals' real runner on its mock benchmark, with tasks that end in every way; see test_openadapt.
 
-Run by the Python of its environment: ``python openadapt_run.py SCENARIO PARALLEL TASKS``. The log is checked outside.
+Run by the Python of its environment: ``python openadapt_run.py TASKS SCENARIO...``. The log is checked outside.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from evalgauge.integrations import openadapt
 
 assert not any(name.startswith("openadapt_evals") for name in sys.modules), "nothing is imported beforehand"
-instrumented = openadapt.instrument(budget_usd=5.0) if sys.argv[1] != "stock" else None
-
 evals: Any = importlib.import_module("openadapt_evals")
 runner: Any = importlib.import_module("openadapt_evals.benchmarks.runner")
 try:
@@ -93,6 +91,7 @@ class Adapter(base.WAAMockAdapter):  # type: ignore[misc]
 
 
 def evaluate(name: str | None, parallel: int, tasks: int, stop: bool = False, **options: Any) -> Any:
+    options = {"live_tracking_file": f"{name}_live.json", **options}
     config = runner.EvaluationConfig(parallel=parallel, verbose=False, run_name=name, max_steps=6, **options)
     return runner.evaluate_agent_on_benchmark(Agent(stop), Adapter(num_tasks=tasks), config=config)
 
@@ -100,23 +99,19 @@ def evaluate(name: str | None, parallel: int, tasks: int, stop: bool = False, **
 def pool(workers: int, tasks: int) -> None:
     def work(number: int) -> None:
         output = "benchmark_results/pool_1"
-        evaluate(f"pool_1_waa-pool-{number:02d}", 1, tasks, output_dir=output)
+        evaluate(f"pool_1_waa-pool-{number:02d}", 1, tasks, output_dir=output, live_tracking_file="pool_live.json")
 
     with ThreadPoolExecutor(workers) as executor:
         list(executor.map(work, range(workers)))
 
 
 def own_loop(tasks: int) -> None:
-    """A loop of the user's own, with the drop-in classes and nothing else put in place."""
-    assert instrumented is not None
-    instrumented.undo()
+    """A loop of the user's own, with the drop-in classes and nothing put in place."""
     collector = openadapt.TraceCollector("own", run_name="mine", model_id="claude-of-the-test")
-    live = openadapt.LiveTracker(output_file="benchmark_live.json", total_tasks=tasks)
+    live = openadapt.LiveTracker(output_file="mine_live.json", total_tasks=tasks)
     agent, adapter = Agent(), Adapter(num_tasks=tasks)
     results = []
-    for task in adapter.list_tasks():
-        if end_of(task) in ("agent breaks", "machine breaks", "judge breaks"):
-            continue
+    for task in adapter.list_tasks()[:2]:
         collector.start_task(task)
         live.start_task(task)
         agent.reset()
@@ -125,7 +120,7 @@ def own_loop(tasks: int) -> None:
             action = agent.act(observation, task)
             collector.record_step(number, observation, action, "because")
             live.record_step(number, observation, action, "because")
-            if action.type in ("done", "error"):
+            if action.type == "done":
                 break
             observation, _, _ = adapter.step(action)
         results.append(adapter.evaluate(task))
@@ -135,22 +130,7 @@ def own_loop(tasks: int) -> None:
     live.finish()
 
 
-def main(scenario: str, parallel: int, tasks: int) -> None:
-    if scenario in ("run", "stock"):
-        evaluate("night", parallel, tasks)
-    elif scenario == "no traces":
-        evaluate("night", parallel, tasks, save_execution_traces=False)
-    elif scenario == "interrupted":
-        try:
-            evaluate("night", parallel, tasks, stop=True)
-        except KeyboardInterrupt:
-            print("interrupted")
-    elif scenario == "pool":
-        pool(parallel, tasks)
-    elif scenario == "own loop":
-        own_loop(tasks)
-    if instrumented is not None:
-        instrumented.undo()
+def assert_as_before() -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("openadapt_evals"):
             ours = [key for key, value in vars(module).items() if "evalgauge" in str(getattr(value, "__module__", ""))]
@@ -159,5 +139,30 @@ def main(scenario: str, parallel: int, tasks: int) -> None:
     assert not hasattr(ThreadPoolExecutor.submit, "__wrapped__")
 
 
+def main(scenarios: list[str], tasks: int) -> None:
+    for scenario in scenarios:
+        if scenario == "stock":
+            evaluate("stock", 4, tasks)
+        elif scenario == "own loop":
+            own_loop(tasks)
+        else:
+            with openadapt.instrument(budget_usd=5.0):
+                assert runner._run_single_task.__module__ == "openadapt_evals.benchmarks.runner"
+                if scenario == "sequential":
+                    evaluate("sequential", 1, tasks)
+                elif scenario == "parallel":
+                    evaluate("parallel", 4, tasks)
+                elif scenario == "no traces":
+                    evaluate("untraced", 1, 2, save_execution_traces=False)
+                elif scenario == "pool":
+                    pool(2, 2)
+                elif scenario == "interrupted":
+                    try:
+                        evaluate("interrupted", 1, 3, stop=True)
+                    except KeyboardInterrupt:
+                        print("interrupted")
+        assert_as_before()
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[2:], int(sys.argv[1]))
