@@ -133,6 +133,16 @@ def replay(runs: tuple[Path, ...], out: Path, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A results folder.")
+def convert(source: Path, out: Path) -> None:
+    """Write runs of any known format as run logs."""
+    from evalgauge_exporter.commands import convert as command
+
+    command.run(source, out)
+
+
+@cli.command()
 @click.argument("run_dir", metavar="RUN_DIR", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["csv", "json", "atif"]), required=True, help="What to write.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file; - is standard output.")

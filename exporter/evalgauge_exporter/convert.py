@@ -88,7 +88,7 @@ class _Writing:
     def __init__(self, found: Found, target: Path) -> None:
         self._found = found
         self._target = target
-        self._source: RunSource = type(found.source)(found.folder)  # type: ignore[call-arg]  # each is made of its place
+        self._source: RunSource = found.fresh()
         self._logs: dict[str, BinaryIO] = {}
         self._copied: set[str] = set()
         self._real = Path(os.path.realpath(self._source.folder))

@@ -38,7 +38,7 @@ def _archive_key(config: Config) -> str:
     """What the archived numbers depend on beside the runs' files: the release and the prices."""
     own = config.prices.overrides.read_bytes() if config.prices.overrides else b""
     prices = importlib.metadata.version("genai-prices")
-    return f"{__version__} genai-prices {prices} {hashlib.sha256(own).hexdigest()[:16]}"
+    return f"{__version__} {config.success_threshold} {prices} {hashlib.sha256(own).hexdigest()[:16]}"
 
 
 class Exporter:
@@ -68,6 +68,7 @@ class Exporter:
             pricer=self.price,
             archive=Archive(_archive_path(config), _archive_key(config)),
             loaded=config.limits.runs + 10,
+            success_threshold=config.success_threshold,
             on_change=self._changed,
         )
 

@@ -63,6 +63,7 @@ class Follower:
         stall_after: float,
         pricer: Pricer = unpriced,
         archive: Archive | None = None,
+        success_threshold: float = 1.0,
         loaded: int = 60,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -77,7 +78,7 @@ class Follower:
         self._archive = archive or Archive(None, "")
         self._most_loaded = loaded
         self._on_change = on_change
-        self._discovery = Discovery(self.roots)
+        self._discovery = Discovery(self.roots, success_threshold)
         self._runs: dict[Path, _Followed] = {}
         self._named: set[tuple[str, str]] = set()
         self._changes: queue.SimpleQueue[set[Path]] = queue.SimpleQueue()
@@ -214,7 +215,7 @@ class Follower:
         """Reads a run that is over again, for its attempts."""
 
         def read() -> RunState:
-            source = type(found.source)(found.folder)  # type: ignore[call-arg]  # each source is made of its folder
+            source = found.fresh()
             run = RunState(found.path_id, source.source, self._pricer)
             more = True
             while more:
@@ -300,7 +301,7 @@ class Follower:
         signature = followed.found.source.signature()
         if signature == followed.signature:
             return False
-        if signature is None and not followed.found.folder.is_dir():
+        if signature is None and not followed.found.folder.exists():
             self._drop(followed)
         else:
             self._restart(followed)
@@ -323,7 +324,7 @@ class Follower:
     def _restart(self, followed: _Followed) -> None:
         """Read a run from its beginning; the old state is shown until the new one is whole."""
         found = followed.found
-        source = type(found.source)(found.folder)  # type: ignore[call-arg]  # each source is made of its folder
+        source = found.fresh()
         run = RunState(followed.run.run_id, source.source, self._pricer)
         more = True
         while more and not self._stop.is_set():

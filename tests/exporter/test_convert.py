@@ -61,7 +61,7 @@ RUNS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], RunSource]]] = {
 
 
 def found_at(place: Path, source: RunSource) -> Found:
-    return Found(place.parent, place, source)
+    return Found(place.parent, place, source, type(source))
 
 
 def read_log(run: Path) -> RunState:

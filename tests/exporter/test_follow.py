@@ -139,6 +139,8 @@ def test_an_empty_folder_is_ready_and_waits(exporter: Exporter, tmp_path: Path) 
 def test_runs_are_found_three_levels_deep_and_no_deeper(tmp_path: Path) -> None:
     small_run(tmp_path / "1" / "2", "three")
     small_run(tmp_path / "1" / "2" / "3", "four")
+    for folder in ("", "1", "1/2", "1/2/3"):  # a level that holds nothing but folders does not count
+        (tmp_path / folder / "notes.txt").touch()
     exporter = exporter_of(tmp_path)
     exporter.start()
     assert exporter.wait_ready(20)

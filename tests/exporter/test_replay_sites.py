@@ -74,7 +74,10 @@ def test_a_site_follows_its_run(
     assert any("late" in path.read_text() for path in root.rglob("tasks.js"))
 
 
-@pytest.mark.parametrize("path", ["nothing.js", "%2e%2e/%2e%2e/%2e%2e/etc/passwd", "data/%2e%2e/%2e%2e/x", "%2Fetc%2Fpasswd", "a%00b", "data"])
+@pytest.mark.parametrize(
+    "path",
+    ["nothing.js", "%2e%2e/%2e%2e/%2e%2e/etc/passwd", "data/%2e%2e/%2e%2e/x", "%2Fetc%2Fpasswd", "a%00b", "data"],
+)
 def test_what_is_no_file_of_the_site_is_not_there(client: TestClient, path: str) -> None:
     answer = client.get(f"/replay/now/{path}")
     assert answer.status_code == 404

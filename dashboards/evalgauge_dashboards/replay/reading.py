@@ -44,8 +44,7 @@ def listed_prices() -> Pricer:
 
 def fresh(found: Found) -> Found:
     """The same run with a source that has read nothing yet, so that whoever follows the run is not disturbed."""
-    source = type(found.source)(found.folder)  # type: ignore[call-arg]  # each source is made of the place of its run
-    return found._replace(source=source)
+    return found._replace(source=found.fresh())
 
 
 def shots_of(run: ReadRun) -> ShotFolder:

@@ -150,8 +150,9 @@ class _Site:
 
     def _place(self, found: Found, key: str, name: str) -> Place:
         folder = f"shots/{key}/{name}"
-        below = found.folder.relative_to(found.root).as_posix()
-        below = found.folder.absolute().name if below == "." else below
+        lies = found.source.folder  # of several runs in one folder each is a name below it, the screenshots are not
+        below = lies.relative_to(found.root).as_posix() if lies.is_relative_to(found.root) else "."
+        below = lies.absolute().name if below == "." else below
         made: list[bool] = []
 
         def place(shot: Picture | None, path: str, position: int) -> dict[str, str]:

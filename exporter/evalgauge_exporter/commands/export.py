@@ -57,4 +57,4 @@ def _atif(found: Found) -> str:
         reading = found.source.read()
         events += reading.events
         more = reading.more
-    return json.dumps(to_atif(events, found.folder), indent=2) + "\n"
+    return json.dumps(to_atif(events, found.source.folder), indent=2) + "\n"

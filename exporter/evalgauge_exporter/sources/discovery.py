@@ -1,31 +1,76 @@
-"""Finding runs: what is in a folder says which format it is. Runs are looked for three levels deep."""
+"""Finding runs: what is in a folder says which format it is. Runs are looked for three levels deep.
+
+A level that holds nothing but folders does not count as one (``<results>/<action space>/<observation>/<model>``), up to
+``DEEPEST``. A run has a place: its folder; the file that it is (an Inspect log); or, where one folder holds several
+runs, the folder with the name of one of them below it.
+"""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from evalgauge.runlog import Problem
-from evalgauge_exporter.sources import RunSource, openadapt, runlog
+from evalgauge_exporter.sources import (
+    RunSource,
+    agentlab,
+    atif,
+    inspect_log,
+    mobileworld,
+    openadapt,
+    openadapt_jsonl,
+    openadapt_models,
+    osworld,
+    runlog,
+    waa,
+)
 
 DEPTH = 3
+DEEPEST = 7
+
+
+def one(recognised: Callable[[Path, frozenset[str]], bool]) -> Callable[[Path, frozenset[str]], list[Path]]:
+    """Of a format whose folders each hold one run."""
+    return lambda folder, names: [folder] if recognised(folder, names) else []
 
 
 class Format(NamedTuple):
-    """A format of run folders: how it is recognised by the names in a folder, and what reads it."""
+    """A format of run folders: which runs a folder with entries of these names holds, and what reads one."""
 
-    recognised: Callable[[Path, frozenset[str]], bool]
-    source: Callable[[Path], RunSource]
+    places: Callable[[Path, frozenset[str]], list[Path]]
+    source: Callable[..., RunSource]
+    scored: bool = True
+    """Whether the source takes ``success_threshold``."""
+
+
+class FileFormat(NamedTuple):
+    """A format of runs that are a file each."""
+
+    suffix: str
+    recognised: Callable[[Path], bool]
+    source: Callable[..., RunSource]
+    scored: bool = True
 
 
 FORMATS: tuple[Format, ...] = (
     # a folder that holds both a run log and another format's files is one run, and the log is what is read
-    Format(runlog.recognised, runlog.RunLogSource),
-    Format(openadapt.recognised_pool, openadapt.OpenAdaptPool),
-    Format(openadapt.recognised, openadapt.OpenAdaptSource),
+    Format(one(runlog.recognised), runlog.RunLogSource, scored=False),
+    Format(one(openadapt.recognised_pool), openadapt.OpenAdaptPool, scored=False),
+    Format(one(openadapt.recognised), openadapt.OpenAdaptSource, scored=False),
+    Format(openadapt_models.places, openadapt_models.OpenAdaptModelSource),
+    Format(atif.places, atif.AtifSource),
+    Format(agentlab.places, agentlab.AgentLabSource),
+    Format(one(mobileworld.recognised), mobileworld.MobileWorldSource),
+    Format(one(waa.recognised), waa.WaaSource),
+    Format(one(osworld.recognised), osworld.OSWorldSource),
+)
+FILES: tuple[FileFormat, ...] = (
+    FileFormat(".eval", inspect_log.recognised_file, inspect_log.InspectLogSource),
+    FileFormat(".jsonl", openadapt_jsonl.recognised_file, openadapt_jsonl.OpenAdaptJsonlSource, scored=False),
 )
 
 
@@ -34,39 +79,54 @@ class Found(NamedTuple):
 
     root: Path
     folder: Path
+    """The run's place; where its screenshots are says ``source.folder``."""
     source: RunSource
+    make: Callable[[Path], RunSource]
 
     @property
     def path_id(self) -> str:
         """The run's id where its format has none: its path below the served folder, the parts joined by dots."""
-        relative = self.folder.relative_to(self.root).parts
-        return ".".join(relative) if relative else self.folder.absolute().name
+        relative = self.folder.relative_to(self.root)
+        if any(self.folder.name.endswith(form.suffix) for form in FILES) and self.folder.is_file():
+            relative = relative.with_name(relative.stem)
+        return ".".join(relative.parts) if relative.parts else self.folder.absolute().name
+
+    def fresh(self) -> RunSource:
+        """A source of its own, which reads the run from its beginning."""
+        return self.make(self.folder)
 
 
 class Discovery:
     """Looks for runs below the served folders, again and again; a run that is known costs nothing."""
 
-    def __init__(self, roots: list[Path]) -> None:
+    def __init__(self, roots: list[Path], success_threshold: float = 1.0) -> None:
         self._roots = roots
+        self._threshold = success_threshold
         self._known: set[Path] = set()
+        self._whole: set[Path] = set()
+        """The folders that are a run: nothing is looked for in them."""
         self._complained: set[Path] = set()
 
     def forget(self, folder: Path) -> None:
         """A run is gone: should its folder come back, it is new."""
         self._known.discard(folder)
+        self._whole.discard(folder)
 
     def look(self) -> tuple[list[Found], list[Problem]]:
         """The runs that were not there at the last look, and the folders that can't be read."""
         found: list[Found] = []
         problems: list[Problem] = []
         for root in self._roots:
-            for folder, source in self._walk(root, 0, problems):
-                self._known.add(folder)
-                found.append(Found(root, folder, source))
+            for place, make in self._walk(root, 0, 0, problems):
+                if place not in self._known:
+                    self._known.add(place)
+                    found.append(Found(root, place, make(place), make))
         return found, problems
 
-    def _walk(self, folder: Path, depth: int, problems: list[Problem]) -> Iterator[tuple[Path, RunSource]]:
-        if folder in self._known:
+    def _walk(
+        self, folder: Path, depth: int, level: int, problems: list[Problem]
+    ) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:
+        if folder in self._whole:
             return
         names: set[str] = set()
         below: list[str] = []
@@ -83,12 +143,27 @@ class Discovery:
             return
         frozen = frozenset(names)
         for form in FORMATS:
-            if form.recognised(folder, frozen):
-                yield folder, form.source(folder)
+            if places := form.places(folder, frozen):
+                if places == [folder]:
+                    self._whole.add(folder)
+                make = partial(form.source, success_threshold=self._threshold) if form.scored else form.source
+                yield from ((place, make) for place in places)
                 return
-        if depth < DEPTH:
+        yield from self._files(folder, sorted(names - set(below)))
+        nothing_else = sum(not name.startswith(".") for name in names) == len(below)
+        if (depth < DEPTH or nothing_else) and level < DEEPEST:
             for name in sorted(below):
-                yield from self._walk(folder / name, depth + 1, problems)
+                yield from self._walk(folder / name, depth + (not nothing_else), level + 1, problems)
+
+    def _files(self, folder: Path, names: list[str]) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:
+        for name in names:
+            for form in FILES:
+                if not name.endswith(form.suffix):
+                    continue
+                place = folder / name
+                if place not in self._known and form.recognised(place):
+                    make = partial(form.source, success_threshold=self._threshold) if form.scored else form.source
+                    yield place, make
 
 
 def run_names(found: list[Found], own_ids: list[str | None] | None = None) -> list[str]:

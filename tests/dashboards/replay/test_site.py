@@ -222,7 +222,7 @@ class Holding(RunLogSource):
 
 def test_pictures_that_the_log_holds_are_written(tmp_path: Path) -> None:
     run = with_shots(tmp_path / "results", "r", "log/a", "log/../../b.png", "text", "broken")
-    runs = [found(run)[0]._replace(source=Holding(run))]
+    runs = [found(run)[0]._replace(source=Holding(run), make=Holding)]
     made = generate(runs, tmp_path / "site", now=LATER)
     steps = contents(tmp_path / "site", "t")["steps"]
     assert (made.screenshots, made.missing) == (2, 2)

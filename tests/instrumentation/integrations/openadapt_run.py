@@ -42,6 +42,7 @@ class Agent:
     def __init__(self, stop: bool = False) -> None:
         self._threads = threading.local()
         self._stop = stop
+        self._tasks = 0
 
     @property
     def _last_step_logs(self) -> Any:
@@ -49,12 +50,13 @@ class Agent:
 
     def reset(self) -> None:
         self._threads.count = 0
+        self._tasks += 1
 
     def act(self, observation: Any, task: Any, history: Any = None) -> Any:
         count = self._threads.count
         self._threads.count += 1
         self._threads.logs = {"token_usage": {"input_tokens": 100, "output_tokens": 10}, "plan_result": "I click"}
-        if self._stop and task.task_id == list(ends)[1] and count == 1:
+        if self._stop and self._tasks == 2 and count == 1:
             raise KeyboardInterrupt
         if end_of(task) == "agent breaks":
             raise ValueError("the agent broke")

@@ -1,0 +1,25 @@
+"""``evalgauge convert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from evalgauge_exporter.cli import Failure, NotThere
+from evalgauge_exporter.commands.replay import found_in
+from evalgauge_exporter.convert import ConvertError, convert
+
+
+def run(source: Path, out: Path) -> None:
+    """Convert every run below ``source``, a line for each."""
+    if not source.exists():
+        raise NotThere(f"{source}: there is nothing there; name a run or a folder of runs")
+    for found in found_in((source,)):
+        try:
+            events = convert(found, out)
+        except ConvertError as error:
+            raise Failure(str(error)) from error
+        except OSError as error:
+            raise Failure(f"{out}: {error.strerror or error}; name another folder with --out") from error
+        click.echo(f"{found.path_id} ({found.source.source}): {events:,} events")

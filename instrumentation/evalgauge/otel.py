@@ -1,0 +1,225 @@
+"""The runs of this process sent by OTLP while they go on: metrics under the catalogue's names, and traces.
+
+Needs the extra ``otel``. Set the standard variables and nothing else: where ``OTEL_EXPORTER_OTLP_ENDPOINT`` (or the
+variable of one signal) is set, the first ``track_run`` starts this. ``OTEL_EXPORTER_OTLP_PROTOCOL`` (``http/protobuf``
+unless ``grpc`` is asked for), ``…_HEADERS``, ``…_CERTIFICATE``, ``OTEL_METRIC_EXPORT_INTERVAL``, ``OTEL_SERVICE_NAME``,
+``OTEL_RESOURCE_ATTRIBUTES``, ``OTEL_METRICS_EXPORTER=none``, ``OTEL_TRACES_EXPORTER=none`` and ``OTEL_SDK_DISABLED``
+mean what they mean everywhere.
+
+The log on disk stays what counts: what is sent here is a view of it, made by the process that writes it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from evalgauge import tracker
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+    from evalgauge.otel_measures import Measures
+    from evalgauge.otel_spans import Traces
+    from evalgauge.tracker import Run
+
+log = logging.getLogger("evalgauge")
+
+SCOPE = "evalgauge"
+INTERVAL_MILLISECONDS = 15_000
+"""How often metrics are sent where OTEL_METRIC_EXPORT_INTERVAL does not say."""
+SIGNALS = ("METRICS", "TRACES")
+_lock = threading.Lock()
+_observer: OtelObserver | None = None
+_looked = False
+
+
+class OtelObserver:
+    """An observer of the tracker that measures and traces what happens. Made by ``start``."""
+
+    def __init__(self, meter_provider: MeterProvider | None, tracer_provider: TracerProvider | None) -> None:
+        self._given = (meter_provider, tracer_provider)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._providers: list[Any] = []
+        self._measures: Measures | None = None
+        self._traces: Traces | None = None
+        meters, tracers = self._given
+        own_ids = False
+        if meters is None and tracers is None:
+            meters, tracers = _providers()
+            self._providers = [provider for provider in (meters, tracers) if provider is not None]
+            own_ids = True
+        if meters is not None:
+            from evalgauge.otel_measures import Measures
+
+            self._measures = Measures(meters.get_meter(SCOPE))
+        if tracers is not None:
+            from evalgauge.otel_spans import Traces
+
+            self._traces = Traces(tracers.get_tracer(SCOPE), ids=own_ids)
+
+    def __call__(self, run: Run, kind: str, fields: Mapping[str, Any]) -> None:
+        """Take in an event of a run."""
+        if os.getpid() != self._pid and self._given == (None, None):
+            self._begin()  # a forked process counts from nothing, under an instance id of its own
+            if "multiprocessing.util" in sys.modules:  # such a process ends without what atexit has
+                import_module("multiprocessing.util").Finalize(None, self.shut_down, exitpriority=0)
+        now = time.time_ns()
+        if self._measures is not None:
+            self._measures.take(run, kind, fields, now / 1e9)
+        if self._traces is not None:
+            self._traces.take(run, kind, fields, now)
+
+    def flush(self) -> None:
+        """Send what there is now; returns once it was sent or that took too long."""
+        for provider in self._providers or [provider for provider in self._given if provider is not None]:
+            if hasattr(provider, "force_flush"):
+                provider.force_flush(10_000)
+
+    def shut_down(self) -> None:
+        """End open spans and send everything; providers that were given stay open."""
+        if os.getpid() != self._pid:
+            return
+        if self._traces is not None:
+            self._traces.close()
+        self.flush()
+        for provider in self._providers:
+            provider.shutdown()
+
+
+def start(
+    *, meter_provider: MeterProvider | None = None, tracer_provider: TracerProvider | None = None
+) -> OtelObserver:
+    """Send every run of this process from now on, to where the ``OTEL_…`` variables say or through the given providers.
+
+    Returns the observer; a second call returns the first one's. Raises ModuleNotFoundError where the extra ``otel`` is
+    not installed.
+    """
+    global _observer
+    with _lock:
+        if _observer is None:
+            try:
+                _observer = OtelObserver(meter_provider, tracer_provider)
+            except ModuleNotFoundError as error:
+                raise ModuleNotFoundError(
+                    f"OpenTelemetry is not installed ({error.name}): pip install 'evalgauge[otel]'", name=error.name
+                ) from error
+            tracker.observers.append(_observer)
+            atexit.register(_at_exit)
+        return _observer
+
+
+def stop() -> None:
+    """Send what is left, and nothing more."""
+    global _observer, _looked
+    with _lock:
+        observer, _observer, _looked = _observer, None, False
+    if observer is not None:
+        if observer in tracker.observers:
+            tracker.observers.remove(observer)
+        atexit.unregister(_at_exit)
+        observer.shut_down()
+
+
+def start_if_configured() -> None:
+    """Start where the environment names an endpoint: what ``track_run`` calls. Looks once; never raises."""
+    global _looked
+    if _looked or _observer is not None:
+        return
+    _looked = True
+    if _disabled() or not any(_endpoint(signal) for signal in SIGNALS):
+        return
+    try:
+        start()
+    except ModuleNotFoundError as error:
+        log.warning("an OTLP endpoint is set, but nothing is sent there: %s", error)
+    except Exception:
+        log.exception("an OTLP endpoint is set, but nothing is sent there")
+
+
+def _at_exit() -> None:
+    tracker._end_open_runs()  # a run that nobody finished is aborted, and that is sent too
+    stop()
+
+
+def _disabled() -> bool:
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
+def _endpoint(signal: str) -> str | None:
+    names = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), None)
+
+
+def _wanted(signal: str) -> bool:
+    exporters = [name.strip() for name in os.environ.get(f"OTEL_{signal}_EXPORTER", "otlp").split(",")]
+    if "otlp" not in exporters or _disabled():
+        return False
+    # where only one signal has an endpoint, the other is not sent to the default one
+    return _endpoint(signal) is not None or not any(_endpoint(other) for other in SIGNALS)
+
+
+def _providers() -> tuple[MeterProvider | None, TracerProvider | None]:
+    """Providers of our own, so that nothing of the program's own telemetry is touched."""
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    from evalgauge.otel_spans import RunIds
+
+    resource = Resource({SERVICE_NAME: "evalgauge", SERVICE_INSTANCE_ID: str(uuid.uuid4())})
+    if os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        resource = Resource({SERVICE_INSTANCE_ID: str(uuid.uuid4())})
+    resource = Resource.create().merge(resource)
+    meters = tracers = None
+    if _wanted("METRICS"):
+        set_interval = "OTEL_METRIC_EXPORT_INTERVAL" in os.environ
+        reader = PeriodicExportingMetricReader(
+            _exporter("METRICS", "metric_exporter", "OTLPMetricExporter"),
+            export_interval_millis=None if set_interval else INTERVAL_MILLISECONDS,
+        )
+        meters = MeterProvider([reader], resource, shutdown_on_exit=False)
+    if _wanted("TRACES"):
+        tracers = TracerProvider(resource=resource, id_generator=RunIds(), shutdown_on_exit=False)
+        tracers.add_span_processor(BatchSpanProcessor(_exporter("TRACES", "trace_exporter", "OTLPSpanExporter")))
+    return meters, tracers
+
+
+def _exporter(signal: str, module: str, name: str) -> Any:
+    protocol = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+    transport = "grpc" if protocol == "grpc" else "http"
+    if protocol not in (None, "", "grpc", "http/protobuf"):
+        log.warning("the OTLP protocol %r is not known here; http/protobuf is used", protocol)
+    base = getattr(import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{module}"), name)
+    pid = os.getpid()
+
+    def export(self: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        if os.getpid() != pid:  # what a forked process inherited is its parent's to send
+            return _success(signal)
+        return base.export(self, batch, *args, **kwargs)
+
+    return type(name, (base,), {"export": export})()
+
+
+def _success(signal: str) -> Any:
+    if signal == "METRICS":
+        from opentelemetry.sdk.metrics.export import MetricExportResult
+
+        return MetricExportResult.SUCCESS
+    from opentelemetry.sdk.trace.export import SpanExportResult
+
+    return SpanExportResult.SUCCESS
