@@ -50,6 +50,13 @@ def folders(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     return paths
 
 
+def there(path: Path) -> Path:
+    """A run's place: a folder, or the file that a run is. Raises NotThere."""
+    if not path.exists():
+        raise NotThere(f"{path}: there is nothing there; name a run, or a folder of runs")
+    return path
+
+
 results_argument = click.argument("results", metavar="RESULTS_DIR...", nargs=-1, type=click.Path(path_type=Path))
 
 
@@ -129,7 +136,7 @@ def replay(runs: tuple[Path, ...], out: Path, **options: Any) -> None:
 
     if options["task"] is not None and not options["single"]:
         raise click.UsageError("--task goes with --single-file")
-    command.run(folders(runs), out, **options)
+    command.run(tuple(there(run) for run in runs), out, **options)
 
 
 @cli.command()
@@ -139,7 +146,7 @@ def convert(source: Path, out: Path) -> None:
     """Write runs of any known format as run logs."""
     from evalgauge_exporter.commands import convert as command
 
-    command.run(source, out)
+    command.run(there(source), out)
 
 
 @cli.command()
@@ -150,8 +157,7 @@ def export(run_dir: Path, form: str, out: Path) -> None:
     """Write a run's tasks as a table (csv), the whole run (json), or its attempts as ATIF trajectories (atif)."""
     from evalgauge_exporter.commands import export as command
 
-    (folder,) = folders((run_dir,))
-    command.run(folder, form, out)
+    command.run(there(run_dir), form, out)
 
 
 @cli.command()

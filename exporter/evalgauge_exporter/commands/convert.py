@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 
-from evalgauge_exporter.cli import Failure, NotThere
+from evalgauge_exporter.cli import Failure
 from evalgauge_exporter.commands.replay import found_in
 from evalgauge_exporter.convert import ConvertError, convert
 
 
 def run(source: Path, out: Path) -> None:
     """Convert every run below ``source``, a line for each."""
-    if not source.exists():
-        raise NotThere(f"{source}: there is nothing there; name a run or a folder of runs")
     for found in found_in((source,)):
         try:
             events = convert(found, out)

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import click
 
+from evalgauge_dashboards.replay.reading import listed_prices, read_run
 from evalgauge_exporter.atif_export import to_atif
 from evalgauge_exporter.cli import Failure
 from evalgauge_exporter.commands.replay import found_in
-from evalgauge_exporter.config import load_config
 from evalgauge_exporter.durations import parse_duration
-from evalgauge_exporter.exporter import Exporter
-from evalgauge_exporter.sources.discovery import Found
+from evalgauge_exporter.sources.discovery import Found, run_names
 from evalgauge_exporter.summary import summarise
 from evalgauge_exporter.table import csv_text, task_rows
 
@@ -25,7 +24,7 @@ def run(folder: Path, form: str, out: Path) -> None:
     if len(found) > 1:
         names = ", ".join(run.path_id for run in found[:5])
         raise Failure(f"{folder} holds {len(found)} runs ({names}…); name the folder of one")
-    text = _atif(found[0]) if form == "atif" else _table(folder, form)
+    text = _atif(found[0]) if form == "atif" else _table(found[0], form)
     try:
         if str(out) == "-":
             click.echo(text, nl=False)
@@ -35,14 +34,9 @@ def run(folder: Path, form: str, out: Path) -> None:
         raise Failure(f"{out}: {error.strerror or error}; name another file with --out") from error
 
 
-def _table(folder: Path, form: str) -> str:
-    exporter = Exporter(load_config(None, results=(folder,)))
-    exporter.start()
-    exporter.wait_ready()
-    exporter.stop()
-    state = next(iter(exporter.state.runs.values()), None)
-    if state is None:
-        raise Failure(f"{folder}: nothing is known of the run yet")
+def _table(found: Found, form: str) -> str:
+    state = read_run(found, listed_prices()).state
+    state.run_id = run_names([found])[0]
     rows = task_rows(state)
     if form == "csv":
         return csv_text(rows)

@@ -20,7 +20,10 @@ def found_in(folders: tuple[Path, ...]) -> list[Found]:
     """The runs in these folders, each a run or a folder of runs. Raises Failure where one holds none."""
     found: list[Found] = []
     for folder in dict.fromkeys(folders):
-        runs, problems = Discovery([folder]).look()
+        root = folder.parent if folder.is_file() else folder
+        runs, problems = Discovery([root]).look()
+        if root != folder:  # a run can be a file, such as an Inspect log
+            runs = [run for run in runs if run.folder == folder]
         if problems:
             raise Failure(printable(problems[0].detail))
         if not runs:

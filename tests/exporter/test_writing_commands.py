@@ -1,0 +1,84 @@
+"""``replay``, ``export`` and ``convert``: what they write, and what they say when they can't."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from evalgauge_exporter.table import COLUMNS
+from tests.exporter.runs import small_run
+from tests.exporter.sources.reading import DATA
+from tests.exporter.test_cli import complaint, evalgauge
+
+
+def test_replay_writes_a_site_and_then_only_what_changed(tmp_path: Path) -> None:
+    small_run(tmp_path / "results", "r")
+    first = evalgauge("replay", tmp_path / "results", "--out", tmp_path / "site")
+    assert "3 tasks (3 written, 0 unchanged)" in first.stdout, first.stderr
+    assert (tmp_path / "site" / "index.html").exists()
+    second = evalgauge("replay", tmp_path / "results" / "r", "--out", tmp_path / "site")
+    assert "(0 written, 3 unchanged)" in second.stdout
+
+
+def test_replay_writes_one_file_with_one_task(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "results", "r")
+    out = tmp_path / "one.html"
+    done = evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t1")
+    assert done.returncode == 0, done.stderr
+    assert "t1" in out.read_text()
+    assert "near" in complaint(evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t11"), 1)
+
+
+def test_a_folder_without_runs_and_a_full_folder_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "no run" in complaint(evalgauge("replay", tmp_path / "empty", "--out", tmp_path / "site"), 1)
+    run = small_run(tmp_path / "results", "r")
+    assert "no replay" in complaint(evalgauge("replay", run.folder, "--out", run.folder), 1)
+    assert "nothing there" in complaint(evalgauge("replay", tmp_path / "gone", "--out", tmp_path / "site"), 2)
+
+
+def test_export_writes_the_tasks_as_a_table(tmp_path: Path) -> None:
+    run = small_run(tmp_path, "r", outcomes="sfa")
+    done = evalgauge("export", run.folder, "--format", "csv", "--out", tmp_path / "tasks.csv")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "tasks.csv").read_text())))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["outcome"] for row in rows] == ["success", "failure", "agent_error"]
+    assert float(rows[0]["cost_usd"]) == pytest.approx((1000 * 3 + 100 * 15) / 1e6)
+
+
+def test_export_writes_the_whole_run_as_json_and_its_attempts_as_atif(tmp_path: Path) -> None:
+    run = small_run(tmp_path, "r")
+    whole = json.loads(evalgauge("export", run.folder, "--format", "json", "--out", "-").stdout)
+    assert whole["run"]["run_id"] == "r"
+    assert len(whole["tasks"]) == 3
+    trajectories = json.loads(evalgauge("export", run.folder, "--format", "atif", "--out", "-").stdout)
+    assert len(trajectories) == 3
+    assert all(one["schema_version"].startswith("ATIF-v1") for one in trajectories)
+
+
+def test_export_of_several_runs_asks_for_one(tmp_path: Path) -> None:
+    small_run(tmp_path, "a")
+    small_run(tmp_path, "b")
+    assert "holds 2 runs" in complaint(evalgauge("export", tmp_path, "--format", "csv", "--out", "-"), 1)
+
+
+def test_a_run_that_is_a_file_is_exported_and_converted(tmp_path: Path) -> None:
+    log = DATA / "inspect-0.3.285" / "tools.eval"
+    whole = json.loads(evalgauge("export", log, "--format", "json", "--out", "-").stdout)
+    assert whole["run"]["source"] == "inspect"
+    assert "tools (inspect)" in evalgauge("convert", log, "--out", tmp_path).stdout
+    (row,) = json.loads(evalgauge("runs", tmp_path, "--json").stdout)["runs"]
+    assert row["success_rate"] == whole["run"]["success_rate"]
+
+
+def test_dashboards_are_built_and_checked(tmp_path: Path) -> None:
+    done = evalgauge("dashboards", "build", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "dashboards" / "evaluation.json").exists()
+    assert (tmp_path / "prometheus" / "rules.yml").exists()
+    assert evalgauge("dashboards", "build", "--check", "--out", tmp_path).returncode == 0
+    (tmp_path / "prometheus" / "rules.yml").write_text("groups: []")
+    assert "rules.yml" in complaint(evalgauge("dashboards", "build", "--check", "--out", tmp_path), 1)
