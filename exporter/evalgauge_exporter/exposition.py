@@ -156,6 +156,8 @@ def run_samples(run: RunState, now: float, insights: Insights, limits: Limits) -
     for component, usd in zip(m.COST_COMPONENTS, (money.llm, money.vm, money.gpu), strict=True):
         if usd is not None:
             yield m.RUN_COST, (run_id, component), usd
+    if money.projected_total is not None:
+        yield m.RUN_PROJECTED_COST, (run_id,), money.projected_total
     if run.budget_usd is not None:
         yield m.RUN_BUDGET, (run_id,), run.budget_usd
     yield from _workers(run, now, stall_after, limits.workers)

@@ -162,6 +162,13 @@ RUN_COST = Metric(
     "What is known of the run's cost. A component of which nothing is known is absent, never 0.",
     (("component", COST_COMPONENTS),),
 )
+RUN_PROJECTED_COST = Metric(
+    "agent_eval_run_projected_cost_usd",
+    "gauge",
+    "US dollars",
+    ("run_id",),
+    "What the run will have cost at its end, if the attempts to come cost what those that ended did.",
+)
 RUN_BUDGET = Metric("agent_eval_run_budget_usd", "gauge", "US dollars", ("run_id",), "The budget given to the run.")
 BASELINE_SUCCESS_TASKS = Metric(
     "agent_eval_baseline_success_tasks",

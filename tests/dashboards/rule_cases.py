@@ -234,11 +234,11 @@ CASES = (
     Case("EvalOverBudget", "no budget", (*run("new", "running"), cost("new", 1000)), "5m"),
     Case(
         "EvalProjectedOverBudget",
-        "a quarter of the work for a third of the money",
+        "a third more than the budget is expected",
         (
             *run("new", "running"),
             *tasks("new", success=20, failure=4, running=2, pending=74),
-            cost("new", 10),
+            series(m.RUN_PROJECTED_COST, 40, run_id="new"),
             series(m.RUN_BUDGET, 30, run_id="new"),
         ),
         "15m",
@@ -250,7 +250,7 @@ CASES = (
         (
             *run("new", "running"),
             *tasks("new", success=20, failure=4, running=2, pending=74),
-            cost("new", 10),
+            series(m.RUN_PROJECTED_COST, 40, run_id="new"),
             series(m.RUN_BUDGET, 40, run_id="new"),
         ),
         "15m",
@@ -261,7 +261,7 @@ CASES = (
         (
             *run("new", "running"),
             *tasks("new", success=3, running=2, pending=95),
-            cost("new", 10),
+            series(m.RUN_PROJECTED_COST, 200, run_id="new"),
             series(m.RUN_BUDGET, 20, run_id="new"),
         ),
         "15m",
@@ -272,7 +272,7 @@ CASES = (
         (
             *run("new", "running"),
             *tasks("new", success=20, failure=4, running=2, pending=74),
-            cost("new", 10),
+            series(m.RUN_PROJECTED_COST, 40, run_id="new"),
             series(m.RUN_BUDGET, 30, run_id="new"),
         ),
         "9m",
