@@ -25,6 +25,15 @@ CHROMIUM_FLAGS = (
 )
 
 
+SLOW = ("replay/test_page", "replay/test_site", "test_live", "test_cli", "_command", "test_example", "test_prometheus")
+"""Tests that start browsers, servers or the command come last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The fast ones first: what is wrong is mostly found in the first seconds."""
+    items.sort(key=lambda item: any(name in item.path.as_posix() for name in SLOW))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the user's cache."""

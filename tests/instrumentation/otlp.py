@@ -128,7 +128,7 @@ def database(folder: Path, port: int) -> Iterator[Database]:
         wait_for(answers)
         yield found
     finally:
-        process.terminate()
+        process.kill()  # it has nothing to keep
         process.wait()
 
 
