@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import random
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,8 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 
-from evalgauge import track_run
 from evalgauge import send as sending
+from evalgauge import track_run
+from evalgauge.events import TaskFinished
 from evalgauge.runlog import LogWriter, log_files, read_events
 from evalgauge.send import SendError, send
 from evalgauge_exporter import receive
@@ -94,7 +96,9 @@ def test_what_arrives_is_the_run_that_was_written(tmp_path: Path) -> None:
         assert send(tmp_path / "here" / "night", f"{url}/v1/logs/", TOKEN).lines == 0, "all of it was acknowledged"
         assert send(tmp_path / "here" / "night", url, TOKEN, again=True).lines == first.lines
     assert stored(tmp_path / "there" / "night") == stored(tmp_path / "here" / "night")
-    assert scraped(tmp_path / "there").keys() == scraped(tmp_path / "here").keys()
+    here, there = ({key: value for key, value in scraped(tmp_path / where).items() if "_run_" in key[0]}
+                   for where in ("here", "there"))  # fmt: skip
+    assert there == here, "the views can't tell that it travelled"
 
 
 def test_two_machines_are_one_run_under_one_name(tmp_path: Path) -> None:
@@ -106,7 +110,7 @@ def test_two_machines_are_one_run_under_one_name(tmp_path: Path) -> None:
             send(tmp_path / machine / "night", url, TOKEN, run_id="both")
     assert len(log_files(tmp_path / "there" / "both")) == 2
     events = list(read_events(tmp_path / "there" / "both"))
-    assert {event.task_id for event in events if hasattr(event, "outcome")} == {"t-one", "t-two"}
+    assert {event.task_id for event in events if isinstance(event, TaskFinished)} == {"t-one", "t-two"}
 
 
 def test_an_exporter_that_goes_away_and_comes_back_loses_nothing(
@@ -195,14 +199,17 @@ def test_a_collector_in_between_may_batch_reorder_repeat_and_merge(
         assert theirs == stored(tmp_path / "here" / run)
 
 
+def _line(seq: int, kind: str = "step") -> receive.Line:
+    return receive.Line("r", "w", seq, b'{"v":1,"seq":%d,"type":"%s"}' % (seq, kind.encode()))
+
+
 def test_a_log_that_came_out_of_order_is_put_in_order_once_it_is_whole(tmp_path: Path) -> None:
     log = receive._Log(tmp_path / "events" / "w.jsonl")
-    line = lambda seq, kind="step": receive.Line("r", "w", seq, b'{"v":1,"seq":%d,"type":"%s"}' % (seq, kind.encode()))  # noqa: E731
-    log.add([line(0), line(2)])
-    log.add([line(4, "run_finished")])
-    log.add([line(3)])
+    log.add([_line(0), _line(2)])
+    log.add([_line(4, "run_finished")])
+    log.add([_line(3)])
     assert [event["seq"] for event in stored(tmp_path)] == [0, 2, 4, 3]
-    assert receive._Log(tmp_path / "events" / "w.jsonl").add([line(0), line(3), line(1)]) == 1
+    assert receive._Log(tmp_path / "events" / "w.jsonl").add([_line(0), _line(3), _line(1)]) == 1
     assert [event["seq"] for event in stored(tmp_path)] == [0, 1, 2, 3, 4]
 
 
@@ -396,10 +403,10 @@ def test_what_cannot_be_written_is_asked_for_again(client: TestClient, tmp_path:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.lists(st.lists(st.integers(0, 12), max_size=8), max_size=8))
 def test_any_repetition_in_any_order_stores_each_number_once(tmp_path: Path, requests: list[list[int]]) -> None:
-    folder = tmp_path / str(random.random())
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
     for number, seqs in enumerate(requests):
         if number % 3 == 0:
             received = receive.Received(folder)  # as after a restart
-        received.store(iter([receive.Line("r", "w", seq, b'{"v":1,"seq":%d,"type":"step"}' % seq) for seq in seqs]))
+        received.store(iter([_line(seq) for seq in seqs]))
     found = [event["seq"] for event in stored(folder / "r")]
     assert sorted(found) == sorted({seq for seqs in requests for seq in seqs})

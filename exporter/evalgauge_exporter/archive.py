@@ -15,7 +15,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from evalgauge_exporter.state import Clock, Pricer, RunState, Stamp, Usage, Worker
+from evalgauge_exporter.records import Clock, Stamp, Usage, Worker
+from evalgauge_exporter.state import Pricer, RunState
 
 log = logging.getLogger("evalgauge.exporter")
 

@@ -9,7 +9,8 @@ from evalgauge.metrics import MEASURED_OUTCOMES, TASK_STATUSES
 from evalgauge_exporter import shapes
 from evalgauge_exporter.costs import MachineCost
 from evalgauge_exporter.insights import Insights, Paired
-from evalgauge_exporter.state import Attempt, RunState
+from evalgauge_exporter.records import Attempt
+from evalgauge_exporter.state import RunState
 from evalgauge_exporter.statistics import Comparison, wilson
 from evalgauge_exporter.summary import elapsed, mean, rates, summarise
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from evalgauge_exporter.costs import MachineCost, RunCosts, run_costs
 from evalgauge_exporter.eta import Ended, Eta, History, Running, estimate
-from evalgauge_exporter.state import Attempt, RunState, State
+from evalgauge_exporter.records import Attempt
+from evalgauge_exporter.state import RunState, State
 from evalgauge_exporter.statistics import Comparison, Trial, compare
 
 Machines = Callable[[RunState, float], list[MachineCost]]

@@ -16,7 +16,8 @@ from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_records import AZURE, BILLING, FREE, MachineRef, Rate
 from evalgauge_exporter.intervals import Interval, difference, intersection, length, shares, union
 from evalgauge_exporter.machine_rows import MachineCosts, MachineRow, component_of
-from evalgauge_exporter.state import Attempt, RunState, Worker
+from evalgauge_exporter.records import Attempt, Worker
+from evalgauge_exporter.state import RunState
 
 HOUR = 3600.0
 

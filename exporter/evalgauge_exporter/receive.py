@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import threading
+import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,10 @@ MAX_CONTENT = 16 << 20
 """Bytes of a request once it is unpacked."""
 MAX_RECORD = 4 << 20
 """Characters of one line."""
+SORT_EVERY = 60.0
+"""Seconds between two times at which a log that came out of order is written anew."""
+MAX_SORTED = 256 << 20
+"""Bytes: a larger log is left in the order in which it came, which only blurs how long workers were busy."""
 AT_ONCE = 2
 """Requests that are unpacked at the same time, others wait."""
 MAX_RUNS = 10_000
@@ -49,6 +54,7 @@ KEPT = 500
 """Logs of which the stored numbers are kept in memory; others are read again when something comes for them."""
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
+_SEQ = re.compile(rb'\{"v":\d+,"seq":(\d{1,18}),')
 
 
 class _Refused(ValueError):
@@ -84,12 +90,16 @@ class _Log:
         """Every number below this one is there."""
         self._others: set[int] = set()
         self._torn = False
+        self._last = -1
+        self._mixed = False
+        """Whether the lines are not in the order of their numbers."""
+        self._sorted_at = -SORT_EVERY
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             with path.open("rb") as file:
                 for raw in file:
                     self._torn = not raw.endswith(b"\n")
-                    seq = re.match(rb'\{"v":\d+,"seq":(\d{1,18}),', raw)
+                    seq = _SEQ.match(raw)
                     if seq and not self._torn:  # a torn line is not there: whoever sent it sends it again
                         self._note(int(seq[1]))
 
@@ -97,6 +107,8 @@ class _Log:
         return seq < self._below or seq in self._others
 
     def _note(self, seq: int) -> None:
+        self._mixed = self._mixed or seq < self._last
+        self._last = max(self._last, seq)
         self._others.add(seq)
         while self._below in self._others:
             self._others.discard(self._below)
@@ -119,9 +131,26 @@ class _Log:
             os.fsync(fd)
         finally:
             os.close(fd)
-        for seq in fresh:
+        for seq in sorted(fresh):
             self._note(seq)
+        self._put_in_order(b'"type":"run_finished"' in data)
         return len(fresh)
+
+    def _put_in_order(self, over: bool) -> None:
+        """Write the file anew in order, where something in between changed it and all is there, but not too often."""
+        now = time.monotonic()
+        if not self._mixed or self._others or not (over or now - self._sorted_at >= SORT_EVERY):
+            return
+        if self.path.stat().st_size > MAX_SORTED:
+            return
+        lines = {int(found[1]): raw for raw in self.path.read_bytes().splitlines() if (found := _SEQ.match(raw))}
+        beside = self.path.with_suffix(".sorting")
+        with beside.open("wb") as file:
+            file.writelines(lines[seq] + b"\n" for seq in sorted(lines))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self.path)
+        self._mixed, self._sorted_at = False, now
 
 
 class Received:

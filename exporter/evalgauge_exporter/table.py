@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from evalgauge_exporter.state import Attempt, RunState
+from evalgauge_exporter.records import Attempt
+from evalgauge_exporter.state import RunState
 
 COLUMNS = (
     "run_id",

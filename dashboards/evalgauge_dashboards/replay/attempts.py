@@ -8,7 +8,7 @@ from typing import Any
 from evalgauge_dashboards.replay.screenshots import Picture, ShotFolder, changed
 from evalgauge_dashboards.replay.traits import Traits, traits_of
 from evalgauge_dashboards.replay.trajectories import Trajectory
-from evalgauge_exporter.state import Attempt
+from evalgauge_exporter.records import Attempt
 
 Place = Callable[[Picture | None, str, int], dict[str, str]]
 """What the page is told of a picture: of the file, its path in the log and the step's position."""

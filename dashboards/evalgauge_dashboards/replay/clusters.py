@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from evalgauge_dashboards.replay.traits import Traits
-from evalgauge_exporter.state import Attempt
+from evalgauge_exporter.records import Attempt
 
 LAST_ACTIONS = 3
 _LONGEST_LABEL = 160

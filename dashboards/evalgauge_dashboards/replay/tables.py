@@ -12,7 +12,8 @@ from evalgauge_dashboards.replay.names import attempt_key
 from evalgauge_dashboards.replay.survival import action_mix, survival
 from evalgauge_dashboards.replay.traits import Traits
 from evalgauge_exporter.paired import clustered_wilson, wilson
-from evalgauge_exporter.state import Attempt, RunState
+from evalgauge_exporter.records import Attempt
+from evalgauge_exporter.state import RunState
 from evalgauge_exporter.statistics import Trial
 from evalgauge_exporter.summary import rates, summarise
 

@@ -14,7 +14,8 @@ from typing import Any
 from evalgauge.events import Event, LlmCall, Step, TaskFinished, TaskStarted
 from evalgauge.pricing import Price
 from evalgauge.runlog import encode
-from evalgauge_exporter.state import Pricer, RunState, Stamp
+from evalgauge_exporter.records import Stamp
+from evalgauge_exporter.state import Pricer, RunState
 
 LONGEST_TEXT = 20_000
 """Characters of one reasoning or one field of an action that are shown."""

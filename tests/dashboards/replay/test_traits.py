@@ -12,7 +12,7 @@ from scipy.stats import CensoredData, ecdf
 from evalgauge_dashboards.replay.clusters import Case, cluster, normalised
 from evalgauge_dashboards.replay.survival import action_mix, survival
 from evalgauge_dashboards.replay.traits import Loop, Traits, find_loop, signature, traits_of
-from evalgauge_exporter.state import Attempt
+from evalgauge_exporter.records import Attempt
 
 
 @pytest.mark.parametrize(

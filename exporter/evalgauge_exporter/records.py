@@ -1,0 +1,197 @@
+"""What a run's state is made of: an attempt, a worker and its clocks, a model's usage."""
+
+from __future__ import annotations
+
+from collections import deque
+from decimal import Decimal
+from typing import NamedTuple
+
+from evalgauge.events import TERMINAL_ACTIONS, Step
+from evalgauge.metrics import MEASURED_OUTCOMES, OUTCOMES
+
+UNKNOWN = "unknown"
+
+
+class Stamp(NamedTuple):
+    """When and by whom something was said."""
+
+    ts: float
+    writer: str
+    seq: int
+
+    def after(self, other: Stamp | None) -> bool:
+        """Whether this was said later: one writer's own order counts, between writers their clocks do."""
+        if other is None:
+            return True
+        if self.writer == other.writer:
+            return self.seq >= other.seq
+        return self.ts >= other.ts
+
+
+class Attempt:
+    """One attempt at one task."""
+
+    __slots__ = (
+        "attempt",
+        "calls",
+        "cost_usd",
+        "domain",
+        "duration_seconds",
+        "error",
+        "first_action_correct",
+        "instruction",
+        "last_action",
+        "max_steps",
+        "reason",
+        "recorded_steps",
+        "reported_steps",
+        "score",
+        "stamp",
+        "started_at",
+        "status",
+        "task_id",
+        "tokens",
+        "trail",
+        "uncosted_calls",
+        "worker_id",
+        "writer",
+    )
+
+    def __init__(self, task_id: str, attempt: int, domain: str | None, instruction: str | None) -> None:
+        self.task_id = task_id
+        self.attempt = attempt
+        self.domain = domain or UNKNOWN
+        self.instruction = instruction
+        self.status = "pending"
+        """``pending``, ``running`` or an outcome, as the log says; ``RunState.status_of`` judges a dead run's."""
+        self.stamp: Stamp | None = None
+        """Of the event that gave the status; its time is when the attempt started or ended."""
+        self.started_at: float | None = None
+        self.writer: str | None = None
+        self.worker_id: str | None = None
+        self.max_steps: int | None = None
+        self.recorded_steps = 0
+        self.reported_steps: int | None = None
+        self.last_action: str | None = None
+        self.score: float | None = None
+        self.duration_seconds: float | None = None
+        self.error: str | None = None
+        self.reason: str | None = None
+        self.first_action_correct: bool | None = None
+        self.calls = 0
+        self.uncosted_calls = 0
+        self.cost_usd: Decimal | None = None
+        self.trail: deque[Step] | None = None
+        """The newest steps while the attempt is open."""
+        self.tokens: list[int | None] | None = None
+        """Sums by kind in the order of ``TOKEN_KINDS``; a kind that no call reported is None."""
+
+    @property
+    def steps(self) -> int:
+        """What the runner reported, else the recorded steps without a terminal one."""
+        if self.reported_steps is not None:
+            return self.reported_steps
+        return max(0, self.recorded_steps - (self.last_action in TERMINAL_ACTIONS))
+
+    @property
+    def measured(self) -> bool:
+        """Whether the attempt says something about the agent."""
+        return self.status in MEASURED_OUTCOMES
+
+    @property
+    def finished(self) -> bool:
+        """Whether the attempt ended, in whatever way."""
+        return self.status in OUTCOMES
+
+    @property
+    def finished_at(self) -> float | None:
+        """Unix seconds, None while the attempt has not ended."""
+        return self.stamp.ts if self.stamp is not None and self.finished else None
+
+
+class Clock:
+    """How long a worker was busy and idle, as one writer told it, in whole microseconds."""
+
+    __slots__ = ("busy", "idle", "open", "seen", "state")
+
+    def __init__(self, ts: float) -> None:
+        self.seen = ts
+        self.state = "idle"
+        self.open = 0
+        self.busy = 0
+        self.idle = 0
+
+    def advance(self, ts: float) -> None:
+        """Book the time since the last event to what the worker did; a clock that went back books nothing."""
+        if ts > self.seen:
+            passed = round((ts - self.seen) * 1e6)
+            if self.state == "busy":
+                self.busy += passed
+            elif self.state == "idle":
+                self.idle += passed
+            self.seen = ts
+
+
+class Worker:
+    """A worker of a run: a machine, a process or a thread that does one task after the other."""
+
+    __slots__ = (
+        "clocks",
+        "current",
+        "first_seen",
+        "machine_stamp",
+        "outcomes",
+        "provider",
+        "rate",
+        "stamp",
+        "state",
+        "vm",
+        "vm_size",
+    )
+
+    def __init__(self, ts: float) -> None:
+        self.clocks: dict[str, Clock] = {}
+        self.state = "idle"
+        self.stamp: Stamp | None = None
+        self.first_seen = ts
+        self.current: dict[tuple[str, int], None] = {}
+        self.outcomes = dict.fromkeys(OUTCOMES, 0)
+        self.vm: str | None = None
+        self.vm_size: str | None = None
+        self.provider: str | None = None
+        self.rate: float | None = None
+        self.machine_stamp: Stamp | None = None
+
+    @property
+    def last_seen(self) -> float:
+        """Unix seconds of the last event that named the worker."""
+        return max((clock.seen for clock in self.clocks.values()), default=self.first_seen)
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time with a task, up to the last event."""
+        return sum(clock.busy for clock in self.clocks.values()) / 1e6
+
+    @property
+    def idle_seconds(self) -> float:
+        """Time up and without a task, up to the last event."""
+        return sum(clock.idle for clock in self.clocks.values()) / 1e6
+
+    @property
+    def tasks_completed(self) -> int:
+        """Attempts that the worker ended, in whatever way."""
+        return sum(self.outcomes.values())
+
+
+class Usage:
+    """What the calls of one model came to."""
+
+    __slots__ = ("cost_usd", "requests", "tables", "tokens", "unknown", "unpriced")
+
+    def __init__(self) -> None:
+        self.tokens = [0, 0, 0, 0]
+        self.requests = {"ok": 0, "error": 0, "retry": 0}
+        self.unpriced = 0
+        self.unknown = 0
+        self.cost_usd: Decimal | None = None
+        self.tables: dict[str, None] = {}
