@@ -26,6 +26,8 @@ log = logging.getLogger("evalgauge.exporter")
 
 POLL_SECONDS = 1.0
 DISCOVER_SECONDS = 2.0
+EAGER_SECONDS, EAGER_STEP = 1.0, 0.1
+"""A folder that appears is no run before its first file is there: after a change, runs are looked for more often."""
 IDLE_SECONDS = 5.0
 SHELVE_SECONDS = 30.0
 IDLE_BATCH = 200
@@ -87,6 +89,7 @@ class Follower:
         self._watcher = _Watcher(self._changes)
         self._turn = 0
         self._going: set[int] = set()
+        self._eager_until = 0.0
 
     def start(self) -> None:
         """Begin in the background."""
@@ -109,21 +112,23 @@ class Follower:
     def _loop(self) -> None:
         discovered = idle = polled = 0.0
         shelved = -SHELVE_SECONDS
+        silence_due = True
         while not self._stop.is_set():
             changed = self._await_change()
             if self._stop.is_set():
                 return
             now = time.monotonic()
             try:
-                if now - discovered >= DISCOVER_SECONDS or changed & set(self.roots):
+                if changed & set(self.roots):
+                    self._eager_until = now + EAGER_SECONDS
+                if now - discovered >= DISCOVER_SECONDS or now < self._eager_until:
                     discovered = now
                     self._discover()
                 due = self._touched(changed)
                 if now - polled >= POLL_SECONDS:
                     polled = now
-                    going = [followed for followed in self._runs.values() if self._goes_on(followed)]
-                    due += going
-                    self._notice_silence({id(followed.run) for followed in going})
+                    due += [followed for followed in self._runs.values() if self._goes_on(followed)]
+                    silence_due = True
                 if now - idle >= IDLE_SECONDS:
                     idle = now
                     self._read_all(self._idle_turn(), thorough=True)
@@ -131,6 +136,9 @@ class Follower:
                 if not self.state.ready:
                     self._read_until_level()
                     self._set_ready()
+                if silence_due:  # once what is due was read
+                    silence_due = False
+                    self._notice_silence()
                 if now - shelved >= SHELVE_SECONDS:
                     shelved = now
                     self._shelve()
@@ -144,7 +152,8 @@ class Follower:
         if not self.state.ready or any(followed.more for followed in self._runs.values()):
             return set()
         try:
-            changed = self._changes.get(timeout=POLL_SECONDS)
+            eager = time.monotonic() < self._eager_until
+            changed = self._changes.get(timeout=EAGER_STEP if eager else POLL_SECONDS)
         except queue.Empty:
             return set()
         while True:  # what came meanwhile is looked at in the same go
@@ -163,8 +172,9 @@ class Follower:
             ]
         return due
 
-    def _notice_silence(self, going: set[int]) -> None:
+    def _notice_silence(self) -> None:
         """A run that has become stalled has changed, though nothing happened."""
+        going = {id(followed.run) for followed in self._runs.values() if self._goes_on(followed)}
         if going != self._going:
             self._going = going
             with self.state.lock:
@@ -172,6 +182,8 @@ class Follower:
             self._on_change()
 
     def _goes_on(self, followed: _Followed) -> bool:
+        if not followed.run.version:  # nothing is known of it yet: it begins
+            return True
         return followed.run.status(time.time(), self._stall_after) == "running"
 
     def _idle_turn(self) -> list[_Followed]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from evalgauge.runlog import LogReader
+from evalgauge_exporter import follow
 from evalgauge_exporter.archive import restored, snapshot
 from evalgauge_exporter.config import load_config
 from evalgauge_exporter.exporter import Exporter
@@ -103,7 +104,8 @@ def test_a_run_that_changed_is_read_anew(tmp_path: Path) -> None:
     shutil.rmtree(run.folder)
 
 
-def test_a_run_that_changes_while_it_is_archived_is_noticed(tmp_path: Path) -> None:
+def test_a_run_that_changes_while_it_is_archived_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "IDLE_SECONDS", 0.2)
     small_run(tmp_path, "r")
     archived(started(tmp_path))
     exporter = started(tmp_path)
