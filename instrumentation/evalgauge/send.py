@@ -285,7 +285,9 @@ def _sentence(error: urllib.error.HTTPError) -> str:
     try:
         body = error.read(1000)
         told = from_json(body)
-        text = str(told.get("error") or told.get("message") or "") if isinstance(told, dict) else ""
+        text = (
+            str(told.get("error") or told.get("message") or told.get("detail") or "") if isinstance(told, dict) else ""
+        )
     except (OSError, ValueError, HTTPException):
         text = ""
     return " ".join((text or str(error.reason)).split())[:200]

@@ -22,6 +22,7 @@ from evalgauge_exporter.sources import (
     inspect_log,
     mobileworld,
     openadapt,
+    openadapt_files,
     openadapt_jsonl,
     openadapt_models,
     osworld,
@@ -59,8 +60,8 @@ class FileFormat(NamedTuple):
 FORMATS: tuple[Format, ...] = (
     # a folder that holds both a run log and another format's files is one run, and the log is what is read
     Format(one(runlog.recognised), runlog.RunLogSource, scored=False),
-    Format(one(openadapt.recognised_pool), openadapt.OpenAdaptPool, scored=False),
-    Format(one(openadapt.recognised), openadapt.OpenAdaptSource, scored=False),
+    Format(one(openadapt_files.recognised_pool), openadapt.OpenAdaptPool, scored=False),
+    Format(one(openadapt_files.recognised), openadapt.OpenAdaptSource, scored=False),
     Format(openadapt_models.places, openadapt_models.OpenAdaptModelSource),
     Format(atif.places, atif.AtifSource),
     Format(agentlab.places, agentlab.AgentLabSource),

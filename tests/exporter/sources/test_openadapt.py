@@ -14,7 +14,8 @@ from evalgauge_exporter.exposition import Exposition
 from evalgauge_exporter.insights import Insights
 from evalgauge_exporter.selection import Limits
 from evalgauge_exporter.sources.discovery import Discovery, run_names
-from evalgauge_exporter.sources.openadapt import OpenAdaptPool, OpenAdaptSource, domain_of
+from evalgauge_exporter.sources.openadapt import OpenAdaptPool, OpenAdaptSource
+from evalgauge_exporter.sources.openadapt_files import domain_of
 from evalgauge_exporter.state import RunState, State, fold
 from evalgauge_exporter.summary import summarise
 from tests.exporter.scraping import samples, total, value

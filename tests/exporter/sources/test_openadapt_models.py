@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge.events import Step
-from evalgauge_exporter.sources import openadapt, openadapt_models
+from evalgauge_exporter.sources import openadapt_files, openadapt_models
 from evalgauge_exporter.sources.openadapt_models import OpenAdaptModelSource
 from evalgauge_exporter.state import fold
 from tests.exporter.sources.reading import NOW, STALL, drain, folded, outcomes, snapshot, write
@@ -114,7 +114,7 @@ def test_a_run_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: P
 
 def test_folders_of_one_model_are_left_to_the_other_source(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    assert not openadapt.recognised(run, names(run))
+    assert not openadapt_files.recognised(run, names(run))
     write(run / "tasks" / "notepad_1" / "execution.json", "{}")
     assert openadapt_models.places(run, names(run)) == []
     assert openadapt_models.places(tmp_path, names(tmp_path)) == []

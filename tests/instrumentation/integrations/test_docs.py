@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from evalgauge.events import LlmCall, RunFinished, TaskFinished
 from evalgauge.runlog import read_events
 from tests.instrumentation.integrations.conftest import ROOT, Program
 from tests.instrumentation.integrations.model_server import model_server
+from tests.instrumentation.otlp import receiver
 
 PAGE = (ROOT / "docs" / "integrations.md").read_text()
 
@@ -25,6 +28,16 @@ def blocks(heading: str, language: str) -> list[str]:
 
 def runs(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/events"))
+
+
+def test_the_block_of_otlp_sends_both_signals(tmp_path: Path) -> None:
+    (block,) = blocks("OTLP: Prometheus, Tempo and everything that speaks it", "python")
+    (tmp_path / "block.py").write_text(block)
+    with receiver() as received:
+        where = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.url, "PYTHONPATH": str(ROOT / "instrumentation")}
+        subprocess.run([sys.executable, "block.py"], cwd=tmp_path, env={**os.environ, **where}, check=True, timeout=60)
+    assert {span.name for span in received.spans()} == {"evaluation waa", "invoke_agent m"}
+    assert "agent_eval_run_tasks" in {metric.name for _, metric in received.by_instance()}
 
 
 def test_the_blocks_of_openadapt_run(program: Program, tmp_path: Path) -> None:
