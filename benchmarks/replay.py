@@ -218,13 +218,22 @@ def _generate(results: Path, out: Path) -> dict[str, Any]:
     return found
 
 
+def peak_memory() -> int:
+    """Bytes that this process had at its peak. Linux's ru_maxrss would also know what its parent had."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def _main(results: Path, out: Path) -> None:
     from evalgauge_dashboards.replay import generate
 
     start = time.perf_counter()
     made = generate(Discovery([results]).look()[0], out)
     seconds = time.perf_counter() - start
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    rss = peak_memory()
     print(json.dumps({"seconds": seconds, "rss": rss, "written": made.written, "bytes": made.bytes}))
 
 

@@ -30,7 +30,7 @@ from evalgauge_exporter.summary import summarise
 
 MODEL, OTHER_MODEL = "claude-sonnet-4-5", "claude-haiku-4-5"
 WORKERS = 4
-BUDGET_PER_TASK_USD = 0.45
+BUDGET_PER_TASK_USD = 0.12
 STALL_AFTER = 600.0
 
 

@@ -203,6 +203,8 @@ class Instrumented:
         recorder = getattr(arguments["trace_collector"], "recorder", None)
         if not isinstance(recorder, Recorder):
             return run_task()
+        if recorder.run is None:  # a release in which the evaluation as a whole could not be wrapped
+            recorder.describe(agent=arguments["agent"], max_steps=getattr(arguments["config"], "max_steps", None))
         recorder.timed = True
         arguments["agent"] = _timed(arguments["agent"], "act", recorder.thought)
         arguments["adapter"] = _timed(arguments["adapter"], "step", recorder.executed)

@@ -132,6 +132,21 @@ def own_loop(tasks: int) -> None:
     live.finish()
 
 
+def a_release_to_come() -> None:
+    """What a later release may look like: one function takes other arguments than today's."""
+    stock = runner._evaluate_sequential
+
+    def renamed(performer: Any, *rest: Any, **more: Any) -> Any:
+        return stock(performer, *rest, **more)
+
+    runner._evaluate_sequential = renamed
+    try:
+        with openadapt.instrument():
+            evaluate("later", 1, 2)
+    finally:
+        runner._evaluate_sequential = stock
+
+
 def assert_as_before() -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("openadapt_evals"):
@@ -147,6 +162,8 @@ def main(scenarios: list[str], tasks: int) -> None:
             evaluate("stock", 4, tasks)
         elif scenario == "own loop":
             own_loop(tasks)
+        elif scenario == "later":
+            a_release_to_come()
         else:
             with openadapt.instrument(budget_usd=5.0):
                 assert runner._run_single_task.__module__ == "openadapt_evals.benchmarks.runner"

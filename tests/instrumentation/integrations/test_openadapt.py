@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from evalgauge.events import LlmCall, RunFinished, RunStarted, Step, TaskFinished, TaskStarted
+from evalgauge.integrations import openadapt
 from evalgauge.runlog import log_files, read_events
 from tests.instrumentation.integrations.conftest import HERE, ROOT, Program
 
@@ -35,7 +36,7 @@ def events(folder: Path) -> list[Any]:
     return found
 
 
-SCENARIOS = ("sequential", "parallel", "no traces", "pool", "interrupted", "own loop", "stock")
+SCENARIOS = ("sequential", "parallel", "no traces", "pool", "interrupted", "own loop", "later", "stock")
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,7 @@ def evaluated(program_in: Program, tmp_path_factory: pytest.TempPathFactory) -> 
         scenarios = SCENARIOS if release == "0.98.0" else ("parallel",)
         done = program_in(folder, RUN, str(TASKS), *scenarios, release=release)
         assert ("interrupted" in done.stdout) == (release == "0.98.0")
+        assert ("has no _evaluate_sequential as it is known here" in done.stderr) == (release == "0.98.0")
         return folder
 
     return run
@@ -184,6 +186,23 @@ def test_the_stock_runner_still_mixes_tasks_up(results: Path) -> None:
     in_place = [path for path in paths if json.loads(path.read_text())["task_id"] == path.parent.name]
     assert len(in_place) < TASKS
     assert not log_files(results / "stock")
+
+
+def test_of_a_release_that_is_not_known_the_parts_that_still_work_are_recorded(results: Path) -> None:
+    found = events(results / "later")
+    assert [event.outcome for event in of(found, TaskFinished)] == ["success", "failure"]
+    assert {event.model for event in of(found, RunStarted)} == {"claude-of-the-test"}
+    assert [event.status for event in of(found, RunFinished)] == ["completed"]
+    assert all(step.think_seconds is not None for step in of(found, Step))
+
+
+@pytest.mark.parametrize(("version", "warned"), [("0.98.0", False), ("0.99.0", True), ("1.0.0", True), (None, False)])
+def test_a_newer_release_is_named_in_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, version: str | None, warned: bool
+) -> None:
+    monkeypatch.setattr(openadapt, "_version", lambda: version)
+    openadapt._say_if_new()
+    assert (f"openadapt-evals {version} is newer" in caplog.text) == warned
 
 
 def test_the_unmodified_command_is_recorded(program: Program, tmp_path: Path) -> None:
