@@ -289,6 +289,14 @@ def test_a_refusal_is_not_tried_again_and_a_redirect_is_not_followed(tmp_path: P
         send(tmp_path / "here" / "night", url, TOKEN)
 
 
+def test_a_server_that_says_200_to_everything_has_acknowledged_nothing(tmp_path: Path) -> None:
+    evaluate(tmp_path / "here")
+    for said in (b"<html>welcome", b"", b"[]"):
+        with relay(lambda _, said=said: (200, said)) as url, pytest.raises(SendError, match="no OTLP receiver"):  # type: ignore[misc]
+            send(tmp_path / "here" / "night", url, TOKEN)
+    assert not list(tmp_path.rglob(".sent-*"))
+
+
 # -- the receiver alone
 
 

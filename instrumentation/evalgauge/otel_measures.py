@@ -87,7 +87,7 @@ class _Run:
         self.budget: float | None = None
         self.planned: dict[tuple[str, int], str] = {}
         self.unnamed = 0
-        """Planned tasks of which only the number is known."""
+        """Planned attempts of which only the number is known."""
         self.begun: set[tuple[str, int]] = set()
         self.open: dict[tuple[str, int], _Open] = {}
         self.domains: dict[str, str] = {}
@@ -111,7 +111,8 @@ class _Run:
             self.domains[task_id] = task.get("domain") or self.domains.get(task_id) or UNKNOWN
             for attempt in range(1, max(1, fields.get("attempts") or 1) + 1):
                 self.planned[task_id, attempt] = self.domains[task_id]
-        self.unnamed = max(self.unnamed, fields.get("total_tasks") or 0)
+        total = (fields.get("total_tasks") or 0) * max(1, fields.get("attempts") or 1)
+        self.unnamed = max(self.unnamed, total)
 
     def describe(self, fields: Mapping[str, Any]) -> None:
         """Take in what the run evaluates."""
@@ -162,7 +163,7 @@ class _Run:
         for kind in m.TOKEN_KINDS:
             if count := fields.get(f"{kind}_tokens"):
                 self.tokens[(*who, kind)] += count
-        if fields.get("input_tokens") is None and fields.get("output_tokens") is None:
+        if fields.get("input_tokens") is None or fields.get("output_tokens") is None:  # no price can be made of it
             self.unknown[who] += 1
         self.worker(fields, now)
 

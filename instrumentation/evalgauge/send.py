@@ -263,7 +263,11 @@ class _Target:
         while True:
             try:
                 with self._opener.open(request, timeout=30) as answer:
-                    return _rejected(answer.read(1 << 16))
+                    body = answer.read(1 << 16)
+                try:
+                    return _rejected(body)
+                except (ValueError, TypeError) as error:  # a page of something else that says 200 to everything
+                    raise SendError(f"{self.url} answers, but is no OTLP receiver: {body[:60]!r}") from error
             except urllib.error.HTTPError as error:
                 said, after = _sentence(error), error.headers.get("retry-after")
                 if error.code not in RETRIED:
@@ -294,15 +298,13 @@ def _sentence(error: urllib.error.HTTPError) -> str:
 
 
 def _rejected(answer: bytes) -> int:
-    """How many records a partial success left out."""
-    try:
-        told: Any = from_json(answer) if answer else {}
-        partial = told.get("partialSuccess") if isinstance(told, Mapping) else None
-        if not isinstance(partial, Mapping):
-            return 0
-        count = int(partial.get("rejectedLogRecords") or 0)
-        if count:
-            log.warning("%d lines were refused: %s", count, str(partial.get("errorMessage"))[:200])
-        return count
-    except (ValueError, TypeError):
-        return 0
+    """How many records a partial success left out. Raises ValueError where the answer is no OTLP receiver's."""
+    told = from_json(answer)
+    if not isinstance(told, dict):
+        raise ValueError("no JSON object")
+    partial = told.get("partialSuccess")
+    said: Mapping[str, Any] = partial if isinstance(partial, dict) else {}
+    count = int(said.get("rejectedLogRecords") or 0)
+    if count:
+        log.warning("%d lines were refused: %s", count, str(said.get("errorMessage"))[:200])
+    return count

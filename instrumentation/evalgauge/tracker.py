@@ -13,11 +13,7 @@ forked from one with an open run, or that unpickled it, writes a log file of its
 from __future__ import annotations
 
 import atexit
-import base64
-import binascii
-import dataclasses
 import hashlib
-import io
 import itertools
 import logging
 import os
@@ -30,19 +26,25 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
+from evalgauge.conversions import (
+    LlmCallFields,
+    Screenshot,
+    action_fields,
+    image_bytes,
+    llm_fields,
+    outcome_of,
+    planned_tasks,
+)
 from evalgauge.events import TERMINAL_ACTIONS
-from evalgauge.metrics import OUTCOMES, REQUEST_STATUSES, WORKER_STATES
+from evalgauge.metrics import WORKER_STATES
 from evalgauge.ownership import Ownership
 from evalgauge.runlog import EVENTS_FOLDER, LogWriter, safe_name
-from evalgauge.usage import UNKNOWN, Tokens, tokens
 
 log = logging.getLogger("evalgauge")
 
 Fsync = Literal["task", "always", "never"]
-Screenshot = bytes | bytearray | memoryview | str | os.PathLike[str] | Any
-"""PNG, JPEG, GIF or WebP bytes, the path of such a file, a ``data:`` URL, or an object with ``save`` as Pillow's."""
 
 HEARTBEAT_SECONDS = 30.0
 REASONING_LENGTH = 200_000
@@ -96,30 +98,13 @@ def track_run(
         "budget_usd": budget_usd,
         "baseline_run_id": baseline,
         "tags": dict(tags or {}),
-        **_planned(tasks),
+        **planned_tasks(tasks),
     }
     return Run(Path(results) / name, name, started, fsync)
 
 
 def _new_run_id(benchmark: str, model: str) -> str:
     return safe_name(f"{benchmark}-{model}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
-
-
-def _planned(tasks: Iterable[Any] | int) -> dict[str, Any]:
-    if isinstance(tasks, int):
-        return {"tasks": [], "total_tasks": max(0, tasks)}
-    planned: list[dict[str, Any]] = []
-    try:
-        for task in tasks:
-            if isinstance(task, Mapping):
-                planned.append({key: task.get(key) for key in ("task_id", "domain", "instruction")})
-            elif isinstance(task, str | int):
-                planned.append({"task_id": str(task)})
-            else:  # a runner's own task object
-                planned.append({key: getattr(task, key, None) for key in ("task_id", "domain", "instruction")})
-    except Exception:
-        log.exception("the tasks of the run could not be listed; they will appear as they start")
-    return {"tasks": planned}
 
 
 class Run:
@@ -185,9 +170,9 @@ class Run:
         machine = {"vm": vm, "vm_size": vm_size, "provider": provider, "hourly_rate_usd": hourly_rate_usd}
         self._write("worker_state", {"worker_id": worker_id, "state": state, **machine})
 
-    def llm_call(self, **call: Any) -> None:
+    def llm_call(self, **call: Unpack[LlmCallFields]) -> None:
         """Record a model call that belongs to no task; the arguments are those of ``Task.llm_call``."""
-        self._write("llm_call", _llm_fields(**call))
+        self._write("llm_call", llm_fields(**call))
 
     def finish(self, status: Literal["completed", "aborted"] = "completed") -> None:
         """End the run. Open tasks of this process end as ``interrupted``. A process that only joined ends nothing."""
@@ -326,7 +311,7 @@ class Task:
         ``think_seconds``: how long the agent took to decide; ``env_seconds``: how long the environment took to act.
         """
         try:
-            fields = _action(action)
+            fields = action_fields(action)
             with self._lock:
                 index = self._steps
                 self._steps += 1
@@ -347,7 +332,7 @@ class Task:
             return
         self.run._write("step", event)
 
-    def llm_call(self, **call: Any) -> None:
+    def llm_call(self, **call: Unpack[LlmCallFields]) -> None:
         """Record a model call made for this task.
 
         ``provider``, ``model``; ``usage``: the SDK's usage object as it came, or ``input_tokens``,
@@ -355,7 +340,7 @@ class Task:
         ``status``: ``ok``, ``error`` or ``retry``; ``batch``: billed at the batch price.
         """
         try:
-            event = _llm_fields(**call)
+            event = llm_fields(**call)
         except Exception as error:
             self.run._failed(error)
             return
@@ -386,7 +371,7 @@ class Task:
         try:
             event = {
                 **self._ids,
-                "outcome": _outcome(success, score, outcome, error),
+                "outcome": outcome_of(success, score, outcome, error),
                 "score": None if score is None else float(score),
                 "steps": steps,
                 "duration_seconds": round(time.monotonic() - self._began, 6),
@@ -425,7 +410,7 @@ class Task:
                     return path.relative_to(self.run.folder.absolute()).as_posix()
                 data = path.read_bytes()  # copied, not linked: runners write the next one over it
             else:
-                data = _image_bytes(screenshot)
+                data = image_bytes(screenshot)
             suffix = next((suffix for magic, suffix in _MAGIC if data.startswith(magic)), "bin")
             name = safe_name(self.task_id)
             if name != self.task_id:
@@ -438,82 +423,6 @@ class Task:
             self.run._failed(error)
             return None
         return relative
-
-
-def _image_bytes(screenshot: Screenshot) -> bytes:
-    if isinstance(screenshot, bytes | bytearray | memoryview):
-        return bytes(screenshot)
-    if isinstance(screenshot, str):
-        head, _, body = screenshot.partition(",")
-        try:
-            return base64.b64decode(body, validate=True) if head.endswith(";base64") else body.encode()
-        except binascii.Error as error:
-            raise ValueError(f"the screenshot's data URL is no base64: {error}") from error
-    buffer = io.BytesIO()
-    image: Any = screenshot
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _action(action: Any) -> dict[str, Any]:
-    if isinstance(action, Mapping):
-        return dict(action)
-    if isinstance(action, str):
-        return {"type": action}
-    if dataclasses.is_dataclass(action) and not isinstance(action, type):
-        return dataclasses.asdict(action)
-    if callable(dump := getattr(action, "model_dump", None)):
-        dumped = dump()
-        return dict(dumped) if isinstance(dumped, Mapping) else {"type": str(dumped)}
-    kind = getattr(action, "type", None)
-    return {"type": str(kind) if kind is not None else type(action).__name__, "text": str(action)[:2000]}
-
-
-def _llm_fields(
-    *,
-    provider: str | None = None,
-    model: str | None = None,
-    usage: object = None,
-    input_tokens: int | None = None,
-    cache_read_tokens: int | None = None,
-    cache_write_tokens: int | None = None,
-    output_tokens: int | None = None,
-    duration_seconds: float | None = None,
-    status: str = "ok",
-    batch: bool = False,
-) -> dict[str, Any]:
-    if usage is not None:
-        counted = tokens(usage)
-    elif any(kind is not None for kind in (input_tokens, cache_read_tokens, cache_write_tokens, output_tokens)):
-        counted = Tokens(input_tokens, cache_read_tokens, cache_write_tokens, output_tokens)
-    else:
-        counted = UNKNOWN
-    if status not in REQUEST_STATUSES:
-        log.warning("request status %r is none of %s; recorded as ok", status, ", ".join(REQUEST_STATUSES))
-        status = "ok"
-    event = {
-        "provider": provider,
-        "model": model,
-        "input_tokens": counted.input,
-        "cache_read_tokens": counted.cache_read,
-        "cache_write_tokens": counted.cache_write,
-        "output_tokens": counted.output,
-        "duration_seconds": duration_seconds,
-        "status": status,
-    }
-    return {**event, "batch": True} if batch else event
-
-
-def _outcome(success: bool | None, score: float | None, outcome: str | None, error: str | None) -> str:
-    if outcome is not None:
-        if outcome in OUTCOMES:
-            return outcome
-        log.warning("outcome %r is none of %s; success and score decide", outcome, ", ".join(OUTCOMES))
-    if success is not None:
-        return "success" if success else "failure"
-    if score is not None:
-        return "success" if float(score) >= 1 else "failure"
-    return "interrupted" if error is None else "agent_error"
 
 
 def _end_open_runs() -> None:

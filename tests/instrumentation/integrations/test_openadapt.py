@@ -188,6 +188,18 @@ def test_the_stock_runner_still_mixes_tasks_up(results: Path) -> None:
     assert not log_files(results / "stock")
 
 
+def test_every_call_of_openadapts_own_agents_is_counted(program: Program, tmp_path: Path) -> None:
+    """One of them keeps the tokens of the last of several tries, the other throws them away."""
+    answered = json.loads(program(str(HERE / "agent_calls.py")).stdout.splitlines()[-1])
+    assert answered["api"] == 6, "no answer can be parsed: three tries for each of two tasks"
+    assert answered["computer_use"] > 0
+    for name, count in answered.items():
+        found = of(events(tmp_path / "benchmark_results" / name), LlmCall)
+        assert len(found) == count
+        assert all((call.provider, call.status, call.tokens) == ("anthropic", "ok", (11, 100, 7, 5)) for call in found)
+        assert all(call.task_id and call.worker_id == "main" for call in found)
+
+
 def test_of_a_release_that_is_not_known_the_parts_that_still_work_are_recorded(results: Path) -> None:
     found = events(results / "later")
     assert [event.outcome for event in of(found, TaskFinished)] == ["success", "failure"]
