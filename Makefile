@@ -24,6 +24,8 @@ demo: $(READY) ## a simulated evaluation and the live page beside it
 
 test: $(READY) ## every test; what a test needs is fetched into .cache where that goes without root
 	@scripts/fetch-prometheus.sh
+	@scripts/fetch-victoria-metrics.sh
+	@PYTHON=$(BIN)/python scripts/fetch-openadapt.sh
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(READY) ## lint and types

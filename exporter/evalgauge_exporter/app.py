@@ -23,6 +23,7 @@ from evalgauge_exporter import exposition
 from evalgauge_exporter.api import api, frame_builder
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.guard import Guard
+from evalgauge_exporter.receive import logs_router
 from evalgauge_exporter.reference import reference_page
 from evalgauge_exporter.replay_sites import SITE_POLICY, ReplaySites
 from evalgauge_exporter.stream import Stream
@@ -45,6 +46,8 @@ def create_app(exporter: Exporter) -> FastAPI:
     app = FastAPI(title="evalgauge", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(Guard, token=exporter.token, host=exporter.config.host, public_url=exporter.config.public_url)
     app.include_router(api(exporter, stream))
+    if exporter.config.receive is not None:
+        app.include_router(logs_router(exporter.config.receive, exporter.token))
     _errors(app)
     _machines(app, exporter)
     _pages(app)

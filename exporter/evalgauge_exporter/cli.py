@@ -67,6 +67,7 @@ results_argument = click.argument("results", metavar="RESULTS_DIR...", nargs=-1,
 @click.option("--linger", metavar="DURATION", help="Expose a run for so long once it is over.  [default: never drop]")
 @click.option("--stall-after", metavar="DURATION", help="Silence after which a run counts as dead.  [default: 10m]")
 @click.option("--token-file", type=click.Path(path_type=Path), help="Guard everything but /healthz with this token.")
+@click.option("--receive", type=click.Path(path_type=Path), help="Keep runs here that `evalgauge send` sends.")
 def serve(results: tuple[Path, ...], config_path: Path | None, **options: Any) -> None:
     """Serve the runs below RESULTS_DIR: metrics for Prometheus, the JSON API and the live page."""
     from evalgauge_exporter.commands import serve as command
@@ -185,6 +186,29 @@ def dashboards_build(out: Path | None, check: bool, docs_url: str) -> None:
     if out is None and not check:
         raise click.UsageError("name a folder with --out, or use --check")
     command.run(out, check, docs_url)
+
+
+@cli.command()
+@click.argument("run_dir", metavar="RUN_DIR", type=click.Path(path_type=Path))
+@click.option("--to", "url", metavar="URL", required=True, help="An exporter, or a Collector in front of it.")
+@click.option("--token-file", type=click.Path(path_type=Path), required=True, help="A file with the receiver's token.")
+@click.option("--run-id", help="The run's name there.  [default: the folder's name]")
+@click.option("--follow", is_flag=True, help="Go on until the run has ended.")
+@click.option("--again", is_flag=True, help="Send everything anew; what is there already is stored once.")
+def send(run_dir: Path, url: str, token_file: Path, run_id: str | None, follow: bool, again: bool) -> None:
+    """Send what is missing of a run's log to an exporter that shares no folder with this machine."""
+    from evalgauge.send import SendError
+    from evalgauge.send import send as send_log
+    from evalgauge_exporter.guard import TokenError, read_token
+
+    try:
+        sent = send_log(run_dir, url, read_token(token_file), run_id=run_id, follow=follow, again=again)
+    except (SendError, TokenError) as error:
+        raise Failure(str(error)) from error
+    left = ", ".join(f"{n} {word}" for n, word in ((sent.rejected, "refused"), (sent.skipped, "skipped")) if n)
+    click.echo(
+        f"{sent.lines} events sent{f' ({left})' if left else ''}; the run {'is over' if sent.over else 'goes on'}"
+    )
 
 
 def main() -> None:

@@ -143,6 +143,8 @@ class Config(BaseSettings):
     """How long a run is exposed once it is over; ``never`` drops none."""
     stall_after: Duration = Field(600.0, gt=0)
     """Silence after which a run counts as dead; longer than any step takes."""
+    receive: Path | None = None
+    """A folder for the logs that other machines send to /v1/logs; it needs ``token_file``."""
     token_file: Path | None = None
     """A file with the token that guards everything but /healthz."""
     grafana_url: str | None = None
@@ -233,7 +235,7 @@ def load_config(path: Path | None = None, **given: Any) -> Config:
 def _relative_to(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     """Paths in the file are meant relative to the file."""
     changed = dict(content)
-    for key in ("results", "token_file"):
+    for key in ("results", "receive", "token_file"):
         value = changed.get(key)
         if isinstance(value, str):
             changed[key] = str(folder / value)

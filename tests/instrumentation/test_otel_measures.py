@@ -82,7 +82,7 @@ def telling(samples: Samples, names: set[str]) -> Samples:
     }
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(st.lists(tasks, max_size=6), plans, st.integers(1, 2), st.booleans())
 def test_pushed_equals_scraped(
     tmp_path: Path, attempts: list[dict[str, Any]], plan: Any, times: int, finish: bool

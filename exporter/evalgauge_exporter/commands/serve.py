@@ -27,6 +27,15 @@ def configured(results: tuple[Path, ...], config_path: Path | None, options: dic
 def run(results: tuple[Path, ...], config_path: Path | None, options: dict[str, Any]) -> None:
     """Serve until interrupted."""
     config = configured(results, config_path, options)
+    if config.receive is not None:
+        if config.token_file is None:
+            raise Failure("--receive needs a token that senders have: make one and name it with --token-file")
+        try:
+            config.receive.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Failure(f"{config.receive}: received runs can't be kept here ({error.strerror})") from error
+        if config.receive not in config.results:
+            config = config.model_copy(update={"results": (*config.results, config.receive)})
     if not config.results:
         raise click.UsageError("name at least one folder with runs, or set results in the configuration")
     folders(config.results)

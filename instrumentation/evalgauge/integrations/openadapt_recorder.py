@@ -263,14 +263,13 @@ class Recorder:
         self._flush(attempt)
         kind = getattr(result, "error_type", None)
         steps = getattr(result, "num_steps", None)
-        if isinstance(steps, int):  # what the runner reports counts, whatever was recorded
-            attempt.task._steps, attempt.task._last_action = steps, ""
         attempt.task.finish(
             success=bool(getattr(result, "success", False)),
             score=getattr(result, "score", None),
             outcome=_OUTCOMES.get(kind, "evaluation_error") if kind else None,
             error=getattr(result, "error", None),
             reason=getattr(result, "reason", None),
+            steps=steps if isinstance(steps, int) else None,  # what the runner reports counts, whatever was recorded
         )
         self._close(attempt)
 
