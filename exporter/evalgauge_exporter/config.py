@@ -7,12 +7,14 @@ underscores (``EVALGAUGE_STALL_AFTER=5m``, ``EVALGAUGE_LIMITS__RUNS=20``), lists
 from __future__ import annotations
 
 import difflib
+import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from evalgauge_exporter.durations import format_duration, parse_duration
 
@@ -27,6 +29,12 @@ def _seconds(value: object) -> object:
 
 def _linger(value: object) -> object:
     return None if value == "never" else _seconds(value)
+
+
+def _folders(value: object) -> object:
+    if isinstance(value, str):
+        return json.loads(value) if value.startswith("[") else [part for part in value.split(os.pathsep) if part]
+    return value
 
 
 Duration = Annotated[
@@ -135,8 +143,8 @@ class Config(BaseSettings):
     )
     _file: ClassVar[dict[str, Any]] = {}
 
-    results: tuple[Path, ...] = ()
-    """Folders with runs."""
+    results: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders)] = ()
+    """Folders with runs; in the variable as JSON, or separated as PATH is."""
     listen: str = "127.0.0.1:9909"
     """``host:port`` to answer on."""
     linger: Linger = None
