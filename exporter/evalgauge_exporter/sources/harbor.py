@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from evalgauge.integrations.harbor import AGENTS_FAULT
 from evalgauge.metrics import OUTCOMES
 from evalgauge.runlog import safe_name
 from evalgauge_exporter.sources.content import count, known, moment, number
 from evalgauge_exporter.sources.tales import Tale
 from evalgauge_exporter.sources.trajectories import named, usage_of
 
-_AGENTS_FAULT = ("AgentTimeoutError", "NonZeroAgentExitCodeError", "ContextWindowExceededError", "AgentSafetyRefusal")
 _JUDGES_FAULT = ("Verifier", "Reward")
 
 
@@ -52,7 +52,7 @@ def end_trial(tale: Tale, result: dict[str, Any], threshold: float) -> None:
     elif kind.startswith(_JUDGES_FAULT):
         tale.finished(ended, "evaluation_error", **more)
     else:
-        tale.finished(ended, "agent_error" if kind.startswith(_AGENTS_FAULT) else "infrastructure_error", **more)
+        tale.finished(ended, "agent_error" if kind.startswith(AGENTS_FAULT) else "infrastructure_error", **more)
 
 
 def tell_sums(tale: Tale, result: dict[str, Any], model: str | None) -> None:
