@@ -7,10 +7,9 @@ import json
 import socket
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,16 +19,9 @@ from evalgauge_exporter import stream
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.server import serving
 from evalgauge_exporter.stream import Built, Stream
+from tests.asynchronous import run
 from tests.exporter.runs import exporter_of
 from tests.exporter.scraping import scrape, value
-
-T = TypeVar("T")
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """The outcome of a coroutine, in a thread of its own: a browser's loop may be at home in this one."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
 
 
 class Served:

@@ -7,7 +7,6 @@ Harbor needs Python 3.12. The stand-ins here have the names of its own classes' 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import pytest
 
 from evalgauge.integrations.harbor import EvalgaugePlugin
 from evalgauge_exporter.sources.discovery import Discovery
+from tests.asynchronous import run
 
 BEGUN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ENDED = datetime(2026, 3, 1, 12, 5, tzinfo=UTC)
@@ -67,12 +67,12 @@ class Job:
     def begin(self, index: int = 0) -> None:
         trial = self._trial_configs[index]
         for hook in self.started:
-            asyncio.run(hook(Of(trial_name=trial.trial_name, config=trial, result=None)))
+            run(hook(Of(trial_name=trial.trial_name, config=trial, result=None)))
 
     def end(self, index: int = 0, **fields: Any) -> None:
         trial = self._trial_configs[index]
         for hook in self.ended:
-            asyncio.run(hook(Of(trial_name=trial.trial_name, config=trial, result=result(trial, **fields))))
+            run(hook(Of(trial_name=trial.trial_name, config=trial, result=result(trial, **fields))))
 
 
 def result(trial: Any, **fields: Any) -> Any:
@@ -103,12 +103,12 @@ def failed(kind: str) -> Any:
 
 def started(job: Job, **settings: Any) -> EvalgaugePlugin:
     plugin = EvalgaugePlugin(**settings)
-    asyncio.run(plugin.on_job_start(job))
+    run(plugin.on_job_start(job))
     return plugin
 
 
 def over(plugin: EvalgaugePlugin, done: int = 1, total: int = 1) -> None:
-    asyncio.run(plugin.on_job_end(Of(stats=Of(n_completed_trials=done), n_total_trials=total)))
+    run(plugin.on_job_end(Of(stats=Of(n_completed_trials=done), n_total_trials=total)))
 
 
 def lines(folder: Path, kind: str = "") -> list[dict[str, Any]]:
@@ -307,12 +307,12 @@ def test_off_records_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_nothing_is_raised_into_harbor(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     plugin = EvalgaugePlugin(colour="red")
-    asyncio.run(plugin.on_job_start(object()))
+    run(plugin.on_job_start(object()))
     job = Job(tmp_path)
-    asyncio.run(plugin.on_job_start(job))
+    run(plugin.on_job_start(job))
     for hook in (*job.started, *job.ended):
-        asyncio.run(hook(object()))
-    asyncio.run(plugin.on_job_end(None))
+        run(hook(object()))
+    run(plugin.on_job_end(None))
     assert "colour" in caplog.text
     assert "can't be recorded" in caplog.text
 
