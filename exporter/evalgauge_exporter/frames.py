@@ -32,8 +32,8 @@ def newest_first(runs: Iterable[RunState]) -> list[RunState]:
 def default_run(insights: Insights, now: float) -> RunState | None:
     """The run that is meant where none is named: the newest that goes on, else the newest."""
     runs = newest_first(insights.state.runs.values())
-    going = [run for run in runs if not insights.finished(run, now)]
-    return (going or runs or [None])[0]  # type: ignore[list-item]  # an empty list's first is none
+    newest = runs[0] if runs else None
+    return next((run for run in runs if not insights.finished(run, now)), newest)
 
 
 def status(run: RunState | None, insights: Insights, now: float) -> shapes.Status:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -52,7 +53,7 @@ class Source(Protocol):
         """End; returns soon, also while a refresh hangs."""
 
 
-class BackgroundSource:
+class BackgroundSource(ABC):
     """Refreshes every ``interval`` seconds in a thread of its own. A subclass says what a refresh is."""
 
     source = ""
@@ -69,11 +70,11 @@ class BackgroundSource:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name=f"evalgauge-{self.source}", daemon=True)
 
+    @abstractmethod
     def refresh(self) -> Iterator[FleetEvent]:
         """Read once. What was yielded before an error counts. Raises RefreshError, or anything."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # most sources open nothing, so they need not say it
         """Let go of what a refresh opened; called by the thread at its end."""
 
     def start(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -151,9 +150,9 @@ def words(value: object) -> str | None:
 
 def number(value: object) -> float | None:
     """A finite number; a bool is none."""
-    if type(value) in (int, float) and math.isfinite(value) and abs(value) < 1e300:  # type: ignore[arg-type]
-        return float(value)  # type: ignore[arg-type]
-    return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1e300 else None  # false for NaN too
 
 
 def amount(value: object) -> float | None:

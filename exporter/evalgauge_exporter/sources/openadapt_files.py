@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from evalgauge.events import Step
 from evalgauge.metrics import OUTCOMES
+from evalgauge_exporter.sources.content import number
 
 _ERROR_TYPES = {
     "agent": "agent_error",
@@ -196,7 +197,8 @@ def words_of(value: object) -> str | None:
 
 def number_of(value: object) -> float | None:
     """A number that can be meant, None for anything else."""
-    return float(value) if type(value) in (int, float) and abs(value) < 1e15 else None  # type: ignore[arg-type]
+    found = number(value)
+    return found if found is not None and abs(found) < 1e15 else None
 
 
 def count_of(value: object) -> int | None:
