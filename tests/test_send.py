@@ -30,6 +30,7 @@ from evalgauge.send import SendError, send
 from evalgauge_exporter import receive
 from evalgauge_exporter.receive import JSON, PROTOBUF, logs_router
 from evalgauge_exporter.server import listening_socket
+from tests.exporter.sources.certificate import certificate, server_context
 from tests.exporter.test_prometheus import free_port
 from tests.exporter.waiting import wait_for
 from tests.instrumentation.test_otel import evaluate, scraped
@@ -56,8 +57,8 @@ def exporter(folder: Path, port: int = 0, token: str | None = TOKEN) -> Iterator
 
 
 @contextlib.contextmanager
-def relay(answer: Callable[[bytes], tuple[int, bytes]]) -> Iterator[str]:
-    """A server that does with each request what it is told."""
+def relay(answer: Callable[[bytes], tuple[int, bytes]], pem: Path | None = None) -> Iterator[str]:
+    """A server that does with each request what it is told; with the certificate ``pem`` it speaks TLS."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -73,10 +74,13 @@ def relay(answer: Callable[[bytes], tuple[int, bytes]]) -> Iterator[str]:
             """Nothing is printed."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that leaves is no news
+    if pem is not None:
+        server.socket = server_context(pem).wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if pem else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()
@@ -246,6 +250,65 @@ def test_following_sends_a_run_while_it_is_written(tmp_path: Path) -> None:
     writer.close()
 
 
+def test_what_another_process_wrote_just_before_the_end_is_sent_too(tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    other, first = (LogWriter(folder / "events" / f"{name}.jsonl") for name in ("a", "b"))
+    other.write("task_started", {"task_id": "t"})
+    first.write("run_started", {"run_id": "night"})
+    received: list[bytes] = []
+
+    def meanwhile(body: bytes) -> tuple[int, bytes]:
+        if not received:  # the log of the other is read already
+            other.write("task_finished", {"task_id": "t", "outcome": "success"})
+            first.write("run_finished", {"status": "completed"})
+        received.append(body)
+        return 200, b"{}"
+
+    with relay(meanwhile) as url:
+        sent = send(folder, url, TOKEN, follow=True)
+    assert (sent.lines, sent.over) == (4, True)
+    other.close()
+    first.close()
+
+
+def test_a_run_that_was_begun_again_is_not_over(tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    for name, kinds in (("b", ("run_started", "run_finished", "heartbeat")), ("a", ("run_started",))):
+        writer = LogWriter(folder / "events" / f"{name}.jsonl")
+        for kind in kinds:
+            writer.write(kind, {})
+        writer.close()
+    with relay(lambda _: (200, b"{}")) as url:
+        assert send(folder, url, TOKEN) == (4, 0, 0, False)
+        writer = LogWriter(folder / "events" / "a.jsonl")
+        writer.write("run_finished", {})
+        writer.write("heartbeat", {})  # a heart may beat once more
+        writer.close()
+        assert send(folder, url, TOKEN, follow=True) == (2, 0, 0, True)
+
+
+def test_whoever_follows_outlives_a_long_outage(tmp_path: Path) -> None:
+    evaluate(tmp_path)
+    waited: list[float] = []
+    answers = iter([503] * 30)
+    with relay(lambda _: (next(answers, 200), b"{}")) as url:
+        sent = send(tmp_path / "night", url, TOKEN, follow=True, sleep=waited.append)
+    assert sent.over
+    assert sum(waited) > sending.GIVE_UP_AFTER
+
+
+def test_what_tls_will_never_agree_to_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate(tmp_path)
+    pem = certificate(tmp_path)
+    with relay(lambda _: (200, b"{}")) as url, pytest.raises(SendError, match=r"can't be spoken to: .*WRONG_VERSION"):
+        send(tmp_path / "night", url.replace("http:", "https:"), TOKEN)
+    with relay(lambda _: (200, b"{}"), pem) as url:
+        with pytest.raises(SendError, match=r"can't be spoken to: .*CERTIFICATE_VERIFY_FAILED"):
+            send(tmp_path / "night", url, TOKEN)
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))  # how one's own authority is made known
+        assert send(tmp_path / "night", url, TOKEN).over
+
+
 def test_what_is_no_event_is_skipped_and_what_is_being_written_waits(tmp_path: Path) -> None:
     folder = tmp_path / "here" / "night"
     path = folder / "events" / "w.jsonl"
@@ -379,6 +442,18 @@ def test_a_hostile_request_is_refused_with_one_line(
     assert answer.status_code == status
     assert len(answer.json()["detail"].splitlines()) == 1
     assert not (tmp_path / "there").exists()
+
+
+def test_gzip_in_several_members_is_one_body(client: TestClient, tmp_path: Path) -> None:
+    body = asked(("r", "w", GOOD))
+    for content, status in (
+        (gzip.compress(body[:50]) + gzip.compress(body[50:]), 200),
+        (gzip.compress(body) + b"no member", 400),
+        (gzip.compress(b" " * receive.MAX_CONTENT) * 2, 413),
+    ):
+        headers = {"content-type": JSON, "content-encoding": "gzip"}
+        assert client.post("/v1/logs", content=content, headers=headers).status_code == status
+    assert [event["seq"] for event in stored(tmp_path / "there" / "r")] == [0]
 
 
 def test_a_body_in_parts_is_cut_off_too(client: TestClient) -> None:

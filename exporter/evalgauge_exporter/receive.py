@@ -282,15 +282,18 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
         return body
     if encoding != "gzip":
         raise HTTPException(415, "content-encoding must be gzip or none")
-    unpacking = zlib.decompressobj(wbits=31)
-    try:
-        content = unpacking.decompress(body, MAX_CONTENT + 1)
-    except zlib.error as error:
-        raise HTTPException(400, "the body is no gzip") from error
-    if len(content) > MAX_CONTENT:
-        raise HTTPException(413, f"a request may have {MAX_CONTENT >> 20} MiB once it is unpacked")
-    if not unpacking.eof:
-        raise HTTPException(400, "the body is torn")
+    content = b""
+    while body:  # gzip may come in several members, which are one content
+        unpacking = zlib.decompressobj(wbits=31)
+        try:
+            content += unpacking.decompress(body, MAX_CONTENT + 1 - len(content))
+        except zlib.error as error:
+            raise HTTPException(400, "the body is no gzip") from error
+        if len(content) > MAX_CONTENT:
+            raise HTTPException(413, f"a request may have {MAX_CONTENT >> 20} MiB once it is unpacked")
+        if not unpacking.eof:
+            raise HTTPException(400, "the body is torn")
+        body = unpacking.unused_data
     return content
 
 

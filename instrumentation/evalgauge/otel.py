@@ -37,6 +37,8 @@ log = logging.getLogger("evalgauge")
 SCOPE = "evalgauge"
 INTERVAL_MILLISECONDS = 15_000
 """How often metrics are sent where OTEL_METRIC_EXPORT_INTERVAL does not say."""
+LAST_SECONDS = 5.0
+"""How long the end of the process waits for what is left to be sent: an endpoint that is gone must not hold it up."""
 SIGNALS = ("METRICS", "TRACES")
 _lock = threading.Lock()
 _observer: OtelObserver | None = None
@@ -52,14 +54,13 @@ class OtelObserver:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._providers: list[Any] = []
+        self._senders: list[_Sender] = []
         self._measures: Measures | None = None
         self._traces: Traces | None = None
         meters, tracers = self._given
         own_ids = False
         if meters is None and tracers is None:
-            meters, tracers = _providers()
-            self._providers = [provider for provider in (meters, tracers) if provider is not None]
+            meters, tracers, self._senders = _providers()
             own_ids = True
         if meters is not None:
             from evalgauge.otel_measures import Measures
@@ -77,6 +78,7 @@ class OtelObserver:
             if "multiprocessing.util" in sys.modules:  # such a process ends without what atexit has
                 import_module("multiprocessing.util").Finalize(None, self.shut_down, exitpriority=0)
         now = time.time_ns()
+        fields = encodable(fields)
         if self._measures is not None:
             self._measures.take(run, kind, fields, now / 1e9)
         if self._traces is not None:
@@ -84,19 +86,72 @@ class OtelObserver:
 
     def flush(self) -> None:
         """Send what there is now; returns once it was sent or that took too long."""
-        for provider in self._providers or [provider for provider in self._given if provider is not None]:
+        own = [sender.provider for sender in self._senders]
+        for provider in own or [provider for provider in self._given if provider is not None]:
             if hasattr(provider, "force_flush"):
                 provider.force_flush(10_000)
 
     def shut_down(self) -> None:
-        """End open spans and send everything; providers that were given stay open."""
+        """End open spans and send everything, for at most ``LAST_SECONDS``; providers that were given stay open."""
         if os.getpid() != self._pid:
             return
         if self._traces is not None:
             self._traces.close()
-        self.flush()
-        for provider in self._providers:
-            provider.shutdown()
+        if not self._senders:
+            self.flush()
+        for sender in self._senders:
+            sender.end()
+        until = time.monotonic() + LAST_SECONDS
+        for sender in self._senders:
+            sender.wait(until)
+        self._senders.clear()
+
+
+class _Sender:
+    """A provider of our own and the thread that shuts it down.
+
+    The thread is there from the beginning, as none can be started at the end of the process since Python 3.12. It is a
+    daemon: one that hangs is left behind.
+    """
+
+    def __init__(self, provider: Any, exporter: Any, signal: str) -> None:
+        self.provider = provider
+        self._exporter = exporter
+        self._signal = signal.lower()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"evalgauge-otlp-{self._signal}", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self._ending.wait()
+        try:
+            self.provider.shutdown()
+        except Exception:
+            log.exception("OTLP %s could not be shut down", self._signal)
+
+    def end(self) -> None:
+        """Begin to send what is left."""
+        self._ending.set()
+
+    def wait(self, until: float) -> None:
+        """Return once that is done, or at ``until`` of the monotonic clock."""
+        self._thread.join(max(0.0, until - time.monotonic()))
+        if self._thread.is_alive():
+            log.warning("the last OTLP %s could not be sent within %g s", self._signal, LAST_SECONDS)
+            self._exporter.shutdown()  # no more tries
+
+
+def encodable(value: Any) -> Any:
+    """The same value as OTLP can carry it: half a surrogate pair in one attribute would cost the whole batch."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {encodable(key): encodable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [encodable(inner) for inner in value]
+    if isinstance(value, int) and value.bit_length() > 63:
+        return float(value) if value.bit_length() < 1024 else None
+    return value
 
 
 def start(
@@ -171,7 +226,7 @@ def _wanted(signal: str) -> bool:
     return _endpoint(signal) is not None or not any(_endpoint(other) for other in SIGNALS)
 
 
-def _providers() -> tuple[MeterProvider | None, TracerProvider | None]:
+def _providers() -> tuple[MeterProvider | None, TracerProvider | None, list[_Sender]]:
     """Providers of our own, so that nothing of the program's own telemetry is touched."""
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -186,17 +241,21 @@ def _providers() -> tuple[MeterProvider | None, TracerProvider | None]:
         resource = Resource({SERVICE_INSTANCE_ID: str(uuid.uuid4())})
     resource = Resource.create().merge(resource)
     meters = tracers = None
+    senders = []
     if _wanted("METRICS"):
+        exporter = _exporter("METRICS", "metric_exporter", "OTLPMetricExporter")
         set_interval = "OTEL_METRIC_EXPORT_INTERVAL" in os.environ
         reader = PeriodicExportingMetricReader(
-            _exporter("METRICS", "metric_exporter", "OTLPMetricExporter"),
-            export_interval_millis=None if set_interval else INTERVAL_MILLISECONDS,
+            exporter, export_interval_millis=None if set_interval else INTERVAL_MILLISECONDS
         )
         meters = MeterProvider([reader], resource, shutdown_on_exit=False)
+        senders.append(_Sender(meters, exporter, "METRICS"))
     if _wanted("TRACES"):
+        exporter = _exporter("TRACES", "trace_exporter", "OTLPSpanExporter")
         tracers = TracerProvider(resource=resource, id_generator=RunIds(), shutdown_on_exit=False)
-        tracers.add_span_processor(BatchSpanProcessor(_exporter("TRACES", "trace_exporter", "OTLPSpanExporter")))
-    return meters, tracers
+        tracers.add_span_processor(BatchSpanProcessor(exporter))
+        senders.append(_Sender(tracers, exporter, "TRACES"))
+    return meters, tracers, senders
 
 
 def _exporter(signal: str, module: str, name: str) -> Any:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalgauge import metrics as m
+from evalgauge.otel import encodable
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
@@ -267,7 +268,7 @@ class Measures:
             found = self._runs.get(run.run_id)
             if found is None:
                 found = self._runs[run.run_id] = _Run(run.run_id)
-                found.describe(getattr(run, "started", None) or {})
+                found.describe(encodable(run.started or {}))
             if kind == "heartbeat":
                 found.worker(fields, now)
                 return

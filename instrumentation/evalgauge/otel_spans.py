@@ -16,6 +16,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
+from evalgauge.otel import encodable
 from evalgauge.tracker import Run
 
 TASKS_IN_ONE_TRACE = 500
@@ -60,7 +61,9 @@ class Traces:
     def take(self, run: Run, kind: str, fields: Mapping[str, Any], now: int) -> None:
         """Take an event in that happened at ``now``, in nanoseconds."""
         with self._lock:
-            about = self._about.setdefault(run.run_id, dict(getattr(run, "started", None) or {}))
+            about = self._about.get(run.run_id)
+            if about is None:
+                about = self._about[run.run_id] = encodable(run.started or {})
             if kind == "run_started":
                 about.update(fields)
                 self._begin_run(run, about, now)

@@ -15,8 +15,11 @@ import gzip
 import hashlib
 import json
 import logging
+import math
 import os
 import random
+import re
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -42,6 +45,10 @@ LONGEST_LINE = 4 << 20
 RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers after which the same is sent again."""
 LONGEST_WAIT = 60.0
+GIVE_UP_AFTER = 300.0
+"""Seconds of trying in vain, unless the run is followed."""
+_BEGINS = re.compile(rb'\{"v":\d+,"seq":\d+,"ts":([-+.\deE]+),"type":"run_started"')
+"""How the log of a process begins that began the run, or began it again."""
 
 
 class SendError(RuntimeError):
@@ -75,7 +82,7 @@ def send(
     run_id: str | None = None,
     follow: bool = False,
     interval: float = 2.0,
-    give_up_after: float = 300.0,
+    give_up_after: float | None = None,
     again: bool = False,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Sent:
@@ -83,8 +90,9 @@ def send(
 
     ``url``: an exporter's or a Collector's address, with or without ``/v1/logs``. ``token``: sent as a bearer token.
     ``run_id``: the name the run gets there; None is the folder's name. ``follow``: go on until the run has ended,
-    looking for new lines every ``interval`` seconds. ``give_up_after``: seconds of trying in vain. ``again``: send
-    everything anew, as after a Collector lost what it had acknowledged.
+    looking for new lines every ``interval`` seconds. ``give_up_after``: seconds of trying in vain; None is 300, and for
+    ever with ``follow``: whoever follows a run outlives the receiver's night. ``again``: send everything anew, as after
+    a Collector lost what it had acknowledged.
 
     Raises SendError where ``run_dir`` has no log, the receiver refuses, or nothing gets through for so long.
     """
@@ -94,25 +102,28 @@ def send(
     name = run_id or folder.absolute().name
     if safe_name(name) != name:
         raise SendError(f"the run id {name!r} can't be a folder's name; give another with run_id")
+    if give_up_after is None:
+        give_up_after = math.inf if follow else GIVE_UP_AFTER
     target = _Target(url, token, give_up_after, sleep)
     notes = _Notes(folder / EVENTS_FOLDER, target.url, name)
     if again:
         notes.offsets.clear()
     lines = rejected = skipped = 0
+    over = False
     while True:
+        last = over  # what other processes wrote before the end, but after their logs were read, is still to come
         sent = 0
-        over = False
         for path in log_files(folder):
             for batch, bad, end in _batches(path, notes.offsets.get(path.name, 0)):
                 rejected += target.post(_request(batch, name, path.stem)) if batch else 0
                 notes.acknowledge(path.name, end)
                 sent += len(batch)
                 skipped += bad
-            over = over or _ended(path)
         lines += sent
-        if over or not follow:
+        over = _over(log_files(folder))
+        if over == last and (over or not follow):
             return Sent(lines - rejected, rejected, skipped, over)
-        if not sent:
+        if not sent and not over:
             sleep(interval)
 
 
@@ -163,13 +174,21 @@ def _line(raw: bytes) -> _Line | None:
     return _Line(text, event["seq"], float(ts) if isinstance(ts, int | float) else 0.0)
 
 
-def _ended(path: Path) -> bool:
-    """Whether the last line says that the run is over."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 4096))
-        last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
-    return b'"type":"run_finished"' in last.replace(b" ", b"")
+def _over(logs: list[Path]) -> bool:
+    """Whether the run has ended, and was not begun again since."""
+    begun = ended = -math.inf
+    for path in logs:
+        with path.open("rb") as file:
+            start = _BEGINS.match(file.read(200))
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 4096))
+            tail = file.read()
+        if start:
+            begun = max(begun, float(start[1]))
+        for raw in tail.splitlines()[-10:]:  # a heartbeat may come after the end
+            if b'"run_finished"' in raw and (line := _line(raw)) is not None:
+                ended = max(ended, line.ts)
+    return ended > -math.inf and ended >= begun
 
 
 class _Notes:
@@ -271,9 +290,12 @@ class _Target:
             except urllib.error.HTTPError as error:
                 said, after = _sentence(error), error.headers.get("retry-after")
                 if error.code not in RETRIED:
-                    raise SendError(f"{self.url} refuses: {error.code} {said}") from error
+                    hint = " (is this token the receiver's?)" if error.code == 401 else ""
+                    raise SendError(f"{self.url} refuses: {error.code} {said}{hint}") from error
                 problem = f"{error.code} {said}"
             except (OSError, HTTPException) as error:
+                if _never_goes_well(error):
+                    raise SendError(f"{self.url} can't be spoken to: {getattr(error, 'reason', error)}") from error
                 problem, after = str(getattr(error, "reason", error)) or type(error).__name__, None
             if waited >= self._give_up_after:
                 raise SendError(f"{self.url} could not be reached for {waited:.0f} s: {problem}")
@@ -282,6 +304,14 @@ class _Target:
             self._sleep(wait)
             waited += max(wait, 0.1)
             pause = min(pause * 2, LONGEST_WAIT)
+
+
+def _never_goes_well(error: Exception) -> bool:
+    """Whether trying again is in vain: a certificate that is not trusted, or a server without TLS."""
+    reason = getattr(error, "reason", None)
+    return isinstance(reason, ssl.SSLCertVerificationError) or (
+        isinstance(reason, ssl.SSLError) and reason.reason == "WRONG_VERSION_NUMBER"
+    )
 
 
 def _sentence(error: urllib.error.HTTPError) -> str:

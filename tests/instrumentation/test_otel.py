@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -245,3 +246,39 @@ def test_a_collector_that_is_gone_does_not_touch_the_log(
     otel.stop()
     (log,) = log_files(tmp_path / "night")
     assert b"run_finished" in log.read_bytes().splitlines()[-1]
+
+
+def test_a_collector_that_never_answers_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(otel, "LAST_SECONDS", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        observer = otel.start()
+        threads = [sender._thread for sender in observer._senders]
+        evaluate(tmp_path)
+        otel.stop()  # comes back although nothing was answered
+        assert all(thread.daemon for thread in threads)
+    said = [record.getMessage() for record in caplog.records if record.name == "evalgauge"]
+    assert said == [f"the last OTLP {signal} could not be sent within 0.01 s" for signal in ("metrics", "traces")]
+    for thread in threads:  # the connection is broken off, and nothing is tried again
+        thread.join()
+
+
+def test_texts_that_are_no_unicode_and_endless_numbers_cost_no_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    half = "\ud800"
+    with receiver() as received:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", received.url)
+        otel.start()
+        plan = [{"task_id": f"t{half}", "domain": f"d{half}"}]
+        with track_run(tmp_path, benchmark=f"b{half}", model=f"m{half}", run_id="r", tasks=plan) as run:
+            with run.task(f"t{half}", worker=f"w{half}", instruction=half * 3000) as task:
+                task.step(action={"type": f"click{half}"}, reasoning=half)
+                task.finish(score=float("inf"), error=half, steps=10**400)
+        otel.stop()
+    assert {span.name for span in received.spans()} == {"evaluation b?", "invoke_agent m?", "execute_tool click?"}
+    (tasks,) = [metric for _, metric in received.by_instance() if metric.name == "agent_eval_run_tasks"]
+    assert {attributes(point)["domain"] for point in tasks.gauge.data_points} == {"d?"}
+    assert not caplog.records

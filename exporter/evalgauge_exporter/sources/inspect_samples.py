@@ -9,25 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from evalgauge.integrations import inspect_words
+from evalgauge.integrations.inspect_words import DOMAINS, SCORING, SUBMITS, score_of
 from evalgauge.usage import Tokens, tokens
-from evalgauge_exporter.sources.content import amount, count, known, moment, number
+from evalgauge_exporter.sources.content import amount, count, known, moment
 from evalgauge_exporter.sources.desktop_actions import action_of
 from evalgauge_exporter.sources.tales import Tale
 
 ATTACHMENT = "attachment://"
 _IMAGES = {"data:image/png": ".png", "data:image/jpeg": ".jpg", "data:image/webp": ".webp", "data:image/gif": ".gif"}
-_SCORING = {"scorer", "scorers"}
-_LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
-_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
-_SUBMITS = {"submit", "submit_answer"}
 _MOST_EVENTS = 200_000
 
 
 def named(model: object) -> tuple[str | None, str | None]:
     """Provider and model of a name like ``anthropic/claude-sonnet-4-5``."""
-    name = known(model)
-    provider, slash, rest = (name or "").partition("/")
-    return (provider, rest) if slash and provider and rest else (None, name)
+    return inspect_words.named(known(model) or "")
 
 
 def tell_sample(sample: Mapping[str, Any], tale: Tale, below: str, threshold: float, scorers: list[str]) -> None:
@@ -39,7 +35,7 @@ def tell_sample(sample: Mapping[str, Any], tale: Tale, below: str, threshold: fl
         start = next((at for event in events if (at := moment(event.get("timestamp"))) is not None), 0.0)
     metadata = sample.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    domain = next((said for name in ("domain", "category", "app") if (said := known(metadata.get(name)))), None)
+    domain = next((said for name in DOMAINS if (said := known(metadata.get(name)))), None)
     shots = _Shots(sample, below)
     first = shots.of(sample.get("input"))
     tale.started(start, domain, _text(sample.get("input")))
@@ -114,7 +110,7 @@ def _action(call: dict[str, Any]) -> dict[str, Any]:
     kind = arguments.get("action")
     if isinstance(kind, str) and kind and len(kind) <= 60:  # one tool for everything that a computer does
         return {**action_of({**arguments, "action_type": kind}), "tool": name}
-    return {**arguments, "type": "done" if name in _SUBMITS else name}
+    return {**arguments, "type": "done" if name in SUBMITS else name}
 
 
 def _tell_call(event: dict[str, Any], tale: Tale) -> bool:
@@ -185,26 +181,6 @@ def _end(
         tale.measured(at, score, threshold, **more)
 
 
-def score_of(value: object) -> float | None:
-    """A score as a number, as Inspect makes one of it: ``C`` is 1, ``P`` one half, ``I`` and ``N`` 0."""
-    if isinstance(value, bool):
-        return float(value)
-    if isinstance(value, str):
-        if value in _LETTERS:
-            return _LETTERS[value]
-        if value.lower() in _WORDS:
-            return _WORDS[value.lower()]
-        try:
-            return number(float(value))
-        except ValueError:
-            return None
-    if isinstance(value, list | tuple) and value:
-        return score_of(value[0])
-    if isinstance(value, dict) and value:
-        return score_of(next(iter(value.values())))
-    return number(value)
-
-
 def _scoring_spans(events: list[dict[str, Any]]) -> set[str]:
     """The spans in which samples are scored, and those within them."""
     found: set[str] = set()
@@ -212,7 +188,7 @@ def _scoring_spans(events: list[dict[str, Any]]) -> set[str]:
         span = event.get("id")
         if event.get("event") != "span_begin" or not isinstance(span, str):
             continue
-        if event.get("type") in _SCORING or event.get("parent_id") in found:
+        if event.get("type") in SCORING or event.get("parent_id") in found:
             found.add(span)
     return found
 

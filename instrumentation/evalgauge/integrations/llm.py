@@ -6,9 +6,9 @@
         ...  # every call is booked to the task whose ``with`` block it is made in
 
 Both clients send everything (sync, async, streaming, beta, responses, raw responses) through one method,
-``request``, which makes its retries by ``_sleep_for_retry``: these two are wrapped, in whichever of the packages is
-installed. A call made in a thread that a task started belongs to that task. ``GenAiSpans`` counts the calls of
-everything that OpenTelemetry instruments; a call that both see is counted once.
+``request``, and make their retries by another: these are wrapped, in whichever of the packages is installed. A call
+made in a thread that a task started belongs to that task. ``GenAiSpans`` counts the calls of everything that
+OpenTelemetry instruments; a call that both see is counted once.
 """
 
 from __future__ import annotations
@@ -16,19 +16,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import json
 import logging
 import threading
-import time
-import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import thread as pool
 from importlib import import_module
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple, Self
 
-from evalgauge.integrations.genai_spans import GenAiSpans, calling, cover, target_of_calls
+from evalgauge.integrations.client_calls import Call, is_call
+from evalgauge.integrations.genai_spans import GenAiSpans, calling, cover
 from evalgauge.tracker import Task, current_task
 
 log = logging.getLogger("evalgauge")
@@ -36,31 +33,22 @@ log = logging.getLogger("evalgauge")
 __all__ = ["Capture", "GenAiSpans", "capture"]
 
 CLIENTS = ("anthropic", "openai")
-_PATHS = ("/messages", "/chat/completions", "/completions", "/responses", "/embeddings")
-_HOSTS = {
-    "api.anthropic.com": "anthropic",
-    "api.openai.com": "openai",
-    "api.deepseek.com": "deepseek",
-    "api.groq.com": "groq",
-    "api.mistral.ai": "mistral",
-    "api.together.xyz": "together",
-    "api.x.ai": "x-ai",
-    "generativelanguage.googleapis.com": "google",
-    "openrouter.ai": "openrouter",
-}
-_SUFFIXES = (
-    (".openai.azure.com", "azure"),
-    (".azure.com", "azure"),
-    (".amazonaws.com", "aws"),
-    ("aiplatform.googleapis.com", "google"),
-    (".openai.com", "openai"),
-    (".anthropic.com", "anthropic"),
-)
-_MODELS = (("claude", "anthropic"), ("gpt", "openai"), ("chatgpt", "openai"), ("o1", "openai"), ("o3", "openai"))
+RETRIES = ("_sleep_for_retry", "_retry_request")
+"""The clients' method that a failed try goes through before the next one; the second is that of openai before 1.55."""
+
+
+class _Placed(NamedTuple):
+    """A method that ours stands in for."""
+
+    owner: Any
+    name: str
+    before: Any
+    ours: Any
+
 
 _lock = threading.Lock()
 _users = 0
-_before: list[tuple[Any, str, Any]] = []
+_placed: list[_Placed] = []
 
 
 def capture() -> Capture:
@@ -72,7 +60,10 @@ def capture() -> Capture:
 
 
 class Capture:
-    """One use of the wrapped clients; the last one that stops puts them back as they were."""
+    """One use of the wrapped clients; the last one that stops puts them back as they were.
+
+    What somebody else wrapped meanwhile stays: ours beneath it then does nothing.
+    """
 
     def __init__(self) -> None:
         self._on = False
@@ -96,9 +87,7 @@ class Capture:
                 self._on = False
                 _users -= 1
                 if _users == 0:
-                    while _before:
-                        owner, name, value = _before.pop()
-                        setattr(owner, name, value)
+                    _put_back()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -111,177 +100,69 @@ def _wrap_everything() -> None:
     for package in CLIENTS:
         try:
             client = import_module(f"{package}._base_client")
-        except ImportError:
+        except ModuleNotFoundError as error:
+            if error.name != package:
+                log.warning(
+                    "this version of %s is not known here (%s); its model calls are not counted", package, error
+                )
             continue
         except Exception:
             log.exception("%s can't be imported; its model calls are not counted", package)
             continue
         for name, wrap in (("SyncAPIClient", _sync_request), ("AsyncAPIClient", _async_request)):
-            kind = getattr(client, name, None)
-            if kind is None or not callable(getattr(kind, "request", None)):
+            kind: Any = getattr(client, name, None)
+            if not _takes_options(kind, "request"):
                 log.warning("%s has no %s.request as it is known here; its model calls are not counted", package, name)
                 continue
             _put(kind, "request", wrap(kind.request, package))
-            if callable(getattr(kind, "_sleep_for_retry", None)):
-                _put(kind, "_sleep_for_retry", _retry(kind._sleep_for_retry, package))
+            retries = next((retry for retry in RETRIES if _takes_options(kind, retry)), None)
+            if retries is None:
+                log.warning("%s has no retries of %s as they are known here; they are not counted", package, name)
+            else:
+                _put(kind, retries, _retry(getattr(kind, retries), package))
     _put(pool.ThreadPoolExecutor, "submit", _submit(pool.ThreadPoolExecutor.submit))
     _put(threading.Thread, "start", _start_thread(threading.Thread.start))
 
 
-def _put(owner: Any, name: str, value: Any) -> None:
-    _before.append((owner, name, vars(owner)[name] if name in vars(owner) else getattr(owner, name)))
-    setattr(owner, name, value)
+def _takes_options(kind: Any, name: str) -> bool:
+    method = getattr(kind, name, None)
+    return callable(method) and "options" in inspect.signature(method).parameters
 
 
-# -- one call
+def _put(owner: Any, name: str, ours: Any) -> None:
+    if any(placed.owner is owner and placed.name == name for placed in _placed):
+        return  # still beneath what somebody else has put there
+    _placed.append(_Placed(owner, name, getattr(owner, name), ours))
+    setattr(owner, name, ours)
 
 
-class _Call:
-    """A model call that is under way."""
-
-    def __init__(self, package: str, client: Any, options: Any) -> None:
-        body = getattr(options, "json_data", None)
-        model = body.get("model") if isinstance(body, Mapping) else None
-        self.model = model if isinstance(model, str) else None
-        self.provider = _provider(package, client, self.model)
-        self._target = target_of_calls()
-        self._began = time.monotonic()
-        self._usage: Any = None
-        self._booked = False
-
-    def book(self, status: str = "ok") -> None:
-        """Record the call, once."""
-        if self._booked:
-            return
-        self._booked = True
-        if self._target is not None:
-            self._target.llm_call(
-                provider=self.provider,
-                model=self.model,
-                usage=self._usage,
-                duration_seconds=round(time.monotonic() - self._began, 6),
-                status=status,
-            )
-
-    def returned(self, result: Any, *, stream: bool) -> None:
-        """The client answers with ``result``: a message, a stream of its parts, or a raw response."""
-        if hasattr(result, "http_response") and callable(getattr(result, "parse", None)):
-            self._raw(result, stream=stream)
-        elif stream and hasattr(result, "_iterator"):
-            self.follow(result)
+def _put_back() -> None:
+    covered = []
+    while _placed:
+        placed = _placed.pop()
+        if getattr(placed.owner, placed.name) is placed.ours:
+            setattr(placed.owner, placed.name, placed.before)
         else:
-            self.see(result)
-            self.book()
-
-    def _raw(self, result: Any, *, stream: bool) -> None:
-        if stream:
-            parse = result.parse
-
-            @functools.wraps(parse)
-            def parsed(*args: Any, **kwargs: Any) -> Any:
-                inner = parse(*args, **kwargs)
-                if hasattr(inner, "_iterator"):
-                    self.follow(inner)
-                return inner
-
-            result.parse = parsed
-            weakref.finalize(result.http_response, self.book)
-            return
-        try:
-            answer = json.loads(result.http_response.content)
-        except Exception:  # the body is not read yet, or no JSON: what was used is not known
-            answer = None
-        self.see(answer)
-        self.book()
-
-    def follow(self, stream: Any) -> None:
-        """Look at the parts of ``stream`` as they pass; the call ends when they do, or when nobody wants more."""
-        parts = stream._iterator
-        stream._iterator = self._each_later(parts) if hasattr(parts, "__anext__") else self._each(parts)
-        weakref.finalize(stream, self.book)
-
-    def _each(self, parts: Iterator[Any]) -> Iterator[Any]:
-        status = "ok"
-        try:
-            for part in parts:
-                self.see(part)
-                yield part
-        except Exception:
-            status = "error"
-            raise
-        finally:
-            self.book(status)
-
-    async def _each_later(self, parts: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        status = "ok"
-        try:
-            async for part in parts:
-                self.see(part)
-                yield part
-        except Exception:
-            status = "error"
-            raise
-        finally:
-            self.book(status)
-
-    def see(self, part: Any) -> None:
-        """Take the usage and the model's name out of an answer, or of a part of one. Never raises."""
-        with contextlib.suppress(Exception):
-            for inner in (part, _of(part, "message"), _of(part, "response")):  # Anthropic's and OpenAI's events
-                if inner is None:
-                    continue
-                model, usage = _of(inner, "model"), _of(inner, "usage")
-                if isinstance(model, str) and model:
-                    self.model = model
-                if usage is not None:
-                    told = _mapping(usage)
-                    if told is None or not isinstance(self._usage, dict):
-                        self._usage = usage if told is None else told
-                    else:  # a later part tells the output, and repeats or leaves out the input
-                        self._usage.update({name: count for name, count in told.items() if count is not None})
-
-
-def _of(part: Any, name: str) -> Any:
-    return part.get(name) if isinstance(part, Mapping) else getattr(part, name, None)
-
-
-def _mapping(usage: Any) -> dict[str, Any] | None:
-    if isinstance(usage, Mapping):
-        return dict(usage)
-    dump = getattr(usage, "model_dump", None) or getattr(usage, "dict", None)
-    told = dump() if callable(dump) else None
-    return told if isinstance(told, dict) else None
-
-
-def _counts(options: Any) -> bool:
-    """Whether a request is one call of a model: not a list, a batch, a count of tokens or an upload."""
-    if str(getattr(options, "method", "")).lower() != "post":
-        return False
-    return str(getattr(options, "url", "")).partition("?")[0].rstrip("/").endswith(_PATHS)
-
-
-def _provider(package: str, client: Any, model: str | None) -> str:
-    """Who serves the call: by the client's address, else by the model's name, else the address itself."""
-    host = urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
-    known = _HOSTS.get(host) or next((name for suffix, name in _SUFFIXES if host.endswith(suffix)), None)
-    known = known or next((name for prefix, name in _MODELS if (model or "").startswith(prefix)), None)
-    return known or (package if package == "anthropic" else host or package)
+            covered.append(placed)
+    _placed.extend(covered)
 
 
 # -- what is put around the clients' methods
 
 
 def _sync_request(request: Callable[..., Any], package: str) -> Callable[..., Any]:
+    options_of = _options_of(request)
+
     @functools.wraps(request)
-    def wrapped(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _began(package, self, options)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = _began(package, self, options_of(args, kwargs))
         if call is None:
-            return request(self, cast_to, options, *args, **kwargs)
+            return request(self, *args, **kwargs)
         token = calling.set(True)
         try:
-            result = request(self, cast_to, options, *args, **kwargs)
-        except Exception:
-            call.book("error")
+            result = request(self, *args, **kwargs)
+        except BaseException as error:  # whoever stops waiting has made the call all the same
+            call.failed(error)
             raise
         finally:
             calling.reset(token)
@@ -292,16 +173,18 @@ def _sync_request(request: Callable[..., Any], package: str) -> Callable[..., An
 
 
 def _async_request(request: Callable[..., Any], package: str) -> Callable[..., Any]:
+    options_of = _options_of(request)
+
     @functools.wraps(request)
-    async def wrapped(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _began(package, self, options)
+    async def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = _began(package, self, options_of(args, kwargs))
         if call is None:
-            return await request(self, cast_to, options, *args, **kwargs)
+            return await request(self, *args, **kwargs)
         token = calling.set(True)
         try:
-            result = await request(self, cast_to, options, *args, **kwargs)
-        except Exception:
-            call.book("error")
+            result = await request(self, *args, **kwargs)
+        except BaseException as error:
+            call.failed(error)
             raise
         finally:
             calling.reset(token)
@@ -311,45 +194,57 @@ def _async_request(request: Callable[..., Any], package: str) -> Callable[..., A
     return wrapped
 
 
-def _began(package: str, client: Any, options: Any) -> _Call | None:
+def _options_of(method: Callable[..., Any]) -> Callable[[tuple[Any, ...], Mapping[str, Any]], Any]:
+    """How to find the request's options among what ``method`` is called with, apart from its object."""
+    place = list(inspect.signature(method).parameters).index("options") - 1
+
+    def find(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        return args[place] if place < len(args) else kwargs.get("options")
+
+    return find
+
+
+def _began(package: str, client: Any, options: Any) -> Call | None:
     try:
-        if calling.get() or not _counts(options):
+        if not _users or calling.get() or not is_call(options):
             return None
         cover()
-        return _Call(package, client, options)
+        return Call(package, client, options)
     except Exception:
         log.exception("a model call can't be counted; it goes on")
         return None
 
 
-def _noted(call: _Call, result: Any, *, stream: bool) -> None:
+def _noted(call: Call, result: Any, *, stream: bool) -> None:
     try:
         call.returned(result, stream=stream)
     except Exception:
         log.exception("a model call can't be counted; it goes on")
 
 
-def _retry(sleep: Callable[..., Any], package: str) -> Callable[..., Any]:
+def _retry(retry: Callable[..., Any], package: str) -> Callable[..., Any]:
     """Count a try whose answer was an error and that is made again."""
+    options_of = _options_of(retry)
 
-    def note(client: Any, options: Any) -> None:
+    def note(client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         with contextlib.suppress(Exception):
-            if _counts(options):
-                _Call(package, client, options).book("retry")
+            options = options_of(args, kwargs)
+            if _users and is_call(options):
+                Call(package, client, options).book("retry")
 
-    if inspect.iscoroutinefunction(sleep):
+    if inspect.iscoroutinefunction(retry):
 
-        @functools.wraps(sleep)
+        @functools.wraps(retry)
         async def later(self: Any, *args: Any, **kwargs: Any) -> Any:
-            note(self, kwargs.get("options"))
-            return await sleep(self, *args, **kwargs)
+            note(self, args, kwargs)
+            return await retry(self, *args, **kwargs)
 
         return later
 
-    @functools.wraps(sleep)
+    @functools.wraps(retry)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
-        note(self, kwargs.get("options"))
-        return sleep(self, *args, **kwargs)
+        note(self, args, kwargs)
+        return retry(self, *args, **kwargs)
 
     return wrapped
 
@@ -372,7 +267,7 @@ def _within(task: Task, work: Callable[..., Any]) -> Callable[..., Any]:
 def _submit(submit: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(submit)
     def wrapped(self: Any, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        task = current_task.get()
+        task = current_task.get() if _users else None
         return submit(self, work if task is None else _within(task, work), *args, **kwargs)
 
     return wrapped
@@ -381,7 +276,7 @@ def _submit(submit: Callable[..., Any]) -> Callable[..., Any]:
 def _start_thread(start: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(start)
     def wrapped(self: threading.Thread) -> None:
-        task = current_task.get()
+        task = current_task.get() if _users else None
         # a pool's own threads outlive the task that happened to start them; what they are given is wrapped above
         if task is not None and getattr(self, "_target", None) is not getattr(pool, "_worker", self):
             self.run = _within(task, self.run)  # type: ignore[method-assign]

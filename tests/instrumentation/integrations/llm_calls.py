@@ -34,13 +34,18 @@ GPT: dict[str, Any] = {"model": "gpt-5.1", "messages": [{"role": "user", "conten
 WITH_USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def cases(url: str) -> dict[str, Callable[[], Any]]:
+def later(client: Any, use: Callable[[Any], Any], **options: Any) -> Any:
+    async def run() -> Any:
+        async with client(**options, api_key="k") as opened:
+            return await use(opened)
+
+    return asyncio.run(run())
+
+
+def cut_short(url: str) -> dict[str, Callable[[], Any]]:
+    """Calls of whose answers not everything is read, or not at once."""
     claude = anthropic.Anthropic(base_url=url, api_key="k")
     gpt = openai.OpenAI(base_url=f"{url}/v1", api_key="k")
-
-    def claude_stream_manager() -> str:
-        with claude.messages.stream(**CLAUDE) as stream:
-            return str(stream.get_final_text())
 
     def left_early() -> None:
         stream = claude.messages.create(**CLAUDE, stream=True)
@@ -48,12 +53,63 @@ def cases(url: str) -> dict[str, Callable[[], Any]]:
         del stream
         gc.collect()
 
-    def later(client: Any, use: Callable[[Any], Any], **options: Any) -> Any:
-        async def run() -> Any:
-            async with client(**options, api_key="k") as opened:
-                return await use(opened)
+    def left_by_with() -> None:
+        with claude.messages.create(**CLAUDE, stream=True) as stream:
+            next(iter(stream))
 
-        return asyncio.run(run())
+    async def left_by_async_with(client: Any) -> None:
+        async with await client.messages.create(**CLAUDE, stream=True) as stream:
+            async for _ in stream:
+                break
+
+    def closed_unread() -> None:
+        claude.messages.create(**CLAUDE, stream=True).close()
+
+    def read_later() -> Any:
+        with gpt.chat.completions.with_streaming_response.create(**GPT) as response:
+            return response.parse().choices[0].message.content
+
+    async def async_read_later(client: Any) -> Any:
+        async with client.chat.completions.with_streaming_response.create(**GPT, **WITH_USAGE) as response:
+            return len([part async for part in await response.parse()])
+
+    def lines_alone() -> None:
+        with gpt.chat.completions.with_streaming_response.create(**GPT) as response:
+            list(response.iter_lines())
+
+    async def cancelled(client: Any) -> None:
+        begun = asyncio.Event()
+        client._client.event_hooks["request"].append(lambda _: _set(begun))
+        call = asyncio.create_task(client.messages.create(**{**CLAUDE, "model": "silent"}))
+        await begun.wait()
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+    async def _set(event: asyncio.Event) -> None:
+        event.set()
+
+    def claude_later(use: Callable[[Any], Any]) -> Any:
+        return later(anthropic.AsyncAnthropic, use, base_url=url)
+
+    return {
+        "claude left early": left_early,
+        "claude left by with": left_by_with,
+        "claude left by async with": lambda: claude_later(left_by_async_with),
+        "claude closed unread": closed_unread,
+        "claude cancelled": lambda: claude_later(cancelled),
+        "gpt read later": read_later,
+        "gpt read later, async stream": lambda: later(openai.AsyncOpenAI, async_read_later, base_url=f"{url}/v1"),
+        "gpt lines alone": lines_alone,
+    }
+
+
+def cases(url: str) -> dict[str, Callable[[], Any]]:
+    claude = anthropic.Anthropic(base_url=url, api_key="k")
+    gpt = openai.OpenAI(base_url=f"{url}/v1", api_key="k")
+
+    def claude_stream_manager() -> str:
+        with claude.messages.stream(**CLAUDE) as stream:
+            return str(stream.get_final_text())
 
     def claude_later(use: Callable[[Any], Any]) -> Any:
         return later(anthropic.AsyncAnthropic, use, base_url=url)
@@ -82,7 +138,6 @@ def cases(url: str) -> dict[str, Callable[[], Any]]:
         "claude beta": lambda: claude.beta.messages.create(**CLAUDE).content[0].text,
         "claude stream": lambda: len(list(claude.messages.create(**CLAUDE, stream=True))),
         "claude stream manager": claude_stream_manager,
-        "claude left early": left_early,
         "claude raw": lambda: claude.messages.with_raw_response.create(**CLAUDE).parse().content[0].text,
         "claude async": lambda: claude_later(lambda c: c.messages.create(**CLAUDE)).content[0].text,
         "claude async stream": lambda: claude_later(lambda c: consumed(c.messages.create(**CLAUDE, stream=True))),
@@ -107,15 +162,17 @@ def cases(url: str) -> dict[str, Callable[[], Any]]:
         "responses": lambda: gpt.responses.create(model="gpt-5.1", input="x").status,
         "responses stream": lambda: len(list(gpt.responses.create(model="gpt-5.1", input="x", stream=True))),
         "responses async": lambda: gpt_later(lambda c: c.responses.create(model="gpt-5.1", input="x")).status,
+        "embeddings": lambda: len(gpt.embeddings.create(model="gpt-5.1", input="x").data),
     }  # fmt: skip
 
 
 def main(results: str) -> None:
     said: dict[str, Any] = {}
     before = anthropic.Anthropic.request, openai.AsyncOpenAI.request, ThreadPoolExecutor.submit, threading.Thread.start
+    gc.disable()  # what is closed is counted then, and not whenever it is collected
     with model_server.model_server() as url, track_run(results, benchmark="b", model="m", run_id="calls") as run:
         with llm.capture(), llm.capture():
-            for name, call in cases(url).items():
+            for name, call in {**cases(url), **cut_short(url)}.items():
                 with run.task(name, worker="w") as task:
                     try:
                         said[name] = call()

@@ -1,6 +1,7 @@
 """A model server on 127.0.0.1 that speaks Anthropic's and OpenAI's wire formats, with made-up answers.
 
-A model named ``flaky`` fails once for each path before it answers, ``broken`` always does. Standard library only.
+A model named ``flaky`` fails once for each path before it answers, ``broken`` always does, ``silent`` answers once the
+server is closed. Standard library only.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ RESPONSES = {
     "total_tokens": 48,
     "input_tokens_details": {"cached_tokens": 10},
     "output_tokens_details": {"reasoning_tokens": 2},
+}
+EMBEDDINGS: dict[str, Any] = {
+    "object": "list",
+    "model": "gpt-5.1",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+    "usage": {"prompt_tokens": 4, "total_tokens": 4},
 }
 
 
@@ -101,6 +108,7 @@ def _response_events(model: str) -> Iterator[tuple[str, dict[str, Any]]]:
 class _Answer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     failed: set[str]
+    closing: threading.Event
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -109,9 +117,15 @@ class _Answer(BaseHTTPRequestHandler):
             self.failed.add(path)
             self._send(400 if model == "broken" else 500, json.dumps({"error": {"message": "no"}}).encode())
             return
+        if model == "silent":
+            self.closing.wait()
+            return
         events: Iterator[tuple[str, dict[str, Any]]]
+        answer: dict[str, Any]
         if path.endswith("/count_tokens"):
             answer, events = {"input_tokens": 11}, iter(())
+        elif path.endswith("/embeddings"):
+            answer, events = EMBEDDINGS, iter(())
         elif path.endswith("/messages"):
             answer, events = _message(model), _message_events(model)
         elif path.endswith("/chat/completions"):
@@ -142,13 +156,15 @@ class _Answer(BaseHTTPRequestHandler):
 @contextmanager
 def model_server() -> Iterator[str]:
     """The server's address, without a path, for as long as the block lasts."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answer", (_Answer,), {"failed": set()}))
+    closing = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answer", (_Answer,), {"failed": set(), "closing": closing}))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
+        closing.set()
         server.shutdown()
         thread.join()
         server.server_close()

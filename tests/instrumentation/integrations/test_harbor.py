@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace as Of
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from evalgauge.integrations.harbor import EvalgaugePlugin
+from evalgauge.tracker import _open_runs
 from evalgauge_exporter.sources.discovery import Discovery
 from tests.asynchronous import run
 
@@ -27,8 +29,13 @@ MODEL = "anthropic/claude-sonnet-4-5"
 
 
 @pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_set_and_nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Jobs here may end in the middle; their runs do not outlive the test."""
     monkeypatch.delenv("EVALGAUGE_RESULTS", raising=False)
+    before = set(_open_runs)
+    yield
+    for left in set(_open_runs) - before:
+        left.finish("aborted")
 
 
 class Job:

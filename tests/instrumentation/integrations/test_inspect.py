@@ -7,8 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from evalgauge.events import Step
 from evalgauge.runlog import read_events
+from evalgauge_exporter.records import Attempt
+from evalgauge_exporter.sources.inspect_log import InspectLogSource
 from evalgauge_exporter.state import fold
+from tests.exporter.sources.reading import drain
 
 SCRIPT = Path(__file__).with_name("inspect_eval.py")
 
@@ -28,21 +34,58 @@ def evaluated(folder: Path, **environment: str) -> dict[str, Any]:
     return found
 
 
-def test_installing_evalgauge_is_all_it_takes(tmp_path: Path) -> None:
-    summary = evaluated(tmp_path)
-    (folder,) = (tmp_path / "results").iterdir()
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Where the evaluation was run, and Inspect's own summary of it."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    return folder, evaluated(folder)
+
+
+def test_installing_evalgauge_is_all_it_takes(evaluation: tuple[Path, dict[str, Any]]) -> None:
+    where, summary = evaluation
+    (folder,) = (where / "results").iterdir()
     run = fold(folder.name, "runlog", read_events(folder))
     now = run.last_event_at
     assert (run.benchmark, run.model) == ("words", "model")
     assert run.status(now, 600) == "completed"
     statuses = run.statuses(now, 600)
-    assert sum(statuses.values()) == summary["samples"] == 6
+    assert sum(statuses.values()) == summary["samples"] == 10
     assert statuses["success"] / 6 == summary["accuracy"]
+    assert (statuses["infrastructure_error"], statuses["interrupted"]) == (2, 2)
     usage = run.usage["mockllm", "model"]
     assert usage.tokens == [summary["input"], summary["cache_read"], 0, summary["output"]]
     assert usage.requests["ok"] == 12
-    assert run.steps == {"press": 6}
-    assert {attempt.domain for attempt in run.attempts.values()} == {"words"}
+    assert run.steps == {"press": 6, "message": 6}
+    assert {attempt.domain for attempt in run.attempts.values()} == {"words", "unknown"}
+
+
+def test_the_hook_tells_the_same_as_the_log_that_inspect_writes(evaluation: tuple[Path, dict[str, Any]]) -> None:
+    (recorded,) = (evaluation[0] / "results").iterdir()
+    (log,) = (evaluation[0] / "logs").iterdir()
+    told = list(read_events(recorded))
+    read, _ = drain(InspectLogSource(log))
+    ours, theirs = fold("r", "runlog", told), fold("r", "inspect", read)
+    for run in (ours, theirs):
+        assert (run.benchmark, run.model, run.attempts_planned) == ("words", "model", 2)
+    assert ours.steps == theirs.steps
+    assert {key: _said(attempt) for key, attempt in ours.attempts.items()} == {
+        key: _said(attempt) for key, attempt in theirs.attempts.items()
+    }
+    assert {who: (usage.tokens, usage.requests) for who, usage in ours.usage.items()} == {
+        who: (usage.tokens, usage.requests) for who, usage in theirs.usage.items()
+    }
+    steps = [[event for event in events if isinstance(event, Step)] for events in (told, read)]
+    for mine, of_inspect in zip(*(sorted(each, key=_place) for each in steps), strict=True):
+        assert (mine.action, mine.reasoning) == (of_inspect.action, of_inspect.reasoning)
+        assert (mine.screenshot is None) == (of_inspect.screenshot is None) == (mine.action_type == "press")
+
+
+def _said(attempt: Attempt) -> tuple[object, ...]:
+    return attempt.status, attempt.score, attempt.steps, attempt.domain, attempt.instruction, attempt.error
+
+
+def _place(step: Step) -> tuple[str, int, int]:
+    return step.task_id, step.attempt, step.step_idx
 
 
 def test_it_can_be_told_where_and_not_at_all(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,8 +16,10 @@ from opentelemetry.trace import Status, StatusCode
 
 from evalgauge import track_run
 from evalgauge.events import LlmCall
+from evalgauge.integrations.client_calls import is_call
 from evalgauge.integrations.llm import GenAiSpans, capture
 from evalgauge.runlog import read_events
+from evalgauge.tracker import Task, current_task
 from evalgauge.usage import UNKNOWN, Tokens
 from tests.instrumentation.integrations.conftest import HERE, Program
 
@@ -28,6 +33,10 @@ EXPECTED: dict[str | None, list[tuple[str, Tokens]]] = {
     "claude stream": [("ok", CLAUDE)],
     "claude stream manager": [("ok", CLAUDE)],
     "claude left early": [("ok", CLAUDE._replace(output=1))],
+    "claude left by with": [("ok", CLAUDE._replace(output=1))],
+    "claude left by async with": [("ok", CLAUDE._replace(output=1))],
+    "claude closed unread": [("ok", UNKNOWN)],
+    "claude cancelled": [("error", UNKNOWN)],
     "claude raw": [("ok", CLAUDE)],
     "claude async": [("ok", CLAUDE)],
     "claude async stream": [("ok", CLAUDE)],
@@ -43,10 +52,14 @@ EXPECTED: dict[str | None, list[tuple[str, Tokens]]] = {
     "gpt raw stream": [("ok", CHAT)],
     "gpt async": [("ok", CHAT)],
     "gpt async stream": [("ok", CHAT)],
+    "gpt read later": [("ok", CHAT)],
+    "gpt read later, async stream": [("ok", CHAT)],
+    "gpt lines alone": [("ok", UNKNOWN)],
     "gpt flaky": [("retry", UNKNOWN), ("ok", CHAT)],
     "responses": [("ok", RESPONSES)],
     "responses stream": [("ok", RESPONSES)],
     "responses async": [("ok", RESPONSES)],
+    "embeddings": [("ok", Tokens(4, None, None, 0))],
     None: [("ok", CHAT)],
 }
 
@@ -63,8 +76,7 @@ def test_every_kind_of_call_is_booked_to_its_task_once(program: Program, tmp_pat
         assert call.worker_id == (None if call.task_id is None else "w")
         if call.model == "gpt-5.1":
             assert call.provider == "openai"
-        if call.status == "ok":
-            assert call.duration_seconds is not None
+        assert (call.duration_seconds is None) == (call.status == "retry"), "how long a failed try took is not known"
     assert found == EXPECTED
     answers = {name: answer for name, answer in said.items() if answer is not None}
     assert answers["claude stream"] == answers["claude async stream"] == 6, "the program gets every part of a stream"
@@ -72,7 +84,8 @@ def test_every_kind_of_call_is_booked_to_its_task_once(program: Program, tmp_pat
     assert answers["claude counted"] == 11
     assert "claude counted" not in found
     assert answers["claude broken"] == "BadRequestError"
-    assert answers["claude flaky"] == answers["gpt flaky"] == "click"
+    assert answers["claude flaky"] == answers["gpt flaky"] == answers["gpt read later"] == "click"
+    assert answers["gpt read later, async stream"] == 3
 
 
 def test_what_opentelemetry_instruments_is_counted_and_never_twice(program: Program, tmp_path: Path) -> None:
@@ -166,3 +179,96 @@ def test_capture_without_the_packages_does_nothing_and_may_be_stopped_twice() ->
     use.stop()
     with capture() as other:
         other.start()
+
+
+def test_what_somebody_else_wrapped_meanwhile_stays_and_is_never_wrapped_twice(tmp_path: Path) -> None:
+    stock = threading.Thread.start
+    told: list[str] = []
+    with capture():
+        ours = threading.Thread.start
+        monkey = pytest.MonkeyPatch()
+
+        def theirs(self: threading.Thread) -> None:
+            told.append(self.name)
+            ours(self)
+
+        monkey.setattr(threading.Thread, "start", theirs)
+    assert threading.Thread.start is theirs
+    with track_run(tmp_path, benchmark="b", model="m") as run, run.task("t") as task:
+        assert _task_in_a_thread("while nothing is captured") is None
+        with capture():
+            assert threading.Thread.start is theirs
+            assert _task_in_a_thread("while it is again") is task
+        task.finish(success=True)
+    assert [name for name in told if name.startswith("while")] == ["while nothing is captured", "while it is again"]
+    monkey.undo()
+    with capture():
+        pass
+    assert threading.Thread.start is stock
+
+
+def _task_in_a_thread(name: str) -> Task | None:
+    found: list[Task | None] = []
+    thread = threading.Thread(target=lambda: found.append(current_task.get()), name=name)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+CLIENT = """
+class SyncAPIClient:
+    base_url = "https://api.anthropic.com"
+    def request(self, options, *, cast_to=None, stream=False):
+        return {"model": "claude-later", "usage": {"input_tokens": 3, "output_tokens": 2}}
+"""
+
+
+def test_a_client_that_is_not_known_gets_a_warning_and_what_still_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for package, client in (("openai", None), ("anthropic", CLIENT)):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+        if client is not None:
+            (tmp_path / package / "_base_client.py").write_text(client)
+        for name in (package, f"{package}._base_client"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        with capture(), track_run(tmp_path, benchmark="b", model="m", run_id="r") as run, run.task("t") as task:
+            client = sys.modules["anthropic._base_client"].SyncAPIClient()
+            asked = SimpleNamespace(method="post", url="/v1/messages", json_data={"model": "claude"})
+            client.request(asked, cast_to=dict)
+            client.request(options=asked)
+            task.finish(success=True)
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("openai", "anthropic")]:
+            monkeypatch.delitem(sys.modules, name)
+    assert [(call.model, call.tokens.output) for call in calls(tmp_path / "r")] == [("claude-later", 2)] * 2
+    assert [record.message.partition(" (")[0] for record in caplog.records] == [
+        "anthropic has no retries of SyncAPIClient as they are known here; they are not counted",
+        "anthropic has no AsyncAPIClient.request as it is known here; its model calls are not counted",
+        "this version of openai is not known here",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("/v1/messages", True),
+        ("/v1/messages?beta=true", True),
+        ("/v1/complete", True),
+        ("/chat/completions", True),
+        ("/responses", True),
+        ("https://llm.example.org/v1/embeddings", True),
+        ("/v1/messages/count_tokens", False),
+        ("/v1/messages/batches", False),
+        ("/threads/thread_1/messages", False),
+        ("/uploads/upload_1/complete", False),
+        ("/responses/resp_1/cancel", False),
+        ("/files", False),
+    ],
+)
+def test_only_what_calls_a_model_is_a_call(url: str, expected: bool) -> None:
+    assert is_call(SimpleNamespace(method="post", url=url)) is expected
+    assert not is_call(SimpleNamespace(method="get", url=url))

@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
-from evalgauge.events import LlmCall, RunFinished, RunStarted, Step, TaskFinished, TaskStarted
+from evalgauge.events import LlmCall, LogLine, RunFinished, RunStarted, Step, TaskFinished, TaskStarted
 from evalgauge.integrations import openadapt
 from evalgauge.runlog import log_files, read_events
+from evalgauge_exporter.sources.openadapt_log import FilledRunLogSource
+from evalgauge_exporter.sources.runlog import RunLogSource
+from evalgauge_exporter.state import fold
 from tests.instrumentation.integrations.conftest import HERE, ROOT, Program
 
 RUN = str(HERE / "openadapt_run.py")
@@ -166,6 +169,18 @@ def test_the_workers_of_a_pool_are_one_run(results: Path) -> None:
     assert {event.run_id for event in of(found, RunStarted)} == {"pool_1"}
     assert all((folder / step.screenshot).is_file() for step in of(found, Step))
     assert not log_files(folder / "pool_1_waa-pool-00")
+
+
+@pytest.mark.parametrize("name", ["sequential", "parallel", "pool_1"])
+def test_the_log_and_openadapts_own_files_are_one_run_and_nothing_is_told_twice(results: Path, name: str) -> None:
+    alone = fold(name, "runlog", RunLogSource(results / name).read().events)
+    told = FilledRunLogSource(results / name).read()
+    both = fold(name, "runlog", told.events)
+    assert told.problems == []
+    assert both.counts == alone.counts
+    assert (both.steps, both.usage.keys(), both.started_at) == (alone.steps, alone.usage.keys(), alone.started_at)
+    assert both.ended()
+    assert of(told.events, LogLine)  # what OpenAdapt keeps of each task's log
 
 
 def test_the_drop_in_classes_record_a_loop_of_ones_own(results: Path) -> None:
