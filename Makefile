@@ -1,6 +1,7 @@
 # The commands of this repository. Each works on a fresh clone with only Python >= 3.11 and make there.
 PYTHON ?= python3
 VENV := .venv
+RESULTS ?= results
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -42,10 +43,11 @@ docs: $(READY) ## write the generated pages and dashboards again
 	@$(BIN)/evalgauge dashboards build --out dashboards/generated
 
 example: $(READY) ## a real benchmark, MiniWoB++ in Chromium, under the tracker
-	@$(BIN)/python examples/miniwob.py $(ARGS)
-	@$(BIN)/evalgauge runs results
+	@$(BIN)/python examples/miniwob.py --results $(RESULTS) $(ARGS)
+	@$(BIN)/evalgauge runs $(RESULTS)
 
 up: ## the compose stack: exporter, Prometheus, Grafana
+	@[ -n "$$RESULTS_DIR" ] || mkdir -p results
 	docker compose up --detach --build --wait
 
 down: ## stop the compose stack; the volumes stay

@@ -13,8 +13,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import from_json
-
 from evalgauge_exporter.records import Clock, Stamp, Usage, Worker
 from evalgauge_exporter.state import Pricer, RunState
 
@@ -58,7 +56,7 @@ class Archive:
         if path is None:
             return
         try:
-            content = from_json(path.read_bytes())
+            content = json.loads(path.read_bytes())  # takes half a surrogate pair too, which a folder's name may hold
             if isinstance(content, dict) and content.get("key") == key:
                 self._entries = {str(name): (str(entry[0]), entry[1]) for name, entry in content["runs"].items()}
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
@@ -71,7 +69,7 @@ class Archive:
             return None
         try:
             return restored(entry[1], run_id, pricer)
-        except (KeyError, TypeError, ValueError, ArithmeticError):
+        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError):
             return None
 
     def keep(self, folder: Path, signature: str, run: RunState) -> None:
@@ -114,7 +112,9 @@ def snapshot(run: RunState) -> dict[str, Any]:
             name: {
                 **{field: getattr(worker, field) for field in _WORKER},
                 "stamp": worker.stamp,
-                "clocks": {writer: [c.seen, c.state, c.busy, c.idle] for writer, c in worker.clocks.items()},
+                "clocks": {
+                    writer: [c.since, c.seen, c.state, c.busy, c.idle, c.off] for writer, c in worker.clocks.items()
+                },
             }
             for name, worker in run.workers.items()
         },
@@ -123,7 +123,7 @@ def snapshot(run: RunState) -> dict[str, Any]:
 
 
 def restored(kept: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
-    """The run of a snapshot, without its attempts. Raises KeyError, TypeError or ValueError where it is none."""
+    """The run of a snapshot, without its attempts. Raises what comes of it where it is none."""
     run = RunState(run_id, kept["source"], pricer)
     for name in _PLAIN:
         setattr(run, name, kept[name])
@@ -139,8 +139,9 @@ def restored(kept: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
         for field in _WORKER:
             setattr(worker, field, fields[field])
         worker.stamp = None if fields["stamp"] is None else Stamp(*fields["stamp"])
-        for writer, (seen, state, busy, idle) in fields["clocks"].items():
-            clock = worker.clocks[writer] = Clock(seen)
-            clock.state, clock.busy, clock.idle = state, busy, idle
+        for writer, (since, seen, state, busy, idle, off) in fields["clocks"].items():
+            clock = worker.clocks[writer] = Clock(since)
+            clock.seen, clock.state, clock.busy, clock.idle = seen, state, busy, idle
+            clock.off = [(start, end) for start, end in off]
     run.set_end_marks(kept["end"])
     return run

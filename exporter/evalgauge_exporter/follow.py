@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from watchfiles import watch
-
 from evalgauge.runlog import Problem
 from evalgauge_exporter.archive import Archive
 from evalgauge_exporter.sources import Reading
 from evalgauge_exporter.sources.discovery import Discovery, Found, run_names
 from evalgauge_exporter.state import Pricer, RunState, State, unpriced
+from evalgauge_exporter.watcher import Watcher
 
 log = logging.getLogger("evalgauge.exporter")
 
@@ -86,7 +85,7 @@ class Follower:
         self._changes: queue.SimpleQueue[set[Path]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="evalgauge-follow", daemon=True)
-        self._watcher = _Watcher(self._changes)
+        self._watcher = Watcher(self._changes)
         self._turn = 0
         self._going: set[int] = set()
         self._eager_until = 0.0
@@ -278,7 +277,13 @@ class Follower:
             start = time.perf_counter()
             source = followed.found.source
             before = (followed.run.own_id, followed.level, followed.run.version > 0)
-            changed |= self._read(followed, thorough)
+            try:
+                changed |= self._read(followed, thorough)
+            except Exception as error:  # a defect in the reading of one run must not stop that of all others
+                log.debug("%s", followed.found.folder, exc_info=True)
+                detail = f"{followed.found.folder}: {type(error).__name__}: {error}"
+                self._report(source.source, [Problem("defect", detail)])
+                followed.level, followed.more = True, False
             renamed |= (followed.run.own_id, followed.level, followed.run.version > 0) != before
             spent[source.source] = spent.get(source.source, 0.0) + time.perf_counter() - start
         with self.state.lock:
@@ -374,57 +379,3 @@ class Follower:
             if (problem.reason, problem.detail) not in self._named and len(self._named) < MAX_NAMED:
                 self._named.add((problem.reason, problem.detail))
                 log.warning("skipped (%s): %s", problem.reason, problem.detail)
-
-
-class _Watcher:
-    """Tells in which of a changing set of folders something changed."""
-
-    def __init__(self, changes: queue.SimpleQueue[set[Path]]) -> None:
-        self._changes = changes
-        self._folders: frozenset[Path] = frozenset()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._since = 0.0
-
-    def watch(self, folders: list[Path]) -> None:
-        """From now on watch these folders, not what is below them."""
-        wanted = frozenset(folders)
-        if wanted == self._folders or time.monotonic() - self._since < POLL_SECONDS / 4:
-            return
-        self.stop()
-        self._folders, self._since = wanted, time.monotonic()
-        there = [folder for folder in wanted if folder.is_dir()]
-        if not there:
-            return
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(there, self._stop), name="evalgauge-watch", daemon=True)
-        self._thread.start()
-        self._changes.put(set(there))  # what changed before the watch began
-
-    def stop(self) -> None:
-        """Watch nothing."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        self._folders = frozenset()
-
-    def _run(self, folders: list[Path], stop: threading.Event) -> None:
-        try:
-            for changes in watch(
-                *folders,
-                watch_filter=None,
-                debounce=40,
-                step=10,
-                rust_timeout=200,
-                yield_on_timeout=True,
-                stop_event=stop,
-                recursive=False,
-                ignore_permission_denied=True,
-                raise_interrupt=False,
-            ):
-                if changes:
-                    paths = [Path(path) for _, path in changes]
-                    self._changes.put({*paths, *(path.parent for path in paths)})
-        except Exception as error:  # no notices on this file system, or too many watches: polling goes on
-            log.info("no notices of changes (%s); polling every %g s", error, POLL_SECONDS)

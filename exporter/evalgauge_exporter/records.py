@@ -112,10 +112,15 @@ class Attempt:
 class Clock:
     """How long a worker was busy and idle, as one writer told it, in whole microseconds."""
 
-    __slots__ = ("busy", "idle", "open", "seen", "state")
+    __slots__ = ("busy", "idle", "off", "open", "seen", "since", "state")
 
     def __init__(self, ts: float) -> None:
+        self.since = ts
+        """Unix seconds of the first word."""
         self.seen = ts
+        """Unix seconds of the last word."""
+        self.off: list[tuple[float, float]] = []
+        """From when to when it was stopped or lost, before the last word."""
         self.state = "idle"
         self.open = 0
         self.busy = 0
@@ -123,12 +128,18 @@ class Clock:
 
     def advance(self, ts: float) -> None:
         """Book the time since the last event to what the worker did; a clock that went back books nothing."""
+        self.since = min(self.since, ts)
         if ts > self.seen:
             passed = round((ts - self.seen) * 1e6)
             if self.state == "busy":
                 self.busy += passed
             elif self.state == "idle":
                 self.idle += passed
+            elif self.state in ("stopped", "lost"):
+                if self.off and self.off[-1][1] == self.seen:
+                    self.off[-1] = (self.off[-1][0], ts)
+                else:
+                    self.off.append((self.seen, ts))
             self.seen = ts
 
 

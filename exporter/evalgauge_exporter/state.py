@@ -19,6 +19,7 @@ from evalgauge.events import (
     Event,
     Heartbeat,
     LlmCall,
+    LogLine,
     PlannedTask,
     RunFinished,
     RunStarted,
@@ -138,7 +139,7 @@ class RunState:
             self.last_event_at = ts
         if ts > self.writers.get(event.writer, 0.0):
             self.writers[event.writer] = ts
-        if not isinstance(event, Heartbeat):
+        if not isinstance(event, Heartbeat | LogLine):
             if ts > self.last_progress_at:
                 self.last_progress_at = ts
             if self.started_at is None or ts < self.started_at:
@@ -290,6 +291,10 @@ class RunState:
         self.spent_by_minute[minute] = self.spent_by_minute.get(minute, Decimal(0)) + usd
         if len(self.spent_by_minute) > SPEND_MINUTES:
             del self.spent_by_minute[min(self.spent_by_minute)]
+
+    def _log_line(self, event: LogLine) -> None:
+        """Somebody is alive; what a line says is for the replay."""
+        self._worker(event.worker_id, event)
 
     def _task_finished(self, event: TaskFinished) -> None:
         stamp = Stamp(event.ts, event.writer, event.seq)
@@ -536,6 +541,7 @@ _FOLDS: Mapping[type, Callable[..., None]] = {
     TaskStarted: RunState._task_started,
     Step: RunState._step,
     LlmCall: RunState._llm_call,
+    LogLine: RunState._log_line,
     TaskFinished: RunState._task_finished,
     RunFinished: RunState._run_finished,
     Heartbeat: RunState._heartbeat,

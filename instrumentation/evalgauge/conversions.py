@@ -1,23 +1,25 @@
-"""What runners give, as fields of events: tasks, actions, screenshots, model calls, outcomes."""
+"""What runners give, as fields of events: tasks, actions, model calls, outcomes."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
-import io
 import logging
-import os
-from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, SupportsIndex, TypedDict
 
+from evalgauge.events import ID_LENGTH, TEXT_LENGTH
 from evalgauge.metrics import OUTCOMES, REQUEST_STATUSES
-from evalgauge.usage import UNKNOWN, Tokens, tokens
+from evalgauge.runlog import encode, text_of
+from evalgauge.usage import UNKNOWN, Tokens, billed_as_batch, cache_write_1h, tokens
 
 log = logging.getLogger("evalgauge")
 
-Screenshot = bytes | bytearray | memoryview | str | os.PathLike[str] | Any
-"""PNG, JPEG, GIF or WebP bytes, the path of such a file, a ``data:`` URL, or an object with ``save`` as Pillow's."""
+PART_BYTES = 1 << 20
+"""The planned tasks of one ``run_started`` come to about so much; more go into further ones."""
+
+_CALL = re.compile(r"\s*(?:\w+\.)*(\w+)\s*\(")
 
 
 class LlmCallFields(TypedDict, total=False):
@@ -26,10 +28,12 @@ class LlmCallFields(TypedDict, total=False):
     provider: str | None
     model: str | None
     usage: object
-    """The SDK's usage object as it came; else the four counts below, which are disjoint."""
+    """The SDK's usage object as it came; else the counts below, which are disjoint."""
     input_tokens: int | None
     cache_read_tokens: int | None
     cache_write_tokens: int | None
+    cache_write_1h_tokens: int | None
+    """How many of the cache writes live for an hour, which costs more."""
     output_tokens: int | None
     duration_seconds: float | None
     status: str
@@ -38,38 +42,53 @@ class LlmCallFields(TypedDict, total=False):
     """Whether it is billed at the batch price."""
 
 
-def planned_tasks(tasks: Iterable[Any] | int) -> dict[str, Any]:
+def planned_tasks(tasks: Iterable[Any] | int | None) -> dict[str, Any]:
     """The fields of ``run_started`` that say what will be done. Never raises."""
     if isinstance(tasks, int):
         return {"tasks": [], "total_tasks": max(0, tasks)}
     planned: list[dict[str, Any]] = []
     try:
-        for task in tasks:
+        for task in (tasks,) if isinstance(tasks, str) else tasks or ():
             if isinstance(task, Mapping):
-                planned.append({key: task.get(key) for key in ("task_id", "domain", "instruction")})
+                planned.append(_planned(task.get("task_id"), task.get("domain"), task.get("instruction")))
             elif isinstance(task, str | int):
                 planned.append({"task_id": str(task)})
             else:  # a runner's own task object
-                planned.append({key: getattr(task, key, None) for key in ("task_id", "domain", "instruction")})
+                about = (getattr(task, "domain", None), getattr(task, "instruction", None))
+                planned.append(_planned(getattr(task, "task_id", None), *about))
     except Exception:
         log.exception("the tasks of the run could not be listed; they will appear as they start")
     return {"tasks": planned}
 
 
-def image_bytes(screenshot: Screenshot) -> bytes:
-    """The bytes of a screenshot that is no path. Raises ValueError, or whatever the picture's ``save`` raises."""
-    if isinstance(screenshot, bytes | bytearray | memoryview):
-        return bytes(screenshot)
-    if isinstance(screenshot, str):
-        head, _, body = screenshot.partition(",")
-        try:
-            return base64.b64decode(body, validate=True) if head.endswith(";base64") else body.encode()
-        except binascii.Error as error:
-            raise ValueError(f"the screenshot's data URL is no base64: {error}") from error
-    buffer = io.BytesIO()
-    image: Any = screenshot
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+def _planned(task_id: object, domain: object, instruction: object) -> dict[str, Any]:
+    texts = (("task_id", task_id, ID_LENGTH), ("domain", domain, ID_LENGTH), ("instruction", instruction, TEXT_LENGTH))
+    return {key: None if value is None else text_of(value)[:length] for key, value, length in texts}
+
+
+def started_parts(started: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The fields of ``run_started`` for as many lines as its tasks need: a line has a greatest length."""
+    tasks = started.get("tasks") or []
+    first, size = 0, 0
+    part: Mapping[str, Any] = started
+    for index, task in enumerate(tasks):
+        size += len(encode(task))
+        if size > PART_BYTES:
+            yield {**part, "tasks": tasks[first : index + 1]}
+            first, size = index + 1, 0
+            part = {key: started.get(key) for key in ("run_id", "attempts")}
+    if part is started or first < len(tasks):
+        yield {**part, "tasks": tasks[first:]}
+
+
+def whole(value: SupportsIndex, otherwise: int) -> int:
+    """A number that counts from 0; ``otherwise`` where it is none."""
+    try:
+        number = value.__index__()
+    except Exception:
+        log.warning("%s is no whole number; taken as %d", text_of(value)[:60], otherwise)
+        return otherwise
+    return number if number >= 0 else otherwise
 
 
 def action_fields(action: Any) -> dict[str, Any]:
@@ -77,14 +96,15 @@ def action_fields(action: Any) -> dict[str, Any]:
     if isinstance(action, Mapping):
         return dict(action)
     if isinstance(action, str):
-        return {"type": action}
+        call = _CALL.match(action)  # agents that act in code: click('a51'), pyautogui.click(10, 20)
+        return {"type": action} if call is None else {"type": call[1], "text": action}
     if dataclasses.is_dataclass(action) and not isinstance(action, type):
         return dataclasses.asdict(action)
     if callable(dump := getattr(action, "model_dump", None)):
         dumped = dump()
         return dict(dumped) if isinstance(dumped, Mapping) else {"type": str(dumped)}
     kind = getattr(action, "type", None)
-    return {"type": str(kind) if kind is not None else type(action).__name__, "text": str(action)[:2000]}
+    return {"type": text_of(kind) if kind is not None else type(action).__name__, "text": text_of(action)[:2000]}
 
 
 def llm_fields(
@@ -95,6 +115,7 @@ def llm_fields(
     input_tokens: int | None = None,
     cache_read_tokens: int | None = None,
     cache_write_tokens: int | None = None,
+    cache_write_1h_tokens: int | None = None,
     output_tokens: int | None = None,
     duration_seconds: float | None = None,
     status: str = "ok",
@@ -120,7 +141,9 @@ def llm_fields(
         "duration_seconds": duration_seconds,
         "status": status,
     }
-    return {**event, "batch": True} if batch else event
+    if for_an_hour := cache_write_1h_tokens if usage is None else cache_write_1h(usage):
+        event["cache_write_1h_tokens"] = for_an_hour
+    return {**event, "batch": True} if batch or billed_as_batch(usage) else event
 
 
 def outcome_of(success: bool | None, score: float | None, outcome: str | None, error: str | None) -> str:
@@ -132,5 +155,7 @@ def outcome_of(success: bool | None, score: float | None, outcome: str | None, e
     if success is not None:
         return "success" if success else "failure"
     if score is not None:
+        if math.isnan(float(score)):  # whatever evaluated gave no number
+            return "evaluation_error"
         return "success" if float(score) >= 1 else "failure"
     return "interrupted" if error is None else "agent_error"

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from evalgauge.pricing import Price, PriceTable
-from evalgauge.usage import Tokens, tokens
+from evalgauge.usage import Tokens, billed_as_batch, cache_write_1h, tokens
 
 Component = Literal["vm", "gpu"]
 
@@ -133,23 +133,41 @@ class CostTracker:
         *,
         cache_read_tokens: int | None = None,
         cache_write_tokens: int | None = None,
+        cache_write_1h_tokens: int | None = None,
         at: float | None = None,
         batch: bool = False,
     ) -> Price:
         """Add one call by its counts, which are disjoint: ``input_tokens`` holds no cached ones.
 
         None is a count that was not reported; one that cannot be (negative, absurd, not whole) is taken as such.
+        ``cache_write_1h_tokens`` are those of the ``cache_write_tokens`` that live for an hour, which costs more.
         ``at`` is the Unix time of the call, default now. Returns what the call cost.
         """
-        counts = Tokens(input_tokens, cache_read_tokens, cache_write_tokens, output_tokens)
-        return self.add_usage(provider, model, counts, at=at, batch=batch)
+        used = tokens(Tokens(input_tokens, cache_read_tokens, cache_write_tokens, output_tokens))
+        for_an_hour = tokens(Tokens(None, None, cache_write_1h_tokens, None)).cache_write
+        return self._add_call(provider, model, used, for_an_hour, at, batch)
 
     def add_usage(
         self, provider: str | None, model: str | None, usage: object, *, at: float | None = None, batch: bool = False
     ) -> Price:
-        """Add one call by the usage object that its SDK returned, in any shape that ``evalgauge.usage`` knows."""
-        used = tokens(usage)
-        price = self._prices.price(provider, model, used, at=time.time() if at is None else at, batch=batch)
+        """Add one call by the usage object that its SDK returned, in any shape that ``evalgauge.usage`` knows.
+
+        A usage that says itself that it is a batch's, as Anthropic's does, is priced as one.
+        """
+        batch = batch or billed_as_batch(usage)
+        return self._add_call(provider, model, tokens(usage), cache_write_1h(usage), at, batch)
+
+    def _add_call(
+        self,
+        provider: str | None,
+        model: str | None,
+        used: Tokens,
+        for_an_hour: int | None,
+        at: float | None,
+        batch: bool,
+    ) -> Price:
+        when = time.time() if at is None else at
+        price = self._prices.price(provider, model, used, at=when, batch=batch, cache_write_1h=for_an_hour)
         key = (str(provider or UNNAMED), str(model or UNNAMED))
         with self._lock:
             self._calls.setdefault(key, _Spending()).add(used, price)

@@ -9,7 +9,6 @@ The classes are named tuples: an exporter decodes tens of thousands a second.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -24,6 +23,14 @@ ID_LENGTH = 512
 
 TEXT_LENGTH = 4000
 """Instructions, errors and reasons are cut to so many characters when they are read."""
+
+LATEST = 4.1e9
+"""Unix seconds, late in 2099: a later time is an error (milliseconds, perhaps) and would keep a run going for ever."""
+
+LARGEST = 1e15
+"""A larger number of seconds or dollars, or a score, is an error and counts as not given."""
+
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 TERMINAL_ACTIONS = frozenset({"done", "error"})
 """Action types with which an agent ends a task; they are recorded as steps but are no step of the task."""
@@ -132,6 +139,22 @@ class LlmCall(NamedTuple):
     task_id: str | None
     attempt: int
     worker_id: str | None
+    cache_write_1h_tokens: int | None = None
+    """How many of the cache writes live for an hour, which costs more."""
+
+
+class LogLine(NamedTuple):
+    """A line of what the runner or the agent logged during an attempt."""
+
+    ts: float
+    seq: int
+    writer: str
+    task_id: str
+    attempt: int
+    worker_id: str | None
+    level: str
+    """``debug``, ``info``, ``warning``, ``error`` or ``critical``."""
+    message: str
 
 
 class TaskFinished(NamedTuple):
@@ -171,7 +194,7 @@ class Heartbeat(NamedTuple):
     """How many events the process could not write so far."""
 
 
-Event = RunStarted | WorkerState | TaskStarted | Step | LlmCall | TaskFinished | RunFinished | Heartbeat
+Event = RunStarted | WorkerState | TaskStarted | Step | LlmCall | LogLine | TaskFinished | RunFinished | Heartbeat
 
 
 def decode(raw: object, writer: str) -> Event:
@@ -190,8 +213,8 @@ def decode(raw: object, writer: str) -> Event:
     if decoder is None:
         raise InvalidEvent("unknown_type", f"event type {str(kind)[:60]!r}")
     ts = raw.get("ts")
-    if (type(ts) is not float and type(ts) is not int) or not math.isfinite(ts):
-        raise InvalidEvent("bad_field", f"{kind} without a time: ts is {str(ts)[:60]!r}")
+    if (type(ts) is not float and type(ts) is not int) or not 0 <= ts < LATEST:  # false for NaN too
+        raise InvalidEvent("bad_field", f"{kind} without a time in Unix seconds: ts is {str(ts)[:60]!r}")
     return decoder(raw, float(ts), _count(raw, "seq") or 0, writer)
 
 
@@ -218,7 +241,7 @@ def _needed(raw: dict[str, Any], key: str) -> str:
 
 def _number(raw: dict[str, Any], key: str) -> float | None:
     value = raw.get(key)
-    if (type(value) is float or type(value) is int) and math.isfinite(value):
+    if (type(value) is float or type(value) is int) and -LARGEST < value < LARGEST:  # false for NaN too
         return float(value)
     return None
 
@@ -343,7 +366,30 @@ def _llm_call(raw: dict[str, Any], ts: float, seq: int, writer: str) -> LlmCall:
         _id(raw, "task_id"),
         _attempt(raw),
         _id(raw, "worker_id"),
+        _count(raw, "cache_write_1h_tokens"),
     )
+
+
+def _log(raw: dict[str, Any], ts: float, seq: int, writer: str) -> LogLine:
+    message = _text(raw, "message")
+    if message is None:
+        raise InvalidEvent("bad_field", "log without a message")
+    return LogLine(
+        ts,
+        seq,
+        writer,
+        _needed(raw, "task_id"),
+        _attempt(raw),
+        _id(raw, "worker_id"),
+        log_level(raw.get("level")),
+        message,
+    )
+
+
+def log_level(name: object) -> str:
+    """A level as it is called here, whatever its case; ``info`` for one that is not known."""
+    level = name.lower() if isinstance(name, str) else "info"
+    return level if level in LOG_LEVELS else {"warn": "warning", "fatal": "critical"}.get(level, "info")
 
 
 def _task_finished(raw: dict[str, Any], ts: float, seq: int, writer: str) -> TaskFinished:
@@ -380,6 +426,7 @@ _DECODERS: dict[str, Callable[[dict[str, Any], float, int, str], Event]] = {
     "task_started": _task_started,
     "step": _step,
     "llm_call": _llm_call,
+    "log": _log,
     "task_finished": _task_finished,
     "run_finished": _run_finished,
     "heartbeat": _heartbeat,

@@ -289,7 +289,7 @@ SOURCE_UP = Metric(
     "gauge",
     "",
     ("source",),
-    "1 where the last refresh of the source went well, else 0.",
+    "1 where the last refresh of the source went well and is not older than three intervals, else 0.",
     (("source", SOURCES),),
 )
 SOURCE_LAST_SUCCESS = _timestamp("source_last_success", ("source",), "When the source was last refreshed well.")

@@ -26,9 +26,10 @@ class ModelOverride:
     match: str
     provider: str | None
     input: Decimal
-    """USD per million tokens, as are the next three; None: no price."""
+    """USD per million tokens, as are the next four; None: no price."""
     cache_read: Decimal | None
     cache_write: Decimal | None
+    cache_write_1h: Decimal | None
     output: Decimal
     batch: bool
 
@@ -79,10 +80,11 @@ def load_overrides(path: str | os.PathLike[str]) -> Overrides:
         [[model]]
         provider = "anthropic"      # optional; with it the row is for calls that name this provider
         match = "claude-*"          # * ? [] as in file names, case does not count
-        input = 3.0                 # USD per million tokens, as are the next three
+        input = 3.0                 # USD per million tokens, as are the next four
         output = 15.0
         cache_read = 0.3            # optional: a call with tokens of a kind without a price is unpriced
         cache_write = 3.75
+        cache_write_1h = 6.0        # of cache writes that live for an hour
         batch = false               # optional; true: the row is for batch calls, which no other row prices
 
         [[machine]]
@@ -118,15 +120,16 @@ def _rows(table: Mapping[str, Any], key: str, file: Path) -> list[tuple[Mapping[
 
 
 def _model_row(row: Mapping[str, Any], where: str) -> ModelOverride:
-    _known_keys(row, ("provider", "match", "input", "cache_read", "cache_write", "output", "batch"), where)
+    cached = ("cache_read", "cache_write", "cache_write_1h")
+    _known_keys(row, ("provider", "match", "input", *cached, "output", "batch"), where)
     batch = row.get("batch", False)
     if not isinstance(batch, bool):
         raise PriceTableError(f"{where}: 'batch' is {batch}; write true or false")
     unit = "USD per million tokens"
     fresh, output = (_needed(row, key, unit, where) for key in ("input", "output"))
-    cache_read, cache_write = (_money(row, key, unit, where) for key in ("cache_read", "cache_write"))
+    cache_read, cache_write, cache_write_1h = (_money(row, key, unit, where) for key in cached)
     match, provider = _match(row, where), _text(row, "provider", where)
-    return ModelOverride(match, provider, fresh, cache_read, cache_write, output, batch)
+    return ModelOverride(match, provider, fresh, cache_read, cache_write, cache_write_1h, output, batch)
 
 
 def _machine_row(row: Mapping[str, Any], where: str) -> MachineOverride:

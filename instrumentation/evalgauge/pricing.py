@@ -95,6 +95,8 @@ class _Rates(NamedTuple):
     input: Decimal | None
     cache_read: Decimal | None
     cache_write: Decimal | None
+    cache_write_1h: Decimal | None
+    """Of cache writes that live for an hour."""
     output: Decimal | None
     call: Decimal = Decimal(0)
 
@@ -105,9 +107,10 @@ class _Tariff(NamedTuple):
     """(input tokens above which the rates hold for all tokens of the call, rates), the highest first."""
 
 
-def _amount(tariff: _Tariff, tokens: Tokens) -> Decimal | None:
+def _amount(tariff: _Tariff, tokens: Tokens, cache_write_1h: int) -> Decimal | None:
     """The sum of tokens × rate; None where a kind that was used has no rate."""
     fresh, cache_read, cache_write, output = tokens
+    for_an_hour = min(max(cache_write_1h, 0), cache_write or 0)
     rates = tariff.base
     if tariff.tiers:
         all_input = (fresh or 0) + (cache_read or 0) + (cache_write or 0)
@@ -119,7 +122,8 @@ def _amount(tariff: _Tariff, tokens: Tokens) -> Decimal | None:
     for count, rate in (
         (fresh, rates.input),
         (cache_read, rates.cache_read),
-        (cache_write, rates.cache_write),
+        ((cache_write or 0) - for_an_hour, rates.cache_write),
+        (for_an_hour, rates.cache_write_1h),
         (output, rates.output),
     ):
         if count:
@@ -130,8 +134,9 @@ def _amount(tariff: _Tariff, tokens: Tokens) -> Decimal | None:
 
 
 def _override_tariff(row: ModelOverride) -> _Tariff:
-    read, write = (None if price is None else price.scaleb(-6) for price in (row.cache_read, row.cache_write))
-    return _Tariff(_Rates(row.input.scaleb(-6), read, write, row.output.scaleb(-6)))
+    cached = (row.cache_read, row.cache_write, row.cache_write_1h)
+    read, write, write_1h = (None if price is None else price.scaleb(-6) for price in cached)
+    return _Tariff(_Rates(row.input.scaleb(-6), read, write, write_1h, row.output.scaleb(-6)))
 
 
 class _Schedule:
@@ -180,7 +185,14 @@ class PriceTable:
         self._schedules: dict[tuple[str | None, str, bool], _Schedule | None] = {}
 
     def price(
-        self, provider: str | None, model: str | None, tokens: Tokens, *, at: float, batch: bool = False
+        self,
+        provider: str | None,
+        model: str | None,
+        tokens: Tokens,
+        *,
+        at: float,
+        batch: bool = False,
+        cache_write_1h: int | None = None,
     ) -> Price:
         """What a call at the Unix time ``at`` cost; never raises for any provider, model, count or time.
 
@@ -189,8 +201,8 @@ class PriceTable:
         is known for that time, the call is unpriced. Cached tokens that genai-prices has no own price for are priced
         as input, as its own ``calc_price`` does; in a user's table they are unpriced. A model that is listed without
         prices is free only where its entry says so. Usage is unknown where input was not reported, or output of a
-        model that has a price for output. Cache writes count as those of the shortest life, and every call as one of
-        the standard service tier and speed: the log does not tell more.
+        model that has a price for output. ``cache_write_1h`` says how many of the cache writes live for an hour; the
+        others count as those of the shortest life, and every call as one of the standard service tier and speed.
         """
         if tokens.input is None:
             return UNKNOWN_USAGE
@@ -204,7 +216,7 @@ class PriceTable:
         tariff = None if schedule is None else schedule.at(at)
         if tokens.output is None and (tariff is None or tariff.base.output is not None):
             return UNKNOWN_USAGE
-        usd = None if tariff is None else _amount(tariff, tokens)
+        usd = None if tariff is None else _amount(tariff, tokens, cache_write_1h or 0)
         if schedule is None or usd is None:
             return UNPRICED
         return Price("priced", usd, schedule.table)
@@ -309,6 +321,7 @@ class _GenaiPrices:
 
 
 _BATCH: Final = {"processing": "batch"}
+_KINDS: Final = ("input", "cache_read", "cache_write", "cache_write_1h", "output")
 
 
 def _says_free(model: ModelInfo) -> bool:
@@ -318,23 +331,28 @@ def _says_free(model: ModelInfo) -> bool:
 
 def _tariff(prices: ModelPrice, free: bool) -> _Tariff | None:
     """The rates of a genai-prices entry, None where it has none for tokens or one that cannot be."""
-    kinds = [getattr(prices, f"{kind}_mtok") for kind in ("input", "cache_read", "cache_write", "output")]
+    kinds = [getattr(prices, f"{kind}_mtok") for kind in _KINDS]
     call = prices.requests_kcount
     if all(price is None for price in kinds):
-        return _Tariff(_Rates(*[Decimal(0)] * 4)) if free and call is None else None
+        return _Tariff(_Rates(*[Decimal(0)] * 5)) if free and call is None else None
     tiers = [tier for price in (*kinds, call) for tier in getattr(price, "tiers", ())]
 
     def rates(all_input: int) -> _Rates | None:
         at_size = [_in_tier(price, all_input) for price in (*kinds, call)]
         if any(price is not None and not (price.is_finite() and price >= 0) for price in at_size):
             return None
-        fresh, cache_read, cache_write, output = (None if price is None else price.scaleb(-6) for price in at_size[:4])
+        *by_token, per_call = at_size
+        fresh, cache_read, cache_write, cache_write_1h, output = (
+            None if price is None else price.scaleb(-6) for price in by_token
+        )
+        cache_write = fresh if cache_write is None else cache_write
         return _Rates(
             fresh,
             fresh if cache_read is None else cache_read,
-            fresh if cache_write is None else cache_write,
+            cache_write,
+            cache_write if cache_write_1h is None else cache_write_1h,
             output,
-            (at_size[4] or Decimal(0)).scaleb(-3),
+            (per_call or Decimal(0)).scaleb(-3),
         )
 
     base = rates(0)

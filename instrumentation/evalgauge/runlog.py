@@ -8,6 +8,7 @@ next writer of that file closes it off, after which readers count it as ``torn_l
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -15,7 +16,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,11 @@ log = logging.getLogger("evalgauge")
 
 EVENTS_FOLDER = "events"
 MAX_LINE = 8 << 20
-"""Bytes: a longer line is skipped by readers and counted as ``long_line``. The tracker cuts long texts well below."""
+"""Bytes: a longer line is skipped by readers and counted as ``long_line``."""
+LONGEST_WRITTEN = 2 << 20
+"""Bytes: what would become a longer line is cut when it is written, texts and lists alike."""
+_CUTS = ((20_000, 50_000), (1_000, 2_000), (600, 100))
+"""How much is left of what is too long: characters of each text, values in all. An id is no longer than the last."""
 _CHUNK = 1 << 20
 _encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"), check_circular=False)
 
@@ -39,40 +44,87 @@ def safe_name(text: str, length: int = 120) -> str:
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
-    """One line of the log without its newline: strict JSON in ASCII, whatever the values are.
+    """One line of the log without its newline: strict JSON in ASCII, whatever the values are and however many.
 
-    What JSON has no word for is written as text, a number that is not finite as null, a lone surrogate as ``?``.
+    What JSON has no word for is written as text, a number that is not finite as null, a lone surrogate as ``?``; what
+    is too long is cut, and ``…`` stands where something is missing.
     """
     try:
         text = _encoder.encode(fields)
     except (TypeError, ValueError, RecursionError):
-        text = _encoder.encode(_plain(fields))
+        text = _encoder.encode(_Plain().of(fields))
     if "\\ud" in text:  # perhaps half a surrogate pair, which strict readers refuse
-        text = _encoder.encode(_plain(json.loads(text)))
+        text = _encoder.encode(_Plain().of(json.loads(text)))
+    for length, values in _CUTS:
+        if len(text) <= LONGEST_WRITTEN:
+            break
+        text = _encoder.encode(_Plain(length, values).of(fields))
     return text.encode("ascii")
 
 
-def _plain(value: object, depth: int = 0) -> Any:
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if depth > 20:
-        return "…"
-    if isinstance(value, Mapping):
-        return {_plain(str(key)): _plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item, depth + 1) for item in value]
-    if callable(item := getattr(value, "item", None)):  # a NumPy number
-        try:
-            number = item()
-        except (TypeError, ValueError):
-            number = str(value)
-        if isinstance(number, bool | int | float | str):
-            return _plain(number, depth + 1)
-    return _plain(str(value)[:1000])
+class _Plain:
+    """Makes anything into what JSON has words for: so many values at most, texts cut to so many characters."""
+
+    def __init__(self, length: int | None = None, values: int = 500_000) -> None:
+        self._length = length
+        self._left = values
+
+    def of(self, value: object, depth: int = 0) -> Any:
+        """``value`` in JSON's types."""
+        self._left -= 1
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            return int(value) if -1 << 63 <= value < 1 << 64 else None
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, float):
+            return value if math.isfinite(value) else None
+        if depth > 20:
+            return "…"
+        if isinstance(value, Mapping):
+            return self._mapping(value, depth)
+        if isinstance(value, list | tuple | set | frozenset):
+            return self._list(value, depth)
+        if callable(item := getattr(value, "item", None)):  # a NumPy number
+            try:
+                number = item()
+            except (TypeError, ValueError):
+                number = None
+            if isinstance(number, bool | int | float | str):
+                return self.of(number, depth + 1)
+        return self._text(text_of(value)[:1000])
+
+    def _text(self, text: str) -> str:
+        if self._length is not None and len(text) > self._length:
+            text = text[: self._length] + "…"
+        return text.encode("utf-8", "replace").decode("utf-8")
+
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        plain: dict[str, Any] = {}
+        for key, item in value.items():
+            if self._left <= 0:
+                plain["…"] = None
+                break
+            plain[self._text(text_of(key))] = self.of(item, depth + 1)
+        return plain
+
+    def _list(self, value: Iterable[Any], depth: int) -> list[Any]:
+        plain: list[Any] = []
+        for item in value:
+            if self._left <= 0:
+                plain.append("…")
+                break
+            plain.append(self.of(item, depth + 1))
+        return plain
+
+
+def text_of(value: object) -> str:
+    """``str(value)``; the name of its class where that fails."""
+    try:
+        return str(value)
+    except Exception:
+        return type(value).__name__
 
 
 class LogWriter:
@@ -81,28 +133,30 @@ class LogWriter:
     def __init__(self, path: Path) -> None:
         """Open ``path`` for appending, close off a torn last line and go on counting ``seq`` where it ended."""
         self.path = path
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may write in the midst of a write
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
-        size = os.fstat(self._fd).st_size
-        tail = _tail(self._fd, size)
+        found = os.fstat(self._fd)
+        self._linked = found.st_nlink > 0  # some file systems always say 0
+        tail = _tail(self._fd, found.st_size)
         self._torn = bool(tail) and not tail.endswith(b"\n")
         self._seq = _last_seq(tail) + 1
 
     def write(self, kind: str, fields: Mapping[str, Any], *, sync: bool = False) -> int:
         """Append one event now; return its ``seq``. With ``sync`` it is on the disk when this returns."""
         with self._lock:
-            seq = self._seq
+            fd, seq = self._fd, self._seq
+            if self._linked and os.fstat(fd).st_nlink == 0:
+                raise FileNotFoundError(errno.ENOENT, "the log was deleted", str(self.path))
+            self._seq = seq + 1  # at once: no other line may have this number, whatever becomes of this one
             line = encode({"v": VERSION, "seq": seq, "ts": time.time(), "type": kind, **fields}) + b"\n"
             if self._torn:
                 line = b"\n" + line
-            done = os.write(self._fd, line)
+            done = os.write(fd, line)
             while done < len(line):  # a disk that is nearly full takes a part
                 self._torn = True
-                done += os.write(self._fd, line[done:])
+                done += os.write(fd, line[done:])
             self._torn = False
-            self._seq = seq + 1
-            fd = self._fd
         if sync:
             os.fsync(fd)
         return seq
@@ -113,6 +167,12 @@ class LogWriter:
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
+
+    def close_in_child(self) -> None:
+        """Close the descriptor in a forked process, where whoever held the lock is not there any more."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def _tail(fd: int, size: int) -> bytes:
@@ -151,6 +211,7 @@ class LogReader:
         self._inode = 0
         self._rest = b""
         self._skipping = False
+        self._details: dict[str, str] = {}
 
     def read(self, limit: int = 8 << 20) -> tuple[list[Event], list[Problem], bool]:
         """Events and problems of the next ``limit`` bytes at most, and whether there was more.
@@ -182,7 +243,7 @@ class LogReader:
         self._rest = lines.pop()
         if len(self._rest) > MAX_LINE:
             if not self._skipping:
-                problems.append(Problem("long_line", f"{self.path}: a line of more than {MAX_LINE >> 20} MiB"))
+                problems.append(self._problem("long_line", f"a line of more than {MAX_LINE >> 20} MiB"))
             self._rest, self._skipping = b"", True
         if lines and self._skipping:
             del lines[0]
@@ -194,10 +255,14 @@ class LogReader:
             try:
                 events.append(decode(from_json(line), writer))
             except InvalidEvent as error:
-                problems.append(Problem(error.reason, f"{self.path}: {error}"))
+                problems.append(self._problem(error.reason, str(error)))
             except (ValueError, RecursionError):
                 reason = "torn_line" if line.startswith(b"{") else "foreign_line"
-                problems.append(Problem(reason, f"{self.path}: not a line of a run log: {line[:60]!r}"))
+                problems.append(self._problem(reason, f"not a line of a run log: {line[:60]!r}"))
+
+    def _problem(self, reason: str, detail: str) -> Problem:
+        """A problem in the words of the first of its kind in this file: each is counted, the file is named once."""
+        return Problem(reason, self._details.setdefault(reason, f"{self.path}: {detail}"))
 
 
 def log_files(run_folder: Path) -> list[Path]:
@@ -214,8 +279,11 @@ def read_events(run_folder: Path) -> Iterator[Event]:
     """Every event of a run's folder, file by file; what is no event is skipped with a line in the log."""
     for path in log_files(run_folder):
         reader, more = LogReader(path), True
+        named: set[Problem] = set()
         while more:
             events, problems, more = reader.read()
-            for problem in problems:
-                log.warning("skipped: %s", problem.detail)
+            for problem in dict.fromkeys(problems):
+                if problem not in named:
+                    log.warning("skipped: %s", problem.detail)
+            named.update(problems)
             yield from events

@@ -13,12 +13,9 @@ forked from one with an open run, or that unpickled it, writes a log file of its
 from __future__ import annotations
 
 import atexit
-import hashlib
-import itertools
 import logging
 import os
 import secrets
-import socket
 import threading
 import time
 import weakref
@@ -30,23 +27,24 @@ from typing import Any, Literal, Self, Unpack
 
 from evalgauge.conversions import (
     LlmCallFields,
-    Screenshot,
     action_fields,
-    image_bytes,
     llm_fields,
     outcome_of,
     planned_tasks,
+    started_parts,
+    whole,
 )
-from evalgauge.events import TERMINAL_ACTIONS
+from evalgauge.events import TERMINAL_ACTIONS, TEXT_LENGTH, log_level
 from evalgauge.metrics import WORKER_STATES
 from evalgauge.ownership import Ownership
-from evalgauge.runlog import EVENTS_FOLDER, LogWriter, safe_name
+from evalgauge.processlog import process_log
+from evalgauge.runlog import EVENTS_FOLDER, safe_name, text_of
+from evalgauge.screenshots import Screenshot, keep
 
 log = logging.getLogger("evalgauge")
 
 Fsync = Literal["task", "always", "never"]
 
-HEARTBEAT_SECONDS = 30.0
 REASONING_LENGTH = 200_000
 """Characters of a step's reasoning that are kept."""
 
@@ -58,9 +56,7 @@ observers: list[Observer] = []
 current_task: ContextVar[Task | None] = ContextVar("evalgauge_task", default=None)
 """The task whose ``with`` block the code is in: what a model call that is captured belongs to."""
 
-_MAGIC = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
-_names = itertools.count()
 
 
 def track_run(
@@ -86,8 +82,8 @@ def track_run(
     A process that joins a run that is still going on does not finish it; where the process that started the run is
     gone, the one that joins takes it over.
     """
-    name = safe_name(run_id) if run_id else _new_run_id(benchmark, model)
-    if run_id and name != run_id:
+    name = safe_name(text_of(run_id)) if run_id else _new_run_id(text_of(benchmark), text_of(model))
+    if run_id and name != text_of(run_id):
         log.warning("run id %r can't be a folder's name; the run is called %r", run_id, name)
     started = {
         "run_id": name,
@@ -97,14 +93,27 @@ def track_run(
         "attempts": attempts,
         "budget_usd": budget_usd,
         "baseline_run_id": baseline,
-        "tags": dict(tags or {}),
+        "tags": _tags(tags),
         **planned_tasks(tasks),
     }
-    return Run(Path(results) / name, name, started, fsync)
+    try:
+        folder = Path(results)
+    except TypeError:
+        log.error("the results folder is %r, which is no path", results)
+        folder = Path(os.devnull)
+    return Run(folder / name, name, started, fsync)
 
 
 def _new_run_id(benchmark: str, model: str) -> str:
     return safe_name(f"{benchmark}-{model}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+
+
+def _tags(tags: Mapping[str, str] | None) -> dict[str, str]:
+    try:
+        return dict(tags or {})
+    except (TypeError, ValueError):
+        log.warning("tags is %s, no mapping; not recorded", text_of(tags)[:60])
+        return {}
 
 
 class Run:
@@ -114,30 +123,31 @@ class Run:
         self.run_id = run_id
         self.folder = folder
         """Where the log and the screenshots of the run lie."""
-        self.lost_events = 0
-        """How many events this process could not write."""
         self._fsync = fsync
-        self._lock = threading.Lock()
-        self._writer: LogWriter | None = None
+        self._lock = threading.RLock()
+        self._log = process_log(folder)
+        self._joined = False
         self._pid = os.getpid()
         self._closed = False
         self._complained = False
-        self._workers: dict[str, str] = {}
         self._open: set[Task] = set()
-        self._wake = threading.Event()
-        self._heart: threading.Thread | None = None
         self._ownership: Ownership | None = None
         self.started = started
         """What was said of the run when it began or was joined; None where the run came from another process."""
         if started is not None:
             _start_otel()
-            self._quietly(lambda: self._claim(started))
+            try:
+                self._ownership = Ownership.claim(self.folder / EVENTS_FOLDER)
+                if self._ownership is not None:
+                    self._write("run_started", started, sync=self._fsync != "never")
+            except Exception as error:
+                self._failed(error)
         _open_runs.add(self)
 
-    def _claim(self, started: Mapping[str, Any]) -> None:
-        self._ownership = Ownership.claim(self.folder / EVENTS_FOLDER)
-        if self._ownership is not None:
-            self._write("run_started", started, sync=self._fsync != "never")
+    @property
+    def lost_events(self) -> int:
+        """How many events and screenshots this process could not write."""
+        return self._log.lost_events
 
     def __reduce__(self) -> tuple[Callable[..., Run], tuple[Any, ...]]:
         return Run, (self.folder, self.run_id, None, self._fsync)
@@ -153,7 +163,8 @@ class Run:
         max_steps: int | None = None,
     ) -> Task:
         """Begin an attempt at a task and return it; it is a context manager."""
-        return Task(self, str(task_id), attempt, worker, domain, instruction, max_steps)
+        name = None if worker is None else text_of(worker)
+        return Task(self, text_of(task_id), whole(attempt, 1), name, domain, instruction, max_steps)
 
     def worker(
         self,
@@ -169,33 +180,41 @@ class Run:
         if state not in WORKER_STATES:
             log.warning("worker state %r is none of %s; not recorded", state, ", ".join(WORKER_STATES))
             return
-        self._workers[worker_id] = state
+        worker_id = text_of(worker_id)
+        self._log.workers[worker_id] = state
         machine = {"vm": vm, "vm_size": vm_size, "provider": provider, "hourly_rate_usd": hourly_rate_usd}
         self._write("worker_state", {"worker_id": worker_id, "state": state, **machine})
 
     def llm_call(self, **call: Unpack[LlmCallFields]) -> None:
         """Record a model call that belongs to no task; the arguments are those of ``Task.llm_call``."""
-        self._write("llm_call", llm_fields(**call))
+        self._call(call, {})
+
+    def _call(self, call: LlmCallFields, ids: Mapping[str, Any]) -> None:
+        try:
+            event = llm_fields(**call)
+        except Exception as error:
+            self._failed(error)
+            return
+        self._write("llm_call", {**event, **ids})
 
     def finish(self, status: Literal["completed", "aborted"] = "completed") -> None:
         """End the run. Open tasks of this process end as ``interrupted``. A process that only joined ends nothing."""
-        if self._closed:
-            return
-        for task in list(self._open):
-            task.finish(outcome="interrupted", reason="the run ended while the task was open")
-        if self._ownership is not None:
-            self._write("run_finished", {"status": status}, sync=self._fsync != "never")
-        self._closed = True
-        self._wake.set()
+        with self._lock:
+            if self._closed:
+                return
+            for task in list(self._open):
+                task.finish(outcome="interrupted", reason="the run ended while the task was open")
+            if self._ownership is not None:
+                self._write("run_finished", {"status": status}, sync=self._fsync != "never")
+            self._closed = True
         _open_runs.discard(self)
-        self._quietly(self._release)
-
-    def _release(self) -> None:
-        if self._ownership is not None:
-            self._ownership.release()
-            self._ownership = None
-        if self._writer is not None:
-            self._writer.close()
+        try:
+            if self._ownership is not None:
+                self._ownership.release()
+                self._ownership = None
+            self._log.leave(self)
+        except Exception as error:
+            self._failed(error)
 
     def __enter__(self) -> Self:
         return self
@@ -206,12 +225,18 @@ class Run:
     def _write(self, kind: str, fields: Mapping[str, Any], *, sync: bool = False) -> None:
         """Append an event; whatever goes wrong is counted and said once."""
         try:
-            writer = self._writer
-            if writer is None:
-                writer = self._opened()
-            writer.write(kind, fields, sync=sync or self._fsync == "always")
+            if self._closed:
+                raise ValueError("the run was finished before")
+            if not self._joined:
+                self._joined = True
+                self._log.join(self)
+            for part in started_parts(fields) if kind == "run_started" else (fields,):
+                self._log.write(kind, part, sync=sync or self._fsync == "always")
         except Exception as error:
             self._failed(error)
+        self._tell(kind, fields)
+
+    def _tell(self, kind: str, fields: Mapping[str, Any]) -> None:
         for observer in observers:
             try:
                 observer(self, kind, fields)
@@ -220,50 +245,26 @@ class Run:
                 observers.remove(observer)
                 break
 
-    def _opened(self) -> LogWriter:
-        with self._lock:
-            if self._writer is None:
-                host = socket.gethostname().split(".")[0]
-                name = safe_name(f"{host}-{os.getpid()}-{time.time_ns() // 1000:x}-{next(_names)}")
-                self._writer = LogWriter(self.folder / EVENTS_FOLDER / f"{name}.jsonl")
-                self._heart = threading.Thread(target=self._beat, name="evalgauge-heartbeat", daemon=True)
-                self._heart.start()
-            return self._writer
-
-    def _beat(self) -> None:
-        while not self._wake.wait(HEARTBEAT_SECONDS):
-            lost = {"lost_events": self.lost_events} if self.lost_events else {}
-            alive: list[str | None] = [worker for worker, state in list(self._workers.items()) if state != "stopped"]
-            for worker in alive or [None]:
-                self._write("heartbeat", {"worker_id": worker, **lost})
-
-    def _quietly(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Exception as error:
-            self._failed(error)
-
-    def _failed(self, error: Exception) -> None:
-        self.lost_events += 1
+    def _failed(self, error: Exception, what: str = "an event") -> None:
+        self._log.lost_events += 1
         if not self._complained:
             self._complained = True
             log.error(
-                "run %s: an event could not be written to %s (%s); the evaluation goes on, what is lost is counted",
+                "run %s: %s could not be written to %s (%s); the evaluation goes on, what is lost is counted",
                 self.run_id,
+                what,
                 self.folder,
-                error,
+                text_of(error) or type(error).__name__,
             )
 
     def _after_fork(self) -> None:
-        """In a child process: a log of its own, and no claim on the end of the run."""
-        self._lock = threading.Lock()
+        """In a child process: a log of its own, and no claim on the end of the run or of its tasks."""
+        self._lock = threading.RLock()
         self._pid = os.getpid()
-        self._heart = None
-        self._wake = threading.Event()
+        self._joined = False
+        for task in self._open:
+            task._lock = threading.RLock()
         self._open = set()
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            os.close(writer._fd)
         if self._ownership is not None:
             self._ownership.forget()
             self._ownership = None
@@ -287,14 +288,15 @@ class Task:
         self.attempt = attempt
         self.worker = worker
         self._ids = {"task_id": task_id, "attempt": attempt, "worker_id": worker}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
         self._steps = 0
         self._last_action = ""
         self._finished = False
         self._token: Token[Task | None] | None = None
         self._began = time.monotonic()
         if worker is not None:
-            run._workers[worker] = "busy"
+            run._log.workers[worker] = "busy"
         run._open.add(self)
         run._write("task_started", {**self._ids, "domain": domain, "instruction": instruction, "max_steps": max_steps})
 
@@ -318,7 +320,7 @@ class Task:
             with self._lock:
                 index = self._steps
                 self._steps += 1
-                self._last_action = str(fields.get("type", "")).lower()
+                self._last_action = text_of(fields.get("type", "")).lower()
             event: dict[str, Any] = {
                 **self._ids,
                 "step_idx": index,
@@ -342,12 +344,19 @@ class Task:
         ``cache_read_tokens``, ``cache_write_tokens`` and ``output_tokens`` (disjoint); ``duration_seconds``;
         ``status``: ``ok``, ``error`` or ``retry``; ``batch``: billed at the batch price.
         """
+        self.run._call(call, self._ids)
+
+    def log(self, message: str, *, level: str = "info") -> None:
+        """Record a line of text that the replay shows beside the steps.
+
+        ``level``: ``debug``, ``info``, ``warning``, ``error`` or ``critical``.
+        """
         try:
-            event = llm_fields(**call)
+            event = {**self._ids, "level": log_level(level), "message": str(message)[:TEXT_LENGTH]}
         except Exception as error:
             self.run._failed(error)
             return
-        self.run._write("llm_call", {**event, **self._ids})
+        self.run._write("log", event)
 
     def finish(
         self,
@@ -372,7 +381,7 @@ class Task:
                 steps = self._steps - (self._last_action in TERMINAL_ACTIONS)
         self.run._open.discard(self)
         if self.worker is not None:
-            self.run._workers[self.worker] = "idle"
+            self.run._log.workers[self.worker] = "idle"
         try:
             event = {
                 **self._ids,
@@ -380,12 +389,12 @@ class Task:
                 "score": None if score is None else float(score),
                 "steps": steps,
                 "duration_seconds": round(time.monotonic() - self._began, 6),
-                "error": None if error is None else str(error)[:REASONING_LENGTH],
-                "reason": None if reason is None else str(reason)[:REASONING_LENGTH],
+                "error": None if error is None else text_of(error)[:REASONING_LENGTH],
+                "reason": None if reason is None else text_of(reason)[:REASONING_LENGTH],
             }
         except Exception as problem:
             self.run._failed(problem)
-            event = {**self._ids, "outcome": "evaluation_error", "steps": steps, "error": str(problem)}
+            event = {**self._ids, "outcome": "evaluation_error", "steps": steps, "error": text_of(problem)}
         self.run._write("task_finished", event, sync=self.run._fsync == "task")
 
     def __enter__(self) -> Self:
@@ -400,8 +409,10 @@ class Task:
                 current_task.reset(self._token)
             except ValueError:  # left in another context than it was entered in
                 current_task.set(None)
+        if self._pid != os.getpid():
+            return  # a forked child that leaves the block does not end its parent's task
         if kind is not None and issubclass(kind, Exception):
-            self.finish(outcome="agent_error", error=f"{kind.__name__}: {value}")
+            self.finish(outcome="agent_error", error=f"{kind.__name__}: {text_of(value)}")
         else:
             left = "the task was left without an outcome" if kind is None else f"stopped by {kind.__name__}"
             self.finish(outcome="interrupted", reason=left)
@@ -409,25 +420,10 @@ class Task:
     def _keep(self, screenshot: Screenshot, index: int) -> str | None:
         """Store a screenshot beside the log; its path relative to the run's folder, None where it can't be stored."""
         try:
-            if isinstance(screenshot, str | os.PathLike) and not str(screenshot).startswith("data:"):
-                path = Path(screenshot)
-                if path.is_absolute() and path.is_relative_to(self.run.folder.absolute()):
-                    return path.relative_to(self.run.folder.absolute()).as_posix()
-                data = path.read_bytes()  # copied, not linked: runners write the next one over it
-            else:
-                data = image_bytes(screenshot)
-            suffix = next((suffix for magic, suffix in _MAGIC if data.startswith(magic)), "bin")
-            name = safe_name(self.task_id)
-            if name != self.task_id:
-                name = f"{safe_name(self.task_id, 100)}-{hashlib.sha256(self.task_id.encode()).hexdigest()[:8]}"
-            relative = f"screenshots/{name}/{self.attempt}/step_{index:04d}.{suffix}"
-            target = self.run.folder / relative
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
+            return keep(screenshot, self.run.folder, self.task_id, self.attempt, index)
         except Exception as error:
-            self.run._failed(error)
+            self.run._failed(error, "a screenshot")
             return None
-        return relative
 
 
 def _start_otel() -> None:

@@ -8,16 +8,18 @@ once for each model call.
 |---|---|---|---|
 | OpenTelemetry attributes | ``gen_ai.usage.…`` keys | inside input | OpenTelemetry semantic conventions, GenAI spans |
 | Google GenAI | ``prompt_token_count`` or ``promptTokenCount`` | inside | Gemini API, UsageMetadata |
-| Amazon Bedrock Converse | ``inputTokens`` | beside | Bedrock API, TokenUsage; Bedrock guide, prompt caching |
+| Amazon Bedrock | ``inputTokens`` | beside | Bedrock API, TokenUsage; Bedrock guide, prompt caching; Nova's own |
 | OpenAI chat completions | ``prompt_tokens`` | inside | OpenAI API, CompletionUsage |
 | OpenAI responses | ``input_tokens_details`` beside ``input_tokens`` | inside | OpenAI API, ResponseUsage |
+| OpenAI's Codex | ``cached_input_tokens`` beside ``input_tokens`` | inside | ``codex exec --json``, Usage |
+| LangChain | ``input_token_details`` beside ``input_tokens`` | inside | langchain-core, UsageMetadata |
 | Pydantic AI, genai-prices | ``cache_audio_read_tokens`` beside ``input_tokens`` | inside | their class ``Usage`` |
 | Anthropic messages | ``cache_read_input_tokens`` or ``cache_creation…`` | beside | Anthropic API, Usage |
 | evalgauge's own | ``cache_read_tokens`` or ``cache_write_tokens`` | beside | the run log |
 | plain | ``input_tokens`` and ``output_tokens`` alone | not reported | OpenAdapt's ``token_usage`` and others |
 
 Reasoning tokens are output. What Anthropic spends on compaction, which it counts apart, is added. Audio and image
-tokens are not told from text, and cache writes with a longer life are not told from other cache writes.
+tokens are not told from text. How many of the cache writes live for an hour, :func:`cache_write_1h` tells.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class _Gemini(NamedTuple):
     """What the live API has in place of candidates."""
     thoughts: str
     tool_results: str
+    total: str
 
 
 _GEMINI: Final = _Gemini(
@@ -47,6 +50,7 @@ _GEMINI: Final = _Gemini(
     "response_token_count",
     "thoughts_token_count",
     "tool_use_prompt_token_count",
+    "total_token_count",
 )
 _GEMINI_JSON: Final = _Gemini(
     "promptTokenCount",
@@ -55,6 +59,7 @@ _GEMINI_JSON: Final = _Gemini(
     "responseTokenCount",
     "thoughtsTokenCount",
     "toolUsePromptTokenCount",
+    "totalTokenCount",
 )
 
 _Read = Callable[[str], Any]
@@ -96,6 +101,35 @@ def tokens(usage: object) -> Tokens:
         return UNKNOWN
 
 
+def cache_write_1h(usage: object) -> int | None:
+    """How many of the cache writes live for an hour, which costs more than the usual five minutes; None: not told.
+
+    As Anthropic reports it (``cache_creation``), LangChain and LiteLLM hand it on, and Bedrock has it
+    (``cacheDetails``). Never raises.
+    """
+    if usage is None or isinstance(usage, Tokens):
+        return None
+    try:
+        read = _reader(usage)
+        if isinstance(written := read("cacheDetails"), list):
+            rows = [_reader(row) for row in written]
+            return _sum(*(_count(row("inputTokens")) for row in rows if row("ttl") == "1h"))
+        places = [read("cache_creation"), read("input_token_details")]
+        if (details := read("prompt_tokens_details")) is not None:
+            places.append(_reader(details)("cache_creation_token_details"))
+        return _sum(*(_count(_reader(place)("ephemeral_1h_input_tokens")) for place in places if place is not None))
+    except Exception:
+        return None  # as in tokens()
+
+
+def billed_as_batch(usage: object) -> bool:
+    """Whether the usage says itself that the call was part of a batch, as Anthropic's does. Never raises."""
+    try:
+        return usage is not None and _reader(usage)("service_tier") == "batch"
+    except Exception:
+        return False  # as in tokens()
+
+
 def _by_shape(read: _Read) -> Tokens:
     given, output = read("input_tokens"), read("output_tokens")
     if given or output:
@@ -113,8 +147,8 @@ def _by_shape(read: _Read) -> Tokens:
     if read("inputTokens") is not None or read("outputTokens") is not None:
         return Tokens(
             _count(read("inputTokens")),
-            _count(read("cacheReadInputTokens")),
-            _count(read("cacheWriteInputTokens")),
+            _first(read, "cacheReadInputTokens", "cacheReadInputTokenCount"),
+            _first(read, "cacheWriteInputTokens", "cacheWriteInputTokenCount"),
             _count(read("outputTokens")),
         )
     return _opentelemetry(read)
@@ -128,10 +162,14 @@ def _input_tokens(read: _Read, total: int | None) -> Tokens:
     if details:
         detail = _reader(details)
         cache_read = _first(detail, "cached_tokens", "cache_read")
-        return _inclusive(total, cache_read, _first(detail, "cache_write_tokens", "cache_creation"), output)
+        cache_write = _first(detail, "cache_write_tokens", "cache_creation")
+        # LangChain sets the sum to 0 where it has Anthropic's cache writes by how long they live
+        return _inclusive(total, cache_read, cache_write or _sum(_by_life(detail), cache_write), output)
+    if (cache_read := _count(read("cached_input_tokens"))) is not None:
+        return _inclusive(total, cache_read, None, output)
     cache_read, cache_write = _count(read("cache_read_input_tokens")), _count(read("cache_creation_input_tokens"))
     if cache_write is None and (nested := read("cache_creation")) is not None:
-        cache_write = _sum(*(_count(_reader(nested)(f"ephemeral_{life}_input_tokens")) for life in ("5m", "1h")))
+        cache_write = _by_life(_reader(nested))
     if isinstance(iterations := read("iterations"), list):
         return _with_compaction(Tokens(total, cache_read, cache_write, output), iterations)
     if cache_read is not None or cache_write is not None:
@@ -140,6 +178,11 @@ def _input_tokens(read: _Read, total: int | None) -> Tokens:
     if (cache_read or cache_write) and read("cache_audio_read_tokens") is not None:
         return _inclusive(total, cache_read, cache_write, output)
     return Tokens(total, cache_read, cache_write, output)
+
+
+def _by_life(read: _Read) -> int | None:
+    """Anthropic's cache writes, which it counts by how long they live."""
+    return _sum(*(_count(read(f"ephemeral_{life}_input_tokens")) for life in ("5m", "1h")))
 
 
 def _with_compaction(counts: Tokens, iterations: Any) -> Tokens:
@@ -177,8 +220,10 @@ def _openai_chat(read: _Read, total: int | None) -> Tokens:
 def _google(read: _Read, names: _Gemini) -> Tokens:
     """Gemini: the prompt holds the cached content; thoughts and the results of tools are counted beside the rest."""
     output = _sum(_first(read, names.candidates, names.response), _count(read(names.thoughts)))
-    counts = _inclusive(_count(read(names.prompt)), _count(read(names.cached)), None, output)
-    tool_results = _count(read(names.tool_results))
+    prompt, tool_results = _count(read(names.prompt)), _count(read(names.tool_results))
+    if output is None and prompt is not None and _count(read(names.total)) == prompt + (tool_results or 0):
+        output = 0  # a blocked prompt: its JSON leaves zeros out
+    counts = _inclusive(prompt, _count(read(names.cached)), None, output)
     return counts if tool_results is None else counts._replace(input=_sum(counts.input, tool_results))
 
 

@@ -1,6 +1,7 @@
 """Runs that are over are not parsed again at the next start, and show the same as if they were."""
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -10,12 +11,12 @@ import pytest
 
 from evalgauge.runlog import LogReader
 from evalgauge_exporter import follow
-from evalgauge_exporter.archive import restored, snapshot
+from evalgauge_exporter.archive import Archive, restored, snapshot
 from evalgauge_exporter.config import load_config
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.sources.openadapt import OpenAdaptSource
-from evalgauge_exporter.state import RunState, unpriced
-from tests.exporter.runs import small_run
+from evalgauge_exporter.state import RunState, fold, unpriced
+from tests.exporter.runs import exporter_of, small_run
 from tests.exporter.scraping import samples
 from tests.exporter.sources.test_openadapt import DATA, RUNS
 from tests.exporter.waiting import wait_for
@@ -138,6 +139,32 @@ def test_a_cache_that_is_broken_is_none(tmp_path: Path, content: str) -> None:
     again = started(tmp_path)
     assert again.state.runs["r"].total == 3
     again.stop()
+
+
+def test_a_folder_whose_name_is_no_text_spoils_no_cache(tmp_path: Path) -> None:
+    run = fold("r", "runlog", [])
+    folder = Path(os.fsdecode(b"/results/caf\xe9"))
+    archive = Archive(tmp_path / "cache.json", "key")
+    archive.keep(folder, "signature", run)
+    archive.save({folder})
+    assert Archive(tmp_path / "cache.json", "key").restore(folder, "signature", "r", unpriced) is not None
+
+
+@pytest.mark.parametrize("entry", [["s", []], ["s", {"source": "runlog"}], ["s", None], ["s", 1]])
+def test_an_entry_that_is_broken_is_none(tmp_path: Path, entry: object) -> None:
+    path = tmp_path / "cache.json"
+    path.write_text(json.dumps({"key": "key", "runs": {"/results/r": entry}}))
+    assert Archive(path, "key").restore(Path("/results/r"), "s", "r", unpriced) is None
+
+
+def test_a_cache_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    small_run(tmp_path / "results", "r")
+    exporter = exporter_of(tmp_path / "results", prices={"cache_dir": str(tmp_path / "file" / "cache")})
+    exporter.start()
+    assert exporter.wait_ready(30)
+    exporter.stop()
+    assert set(exporter.state.runs) == {"r"}
 
 
 @pytest.mark.parametrize("name", RUNS)

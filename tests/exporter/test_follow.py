@@ -1,16 +1,22 @@
 """Following folders that change: what is written is seen, what is wrong is counted, what goes away is gone."""
 
+import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from evalgauge import track_run
+from evalgauge_exporter.cli import cli
 from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.sources import Reading
+from evalgauge_exporter.sources.runlog import RunLogSource
 from evalgauge_exporter.state import RunState
 from tests.exporter.runs import exporter_of, small_run
 from tests.exporter.scraping import samples, total, value
@@ -156,3 +162,58 @@ def test_what_a_writer_could_not_write_is_known(exporter: Exporter, tmp_path: Pa
     wait_for(lambda: exporter.state.runs["r"].lost_events)
     found = samples(exporter.exposition.render(time.time()).decode())
     assert value(found, "agent_eval_source_errors_total", reason="lost_by_writer") == 3
+
+
+def test_a_defect_in_the_reading_of_one_run_stops_that_of_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = RunLogSource.read
+
+    def read(source: RunLogSource, *, thorough: bool = False) -> Reading:
+        if source.folder.name == "bad":
+            raise ZeroDivisionError("what nobody thought of")
+        return reading(source, thorough=thorough)
+
+    monkeypatch.setattr(RunLogSource, "read", read)
+    for name in ("bad", "good"):
+        small_run(tmp_path, name)
+    exporter = exporter_of(tmp_path)
+    exporter.start()
+    assert exporter.wait_ready(20)
+    small_run(tmp_path, "later")
+    run_of(exporter, "later")
+    exporter.stop()
+    assert set(exporter.state.runs) == {"good", "later"}
+    assert exporter.state.sources["runlog"].errors["defect"] > 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"v":1,"seq":9,"ts":2.0,"type":"task_finished","task_id":"x","outcome":"success","score":1%s}' % ("0" * 400),
+        '{"v":1,"seq":9,"ts":1%s,"type":"heartbeat"}' % ("0" * 400),
+        '{"v":1,"seq":9,"ts":2.0,"type":"task_finished","task_id":"x","outcome":"success","duration_seconds":1e308}',
+        '{"v":1,"seq":9,"ts":1795308290124,"type":"heartbeat"}',
+        '{"v":2,"seq":9,"ts":2.0,"type":"heartbeat"}',
+    ],
+    ids=["a score", "a time", "a duration", "milliseconds", "the future"],
+)
+def test_a_line_of_nonsense_costs_itself_and_nothing_else(exporter: Exporter, tmp_path: Path, line: str) -> None:
+    run = small_run(tmp_path / "results", "bad", finish=False)
+    with next((run.folder / "events").glob("*.jsonl")).open("a") as file:
+        file.write(line + "\n")
+    run.finish()
+    seen = run_of(exporter, "bad")
+    wait_for(seen.ended)
+    small_run(tmp_path / "results", "good")
+    run_of(exporter, "good")
+    done = evalgauge_runs(tmp_path / "results")
+    assert {row["run_id"] for row in done} == {"good", "bad"}
+    found = samples(exporter.exposition.render(time.time()).decode())
+    assert value(found, "agent_eval_run_state", run_id="bad", state="completed") == 1
+
+
+def evalgauge_runs(results: Path) -> list[dict[str, Any]]:
+    done = CliRunner().invoke(cli, ["runs", str(results), "--json"], catch_exceptions=False)
+    runs: list[dict[str, Any]] = json.loads(done.stdout)["runs"]
+    return runs

@@ -162,7 +162,7 @@ def test_calls_without_tokens_are_unknown_usage_and_not_nothing() -> None:
 
 calls = st.lists(
     st.tuples(
-        st.sampled_from(["task", "step", "llm", "finish", "worker"]),
+        st.sampled_from(["task", "step", "llm", "log", "finish", "worker"]),
         st.sampled_from(["a", "b", "c"]),
         st.sampled_from([*OUTCOMES, ""]),
         st.sampled_from(["click", "type", "done", "error"]),
@@ -182,6 +182,8 @@ def played(folder: Path, made: list[tuple[str, str, str, str]]) -> Path:
                 task.step(action={"type": action})
             elif call == "llm":
                 task.llm_call(provider="p", model="m", input_tokens=3, output_tokens=1)
+            elif call == "log":
+                task.log(outcome, level=action)
             elif call == "worker":
                 run.worker(f"w-{task_id}", "idle")
             else:
@@ -228,7 +230,7 @@ def counted(run: RunState) -> dict[str, Any]:
     }
 
 
-QUIET = ["worker_state", "heartbeat"]
+QUIET = ["worker_state", "heartbeat", "log"]
 
 
 @st.composite
@@ -242,7 +244,13 @@ def logs(draw: st.DrawFn) -> list[list[Event]]:
             ts += draw(st.integers(1, 30)) + number / 10
             kind = draw(st.sampled_from(["task_started", "step", "llm_call", "task_finished", *QUIET]))
             task = draw(st.sampled_from([f"t{number}", "shared"]))
-            fields: dict[str, Any] = {"task_id": task, "worker_id": f"v{number}", "state": "idle", "action": "click"}
+            fields: dict[str, Any] = {
+                "task_id": task,
+                "worker_id": f"v{number}",
+                "state": "idle",
+                "action": "click",
+                "message": "m",
+            }
             outcome = draw(st.sampled_from(OUTCOMES))
             fields |= {"outcome": outcome, "duration_seconds": ts / 7, "provider": "p", "model": "m"}
             log.append(event(kind, ts, writer, **fields, input_tokens=2, output_tokens=1))

@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,25 @@ def test_the_order_of_calls_does_not_matter(made: list[Any], order: random.Rando
         results.append(tracker.to_dict())
         order.shuffle(made)
     assert results[0] == results[1]
+
+
+def test_cache_writes_for_an_hour_and_batches_are_told_by_the_usage() -> None:
+    late = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
+    usage = {
+        "input_tokens": 0,
+        "cache_creation_input_tokens": 1_000_000,
+        "cache_creation": {"ephemeral_5m_input_tokens": 600_000, "ephemeral_1h_input_tokens": 400_000},
+        "output_tokens": 0,
+    }
+    costs = CostTracker()
+    opus = "claude-opus-4-5"
+    assert costs.add_usage("anthropic", opus, usage, at=late).usd == Decimal("7.75")
+    assert costs.add_usage("anthropic", opus, {**usage, "service_tier": "batch"}, at=late).usd == Decimal("3.875")
+    by_counts = costs.add_api_call(
+        "anthropic", 0, 0, opus, cache_write_tokens=1_000_000, cache_write_1h_tokens=400_000, at=late
+    )
+    assert by_counts.usd == Decimal("7.75")
+    assert costs.get_total_cost() == 19.375
 
 
 def test_calls_from_many_threads_are_all_counted() -> None:

@@ -34,6 +34,13 @@ def test_tokens_that_are_negative_or_no_numbers_count_as_not_reported() -> None:
     assert event.tokens == Tokens(None, None, None, None)
 
 
+@pytest.mark.parametrize("number", [10**400, 1e308, float("inf"), float("nan"), -(10**400)])
+def test_a_number_out_of_all_measure_counts_as_not_given(number: float) -> None:
+    event = decode(raw("task_finished", task_id="a", outcome="success", score=number, duration_seconds=number), "w")
+    assert isinstance(event, TaskFinished)
+    assert (event.score, event.duration_seconds) == (None, None)
+
+
 def test_a_number_of_tasks_stands_for_tasks_without_names() -> None:
     event = decode(raw("run_started", tasks=154), "w")
     assert isinstance(event, RunStarted)
@@ -57,6 +64,9 @@ def test_tasks_may_be_ids_or_objects() -> None:
         ({"v": 1, "seq": 1, "ts": 1.0}, "unknown_type"),
         ({**raw("heartbeat"), "ts": "yesterday"}, "bad_field"),
         ({**raw("heartbeat"), "ts": float("nan")}, "bad_field"),
+        ({**raw("heartbeat"), "ts": 10**400}, "bad_field"),
+        ({**raw("heartbeat"), "ts": 1.7e12}, "bad_field"),  # milliseconds
+        ({**raw("heartbeat"), "ts": -1.0}, "bad_field"),
         (raw("step"), "bad_field"),
         (raw("task_finished", task_id="a", outcome="solved"), "bad_field"),
         (raw("worker_state", worker_id="w", state="asleep"), "bad_field"),
@@ -87,7 +97,9 @@ FIELDS = [
 
 
 @given(
-    st.sampled_from(["run_started", "worker_state", "task_started", "step", "llm_call", "task_finished", "heartbeat"]),
+    st.sampled_from(
+        ["run_started", "worker_state", "task_started", "step", "llm_call", "log", "task_finished", "heartbeat"]
+    ),
     st.dictionaries(
         st.sampled_from(FIELDS),
         json_values,

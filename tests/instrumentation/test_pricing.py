@@ -55,13 +55,19 @@ def cost(provider: str | None, model: str | None, used: Tokens, at: float = AT, 
 
 
 def priced_by_genai(
-    provider: str, model: str, used: Tokens, at: float, context: dict[str, str] | None = None
+    provider: str,
+    model: str,
+    used: Tokens,
+    at: float,
+    context: dict[str, str] | None = None,
+    for_an_hour: int = 0,
 ) -> Decimal:
     fresh, cache_read, cache_write, output = (count or 0 for count in used)
     usage = Usage(
         input_tokens=fresh + cache_read + cache_write,
         cache_read_tokens=cache_read,
         cache_write_tokens=cache_write,
+        cache_write_1h_tokens=for_an_hour,
         output_tokens=output,
     )
     when = datetime.fromtimestamp(at, UTC)
@@ -230,6 +236,27 @@ def test_a_long_prompt_pays_the_higher_tier_for_all_of_its_tokens() -> None:
     assert cost("anthropic", "claude-sonnet-4-5", at_most) == pytest.approx(0.3 + 0.03 + 0.015, abs=1e-12)
     above = Tokens(100_001, 100_000, 0, 1_000)
     assert cost("anthropic", "claude-sonnet-4-5", above) == pytest.approx(0.600006 + 0.06 + 0.0225, abs=1e-12)
+
+
+@given(st.sampled_from(CONDITIONAL), usages, times, counts)
+def test_cache_writes_for_an_hour_cost_what_genai_prices_says(
+    entry: tuple[str, str], used: Tokens, at: int, for_an_hour: int
+) -> None:
+    for_an_hour = min(for_an_hour, used.cache_write or 0)
+    price = book().price(*entry, used, at=at, cache_write_1h=for_an_hour)
+    if price.usd is not None:
+        expected = priced_by_genai(*entry, used, at, for_an_hour=for_an_hour)
+        assert abs(price.usd - expected) <= Decimal("1e-12")
+
+
+def test_a_cache_write_for_an_hour_costs_twice_the_input() -> None:
+    used = Tokens(0, 0, 1_000_000, 0)
+    assert book().price("anthropic", "claude-opus-4-5", used, at=AT).usd == Decimal("6.25")
+    assert book().price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=1_000_000).usd == 10
+    assert book().price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=400_000).usd == Decimal("7.75")
+    # more than were written, or fewer than none, cannot be
+    assert book().price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=10**8).usd == 10
+    assert book().price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=-5).usd == Decimal("6.25")
 
 
 def test_a_price_by_the_hour_follows_the_time_of_the_call() -> None:
@@ -467,6 +494,13 @@ def test_tokens_of_a_kind_that_the_users_table_does_not_price_make_the_call_unpr
     table = overridden(tmp_path, RATES)
     assert table.price("anthropic", "claude-sonnet-4-5", Tokens(1, 1, 1, 1), at=AT) == UNPRICED
     assert table.price("anthropic", "claude-opus-4-5", Tokens(1, 1, None, 1), at=AT) == UNPRICED
+    writes = '[[model]]\nmatch = "claude-*"\ninput = 1\noutput = 1\ncache_write = 2'
+    table = overridden(tmp_path, writes)
+    used = Tokens(0, 0, 1_000_000, 0)
+    assert table.price("anthropic", "claude-opus-4-5", used, at=AT).usd == 2
+    assert table.price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=1) == UNPRICED
+    table = overridden(tmp_path, f"{writes}\ncache_write_1h = 4")
+    assert table.price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=500_000).usd == 3
 
 
 def test_batch_calls_of_a_model_in_the_users_table_need_a_batch_row(tmp_path: Path) -> None:

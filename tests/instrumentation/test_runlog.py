@@ -147,6 +147,47 @@ def test_a_circle_and_a_number_that_is_not_finite_are_written_all_the_same() -> 
     assert json.loads(encode({"circle": circle, "score": math.nan}))["score"] is None
 
 
+def test_what_is_wide_and_goes_round_in_circles_ends() -> None:
+    circle: list[Any] = []
+    circle += [circle] * 10
+    line = encode({"type": "step", "circle": circle})
+    assert len(line) <= runlog.LONGEST_WRITTEN
+    assert json.loads(line)["type"] == "step"
+
+
+@pytest.mark.parametrize(
+    "much",
+    [
+        "x" * (5 << 20),
+        ["x" * 1000] * 5000,
+        {f"k{n}": n for n in range(500_000)},
+        [[0.123456789] * 1000] * 1000,
+        "👍" * (1 << 20),
+    ],
+    ids=["a text", "texts", "keys", "numbers", "emoji"],
+)
+def test_what_is_too_long_is_cut_but_for_what_comes_first(much: Any) -> None:
+    line = encode({"v": 1, "type": "step", "task_id": "t" * 512, "action": {"type": "click", "much": much}})
+    assert len(line) <= runlog.LONGEST_WRITTEN
+    kept = json.loads(line)
+    assert (kept["type"], kept["task_id"], kept["action"]["type"]) == ("step", "t" * 512, "click")
+    assert kept["action"]["much"]
+    assert "…" in json.dumps(kept, ensure_ascii=False)
+
+
+def test_a_file_is_named_once_for_each_thing_that_is_wrong_with_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "events" / "w.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(b"".join(b"%d\n{torn %d\n" % (number, number) for number in range(100)))
+    _, problems, _ = LogReader(path).read()
+    assert len(problems) == 200
+    assert len(set(problems)) == 2
+    assert list(read_events(tmp_path)) == []
+    assert len(caplog.records) == 2
+
+
 def test_an_emoji_survives_and_half_of_one_does_not() -> None:
     assert json.loads(encode({"a": "👍", "b": "\ud83d"})) == {"a": "👍", "b": "?"}
 
@@ -171,4 +212,5 @@ def test_a_writer_goes_on_after_a_disk_that_was_full(tmp_path: Path) -> None:
     writer._fd = real
     os.close(full)
     writer.write("step", {"task_id": "c"})
-    assert [event.task_id for event in LogReader(path).read()[0] if isinstance(event, Step)] == ["a", "c"]
+    steps = [(event.seq, event.task_id) for event in LogReader(path).read()[0] if isinstance(event, Step)]
+    assert steps == [(0, "a"), (2, "c")], "the number of what was lost is no other's"

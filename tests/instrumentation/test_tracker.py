@@ -2,9 +2,13 @@
 
 import json
 import logging
+import math
 import multiprocessing
 import os
 import pickle
+import shutil
+import subprocess
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -12,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from evalgauge import Run, track_run, tracker
+from evalgauge import Run, processlog, track_run
 from evalgauge.events import (
     Event,
     Heartbeat,
     LlmCall,
+    LogLine,
     RunFinished,
     RunStarted,
     Step,
@@ -26,6 +31,7 @@ from evalgauge.events import (
 )
 from evalgauge.runlog import log_files, read_events
 from evalgauge.usage import Tokens
+from evalgauge_exporter.state import fold
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
 
@@ -157,8 +163,13 @@ def test_actions_come_in_the_shapes_that_agents_have(tmp_path: Path) -> None:
     with track_run(tmp_path, benchmark="b", model="m") as run, run.task("t") as task:
         for action in ({"type": "Click"}, "type", Action(), object(), {"type": None}):
             task.step(action=action)
+        for code in ("click('a51')", "pyautogui.hotkey('ctrl', 's')", "  Scroll (0, 200)\n", "the answer is (4)"):
+            task.step(action=code)
         task.finish(success=True)
-    assert [event.action_type for event in events_of(run, Step)] == ["click", "type", "scroll", "object", "unknown"]
+    types = [event.action_type for event in events_of(run, Step)]
+    assert types[:5] == ["click", "type", "scroll", "object", "unknown"]
+    assert types[5:] == ["click", "hotkey", "scroll", "the answer is (4)"], "of code the function counts"
+    assert events_of(run, Step)[5].action["text"] == "click('a51')"
 
 
 def test_a_results_folder_that_cannot_be_written_stops_no_benchmark(
@@ -258,6 +269,169 @@ def test_a_run_can_be_sent_to_another_process(tmp_path: Path) -> None:
         assert events_of(run, RunFinished) == []
 
 
+def test_a_run_that_is_sent_again_and_again_has_one_log_and_one_heart_in_a_process(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    with track_run(tmp_path, benchmark="b", model="m") as run:
+        for number in range(5):
+            copy = pickle.loads(pickle.dumps(run))
+            with copy.task(f"t{number}") as task:
+                task.finish(success=True)
+            if number % 2:
+                copy.finish()
+        hearts = [thread.name for thread in threading.enumerate() if thread not in before]
+        assert hearts == ["evalgauge-heartbeat"]
+    assert len(log_files(run.folder)) == 1
+    assert len(events_of(run, TaskFinished)) == 5
+    assert [event.seq for event in events_of(run)] == list(range(12))
+
+
+def test_a_log_that_was_closed_is_gone_on_with(tmp_path: Path) -> None:
+    for number in range(3):
+        with track_run(tmp_path, benchmark="b", model="m", run_id="r") as run, run.task(f"t{number}") as task:
+            task.finish(success=True)
+    assert len(log_files(run.folder)) == 1
+    assert [event.seq for event in events_of(run)] == list(range(12))
+
+
+def test_what_comes_after_the_end_of_a_run_is_lost_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = track_run(tmp_path, benchmark="b", model="m")
+    run.finish()
+    run.llm_call(provider="p", model="m")
+    assert run.lost_events == 1
+    assert "the run was finished before" in caplog.text
+    assert [type(event) for event in events_of(run)] == [RunStarted, RunFinished]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_that_leaves_ends_neither_task_nor_run(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from evalgauge import track_run
+with track_run(sys.argv[1], benchmark="b", model="m", run_id="r") as run:
+    run.worker("w", "idle")
+    with run.task("t", worker="w") as task:
+        if (child := os.fork()) == 0:
+            sys.exit()
+        assert os.waitpid(child, 0)[1] == 0
+        task.finish(success=True)
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], check=True, timeout=60)
+    events = list(read_events(tmp_path / "r"))
+    assert [event.outcome for event in events if isinstance(event, TaskFinished)] == ["success"]
+    assert [event.status for event in events if isinstance(event, RunFinished)] == ["completed"]
+
+
+def test_a_signal_in_the_midst_of_a_write_may_end_the_run(tmp_path: Path) -> None:
+    run = track_run(tmp_path, benchmark="b", model="m")
+    task = run.task("t")
+
+    class Interrupting:
+        def __str__(self) -> str:  # is asked while the line is written, as a handler may be called then
+            run.llm_call(provider="p", model="m")
+            task.finish(outcome="interrupted")
+            return "seen"
+
+    writing = threading.Thread(target=lambda: task.step(action={"type": "click", "x": Interrupting()}), daemon=True)
+    writing.start()
+    writing.join(60)
+    assert not writing.is_alive(), "the write waits for itself"
+    run.finish()
+    assert run.lost_events == 0
+    seqs = [event.seq for event in events_of(run)]
+    assert sorted(seqs) == list(range(6)), "no line has another's number"
+
+
+def test_a_log_that_is_deleted_is_noticed_and_what_is_lost_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with track_run(tmp_path, benchmark="b", model="m") as run, run.task("t") as task:
+        shutil.rmtree(run.folder)
+        task.step(action="click")
+        task.finish(success=True)
+    assert run.lost_events == 3
+    assert "the log was deleted" in caplog.text
+    assert len(caplog.records) == 1
+
+
+def test_what_is_given_may_be_of_any_kind(tmp_path: Path) -> None:
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("says nothing")
+
+    wrong: Any = Silent()
+    with track_run(tmp_path, benchmark=wrong, model=wrong, agent=wrong, run_id="r", tags=[1, 2], tasks=wrong) as run:  # type: ignore[arg-type]
+        run.worker(wrong, "idle", vm=wrong)
+        run.llm_call(provider=wrong, model=wrong, colour="blue")  # type: ignore[call-arg]
+        for worker in (["w"], 7, wrong):
+            with run.task(wrong, worker=worker, attempt="../..", max_steps=wrong) as task:  # type: ignore[arg-type]
+                task.step(action={"type": "click", "big": 10**5000, wrong: wrong}, reasoning=wrong, screenshot=PNG)
+                task.finish(success=True, error=wrong, reason=wrong)
+        with pytest.raises(Silent), run.task("u"):
+            raise wrong
+    counts = Counter(type(event) for event in events_of(run))
+    assert (counts[TaskStarted], counts[Step], counts[TaskFinished]) == (4, 3, 4)
+    assert [event.outcome for event in events_of(run, TaskFinished)] == ["success"] * 3 + ["agent_error"]
+    assert {event.screenshot for event in events_of(run, Step)} == {"screenshots/Silent/1/step_0000.png"}
+    assert track_run(None, benchmark="b", model="m").lost_events == 1  # type: ignore[arg-type]
+
+
+def test_a_name_alone_is_one_task(tmp_path: Path) -> None:
+    with track_run(tmp_path, benchmark="b", model="m", tasks="notepad_1") as run:
+        pass
+    assert [task.task_id for task in events_of(run, RunStarted)[0].tasks] == ["notepad_1"]
+
+
+def test_ten_thousand_tasks_with_long_instructions_are_all_planned(tmp_path: Path) -> None:
+    tasks = [
+        {"task_id": f"t{number}", "domain": "d", "instruction": f"{number} " + "do " * 400} for number in range(10_000)
+    ]
+    with track_run(tmp_path, benchmark="b", model="m", tasks=tasks, attempts=2, tags={"k": "v"}) as run:
+        pass
+    state = fold(run.run_id, "runlog", read_events(run.folder))
+    assert state.total == 20_000
+    assert state.attempts["t9999", 2].instruction == tasks[-1]["instruction"]
+    assert (state.benchmark, state.model, state.tags, state.own_id) == ("b", "m", {"k": "v"}, run.run_id)
+
+
+def test_a_text_of_fifty_megabytes_is_cut_and_its_step_counts(tmp_path: Path) -> None:
+    with track_run(tmp_path, benchmark="b", model="m") as run, run.task("t") as task:
+        task.step(action={"type": "type", "text": "x" * (50 << 20), "x": 0.5})
+        task.finish(success=True)
+    (step,) = events_of(run, Step)
+    assert step.action["text"] == "x" * 20_000 + "…"
+    assert (step.action_type, step.action["x"]) == ("type", 0.5)
+
+
+def test_a_score_that_is_no_number_measures_nothing(tmp_path: Path) -> None:
+    with track_run(tmp_path, benchmark="b", model="m") as run, run.task("t") as task:
+        task.finish(score=math.nan)
+    (finished,) = events_of(run, TaskFinished)
+    assert (finished.outcome, finished.score) == ("evaluation_error", None)
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
+def test_an_array_of_pixels_is_a_screenshot(tmp_path: Path, channels: int, mode: str) -> None:
+    numpy = pytest.importorskip("numpy")
+    image = pytest.importorskip("PIL.Image")
+    pixels = numpy.arange(7 * 5 * channels, dtype=numpy.uint8).reshape((7, 5, channels) if channels > 1 else (7, 5))
+    with track_run(tmp_path, benchmark="b", model="m") as run, run.task("t") as task:
+        task.step(action="wait", screenshot=pixels)
+        task.step(action="wait", screenshot=pixels[:, ::-1])
+        task.step(action="wait", screenshot=pixels.astype(float))
+        task.finish(success=True)
+    first, flipped, none = (event.screenshot for event in events_of(run, Step))
+    with image.open(run.folder / first) as picture:
+        assert picture.mode == mode
+        assert (numpy.asarray(picture) == pixels).all()
+    with image.open(run.folder / flipped) as picture:
+        assert (numpy.asarray(picture) == pixels[:, ::-1]).all()
+    assert none is None
+    assert run.lost_events == 1, "floats are no picture"
+
+
 def test_a_run_id_that_is_no_folder_name_is_made_one(tmp_path: Path) -> None:
     with track_run(tmp_path / "results", benchmark="b", model="a/b:c", run_id="../../out") as run:
         pass
@@ -266,7 +440,7 @@ def test_a_run_id_that_is_no_folder_name_is_made_one(tmp_path: Path) -> None:
 
 
 def test_a_heart_beats_for_every_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracker, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(processlog, "HEARTBEAT_SECONDS", 0.01)
     with track_run(tmp_path, benchmark="b", model="m") as run:
         run.worker("w1", "idle", vm="vm-1", vm_size="D4", provider="azure", hourly_rate_usd=0.2)
         run.worker("w2", "stopped")
@@ -284,3 +458,22 @@ def test_calls_outside_a_task_belong_to_the_run(tmp_path: Path) -> None:
     call = events_of(run, LlmCall)[0]
     assert call.task_id is None
     assert call.tokens == Tokens(3, None, None, 1)
+
+
+def test_a_task_logs_lines_whatever_they_are_made_of(tmp_path: Path) -> None:
+    class Silent:
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    with track_run(tmp_path, benchmark="b", model="m") as run, run.task("t", worker="w") as task:
+        task.log("the window is gone", level="WARN")
+        task.log("x" * 9000, level="?")
+        task.log(Silent())  # type: ignore[arg-type]
+        task.finish(success=True)
+    lines = events_of(run, LogLine)
+    assert [(line.task_id, line.worker_id, line.level, line.message[:18]) for line in lines] == [
+        ("t", "w", "warning", "the window is gone"),
+        ("t", "w", "info", "x" * 18),
+    ]
+    assert len(lines[1].message) == 4000
+    assert run.lost_events == 1

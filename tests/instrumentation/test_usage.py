@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from evalgauge.usage import MAX_COUNT, UNKNOWN, Tokens, tokens
+from evalgauge.usage import MAX_COUNT, UNKNOWN, Tokens, billed_as_batch, cache_write_1h, tokens
 
 ANTHROPIC = {
     "cache_creation": {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 248},
@@ -178,6 +178,9 @@ def test_langchain_and_dashscope_count_cached_tokens_inside_the_input() -> None:
         "input_token_details": {"cache_creation": 200, "cache_read": 100},
     }
     assert tokens(langchain) == Tokens(50, 100, 200, 2)
+    # what langchain-anthropic makes of Anthropic's usage: the sum is 0 where the parts are there
+    by_life = {"cache_creation": 0, "ephemeral_5m_input_tokens": 150, "ephemeral_1h_input_tokens": 50}
+    assert tokens({**langchain, "input_token_details": {**by_life, "cache_read": 100}}) == Tokens(50, 100, 200, 2)
     dashscope = {"input_tokens": 300, "output_tokens": 20, "prompt_tokens_details": {"cached_tokens": 256}}
     assert tokens(dashscope) == Tokens(44, 256, None, 20)
 
@@ -196,6 +199,58 @@ def test_other_chat_completions_providers_name_cached_tokens_in_their_own_way() 
         "prompt_tokens_details": {"cached_tokens": 10, "cache_write_tokens": 5},
     }
     assert tokens(openrouter) == Tokens(35, 10, 5, 1)
+
+
+def test_codex_counts_cached_tokens_inside_the_input() -> None:
+    usage = {"input_tokens": 26549, "cached_input_tokens": 22272, "output_tokens": 1590}
+    assert tokens(usage) == Tokens(4277, 22272, None, 1590)
+
+
+def test_nova_names_cached_tokens_in_its_own_way() -> None:
+    usage = {"inputTokens": 4, "outputTokens": 38, "cacheReadInputTokenCount": 7, "cacheWriteInputTokenCount": 8}
+    assert tokens(usage) == Tokens(4, 7, 8, 38)
+
+
+def test_a_gemini_call_whose_total_is_its_prompt_has_no_output() -> None:
+    assert tokens({"promptTokenCount": 9, "totalTokenCount": 9}) == Tokens(9, None, None, 0)
+    assert tokens({"promptTokenCount": 9, "totalTokenCount": 10}) == Tokens(9, None, None, None)
+    used = {"prompt_token_count": 9, "tool_use_prompt_token_count": 2, "total_token_count": 11}
+    assert tokens(used) == Tokens(11, None, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({**ANTHROPIC, "cache_creation": {"ephemeral_1h_input_tokens": 200, "ephemeral_5m_input_tokens": 48}}, 200),
+        (ANTHROPIC, 0),
+        ({"input_tokens": 350, "input_token_details": {"ephemeral_1h_input_tokens": 50}}, 50),
+        (
+            {
+                "prompt_tokens": 9,
+                "prompt_tokens_details": {"cache_creation_token_details": {"ephemeral_1h_input_tokens": 5}},
+            },
+            5,
+        ),
+        ({**BEDROCK, "cacheDetails": [{"ttl": "1h", "inputTokens": 9}, {"ttl": "5m", "inputTokens": 1}]}, 9),
+        ({**ANTHROPIC, "cache_creation": {"ephemeral_1h_input_tokens": -1}}, None),
+        ({**BEDROCK, "cacheDetails": [7]}, None),
+        (OPENAI_CHAT, None),
+        (OPENAI_RESPONSES, None),
+        (Tokens(1, 2, 3, 4), None),
+        (None, None),
+        ("usage", None),
+    ],
+)
+def test_cache_writes_that_live_for_an_hour_are_told(usage: Any, expected: int | None) -> None:
+    assert cache_write_1h(usage) == expected
+    if isinstance(usage, dict):
+        assert cache_write_1h(as_model(usage)) == cache_write_1h(as_object(usage)) == expected
+
+
+def test_a_usage_says_itself_that_it_is_of_a_batch() -> None:
+    assert billed_as_batch({**ANTHROPIC, "service_tier": "batch"})
+    assert not billed_as_batch(ANTHROPIC)
+    assert not billed_as_batch(None)
 
 
 def test_reasoning_that_the_total_shows_to_be_beside_the_completion_is_output() -> None:

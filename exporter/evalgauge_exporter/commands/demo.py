@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -47,6 +48,7 @@ def run(
 ) -> None:
     """Play the evaluation, and serve it unless told not to."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_ending_in_order())
         if results is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evalgauge-demo-")))
         else:
@@ -55,11 +57,12 @@ def run(
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise Failure(f"{folder}: {error.strerror or error}; name another folder with --results") from error
+        # before anything is written: the port may be taken
+        url = None if no_serve else stack.enter_context(_exporter(folder, port))
         stop = threading.Event()
         earlier = _earlier(folder, tasks, speed, seed)
         drawing = threading.Thread(target=_draw, args=(earlier, stop), name="evalgauge-draw", daemon=True)
-        if not no_serve:
-            url = stack.enter_context(_exporter(folder, port))
+        if url is not None:
             click.echo(f"The live page: {url}/   metrics: {url}/metrics")
             if not no_browser and _has_browser():
                 webbrowser.open(f"{url}/")
@@ -101,14 +104,27 @@ def _earlier(folder: Path, tasks: int, speed: float, seed: int) -> list[tuple[Ru
         scenario = plan(tasks, workers=min(WORKERS, tasks), seed=seed + 1, skill=skill)
         run_id = _earlier_id(model, tasks, seed)
         made = write_earlier(folder, run_id, scenario, model=model, speed=speed, ended_at=time.time() - hours * 3600)
-        if made is not None:
-            written.append((made, scenario))
+        written.append((made, scenario))
     return written
 
 
 def _draw(earlier: list[tuple[Run, Scenario]], stop: threading.Event) -> None:
     for made, scenario in earlier:
         draw_earlier(made, scenario, stop)
+
+
+@contextlib.contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """A demo that is told to end (SIGTERM, as by ``docker stop``) ends as by Ctrl-C and leaves nothing behind."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,23 +118,24 @@ class Evaluation:
             task.finish(outcome=plan.outcome, score=plan.score, error=plan.error, reason=plan.reason)
 
 
-def write_earlier(
-    results: Path, run_id: str, scenario: Scenario, *, model: str, speed: float, ended_at: float
-) -> Run | None:
-    """Write the log of a run that ended at ``ended_at`` (Unix seconds). None where it is there already.
+def write_earlier(results: Path, run_id: str, scenario: Scenario, *, model: str, speed: float, ended_at: float) -> Run:
+    """Write the log of a run that ended at ``ended_at`` (Unix seconds), where it is not there already.
 
     Its screenshots are drawn by ``draw_earlier``: that takes some seconds more.
     """
-    folder = results / run_id / EVENTS_FOLDER
+    run, folder = Run(results / run_id, run_id, None, "never"), results / run_id / EVENTS_FOLDER
     if folder.exists():
-        return None
+        return run
     events = sorted(_events(run_id, scenario, model, speed), key=lambda item: item[0])
     shift = ended_at - events[-1][0]
-    writer = LogWriter(folder / "demo.jsonl")
+    unfinished = run.folder / ".events"  # nobody shall see half of it
+    shutil.rmtree(unfinished, ignore_errors=True)
+    writer = LogWriter(unfinished / "demo.jsonl")
     for at, kind, fields in events:
         writer.write(kind, {"ts": at + shift, **fields})
     writer.close()
-    return Run(results / run_id, run_id, None, "never")
+    unfinished.rename(folder)
+    return run
 
 
 def _events(run_id: str, scenario: Scenario, model: str, speed: float) -> Iterator[tuple[float, str, dict[str, Any]]]:
@@ -196,11 +198,13 @@ def _shot(task: TaskPlan, index: int) -> str:
 
 
 def draw_earlier(run: Run, scenario: Scenario, stop: threading.Event) -> None:
-    """Draw the screenshots of a run that ``write_earlier`` wrote, until all are there or ``stop`` is set."""
+    """Draw what is missing of the screenshots of an earlier run, until all are there or ``stop`` is set."""
     for task in scenario.tasks:
         for index, step in enumerate(task.steps):
             if stop.is_set():
                 return
             path = run.folder / _shot(task, index)
+            if path.exists():
+                continue
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(draw(step.scene))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -11,14 +13,11 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from evalgauge.events import ID_LENGTH, TEXT_LENGTH
+from evalgauge.events import ID_LENGTH, LARGEST, LATEST, TEXT_LENGTH
 from evalgauge.runlog import MAX_LINE, encode
 
 MAX_FILE = 256 << 20
 """Bytes: a larger file is not read."""
-
-LATEST = 4.1e9
-"""Unix seconds, late in 2099: a later time is an error, and would keep a run going for ever."""
 
 Report = Callable[[str, str], None]
 """Takes a problem: one word for counting, and a sentence."""
@@ -61,10 +60,33 @@ def parse(data: bytes) -> Any:
             raise error from None
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link that leads nowhere or in a circle is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a regular file or a link to one: to read from a pipe would mean to wait."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _unblocked(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for whoever writes to it
+
+
 def read_bytes(path: Path, report: Report, limit: int = MAX_FILE) -> bytes | None:
     """What is in a file; None where it is not there, can't be read or is too large."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_unblocked) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                report("unreadable", f"{path}: no regular file")
+                return None
             data = file.read(limit + 1)
     except FileNotFoundError:
         return None
@@ -152,7 +174,7 @@ def number(value: object) -> float | None:
     """A finite number; a bool is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if abs(value) < 1e300 else None  # false for NaN too
+    return float(value) if abs(value) < LARGEST else None  # false for NaN too
 
 
 def amount(value: object) -> float | None:

@@ -7,6 +7,7 @@ runs, the folder with the name of one of them below it.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,11 +25,16 @@ from evalgauge_exporter.sources import (
     openadapt,
     openadapt_files,
     openadapt_jsonl,
+    openadapt_log,
     openadapt_models,
+    openadapt_pool,
     osworld,
     runlog,
     waa,
 )
+from evalgauge_exporter.sources.content import is_file, is_folder, plain
+
+log = logging.getLogger("evalgauge.exporter")
 
 DEPTH = 3
 DEEPEST = 7
@@ -58,9 +64,9 @@ class FileFormat(NamedTuple):
 
 
 FORMATS: tuple[Format, ...] = (
-    # a folder that holds both a run log and another format's files is one run, and the log is what is read
-    Format(one(runlog.recognised), runlog.RunLogSource, scored=False),
-    Format(one(openadapt_files.recognised_pool), openadapt.OpenAdaptPool, scored=False),
+    # a folder that holds both a run log and OpenAdapt's files is one run, and the log is what is read first
+    Format(one(runlog.recognised), openadapt_log.FilledRunLogSource, scored=False),
+    Format(one(openadapt_files.recognised_pool), openadapt_pool.OpenAdaptPool, scored=False),
     Format(one(openadapt_files.recognised), openadapt.OpenAdaptSource, scored=False),
     Format(openadapt_models.places, openadapt_models.OpenAdaptModelSource),
     Format(atif.places, atif.AtifSource),
@@ -90,15 +96,30 @@ class Found(NamedTuple):
         relative = self.folder.relative_to(self.root)
         if any(self.folder.name.endswith(form.suffix) for form in FILES) and self.folder.is_file():
             relative = relative.with_name(relative.stem)
-        return ".".join(relative.parts) if relative.parts else self.folder.absolute().name
+        return plain(".".join(relative.parts) if relative.parts else self.folder.absolute().name)
 
     def fresh(self) -> RunSource:
         """A source of its own, which reads the run from its beginning."""
         return self.make(self.folder)
 
 
+class _Place(NamedTuple):
+    """A folder that is looked at."""
+
+    root: Path
+    folder: Path
+    real: str
+    """Where it really is: links may lead to one folder in several ways, or in a circle."""
+    depth: int
+    level: int
+
+
 class Discovery:
-    """Looks for runs below the served folders, again and again; a run that is known costs nothing."""
+    """Looks for runs below the served folders, again and again; a run that is known costs nothing.
+
+    A folder that is reached in several ways (a link ``latest``, a folder that is served beside its parent) is looked
+    at once, by its own path where that is below a served folder.
+    """
 
     def __init__(self, roots: list[Path], success_threshold: float = 1.0) -> None:
         self._roots = roots
@@ -107,6 +128,9 @@ class Discovery:
         self._whole: set[Path] = set()
         """The folders that are a run: nothing is looked for in them."""
         self._complained: set[Path] = set()
+        self._problems: list[Problem] = []
+        self._visited: set[str] = set()
+        self._links: list[_Place] = []
 
     def forget(self, folder: Path) -> None:
         """A run is gone: should its folder come back, it is new."""
@@ -116,45 +140,67 @@ class Discovery:
     def look(self) -> tuple[list[Found], list[Problem]]:
         """The runs that were not there at the last look, and the folders that can't be read."""
         found: list[Found] = []
-        problems: list[Problem] = []
-        for root in self._roots:
-            for place, make in self._walk(root, 0, 0, problems):
-                if place not in self._known:
-                    self._known.add(place)
-                    found.append(Found(root, place, make(place), make))
-        return found, problems
+        self._problems, self._visited, self._links = [], set(), []
+        starts = [_Place(root, root, os.path.realpath(root), 0, 0) for root in self._roots]
+        for places in (starts, self._links):  # a link's folder may hold links, which come to the list meanwhile
+            for start in places:
+                for place, make in self._walk(start):
+                    if place not in self._known:
+                        self._known.add(place)
+                        found.append(Found(start.root, place, make(place), make))
+        return found, self._problems
 
-    def _walk(
-        self, folder: Path, depth: int, level: int, problems: list[Problem]
-    ) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:
+    def _walk(self, place: _Place) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:
+        folder = place.folder
+        if place.real in self._visited:
+            return
+        self._visited.add(place.real)
         if folder in self._whole:
             return
         names: set[str] = set()
-        below: list[str] = []
+        below: dict[str, bool] = {}
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    names.add(entry.name)
-                    if entry.is_dir() and not entry.name.startswith("."):
-                        below.append(entry.name)
+                    if is_folder(entry):
+                        names.add(entry.name)
+                        if not entry.name.startswith("."):
+                            below[entry.name] = entry.is_symlink()
+                    elif is_file(entry):
+                        names.add(entry.name)
         except OSError as error:
-            if folder not in self._complained:
-                self._complained.add(folder)
-                problems.append(Problem("unreadable", f"{folder}: {error.strerror or error}"))
+            self._complain(folder, "unreadable", error.strerror or str(error))
             return
         frozen = frozenset(names)
         for form in FORMATS:
-            if places := form.places(folder, frozen):
+            if places := self._places(form, folder, frozen):
                 if places == [folder]:
                     self._whole.add(folder)
                 make = partial(form.source, success_threshold=self._threshold) if form.scored else form.source
-                yield from ((place, make) for place in places)
+                yield from ((found, make) for found in places)
                 return
-        yield from self._files(folder, sorted(names - set(below)))
+        yield from self._files(folder, sorted(names - below.keys()))
         nothing_else = sum(not name.startswith(".") for name in names) == len(below)
-        if (depth < DEPTH or nothing_else) and level < DEEPEST:
+        if (place.depth < DEPTH or nothing_else) and place.level < DEEPEST:
             for name in sorted(below):
-                yield from self._walk(folder / name, depth + (not nothing_else), level + 1, problems)
+                path, deeper = folder / name, (place.depth + (not nothing_else), place.level + 1)
+                if below[name]:
+                    self._links.append(_Place(place.root, path, os.path.realpath(path), *deeper))
+                else:
+                    yield from self._walk(_Place(place.root, path, os.path.join(place.real, name), *deeper))
+
+    def _places(self, form: Format, folder: Path, names: frozenset[str]) -> list[Path]:
+        try:
+            return form.places(folder, names)
+        except Exception as error:  # what a stranger's files make of one format must not hide all other runs
+            log.debug("%s", folder, exc_info=True)
+            self._complain(folder, "defect", f"{type(error).__name__}: {error}")
+            return []
+
+    def _complain(self, folder: Path, reason: str, detail: str) -> None:
+        if folder not in self._complained:
+            self._complained.add(folder)
+            self._problems.append(Problem(reason, f"{folder}: {detail}"))
 
     def _files(self, folder: Path, names: list[str]) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:
         for name in names:
@@ -192,4 +238,4 @@ def _telling_apart(place: Path, others: list[Path]) -> str:
         tail = place.parts[-length:]
         if all(other.parts[-length:] != tail for other in others):
             break
-    return ".".join(part.strip("/\\:") for part in tail if part.strip("/\\:"))
+    return plain(".".join(part.strip("/\\:") for part in tail if part.strip("/\\:")))

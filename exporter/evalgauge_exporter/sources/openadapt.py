@@ -1,7 +1,7 @@
 """Run folders that openadapt-evals writes, of every release since 0.1.0.
 
-``<results>/<run>/{metadata.json, summary.json, tasks/<task>/{task.json, execution.json, screenshots/}}``, the pool
-tree ``<results>/<exp>/<exp>_<worker>/…`` and the ``benchmark_live.json`` of a run that goes on. What to know of them:
+``<results>/<run>/{metadata.json, summary.json, tasks/<task>/{task.json, execution.json, screenshots/}}`` and the
+``benchmark_live.json`` of a run that goes on (``openadapt_pool``: the tree of a pool). What to know of them:
 
 - ``execution.json`` is written when a task ends, ``summary.json`` when a run ends; a killed run has neither.
 - ``success_rate`` in a summary means different things in different releases. It is not read: outcomes are counted.
@@ -28,6 +28,7 @@ from evalgauge.events import (
     Event,
     Heartbeat,
     LlmCall,
+    LogLine,
     RunFinished,
     RunStarted,
     TaskFinished,
@@ -44,12 +45,12 @@ from evalgauge_exporter.sources.openadapt_files import (
     TaskFolder,
     count_of,
     domain_of,
+    folder_name,
     known_text,
     local_time,
-    names_in,
+    log_lines,
     number_of,
     outcome_of,
-    recognised,
     signature_of,
     step_event,
     steps_of,
@@ -69,7 +70,9 @@ class OpenAdaptSource:
     source = "openadapt"
 
     def __init__(self, folder: Path, worker: str | None = None) -> None:
+        """``worker``: whose part of a pool this is; its screenshots are then told from the pool's folder on."""
         self.folder = folder
+        self._below = "" if worker is None else f"{folder.name}/"
         self.complete = False
         """True once the summary was read."""
         self._worker = worker
@@ -140,6 +143,14 @@ class OpenAdaptSource:
                 self._read_live(reading)
         return reading
 
+    def screenshot(self, task_id: str, step_idx: int) -> str | None:
+        """The picture that OpenAdapt keeps of what was seen before a step, from the run's folder on; None for none."""
+        task = self._tasks.get(folder_name(task_id))
+        if task is None or task.task_id != task_id:
+            return None
+        shot = f"screenshots/step_{step_idx:03d}.png"
+        return f"{self._place(task)}/{shot}" if (task.path / shot).is_file() else None
+
     # -- reading the files
 
     def _json(self, path: Path, signature: Signature | None, reading: Reading) -> dict[str, Any] | None:
@@ -150,6 +161,8 @@ class OpenAdaptSource:
         try:
             if signature.size > MAX_FILE:
                 reason, detail = "long_file", f"larger than {MAX_FILE >> 20} MiB"
+            elif not path.is_file():  # a pipe would be waited for
+                reason, detail = "foreign_file", "no file"
             else:
                 content = from_json(path.read_bytes())
                 if isinstance(content, dict):
@@ -326,6 +339,9 @@ class OpenAdaptSource:
         shown = self._live_steps.pop(task_id, 0)
         for index, step in enumerate(recorded):
             reading.events += self._step(task_id, index, step, item, shown)
+        for seconds, level, message in log_lines(content):
+            at = item.started + seconds
+            reading.events.append(LogLine(at, self._next(), self._writer, task_id, 1, self._worker, level, message))
         outcome = outcome_of(content)
         reading.events.append(
             TaskFinished(
@@ -344,13 +360,17 @@ class OpenAdaptSource:
             )
         )
 
+    def _place(self, task: TaskFolder) -> str:
+        """Where a task's folder lies, from the run's folder on."""
+        return f"{self._below}tasks/{task.path.name}"
+
     def _step(self, task_id: str, index: int, step: Mapping[str, Any], item: Ended, shown: int) -> Iterator[Event]:
         logs = step.get("agent_logs")
         logs = logs if isinstance(logs, dict) else {}
         at = number_of(step.get("timestamp")) or item.started
         if index >= shown:  # the live file has not shown it yet
             yield step_event(
-                at, self._next(), self._writer, task_id, self._worker, index, step, logs, item.task.path.name
+                at, self._next(), self._writer, task_id, self._worker, index, step, logs, self._place(item.task)
             )
         if "token_usage" not in logs:
             return
@@ -416,7 +436,7 @@ class OpenAdaptSource:
         for folder in (self.folder.parent.parent, self.folder.parent, self.folder):
             path = folder / LIVE_FILE
             signature = signature_of(path)
-            if signature is None:
+            if signature is None or signature.size > MAX_FILE or not path.is_file():
                 continue
             if self._live == (path, signature):
                 return
@@ -453,69 +473,3 @@ class OpenAdaptSource:
                 )
             self._live_steps[task_id] = max(shown, len(steps))
             return
-
-
-class OpenAdaptPool:
-    """A pool tree: one run, a folder for each worker."""
-
-    source = "openadapt"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._members: dict[str, OpenAdaptSource] = {}
-        self._seq = 0
-        self._over = False
-        self._latest = 0.0
-
-    @property
-    def own_id(self) -> str | None:
-        """Always None: a run is named by its folder."""
-        return None
-
-    def signature(self) -> str | None:
-        """The signatures of all workers' parts; None while one of them goes on."""
-        prefix = f"{self.folder.name}_"
-        parts = [
-            (name, OpenAdaptSource(self.folder / name).signature())
-            for name in sorted(names_in(self.folder))
-            if name.startswith(prefix)
-        ]
-        if not parts or any(part is None for _, part in parts):
-            return None
-        return " ".join(f"{name}={part}" for name, part in parts)
-
-    def watched(self) -> list[Path]:
-        """The tree's folder and what each worker's part watches; empty once all workers are done."""
-        if self._over:
-            return []
-        return [self.folder, *(path for member in self._members.values() for path in member.watched())]
-
-    def read(self, *, thorough: bool = False) -> Reading:
-        """What happened in the workers' folders since the last call."""
-        reading = Reading()
-        names = names_in(self.folder)
-        if not names:
-            reading.gone = not self.folder.is_dir()
-            return reading
-        prefix = f"{self.folder.name}_"
-        for name in sorted(names):
-            if (
-                name not in self._members
-                and name.startswith(prefix)
-                and recognised(self.folder / name, names_in(self.folder / name))
-            ):
-                self._members[name] = OpenAdaptSource(self.folder / name, worker=name.removeprefix(prefix))
-        for member in self._members.values():
-            part = member.read(thorough=thorough)
-            if part.gone or part.replaced:
-                reading.replaced = True
-                return reading
-            reading.events += part.events
-            reading.problems += part.problems
-        self._latest = max((event.ts for event in reading.events), default=self._latest)
-        over = bool(self._members) and all(member.complete for member in self._members.values())
-        if over and not self._over:
-            self._seq += 1
-            reading.events.append(RunFinished(self._latest, self._seq, "pool", "completed"))
-        self._over = over
-        return reading

@@ -8,9 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evalgauge.events import Step
+from evalgauge.events import TEXT_LENGTH, Step, log_level
 from evalgauge.metrics import OUTCOMES
-from evalgauge_exporter.sources.content import number
+from evalgauge_exporter.sources.content import amount, number
+
+MOST_LINES = 2000
+"""Lines of one task's log that are read."""
 
 _ERROR_TYPES = {
     "agent": "agent_error",
@@ -45,7 +48,7 @@ def _is_openadapt(folder: Path) -> bool:
 
 def _several_models(task: Path) -> bool:
     """Whether a task's folder is of the layout with a file for each model."""
-    names = [entry.name for entry in os.scandir(task) if entry.name.endswith(".json")]
+    names = [name for name in names_in(task) if name.endswith(".json")]
     return "execution.json" not in names and any(name != "task.json" for name in names)
 
 
@@ -64,6 +67,11 @@ def names_in(folder: Path) -> frozenset[str]:
         return frozenset(os.listdir(folder))
     except OSError:
         return frozenset()
+
+
+def folder_name(task_id: str) -> str:
+    """What OpenAdapt calls a task's folder."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in task_id)
 
 
 class Signature(NamedTuple):
@@ -159,7 +167,10 @@ def step_event(
     logs: Mapping[str, Any],
     folder: str | None,
 ) -> Step:
-    """A step as an event; ``folder`` is the task's folder, None where the screenshot is not known."""
+    """A step as an event; ``folder``: the task's, from the run's folder on; None where the screenshot is not known.
+
+    OpenAdapt's ApiAgent gives no reasoning: what it thought is in the model's reply, which its notes keep.
+    """
     action, shot = step.get("action"), step.get("screenshot_path")
     think, env = number_of(logs.get("agent_think_ms")), number_of(logs.get("env_execute_ms"))
     return Step(
@@ -171,8 +182,8 @@ def step_event(
         worker,
         index,
         action if isinstance(action, dict) else {},
-        step["reasoning"] if isinstance(step.get("reasoning"), str) else None,
-        f"tasks/{folder}/{shot}" if folder is not None and isinstance(shot, str) else None,
+        words_of(step.get("reasoning")) or words_of(logs.get("plan_result")),
+        f"{folder}/{shot}" if folder is not None and isinstance(shot, str) else None,
         None if think is None else think / 1000,
         None if env is None else env / 1000,
         None,
@@ -183,6 +194,17 @@ def steps_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The recorded steps, whatever else the list holds left out."""
     steps = content.get("steps")
     return [step for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
+
+
+def log_lines(content: Mapping[str, Any]) -> list[tuple[float, str, str]]:
+    """Seconds since the task began, level and message of what was logged; of very much the last ``MOST_LINES``."""
+    lines = content.get("logs")
+    told: list[tuple[float, str, str]] = []
+    for line in lines[-MOST_LINES:] if isinstance(lines, list) else ():
+        message = words_of(line.get("message")) if isinstance(line, dict) else None
+        if message is not None:
+            told.append((amount(line.get("timestamp")) or 0.0, log_level(line.get("level")), message[:TEXT_LENGTH]))
+    return told
 
 
 def known_text(value: object) -> str | None:

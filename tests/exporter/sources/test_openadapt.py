@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
-from evalgauge.events import Event, Heartbeat, RunStarted, Step, TaskFinished, TaskStarted
+from evalgauge.events import Event, Heartbeat, LogLine, RunStarted, Step, TaskFinished, TaskStarted
 from evalgauge_exporter.exposition import Exposition
 from evalgauge_exporter.insights import Insights
 from evalgauge_exporter.selection import Limits
 from evalgauge_exporter.sources.discovery import Discovery, run_names
-from evalgauge_exporter.sources.openadapt import OpenAdaptPool, OpenAdaptSource
+from evalgauge_exporter.sources.openadapt import OpenAdaptSource
 from evalgauge_exporter.sources.openadapt_files import domain_of
+from evalgauge_exporter.sources.openadapt_pool import OpenAdaptPool
 from evalgauge_exporter.state import RunState, State, fold
 from evalgauge_exporter.summary import summarise
 from tests.exporter.scraping import samples, total, value
+from tests.exporter.sources.openadapt_folders import begin, execution, task, write
 from tests.exporter.sources.raw_openadapt import truth
 
 DATA = Path(__file__).parents[2] / "data"
@@ -35,36 +37,6 @@ def read(source: OpenAdaptSource | OpenAdaptPool) -> list[Event]:
     reading = source.read()
     assert not reading.problems
     return reading.events
-
-
-def write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def begin(run: Path, created_at: float, model: str = "unknown") -> None:
-    iso = datetime.fromtimestamp(created_at).isoformat()
-    write(run / "metadata.json", {"benchmark_name": "waa", "run_name": run.name, "model_id": model, "created_at": iso})
-
-
-def task(run: Path, task_id: str, **fields: Any) -> None:
-    described = {"task_id": task_id, "instruction": "do it", "domain": "notepad", "time_limit_steps": 15}
-    write(run / "tasks" / task_id / "task.json", described | fields)
-
-
-def execution(run: Path, task_id: str, *, folder: str = "", at: float = 1000.0, **fields: Any) -> None:
-    steps = [{"step_idx": n, "action": {"type": kind}, "timestamp": at + n} for n, kind in enumerate(("click", "done"))]
-    content = {
-        "task_id": task_id,
-        "model_id": "unknown",
-        "success": True,
-        "score": 1.0,
-        "num_steps": 1,
-        "total_time_seconds": 2.0,
-        "error": None,
-        "steps": steps,
-    }
-    write(run / "tasks" / (folder or task_id) / "execution.json", content | fields)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -148,6 +120,49 @@ def test_a_pool_tree_is_one_run_with_its_workers(tmp_path: Path) -> None:
     assert run.workers["waa-pool-01"].outcomes["success"] == 20
     assert sum(run.statuses(NOW, STALL).values()) == 68
     assert all(worker.busy_seconds > 0 for worker in run.workers.values())
+
+
+def test_the_screenshots_of_a_pool_are_told_from_its_folder_on(tmp_path: Path) -> None:
+    pool = tmp_path / "exp"
+    begin(pool / "exp_w0", 1000)
+    task(pool / "exp_w0", "a")
+    step = {
+        "step_idx": 0,
+        "action": {"type": "click"},
+        "timestamp": 1001.0,
+        "screenshot_path": "screenshots/step_000.png",
+    }
+    execution(pool / "exp_w0", "a", steps=[step])
+    shots = [event.screenshot for event in read(OpenAdaptPool(pool)) if isinstance(event, Step)]
+    assert shots == ["exp_w0/tasks/a/screenshots/step_000.png"]
+
+
+def test_what_a_task_logged_is_told_with_its_time_and_level(tmp_path: Path) -> None:
+    begin(tmp_path, 1000)
+    task(tmp_path, "a")
+    lines = [
+        {"timestamp": 0.5, "level": "INFO", "message": "Resetting environment"},
+        {"timestamp": None, "level": ["?"], "message": "no time"},
+        {"timestamp": 2.5, "level": "ERROR", "message": "x" * 5000},
+        {"timestamp": 3, "level": "INFO"},
+        "not a line",
+    ]
+    execution(tmp_path, "a", at=1001.0, logs=lines)
+    told = [event for event in read(OpenAdaptSource(tmp_path)) if isinstance(event, LogLine)]
+    assert [(event.ts, event.level, event.message[:21]) for event in told] == [
+        (1001.5, "info", "Resetting environment"),
+        (1001.0, "info", "no time"),
+        (1003.5, "error", "x" * 21),
+    ]
+    assert len(told[2].message) == 4000
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_line_of_recorded_tasks_is_told(name: str) -> None:
+    executions = [json.loads(path.read_text()) for path in RUNS[name].glob("tasks/*/execution.json")]
+    expected = sorted(line["message"] for content in executions for line in content.get("logs", ()))
+    told = [event for event in read(OpenAdaptSource(RUNS[name])) if isinstance(event, LogLine)]
+    assert sorted(event.message for event in told) == expected
 
 
 def test_a_worker_that_joins_a_pool_later_takes_the_run_up_again(tmp_path: Path) -> None:
@@ -319,3 +334,17 @@ def test_the_model_is_what_the_executions_name_where_the_metadata_does_not(tmp_p
     begin(tmp_path / "r", 1000)
     execution(tmp_path / "r", "a", model_id="gpt-5.1")
     assert fold("r", "openadapt", read(OpenAdaptSource(tmp_path / "r"))).model == "gpt-5.1"
+
+
+def test_the_models_reply_is_the_reasoning_where_the_agent_gave_none(tmp_path: Path) -> None:
+    begin(tmp_path, 1000)
+    task(tmp_path, "a")
+    replies: list[dict[str, Any]] = [
+        {"reasoning": None, "agent_logs": {"plan_result": "I can't.\nFAIL"}},
+        {"reasoning": "mine", "agent_logs": {"plan_result": "reply"}},
+        {"reasoning": None, "agent_logs": {"plan_result": ["?"]}},
+    ]
+    steps = [{"action": {"type": "click"}, "timestamp": 1001.0 + n, **reply} for n, reply in enumerate(replies)]
+    execution(tmp_path, "a", steps=steps)
+    told = [event.reasoning for event in read(OpenAdaptSource(tmp_path)) if isinstance(event, Step)]
+    assert told == ["I can't.\nFAIL", "mine", None]

@@ -1,0 +1,85 @@
+"""Screenshots in whatever form a runner has them, as files beside the log."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+from evalgauge.runlog import safe_name
+
+Screenshot = bytes | bytearray | memoryview | str | os.PathLike[str] | Any
+"""PNG, JPEG, GIF or WebP bytes, the path of such a file, a ``data:`` URL, an array of pixels (uint8; height by width,
+or by 1, 3 or 4 channels), or an object with ``save`` as Pillow's."""
+
+_MAGIC = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
+
+
+def keep(screenshot: Screenshot, run_folder: Path, task_id: str, attempt: int, index: int) -> str:
+    """Store the screenshot of a step below the run's folder; its path relative to that.
+
+    One that lies there already stays where it is. Raises OSError, ValueError, or whatever a picture's ``save`` raises.
+    """
+    if isinstance(screenshot, str | os.PathLike) and not str(screenshot).startswith("data:"):
+        path = Path(screenshot)
+        if path.is_absolute() and path.is_relative_to(run_folder.absolute()):
+            return path.relative_to(run_folder.absolute()).as_posix()
+        data = path.read_bytes()  # copied, not linked: runners write the next one over it
+    else:
+        data = image_bytes(screenshot)
+    suffix = next((suffix for magic, suffix in _MAGIC if data.startswith(magic)), "bin")
+    name = safe_name(task_id)
+    if name != task_id:
+        name = f"{safe_name(task_id, 100)}-{hashlib.sha256(task_id.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    relative = f"screenshots/{name}/{attempt}/step_{index:04d}.{suffix}"
+    target = run_folder / relative
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.write_bytes(data)
+    except OSError:  # a full disk has taken a part
+        target.unlink(missing_ok=True)
+        raise
+    return relative
+
+
+def image_bytes(screenshot: Screenshot) -> bytes:
+    """The bytes of a screenshot that is no path. Raises ValueError, or whatever the picture's ``save`` raises."""
+    if isinstance(screenshot, bytes | bytearray | memoryview):
+        return bytes(screenshot)
+    if isinstance(screenshot, str):
+        head, _, body = screenshot.partition(",")
+        try:
+            return base64.b64decode(body, validate=True) if head.endswith(";base64") else body.encode()
+        except binascii.Error as error:
+            raise ValueError(f"the screenshot's data URL is no base64: {error}") from error
+    image: Any = screenshot
+    try:
+        pixels = memoryview(image)
+    except TypeError:
+        pass
+    else:
+        return png(pixels) if pixels.ndim > 1 else pixels.tobytes()
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def png(pixels: memoryview) -> bytes:
+    """An array of pixels as PNG (https://www.w3.org/TR/png-3/). Raises ValueError for what is no picture."""
+    height, width, channels = (*(pixels.shape or ()), 1)[:3]
+    colour = {1: 0, 3: 2, 4: 6}.get(channels)
+    if pixels.format != "B" or colour is None or pixels.ndim > 3 or not height or not width:
+        raise ValueError(f"an array of shape {pixels.shape} and format {pixels.format!r} is no picture of uint8 pixels")
+    data, stride = pixels.tobytes(), width * channels
+    rows = b"".join(b"\0" + data[at : at + stride] for at in range(0, len(data), stride))
+    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 3)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
