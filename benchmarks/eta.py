@@ -1,4 +1,13 @@
-"""How far the estimated end is from the end that came, over evaluations that are replayed and cut part-way."""
+"""How far the estimated end is from the end that came, over evaluations that are replayed and cut part-way.
+
+Each row has two errors of p50, medians over the moments at which it was asked, beside those of the naive estimate:
+that of the time left, relative to the time left, and that of the end, relative to the whole duration of the run
+(half-way through the second is about half of the first). The ratio is that of the first to the naive one's.
+
+"Floor" rows are estimates that know the true distribution of every domain. What is left of their error is chance, so
+no estimate can do better; one that must learn the domains' means from the first half of as many tasks as are still to
+come errs by √2 times as much, and for domains that it has not seen yet by what these differ.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +47,9 @@ class Moment(NamedTuple):
     ended: list[Ended]
     running: list[Running]
     pending: dict[str, int]
+    again: list[Running]
+    """Attempts that went with their worker and are done again at the end."""
+    elapsed: float
     left: float
     naive: float
 
@@ -47,8 +59,13 @@ class Judged(NamedTuple):
 
     cut: float
     error: float
+    """Of p50, relative to the time left."""
     naive_error: float
+    whole_error: float
+    """The same in time, relative to the whole duration of the run."""
+    naive_whole_error: float
     within: bool
+    """Whether the end came between p10 and p90."""
 
 
 def moments(tasks: Sequence[Task], lost: Sequence[Task] = (), cuts: Sequence[float] = CUTS) -> Iterator[Moment]:
@@ -66,17 +83,22 @@ def moments(tasks: Sequence[Task], lost: Sequence[Task] = (), cuts: Sequence[flo
         rest = tasks[done:]
         pending = Counter(domain for domain, begin, _, _ in rest if begin > now)
         running = [Running(domain, now - begin, worker) for domain, begin, _, worker in rest if begin <= now]
+        again = []
         for domain, begin, end, worker in lost:
             if begin <= now < end:
                 running.append(Running(domain, now - begin, worker))
                 pending[domain] -= 1  # its second attempt is not known of yet
+            elif end <= now and pending[domain] > 0:  # the last in the queue
+                again.append(Running(domain, end - begin, worker))
+                pending[domain] -= 1
         ended = [Ended(domain, end - begin, end, worker) for domain, begin, end, worker in tasks[:done]]
-        yield Moment(cut, now, ended, running, dict(pending), left, (now - start) / done * len(rest))
+        naive = (now - start) / done * len(rest)
+        yield Moment(cut, now, ended, running, dict(pending), again, now - start, left, naive)
 
 
 def by_model(moment: Moment, earlier: History | None = None) -> Eta | None:
     """The estimate of evalgauge."""
-    return estimate(moment.now, moment.ended, moment.running, moment.pending, earlier=earlier)
+    return estimate(moment.now, moment.ended, moment.running, moment.pending, again=moment.again, earlier=earlier)
 
 
 def by_model_named_late(moment: Moment) -> Eta | None:
@@ -86,9 +108,9 @@ def by_model_named_late(moment: Moment) -> Eta | None:
 
 def by_model_ends_only(moment: Moment) -> Eta | None:
     """The same where the source tells neither of running tasks nor of workers."""
-    pending = Counter(moment.pending) + Counter(task.domain for task in moment.running)
+    pending = Counter(moment.pending) + Counter(task.domain for task in (*moment.running, *moment.again))
     ended = [task._replace(worker_id=None) for task in moment.ended]
-    return by_model(moment._replace(ended=ended, running=[], pending=dict(pending)))
+    return by_model(moment._replace(ended=ended, running=[], again=[], pending=dict(pending)))
 
 
 def judge(
@@ -101,8 +123,15 @@ def judge(
     judged = []
     for moment in moments(tasks, lost, cuts):
         if eta := estimated(moment):
-            error, naive_error = abs(eta.p50 / moment.left - 1), abs(moment.naive / moment.left - 1)
-            judged.append(Judged(moment.cut, error, naive_error, eta.p10 <= moment.left <= eta.p90))
+            missed, naive, whole = (
+                abs(eta.p50 - moment.left),
+                abs(moment.naive - moment.left),
+                moment.elapsed + moment.left,
+            )
+            within = eta.p10 <= moment.left <= eta.p90
+            judged.append(
+                Judged(moment.cut, missed / moment.left, naive / moment.left, missed / whole, naive / whole, within)
+            )
     return judged
 
 
@@ -112,6 +141,10 @@ class Scenario(NamedTuple):
     order: str  # sorted (by domain) or shuffled
     workers: int
     loses: bool  # a worker half-way
+
+    def __str__(self) -> str:
+        hands = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        return f"{self.order}, {hands}, one lost" if self.loses else f"{self.order}, {hands}"
 
 
 class Simulated(NamedTuple):
@@ -132,7 +165,7 @@ def simulated(scenario: Scenario, seed: int, gap: float = 0.0) -> Simulated:
     lost goes when 40 to 50 % of the tasks have ended; its task is done again at the end. ``gap`` seconds pass between
     two tasks of a worker.
     """
-    rng = random.Random(f"judged {seed} {scenario}")
+    rng = random.Random(f"judged {seed} {scenario!r}")
     spread = rng.choice(SPREADS)
     factors = [10 ** (at / (len(SIZES) - 1)) for at in range(len(SIZES))]
     rng.shuffle(factors)
@@ -198,6 +231,7 @@ def told_all(evaluation: Simulated, rng: random.Random, draws: int = 200) -> Cal
     log_medians = {domain: math.log(median) for domain, median in evaluation.medians.items()}
 
     def rest(task: Running) -> float:
+        """What is left of a duration that is longer than the elapsed time."""
         middle = log_medians[task.domain]
         if task.elapsed_seconds <= 0:
             return rng.lognormvariate(middle, spread)
@@ -214,6 +248,8 @@ def told_all(evaluation: Simulated, rng: random.Random, draws: int = 200) -> Cal
             heapq.heapify(free)
             for domain in deck:
                 heapq.heapreplace(free, free[0] + rng.lognormvariate(log_medians[domain], spread))
+            for task in moment.again:
+                heapq.heapreplace(free, free[0] + task.elapsed_seconds + rest(task))
             ends.append(max(free))
         ends.sort()
         return Eta(ends[draws // 10], ends[draws // 2], ends[-draws // 10])
@@ -224,8 +260,17 @@ def told_all(evaluation: Simulated, rng: random.Random, draws: int = 200) -> Cal
 def row(what: str, judged: Sequence[Judged], aim: str = "") -> Row:
     """The median errors and the coverage of some estimates."""
     error, naive = median(each.error for each in judged), median(each.naive_error for each in judged)
-    measured = f"error {error:.1%}, p10–p90 holds {fmean(each.within for each in judged):.0%}"
-    return Row(f"{what} ({len(judged)})", measured, f"naive: error {naive:.1%}", error / naive, aim)
+    whole, naive_whole = (
+        median(each.whole_error for each in judged),
+        median(each.naive_whole_error for each in judged),
+    )
+    measured = f"left {error:.1%} | run {whole:.1%} | within {fmean(each.within for each in judged):.0%}"
+    return Row(
+        f"{what} ({len(judged)})", measured, f"naive: left {naive:.1%} | run {naive_whole:.1%}", error / naive, aim
+    )
+
+
+LEGEND = Row("share of the tasks done: …", "error of p50 in the time left | the run", "within: p10–p90 held", None)
 
 
 def rows() -> Iterator[Row]:
@@ -238,60 +283,90 @@ def rows() -> Iterator[Row]:
         if workers > 1 or not loses
     ]
     evaluations = [simulated(scenario, seed) for scenario in scenarios for seed in range(SEEDS)]
-    judged = [(each, judge(each.tasks, each.lost)) for each in evaluations]
+    judged = [(each.scenario, judge(each.tasks, each.lost)) for each in evaluations]
+    yield LEGEND
+    yield from _by_cut(judged)
+    half = [(scenario, one) for scenario, many in judged for one in many if one.cut == 0.5]
+    rng = random.Random(1)
+    known: dict[str, list[Judged]] = {"shuffled": [], "sorted": []}
+    for each in evaluations[:: SEEDS // 10]:
+        known[each.scenario.order] += judge(each.tasks, each.lost, (0.5,), told_all(each, rng))
+    yield row("50%: floor: all known but chance", [one for many in known.values() for one in many])
     for order in ("shuffled", "sorted"):
-        for cut in CUTS:
-            found = [one for each, many in judged if each.scenario.order == order for one in many if one.cut == cut]
-            aim = AIM_AT_HALF if cut == 0.5 else AIM
-            yield row(f"{order}, {cut:.0%} done", found, aim)
-    for cut in CUTS:
-        aim = AIM_AT_HALF if cut == 0.5 else AIM
-        yield row(f"all, {cut:.0%} done", [one for _, many in judged for one in many if one.cut == cut], aim)
-    yield row("all, all cuts", [one for _, many in judged for one in many], AIM)
-    half = [(each, one) for each, many in judged for one in many if one.cut == 0.5]
-    for order in ("shuffled", "sorted"):
+        yield row(f"50%: {order}, floor", known[order])
+        yield from _other_knowledge(order, [each for each in evaluations if each.scenario.order == order])
         for loses in (False, True):
             for workers in WORKERS:
                 scenario = Scenario(order, workers, loses)
-                if found := [one for each, one in half if each.scenario == scenario]:
-                    lost = ", one lost" if loses else ""
-                    yield row(f"50 %: {order}, {workers} workers{lost}", found)
-    for spread in SPREADS:
-        found = [one for each, one in half if each.scenario.order == "shuffled" and each.spread == spread]
-        yield row(f"50 %: shuffled, spread {spread}", found)
-    yield from _other_knowledge(evaluations)
+                if found := [one for each, one in half if each == scenario]:
+                    yield row(f"50%: {scenario}", found)
+    yield from _by_spread([each for each in evaluations if each.scenario.order == "shuffled"])
     yield from _recorded()
     yield _cost()
 
 
-def _other_knowledge(evaluations: Sequence[Simulated]) -> Iterator[Row]:
+def _by_cut(judged: Sequence[tuple[Scenario, list[Judged]]]) -> Iterator[Row]:
+    """All of them, and then apart: the loss of a worker that is still to come can't be foreseen."""
+    for cut in CUTS:
+        aim = AIM_AT_HALF if cut == 0.5 else AIM
+        yield row(f"{cut:.0%}: all", [one for _, many in judged for one in many if one.cut == cut], aim)
+    yield row("all cuts: all", [one for _, many in judged for one in many], AIM)
     for order in ("shuffled", "sorted"):
-        some = [each for each in evaluations if each.scenario.order == order]
+        for loses, words in ((False, "none lost"), (True, "one lost")):
+            for cut in CUTS:
+                chosen = [many for scenario, many in judged if (scenario.order, scenario.loses) == (order, loses)]
+                aim = AIM if cut >= 0.5 or not loses else "not to be foreseen"
+                yield row(f"{cut:.0%}: {order}, {words}", [o for many in chosen for o in many if o.cut == cut], aim)
 
-        def at_half(estimated: Callable[[Simulated], Callable[[Moment], Eta | None]]) -> list[Judged]:
-            return [one for each in some for one in judge(each.tasks, each.lost, (0.5,), estimated(each))]  # noqa: B023
 
+def _other_knowledge(order: str, some: Sequence[Simulated]) -> Iterator[Row]:
+    def at_half(estimated: Callable[[Simulated], Callable[[Moment], Eta | None]]) -> list[Judged]:
+        return [one for each in some for one in judge(each.tasks, each.lost, (0.5,), estimated(each))]
+
+    yield row(
+        f"50%: {order}, earlier run known",
+        at_half(lambda each: lambda moment: by_model(moment, each.earlier)),
+    )
+    yield row(f"50%: {order}, named as they start", at_half(lambda _: by_model_named_late))
+    yield row(f"50%: {order}, only ends are known", at_half(lambda _: by_model_ends_only))
+
+
+def _by_spread(shuffled: Sequence[Simulated]) -> Iterator[Row]:
+    for spread in SPREADS:
+        some = [each for each in shuffled if each.spread == spread]
         yield row(
-            f"50 %: {order}, earlier run known",
-            at_half(lambda each: lambda moment: by_model(moment, each.earlier)),
-        )
-        yield row(f"50 %: {order}, named as they start", at_half(lambda _: by_model_named_late))
-        yield row(f"50 %: {order}, only ends are known", at_half(lambda _: by_model_ends_only))
-        rng = random.Random(1)
-        yield row(
-            f"50 %: {order}, floor: all known but chance",
-            [one for each in some[:: SEEDS // 10] for one in judge(each.tasks, each.lost, (0.5,), told_all(each, rng))],
+            f"50%: shuffled, spread {spread}",
+            [one for each in some for one in judge(each.tasks, each.lost, (0.5,))],
         )
     gaps = [
         simulated(Scenario("shuffled", workers, False), seed, gap=60.0) for workers in WORKERS for seed in range(20)
     ]
-    yield row("50 %: shuffled, 60 s between tasks", [one for each in gaps for one in judge(each.tasks, cuts=(0.5,))])
+    yield row("50%: shuffled, 60 s between tasks", [one for each in gaps for one in judge(each.tasks, cuts=(0.5,))])
 
 
 def _recorded() -> Iterator[Row]:
+    """Recorded runs as they were, a few moments each, and their durations in other orders and with more workers."""
     for run in sorted(RECORDED.glob("openadapt-*/benchmark_results/*/")):
-        if len(tasks := recorded(run)) >= 12:
-            yield row(f"recorded, all cuts: {run.name}", judge(tasks))
+        if len(tasks := recorded(run)) < 12:
+            continue
+        yield row(f"recorded: {run.name}", judge(tasks))
+        for order in ("shuffled", "sorted"):
+            yield row(f"its durations, {order} anew", list(_played_anew(tasks, order)))
+
+
+def _played_anew(tasks: Sequence[Task], order: str, times: int = 20) -> Iterator[Judged]:
+    """At all cuts, with 1, 2 and 4 workers; sorted: domain by domain, in any order of domains and tasks."""
+    rng = random.Random(f"anew {order}")
+    by_domain: dict[str, list[float]] = {}
+    for domain, start, end, _ in tasks:
+        by_domain.setdefault(domain, []).append(end - start)
+    for _ in range(times):
+        names = rng.sample(sorted(by_domain), len(by_domain))
+        queue = [(name, seconds) for name in names for seconds in rng.sample(by_domain[name], len(by_domain[name]))]
+        if order == "shuffled":
+            rng.shuffle(queue)
+        for workers in (1, 2, 4):
+            yield from judge(played(queue, workers, None, 0.0)[0])
 
 
 def _cost() -> Row:

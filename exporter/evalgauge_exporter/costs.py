@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from evalgauge_exporter.eta import Eta
+from evalgauge_exporter.records import Attempt
 from evalgauge_exporter.state import RunState
 
 RATE_MINUTES = 15
@@ -55,7 +56,8 @@ class RunCosts(NamedTuple):
     """At the run's end, if the tasks to come cost what those that ended did; None before 3 attempts ended."""
     budget: float | None
     budget_hit_at: float | None
-    """Unix seconds; None where there is no budget or it lasts to the projected end."""
+    """Unix seconds; now where it is spent. None where there is no budget, it lasts to the projected end, or the run is
+    over."""
     machines: tuple[MachineCost, ...]
 
 
@@ -76,20 +78,35 @@ def llm_per_hour(run: RunState, now: float) -> float | None:
         return None
     since = max(now - RATE_MINUTES * 60, run.started_at)
     hours = max(now - since, 60.0) / 3600
-    spent = sum((usd for minute, usd in run.spent_by_minute.items() if (minute + 1) * 60 > since), Decimal(0))
-    return float(spent) / hours
+    spent = 0.0
+    for minute, usd in run.spent_by_minute.items():
+        # of the minute that is half before, half of its money; the run's first minute is all the run's
+        inside = 1.0 if since == run.started_at else (minute + 1) - since / 60
+        spent += float(usd) * min(max(inside, 0.0), 1.0)
+    return spent / hours
 
 
-def projected_llm(run: RunState, pending: int, running: int) -> float | None:
-    """The model calls' cost at the end: the mean of the attempts that ended, for each that is still to end."""
+def projected_llm(run: RunState, pending: int, running: Sequence[Attempt]) -> float | None:
+    """The model calls' cost at the end, if each attempt to come costs what the mean of those that ended did.
+
+    Calls that belong to no task (a judge's, say) are spread over the attempts that ended: they will go on too. An
+    attempt that ended without a call cost nothing; one of whose calls none has a price tells nothing. None before three
+    attempts ended.
+    """
     known = llm_cost(run)
-    ended = [a.cost_usd for a in run.attempts.values() if a.finished and a.status != "interrupted" and a.calls]
-    costs = [float(cost) for cost in ended if cost is not None]
-    if known is None or len(costs) < 3:
+    ended = [a for a in run.attempts.values() if a.finished and a.status != "interrupted" and not _unpriced(a)]
+    if known is None or len(ended) < 3:
         return None
-    mean = sum(costs) / len(costs)
-    begun = sum(max(0.0, mean - float(a.cost_usd or 0)) for a in run.open.values()) if running else 0.0
-    return known + mean * pending + begun
+    of_tasks = sum((a.cost_usd for a in run.attempts.values() if a.cost_usd is not None), Decimal(0))
+    per_task = float(sum((a.cost_usd for a in ended if a.cost_usd is not None), Decimal(0))) / len(ended)
+    aside = max(0.0, known - float(of_tasks)) / len(ended)
+    begun = sum(max(0.0, per_task - float(a.cost_usd or 0)) + aside for a in running)
+    return known + (per_task + aside) * pending + begun
+
+
+def _unpriced(attempt: Attempt) -> bool:
+    """Whether calls were made of which none has a known cost."""
+    return attempt.calls > 0 and attempt.cost_usd is None
 
 
 def run_costs(
@@ -106,7 +123,7 @@ def run_costs(
     per_hour = _sum([llm_per_hour(run, now), machine_rate]) if going else None if total is None else 0.0
     projected = total
     if going and total is not None:
-        calls = projected_llm(run, statuses.get("pending", 0), statuses.get("running", 0))
+        calls = projected_llm(run, statuses.get("pending", 0), run.running(now, stall_after))
         left = (machine_rate or 0.0) * eta.p50 / 3600 if eta is not None else None
         projected = None
         if (calls is not None or llm is None) and (left is not None or machine_rate is None):
@@ -124,7 +141,7 @@ def run_costs(
         per_success=total / successes if total is not None and successes else None,
         projected_total=projected,
         budget=run.budget_usd,
-        budget_hit_at=_budget_hit(run.budget_usd, total, per_hour, projected, now),
+        budget_hit_at=_budget_hit(run.budget_usd, total, per_hour, projected, now) if going else None,
         machines=tuple(machines),
     )
 
@@ -132,10 +149,12 @@ def run_costs(
 def _budget_hit(
     budget: float | None, total: float | None, per_hour: float | None, projected: float | None, now: float
 ) -> float | None:
-    if budget is None or total is None or not per_hour:
+    if budget is None or total is None:
         return None
     if total >= budget:
         return now
+    if not per_hour:
+        return None
     if projected is not None and projected <= budget:
         return None
     return now + (budget - total) / per_hour * 3600

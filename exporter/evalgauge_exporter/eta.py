@@ -150,6 +150,7 @@ def estimate(
     pending: Mapping[str, int],
     *,
     workers: int | None = None,
+    again: Sequence[Running] = (),
     earlier: History | None = None,
 ) -> Eta | None:
     """The time left in seconds, counted from ``now`` (Unix seconds).
@@ -159,6 +160,10 @@ def estimate(
     work; where it is not given, a worker is at work that runs a task or ended one a moment ago. Where more tasks run
     than there are workers, the longest-running are taken as lost and to be run again. Where nothing is said to run but
     tasks ended lately, the source tells of ended tasks only and the first pending ones are taken as running.
+
+    ``again`` are attempts that ended with their worker, after so long, and are to be done again from the start once
+    nothing else is left. They are not among the pending ones: their durations are known to be longer than that, and
+    what was cut short is more often long than not.
 
     ``earlier`` is another run of the same benchmark: it tells how the domains differ, this run how fast it is. Without
     it the bounds are wide while whole domains are still to come.
@@ -170,24 +175,28 @@ def estimate(
     if history.count < ENOUGH:
         return None
     left: dict[str, float] = {domain: min(count, 10**9) for domain, count in pending.items() if count > 0}
-    if not running and not left:
+    if not running and not left and not again:
         return Eta(0.0, 0.0, 0.0)
     if workers is not None and workers <= 0:
         return None
     going = [task._replace(elapsed_seconds=_clamped(task.elapsed_seconds)) for task in running]
+    repeats = [task._replace(elapsed_seconds=_clamped(task.elapsed_seconds)) for task in again]
+    for task in repeats[_ONE_BY_ONE:]:
+        left[task.domain] = left.get(task.domain, 0) + 1
+    del repeats[_ONE_BY_ONE:]
     if not going:
         going = _unseen(now, history, left, workers)
         workers = len(going)
         if not going:
             return None
     elif workers is None:
-        workers = len(going) + (_between_tasks(now, history, going) if left else 0)
+        workers = len(going) + (_between_tasks(now, history, going) if left or repeats else 0)
     if len(going) > workers:
         going.sort(key=lambda task: task.elapsed_seconds)
         for task in going[workers:]:
             left[task.domain] = left.get(task.domain, 0) + 1
         del going[workers:]
-    seconds = _time_left(history, going, left, workers, earlier)
+    seconds = _time_left(history, going, left, repeats, workers, earlier)
     p10, p50, p90 = (float(value) for value in np.quantile(seconds, (0.1, 0.5, 0.9)))
     return Eta(p10, p50, p90)
 
@@ -249,13 +258,19 @@ def _at_once(ended: Sequence[tuple[float, float, str | None]]) -> int:
 
 
 def _time_left(
-    history: History, going: Sequence[Running], left: Mapping[str, float], workers: int, earlier: History | None
+    history: History,
+    going: Sequence[Running],
+    left: Mapping[str, float],
+    repeats: Sequence[Running],
+    workers: int,
+    earlier: History | None,
 ) -> Array:
     """The seconds left in each draw, (draws,)."""
-    workers = min(workers, len(going) + math.ceil(sum(left.values())))
+    workers = min(workers, len(going) + math.ceil(sum(left.values())) + len(repeats))
     if (share := math.ceil(workers / _MOST_WORKERS)) > 1:
         going = sorted(going, key=lambda task: task.elapsed_seconds)[::share]
         left = {domain: count / share for domain, count in left.items()}
+        repeats = repeats[::share]
         workers = max(len(going), workers // share)
     # where domains come one after the other, those of the tasks without a name are still to come
     unnamed = left.get(UNNAMED, 0)
@@ -264,28 +279,30 @@ def _time_left(
         new = 0 if UNNAMED in history.domains else unnamed * unnamed / (unnamed + history.count)
     blanks = min(8, math.ceil(new * len(history.domains) / history.count))
     named = {domain: count for domain, count in left.items() if domain != UNNAMED}
-    domains = list(dict.fromkeys((*history.domains, *(task.domain for task in going), *named)))
+    started = (*going, *repeats)
+    domains = list(dict.fromkeys((*history.domains, *(task.domain for task in started), *named)))
     index = {domain: at for at, domain in enumerate(domains)}
     count = np.array([named.get(domain, 0) for domain in domains] + [new / max(1, blanks)] * blanks + [unnamed - new])
 
     shift = np.zeros(len(domains) + blanks)
     if earlier is not None and earlier.count >= ENOUGH:
         shift[:] = _told(earlier, domains, blanks)
-        posterior = _posterior(domains, blanks, history, going, shift, _prior(_BETWEEN_TOLD))
+        posterior = _posterior(domains, blanks, history, started, shift, _prior(_BETWEEN_TOLD))
     else:
-        posterior = _posterior(domains, blanks, history, going, shift, _prior(_BETWEEN))
+        posterior = _posterior(domains, blanks, history, started, shift, _prior(_BETWEEN))
     log_mean, spread = _drawn(posterior)
-    log_mean, spread = _with_mixture(log_mean + shift, spread, index, history, going)
+    log_mean, spread = _with_mixture(log_mean + shift, spread, index, history, started)
 
-    rest = np.zeros((DRAWS, workers))
-    which = [index[task.domain] if task.domain != UNNAMED or UNNAMED in history.domains else -1 for task in going]
-    elapsed = np.array([task.elapsed_seconds for task in going])
-    rest[:, : len(going)] = _rest_of_running(log_mean[:, which], spread[:, which], elapsed)
-    pending = count.sum()
-    if pending == 0:
-        return np.asarray(rest.max(1))
-    schedule = _one_by_one if pending <= _ONE_BY_ONE else _all_at_once
-    return schedule(rest, log_mean, spread, count, history.gap)
+    which = [index[task.domain] if task.domain != UNNAMED or UNNAMED in history.domains else -1 for task in started]
+    elapsed = np.array([task.elapsed_seconds for task in started])
+    beyond = _rest_of_running(log_mean[:, which], spread[:, which], elapsed)
+    free = np.zeros((DRAWS, workers))
+    free[:, : len(going)] = beyond[:, : len(going)]
+    if pending := count.sum():
+        schedule = _one_by_one if pending <= _ONE_BY_ONE else _all_at_once
+        free = schedule(free, log_mean, spread, count, history.gap)
+    _take(free, (elapsed + beyond)[:, len(going) :] + history.gap)
+    return np.asarray(free.max(1))
 
 
 class _Posterior(NamedTuple):
@@ -443,17 +460,22 @@ def _rest_of_running(log_mean: Array, spread: Array, elapsed: Array) -> Array:
     return np.maximum(np.exp(log_mean - spread**2 / 2 + spread * z) - elapsed, 0.0)
 
 
+def _take(free: Array, seconds: Array) -> None:
+    """Each task, one column after the other, goes to the worker that is free first, whose time it is added to."""
+    draw = np.arange(len(free))
+    for task in range(seconds.shape[1]):
+        free[draw, free.argmin(1)] += seconds[:, task]
+
+
 def _one_by_one(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float) -> Array:
-    """The end where each pending task, in random order, goes to the worker that is free first."""
+    """When each worker is done, (draws, workers), where the pending tasks are taken in random order."""
     deck = np.repeat(np.arange(count.size), np.ceil(count).astype(int))
     which = deck[np.argsort(_uniform("order", deck.size), axis=1)]
-    draw = np.arange(DRAWS)
-    theta, s = log_mean[draw[:, None], which], spread[draw[:, None], which]
-    seconds = np.exp(theta - s**2 / 2 + s * _normal("task", deck.size)) + gap
+    draw = np.arange(DRAWS)[:, None]
+    theta, s = log_mean[draw, which], spread[draw, which]
     free = rest.copy()
-    for task in range(deck.size):
-        free[draw, free.argmin(1)] += seconds[:, task]
-    return np.asarray(free.max(1))
+    _take(free, np.exp(theta - s**2 / 2 + s * _normal("task", deck.size)) + gap)
+    return free
 
 
 def _all_at_once(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float) -> Array:
@@ -469,14 +491,14 @@ def _all_at_once(rest: Array, log_mean: Array, spread: Array, count: Array, gap:
     sums = n * np.exp(theta - variance / 2 + np.sqrt(variance) * _normal("sum", at.size))
     work = sums.sum(1) + gap * n.sum() + rest.sum(1)
     if workers == 1:
-        return np.asarray(work)
+        return np.asarray(work)[:, None]
     draw = np.arange(DRAWS)[:, None]
     shares = np.cumsum(sums, axis=1) / sums.sum(1, keepdims=True)
     ranks = np.searchsorted((shares + draw).ravel(), _uniform("last", workers) + draw)  # one search for all draws
     which = np.clip(ranks - draw * at.size, 0, at.size - 1)
     theta, s = theta[draw, which], s[draw, which]
     last = _uniform("part", workers) * np.exp(theta + s**2 / 2 + s * _normal("length", workers))
-    return np.asarray((work + workers * last.max(1) - last.sum(1)) / workers)
+    return np.asarray(((work - last.sum(1)) / workers)[:, None] + last)
 
 
 @lru_cache(maxsize=128)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from evalgauge_exporter.costs import MachineCost, RunCosts, run_costs
-from evalgauge_exporter.eta import Ended, Eta, History, Running, estimate
+from evalgauge_exporter.eta import ENOUGH, Ended, Eta, History, Running, estimate
 from evalgauge_exporter.records import Attempt
 from evalgauge_exporter.state import RunState, State
 from evalgauge_exporter.statistics import Comparison, Trial, compare
@@ -65,15 +65,14 @@ class Insights:
         kept = self._etas.get(id(run))
         if kept is not None and kept[0] is run and kept[1] == run.version and 0 <= now - kept[2] < 1.0:
             return kept[3]
-        at_work = run.running(now, self.stall_after)
-        running = [Running(a.domain, max(0.0, now - (a.started_at or now)), a.worker_id) for a in at_work]
+        running, again = self._at_work(run, now)
         pending: dict[str, int] = {}
         for (domain, status), count in run.task_counts(now, self.stall_after).items():
             if status == "pending" and count > 0:
                 pending[domain] = count
         before = self._before(run, same_model=False)
         earlier = self._history(before) if before is not None else None
-        eta = estimate(now, self._history(run), running, pending, earlier=earlier)
+        eta = estimate(now, self._history(run), running, pending, again=again, earlier=earlier)
         self._etas[id(run)] = (run, run.version, now, eta)
         return eta
 
@@ -83,11 +82,22 @@ class Insights:
             return None
         if self.finished(run, now):
             return f"the run is {run.status(now, self.stall_after)}"
-        if len(run.finish_log) < 3:
-            return f"an estimate needs 3 finished tasks, there {'is' if len(run.finish_log) == 1 else 'are'} " + (
-                str(len(run.finish_log)) if run.finish_log else "none"
-            )
+        ended = self._history(run).count
+        if ended < ENOUGH:
+            return f"an estimate needs {ENOUGH} finished tasks, there {'is' if ended == 1 else 'are'} {ended or 'none'}"
         return "nothing moves at present"
+
+    def _at_work(self, run: RunState, now: float) -> tuple[list[Running], list[Running]]:
+        """The attempts that go on, and those that have to be done again since their worker stopped or was lost."""
+        running: list[Running] = []
+        again: list[Running] = []
+        for attempt in run.running(now, self.stall_after):
+            worker = None if attempt.worker_id is None else run.workers.get(attempt.worker_id)
+            gone = worker is not None and run.worker_state(worker, now, self.stall_after) in ("stopped", "lost")
+            until = worker.stamp.ts if gone and worker is not None and worker.stamp is not None else now
+            elapsed = max(0.0, until - (now if attempt.started_at is None else attempt.started_at))
+            (again if gone else running).append(Running(attempt.domain, elapsed, attempt.worker_id))
+        return running, again
 
     def _history(self, run: RunState) -> History:
         kept = self._histories.get(id(run))
@@ -149,7 +159,11 @@ class Insights:
 
     def _begun(self, run: RunState, now: float) -> dict[str, float]:
         """When the tasks that run now began: quick failures must not come before slow successes."""
-        return {a.task_id: a.started_at or now for a in run.running(now, self.stall_after)}
+        begun: dict[str, float] = {}
+        for attempt in run.running(now, self.stall_after):
+            started = attempt.started_at or now
+            begun[attempt.task_id] = min(started, begun.get(attempt.task_id, started))
+        return begun
 
     def baseline(self, run: RunState) -> RunState | None:
         """What the run is compared with: what it names, what is configured, else the last completed run like it."""

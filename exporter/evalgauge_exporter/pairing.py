@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeGuard
 
 from evalgauge_exporter.sequential import Throw
@@ -39,8 +39,8 @@ class Pair(NamedTuple):
     b: list[Trial]
 
 
-class OpenPair(NamedTuple):
-    """One task that both runs have begun and not both have ended."""
+class BegunPair(NamedTuple):
+    """One task that both runs have begun."""
 
     domain: str | None
     """``None`` where neither run has measured it."""
@@ -64,30 +64,31 @@ def measured_pairs(tasks_a: Tasks, tasks_b: Tasks) -> list[Pair]:
     return [Pair(_domain([*tasks_a[task], *tasks_b[task]]), tasks_a[task], tasks_b[task]) for task in shared]
 
 
-def open_pairs(
+def begun_pairs(
     tasks_a: Tasks, tasks_b: Tasks, running_a: Mapping[str, float], running_b: Mapping[str, float]
-) -> list[OpenPair]:
-    """The tasks that both runs have begun and not both have measured, by id; ``running``: when each began, Unix s."""
+) -> list[BegunPair]:
+    """The tasks that both runs have begun, by id; ``running``: when the first attempt that still runs began, Unix s.
+
+    A task counts by the attempt that began first in each run, though others have ended: of repeats that run side by
+    side the quickest would else count, and failures are often quick.
+    """
     found = []
-    for task in sorted(running_a.keys() | running_b.keys()):
-        a, b = tasks_a.get(task), tasks_b.get(task)
-        if a and b:
-            continue  # a repeat runs
-        begun_a = _began(a[0]) if a else running_a.get(task)
-        begun_b = _began(b[0]) if b else running_b.get(task)
-        if begun_a is None or begun_b is None:
-            continue  # one run has not begun it
-        # a start that is no number comes first, where it speaks against an alarm the longest
-        started = max((begun for begun in (begun_a, begun_b) if math.isfinite(begun)), default=-math.inf)
-        domain = _domain(a or b or []) if a or b else None
-        found.append(OpenPair(domain, Throw(started, task, a[0].success if a else None, b[0].success if b else None)))
+    for task in sorted((tasks_a.keys() | running_a.keys()) & (tasks_b.keys() | running_b.keys())):
+        a, b = tasks_a.get(task, []), tasks_b.get(task, [])
+        (begun_a, success_a), (begun_b, success_b) = _first(a, running_a.get(task)), _first(b, running_b.get(task))
+        domain = _domain([*a, *b]) if a or b else None
+        found.append(BegunPair(domain, Throw(max(begun_a, begun_b), task, success_a, success_b)))
     return found
 
 
-def throw(pair: Pair) -> Throw:
-    """The pair's first attempts, as they count for the anytime-valid test."""
-    a, b = pair.a[0], pair.b[0]
-    return Throw(max(_began(a), _began(b)), a.task_id, a.success, b.success)
+def _first(trials: Sequence[Trial], running: float | None) -> tuple[float, bool | None]:
+    """When the first attempt began, and whether it succeeded; ``None`` while it runs. One of the two is there."""
+    ended = min(trials, key=lambda trial: (_began(trial), trial.attempt), default=None)
+    if running is not None and not math.isfinite(running):
+        running = -math.inf  # first of all, where it speaks against an alarm the longest
+    if ended is None or (running is not None and running <= _began(ended)):
+        return -math.inf if running is None else running, None
+    return _began(ended), ended.success
 
 
 def known(value: float | None) -> TypeGuard[float]:

@@ -26,7 +26,7 @@ from evalgauge_exporter.paired import (
     tango,
     wilson,
 )
-from evalgauge_exporter.pairing import OpenPair, Pair, Trial, by_task, known, measured_pairs, open_pairs, throw
+from evalgauge_exporter.pairing import BegunPair, Pair, Trial, begun_pairs, by_task, known, measured_pairs
 from evalgauge_exporter.sequential import Martingale, anytime_p_value, anytime_p_values, toward
 
 __all__ = [
@@ -163,12 +163,13 @@ def compare(
     mean, the test is the exact sign-flip over tasks, and the interval Bonett and Price's adjusted one over tasks. The
     verdict is given from ``min_pairs`` pairs on, "worse" and "better" where the p-value is under ``alpha``: the exact
     one where both runs are ``finished``, else the anytime-valid one, which keeps the chance that two equal runs ever
-    raise "worse" under ``alpha`` however often it is asked. For that one each task is one throw, by its first attempts,
-    in the order in which the second of the two began.
+    raise "worse" under ``alpha`` however often it is asked. For that one each task is one throw, by the attempts that
+    began first, in the order in which the second of the two began.
 
-    ``running_a`` and ``running_b`` are the tasks that a run is at right now, by the time they began (Unix seconds).
-    They are needed where several workers run side by side, or tasks that fail quickly look like a regression (see
-    :func:`anytime_p_values`); where durations are not known, tasks count as begun when they ended.
+    ``running_a`` and ``running_b`` are the tasks that a run is at right now, by the time at which the first attempt
+    that runs began (Unix seconds). They are needed where several workers run side by side, or tasks that fail quickly
+    look like a regression (see :func:`anytime_p_values`); where durations are not known, tasks count as begun when
+    they ended.
 
     An attempt that is there twice counts once, as it ended last. ``ValueError`` unless 0 < alpha < 1 and min_pairs ≥ 1.
     """
@@ -178,8 +179,8 @@ def compare(
         raise ValueError(f"min_pairs is {min_pairs}, but is at least 1")
     tasks_a, tasks_b = by_task(a), by_task(b)
     pairs = measured_pairs(tasks_a, tasks_b)
-    still_open = open_pairs(tasks_a, tasks_b, running_a or {}, running_b or {})
-    whole = _success_difference(pairs, still_open, alpha, min_pairs)
+    begun = begun_pairs(tasks_a, tasks_b, running_a or {}, running_b or {})
+    whole = _success_difference(pairs, begun, alpha, min_pairs)
     verdict = _verdict(whole, whole.p_value if finished else whole.anytime_p_value, alpha, min_pairs)
     flips = _flips(tasks_a), _flips(tasks_b)
     return Comparison(
@@ -189,7 +190,7 @@ def compare(
         pairs_needed=_pairs_needed(whole, verdict),
         only_in_a=len(tasks_a) - len(pairs),
         only_in_b=len(tasks_b) - len(pairs),
-        domains=_domains(pairs, still_open, finished, alpha, min_pairs),
+        domains=_domains(pairs, begun, finished, alpha, min_pairs),
         steps=_mean_difference(pairs, lambda trial: trial.steps, alpha),
         duration_seconds=_mean_difference(pairs, lambda trial: trial.duration_seconds, alpha),
         cost_usd=_mean_difference(pairs, lambda trial: trial.cost_usd, alpha),
@@ -220,7 +221,7 @@ def _flips(tasks: Mapping[str, Sequence[Trial]]) -> float | None:
 
 
 def _success_difference(
-    pairs: Sequence[Pair], still_open: Sequence[OpenPair], alpha: float, min_pairs: int
+    pairs: Sequence[Pair], begun: Sequence[BegunPair], alpha: float, min_pairs: int
 ) -> SuccessDifference:
     count = len(pairs)
     # differences of the task means times a common factor, whole so that sums are exact
@@ -242,7 +243,7 @@ def _success_difference(
         p_value, exact = sign_flip(differences)
         test = "exact sign-flip over tasks" if exact else "sign-flip over tasks"
         interval = clustered_difference([difference / factor for difference in differences], 1 - alpha)
-    anytime_p_worse, anytime_p_better = anytime_p_values([*map(throw, pairs), *(pair.throw for pair in still_open)])
+    anytime_p_worse, anytime_p_better = anytime_p_values(pair.throw for pair in begun)
     required = pairs_for_power(delta, mean_square, alpha, POWER) if count else None
     return SuccessDifference(
         paired_tasks=count,
@@ -289,7 +290,7 @@ def _pairs_needed(difference: SuccessDifference, verdict: Verdict) -> int | None
 
 def _domains(
     pairs: Sequence[Pair],
-    still_open: Sequence[OpenPair],
+    begun: Sequence[BegunPair],
     finished: bool,
     alpha: float,
     min_pairs: int,
@@ -299,8 +300,8 @@ def _domains(
         by_domain[pair.domain].append(pair)
     found = {}
     for domain in sorted(by_domain):
-        open_here = [pair for pair in still_open if pair.domain in (domain, None)]
-        found[domain] = _success_difference(by_domain[domain], open_here, alpha, min_pairs)
+        begun_here = [pair for pair in begun if pair.domain in (domain, None)]
+        found[domain] = _success_difference(by_domain[domain], begun_here, alpha, min_pairs)
     if finished:
         adjusted = holm([difference.p_value for difference in found.values()])
     else:

@@ -38,6 +38,19 @@ def test_the_verdict_is_a_sentence_and_an_exit_code(
     assert says in done.stdout
 
 
+def test_what_one_has_to_know_stands_beside_the_verdict(results: Path) -> None:
+    said = evalgauge("compare", results, "good", "bad").stdout
+    assert "30 to 70%" in said  # Wilson's, of ten of twenty
+    dropped = evalgauge("compare", results, "good", "same", "--fail-on", "any-drop").stdout
+    assert "1 task only A solved" in dropped
+    assert "Exit 3: B succeeded less often over these tasks, and --fail-on is any-drop." in dropped
+    small_run(results, "going", outcomes="f", finish=False)
+    going = evalgauge("compare", results, "good", "going")
+    assert "Too few tasks: 1 was measured" in going.stdout
+    assert "A run goes on: p is the one that stays right however often one looks." in going.stdout
+    assert "19 tasks only A has measured, in no number above." in going.stdout
+
+
 def test_json_is_what_the_api_answers(results: Path) -> None:
     done = evalgauge("compare", results, "good", "bad", "--json")
     assert done.returncode == 3

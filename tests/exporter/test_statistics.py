@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import math
 import random
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -196,12 +198,52 @@ def test_tasks_that_run_speak_against_the_alarm_until_they_end() -> None:
     for running in (
         {trial.task_id: 90_000.0 for trial in a[:8]},
         {f"unknown_{number}": 1_000.0 for number in range(8)},
-        {trial.task_id: 1_000.0 for trial in b},
+        {trial.task_id: 90_000.0 for trial in b},
     ):
         assert compare(a, b, finished=False, running_b=running).verdict == "worse"
     # a task that both are at can still go either way; a start that is no number is taken for the earliest
     both = {f"unknown_{number}": math.nan for number in range(8)}
     assert compare(a, b, finished=False, running_a=both, running_b=both).verdict == "no_significant_difference"
+
+
+def test_of_repeats_side_by_side_the_one_that_began_first_counts_and_not_the_one_that_ended_first() -> None:
+    a = run([1] * 12)
+    b = [trial._replace(attempt=2, success=False, finished_at=2_000.0) for trial in a]  # began at 1,940
+    assert compare(a, b, finished=False, running_b={trial.task_id: 1_950.0 for trial in a}).verdict == "worse"
+    held = compare(a, b, finished=False, running_b={trial.task_id: 1_940.0 for trial in a})
+    assert held.verdict == "no_significant_difference"
+    assert held.only_a_succeeded == 12  # what has ended is shown
+    first = [trial._replace(finished_at=2_400.0, duration_seconds=460.0) for trial in a]
+    assert compare(a, b + first, finished=False).anytime_p_worse == 1
+
+
+def test_equal_runs_whose_repeats_run_side_by_side_hardly_ever_alarm() -> None:
+    alarms = sum(_alarms_with_repeats(np.random.default_rng(seed)) for seed in range(40))
+    assert alarms <= 4  # of 40; by the repeats that end first it was 24
+
+
+def _alarms_with_repeats(generator: np.random.Generator, tasks: int = 60, repeats: int = 4, workers: int = 64) -> bool:
+    """Whether B, like A but that it fails ten times as quickly as it succeeds, ever seems worse."""
+    chances = generator.beta(0.6, 0.9, tasks)
+    a = repeated([generator.random(repeats) < chance for chance in chances])
+    free, b = [0.0] * workers, []
+    for task, chance in enumerate(chances):
+        for attempt in range(1, repeats + 1):
+            success = bool(generator.random() < chance)
+            seconds = float(generator.lognormal(0, 0.5)) * (1.0 if success else 0.1)
+            end = 1e6 + heapq.heappop(free) + seconds
+            heapq.heappush(free, end - 1e6)
+            b.append(Trial(f"task_{task:04}", attempt, "office", success, None, seconds, None, end))
+    for now in sorted(trial.finished_at for trial in b)[40::24]:
+        running: dict[str, float] = {}
+        for trial in b:
+            began = trial.finished_at - (trial.duration_seconds or 0.0)
+            if began <= now < trial.finished_at:
+                running[trial.task_id] = min(began, running.get(trial.task_id, began))
+        ended = [trial for trial in b if trial.finished_at <= now]
+        if compare(a, ended, finished=False, running_b=running).verdict == "worse":
+            return True
+    return False
 
 
 def test_an_alarm_of_the_past_is_no_verdict_where_the_runs_are_level_again() -> None:
