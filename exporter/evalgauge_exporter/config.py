@@ -6,16 +6,18 @@ underscores (``EVALGAUGE_STALL_AFTER=5m``, ``EVALGAUGE_LIMITS__RUNS=20``), lists
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from evalgauge_exporter import config_errors
 from evalgauge_exporter.durations import format_duration, parse_duration
 
 
@@ -24,6 +26,8 @@ class ConfigError(ValueError):
 
 
 def _seconds(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is no duration; write it as 30s, 10m, 1h30m or 7d")
     return parse_duration(value) if isinstance(value, str) else value
 
 
@@ -37,13 +41,30 @@ def _folders(value: object) -> object:
     return value
 
 
+def _moment(value: object) -> object:
+    """TOML has times of its own; written as a text they are as good."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("write it as https://host, without a user")
+    return value
+
+
 Duration = Annotated[
     float,
     BeforeValidator(_seconds),
-    Field(ge=0),
+    Field(ge=0, allow_inf_nan=False),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
 ]
-Linger = Annotated[float | None, BeforeValidator(_linger)]
+Often = Annotated[Duration, Field(ge=1)]
+"""How often another's server is asked: once a second at most."""
+Linger = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_linger)]
+Moment = Annotated[str, BeforeValidator(_moment)]
+Name = Annotated[str, Field(min_length=1)]
+Url = Annotated[str, AfterValidator(_web_address)]
 
 
 class _Table(BaseModel):
@@ -55,7 +76,7 @@ class Prices(_Table):
 
     overrides: Path | None = None
     """A TOML file of your own prices of models and machines, which win (docs/numbers.md)."""
-    azure_retail_url: str = "https://prices.azure.com/api/retail/prices"
+    azure_retail_url: Url = "https://prices.azure.com/api/retail/prices"
     """The Azure Retail Prices API."""
     cache_dir: Path | None = None
     """Where Azure prices are kept for a day; the user's cache folder where it is not set."""
@@ -64,16 +85,16 @@ class Prices(_Table):
 class Azure(_Table):
     """Virtual machines of an Azure subscription."""
 
-    subscription_id: str
+    subscription_id: Name
     resource_groups: tuple[str, ...] = ()
     """Only these; all where none is named."""
-    base_url: str = "https://management.azure.com"
+    base_url: Url = "https://management.azure.com"
     """Azure Resource Manager; sovereign clouds have another."""
     credential: Literal["default", "none"] = "default"
     """``default``: DefaultAzureCredential; ``none``: no sign-in, for a local server."""
-    inventory_interval: Duration = 600.0
+    inventory_interval: Often = 600.0
     """How often sizes, tags and new machines are read."""
-    status_interval: Duration = 60.0
+    status_interval: Often = 60.0
     """How often power states are read."""
     tags: tuple[str, ...] = ()
     """Names of the tags that may be shown."""
@@ -82,29 +103,29 @@ class Azure(_Table):
 class AzureMl(_Table):
     """Jobs of an Azure ML workspace."""
 
-    subscription_id: str
-    resource_group: str
-    workspace: str
-    base_url: str = "https://management.azure.com"
+    subscription_id: Name
+    resource_group: Name
+    workspace: Name
+    base_url: Url = "https://management.azure.com"
     credential: Literal["default", "none"] = "default"
-    interval: Duration = 60.0
+    interval: Often = 60.0
 
 
 class Probe(_Table):
     """Something that should answer."""
 
-    name: str
+    name: Name
     kind: Literal["waa", "http", "tcp", "vnc"]
     target: str
     """``host:port``, or a URL for ``http``."""
     interval: Duration = 30.0
-    timeout: Duration = 5.0
+    timeout: Duration = Field(5.0, gt=0)
 
 
 class Tunnel(_Table):
     """A tunnel to a machine, probed at its local port."""
 
-    name: str
+    name: Name
     local_port: int = Field(ge=1, le=65535)
     remote: str
 
@@ -112,13 +133,13 @@ class Tunnel(_Table):
 class Machine(_Table):
     """A machine of another cloud, or a GPU box, with its price."""
 
-    name: str
+    name: Name
     provider: str
     instance_type: str
-    hourly_rate_usd: float = Field(ge=0)
-    start: str
+    hourly_rate_usd: float = Field(ge=0, allow_inf_nan=False)
+    start: Moment
     """When it began to bill, as ISO 8601."""
-    stop: str | None = None
+    stop: Moment | None = None
     """When it stopped to; it still bills where this is not set."""
 
 
@@ -159,7 +180,7 @@ class Config(BaseSettings):
     """Where Grafana is, for links from the live page."""
     public_url: str | None = None
     """Under which address people reach this exporter; its host is accepted in the Host header."""
-    success_threshold: float = 1.0
+    success_threshold: float = Field(1.0, allow_inf_nan=False)
     """The score from which on a task counts as a success, where a format only gives scores."""
     probe_registries: bool = True
     """Whether the machines that OpenAdapt's registry files name are probed."""
@@ -216,9 +237,11 @@ def load_config(path: Path | None = None, **given: Any) -> Config:
     Raises ConfigError with one line where the file or a value is not right.
     """
     content: dict[str, Any] = {}
+    text = ""
     if path is not None:
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8-sig")
+            content = tomllib.loads(text)
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror or error}; name an existing file with --config") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -228,59 +251,40 @@ def load_config(path: Path | None = None, **given: Any) -> Config:
     class _Config(Config):
         _file = content
 
+    where = config_errors.Given(given, path, text)
     try:
         config = _Config(**{key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
-        raise ConfigError(_sentence(error, path)) from error
-    except ValueError as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
+        raise ConfigError(config_errors.sentence(error, Config, where)) from error
+    except SettingsError as error:
+        raise ConfigError(config_errors.unreadable(error)) from error
     host, _, port = config.listen.rpartition(":")
     if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
-        raise ConfigError(f"listen is {config.listen!r}; write it as host:port, e.g. 127.0.0.1:9909")
+        words = f"listen is {config.listen!r}; write it as host:port, e.g. 127.0.0.1:9909"
+        raise ConfigError(config_errors.placed(("listen",), where, words))
+    seen = set()
+    for number, azure in enumerate(config.azure):
+        if azure.subscription_id.lower() in seen:  # each would take the other's machines for gone
+            words = "this subscription is there already; name it once, with all its resource_groups"
+            raise ConfigError(config_errors.placed(("azure", number), where, f"[[azure]] {number + 1}: {words}"))
+        seen.add(azure.subscription_id.lower())
     return config
 
 
 def _relative_to(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     """Paths in the file are meant relative to the file."""
+
+    def absolute(value: object) -> object:
+        return str(folder / os.path.expanduser(value)) if isinstance(value, str) else value
+
     changed = dict(content)
     for key in ("results", "receive", "token_file"):
-        value = changed.get(key)
-        if isinstance(value, str):
-            changed[key] = str(folder / value)
-        elif isinstance(value, list):
-            changed[key] = [str(folder / item) if isinstance(item, str) else item for item in value]
+        if key in content:
+            value = content[key]
+            changed[key] = [absolute(item) for item in value] if isinstance(value, list) else absolute(value)
     prices = changed.get("prices")
     if isinstance(prices, dict):
         changed["prices"] = {
-            key: str(folder / value) if key in ("overrides", "cache_dir") and isinstance(value, str) else value
-            for key, value in prices.items()
+            key: absolute(value) if key in ("overrides", "cache_dir") else value for key, value in prices.items()
         }
     return changed
-
-
-def _sentence(error: ValidationError, path: Path | None) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    file = f"{path}: " if path is not None else ""
-    if first["type"] == "extra_forbidden":
-        key = str(first["loc"][-1])
-        known = _keys(first["loc"][:-1])
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"{file}unknown key {where!r}{hint}"
-    return f"{file}{where}: {first['msg'].removeprefix('Value error, ')}"
-
-
-def _keys(place: tuple[int | str, ...]) -> list[str]:
-    """The keys that exist in the table at ``place``."""
-    tables: dict[str, type[BaseModel]] = {
-        "prices": Prices,
-        "azure": Azure,
-        "azure_ml": AzureMl,
-        "probe": Probe,
-        "tunnel": Tunnel,
-        "machine": Machine,
-        "limits": LimitsTable,
-    }
-    model = tables.get(str(place[0]), Config) if place else Config
-    return list(model.model_fields)

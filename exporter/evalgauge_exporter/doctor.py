@@ -16,17 +16,30 @@ from typing import NamedTuple
 from evalgauge.price_overrides import PriceTableError, load_overrides
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.config import Azure, AzureMl, Config
+from evalgauge_exporter.config_errors import unknown_variables
 from evalgauge_exporter.fleet import FleetState
-from evalgauge_exporter.fleet_events import FleetEvent, JobsSeen, PowerSeen, PriceSeen, RefreshFailed, VmsSeen
+from evalgauge_exporter.fleet_events import (
+    FleetEvent,
+    JobsSeen,
+    PowerSeen,
+    PriceSeen,
+    RefreshFailed,
+    RegistrySeen,
+    VmsSeen,
+)
 from evalgauge_exporter.fleet_sources import configured_targets, declared
-from evalgauge_exporter.guard import TokenError, read_token
 from evalgauge_exporter.sources import arm
 from evalgauge_exporter.sources.azure_ml import AzureMlSource
 from evalgauge_exporter.sources.azure_prices import AzurePriceSource, default_cache_dir
 from evalgauge_exporter.sources.azure_vm import AzureVmSource
 from evalgauge_exporter.sources.background import RefreshError
-from evalgauge_exporter.sources.probe import THREADS, Target, probe
+from evalgauge_exporter.sources.probe import THREADS, Target, probe, shown
+from evalgauge_exporter.sources.registries import RegistrySource
+from evalgauge_exporter.token_file import TokenError, read_token
 
+FILE = "evalgauge.toml"
+_OTHER_VARIABLES = frozenset(f"EVALGAUGE_{name}" for name in ("ALERT_KIND", "ALERT_URL", "DEBUG", "PORT", "TOKEN"))
+"""Variables that are no keys: of docker compose, of the command, of those who send runs."""
 _MEND = {
     "not_installed": arm.EXTRA,
     "signed_out": "sign in (az login), or set up a managed identity or a service principal: docs/azure.md",
@@ -51,11 +64,18 @@ class Finding(NamedTuple):
     """What to do; None where nothing is wrong."""
 
 
-def check(config: Config) -> Iterator[Finding]:
-    """Try every part that is configured, in the order in which people would mend it. Never raises for what it finds."""
+def check(config: Config, file: Path | None = None) -> Iterator[Finding]:
+    """Try every part that is configured, in the order in which people would mend it. Never raises for what it finds.
+
+    ``file`` is where the configuration was read from.
+    """
+    yield _configuration(file)
+    yield from _variables()
     yield from _results(config.results)
+    yield from _registries(config.results)
     yield _listen(config)
     yield from _token(config)
+    yield from _receive(config)
     yield from _overrides(config)
     yield from _machines(config)
     fleet = FleetState(_price_table(config))
@@ -70,6 +90,21 @@ def check(config: Config) -> Iterator[Finding]:
 
 def _good(what: str, detail: str) -> Finding:
     return Finding(what, True, detail, None)
+
+
+def _configuration(file: Path | None) -> Finding:
+    if file is not None:
+        return _good(f"configuration {file}", "read")
+    if Path(FILE).is_file():
+        return Finding("configuration", None, f"{FILE} lies here and is not read", f"name it: --config {FILE}")
+    return _good("configuration", "no file is named: defaults and environment variables hold")
+
+
+def _variables() -> Iterator[Finding]:
+    for name, near in unknown_variables(Config, _OTHER_VARIABLES).items():
+        yield Finding(
+            f"environment {name}", None, "there is no such key", f"{near} is the nearest; see docs/configuration.md"
+        )
 
 
 def _results(folders: Iterable[Path]) -> Iterator[Finding]:
@@ -90,6 +125,16 @@ def _results(folders: Iterable[Path]) -> Iterator[Finding]:
             yield _good(what, f"readable, {count} entr{'y' if count == 1 else 'ies'}")
     if empty:
         yield Finding("results", None, "no folder is configured", "set results, or name folders at evalgauge serve")
+
+
+def _registries(folders: Iterable[Path]) -> Iterator[Finding]:
+    events: list[FleetEvent] = []
+    RegistrySource(folders, events.extend).look()
+    for event in events:
+        if isinstance(event, RegistrySeen):
+            yield _good(f"registry {event.path}", f"{len(event.machines)} machines")
+        elif isinstance(event, RefreshFailed):
+            yield Finding("registry", False, event.detail, "mend or remove it; OpenAdapt's tools write it anew")
 
 
 def _listen(config: Config) -> Finding:
@@ -139,6 +184,20 @@ def _token(config: Config) -> Iterator[Finding]:
         yield _good(what, "holds a token")
 
 
+def _receive(config: Config) -> Iterator[Finding]:
+    folder = config.receive
+    if folder is None:
+        return
+    what = f"receive {folder}"
+    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if config.token_file is None:
+        yield Finding(what, False, "it needs a token that senders have", "set token_file")
+    elif not there.is_dir() or not os.access(there, os.W_OK):
+        yield Finding(what, False, "runs can't be kept there", "let the exporter's user write there")
+    else:
+        yield _good(what, "can be written")
+
+
 def _price_table(config: Config) -> PriceTable:
     try:
         return PriceTable(load_overrides(config.prices.overrides) if config.prices.overrides else None)
@@ -160,7 +219,7 @@ def _overrides(config: Config) -> Iterator[Finding]:
 
 
 def _machines(config: Config) -> Iterator[Finding]:
-    for name, count in Counter(machine.name for machine in config.machine).items():
+    for name, count in Counter(machine.name.lower() for machine in config.machine).items():
         if count > 1:
             yield Finding(f"machine {name}", False, f"it is there {count} times", "give each machine its own name")
     for machine in config.machine:
@@ -235,7 +294,8 @@ def _prices(config: Config, fleet: FleetState) -> Iterator[Finding]:
         if isinstance(event, RefreshFailed):
             mend = "check prices.azure_retail_url and the network, or price machines in prices.overrides"
             yield Finding("prices", False, event.detail, mend)
-    for event in sorted((event for event in events if isinstance(event, PriceSeen)), key=lambda event: event.key):
+    found = {event.key: event for event in events if isinstance(event, PriceSeen)}  # the last one holds
+    for _, event in sorted(found.items()):
         kind = (" spot" if event.key.spot else "") + (" with Windows" if event.key.windows else "")
         what = f"price of {event.key.size}{kind} in {event.key.location}"
         if event.usd_per_hour is None:
@@ -284,6 +344,6 @@ def _probes(targets: list[Target]) -> Iterator[Finding]:
             if target.kind == "tunnel":
                 what, mend = f"tunnel {target.name} at {target.target}", "open it, or mend local_port"
             else:
-                what = f"probe {target.name} ({target.kind} {target.target})"
+                what = f"probe {target.name} ({target.kind} {shown(target.target)})"
                 mend = "start what should answer there, or mend target; a firewall or a closed tunnel also looks so"
             yield Finding(what, answer.ok, answer.detail, None if answer.ok else mend)

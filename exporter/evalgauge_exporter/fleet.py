@@ -58,6 +58,7 @@ class FleetState:
         self.headroom: dict[str, Headroom] = {}
         self.registries: dict[str, tuple[Registered, ...]] = {}
         self.declared: dict[str, MachineDeclared] = {}
+        """By name in lower case."""
         self.tunnels: dict[str, TunnelDeclared] = {}
         self.health: dict[tuple[str, str], ScopeHealth] = {}
         """By (source, scope)."""
@@ -157,7 +158,7 @@ class FleetState:
         self._changed(costs=True)
 
     def _machine_declared(self, event: MachineDeclared) -> None:
-        self.declared[event.name] = event
+        self.declared[event.name.lower()] = event
         self._changed(costs=True)
 
     def _tunnel_declared(self, event: TunnelDeclared) -> None:
@@ -237,6 +238,12 @@ class FleetState:
         jobs = self.jobs.get(scope)
         return jobs is not None and now - jobs.ts <= STALE_INTERVALS * jobs.interval
 
+    def stands(self, source: str, scope: str, now: float) -> bool:
+        """Whether what a source said of a place is not older than three intervals, where it has one."""
+        if source == "azure_vm":
+            return self.subscription_stands(scope, now)
+        return source != "azure_ml" or self.jobs_stand(scope, now)
+
     # -- prices
 
     def rate(self, machine: MachineRef, now: float, worker_rate: float | None = None) -> Rate | None:
@@ -295,8 +302,8 @@ class FleetState:
         """
         registered = self._registry().get(name.lower())
         for word in (name, registered.name if registered is not None else name):
-            if word in self.declared:
-                return self.machine_of_declared(self.declared[word])
+            if (declared := self.declared.get(word.lower())) is not None:
+                return self.machine_of_declared(declared)
             if (vm := self._vm_named(word, registered)) is not None:
                 return self.machine_of_vm(vm)
         return self._of_registered(registered) if registered is not None else None

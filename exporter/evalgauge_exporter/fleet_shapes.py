@@ -34,6 +34,7 @@ class VmRow(BaseModel):
     waa_probe_status: str | None
     tunnels: dict[str, TunnelRow]
     provider: str | None
+    subscription_id: str | None
     resource_group: str | None
     location: str | None
     size: str | None

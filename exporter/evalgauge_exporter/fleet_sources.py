@@ -48,8 +48,11 @@ class FleetSources:
         self._lock = lock
         self._on_change = on_change
         self.sources: list[Source] = []
-        self._take([declared(machine) for machine in config.machine])
-        self._take([TunnelDeclared(tunnel.name, tunnel.local_port, tunnel.remote) for tunnel in config.tunnel])
+        given: list[FleetEvent] = [declared(machine) for machine in config.machine]
+        given += [TunnelDeclared(tunnel.name, tunnel.local_port, tunnel.remote) for tunnel in config.tunnel]
+        with lock:
+            for event in given:  # nobody is told: who listens may not be whole yet
+                fleet.apply(event)
         self._prices: AzurePriceSource | None = None
         if config.azure or {"azure_retail_url", "cache_dir"} & config.prices.model_fields_set:
             self._prices = AzurePriceSource(config.prices, self._wanted_prices, self._take)

@@ -17,6 +17,7 @@ from evalgauge_exporter.fleet_events import Job, ProbeSeen
 from evalgauge_exporter.fleet_records import GONE, MachineRef, VmState
 from evalgauge_exporter.machine_rows import MachineRow
 from evalgauge_exporter.machines import fleet_machine_cost, uses
+from evalgauge_exporter.sources.probe import address_of
 from evalgauge_exporter.state import RunState
 
 Sample = tuple[Metric, Sequence[str], float | int]
@@ -40,7 +41,7 @@ def fleet_samples(fleet: FleetState, now: float) -> Iterator[Sample]:
     for probe in fleet.shown_probes(now):
         yield m.PROBE_SUCCESS, (probe.name, probe.kind), int(probe.ok)
         yield m.PROBE_DURATION, (probe.name, probe.kind), probe.seconds
-    yield from _sources(fleet)
+    yield from _sources(fleet, now)
     for scope, room in sorted(fleet.headroom.items()):
         if fleet.subscription_stands(scope, now):
             for bucket, left in room.left.items():
@@ -68,29 +69,35 @@ def machine_use_samples(
 ) -> Iterator[Sample]:
     """How many runs that go on use each machine, and how many of their workers on it have a task; zeros too.
 
-    A declared machine that no worker names serves all runs that go on.
+    A declared machine that no worker names serves all runs that go on. Where a worker's machine may be any of several
+    VMs of one name, each of them counts as used: an alarm about a machine that works would be worse than none.
     """
     going = [run for run in runs if run.status(now, stall_after) == "running"]
     used: dict[str, list[int]] = {}
     for run in going:
         for use in uses(run, fleet, now, stall_after):
             if use.live:
-                tally = used.setdefault(use.machine.key, [0, 0])
+                told = use.machine.vm is not None or use.machine.declared is not None
+                tally = used.setdefault(use.machine.key if told else _any_named(use.machine), [0, 0])
                 tally[0] += 1
                 states = (run.worker_state(run.workers[name], now, stall_after) for name in use.workers)
                 tally[1] += sum(state == "busy" for state in states)
     serving = (len(going), sum(len(run.running(now, stall_after)) for run in going))
     for labels, machine in shown_machines(fleet, now):
-        count, busy = used.get(machine.key) or (serving if machine.declared is not None else (0, 0))
+        found = used.get(machine.key) or used.get(_any_named(machine))
+        count, busy = found or (serving if machine.declared is not None else (0, 0))
         yield m.VM_RUNS, labels, count
         yield m.VM_BUSY_WORKERS, labels, busy
 
 
+def _any_named(machine: MachineRef) -> str:
+    return f"any named:{machine.name.lower()}"
+
+
 def shown_machines(fleet: FleetState, now: float) -> Iterator[tuple[tuple[str, str], MachineRef]]:
     """The machines that have series, with the labels ``vm`` and ``resource_group`` that tell them apart."""
-    present = list(fleet.present_vms(now))
-    labels = _labels(present)
-    for vm in present:
+    labels = _labels([vm for vm in fleet.vms.values() if vm.changes and vm.state != GONE])
+    for vm in fleet.present_vms(now):
         yield labels[vm.vm_id], fleet.machine_of_vm(vm)
     taken = set(labels.values())
     for declared in fleet.declared.values():
@@ -99,7 +106,10 @@ def shown_machines(fleet: FleetState, now: float) -> Iterator[tuple[tuple[str, s
 
 
 def _labels(vms: Sequence[VmState]) -> dict[str, tuple[str, str]]:
-    """Name and resource group by id; where two subscriptions have the same, the group also says which it is."""
+    """Name and resource group by id; where two subscriptions have the same, the group also says which it is.
+
+    Of all machines that are known, so that one subscription's outage renames no machine of the other.
+    """
     plain = {vm.vm_id: (vm.name, vm.resource_group) for vm in vms}
     counts = Counter((name.lower(), group) for name, group in plain.values())
     return {
@@ -110,15 +120,19 @@ def _labels(vms: Sequence[VmState]) -> dict[str, tuple[str, str]]:
     }
 
 
-def _sources(fleet: FleetState) -> Iterator[Sample]:
-    """One row for each kind of source: up where all its places are, the oldest success, the longest refresh."""
+def _sources(fleet: FleetState, now: float) -> Iterator[Sample]:
+    """One row for each kind of source: up where all its places are, the oldest success, the longest refresh.
+
+    A place is not up either once what it said no longer stands: its refresh hangs, and has not failed yet.
+    """
     by_source: dict[str, list[str]] = {}
     for source, scope in fleet.health:
         if source in m.SOURCES:
             by_source.setdefault(source, []).append(scope)
     for source, scopes in sorted(by_source.items()):
         places = [fleet.health[source, scope] for scope in scopes]
-        yield m.SOURCE_UP, (source,), int(all(place.up for place in places))
+        up = all(fleet.health[source, scope].up and fleet.stands(source, scope, now) for scope in scopes)
+        yield m.SOURCE_UP, (source,), int(up)
         successes = [place.last_success_at for place in places if place.last_success_at is not None]
         if len(successes) == len(places):
             yield m.SOURCE_LAST_SUCCESS, (source,), min(successes)
@@ -139,12 +153,12 @@ def vms(fleet: FleetState, runs: Iterable[RunState], now: float, stall_after: fl
     open_tunnels = tunnels(fleet, now)
     probes: dict[str, dict[str, ProbeSeen]] = {}
     for probe in fleet.standing_probes(now):
-        probes.setdefault(probe.name, {})[probe.kind] = probe
+        probes.setdefault(probe.name.lower(), {})[probe.kind] = probe
     for machine, cost in fleet_machine_cost(runs, fleet, now, stall_after):
         if machine.vm is not None and machine.vm.state == GONE:
             continue
-        row = _vm(fleet, machine, cost, probes.get(machine.name, {}), now)
-        row["tunnels"] = {name: row for name, row in open_tunnels.items() if name == machine.name}
+        row = _vm(fleet, machine, cost, probes.get(machine.name.lower(), {}), now)
+        row["tunnels"] = {name: row for name, row in open_tunnels.items() if name.lower() == machine.name.lower()}
         answer.append(row)
     return sorted(answer, key=lambda row: (str(row["name"]), str(row["resource_group"])))
 
@@ -170,6 +184,7 @@ def _vm(
         "waa_probe_status": waa.detail if waa is not None else None,
         "tunnels": {},
         "provider": machine.provider,
+        "subscription_id": machine.vm.scope if machine.vm else None,
         "resource_group": machine.vm.resource_group if machine.vm else known.resource_group if known else None,
         "location": machine.location,
         "size": cost.instance_type,
@@ -236,7 +251,7 @@ def probe_vm(fleet: FleetState, now: float, name: str | None = None) -> dict[str
     machine = fleet.registered(chosen.name) if chosen is not None else None
     return {
         "responding": chosen.ok if chosen is not None else False,
-        "vm_ip": (machine.host if machine else chosen.target.rpartition(":")[0]) if chosen is not None else None,
+        "vm_ip": (machine.host if machine else _host(chosen)) if chosen is not None else None,
         "container": machine.docker_container if machine else None,
         "probe_result": chosen.detail if chosen is not None else "no WAA server is probed",
         "last_checked": _iso(chosen.ts if chosen is not None else None),
@@ -253,6 +268,13 @@ def probe_vm(fleet: FleetState, now: float, name: str | None = None) -> dict[str
             for probe in every
         ],
     }
+
+
+def _host(probe: ProbeSeen) -> str | None:
+    try:
+        return address_of(probe.kind, probe.target).host
+    except ValueError:
+        return None
 
 
 def azure_jobs(fleet: FleetState, now: float) -> list[dict[str, Any]]:

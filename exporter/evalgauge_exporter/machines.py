@@ -65,23 +65,48 @@ def worker_span(run: RunState, worker: Worker, now: float, stall_after: float) -
     return (worker.first_seen, max(worker.first_seen, now)), True
 
 
+def worker_spans(run: RunState, worker: Worker, now: float, stall_after: float) -> tuple[list[Interval], bool]:
+    """When a worker was there, and whether it goes on.
+
+    From its first word to its end, without the time from when it stopped or was lost to when it was back, and without
+    the silence of those who speak of it where that is longer than ``stall_after``: the night before a run was resumed.
+    """
+    whole, live = worker_span(run, worker, now, stall_after)
+    there: list[tuple[float, float, bool]] = []  # from, to, whether it ended in so many words
+    for writer, clock in worker.clocks.items():
+        start = clock.since
+        for stopped, back in clock.off:
+            there.append((start, stopped, True))
+            start = back
+        ended = clock.state in ("stopped", "lost")
+        there.append((start, clock.seen if ended else max(clock.seen, run.writers.get(writer, start)), ended))
+    away: list[Interval] = []
+    until, ended = whole[0], False
+    for start, end, stopped in sorted(there):
+        if start > until and (ended or start - until > stall_after):
+            away.append((until, start))
+        if end >= until:
+            until, ended = end, stopped
+    return difference([whole], away), live
+
+
 def uses(run: RunState, fleet: FleetState | None, now: float, stall_after: float) -> list[Use]:
     """The machines that a run's workers are on, one row for each."""
     found: dict[str, Use] = {}
     for worker_id, worker in run.workers.items():
         machine = machine_of(run.run_id, worker_id, worker, fleet)
-        span, live = worker_span(run, worker, now, stall_after)
+        spans, live = worker_spans(run, worker, now, stall_after)
         named = not machine.key.startswith("worker:") or any((worker.vm_size, worker.provider, worker.rate))
         use = found.get(machine.key)
         if use is None:
-            found[machine.key] = Use(machine, (worker_id,), (span,), live, worker.rate, named)
+            found[machine.key] = Use(machine, (worker_id,), tuple(spans), live, worker.rate, named)
         else:
             found[machine.key] = Use(
                 use.machine._replace(
                     provider=use.machine.provider or machine.provider, size=use.machine.size or machine.size
                 ),
                 (*use.workers, worker_id),
-                (*use.spans, span),
+                (*use.spans, *spans),
                 use.live or live,
                 use.worker_rate if use.worker_rate is not None else worker.rate,
                 use.named or named,
@@ -127,14 +152,19 @@ class Busy:
         names = self._by_worker if workers is None else workers
         return union(span for name in names for span in self._by_worker.get(name, ()))
 
+    def within(self, workers: Iterable[str | None] | None, billed: list[Interval]) -> list[Interval]:
+        """When any attempt at one of these workers, or any at all, was worked at while a machine billed."""
+        return intersection(self.spans(workers), billed)
+
     def seconds(self, use: Use, billed: list[Interval]) -> float:
         """How long the machine had a task while it billed."""
-        if len(use.workers) > 1:  # their tasks overlap: each moment counts once
-            return length(intersection(self.spans(use.workers), billed))
-        worker = self.run.workers[use.workers[0]]
-        busy = worker.busy_seconds
-        if use.live and self.run.worker_state(worker, self._now, self._stall_after) == "busy":
-            busy += max(0.0, self._now - worker.last_seen)
+        if len(use.workers) > 1 and self.run.attempts:  # their tasks overlap: each moment counts once
+            return length(self.within(use.workers, billed))
+        busy = 0.0
+        for worker in (self.run.workers[name] for name in use.workers):
+            busy += worker.busy_seconds
+            if use.live and self.run.worker_state(worker, self._now, self._stall_after) == "busy":
+                busy += max(0.0, self._now - worker.last_seen)
         return min(busy, length(billed))
 
     def _end(self, attempt: Attempt, start: float) -> float:
@@ -179,8 +209,8 @@ def run_machine_cost(
         rows.append(_run_row(busy, use, billed, rivals, fleet, now))
     named = {use.machine.key for use in own} | {use.machine.key for _, use in theirs}
     if period is not None:
-        for machine in fleet.machines():
-            if machine.declared is None or machine.key in named:
+        for machine in map(fleet.machine_of_declared, fleet.declared.values()):
+            if machine.key in named:
                 continue
             billed = intersection([period], _declared_span(machine, now))
             if not billed:
@@ -280,11 +310,21 @@ class _Tally:
 
     def __init__(self) -> None:
         self.spans: list[Interval] = []
-        self.busy = 0.0
+        self.uses: list[tuple[Busy, Use, list[Interval]]] = []
+        """With when the machine billed meanwhile."""
+        self.served = 0.0
+        """Seconds in which runs that it served had a task: of a machine that no worker names."""
         self.run_ids: list[str] = []
         self.rate: float | None = None
         self.size: str | None = None
         self.provider: str | None = None
+
+    def busy_seconds(self) -> float:
+        """How long it had a task of any run; a moment with tasks of several runs counts once."""
+        shared = sum(length(billed) for _, _, billed in self.uses) > length(union(self.spans)) + 1e-6
+        if shared and all(busy.run.attempts for busy, _, _ in self.uses):
+            return length(union(span for busy, use, billed in self.uses for span in busy.within(use.workers, billed)))
+        return self.served + sum(busy.seconds(use, billed) for busy, use, billed in self.uses)
 
 
 def fleet_machine_cost(
@@ -309,7 +349,7 @@ def fleet_machine_cost(
             tally = tallies.setdefault(use.machine.key, _Tally())
             billed = billed_in(use.spans, use.machine, fleet, now)
             tally.spans += billed
-            tally.busy += busy_of.seconds(use, billed)
+            tally.uses.append((busy_of, use, billed))
             tally.rate = use.worker_rate if use.worker_rate is not None else tally.rate
             tally.size, tally.provider = use.machine.size, use.machine.provider
             if use.live:
@@ -321,7 +361,7 @@ def fleet_machine_cost(
         exists = _declared_span(machine, now) if machine.declared is not None else []
         if machine.vm is not None:
             exists = machine.vm.within(BILLING, fleet.known_until(machine.vm, now))
-        busy = min(tally.busy, length(used))
+        busy = min(tally.busy_seconds(), length(used))
         unused = length(difference(exists, used))
         rate = fleet.rate(machine, now, tally.rate)
         billing = _reaches(exists, now) or (bool(tally.run_ids) and _reaches(used, now))
@@ -349,7 +389,7 @@ def _served(machine: MachineRef, serving: list[tuple[RunState, Interval]], now: 
         busy += intersection(Busy(run, now, stall_after).spans(), used)
         if run.status(now, stall_after) == "running":
             tally.run_ids.append(run.run_id)
-    tally.busy = length(union(busy))
+    tally.served = length(union(busy))
     return tally
 
 

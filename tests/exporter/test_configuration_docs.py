@@ -92,6 +92,49 @@ def test_the_environment_is_read_as_documented(monkeypatch: pytest.MonkeyPatch) 
     assert config.azure[0].subscription_id == "s"
 
 
+VALUES = {
+    "EVALGAUGE_RESULTS": "/runs:/more",
+    "EVALGAUGE_LISTEN": "0.0.0.0:80",
+    "EVALGAUGE_LINGER": "1h",
+    "EVALGAUGE_STALL_AFTER": "5m",
+    "EVALGAUGE_RECEIVE": "/in",
+    "EVALGAUGE_TOKEN_FILE": "/token",
+    "EVALGAUGE_GRAFANA_URL": "http://grafana",
+    "EVALGAUGE_PUBLIC_URL": "http://evalgauge",
+    "EVALGAUGE_SUCCESS_THRESHOLD": "0.5",
+    "EVALGAUGE_PROBE_REGISTRIES": "false",
+    "EVALGAUGE_BASELINES": '{"waa": "r"}',
+    "EVALGAUGE_PRICES__OVERRIDES": "/prices.toml",
+    "EVALGAUGE_PRICES__AZURE_RETAIL_URL": "https://prices",
+    "EVALGAUGE_PRICES__CACHE_DIR": "/cache",
+    "EVALGAUGE_AZURE": '[{"subscription_id": "s", "resource_groups": ["g"], "base_url": "https://arm", "credential": '
+    '"none", "inventory_interval": "5m", "status_interval": "30s", "tags": ["owner"]}]',
+    "EVALGAUGE_AZURE_ML": '[{"subscription_id": "s", "resource_group": "g", "workspace": "w", '
+    '"base_url": "https://arm", "credential": "none", "interval": "30s"}]',
+    "EVALGAUGE_PROBE": '[{"name": "p", "kind": "tcp", "target": "h:1", "interval": "1m", "timeout": "1s"}]',
+    "EVALGAUGE_TUNNEL": '[{"name": "t", "local_port": 1, "remote": "h:1"}]',
+    "EVALGAUGE_MACHINE": '[{"name": "m", "provider": "p", "instance_type": "i", "hourly_rate_usd": 1, '
+    '"start": "2026-01-01", "stop": "2026-01-02"}]',
+    "EVALGAUGE_LIMITS__RUNS": "1",
+    "EVALGAUGE_LIMITS__WORKERS": "2",
+    "EVALGAUGE_LIMITS__DOMAINS": "3",
+    "EVALGAUGE_LIMITS__MODELS": "4",
+}
+
+
+def test_every_key_can_be_set_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in VALUES.items():
+        monkeypatch.setenv(variable, value)
+    config = load_config()
+    for name, field, variable in keys():
+        assert variable.removeprefix("in ").strip("`") in VALUES
+        table, _, key = name.partition(".")
+        value = getattr(config, table)
+        if key:
+            value = getattr(value[0] if isinstance(value, tuple) else value, key)
+        assert field.is_required() or value != field.get_default(call_default_factory=True), name
+
+
 def test_the_role_may_only_read() -> None:
     (role,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", AZURE, re.DOTALL))
     assert role["Actions"]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -210,3 +212,63 @@ def test_probes_and_tunnels_are_tried(tmp_path: Path) -> None:
         assert found(settings, "probe down").detail == "connection refused"
         assert "write host:port" in found(settings, "probe odd").detail
         assert found(settings, "tunnel waa").ok is False
+
+
+def test_it_says_which_configuration_it_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config(tmp_path)
+    first, *_ = check(settings, tmp_path / "evalgauge.toml")
+    assert (first.what, first.ok) == (f"configuration {tmp_path / 'evalgauge.toml'}", True)
+    monkeypatch.chdir(tmp_path)
+    first, *_ = check(settings)
+    assert (first.ok, first.mend) == (None, "name it: --config evalgauge.toml")
+    (tmp_path / "evalgauge.toml").unlink()
+    assert found(settings, "configuration").ok is True
+
+
+def test_a_variable_that_is_no_key_is_worth_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVALGAUGE_LISTN", "hunter2")
+    monkeypatch.setenv("EVALGAUGE_LIMITS__RUNS", "3")
+    monkeypatch.setenv("EVALGAUGE_PORT", "9909")  # docker compose has it
+    finding = found(config(tmp_path), "environment")
+    assert (finding.what, finding.ok) == ("environment EVALGAUGE_LISTN", None)
+    assert "EVALGAUGE_LISTEN" in (finding.mend or "")
+    assert "hunter2" not in repr(finding)
+
+
+def test_registries_of_the_served_folders_are_counted(tmp_path: Path) -> None:
+    settings = config(tmp_path, 'results = ["results"]')
+    (tmp_path / "results").mkdir()
+    file = tmp_path / "results" / "vm_registry.json"
+    file.write_text('[{"name": "a"}, {"name": "b"}]')
+    assert found(settings, "registry").detail == "2 machines"
+    file.write_text("{}")
+    os.utime(file, (1.0, 1.0))
+    finding = found(settings, "registry")
+    assert finding.ok is False
+    assert str(file) in finding.detail
+
+
+def test_a_folder_for_received_runs_needs_a_token_and_can_be_made(tmp_path: Path) -> None:
+    assert found(config(tmp_path, 'receive = "in"'), "receive").ok is False
+    (tmp_path / "token").write_text("s" * 24)
+    assert found(config(tmp_path, 'receive = "deep/in"\ntoken_file = "token"'), "receive").ok is True
+    assert not (tmp_path / "deep").exists()
+    assert found(config(tmp_path, 'receive = "token/in"\ntoken_file = "token"'), "receive").ok is False
+
+
+def test_nothing_secret_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hunter2-hunter2-hunter2")
+    target = "http://me:hunter2@127.0.0.1:1/?key=hunter2"
+    text = f'token_file = "token"\n[[probe]]\nname = "p"\nkind = "http"\ntarget = "{target}"\n'
+    assert "hunter2" not in repr(list(check(config(tmp_path, text))))
+
+
+def test_a_price_that_is_kept_and_found_again_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    with ArmServer([vm("a")]) as server, PriceList() as prices:
+        settings = config(tmp_path, azure(server, prices, tmp_path))
+        list(check(settings))
+        file = tmp_path / "cache" / "azure-retail-prices.json"
+        kept = {name: {**entry, "at": time.time() - 90_000} for name, entry in json.loads(file.read_text()).items()}
+        file.write_text(json.dumps(kept))
+        assert found(settings, "price of").detail == "0.226 USD an hour"

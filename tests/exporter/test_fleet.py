@@ -204,7 +204,9 @@ def test_a_registrys_machine_is_called_silent_only_once_it_answered() -> None:
 
 def test_a_source_is_up_where_all_its_places_are() -> None:
     fleet = fleet_of(
+        powers(),
         Refreshed(T0, "azure_vm", "sub-1", 0.5),
+        powers(5, subscription="sub-2"),
         Refreshed(T0 + 5, "azure_vm", "sub-2", 2.5),
         Skipped(T0, "azure_vm", "malformed"),
     )
@@ -280,6 +282,24 @@ def test_each_machine_says_how_many_runs_use_it_and_with_how_many_tasks() -> Non
     }
     told = {name: (found[m.VM_RUNS, name, group], found[m.VM_BUSY_WORKERS, name, group]) for _, name, group in found}
     assert told == {"busy": (1, 2), "idle": (1, 0), "left": (0, 0), "none": (0, 0), "gpu": (2, 2)}
+
+
+def test_each_of_several_machines_of_the_name_that_a_worker_gives_counts_as_used() -> None:
+    fleet = fleet_of(
+        powers(0, {"vm-1": "running", "left": "running"}, group="east", subscription="sub-1"),
+        powers(0, {"VM-1": "running"}, group="west", subscription="sub-2"),
+    )
+    runs = [Story("a").worker(0, "w1", vm="vm-1").task(0, None, "w1").run(), Story("b").worker(0, "vm-1").run()]
+    found = {
+        (metric, *labels): value for metric, labels, value in views.machine_use_samples(fleet, runs, T0 + 60, STALL)
+    }
+    assert {
+        key[1:]: (value, found[m.VM_BUSY_WORKERS, *key[1:]]) for key, value in found.items() if key[0] is m.VM_RUNS
+    } == {
+        ("vm-1", "east"): (2, 1),
+        ("VM-1", "west"): (2, 1),
+        ("left", "east"): (0, 0),
+    }
 
 
 def test_headroom_is_told_by_bucket_while_it_is_fresh() -> None:
@@ -448,3 +468,47 @@ def test_background_work_is_runs_machines_and_containers() -> None:
     ]
     assert answer[0]["progress_percent"] == 50.0
     assert set(answer[0]) >= TASK_KEYS
+
+
+def test_a_source_that_hangs_is_not_up_once_its_machines_are_too_old() -> None:
+    fleet = fleet_of(powers(0, {"a": "running"}), Refreshed(T0, "azure_vm", "sub-1", 0.5))
+    up = [named(samples(fleet, at=at), m.SOURCE_UP)["azure_vm",] for at in (180.0, 181.0)]
+    assert up == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        ("10.0.0.4:5000", "10.0.0.4"),
+        ("http://10.0.0.4:5000/probe", "10.0.0.4"),
+        ("http://vm/", "vm"),
+        ("[::1]:5000", "::1"),
+        ("nothing", None),
+    ],
+)
+def test_the_address_of_the_waa_server_is_its_host(target: str, host: str | None) -> None:
+    fleet = fleet_of(ProbeSeen(T0, "vm", "waa", target, 30.0, True, 0.1, "ok", True))
+    assert views.probe_vm(fleet, T0)["vm_ip"] == host
+
+
+def test_probes_and_tunnels_belong_to_a_machine_whatever_their_case() -> None:
+    fleet = fleet_of(
+        inventory("waa-00"),
+        powers(0, {"waa-00": "running"}),
+        TunnelDeclared("Waa-00", 5001, "vm:5000"),
+        ProbeSeen(T0, "WAA-00", "waa", "h:1", 30.0, True, 0.1, "ready", True),
+    )
+    (row,) = views.vms(fleet, [], T0, STALL)
+    assert (row["status"], row["waa_probe_status"], list(row["tunnels"])) == ("online", "ready", ["Waa-00"])
+
+
+def test_an_outage_of_one_subscription_renames_no_machine_of_another() -> None:
+    fleet = fleet_of(
+        powers(0, {"same": "running"}),
+        powers(0, {"same": "running"}, subscription="sub-2"),
+        powers(600, {"same": "running"}),
+    )
+    for at in (0.0, 600.0):
+        assert ("same", "sub-1/agents", "running") in named(samples(fleet, at=at), m.VM_POWER_STATE)
+    assert ("same", "sub-2/agents", "running") not in named(samples(fleet, at=600), m.VM_POWER_STATE)
+    assert [row["subscription_id"] for row in views.vms(fleet, [], T0, STALL)] == ["sub-1", "sub-2"]

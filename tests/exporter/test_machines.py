@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from evalgauge.price_overrides import MachineOverride, Overrides
 from evalgauge.pricing import PriceTable
+from evalgauge_exporter.archive import restored, snapshot
 from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_events import Registered, RegistrySeen
 from evalgauge_exporter.machine_rows import MachineCosts, MachineRow, component_of
@@ -16,7 +18,7 @@ from evalgauge_exporter.machines import (
     run_machine_cost,
     worker_machines,
 )
-from evalgauge_exporter.state import RunState
+from evalgauge_exporter.state import RunState, unpriced
 from tests.exporter.machine_events import HOUR, SIZE, STALL, T0, Story, box, fleet_of, inventory, powers, price
 
 NO_PRICES = PriceTable()
@@ -106,6 +108,30 @@ def test_a_worker_that_ended_costs_no_more(end: str) -> None:
     run = Story().worker(0, "w", vm="m", rate=1.0).worker(HOUR, "w", end).worker(2.99 * HOUR, "other").run()
     rows = {row.name: row for row in cost(run, at=3 * HOUR).rows}
     assert rows["m"].hours == 1.0
+
+
+@pytest.mark.parametrize("end", ["stopped", "lost"])
+def test_the_time_from_a_workers_stop_to_its_return_costs_nothing(end: str) -> None:
+    story = Story().worker(0, "w", vm="m", rate=1.0).worker(HOUR, "w", end).worker(9 * HOUR, "w", end)
+    story.worker(10 * HOUR, "w").task(10 * HOUR, 10.5 * HOUR, "w")
+    back = only(cost(story.run(), at=10.5 * HOUR + 60))
+    assert back.hours == pytest.approx(1.5 + 60 / HOUR)
+    assert (back.billing, back.busy_hours) == (True, 0.5)
+    run = story.end(11 * HOUR).run()
+    assert only(cost(run, at=50 * HOUR)).hours == pytest.approx(2.0)
+    kept = restored(json.loads(json.dumps(snapshot(run))), "run-a", unpriced)
+    assert cost(kept, at=50 * HOUR) == cost(run, at=50 * HOUR)
+
+
+def test_the_silence_before_a_run_is_resumed_costs_nothing_and_a_short_one_does() -> None:
+    def resumed(at: float) -> RunState:
+        story = Story().worker(0, "w", vm="m", rate=1.0).task(0, HOUR, "w")
+        again = Story("again").worker(at, "w", vm="m").task(at, at + HOUR, "w").events
+        story.events += [event._replace(writer="second") for event in again[1:]]  # a process of its own
+        return story.end(at + HOUR).run()
+
+    assert only(cost(resumed(20 * HOUR), at=50 * HOUR)).hours == pytest.approx(2.0)
+    assert only(cost(resumed(HOUR + STALL / 2), at=50 * HOUR)).hours == pytest.approx(2 + STALL / 2 / HOUR)
 
 
 def test_a_dead_run_costs_up_to_its_last_word() -> None:
@@ -326,3 +352,23 @@ def test_the_parts_of_a_machines_time_never_exceed_it(tasks: list[tuple[int, int
     assert mine.hours * HOUR <= end + 60 + 1e-6
     assert total.busy_hours + total.idle_hours == pytest.approx(mine.hours)
     assert total.hours * HOUR <= now + 1e-6
+
+
+def test_tasks_of_two_runs_at_one_time_on_one_machine_count_once() -> None:
+    one, two = (
+        Story(name).worker(0, f"w-{name}", vm="waa-00").task(0, HOUR / 2, f"w-{name}").end(HOUR).run() for name in "ab"
+    )
+    fleet = fleet_of(inventory("waa-00"), powers(0, {"waa-00": "running"}), powers(2 * HOUR, {"waa-00": "running"}))
+    row = whole("waa-00", fleet, one, two, at=2 * HOUR)
+    assert (row.busy_hours, row.idle_hours, row.unused_hours) == (0.5, 0.5, 1.0)
+    parts = [only(cost(run, fleet, at=2 * HOUR, runs=[one, two])) for run in (one, two)]
+    assert sum(part.busy_hours for part in parts) == pytest.approx(row.busy_hours)
+    assert sum(part.hours for part in parts) == pytest.approx(row.busy_hours + row.idle_hours)
+
+
+@pytest.mark.parametrize("name", ["GPU-Box", "gpu-box"])
+def test_a_declared_machine_is_joined_whatever_the_case(name: str) -> None:
+    run = Story().worker(0, name).end(HOUR).run()
+    mine = only(cost(run, fleet_of(box("Gpu-box", 2.0)), at=HOUR))
+    assert mine.name == "Gpu-box"
+    assert mine.cost_usd == pytest.approx(2.0)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 from evalgauge_exporter.sources.background import RefreshError
@@ -22,8 +23,16 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 EXTRA = "install the Azure packages with: pip install 'evalgauge[azure]'"
 
+MAX_WORDS = 300
+"""Letters of another's error that are shown."""
+
 _LEFT = "x-ms-ratelimit-remaining-"
 _BUCKET = re.compile(r"\s*([^;,\s]+)\s*;\s*(\d+)\s*")
+_WAY = re.compile(
+    r"^\s*((?:Environment|ManagedIdentity|AzureCli)Credential): (?:\1 (?:authentication unavailable\. )?)?([^.\n]+)",
+    re.M,
+)
+"""What DefaultAzureCredential says of the ways to sign in that docs/azure.md has, among a dozen others."""
 
 
 class _NoCredential:
@@ -110,11 +119,13 @@ def failure(error: Exception, what: str, now: float) -> RefreshError:
         return error
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
-    line = " ".join(str(getattr(error, "message", "") or error).split())[:300]
+    message = str(getattr(error, "message", "") or error)
+    line = shorten(" ".join(message.split()), MAX_WORDS, placeholder=" …")
     if isinstance(status, int) and not isinstance(error, azure.DecodeError):
         return _status_failure(status, dict(response.headers) if response is not None else {}, what, line, now)
     if isinstance(error, azure.ClientAuthenticationError):
-        return RefreshError("signed_out", f"{what}: signing in failed; see docs/azure.md. {line}")
+        ways = "; ".join(f"{way}: {words}" for way, words in dict(_WAY.findall(message)).items())
+        return RefreshError("signed_out", f"{what}: signing in failed; see docs/azure.md. {ways or line}")
     if isinstance(error, (azure.ServiceResponseTimeoutError, azure.ServiceRequestTimeoutError)):
         return RefreshError("timeout", f"{what}: no answer in time")
     if isinstance(error, (azure.ServiceRequestError, azure.ServiceResponseError)):
@@ -128,7 +139,7 @@ def failure(error: Exception, what: str, now: float) -> RefreshError:
 def _status_failure(status: int, headers: Mapping[str, str], what: str, line: str, now: float) -> RefreshError:
     wait = retry_after(headers, now)
     if status == 429:
-        asked = f"; trying again in {wait:g} s" if wait else ""
+        asked = f"; asked to wait {wait:.0f} s" if wait else ""
         return RefreshError("throttled", f"{what}: too many requests{asked}", wait)
     if status == 401:
         return RefreshError("signed_out", f"{what}: the token is not accepted (401); see docs/azure.md")

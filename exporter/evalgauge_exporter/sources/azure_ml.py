@@ -15,6 +15,7 @@ from evalgauge_exporter.config import AzureMl
 from evalgauge_exporter.fleet_events import FleetEvent, Job, JobsSeen, Skipped
 from evalgauge_exporter.sources import arm
 from evalgauge_exporter.sources.background import BackgroundSource, Emit, RefreshError
+from evalgauge_exporter.sources.content import parse
 
 if TYPE_CHECKING:
     from azure.mgmt.core import ARMPipelineClient
@@ -133,7 +134,7 @@ class AzureMlSource(BackgroundSource):
             response = client.send_request(HttpRequest("GET", url, headers={"Accept": "application/json"}))
             if response.status_code != 200:
                 raise HttpResponseError(response=response)
-            answer = response.json()
+            answer = parse(response.content)
             if not isinstance(answer, Mapping) or not isinstance(answer.get("value"), list):
                 raise TypeError("it has no list of jobs")
             yield from answer["value"]

@@ -23,6 +23,7 @@ from evalgauge_exporter.config import Prices
 from evalgauge_exporter.fleet_events import FleetEvent, PriceKey, PriceSeen
 from evalgauge_exporter.sources import arm
 from evalgauge_exporter.sources.background import BackgroundSource, Emit, RefreshError
+from evalgauge_exporter.sources.content import parse
 
 log = logging.getLogger("evalgauge.exporter")
 
@@ -64,24 +65,28 @@ class AzurePriceSource(BackgroundSource):
         sizes: dict[str, list[PriceKey]] = {}
         for key in sorted(set(self._wanted())):
             sizes.setdefault(self._name(key), []).append(key)
-        due = [name for name in sizes if time.time() - kept.get(name, {"at": 0.0})["at"] >= DAY][:MAX_SIZES]
-        for name in sizes.keys() & kept.keys() - set(due):
+        for name in sizes.keys() & kept.keys():  # an older price too: it stands until it is three days old
             yield from _events(sizes[name], kept[name])
+        due = [name for name in sizes if time.time() - kept.get(name, {"at": 0.0})["at"] >= DAY][:MAX_SIZES]
+        failure: RefreshError | None = None
         try:
             for name in due:
                 if self.stopping:
                     return
                 try:
                     usd = self._look_up(sizes[name][0])
-                except RefreshError:
-                    if name in kept:  # yesterday's price stands until it is three days old
-                        yield from _events(sizes[name], kept[name])
+                except RefreshError as error:
+                    failure = error
+                    if error.reason in ("refused", "malformed"):  # this size; the others may have a price
+                        continue
                     raise
                 kept[name] = {"at": time.time(), "usd": usd}
                 yield from _events(sizes[name], kept[name])
         finally:
             if due:
                 self._save(kept)
+        if failure is not None:
+            raise failure
         ages = [time.time() - kept[name]["at"] for name in sizes if name in kept]
         self._next = max(60.0, DAY - max(ages, default=0.0))
 
@@ -121,7 +126,7 @@ class AzurePriceSource(BackgroundSource):
 
     def _load(self) -> dict[str, _Kept]:
         try:
-            content = json.loads(self._file.read_text(encoding="utf-8"))
+            content = parse(self._file.read_bytes())
         except (OSError, ValueError):
             return {}
         if not isinstance(content, dict):
@@ -195,7 +200,7 @@ def _fits(row: Mapping[Any, Any], key: PriceKey) -> bool:
         and text("unitOfMeasure") == "1 Hour"
         and text("armRegionName").lower() == key.location
         and text("armSkuName").lower() == key.size.lower()
-        and not float(row.get("tierMinimumUnits") or 0)
+        and not row.get("tierMinimumUnits")
         and not (sku.endswith(" low priority") or meter.endswith(" low priority"))
         and "cloud services" not in product
         and "cloudservices" not in product
@@ -216,7 +221,7 @@ def _get(url: str) -> Mapping[str, Any]:
     request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "evalgauge"})
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
-            body = response.read(MAX_BYTES + 1)
+            body = _body(response, time.monotonic() + TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         with error:
             wait = arm.retry_after(dict(error.headers), time.time())
@@ -227,9 +232,19 @@ def _get(url: str) -> Mapping[str, Any]:
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise RefreshError("unreachable", f"{what}: {getattr(error, 'reason', error)}") from error
     try:
-        answer = json.loads(body) if len(body) <= MAX_BYTES else None
+        answer = parse(body) if len(body) <= MAX_BYTES else None
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
         raise RefreshError("malformed", f"{what}: the answer is no price list")
     return answer
+
+
+def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:
+    """What is answered, as far as it matters. Raises TimeoutError where it drips in beyond the deadline."""
+    body = b""
+    while len(body) <= MAX_BYTES and (part := response.read1(65536)):
+        body += part
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return body

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from evalgauge.metrics import POWER_STATES
@@ -21,6 +21,8 @@ from evalgauge_exporter.sources.background import BackgroundSource, Emit, Refres
 if TYPE_CHECKING:
     from azure.mgmt.compute import ComputeManagementClient
 
+MAX_ROWS = 100_000
+"""A longer list is one whose pages lead in a circle."""
 LOW_HEADROOM = 30
 """Where Azure would take fewer requests than this, the next refresh waits twice as long."""
 _HYBRID = ("windows_server", "windows_client")
@@ -39,6 +41,8 @@ class AzureVmSource(BackgroundSource):
         self.table = table
         self._on_new = on_new
         self._groups = frozenset(group.lower() for group in table.resource_groups)
+        self._tags = {name.lower(): name for name in table.tags}
+        """Azure does not tell tags apart by case."""
         self._client: ComputeManagementClient | None = None
         self._known: set[str] = set()
         """Ids of the last inventory."""
@@ -71,11 +75,7 @@ class AzureVmSource(BackgroundSource):
             yield from self._tried(self._inventory(client), failures)
         powers = list(self._tried(self._powers(client), failures))
         yield from powers
-        unknown = (
-            {power.vm_id for event in powers if isinstance(event, PowerSeen) for power in event.powers}
-            - self._known
-            - self._missed
-        )
+        unknown = self._unknown(powers)
         if unknown and not due and not failures:
             yield from self._tried(self._inventory(client), failures)
             self._missed |= unknown - self._known
@@ -112,6 +112,17 @@ class AzureVmSource(BackgroundSource):
         except Exception as error:
             failures.append(arm.failure(error, f"the machines of subscription {self.scope}", time.time()))
 
+    def _unknown(self, events: Iterable[FleetEvent]) -> set[str]:
+        """Ids that the inventory lacks; it forgets those that are gone, what comes back may be another machine."""
+        unknown: set[str] = set()
+        for event in events:
+            if isinstance(event, PowerSeen):
+                present = {power.vm_id for power in event.powers}
+                unknown = present - self._known - self._missed
+                self._known &= present
+                self._missed &= present
+        return unknown
+
     def _noted(self, response: Any) -> None:
         for bucket, left in arm.headroom(response.http_response.headers).items():
             self._left[bucket] = min(left, self._left.get(bucket, left))
@@ -123,13 +134,13 @@ class AzureVmSource(BackgroundSource):
 
     def _inventory(self, client: ComputeManagementClient) -> Iterator[FleetEvent]:
         vms: list[Vm] = []
-        for raw in client.virtual_machines.list_all(raw_response_hook=self._noted):
+        for raw in _bounded(client.virtual_machines.list_all(raw_response_hook=self._noted)):
             if (vm := self._read(raw, self._vm)) is None:
                 yield Skipped(time.time(), self.source, "malformed")
             elif self._wanted(vm.resource_group):
                 vms.append(vm)
         sets: list[tuple[str, str]] = []
-        for scale_set in client.virtual_machine_scale_sets.list_all(raw_response_hook=self._noted):
+        for scale_set in _bounded(client.virtual_machine_scale_sets.list_all(raw_response_hook=self._noted)):
             found = self._read(scale_set, _scale_set)
             if found is not None and self._wanted(found[0]):
                 sets.append(found)
@@ -158,6 +169,7 @@ class AzureVmSource(BackgroundSource):
         os_type = disk.os_disk.os_type if disk and disk.os_disk else None
         licence = _text(getattr(raw, "license_type", None) or _property(raw, "licenseType")).lower()
         priority = _text(getattr(raw, "priority", None) or _property(raw, "priority")).lower()
+        tags: Mapping[str, object] = raw.tags or {}
         return Vm(
             vm_id=vm_id,
             name=str(raw.name),
@@ -166,7 +178,7 @@ class AzureVmSource(BackgroundSource):
             location=_text(raw.location).lower(),
             size=_text(size),
             created_at=arm.unix_time(getattr(raw, "time_created", None) or _property(raw, "timeCreated")),
-            tags={name: str((raw.tags or {})[name]) for name in self.table.tags if name in (raw.tags or {})},
+            tags={self._tags[tag.lower()]: str(value) for tag, value in tags.items() if tag.lower() in self._tags},
             spot=priority in ("spot", "low"),
             windows=_text(os_type).lower() == "windows" and licence not in _HYBRID,
             computer_name=(system.computer_name if system else None) or None,
@@ -177,7 +189,8 @@ class AzureVmSource(BackgroundSource):
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            yield from client.virtual_machine_scale_set_vms.list(group, name, raw_response_hook=self._noted, **options)
+            listed = client.virtual_machine_scale_set_vms.list(group, name, raw_response_hook=self._noted, **options)
+            yield from _bounded(listed)
         except ResourceNotFoundError:
             self._scale_sets = [known for known in self._scale_sets if known != (group, name)]
 
@@ -185,7 +198,7 @@ class AzureVmSource(BackgroundSource):
 
     def _powers(self, client: ComputeManagementClient) -> Iterator[FleetEvent]:
         powers: list[Power] = []
-        singles = client.virtual_machines.list_all(status_only="true", raw_response_hook=self._noted)
+        singles = _bounded(client.virtual_machines.list_all(status_only="true", raw_response_hook=self._noted))
         members = (self._members(client, group, name, expand="instanceView") for group, name in list(self._scale_sets))
         for raw in itertools.chain(singles, *members):
             if (power := self._read(raw, _power)) is None:
@@ -193,6 +206,14 @@ class AzureVmSource(BackgroundSource):
             elif self._wanted(power.resource_group):
                 powers.append(power)
         yield PowerSeen(time.time(), self.scope, self.table.status_interval, tuple(powers))
+
+
+def _bounded(rows: Iterable[Any]) -> Iterator[Any]:
+    """The rows of a list. Raises RefreshError where it does not end."""
+    for number, row in enumerate(rows):
+        if number >= MAX_ROWS:
+            raise RefreshError("malformed", "Azure's list of machines does not end")
+        yield row
 
 
 def _power(raw: Any) -> Power:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from evalgauge.events import Event, PlannedTask, RunFinished, RunStarted, TaskStarted
 from evalgauge.runlog import Problem
 from evalgauge_exporter.sources import Reading
-from evalgauge_exporter.sources.content import Signature, read_object, signature
+from evalgauge_exporter.sources.content import Signature, is_folder, read_object, signature
 from evalgauge_exporter.sources.tales import Tale
 
 Asked = TypeVar("Asked")
@@ -197,7 +197,7 @@ class FolderSource(ABC):
             if before is not None and before[0] == changed and not self._thorough:
                 return before[1]
             with os.scandir(folder) as entries:
-                names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+                names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -260,7 +260,7 @@ class FolderSource(ABC):
             return
         try:
             with os.scandir(folder) as entries:
-                names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+                names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry))
         except OSError:
             return
         for name in names:

@@ -1,12 +1,14 @@
 """Asking machines whether they answer: the WAA server's ``/probe``, a web address, a TCP port, VNC, a tunnel's end.
 
-A probe has one deadline for everything, so that an answer that drips in takes no longer than one that never comes.
-Probes run side by side in a bounded number of threads of their own.
+A probe has one deadline for everything, so that an answer that drips in takes no longer than one that never comes; only
+looking up a name takes as long as the machine's resolver lets it. Nothing is followed to another address, nobody is
+signed in to. Probes run side by side in a bounded number of threads of their own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import queue
@@ -26,6 +28,8 @@ log = logging.getLogger("evalgauge.exporter")
 
 THREADS = 16
 """Probes that run at one time."""
+MOST_THREADS = 128
+"""As many as that where 16 could not ask all targets within their intervals while all hang: a pool that is off."""
 MAX_BYTES = 65536
 MAX_DETAIL = 300
 BANNER_SECONDS = 1.0
@@ -70,9 +74,17 @@ class Address(NamedTuple):
     """What is asked for, with its query."""
 
 
+def shown(target: str) -> str:
+    """A target as people may see it: without user, password and query, which may be secrets."""
+    scheme, separator, rest = target.partition("://") if "://" in target else ("", "", target)
+    place, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
+    return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"
+
+
 def address_of(kind: str, target: str) -> Address:
     """Where a target is. Raises ValueError with one sentence where it can't be told."""
     text = target.strip()
+    target = shown(text)
     is_url = "://" in text
     parts = urlsplit(text if is_url else f"tcp://{text}")
     try:
@@ -85,6 +97,8 @@ def address_of(kind: str, target: str) -> Address:
         if not is_url:
             raise ValueError(f"{target!r} names no port; write host:port")
         port = 443 if parts.scheme == "https" else 80
+    if "@" in parts.netloc:
+        raise ValueError(f"the target {target!r} names a user; a probe signs in nowhere, write it without")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if kind == "waa" and path == "/":
         path = WAA_PATH
@@ -125,14 +139,36 @@ def _ask(kind: str, address: Address, deadline: float) -> tuple[bool, str]:
 
 @contextlib.contextmanager
 def _connected(address: Address, deadline: float) -> Iterator[socket.socket]:
-    plain = socket.create_connection((address.host, address.port), timeout=_left(deadline))
-    with plain:
+    with _open(address, deadline) as plain:
         if not address.tls:
             yield plain
             return
         plain.settimeout(_left(deadline))
-        with ssl.create_default_context().wrap_socket(plain, server_hostname=address.host) as secure:
+        with _tls().wrap_socket(plain, server_hostname=address.host) as secure:
             yield secure
+
+
+def _open(address: Address, deadline: float) -> socket.socket:
+    """Connected to the first of the host's addresses that answers; each has its share of the time."""
+    places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    failure: OSError = ConnectionRefusedError()
+    for rest, (family, kind, protocol, _, place) in zip(range(len(places), 0, -1), places, strict=True):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(_left(deadline) / rest)
+            connection.connect(place)
+        except OSError as error:
+            connection.close()
+            failure = error
+        else:
+            return connection
+    raise failure
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """The machine's certificates; reading them for each probe would take longer than the probe."""
+    return ssl.create_default_context()
 
 
 def _ask_web(connection: socket.socket, address: Address, deadline: float, ok_below: int) -> tuple[bool, str]:
@@ -231,7 +267,8 @@ class ProbeSource:
 
     source = "probe"
 
-    def __init__(self, targets: Iterable[Target], emit: Emit, threads: int = THREADS) -> None:
+    def __init__(self, targets: Iterable[Target], emit: Emit, threads: int = MOST_THREADS) -> None:
+        """``threads``: probes that run at one time at most."""
         self._emit = emit
         self._due: dict[Target, float] = dict.fromkeys(targets, 0.0)
         """When each is next, on the monotonic clock; infinity while it is being probed."""
@@ -281,12 +318,17 @@ class ProbeSource:
                     self._due[target] = math.inf
             for target in ready:
                 self._work.put(target)
-            for _ in range(min(self._most, len(self._due)) - len(self._threads)):
+            for _ in range(self._wanted_threads() - len(self._threads)):
                 thread = threading.Thread(target=self._probe_all, name="evalgauge-probing", daemon=True)
                 self._threads.append(thread)
                 thread.start()
         for _ in self._threads:
             self._work.put(None)
+
+    def _wanted_threads(self) -> int:
+        """So many that each target has its turn within its interval even while none of them answers."""
+        hanging = math.ceil(sum(target.timeout / target.interval for target in self._due))
+        return min(self._most, len(self._due), max(THREADS, hanging))
 
     def _probe_all(self) -> None:
         while (target := self._work.get()) is not None and not self._stop.is_set():
@@ -296,7 +338,7 @@ class ProbeSource:
                 ts=now,
                 name=target.name,
                 kind=target.kind,
-                target=target.target,
+                target=shown(target.target),
                 interval=target.interval,
                 ok=answer.ok,
                 seconds=answer.seconds,

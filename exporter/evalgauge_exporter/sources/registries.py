@@ -6,14 +6,15 @@ OpenAdapt writes them in place, so one that is being written may be read half: i
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from stat import S_ISREG
 
 from evalgauge_exporter.fleet_events import FleetEvent, Registered, RegistrySeen
 from evalgauge_exporter.sources.background import BackgroundSource, Emit, RefreshError
+from evalgauge_exporter.sources.content import parse
 
 NAMES = ("vm_registry.json", "vm_pool_registry.json")
 INTERVAL = 10.0
@@ -78,6 +79,8 @@ class RegistrySource(BackgroundSource):
                     status = file.stat()
                 except OSError:
                     continue
+                if not S_ISREG(status.st_mode):  # a pipe would be waited for
+                    continue
                 yield file, (status.st_mtime_ns, status.st_size, status.st_ino)
 
     def _folders(self) -> dict[Path, None]:
@@ -99,7 +102,7 @@ def read_registry(file: Path) -> tuple[Registered, ...]:
     """The machines of a registry file. Raises OSError, or ValueError with what is wrong in it."""
     if file.stat().st_size > MAX_BYTES:
         raise ValueError("it is too large")
-    content = json.loads(file.read_bytes())
+    content = parse(file.read_bytes())
     if isinstance(content, list):
         rows, pool = content, {}
     elif isinstance(content, Mapping) and isinstance(content.get("workers"), list):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -60,7 +61,9 @@ def vm(
 class ArmServer:
     """Serves while a ``with`` block runs; what it holds may be changed meanwhile."""
 
-    def __init__(self, vms: Sequence[dict[str, Any]] = (), *, page_size: int = 100) -> None:
+    def __init__(
+        self, vms: Sequence[dict[str, Any]] = (), *, page_size: int = 100, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.vms = list(vms)
         self.scale_sets: dict[str, list[dict[str, Any]]] = {}
         """Machines by the name of their uniform scale set, all in the resource group ``agents``."""
@@ -71,6 +74,8 @@ class ArmServer:
         """Given to the next requests, one each."""
         self.fault: Fault | None = None
         """Given to every request."""
+        self.circular = False
+        """Whether each list's next page is its first."""
         self.upper_case_status = False
         """Whether the list of power states shouts its ids, as the real one does at times."""
         self.hold: threading.Event | None = None
@@ -78,14 +83,19 @@ class ArmServer:
         self.held = threading.Event()
         """Set once a request waits."""
         self.requests: list[str] = []
+        self.signed: list[str | None] = []
+        """The Authorization header of each request."""
+        self._scheme = "http" if tls is None else "https"
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._answerer())
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     @property
     def url(self) -> str:
         """Its base address."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -111,6 +121,7 @@ class ArmServer:
 
             def do_GET(self) -> None:
                 arm.requests.append(self.path)
+                arm.signed.append(self.headers["Authorization"])
                 if arm.hold is not None:
                     arm.held.set()
                     arm.hold.wait(30)
@@ -138,7 +149,9 @@ class ArmServer:
         rows = self._rows(parts.path, query)
         start = int(query.get("page", "0")) * self.page_size
         answer: dict[str, Any] = {"value": rows[start : start + self.page_size]}
-        if start + self.page_size < len(rows):
+        if self.circular:
+            answer["nextLink"] = self.url + path
+        elif start + self.page_size < len(rows):
             following = {**query, "page": str(start // self.page_size + 1)}
             answer["nextLink"] = f"{self.url}{parts.path}?{urlencode(following)}"
         return json.dumps(answer).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections import deque
@@ -16,8 +17,10 @@ import pytest
 
 from evalgauge_exporter.config import Prices
 from evalgauge_exporter.fleet_events import FleetEvent, PriceKey, PriceSeen, Refreshed, RefreshFailed
+from evalgauge_exporter.sources import azure_prices
 from evalgauge_exporter.sources.azure_prices import DAY, AzurePriceSource, choose
 from tests.exporter.sources.arm import Fault
+from tests.exporter.sources.test_probe import listening
 
 D4 = PriceKey("eastus", "Standard_D4ds_v5")
 NOW = 1795290000.0  # 2026-11-21
@@ -265,3 +268,57 @@ def test_nothing_is_asked_where_nothing_is_wanted(prices: PriceList, tmp_path: P
     _, events = look(prices, tmp_path)
     assert [type(event) for event in events] == [Refreshed]
     assert not prices.filters
+
+
+SIZES = [PriceKey("eastus", f"Standard_D{cores}ds_v5") for cores in (2, 4, 8)]
+SIZE_ROWS = [row(cores / 10, armSkuName=f"Standard_D{cores}ds_v5") for cores in (2, 4, 8)]
+
+
+def test_all_prices_of_yesterday_stand_while_the_price_list_is_down(tmp_path: Path) -> None:
+    with PriceList(SIZE_ROWS) as server:
+        look(server, tmp_path, *SIZES)
+        file = tmp_path / "azure-retail-prices.json"
+        at = time.time() - DAY - 100
+        file.write_text(json.dumps({name: {**entry, "at": at} for name, entry in json.loads(file.read_text()).items()}))
+        server.faults.append(Fault(503))
+        _, events = look(server, tmp_path, *SIZES)
+    assert sorted(price or 0.0 for price in found(events).values()) == [0.2, 0.4, 0.8]
+
+
+def test_a_size_that_is_refused_hides_no_other(tmp_path: Path) -> None:
+    with PriceList(SIZE_ROWS) as server:
+        server.faults.append(Fault(400))
+        wait, events = look(server, tmp_path, *SIZES)
+    assert sorted(price or 0.0 for price in found(events).values()) == [0.4, 0.8]
+    assert isinstance(events[-1], RefreshFailed)
+    assert wait == 60.0
+
+
+@pytest.mark.parametrize("odd", [row(0.1, tierMinimumUnits="x"), row(0.1, tierMinimumUnits=[1]), 5, None, []])
+def test_a_row_that_means_nothing_hides_no_other(odd: object) -> None:
+    assert choose([odd, row(0.226)], D4, NOW) == 0.226
+
+
+def test_a_file_that_is_nested_too_deep_is_as_none(prices: PriceList, tmp_path: Path) -> None:
+    (tmp_path / "azure-retail-prices.json").write_text("[" * 100_000)
+    _, events = look(prices, tmp_path, D4)
+    assert found(events) == {D4: 0.226}
+
+
+def test_an_answer_that_drips_in_has_a_deadline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(azure_prices, "TIMEOUT_SECONDS", 0.3)
+    release = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+        while not release.wait(0.02):
+            connection.sendall(b" ")
+
+    events: list[FleetEvent] = []
+    with listening(drip) as address:
+        table = Prices(azure_retail_url=f"http://{address}/", cache_dir=tmp_path)
+        AzurePriceSource(table, lambda: [D4], events.extend).look()
+        release.set()
+    assert isinstance(events[-1], RefreshFailed)
+    assert events[-1].reason == "timeout"

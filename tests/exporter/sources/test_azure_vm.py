@@ -11,7 +11,7 @@ import pytest
 from evalgauge_exporter.config import Azure
 from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_events import FleetEvent, Headroom, PowerSeen, Refreshed, RefreshFailed, VmsSeen
-from evalgauge_exporter.sources import arm
+from evalgauge_exporter.sources import arm, azure_vm
 from evalgauge_exporter.sources.azure_vm import AzureVmSource
 from tests.exporter.sources.arm import SUBSCRIPTION, ArmServer, Fault, vm
 
@@ -289,10 +289,67 @@ def test_stopping_does_not_wait_for_a_server_that_hangs() -> None:
 
 def test_it_refreshes_in_the_background_until_it_is_stopped() -> None:
     server = ArmServer([vm("a")])
-    with watching(server, status_interval="0s") as watch:
+    with watching(server) as watch:
+        watch.source.interval = 0.01
         watch.source.start()
         while sum(isinstance(event, PowerSeen) for event in list(watch.events)) < 3:
             watch.emitted.clear()
             assert watch.emitted.wait(20)
         watch.source.stop()
     assert isinstance(watch.events[-1], Refreshed)
+
+
+def test_a_machine_that_was_made_again_under_its_name_is_read_anew() -> None:
+    server = ArmServer([vm("a"), vm("b")])
+    with watching(server, inventory_interval="1h") as watch:
+        watch.source.look()
+        server.vms = [vm("b")]
+        watch.source.look()
+        server.vms = [vm("a", size="Standard_D8ds_v5"), vm("b")]
+        watch.source.look()
+    assert {one.name: one.size for one in watch.fleet.inventory.values()} == {
+        "a": "Standard_D8ds_v5",
+        "b": "Standard_D4ds_v5",
+    }
+
+
+def test_only_the_named_tags_leave_azure_whatever_their_case() -> None:
+    server = ArmServer([vm("a", tags={"Owner": "me", "password": "hunter2"})])
+    with watching(server, tags=["owner", "team"]) as watch:
+        watch.source.look()
+    assert [one.tags for one in watch.fleet.inventory.values()] == [{"owner": "me"}]
+    assert "hunter2" not in repr(watch.events)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"Retry-After": "77"}, 77.0),
+        ({"Retry-After": "Sat, 21 Nov 2026 20:00:30 GMT"}, 30.0),
+        ({"Retry-After": "Sat, 21 Nov 2026 19:00:00 GMT"}, 0.0),
+        ({"x-ms-retry-after-ms": "1500", "Retry-After": "2"}, 1.5),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": ""}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_to_wait_is_told_in_seconds_or_as_a_date(headers: dict[str, str], wait: float | None) -> None:
+    assert arm.retry_after(headers, now=1_795_291_200.0) == wait
+
+
+def test_a_pause_is_bounded_whatever_is_asked_for() -> None:
+    server = ArmServer([vm("a")])
+    server.fault = Fault(429, {"Retry-After": "99999999"})
+    with watching(server) as watch:
+        assert watch.source.look() == 6 * 3600.0
+
+
+def test_pages_that_lead_in_a_circle_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(azure_vm, "MAX_ROWS", 50)
+    server = ArmServer([vm("a"), vm("b")])
+    server.circular = True
+    with watching(server) as watch:
+        watch.source.look()
+    assert (watch.failed().reason, watch.failed().detail) == ("malformed", "Azure's list of machines does not end")
+    assert not watch.fleet.vms

@@ -1,11 +1,16 @@
 """Every format is found by what is in a folder, and named by where it lies."""
 
+import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 from evalgauge import track_run
+from evalgauge_exporter.sources import discovery
 from evalgauge_exporter.sources.discovery import Discovery, Found, run_names
-from tests.exporter.runs import exporter_of
+from evalgauge_exporter.sources.runlog import RunLogSource
+from tests.exporter.runs import exporter_of, small_run
 from tests.exporter.sources import (
     test_agentlab,
     test_atif,
@@ -57,20 +62,85 @@ def names(found: list[Found]) -> dict[str, str]:
 
 def test_every_format_is_found_by_what_is_in_its_folder(tmp_path: Path) -> None:
     make_all(tmp_path)
-    discovery = Discovery([tmp_path])
-    found, problems = discovery.look()
+    looking = Discovery([tmp_path])
+    found, problems = looking.look()
     assert problems == []
     assert names(found) == EXPECTED
-    assert discovery.look() == ([], []), "what is known is not found again"
+    assert looking.look() == ([], []), "what is known is not found again"
 
 
 def test_a_run_that_is_gone_and_comes_back_is_new(tmp_path: Path) -> None:
     shutil.copytree(DATA / "inspect-0.3.285", tmp_path / "logs")
-    discovery = Discovery([tmp_path])
-    found, _ = discovery.look()
-    discovery.forget(found[0].folder)
-    again, _ = discovery.look()
+    looking = Discovery([tmp_path])
+    found, _ = looking.look()
+    looking.forget(found[0].folder)
+    again, _ = looking.look()
     assert [run.folder for run in again] == [found[0].folder]
+
+
+def test_links_make_no_second_run_of_one(tmp_path: Path) -> None:
+    results, elsewhere = tmp_path / "results", tmp_path / "elsewhere"
+    small_run(results, "night-1")
+    small_run(elsewhere / "deeper", "night-2")
+    (results / "latest").symlink_to("night-1")
+    (results / "circle").symlink_to(".")
+    (results / "itself").symlink_to("itself")
+    (results / "nowhere").symlink_to("not there")
+    (results / "also").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(results)
+    (elsewhere / "deeper" / "round").symlink_to(elsewhere)
+    found, problems = Discovery([results]).look()
+    assert problems == []
+    assert set(names(found)) == {"night-1", "night-2"}
+    assert results / "night-1" in {run.folder for run in found}, "by its own path"
+
+
+def test_a_folder_that_is_served_with_its_parent_is_found_once(tmp_path: Path) -> None:
+    small_run(tmp_path / "results", "r")
+    found, _ = Discovery([tmp_path, tmp_path / "results", tmp_path / "results" / "r", tmp_path / "."]).look()
+    assert list(names(found)) == ["r"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    for name in ("run.jsonl", "log.eval", "metadata.json", "summary.json", "benchmark_live.json"):
+        os.mkfifo(tmp_path / "other" / name)
+    (tmp_path / "other" / "tasks").mkdir()
+    small_run(tmp_path, "r")
+    exporter = exporter_of(tmp_path)
+    exporter.start()
+    assert exporter.wait_ready(30)
+    exporter.stop()
+    assert "r" in exporter.state.runs
+
+
+def test_a_format_that_fails_over_a_folder_hides_no_other_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(folder: Path, _: frozenset[str]) -> list[Path]:
+        if folder.name == "bad":
+            raise ZeroDivisionError("what nobody thought of")
+        return []
+
+    small_run(tmp_path, "good")
+    (tmp_path / "bad").mkdir()
+    monkeypatch.setattr(discovery, "FORMATS", (*discovery.FORMATS, discovery.Format(fails, RunLogSource)))
+    looking = Discovery([tmp_path])
+    found, problems = looking.look()
+    assert list(names(found)) == ["good"]
+    assert [problem.reason for problem in problems] == ["defect"]
+    assert looking.look() == ([], []), "it is said once"
+
+
+def test_a_folder_whose_name_is_no_text_has_an_id_that_is(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/caf\xe9/events"
+    try:
+        os.makedirs(folder)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    with open(folder + b"/w.jsonl", "wb") as file:
+        file.write(b'{"v":1,"seq":0,"ts":1.0,"type":"heartbeat"}\n')
+    found, _ = Discovery([tmp_path]).look()
+    assert list(names(found)) == ["caf?"]
 
 
 def test_the_exporter_follows_them_all_without_a_complaint(tmp_path: Path) -> None:

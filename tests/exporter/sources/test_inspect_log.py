@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalgauge.events import LlmCall, Step, TaskFinished
+from evalgauge.integrations.inspect_words import score_of
 from evalgauge_exporter.sources.inspect_log import InspectLogSource, recognised_file
-from evalgauge_exporter.sources.inspect_samples import score_of
 from evalgauge_exporter.sources.zip_members import MemberError, ZipMembers
 from evalgauge_exporter.state import RunState, fold
 from tests.exporter.sources.reading import DATA, NOW, STALL, drain, folded, outcomes, snapshot

@@ -6,11 +6,14 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from evalgauge_exporter.fleet_events import FleetEvent, ProbeSeen
-from evalgauge_exporter.sources.probe import ProbeSource, Target, address_of, probe
+from evalgauge_exporter.sources import probe as probes
+from evalgauge_exporter.sources.probe import MOST_THREADS, THREADS, ProbeSource, Target, address_of, probe, shown
+from tests.exporter.sources.certificate import certificate, server_context
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\r\n{"message": "operational"}\n'
 
@@ -301,3 +304,112 @@ def test_a_source_without_targets_stops() -> None:
     watch.source.start()
     watch.source.stop()
     assert not watch.source._scheduler.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("target", "seen"),
+    [
+        ("10.0.0.4:5000", "10.0.0.4:5000"),
+        ("[::1]:5000", "[::1]:5000"),
+        ("http://vm/health?key=hunter2#x", "http://vm/health"),
+        ("https://me:hunter2@vm:8443/health", "https://vm:8443/health"),
+        ("me:hunter2@vm:5000", "vm:5000"),
+    ],
+)
+def test_a_target_is_shown_without_what_may_be_secret(target: str, seen: str) -> None:
+    assert shown(target) == seen
+
+
+def test_a_target_with_a_user_is_refused_without_repeating_the_password() -> None:
+    answer = probe("http", "http://me:hunter2@127.0.0.1:1/", 1.0)
+    assert "names a user" in answer.detail
+    assert "hunter2" not in answer.detail
+
+
+def test_what_a_probe_tells_shows_no_query() -> None:
+    with listening(answering(OK)) as address:
+        watch = Watch([Target("vm", "http", f"http://{address}/?key=hunter2", 60.0, 5.0)])
+        watch.source.start()
+        assert watch.wait_for("vm") == {"vm": True}
+        watch.source.stop()
+    assert "hunter2" not in repr(watch.seen)
+
+
+def test_another_address_is_not_followed_to() -> None:
+    asked: list[bytes] = []
+    with listening(answering(OK, asked)) as elsewhere:
+        moved = f"HTTP/1.1 302 Found\r\nLocation: http://{elsewhere}/\r\nContent-Length: 0\r\n\r\n".encode()
+        with listening(answering(moved)) as address:
+            assert not probe("waa", address, 5.0).ok
+            assert probe("http", address, 5.0).detail == "status 302"
+    assert not asked
+
+
+def test_an_answer_without_end_is_read_as_far_as_is_shown() -> None:
+    def flood(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(b"x" * 65536)
+
+    with listening(flood) as address:
+        answer = probe("http", address, 20.0)
+    assert answer.ok
+    assert len(answer.detail) <= 300
+
+
+def test_all_addresses_of_a_host_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first two take no connection: their queues are full. The third answers."""
+    with contextlib.ExitStack() as stack:
+        places = []
+        for _ in range(2):
+            full = stack.enter_context(socket.socket())
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            for _ in range(4):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(full.getsockname())
+            places.append(full.getsockname())
+        address = stack.enter_context(listening(answering(OK)))
+        host, _, port = address.rpartition(":")
+        places.append((host, int(port)))
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        assert probe("waa", "three.example:5000", 3.0).ok
+        found.pop()
+        answer = probe("waa", "two.example:5000", 0.4)
+    assert (answer.ok, answer.detail) == (False, "no answer in 0.4 s")
+
+
+def test_a_name_that_nobody_knows_is_said_to_be_so() -> None:
+    assert probe("tcp", "no-such-host.invalid:80", 5.0).detail == "the name is not known"
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_certificate_that_nobody_vouches_for_is_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool
+) -> None:
+    pem = certificate(tmp_path)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    context = server_context(pem)
+
+    def talk(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            answering(OK)(secure)
+
+    probes._tls.cache_clear()
+    with listening(talk) as address:
+        answer = probe("http", f"https://{address}/", 10.0)
+    probes._tls.cache_clear()
+    assert answer.ok is trusted
+    assert answer.detail == '{"message": "operational"}' if trusted else "CERTIFICATE_VERIFY_FAILED" in answer.detail
+
+
+def test_there_are_threads_enough_for_hundreds_of_targets_that_hang() -> None:
+    few = [Target(f"vm-{n}", "waa", "127.0.0.1:1", 30.0, 5.0) for n in range(20)]
+    many = [Target(f"vm-{n}", "waa", "127.0.0.1:1", 30.0, 5.0) for n in range(300)]
+    huge = [Target(f"vm-{n}", "waa", "127.0.0.1:1", 30.0, 5.0) for n in range(4000)]
+    wanted = [ProbeSource(targets, lambda _: None)._wanted_threads() for targets in (few[:3], few, many, huge)]
+    assert wanted == [3, THREADS, 50, MOST_THREADS]

@@ -132,7 +132,9 @@ def test_a_registry_that_is_deleted_has_no_machines_any_more(tmp_path: Path) -> 
     assert watch.look() == {}
 
 
-@pytest.mark.parametrize("content", ["", "{", "7", '"text"', "{}", '{"workers": 3}', "\x00"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "7", '"text"', "{}", '{"workers": 3}', "\x00", pytest.param("[" * 100_000, id="nested")]
+)
 def test_a_broken_registry_is_a_failure_once_and_hides_no_other(tmp_path: Path, content: str) -> None:
     put(tmp_path, "vm_registry.json", content)
     put(tmp_path, "vm_pool_registry.json", '{"workers": [{"name": "p"}]}')
@@ -160,3 +162,14 @@ def test_a_folder_that_is_not_there_has_no_registries(tmp_path: Path) -> None:
     watch = Watch(tmp_path / "nowhere")
     assert watch.look() == {}
     assert isinstance(watch.events[-1], Refreshed)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "vm_registry.json")
+    put(tmp_path, "vm_pool_registry.json", '{"workers": [{"name": "p"}]}')
+    assert Watch(tmp_path).look() == {"vm_pool_registry.json": ["p"]}
+
+
+def test_half_a_character_in_a_name_is_replaced(tmp_path: Path) -> None:
+    (machine,) = read_registry(put(tmp_path, "vm_registry.json", '[{"name": "\\ud800x", "ssh_host": "h"}]'))
+    assert machine.name == "?x"

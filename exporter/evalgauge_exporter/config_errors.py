@@ -1,0 +1,152 @@
+"""What is wrong with a configuration as one line: where the value was set, which key it is, what to write."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import typing
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import SettingsError
+
+PREFIX = "EVALGAUGE_"
+
+Place = tuple[int | str, ...]
+"""A key by the keys and the numbers that lead to it: ``("azure", 0, "tags")``."""
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
+_WORDS = {
+    "bool_parsing": "should be true or false",
+    "bool_type": "should be true or false",
+    "float_parsing": "should be a number",
+    "float_type": "should be a number",
+    "int_from_float": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_type": "should be a whole number",
+    "path_type": "should be a text",
+    "string_too_short": "is empty",
+    "string_type": "should be a text",
+}
+"""What pydantic's kinds of errors mean to someone who does not know Python."""
+_KEY = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([\w-]+))\s*=""")
+
+
+class Given(typing.NamedTuple):
+    """Where the values of a configuration were looked for."""
+
+    options: Mapping[str, Any]
+    """The command line's."""
+    file: Path | None
+    text: str
+    """What is in the file."""
+
+
+def sentence(error: ValidationError, model: type[BaseModel], given: Given) -> str:
+    """The line about the first thing that is wrong; a key that does not exist comes before one that is missing."""
+    errors = error.errors(include_url=False, include_input=False)
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    place: Place = first["loc"]
+    words = _WORDS.get(first["type"], first["msg"].removeprefix("Value error, ").removeprefix("Input "))
+    *before, key = place
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(key), _keys(model, tuple(before)), n=1, cutoff=0.0)
+        words = f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        place = tuple(before)
+    elif first["type"] == "missing":
+        words, place = f"{key!r} is missing", tuple(before)
+    elif first["type"] == "tuple_type":
+        words = f"write it as [[{key}]]" if _table(model, place) and not before else 'write a list: ["a", "b"]'
+    where, named = origin(first["loc"], given)
+    parts = [where, "" if named else _spelled(model, place), words]
+    return ": ".join(part for part in parts if part)
+
+
+def placed(place: Place, given: Given, words: str) -> str:
+    """The words behind where a key's value was set."""
+    where, _ = origin(place, given)
+    return f"{where}: {words}" if where else words
+
+
+def unreadable(error: SettingsError) -> str:
+    """The line about a variable that can't be read as JSON."""
+    found = re.search(r'field "(\w+)"', str(error))
+    name = f"{PREFIX}{found[1].upper()}" if found else "a variable"
+    return f"{name} is no JSON ({error.__cause__}); write it as in docs/configuration.md"
+
+
+def origin(place: Place, given: Given) -> tuple[str, bool]:
+    """Where the value of a key was set: an option, a variable, or a line of the file; whether that names the key."""
+    key = str(place[0])
+    single = not any(isinstance(part, int) for part in place)
+    if given.options.get(key) is not None:
+        return f"--{key.replace('_', '-')}", single
+    for name in ("__".join(str(part) for part in place[:2]), key):
+        if any(f"{PREFIX}{name}".upper() == variable.upper() for variable in os.environ):
+            return f"{PREFIX}{name.upper()}", single and (len(place) == 1 or name != key)
+    if given.file is None:
+        return "", False
+    line = line_of(given.text, place)
+    return f"{given.file}{'' if line is None else f':{line}'}", False
+
+
+def line_of(text: str, place: Place) -> int | None:
+    """The line of a TOML text that sets a key, from 1, else that of its table's header; None where neither is there."""
+    tables: Counter[str] = Counter()
+    current: Place = ()
+    nearest = None
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            current = (header[2],)
+            if header[1] == "[[":
+                current = (header[2], tables[header[2]])
+                tables[header[2]] += 1
+            if current == place[: len(current)]:
+                nearest = number
+        elif key := _KEY.match(line):
+            full = (*current, key[1] or key[2] or key[3])
+            if full == place[: len(full)]:
+                return number
+    return nearest
+
+
+def unknown_variables(model: type[BaseModel], others: Iterable[str]) -> dict[str, str]:
+    """Environment variables that look like keys and are none, each with the nearest key's; not those of ``others``."""
+    keys = [f"{PREFIX}{name.upper()}" for name in model.model_fields]
+    unknown = {}
+    for variable in sorted(os.environ):
+        name = variable.upper().partition("__")[0]
+        if name.startswith(PREFIX) and name not in keys and name not in others:
+            unknown[variable] = difflib.get_close_matches(name, keys, n=1, cutoff=0.0)[0]
+    return unknown
+
+
+def _spelled(model: type[BaseModel], place: Place) -> str:
+    """A place as the file's reader knows it: ``[[azure]] 2: tags``, ``limits.runs``."""
+    number = place[1] if len(place) > 1 else None
+    if isinstance(number, int) and _table(model, place):
+        first = f"[[{place[0]}]] {number + 1}"
+        rest = ".".join(str(part) for part in place[2:] if isinstance(part, str))
+        return f"{first}: {rest}" if rest else first
+    return ".".join(str(part) for part in place if isinstance(part, str))
+
+
+def _keys(model: type[BaseModel], place: Place) -> list[str]:
+    """The keys that exist in the table at ``place``."""
+    return list((_table(model, place) or model).model_fields)
+
+
+def _table(model: type[BaseModel], place: Place) -> type[BaseModel] | None:
+    """The table of a configuration that a key holds, or a list of; None where it holds none."""
+    field: FieldInfo | None = model.model_fields.get(str(place[0])) if place else None
+    if field is None:
+        return None
+    for candidate in (field.annotation, *typing.get_args(field.annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
