@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -34,25 +35,22 @@ class _Answers:
         self.insights = exporter.insights
         self.state = exporter.state
 
-    def chosen(self, run_id: str | None, now: float) -> RunState | None:
-        """The run of this id, or the one that is meant where none is named. Raises a 404."""
-        if run_id is None:
-            return frames.default_run(self.insights, now)
-        run = self.state.runs.get(run_id)
-        if run is None:
-            raise unknown_run(run_id, list(self.state.runs))
-        return run
-
     def ask(self, run_id: str | None, view: Callable[[RunState | None, Insights, float], T]) -> T:
-        """What ``view`` says of the run."""
+        """What ``view`` says of the run of this id, or of the one that is meant where none is named. Raises a 404."""
         now = time.time()
         with self.state.lock:
-            return view(self.chosen(run_id, now), self.insights, now)
+            run = frames.default_run(self.insights, now) if run_id is None else self.state.runs.get(run_id)
+            if run is not None or run_id is None:
+                return view(run, self.insights, now)
+            known = list(self.state.runs)
+        raise unknown_run(run_id, known)  # without the lock: among thousands of ids the near ones take a while
 
-    def check(self, run_id: str | None) -> None:
+    async def check(self, run_id: str | None) -> None:
         """Raises a 404."""
-        with self.state.lock:
-            self.chosen(run_id, time.time())
+        if run_id is not None and run_id not in self.state.runs:
+            with self.state.lock:
+                known = list(self.state.runs)
+            raise await asyncio.to_thread(unknown_run, run_id, known)
 
 
 def api(exporter: Exporter, stream: Stream) -> APIRouter:
@@ -102,7 +100,7 @@ def _run_routes(router: APIRouter, answers: _Answers) -> None:
 def _stream_routes(router: APIRouter, answers: _Answers, stream: Stream) -> None:
     @router.get("/benchmark/frame", tags=["run"], summary="Everything the live page shows", response_model=shapes.Frame)
     async def frame(run_id: RunId = None) -> Response:
-        answers.check(run_id)
+        await answers.check(run_id)
         _, payload = await stream.frame(run_id)
         return Response(payload, media_type="application/json")
 
@@ -117,7 +115,7 @@ def _stream_routes(router: APIRouter, answers: _Answers, stream: Stream) -> None
         interval: Annotated[float, Query(ge=0.2, le=60, description="Least seconds between frames.")] = 2.0,
         run_id: RunId = None,
     ) -> StreamingResponse:
-        answers.check(run_id)
+        await answers.check(run_id)
         return StreamingResponse(
             stream.events(run_id, interval),
             media_type="text/event-stream",
@@ -138,7 +136,9 @@ def _runs_routes(router: APIRouter, answers: _Answers) -> None:
         runs: Annotated[str, Query(max_length=1300, description="A,B: the baseline's run id, then the other's.")],
     ) -> shapes.Comparison:
         with answers.state.lock:
-            a, b = _pair(runs, answers.state.runs)
+            known = dict(answers.state.runs)
+        a, b = _pair(runs, known)
+        with answers.state.lock:
             return frames.compare(a, b, answers.insights, time.time())
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
@@ -21,8 +22,10 @@ from starlette.types import Scope
 from evalgauge import __version__
 from evalgauge_exporter import exposition
 from evalgauge_exporter.api import api, frame_builder
+from evalgauge_exporter.errors import unknown_path, wrong_method
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.guard import Guard
+from evalgauge_exporter.head import Heads
 from evalgauge_exporter.receive import logs_router
 from evalgauge_exporter.reference import reference_page
 from evalgauge_exporter.replay_sites import SITE_POLICY, ReplaySites
@@ -44,6 +47,7 @@ def create_app(exporter: Exporter) -> FastAPI:
         app.state.sites.close()
 
     app = FastAPI(title="evalgauge", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_middleware(Heads)
     app.add_middleware(Guard, token=exporter.token, host=exporter.config.host, public_url=exporter.config.public_url)
     app.include_router(api(exporter, stream))
     if exporter.config.receive is not None:
@@ -107,7 +111,8 @@ def _replay(app: FastAPI, exporter: Exporter) -> None:
 
     @app.get("/replay/{run_id}", include_in_schema=False)
     def without_slash(run_id: str) -> Response:
-        return RedirectResponse(f"/replay/{quote(run_id, safe='')}/")
+        # relative: a proxy may have put the exporter below a path
+        return RedirectResponse(f"{quote(run_id, safe='')}/")
 
     @app.get("/replay/{run_id}/{path:path}", tags=["machines"], summary="The replay site of a run, made on demand")
     def replay(run_id: str, path: str) -> Response:
@@ -132,8 +137,13 @@ def _errors(app: FastAPI) -> None:
     """Every error is one object with one sentence."""
 
     @app.exception_handler(StarletteHTTPException)
-    async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": str(error.detail)}, status_code=error.status_code, headers=error.headers)
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        said, path = str(error.detail), request.url.path
+        if said == HTTPStatus.NOT_FOUND.phrase:
+            said = unknown_path(path, [*app.openapi()["paths"], "/docs", "/openapi.json"])
+        elif said == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
+            said = wrong_method(path, request.method, (error.headers or {}).get("allow", "GET"))
+        return JSONResponse({"error": said}, status_code=error.status_code, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def wrong(_: Request, error: RequestValidationError) -> JSONResponse:

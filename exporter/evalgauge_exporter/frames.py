@@ -22,6 +22,8 @@ RUN_IDS = 200
 CURRENT = 100
 """The most running tasks that are listed."""
 WORKERS = 500
+SEQUENTIAL_TEST = "anytime-valid Beta-binomial mixture martingale"
+"""The test behind a p-value of a run that goes on."""
 
 
 def newest_first(runs: Iterable[RunState]) -> list[RunState]:
@@ -333,8 +335,14 @@ def recent(insights: Insights, now: float) -> list[shapes.RecentRun]:
     for run in newest_first(insights.state.runs.values())[:RECENT]:
         paired = insights.against_previous(run, now)
         summary = summarise(run, now, insights.stall_after).model_dump()
-        summary["cost_usd"] = insights.costs(run, now).total
-        rows.append(shapes.RecentRun(**summary, comparison=None if paired is None else _recent_comparison(paired)))
+        money = insights.costs(run, now)
+        rows.append(
+            shapes.RecentRun(
+                **summary | {"cost_usd": money.total},
+                unpriced_machines=money.unpriced_machines,
+                comparison=None if paired is None else _recent_comparison(paired),
+            )
+        )
     return rows
 
 
@@ -385,7 +393,7 @@ def compare(a: RunState, b: RunState, insights: Insights, now: float) -> shapes.
                 },
             ),
             significance=shapes.Significance(
-                test=found.test,
+                test=found.test if found.finished else SEQUENTIAL_TEST,
                 p_value=_p_value(found),
                 ci_low=found.ci_low,
                 ci_high=found.ci_high,
@@ -396,6 +404,8 @@ def compare(a: RunState, b: RunState, insights: Insights, now: float) -> shapes.
                 anytime_p_value=found.anytime_p_value if found.paired_tasks else None,
                 pairs_needed=found.pairs_needed,
                 noise_floor=found.noise_floor,
+                only_in_a=found.only_in_a,
+                only_in_b=found.only_in_b,
             ),
         )
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import socket
-from http.cookies import SimpleCookie
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote_to_bytes, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -16,28 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 COOKIE = "evalgauge_token"
 OPEN_PATHS = frozenset({"/healthz"})
 LOGIN_PATH = "/login"
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)]|([\w.-]+))(?::\d{1,5})?", re.ASCII)
+"""A Host header: an IPv6 address in brackets or a name, and a port."""
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 MAX_LOGIN_BODY = 4096
-
-
-class TokenError(ValueError):
-    """The token file can't be used; the message is one line."""
-
-
-def read_token(path: Path) -> str:
-    """The token in a file, without surrounding white space. Raises TokenError."""
-    try:
-        token = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TokenError(f"{path}: the token can't be read ({error})") from error
-    if len(token) < 16 or any(character.isspace() for character in token):
-        raise TokenError(
-            f"{path}: the token must be one word of 16 characters or more; make one with: openssl rand -hex 24"
-        )
-    return token
 
 
 class Guard:
@@ -61,11 +45,14 @@ class Guard:
         headers = Headers(scope=scope)
         path = scope["path"]
         refusal = None if self._knows(headers.get("host", "")) else _refused_host(headers.get("host", ""))
-        if refusal is None and self._token is not None and path not in OPEN_PATHS:
+        if refusal is None and self._token is None and path == LOGIN_PATH:
+            refusal = _onward(scope)
+        elif refusal is None and self._token is not None and path not in OPEN_PATHS:
+            known = self._authorised(headers)
             if path == LOGIN_PATH:
-                refusal = await self._login(scope, receive)
-            elif not self._authorised(headers) and not path.startswith("/live/"):
-                refusal = _unauthorised(headers, path)
+                refusal = _onward(scope) if known else await self._login(scope, receive)
+            elif not known and not path.startswith("/live/"):
+                refusal = _unauthorised(scope, headers)
         if refusal is not None:
             await refusal(scope, receive, _with_policy(send))
             return
@@ -73,7 +60,10 @@ class Guard:
 
     def _knows(self, host: str) -> bool:
         """Whether a browser may have come by this name: a page of another site that points a name here may not."""
-        name = urlsplit(f"//{host}").hostname or ""
+        match = _HOST.fullmatch(host)
+        if match is None:
+            return False
+        name = (match[1] or match[2]).lower().removesuffix(".")
         if name in self._names:
             return True
         try:
@@ -85,17 +75,17 @@ class Guard:
 
     def _authorised(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._equals(given.strip()):
+        if scheme.lower() == "bearer" and self._equals(given.strip().encode("latin-1")):
             return True
-        cookie: SimpleCookie = SimpleCookie()
-        try:
-            cookie.load(headers.get("cookie", ""))
-        except Exception:
-            return False
-        return COOKIE in cookie and self._equals(cookie[COOKIE].value)
+        # read by hand: a cookie that another server on this host has set, in whatever form, must not hide this one
+        for part in headers.get("cookie", "").split(";"):
+            name, _, value = part.strip().partition("=")
+            if name == COOKIE and self._equals(unquote_to_bytes(value.encode("latin-1"))):
+                return True
+        return False
 
-    def _equals(self, given: str) -> bool:
-        return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
+    def _equals(self, given: bytes) -> bool:
+        return self._token is not None and hmac.compare_digest(given, self._token.encode())
 
     async def _login(self, scope: Scope, receive: Receive) -> Response | None:
         """The form's answer: a cookie that scripts can't read and other sites' requests do not carry."""
@@ -108,11 +98,32 @@ class Guard:
             if not message.get("more_body") or len(body) > MAX_LOGIN_BODY:
                 break
         given = parse_qs(body[:MAX_LOGIN_BODY].decode("utf-8", "replace")).get("token", [""])[0].strip()
-        if not self._equals(given):
-            return RedirectResponse("/login?failed=1", status_code=303)
-        response = RedirectResponse("/", status_code=303)
-        response.set_cookie(COOKIE, given, httponly=True, samesite="strict", max_age=30 * 86400)
+        if not self._equals(given.encode()):
+            return _to_login(".", _wanted(scope), failed="1")
+        response = _onward(scope)
+        secure = scope.get("scheme") == "https"
+        response.set_cookie(
+            COOKIE, quote(given, safe=""), httponly=True, samesite="strict", secure=secure, max_age=30 * 86400
+        )
         return response
+
+
+def _wanted(scope: Scope) -> str:
+    """The address that led to the form, from the root of the exporter."""
+    query: str = scope["query_string"].decode("latin-1")
+    return parse_qs(query).get("next", ["/"])[0]
+
+
+def _onward(scope: Scope) -> RedirectResponse:
+    """From the form to where its reader was going. What begins with a dot can't leave this server."""
+    wanted = _wanted(scope)
+    return RedirectResponse(f".{wanted}" if wanted.startswith("/") else "./", status_code=303)
+
+
+def _to_login(root: str, wanted: str, **more: str) -> RedirectResponse:
+    """To the form; ``root`` leads from the request's path to the exporter's root, which a proxy may have moved."""
+    query = urlencode(more | ({} if wanted == "/" else {"next": wanted}))
+    return RedirectResponse(f"{root}{LOGIN_PATH}{'?' if query else ''}{query}", status_code=303)
 
 
 def _is_loopback(host: str) -> bool:
@@ -129,9 +140,12 @@ def _refused_host(host: str) -> Response:
     )
 
 
-def _unauthorised(headers: Headers, path: str) -> Response:
-    if "text/html" in headers.get("accept", "") and not path.startswith("/api/"):
-        return RedirectResponse(LOGIN_PATH, status_code=303)
+def _unauthorised(scope: Scope, headers: Headers) -> Response:
+    if "text/html" in headers.get("accept", "") and not scope["path"].startswith("/api/"):
+        path = scope["raw_path"].decode("latin-1")
+        query = scope["query_string"].decode("latin-1")
+        root = "/".join([".", *[".."] * (path.count("/") - 1)])
+        return _to_login(root, f"{path}?{query}" if query else path)
     return JSONResponse(
         {"error": "a token is needed: send it as Authorization: Bearer TOKEN"},
         401,

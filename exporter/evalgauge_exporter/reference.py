@@ -10,18 +10,26 @@ def reference_page(document: dict[str, Any]) -> str:
     """HTML: each path with its parameters and the keys of its answer."""
     schemas = document.get("components", {}).get("schemas", {})
     groups: dict[str, list[str]] = {}
+    contents = ""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             groups.setdefault(operation.get("tags", ["more"])[0], []).append(
                 _operation(path, method, operation, schemas)
             )
+            contents += f'<a href="#{escape(operation["operationId"])}">{escape(path)}</a> '
     body = "".join(f"<section><h2>{escape(name)}</h2>{''.join(parts)}</section>" for name, parts in groups.items())
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<title>evalgauge: API</title><link rel="stylesheet" href="/live/reference.css"></head><body><main>'
-        f"<h1>API</h1><p>Version {escape(document['info']['version'])}. As a document for programs: "
-        f'<a href="/openapi.json">/openapi.json</a>. The live page: <a href="/">/</a></p>{body}</main></body></html>'
+        '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
+        '<title>evalgauge: API</title><link rel="icon" href="live/icon.svg" type="image/svg+xml">'
+        '<link rel="stylesheet" href="live/base.css"><link rel="stylesheet" href="live/reference.css"></head>'
+        "<body><main>"
+        f"<h1>The HTTP API of evalgauge {escape(document['info']['version'])}</h1>"
+        '<p>For programs: <a href="openapi.json">/openapi.json</a>. For people: <a href="./">the live page</a>. '
+        "Times are Unix seconds; what was not measured is null. "
+        'An error is <code>{"error": "…"}</code> with a status of 400 or more.</p>'
+        f'<nav aria-label="Addresses">{contents}</nav>{body}</main></body></html>'
     )
 
 
@@ -32,9 +40,10 @@ def _operation(path: str, method: str, operation: dict[str, Any], schemas: dict[
         for item in operation.get("parameters", [])
     )
     parameters = f"<table><caption>Parameters</caption>{rows}</table>" if rows else ""
-    content = operation["responses"].get("200", {}).get("content", {}).get("application/json", {})
-    reference = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
-    answer = _keys(schemas[reference], schemas) if reference in schemas else ""
+    content = operation["responses"].get("200", {}).get("content", {})
+    schema = content.get("application/json", {}).get("schema", {})
+    inner = _inner(schema, schemas)
+    answer = "" if inner is None else f"<p>Answers {_answer_kind(schema)}:</p>{_keys(inner, schemas)}"
     return (
         f'<article id="{escape(operation["operationId"])}">'
         f"<h3><code>{escape(method.upper())} {escape(path)}</code></h3>"
@@ -61,6 +70,13 @@ def _inner(value: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any] | N
             found: dict[str, Any] | None = schemas.get(candidate["$ref"].rpartition("/")[2])
             return found
     return None
+
+
+def _answer_kind(schema: dict[str, Any]) -> str:
+    """An object, a list of them, or a map of them by name."""
+    if schema.get("type") == "array":
+        return "a list of objects with"
+    return "an object of objects with" if "additionalProperties" in schema else "an object with"
 
 
 def _kind(value: dict[str, Any]) -> str:

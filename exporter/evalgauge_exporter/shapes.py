@@ -276,8 +276,8 @@ class Delta(BaseModel):
 class Significance(BaseModel):
     """Whether it is more than chance. The verdict is on B against the baseline A."""
 
-    test: str
-    p_value: float | None
+    test: str = Field(description="The test behind p_value: another one while one of the runs goes on.")
+    p_value: float | None = Field(description="What the verdict rests on.")
     ci_low: float | None = Field(description="95 % interval of the success rates' difference A − B.")
     ci_high: float | None
     paired_tasks: int
@@ -287,6 +287,8 @@ class Significance(BaseModel):
     anytime_p_value: float | None = Field(description="May be looked at as often as one likes during a run.")
     pairs_needed: int | None = Field(description="Pairs still needed to see the observed difference.")
     noise_floor: float | None = Field(description="The difference that a model's own repeats show.")
+    only_in_a: int = Field(description="Tasks that A alone has measured, so are in no pair.")
+    only_in_b: int
 
 
 class Compared(BaseModel):
@@ -317,8 +319,9 @@ class RunComparison(BaseModel):
 
 
 class RecentRun(RunSummary):
-    """A run of the list on the live page."""
+    """A run of the list on the live page; its cost is that of machines too."""
 
+    unpriced_machines: int
     comparison: RunComparison | None
 
 

@@ -1,5 +1,6 @@
 """The JSON API: DESIGN's shapes, nothing made up, errors that help, and no 5xx whatever is asked."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,6 +178,20 @@ def test_the_comparison_is_on_b_against_the_baseline_a(client: TestClient) -> No
     assert other["delta"]["success_rate"] == pytest.approx(-body["delta"]["success_rate"])
 
 
+def test_the_test_that_is_named_is_the_one_behind_the_p_value(
+    client: TestClient, exporter: Exporter, tmp_path: Path
+) -> None:
+    over = get(client, "/api/benchmark/compare?runs=before,after")["comparison"]["significance"]
+    assert over["test"] == "exact McNemar"
+    run = small_run(tmp_path, "now", outcomes="sfsfffifaf" * 2, finish=False)
+    wait_for(lambda: "now" in exporter.state.runs and len(exporter.state.runs["now"].finish_log) == 20)
+    going = get(client, "/api/benchmark/compare?runs=before,now")["comparison"]["significance"]
+    assert "anytime-valid" in going["test"]
+    assert going["p_value"] == going["anytime_p_value"]
+    assert going["paired_tasks"] == over["paired_tasks"]
+    run.finish()
+
+
 def test_recent_runs_are_compared_with_the_one_before(client: TestClient) -> None:
     rows = {row["run_id"]: row for row in get(client, "/api/benchmark/frame")["runs"]}
     assert rows["before"]["comparison"] is None
@@ -208,10 +223,31 @@ def test_a_wrong_parameter_is_told_what_is_allowed(client: TestClient, path: str
     assert says in answer.json()["error"]
 
 
-def test_an_address_that_is_not_there_is_an_error_object(client: TestClient) -> None:
-    answer = client.get("/api/nothing")
+def test_an_address_that_is_not_there_names_those_that_come_near(client: TestClient) -> None:
+    answer = client.get("/api/benchmark/statu")
     assert answer.status_code == 404
-    assert set(answer.json()) == {"error"}
+    assert answer.json()["error"].startswith("there is no '/api/benchmark/statu'; near it: /api/benchmark/status")
+    assert client.get("/x").json() == {"error": "there is no '/x'; /docs lists those that are there"}
+    assert len(client.get("/" + "x" * 5000).json()["error"]) < 400
+
+
+def test_a_method_that_is_not_taken_is_told_which_is(client: TestClient) -> None:
+    answer = client.post("/api/benchmark/status")
+    assert answer.status_code == 405
+    assert answer.json() == {"error": "/api/benchmark/status does not take POST, only GET"}
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/docs", "/live/main.js", "/api/benchmark/status"])
+def test_head_gives_the_headers_of_get_and_nothing_else(client: TestClient, path: str) -> None:
+    whole, head = client.get(path), client.head(path)
+    assert head.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-type"] == whole.headers["content-type"]
+    assert int(head.headers["content-length"]) > 0
+
+
+def test_head_of_what_is_not_there_is_not_there(client: TestClient) -> None:
+    assert client.head("/api/benchmark/status?run_id=nope").status_code == 404
 
 
 def test_a_frame_of_a_huge_run_stays_under_200_kilobytes(tmp_path: Path) -> None:
@@ -241,6 +277,10 @@ def test_the_reference_lists_every_path(client: TestClient) -> None:
     for path in client.get("/openapi.json").json()["paths"]:
         assert f"GET {path}" in page
     assert "<script" not in page
+    assert "waa_probe_status" in page, "a list's keys"
+    assert "remote_endpoint" in page, "a map's keys"
+    for link in re.findall(r'href="(live/[^"]+)"', page):
+        assert client.get(f"/{link}").status_code == 200, link
 
 
 def test_no_request_makes_a_server_error(tmp_path: Path) -> None:

@@ -294,6 +294,73 @@ def test_a_phone_needs_no_sideways_scroll(results: Path, base: str, open_page: O
             task.finish(success=True)
 
 
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+def test_no_number_is_cut_off(results: Path, open_page: Open, width: int) -> None:
+    """Not with hundreds of tasks in a domain, long times and large sums either."""
+    began = time.time() - 7205
+    planned = [{"task_id": f"t{i}", "domain": f"domain-{i % 2}"} for i in range(1900)]
+    usage = {"provider": "anthropic", "model": "claude-sonnet-4-5", "input_tokens": 900_000, "output_tokens": 20_000}
+    events = [{"type": "run_started", "run_id": "wide", "tasks": planned, "budget_usd": 9000.0, "after": 0}]
+    for index in range(900):
+        task = {"task_id": f"t{index}", "attempt": 1, "worker_id": "vm-1", "domain": f"domain-{index % 2}"}
+        outcome = "success" if index % 3 else "failure"
+        events += [
+            {"type": "task_started", "after": index * 8, **task},
+            {"type": "llm_call", "after": index * 8 + 1, **usage, **task},
+            {
+                "type": "task_finished",
+                "after": index * 8 + 7,
+                "outcome": outcome,
+                "steps": 12,
+                "duration_seconds": 7,
+                **task,
+            },
+        ]
+    events.append({"type": "task_started", "task_id": "t900", "attempt": 1, "worker_id": "vm-1", "after": 7201})
+    written(results, "wide", began, *events)
+    with serve(results) as base:
+        page = open_page(base, viewport={"width": width, "height": 900})
+        live(page)
+        expect(page.locator(".domains tbody tr")).to_have_count(2)
+        assert plain(page.locator(".domains td.counts").first.inner_text()) == "300 of 450"
+        assert re.match(r"\d h [^(]*\(", plain(page.locator(".job .figure.main .value").nth(1).inner_text()))
+        cut = page.evaluate(
+            "[...document.querySelectorAll('.figure .value, .figure .note, td.numeric, .legend')]"
+            ".filter(node => node.scrollWidth > node.clientWidth + 1).map(node => node.textContent)"
+        )
+        assert cut == []
+        page.goto("about:blank")
+
+
+def test_sums_with_calls_of_unknown_cost_are_said_to_be_the_least(results: Path, base: str, open_page: Open) -> None:
+    with start(results) as run:
+        for index in range(3):
+            finish(run, f"task_{index}")
+        with run.task("task_3", worker="vm-1") as task:
+            task.llm_call(provider="own", model="a-model-of-our-own", input_tokens=10, output_tokens=10)
+        settled(base, 4)
+        page = open_page(base)
+        live(page)
+        for label in ("So far", "Per hour now", "Per success"):
+            figure = page.locator(".panel.costs .figure", has=page.locator(f"dt:text-is('{label}')"))
+            expect(figure.locator(".value")).to_contain_text("≥ $")
+        expect(page.locator(".costs .say").last).to_contain_text("1 call without a known price")
+        expect(page.locator(".runs td.cost")).to_contain_text("≥ $")
+
+
+def test_an_instruction_is_read_from_the_side_where_its_language_begins(
+    results: Path, base: str, open_page: Open
+) -> None:
+    with start(results) as run, run.task("a", instruction="افتح المفكرة " * 40), run.task("b", instruction="Open it"):
+        page = open_page(base)
+        live(page)
+        expect(page.locator(".job tbody tr")).to_have_count(2)
+        sides = page.locator(".job tbody .instruction .clip").evaluate_all(
+            "nodes => nodes.map(node => getComputedStyle(node).direction)"
+        )
+        assert sides == ["rtl", "ltr"]
+
+
 def test_everything_is_reached_with_the_keyboard(results: Path, base: str, open_page: Open) -> None:
     with start(results, number=9) as run, contextlib.ExitStack() as open_tasks:
         for index in range(7):
@@ -445,6 +512,56 @@ def test_a_large_run_is_drawn_in_few_rows(results: Path, base: str, open_page: O
     expect(page.locator(".workers .more")).to_have_text("show fewer (20 more are not shown)")
 
 
+def test_machines_are_shown_with_those_first_that_are_paid_for_and_used_by_no_run(
+    results: Path, open_page: Open
+) -> None:
+    common = {"provider": "lambda_labs", "instance_type": "gpu_1x_a100", "start": "2020-01-01T00:00:00Z"}
+    machines = [
+        {**common, "name": "a-ended", "hourly_rate_usd": 2.0, "stop": "2020-01-02T00:00:00Z"},
+        {**common, "name": "b-used", "hourly_rate_usd": 1.0},
+        {**common, "name": HOSTILE[0], "hourly_rate_usd": 0.5},
+    ]
+    run = start(results, 2)
+    run.worker("vm-1", "idle", vm="b-used")
+    run.worker("vm-2", "stopped", vm=HOSTILE[0])
+    with serve(results, machine=machines) as base:
+        page = open_page(base, quiet=False)
+        panel = page.locator(".panel.machines")
+        expect(panel.locator(".hint")).to_have_text("3; 2 billing, $1.50 per hour")
+        expect(panel.locator("tbody tr")).to_have_text(
+            [
+                re.compile(rf"{re.escape(HOSTILE[0])}.*no run.*\$0\.50"),
+                re.compile(rf"b-used.*{run.run_id}.*\$1\.00"),
+                re.compile(r"a-ended.*deallocated.*no run.*\$2\.00"),
+            ]
+        )
+        expect(panel.locator(".say").first).to_have_text("1 machine is paid for and used by no run: $0.50 per hour")
+        panel.get_by_role("link", name=run.run_id).click()
+        expect(page.locator("#run")).to_have_value(run.run_id)
+        assert page.title() != "owned"
+    run.finish()
+
+
+def test_without_machines_there_is_no_panel_of_them_and_without_runs_there_still_is(
+    results: Path, base: str, open_page: Open
+) -> None:
+    page = open_page(base)
+    live(page)
+    with page.expect_response("**/api/vms"):
+        page.reload()
+    expect(page.locator(".panel.machines")).to_be_hidden()
+    machine = {
+        "name": "gpu",
+        "provider": "x",
+        "instance_type": "y",
+        "hourly_rate_usd": 0.5,
+        "start": "2020-01-01T00:00:00Z",
+    }
+    with serve(results, machine=[machine]) as other:
+        page = open_page(other, quiet=False)
+        expect(page.locator(".panel.machines")).to_contain_text("1 machine is paid for and used by no run")
+
+
 def test_the_token_is_asked_for_once_and_kept_from_scripts(results: Path, tmp_path: Path, open_page: Open) -> None:
     secret = tmp_path / "token"
     secret.write_text("a-token-of-enough-letters\n", encoding="utf-8")
@@ -459,6 +576,10 @@ def test_the_token_is_asked_for_once_and_kept_from_scripts(results: Path, tmp_pa
         page.keyboard.press("Enter")
         live(page)
         assert page.evaluate("document.cookie") == ""
+        # another site's link does not carry the cookie: the form leads on by itself
+        page.goto(f"data:text/html,<a href='{base}/docs%23metrics'>link</a>")
+        page.get_by_role("link").click()
+        expect(page).to_have_url(f"{base}/docs#metrics")
         page.goto("about:blank")
 
 
@@ -474,6 +595,7 @@ def test_both_themes_are_readable_and_speak_the_language_of_the_boards() -> None
             assert contrast(ink, colours["surface"]) >= 4.5, (theme, ink)
         for ground in written_in:
             assert contrast(colours["on-tone"], ground) >= 4.5, (theme, ground)
+        assert contrast(colours["ink"], colours["pending"]) >= 4.5, theme
         for ground in ("page", "sunk"):
             assert contrast(colours["quiet"], colours[ground]) >= 4.5, (theme, ground)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import http.client
 import itertools
 import json
 import socket
@@ -137,6 +138,30 @@ def test_silence_is_filled_with_a_comment(served: Served, monkeypatch: pytest.Mo
     with contextlib.closing(Client(served.url)) as client:
         client.frame()
         assert "" in client.event()
+
+
+def test_the_headers_of_the_stream_can_be_asked_for(served: Served) -> None:
+    connection = http.client.HTTPConnection(urlsplit(served.url).netloc, timeout=20)
+    with contextlib.closing(connection):
+        connection.request("HEAD", "/api/benchmark-sse")
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("content-type")) == (200, "text/event-stream; charset=utf-8")
+        answer.read()
+        connection.request("GET", "/healthz")  # on the same connection: the answer before is over
+        assert connection.getresponse().read() == b"ok\n"
+
+
+def test_a_client_that_comes_back_gets_the_newest_state_at_once(served: Served) -> None:
+    with contextlib.closing(Client(served.url)) as client:
+        client.event()
+        seen = client.event()["id"]
+    with served.run.task("t") as task:
+        task.finish(success=True)
+    request = urllib.request.Request(f"{served.url}/api/benchmark-sse", headers={"last-event-id": seen})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        for line in answer:
+            if line.startswith(b"data: ") and json.loads(line[6:])["current_job"]["completed_tasks"] == 1:
+                break
 
 
 def test_500_clients_at_once_get_the_same_frame_and_metrics_still_answer(

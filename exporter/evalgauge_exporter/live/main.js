@@ -1,4 +1,4 @@
-// The live page: takes frames as they come and shows them in six panels.
+// The live page: takes frames as they come and shows them in six panels; a seventh shows machines, where there are any.
 
 import { Announcer } from "./announce.js";
 import { Clock } from "./clock.js";
@@ -9,6 +9,7 @@ import * as notice from "./notice.js";
 import { CostsPanel } from "./panel-costs.js";
 import { DomainsPanel } from "./panel-domains.js";
 import { JobPanel } from "./panel-job.js";
+import { MachinesPanel } from "./panel-machines.js";
 import { PerformancePanel } from "./panel-performance.js";
 import { RunsPanel } from "./panel-runs.js";
 import { WorkersPanel } from "./panel-workers.js";
@@ -31,6 +32,7 @@ const panels = [
   new WorkersPanel(section("workers")),
   new RunsPanel(section("runs"), (runId) => selector.choose(runId)),
 ];
+const machines = new MachinesPanel(section("machines"), (runId) => selector.choose(runId));
 
 let feed = null;
 let frame = null;
@@ -149,6 +151,7 @@ function tick() {
   if (frame !== null && frame.current_job !== null && panelRun === frame.run_id) {
     for (const panel of panels) panel.tick(clock);
   }
+  if (kind === "live" || kind === "polling") machines.tick();
 }
 
 function titleFor(job) {

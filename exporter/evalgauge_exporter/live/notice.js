@@ -32,10 +32,11 @@ export function empty() {
 /** The exporter refused: `{status, error}` with its sentence. */
 export function refused({ status, error }, runId, choose) {
   if (status === 401 || status === 403) {
+    const back = new URLSearchParams({ next: `/${location.search}` });
     return [
       title("Signed out"),
       el("p", {}, "The exporter asks for its token."),
-      el("p", {}, el("a", { class: "button", href: "login" }, "Sign in")),
+      el("p", {}, el("a", { class: "button", href: `login?${back}` }, "Sign in")),
     ];
   }
   const newest = el("a", { class: "button", href: pageOf(null) }, "Show the newest run");

@@ -7,7 +7,7 @@ import { Segments } from "./charts.js";
 import { COMPONENTS, chip, meaning } from "./marks.js";
 import { Table } from "./tables.js";
 
-const ROWS = 4;
+const ROWS = 3;
 const UNKNOWN = {
   llm: "no model call has a known price",
   vm: "no machine with a known price",
@@ -58,13 +58,13 @@ export class CostsPanel {
     this.total.set(total === null ? null : least + money(total), {
       label: going ? "So far" : "Total",
       reason: gaps > 0 ? "nothing of it has a known price" : "nothing that costs was recorded",
-      note: budget !== null && total !== null ? `${percent(total / budget)} of ${budgetOf(budget)}` : "US dollars",
+      note: total === null ? (gaps > 0 ? "no known price" : "nothing recorded") : budget === null ? "US dollars" : `${percent(total / budget)} of ${budgetOf(budget)}`,
       tone: budget !== null && total !== null && total > budget ? "failure" : null,
     });
-    if (going) this.showCourse(costs, budget, clock.now());
+    if (going) this.showCourse(costs, least, budget, clock.now());
     else this.showMeans(frame, least, budget);
     const each = costs.cost_per_success_usd;
-    this.success.set(each === null ? null : least + money(each), { reason: "no success yet", note: "incl. failures" });
+    this.success.set(each === null ? null : least + money(each), { reason: "no success yet", note: each === null ? "" : "incl. failures" });
     const parts = Object.fromEntries(COMPONENTS.map((name) => [name, costs.by_component?.[name] ?? null]));
     this.bar.update(parts);
     this.legend.update(
@@ -79,7 +79,10 @@ export class CostsPanel {
       priceless.length > 0 ? `${priceless.join(" and ")} without a known price` : null,
       costs.unknown_usage_calls > 0 ? `${counted(costs.unknown_usage_calls, "call")} that reported no tokens` : null,
     ].filter(Boolean);
-    text(this.gaps, missing.length > 0 ? `Not in it: ${missing.join(", ")}.` : "");
+    const remedy = priceless.length > 0 ? "Prices of your own go into prices.overrides." : "";
+    const known = total !== null;
+    text(this.gaps, missing.length > 0 ? `${known ? "Not in it" : "Not known"}: ${missing.join(", ")}. ${known ? "" : remedy}` : "");
+    attribute(this.gaps, "title", remedy || null);
     shown(this.gaps, missing.length > 0);
     this.table.update(spent(costs), (row) => row.key);
   }
@@ -87,23 +90,23 @@ export class CostsPanel {
   tick() {}
 
   /** Where the costs of a run that goes on are heading. */
-  showCourse(costs, budget, now) {
+  showCourse(costs, least, budget, now) {
     const { projected_total_usd: end, budget_hit_at: hitAt, cost_per_hour_usd: perHour } = costs;
     const over = budget !== null && end !== null && end > budget;
-    let note = "projected";
+    let note = end === null ? "" : "projected";
     if (hitAt && hitAt > now) note = `over at ${clockTime(hitAt, now)}`;
     else if (budget !== null && end !== null) note = `${over ? "over" : "within"} ${budgetOf(budget)}`;
-    this.second.set(end === null ? null : `≈ ${money(end)}`, {
+    this.second.set(end === null ? null : `${least || "≈ "}${money(end)}`, {
       label: "At the end",
       reason: "a projection needs 3 tasks that ended and an estimate of the time left",
       note,
       title: hitAt ? `the budget is reached about ${exact(hitAt)}` : null,
       tone: over ? "failure" : null,
     });
-    this.rate.set(perHour === null ? null : money(perHour), {
+    this.rate.set(perHour === null ? null : least + money(perHour), {
       label: "Per hour now",
       reason: "nothing that costs was recorded",
-      note: "last minutes",
+      note: perHour === null ? "" : "last minutes",
     });
   }
 

@@ -7,7 +7,7 @@ import { Table } from "./tables.js";
 import { replayOf } from "./links.js";
 
 const ROWS = 7;
-const LARGE = 1000; // tasks of a domain: from there on a share takes the place of two long numbers
+const LARGE = 100; // tasks of a domain: from there on a share takes the place of two long numbers
 
 export class DomainsPanel {
   constructor(section) {
@@ -29,6 +29,7 @@ export class DomainsPanel {
       limit: ROWS,
       row: (name) => this.row(name),
     });
+    this.table.heads.rate.append(el("span", { class: "spoken" }, "in percent"));
     section.append(this.table.node);
   }
 

@@ -121,11 +121,12 @@ export class JobPanel {
       return;
     }
     const [low, middle, high] = [bounds.p10, bounds.p50, bounds.p90].map((seconds) => Math.max(0, seconds - passed));
-    this.left.set(estimate(middle), {
+    const [left, range] = [estimate(middle), estimateRange(low, high)];
+    this.left.set(left, {
       label: "Time left",
-      beside: `(${estimateRange(low, high)})`,
+      beside: range === left ? "" : `(${range})`, // `2 min (2 min)` would say nothing
       note: `ends about ${clockTime(now + middle, now)}`,
-      title: `8 of 10 times between ${estimateRange(low, high)}; ${exact(now + middle)}`,
+      title: `8 of 10 times between ${range}; ${exact(now + middle)}`,
     });
   }
 
@@ -141,7 +142,7 @@ export class JobPanel {
 
   row() {
     const task = el("a");
-    const instruction = el("span");
+    const instruction = el("span", { class: "clip", dir: "auto" });
     const worker = new Fact();
     const step = new Fact();
     const time = new Fact();

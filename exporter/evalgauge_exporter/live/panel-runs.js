@@ -1,7 +1,7 @@
 // Panel: this run beside those before it, and whether a difference means something.
 
 import { Fact, attribute, el, text } from "./dom.js";
-import { ago, count, duration, exact, mean, money, percent, pointInterval, points } from "./format.js";
+import { ago, count, counted, duration, exact, mean, money, percent, pointInterval, points } from "./format.js";
 import { State } from "./marks.js";
 import { Table } from "./tables.js";
 import { pageOf } from "./links.js";
@@ -91,7 +91,9 @@ export class RunsPanel {
         const all = run.success_rate_all;
         rate.set(run.success_rate === null ? null : percent(run.success_rate), "nothing was measured", all === null ? null : `${percent(all)} of all that ended`);
         steps.set(run.avg_steps === null ? null : mean(run.avg_steps), "nothing was measured");
-        cost.set(run.cost_usd === null ? null : money(run.cost_usd), "no price is known");
+        const gaps = run.unpriced_calls + run.unknown_usage_calls + run.unpriced_machines;
+        const missing = gaps > 0 ? `${counted(gaps, "call or machine", "calls or machines")} of unknown cost not in it` : null;
+        cost.set(run.cost_usd === null ? null : `${gaps > 0 ? "≥ " : ""}${money(run.cost_usd)}`, "no price is known", missing);
         change.set(run.comparison);
         tick(this.clock);
       },

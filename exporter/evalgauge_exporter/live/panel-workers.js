@@ -53,7 +53,8 @@ export class WorkersPanel {
     workers.sort((a, b) => (b.status === "lost") - (a.status === "lost") || byName.compare(a.worker_id, b.worker_id));
     const total = frame.workers.total_workers;
     text(this.hint, total > 0 ? count(total) : "");
-    text(this.empty, total > 0 ? "" : "The run's log names no workers.");
+    const none = frame.current_job.status === "running" ? "No worker has been heard of yet." : "The run's log names no workers.";
+    text(this.empty, total > 0 ? "" : none);
     this.table.update(workers, (worker) => worker.worker_id, Math.max(total, workers.length));
   }
 

@@ -85,6 +85,7 @@ export class Table {
     this.more.classList.toggle("away", !(openable || rest > 0));
     this.highest = Math.max(this.highest, Math.min(drawn.length, this.limit));
     this.box.style.setProperty("--rows", this.highest);
+    this.box.classList.toggle("empty", this.highest === 0);
   }
 }
 
