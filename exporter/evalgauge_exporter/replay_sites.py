@@ -54,12 +54,14 @@ class ReplaySites:
         """A file of the run's site. Raises HTTPException 404 where there is no such run or file."""
         with self._exporter.state.lock:
             run = self._exporter.state.runs.get(run_id)
-            if run is None:
-                raise unknown_run(run_id, list(self._exporter.state.runs))
-            paired = self._exporter.insights.against_previous(run, time.time())
-            shown = [run] if paired is None else [run, paired.baseline]
-            versions = tuple(state.version for state in shown)
-            places = [place for state in shown if (place := self._exporter.follower.place_of(state)) is not None]
+            known = [] if run is not None else list(self._exporter.state.runs)
+            if run is not None:
+                paired = self._exporter.insights.against_previous(run, time.time())
+                shown = [run] if paired is None else [run, paired.baseline]
+                versions = tuple(state.version for state in shown)
+                places = [place for state in shown if (place := self._exporter.follower.place_of(state)) is not None]
+        if run is None:
+            raise unknown_run(run_id, known)
         site = self._site(run_id)
         if path in ENTRIES or site.versions is None:
             with site.lock:

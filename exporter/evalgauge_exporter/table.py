@@ -32,19 +32,22 @@ COLUMNS = (
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-def task_rows(run: RunState) -> list[dict[str, Any]]:
+def task_rows(run: RunState, now: float = 0.0, stall_after: float = 0.0) -> list[dict[str, Any]]:
     """One row for each attempt with the keys ``COLUMNS``, by task and attempt.
 
     ``outcome`` is an outcome, or ``pending`` or ``running`` for an attempt that has none yet; one that was open when
-    the run ended is ``interrupted``. What is not known is None. Tokens are disjoint kinds; ``cost_usd`` is what is
-    known of the attempt's cost in US dollars.
+    the run ended, or whose process has been silent for ``stall_after`` seconds at ``now`` (Unix seconds; without it
+    every process is taken for alive), is ``interrupted``. What is not known is None. Tokens are disjoint kinds;
+    ``cost_usd`` is what is known of the attempt's cost in US dollars.
     """
-    return [_row(run, attempt) for attempt in sorted(run.attempts.values(), key=lambda a: (a.task_id, a.attempt))]
+    return [
+        _row(run, attempt, run.status_of(attempt, now, stall_after))
+        for attempt in sorted(run.attempts.values(), key=lambda a: (a.task_id, a.attempt))
+    ]
 
 
-def _row(run: RunState, attempt: Attempt) -> dict[str, Any]:
+def _row(run: RunState, attempt: Attempt, status: str) -> dict[str, Any]:
     counted = attempt.tokens or (None, None, None, None)
-    interrupted = attempt.status == "running" and run.ended()
     begun = attempt.started_at is not None
     values = (
         run.run_id,
@@ -52,7 +55,7 @@ def _row(run: RunState, attempt: Attempt) -> dict[str, Any]:
         attempt.attempt,
         attempt.domain,
         run.model,
-        "interrupted" if interrupted else attempt.status,
+        status,
         attempt.score,
         attempt.steps if begun else None,
         attempt.duration_seconds,

@@ -31,6 +31,22 @@ def test_replay_writes_one_file_with_one_task(tmp_path: Path) -> None:
     assert "near" in complaint(evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t11"), 1)
 
 
+def test_a_run_that_is_named_twice_is_there_once(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "results", "r")
+    (tmp_path / "link").symlink_to(tmp_path / "results")
+    done = evalgauge("replay", run.folder, tmp_path / "results", tmp_path / "link", "--out", tmp_path / "site")
+    assert "1 run, 3 tasks" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("option", [["--thumbnails"], ["--screenshot-base-url", "https://blob.example/"]])
+def test_one_file_takes_no_option_of_a_site(tmp_path: Path, option: list[str]) -> None:
+    run = small_run(tmp_path / "results", "r")
+    done = evalgauge("replay", run.folder, "--out", tmp_path / "one.html", "--single-file", *option)
+    assert done.returncode == 2
+    assert "holds its screenshots" in done.stderr
+    assert not (tmp_path / "one.html").exists()
+
+
 def test_a_folder_without_runs_and_a_full_folder_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no run" in complaint(evalgauge("replay", tmp_path / "empty", "--out", tmp_path / "site"), 1)
@@ -47,6 +63,15 @@ def test_export_writes_the_tasks_as_a_table(tmp_path: Path) -> None:
     assert tuple(rows[0]) == COLUMNS
     assert [row["outcome"] for row in rows] == ["success", "failure", "agent_error"]
     assert float(rows[0]["cost_usd"]) == pytest.approx((1000 * 3 + 100 * 15) / 1e6)
+
+
+def test_export_takes_what_a_dead_process_left_open_for_interrupted(tmp_path: Path) -> None:
+    begun = {"v": 1, "seq": 1, "ts": 1e9, "type": "task_started", "task_id": "t", "attempt": 1}
+    (tmp_path / "r" / "events").mkdir(parents=True)
+    (tmp_path / "r" / "events" / "w.jsonl").write_text(json.dumps(begun) + "\n")
+    whole = json.loads(evalgauge("export", tmp_path / "r", "--format", "json", "--out", "-").stdout)
+    assert [task["outcome"] for task in whole["tasks"]] == ["interrupted"]
+    assert whole["run"]["outcomes"]["interrupted"] == 1
 
 
 def test_export_writes_the_whole_run_as_json_and_its_attempts_as_atif(tmp_path: Path) -> None:

@@ -51,4 +51,5 @@ def attempt_content(attempt: Attempt, status: str, trajectory: Trajectory, trait
         "trouble": traits.trouble,
         "steps": trajectory.steps,
         "calls": trajectory.calls,
+        "lines": trajectory.lines,
     }

@@ -37,7 +37,14 @@ def listed_prices() -> Pricer:
     table = PriceTable()
 
     def price(call: LlmCall) -> Price:
-        return table.price(call.provider, call.model, call.tokens, at=call.ts, batch=call.batch)
+        return table.price(
+            call.provider,
+            call.model,
+            call.tokens,
+            at=call.ts,
+            batch=call.batch,
+            cache_write_1h=call.cache_write_1h_tokens,
+        )
 
     return price
 

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from evalgauge_dashboards.replay.errors import ReplayError
 
@@ -179,10 +179,12 @@ def thumbnail(shot: Picture, target: Path) -> int:
 def remote(base_url: str, below: str, relative: str) -> str | None:
     """The address of a screenshot that stays where it is: base, the run's folder, the path in the log.
 
-    None for a path that leaves the run's folder.
+    A query of the base, such as the signature that opens a blob container, stays at the end. None for a path that
+    leaves the run's folder.
     """
     parts = relative.replace("\\", "/").split("/")
     if relative.startswith("/") or ".." in parts or ":" in parts[0]:
         return None
     path = "/".join(quote(part) for part in (*below.split("/"), *parts) if part not in ("", "."))
-    return f"{base_url.rstrip('/')}/{path}"
+    base = urlsplit(base_url)
+    return base._replace(path=f"{quote(base.path.rstrip('/'), safe='/%')}/{path}", fragment="").geturl()

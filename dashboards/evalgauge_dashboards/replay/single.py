@@ -37,9 +37,11 @@ def single_file(
 ) -> int:
     """Write one HTML file with the runs, or with one task of them, pictures and all; its size in bytes.
 
-    Raises ReplayError where no run has the task, OSError where the file can't be written. A file above ``LARGE`` is
-    worth a warning, which is the caller's.
+    Raises ReplayError where no run has the task and where ``out`` is a folder, OSError where the file can't be
+    written. A file above ``LARGE`` is worth a warning, which is the caller's.
     """
+    if out.is_dir():
+        raise ReplayError(f"{out} is a folder; name the file for the page")
     at = time.time() if now is None else now
     price = pricer or listed_prices()
     read = [read_run(found, price) for found in runs]
@@ -60,8 +62,11 @@ def single_file(
     parts["index"] = {"generated_at": at, "runs": summaries, "only_task": task}
     document = whole_document(parts)
     half = out.with_name(f".{out.name}.half")
-    half.write_bytes(document)
-    os.replace(half, out)
+    try:
+        half.write_bytes(document)
+        os.replace(half, out)
+    finally:
+        half.unlink(missing_ok=True)
     return len(document)
 
 

@@ -135,7 +135,9 @@ class _Site:
         for attempt in state.attempts.values():
             trajectory = run.trajectories.take(attempt.task_id, attempt.attempt)
             name = attempt_key(attempt.task_id, attempt.attempt)
-            traits = look_at(trajectory, shots, self._place(run.found, key, name))
+            placed: set[str] = set()
+            traits = look_at(trajectory, shots, self._place(run.found, f"shots/{key}/{name}", placed))
+            _remove_others(self._out / f"shots/{key}/{name}", placed)
             table.add(attempt, traits)
             if trajectory.steps or attempt.status != "pending":
                 status = state.status_of(attempt, now, STALL_AFTER)
@@ -148,35 +150,35 @@ class _Site:
                 progress(self._done, max(self._done, total))
         self.write(f"data/{key}/tasks.js", part(f"{key}/tasks", table.content()))
 
-    def _place(self, found: Found, key: str, name: str) -> Place:
-        folder = f"shots/{key}/{name}"
+    def _place(self, found: Found, folder: str, placed: set[str]) -> Place:
+        """Brings pictures into the folder and notes the names that it has in ``placed``."""
         lies = found.source.folder  # of several runs in one folder each is a name below it, the screenshots are not
         below = lies.relative_to(found.root).as_posix() if lies.is_relative_to(found.root) else "."
         below = lies.absolute().name if below == "." else below
-        made: list[bool] = []
 
         def place(shot: Picture | None, path: str, position: int) -> dict[str, str]:
             if self._base_url is not None:
                 address = remote(self._base_url, below, path)
                 self._screenshots += address is not None
-                return {"missing": path} if address is None else {"screenshot": address}
+                return {"missing": path[:500]} if address is None else {"screenshot": address}
             if shot is None or self._way == "none":
                 self._missing += 1
                 return {"missing": path[:500]}
-            if not made:
+            if not placed:
                 (self._out / folder).mkdir(parents=True, exist_ok=True)
-                made.append(True)
             target = f"{folder}/{position:04d}{shot.suffix}"
+            placed.add(f"{position:04d}{shot.suffix}")
             try:
                 self._bytes += bring(shot, self._out / target, self._way)
             except FileNotFoundError:  # taken away meanwhile
                 self._missing += 1
                 return {"missing": path[:500]}
             self._screenshots += 1
-            placed = {"screenshot": target}
+            told = {"screenshot": target}
             if self._thumbnails and (small := self._thumbnail(shot, f"{folder}/{position:04d}.thumb.jpg")):
-                placed["thumbnail"] = small
-            return placed
+                placed.add(f"{position:04d}.thumb.jpg")
+                told["thumbnail"] = small
+            return told
 
         return place
 
@@ -240,6 +242,18 @@ def _contents(path: Path) -> dict[str, list[str]]:
         for key, names in found.items()
         if _KEY.fullmatch(key) and isinstance(names, list)
     }
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Take away the pictures of an earlier look at an attempt that this one has not."""
+    if folder.is_symlink():
+        return
+    try:
+        there = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    for name in set(there).difference(names):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _remove(folder: Path) -> None:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evalgauge.events import Event, LlmCall, Step, TaskFinished, TaskStarted
+from evalgauge.events import Event, LlmCall, LogLine, Step, TaskFinished, TaskStarted
 from evalgauge.pricing import Price
 from evalgauge.runlog import encode
 from evalgauge_exporter.records import Stamp
@@ -23,31 +23,34 @@ _MOST_FIELDS = 200
 
 
 class Trajectory:
-    """What one attempt did: steps and model calls as plain objects, in the order in which they happened."""
+    """What one attempt did: steps, model calls and logged lines as plain objects, in the order in which they came."""
 
-    __slots__ = ("_packed", "calls", "steps")
+    __slots__ = ("_packed", "calls", "lines", "steps")
 
     def __init__(self) -> None:
         self.steps: list[dict[str, Any]] = []
         self.calls: list[dict[str, Any]] = []
         """Model calls that belong to no step: those after the last one."""
+        self.lines: list[tuple[float, str, str]] = []
+        """Time, level and message of what was logged."""
         self._packed: bytes | None = None
 
     def clear(self) -> None:
         """The attempt began anew."""
-        self.steps, self.calls, self._packed = [], [], None
+        self.steps, self.calls, self.lines, self._packed = [], [], [], None
 
     def pack(self) -> None:
         """Keep it small until it is wanted."""
         if self._packed is None:
-            self._packed = zlib.compress(encode({"steps": self.steps, "calls": self.calls}), 1)
-            self.steps, self.calls = [], []
+            self._packed = zlib.compress(encode({"steps": self.steps, "calls": self.calls, "lines": self.lines}), 1)
+            self.steps, self.calls, self.lines = [], [], []
 
     def unpack(self) -> Trajectory:
-        """Itself, with ``steps`` and ``calls`` there."""
+        """Itself, with ``steps``, ``calls`` and ``lines`` there."""
         if self._packed is not None:
             content = json.loads(zlib.decompress(self._packed))
-            self.steps, self.calls, self._packed = content["steps"], content["calls"], None
+            self.steps, self.calls, self.lines = content["steps"], content["calls"], content["lines"]
+            self._packed = None
         return self
 
     def add_step(self, event: Step) -> None:
@@ -84,6 +87,10 @@ class Trajectory:
         else:
             self.calls.append(call)
 
+    def add_line(self, event: LogLine) -> None:
+        """A line that was logged."""
+        self.lines.append((event.ts, event.level, event.message))
+
 
 def short(value: Any, depth: int = 0) -> Any:
     """A value of an action as it is shown: without what is None, texts cut to ``LONGEST_TEXT`` characters."""
@@ -117,6 +124,9 @@ class Trajectories:
         elif isinstance(event, LlmCall):
             if event.task_id is not None and not self._given_up(event):
                 self._of(event.task_id, event.attempt).add_call(event, self._pricer(event))
+        elif isinstance(event, LogLine):
+            if not self._given_up(event):
+                self._of(event.task_id, event.attempt).add_line(event)
         elif isinstance(event, TaskStarted):
             attempt = self._state.attempts[event.task_id, event.attempt]
             if attempt.stamp == Stamp(event.ts, event.writer, event.seq):
@@ -139,7 +149,7 @@ class Trajectories:
             trajectory = self._attempts[task_id, number] = Trajectory()
         return trajectory.unpack()
 
-    def _given_up(self, event: Step | LlmCall) -> bool:
+    def _given_up(self, event: Step | LlmCall | LogLine) -> bool:
         """Whether it belongs to an earlier try at this attempt, by a process that died over it."""
         attempt = self._state.attempts.get((event.task_id or "", event.attempt))
         if attempt is None or attempt.started_at is None or attempt.writer is None:

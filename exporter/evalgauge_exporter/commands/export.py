@@ -37,10 +37,11 @@ def run(folder: Path, form: str, out: Path) -> None:
 def _table(found: Found, form: str) -> str:
     state = read_run(found, listed_prices()).state
     state.run_id = run_names([found])[0]
-    rows = task_rows(state)
+    now, stall_after = time.time(), parse_duration("10m")
+    rows = task_rows(state, now, stall_after)
     if form == "csv":
         return csv_text(rows)
-    summary = summarise(state, time.time(), parse_duration("10m")).model_dump(mode="json")
+    summary = summarise(state, now, stall_after).model_dump(mode="json")
     return json.dumps({"run": summary, "tasks": rows}, indent=2) + "\n"
 
 

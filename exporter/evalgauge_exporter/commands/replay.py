@@ -15,11 +15,14 @@ from evalgauge_exporter.cli import Failure
 from evalgauge_exporter.commands.runs import printable
 from evalgauge_exporter.sources.discovery import Discovery, Found
 
+_MOST_PROBLEMS = 20
+"""Problems that are told one by one."""
+
 
 def found_in(folders: tuple[Path, ...]) -> list[Found]:
     """The runs in these folders, each a run or a folder of runs. Raises Failure where one holds none."""
-    found: list[Found] = []
-    for folder in dict.fromkeys(folders):
+    found: dict[Path, Found] = {}
+    for folder in folders:
         root = folder.parent if folder.is_file() else folder
         runs, problems = Discovery([root]).look()
         if root != folder:  # a run can be a file, such as an Inspect log
@@ -28,8 +31,9 @@ def found_in(folders: tuple[Path, ...]) -> list[Found]:
             raise Failure(printable(problems[0].detail))
         if not runs:
             raise Failure(f"{folder}: no run of any known format is in it; evalgauge runs lists what there is")
-        found += runs
-    return found
+        for run in runs:  # a folder may be named twice, or lie in another that is named
+            found.setdefault(run.folder.resolve(), run)
+    return list(found.values())
 
 
 def run(
@@ -70,8 +74,10 @@ def _generate(runs: list[Found], out: Path, screenshot_base_url: str | None, thu
 
 
 def _say(out: Path, made: Generated) -> None:
-    for problem in made.problems[:20]:
+    for problem in made.problems[:_MOST_PROBLEMS]:
         click.echo(f"skipped: {printable(problem.detail)}", err=True)
+    if len(made.problems) > _MOST_PROBLEMS:
+        click.echo(f"skipped: {len(made.problems) - _MOST_PROBLEMS} more", err=True)
     missing = f", {made.missing} screenshots are not there" if made.missing else ""
     click.echo(
         f"{out / 'index.html'}: {made.runs} run{'s' if made.runs != 1 else ''}, {made.tasks} tasks "

@@ -55,11 +55,13 @@ def test_addresses_survive_a_round_trip(two_models: Path, open_page: Open) -> No
 
 def test_text_of_a_run_stays_text(tmp_path: Path, open_page: Open) -> None:
     lines = [call(model=EVIL), step(0, {"type": EVIL, "text": EVIL}, reasoning=EVIL, screenshot=EVIL), step(1, "done")]
+    lines.append({"type": "log", "level": EVIL, "message": EVIL})
     events = task(EVIL, "failure", lines, domain=EVIL, instruction=EVIL, error=EVIL, reason=EVIL, worker_id=EVIL)
     write_run(tmp_path / "results", "<img src=x>", events, model=EVIL, benchmark=EVIL, agent=EVIL, tags={EVIL: EVIL})
     write_run(tmp_path / "results", "y", task(EVIL, "success", lines), benchmark=EVIL)
     generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
-    page = open_page(tmp_path / "site" / "index.html")
+    index = tmp_path / "site" / "index.html"
+    page = open_page(index)
     run = page.evaluate("evalgauge.runs()[0].run_id")
     for place in (
         {"run": run},
@@ -68,7 +70,7 @@ def test_text_of_a_run_stays_text(tmp_path: Path, open_page: Open) -> None:
         {"run": run, "task": EVIL, "with": ["y"]},
         {"view": "matrix"},
     ):
-        page.evaluate("p => evalgauge.address.go(p)", place)
+        page = open_page(index, page.evaluate("p => evalgauge.address.write(p)", place))
         expect(page.locator("#main")).to_contain_text("<img src=x")
         for panel in page.locator("summary").all():
             panel.click()
@@ -110,6 +112,26 @@ def test_a_single_file_needs_nothing_beside_it(tmp_path: Path, open_page: Open) 
     assert page.locator(".stage img").evaluate("img => img.naturalWidth") == 64
 
 
+def test_a_single_file_of_a_task_opens_at_the_task(tmp_path: Path, open_page: Open) -> None:
+    events = [*task("other", "success"), *task("t", "failure", [step(0, "click"), step(1, "done")])]
+    write_run(tmp_path / "results", "a", events)
+    single_file(found(tmp_path / "results"), tmp_path / "one.html", task="t", now=LATER)
+    expect(open_page(tmp_path / "one.html").locator("h1")).to_have_text("t")
+    write_run(tmp_path / "results", "b", events, start=START + 50)
+    single_file(found(tmp_path / "results"), tmp_path / "two.html", task="t", now=LATER)
+    page = open_page(tmp_path / "two.html")
+    expect(page.locator(".pane")).to_have_count(2)
+    page.keyboard.press("u")
+    expect(page.locator("h1")).to_have_text("Side by side")
+
+
+def test_a_link_to_filters_that_are_no_more_shows_the_list(real_site: Path, open_page: Open) -> None:
+    page = open_page(real_site, f"#run={SEED}&cluster=77&domain=gone&outcome=gone")
+    expect(page.locator(".list .empty")).to_have_text("No task fits the filters. Clear them to see all 48.")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator(".tally")).to_contain_text("48 tasks")
+
+
 def test_a_part_that_is_missing_is_said(tmp_path: Path, open_page: Open) -> None:
     write_run(tmp_path / "results", "r", task("t", "success", [step(0, "click")]))
     generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
@@ -118,6 +140,18 @@ def test_a_part_that_is_missing_is_said(tmp_path: Path, open_page: Open) -> None
     page = open_page(tmp_path / "site" / "index.html", "#run=r", complains=True)
     page.evaluate("location.hash = '#run=r&task=t'")
     expect(page.locator("#main")).to_contain_text("is not there. Was the whole folder copied?")
+
+
+@pytest.mark.parametrize("task_id", ["../../x", "a..b", "..", "a/../b#c&d=%2e", "x" * 300, "ü 🎉"])
+def test_a_task_of_any_name_opens(tmp_path: Path, open_page: Open, task_id: str) -> None:
+    write_run(tmp_path / "results", "r..#", task(task_id, "failure", [step(0, "click")]))
+    generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
+    page = open_page(tmp_path / "site" / "index.html")
+    page.keyboard.press("n")
+    expect(page.locator("h1")).to_have_text(task_id)
+    expect(page.locator(".details h3")).to_have_text("Step 1 of 1, the last")
+    page.reload()
+    expect(page.locator("h1")).to_have_text(task_id)
 
 
 def test_nothing_is_wider_than_a_phone(real_site: Path, open_page: Open) -> None:
@@ -168,6 +202,26 @@ def test_a_run_that_goes_on_is_followed_from_a_server(tmp_path: Path, open_page:
         generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         expect(page.locator(".tally")).to_contain_text("2 tasks; 1 of 2 measured succeeded, 50 %")
+        page.close()
+
+
+def test_a_task_that_goes_on_is_followed_from_a_server(tmp_path: Path, open_page: Open) -> None:
+    def make(*steps: dict[str, object]) -> None:
+        write_run(tmp_path / "results", "r", task("t", "running", steps), finished=False)
+        generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
+
+    make(step(0, "click"), step(1, "wait"))
+    with serving(tmp_path / "site") as url:
+        page = open_page(url, "#run=r&task=t", server=url)
+        page.keyboard.press("End")
+        expect(page.locator(".counter")).to_have_text("2 of 2")
+        make(step(0, "click"), step(1, "wait"), step(2, "scroll"))
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator(".counter")).to_have_text("3 of 3")  # whoever looks at the last step sees the new last one
+        page.keyboard.press("Home")
+        make(*(step(n, "click") for n in range(4)))
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator(".counter")).to_have_text("1 of 4")
         page.close()
 
 

@@ -113,6 +113,17 @@ def test_what_is_no_more_is_taken_away(tmp_path: Path) -> None:
     assert mine.exists()
 
 
+def test_pictures_of_an_earlier_try_are_taken_away(tmp_path: Path) -> None:
+    with_shots(tmp_path / "results", "r", png(label=1), png(label=2), png(label=3))
+    site = tmp_path / "site"
+    generate(found(tmp_path / "results"), site, now=LATER)
+    with_shots(tmp_path / "results", "r", png(label=4))
+    generate(found(tmp_path / "results"), site, now=LATER)
+    assert [path.read_bytes() for path in (site / "shots").rglob("*.png")] == [png(label=4)]
+    generate(found(tmp_path / "results"), site, screenshot_base_url="https://blob.example/", now=LATER)
+    assert list((site / "shots").rglob("*.png")) == []
+
+
 def test_a_folder_that_is_no_replay_is_left_alone(tmp_path: Path) -> None:
     write_run(tmp_path / "results", "r", task("a", "success"))
     (tmp_path / "mine").mkdir()
@@ -236,9 +247,12 @@ def test_pictures_that_the_log_holds_are_written(tmp_path: Path) -> None:
 def test_screenshots_can_stay_where_they_are(tmp_path: Path) -> None:
     results = tmp_path / "results"
     with_shots(results / "pool", "r#1", "shots/a b.png", "../x.png", "/etc/x.png", "https://x/y.png")
-    made = generate(found(results), tmp_path / "site", screenshot_base_url="https://blob.example/c?/", now=LATER)
+    base = "https://blob.example/my runs/?sv=1&sig=a%2Fb"  # what signs a blob container's address is its query
+    made = generate(found(results), tmp_path / "site", screenshot_base_url=base, now=LATER)
     steps = contents(tmp_path / "site", "t")["steps"]
-    assert steps[0]["screenshot"] == "https://blob.example/c?/pool/r%231/shots/a%20b.png"
+    assert steps[0]["screenshot"] == (
+        "https://blob.example/my%20runs/pool/r%231/shots/a%20b.png?sv=1&sig=a%2Fb"  # and stays at the end
+    )
     assert [one.get("screenshot") for one in steps[1:]] == [None] * 3
     assert made.screenshots == 1
     assert not (tmp_path / "site" / "shots").exists()
@@ -312,6 +326,9 @@ def test_a_single_file_holds_its_pictures(tmp_path: Path) -> None:
     page = (tmp_path / "one.html").read_bytes()
     assert size == len(page)
     assert b"data:image/png;base64," in page
+    assert {path.name for path in tmp_path.iterdir()} == {"results", "one.html"}
+    with pytest.raises(ReplayError, match="name the file"):
+        single_file(found(run), tmp_path / "results", now=LATER)
     assert {path.name for path in tmp_path.iterdir()} == {"results", "one.html"}
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from evalgauge_dashboards.replay import generate
 from tests.dashboards.replay.conftest import SEED, Open
+from tests.dashboards.replay.making import LATER, found, png, step, task, write_run
 
 
 def hash_of(page: Page) -> str:
@@ -71,6 +74,76 @@ def test_f_finds_what_failed(real_site: Path, open_page: Open) -> None:
     expect(page.locator(".details .action")).to_contain_text("error")
 
 
+def test_a_failed_task_opens_where_it_first_looks_wrong(tmp_path: Path, open_page: Open) -> None:
+    again = [step(n, {"type": "click", "x": 0.5, "y": 0.5}) for n in range(2, 6)]
+    lost = task("t", "failure", [step(0, "type"), step(1, "wait"), *again, step(6, "done")])
+    write_run(tmp_path / "results", "a", lost)
+    write_run(tmp_path / "results", "b", task("t", "success", [step(0, "type"), step(1, "done")]))
+    generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
+    index = tmp_path / "site" / "index.html"
+    page = open_page(index, "#run=a&task=t")
+    expect(page.locator(".details h3")).to_have_text("Step 3 of 7")
+    expect(page.locator(".verdict")).to_contain_text("from step 3 on the same action 4 times")
+    page.keyboard.press("Home")
+    page.get_by_role("button", name="step 3", exact=True).click()
+    expect(page.locator(".details h3")).to_have_text("Step 3 of 7")
+    # beside the run that succeeded, which is the measure
+    page.locator(".verdict").get_by_role("link", name="b").click()
+    expect(page.locator(".pane").nth(0)).to_contain_text("success")
+    expect(page.locator(".parting")).to_contain_text("They part at step 2.")
+    page = open_page(index, "#run=b&task=t")
+    expect(page.locator(".details h3")).to_have_text("Step 1 of 2")
+    expect(page.get_by_label("Compare with a run").locator("option").nth(1)).to_have_text("✗ a")
+
+
+def test_a_screen_that_stands_still_to_the_end_is_said(tmp_path: Path, open_page: Open) -> None:
+    shots = tmp_path / "results" / "r" / "shots"
+    shots.mkdir(parents=True)
+    for index in range(5):
+        (shots / f"{index}.png").write_bytes(png(label=min(index, 2)))
+    keys = [step(n, {"type": "key", "key": "abcde"[n]}, screenshot=f"shots/{n}.png") for n in range(5)]
+    write_run(tmp_path / "results", "r", task("t", "failure", keys))
+    generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
+    page = open_page(tmp_path / "site" / "index.html", "#run=r&task=t")
+    expect(page.locator(".verdict")).to_contain_text("nothing changed on it from step 3 on")
+
+
+def test_a_step_that_is_linked_to_is_in_sight(tmp_path: Path, open_page: Open) -> None:
+    write_run(tmp_path / "results", "r", task("t", "success", [step(n, "click") for n in range(200)]))
+    generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
+    page = open_page(tmp_path / "site" / "index.html", "#run=r&task=t&step=150")
+    line = page.locator(".step-list [aria-current]")
+    expect(line).to_contain_text("151")
+    expect(line).to_be_in_viewport()
+
+
+@pytest.mark.parametrize(("width", "height"), [(2000, 60), (60, 2000), (16, 16), (1920, 1080)])
+@pytest.mark.parametrize("window", [1440, 390])
+def test_marks_lie_on_pictures_of_any_shape(
+    tmp_path: Path, open_page: Open, width: int, height: int, window: int
+) -> None:
+    shots = tmp_path / "results" / "r" / "shots"
+    shots.mkdir(parents=True)
+    (shots / "0.png").write_bytes(png(width, height))
+    click = {"type": "click", "x": width * 0.25, "y": height * 0.75, "screen_width": width, "screen_height": height}
+    write_run(tmp_path / "results", "r", task("t", "success", [step(0, click, screenshot="shots/0.png")]))
+    generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
+    page = open_page(tmp_path / "site" / "index.html", "#run=r&task=t", width=window)
+    for zoomed in (False, True):
+        if zoomed:
+            page.keyboard.press("z")
+            expect(page.locator(".frame.zoomed")).to_have_count(1)
+            expect(page.locator(".marks circle.dot")).to_be_in_viewport()
+        expect(page.locator(".marks circle.dot")).to_have_count(1)
+        picture, dot = page.locator(".stage img").bounding_box(), page.locator(".marks circle.dot").bounding_box()
+        assert picture is not None
+        assert dot is not None
+        assert picture["width"] / picture["height"] == pytest.approx(width / height, rel=0.05)
+        assert dot["x"] + dot["width"] / 2 == pytest.approx(picture["x"] + picture["width"] * 0.25, abs=1)
+        assert dot["y"] + dot["height"] / 2 == pytest.approx(picture["y"] + picture["height"] * 0.75, abs=1)
+    assert page.evaluate("document.documentElement.scrollWidth") == window
+
+
 def test_help_is_on_a_key(real_site: Path, open_page: Open) -> None:
     page = open_page(real_site)
     page.keyboard.press("?")
@@ -116,3 +189,18 @@ def test_marks_stand_where_the_action_was(two_models: Path, open_page: Open) -> 
     assert marks({"type": "key", "key": "s", "modifiers": ["ctrl"]})[0]["text"] == "ctrl+s"
     assert marks({"type": "done"}) == []
     assert marks({"type": "click", "x": None, "y": "abc", "target_bbox": [1, "b", None, 3]}) == []
+
+
+def test_the_log_holds_what_the_task_logged_among_its_events(real_site: Path, open_page: Open) -> None:
+    page = open_page(real_site, f"#run={SEED}&task=mock_clock_001")
+    page.locator(".log-panel summary").click()
+    lines = page.locator(".log-panel li")
+    expect(lines.first).to_contain_text("started")
+    expect(lines.last).to_contain_text("ended")
+    loop = lines.filter(has_text="Action loop detected: computer.click(900, 700) repeated 3+ times")
+    expect(loop).to_have_class("level-warning")
+    loop.get_by_role("button").click()
+    expect(page.locator(".details h3")).to_contain_text("of 6")
+    assert "step=" in hash_of(page)
+    page.get_by_label("Level").select_option("warnings and errors")
+    expect(lines.first).to_have_text(re.compile("Action loop detected"))

@@ -107,6 +107,13 @@ def test_clusters_are_by_what_tells_most() -> None:
     assert sorted(row for one in found for row in one.rows) == list(range(7))
 
 
+def test_a_cluster_whose_cases_say_the_same_is_told_in_their_words() -> None:
+    cases = [case(n, "agent_error", error="no rule for 'Press OK'\n in 3 s") for n in range(2)]
+    assert [one.label for one in cluster(cases)] == ["no rule for 'Press OK' in 3 s"]
+    cases.append(case(2, "agent_error", error="no rule for 'Press Cancel' in 4 s"))
+    assert [one.label for one in cluster(cases)] == ["no rule for “…” in # s"]
+
+
 def test_a_reason_that_failures_share_tells_them_apart_from_others() -> None:
     cases = [case(n, "failure", reason=text) for n, text in enumerate(["file 1 missing", "file 2 missing", "odd"])]
     assert [(one.rows, "missing" in one.label) for one in cluster(cases)] == [([0, 1], True), ([2], False)]

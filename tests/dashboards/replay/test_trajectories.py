@@ -88,3 +88,9 @@ def test_an_action_that_nests_without_end_is_cut() -> None:
     assert (
         str(folded(("w", task("t", "success", [step(0, action)]))).take("t", 1).steps[0]["action"]).count("inner") < 12
     )
+
+
+def test_what_was_logged_is_kept_with_its_time_and_level() -> None:
+    line = {"type": "log", "level": "ERROR", "message": "the window is gone"}
+    found = folded(("w", task("t", "success", [step(0, "click"), line]))).take("t", 1)
+    assert [tuple(line) for line in found.lines] == [(102.0, "error", "the window is gone")]

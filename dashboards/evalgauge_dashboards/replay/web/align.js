@@ -19,11 +19,9 @@
 
   const fold = (text) => text.trim().toLowerCase().replace(/\s+/g, " ");
   function textLikeness(a, b) {
-    if (fold(a) === fold(b)) return 1;
-    const x = new Set(fold(a).split(" ")),
-      y = new Set(fold(b).split(" "));
-    const common = [...x].filter((word) => y.has(word)).length;
-    return common / (x.size + y.size - common);
+    if (a.text === b.text) return 1;
+    const common = [...a.words].filter((word) => b.words.has(word)).length;
+    return common / (a.words.size + b.words.size - common);
   }
   function placeLikeness(a, b) {
     const far = Math.hypot(a[0] - b[0], a[1] - b[1]);
@@ -31,37 +29,48 @@
   }
   const middle = (box) => [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
 
+  const looked = new WeakMap(); // step -> what comparing it needs, as it is compared with each step of the other run
+  function traits(step) {
+    let found = looked.get(step);
+    if (found) return found;
+    const action = step.action || {};
+    const kind = E.actions.kindOf(action);
+    const { start, end, box } = E.actions.placesOf(action);
+    const text = E.actions.textOf(action);
+    const folded = text === null ? null : fold(text);
+    found = {
+      kind,
+      keys: kind === "key" ? fold(E.actions.keysOf(action) || "") : "",
+      text: folded,
+      words: folded === null ? null : new Set(folded.split(" ")),
+      way: kind === "scroll" ? E.actions.scrollOf(action).way : null,
+      element: E.actions.elementOf(action),
+      start: parts(start || (box && middle(box))),
+      end: parts(end),
+    };
+    looked.set(step, found);
+    return found;
+  }
+
   /** How alike the targets of two actions of one kind are, 0 to 1: by element, text, keys, place. */
   function targetLikeness(a, b) {
-    const kind = E.actions.kindOf(a);
     const scores = [];
-    const keysA = E.actions.keysOf(a),
-      keysB = E.actions.keysOf(b);
-    if (kind === "key" && (keysA || keysB)) scores.push(fold(keysA || "") === fold(keysB || "") ? 1 : 0);
-    const textA = E.actions.textOf(a),
-      textB = E.actions.textOf(b);
-    if (textA !== null || textB !== null)
-      scores.push(textA === null || textB === null ? 0 : textLikeness(textA, textB));
-    if (kind === "scroll") scores.push(E.actions.scrollOf(a).way === E.actions.scrollOf(b).way ? 1 : 0);
-    const elementA = E.actions.elementOf(a),
-      elementB = E.actions.elementOf(b);
-    const pa = E.actions.placesOf(a),
-      pb = E.actions.placesOf(b);
-    const startA = parts(pa.start || (pa.box && middle(pa.box))),
-      startB = parts(pb.start || (pb.box && middle(pb.box)));
-    if (elementA !== null && elementB !== null && elementA === elementB) scores.push(1);
-    else if (startA && startB && kind !== "scroll") scores.push(placeLikeness(startA, startB));
-    else if (elementA !== null && elementB !== null) scores.push(0);
-    const endA = parts(pa.end),
-      endB = parts(pb.end);
-    if (endA && endB) scores.push(placeLikeness(endA, endB));
+    if (a.keys || b.keys) scores.push(a.keys === b.keys ? 1 : 0);
+    if (a.text !== null || b.text !== null) scores.push(a.text === null || b.text === null ? 0 : textLikeness(a, b));
+    if (a.way !== null) scores.push(a.way === b.way ? 1 : 0);
+    if (a.element !== null && a.element === b.element) scores.push(1);
+    else if (a.start && b.start && a.way === null) scores.push(placeLikeness(a.start, b.start));
+    else if (a.element !== null && b.element !== null) scores.push(0);
+    if (a.end && b.end) scores.push(placeLikeness(a.end, b.end));
     return scores.length ? Math.min(...scores) : 1;
   }
 
   /** {same, score}: whether two steps do the same, and what pairing them is worth. */
   function likeness(a, b) {
-    if (E.actions.kindOf(a.action || {}) !== E.actions.kindOf(b.action || {})) return { same: false, score: OTHER };
-    const target = targetLikeness(a.action || {}, b.action || {});
+    const x = traits(a),
+      y = traits(b);
+    if (x.kind !== y.kind) return { same: false, score: OTHER };
+    const target = targetLikeness(x, y);
     const screen = a.changed === undefined || b.changed === undefined ? 0 : a.changed === b.changed ? 0.2 : -0.2;
     return { same: target >= SAME, score: 0.3 + 1.7 * target + screen };
   }

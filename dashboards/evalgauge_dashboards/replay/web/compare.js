@@ -75,6 +75,20 @@
     );
   }
 
+  /** What the runs were told; where that differs, as it does with another seed, what each was told. */
+  function instructions(contents, row) {
+    const told = contents.map((content) => content?.instruction || null);
+    const different = [...new Set(told.filter(Boolean))];
+    if (different.length < 2)
+      return el("p", { class: "instruction" }, different[0] || row.instruction || "No instruction was recorded.");
+    return el(
+      "p",
+      { class: "instruction" },
+      el("b", {}, "Told different things. "),
+      told.map((one, r) => [el("b", {}, String.fromCharCode(65 + r) + ": "), one || E.NONE, " "]),
+    );
+  }
+
   async function compareView(place) {
     const found = await cast(place);
     if (found.lost !== undefined)
@@ -190,7 +204,8 @@
         pane.node.classList.toggle("differs", standing[r] === "differs" || standing[r] === "extra");
         if (position === null) {
           const over = before === steps[r].length - 1;
-          pane.stage.show(steps[r][before ?? 0] || null, {
+          // the screen as it is at this moment is the one before the run's next step
+          pane.stage.show(steps[r][later(c, r) ?? before] || null, {
             gap: !rows[r]
               ? "This run has not done the task."
               : over
@@ -198,7 +213,7 @@
                 : "No such step in this run.",
           });
           pane.words.replaceChildren(
-            el("p", { class: "quiet" }, !rows[r] ? "" : over ? "After its last step." : "Nothing at this point."),
+            el("p", { class: "quiet" }, !rows[r] ? "" : over ? "After its last step." : "It " + next(c, r) + "."),
           );
           return;
         }
@@ -222,17 +237,20 @@
           }),
         );
       });
-      const marked = box.querySelector("td.here");
       for (const cell of box.querySelectorAll(".here")) cell.classList.remove("here");
       for (const line of box.querySelectorAll("tbody tr")) line.children[c + 1].classList.add("here");
-      const cell = box.querySelector("td.here");
-      if (cell && (marked || c)) box.scrollLeft = cell.offsetLeft - box.clientWidth / 2;
+      follow();
       const first = columns[c][0];
       E.address.note({
         step: first === null ? lastStep(c) : steps[0][first].step_idx,
         column: first === null ? c : null,
       });
       E.announce("Column " + (c + 1) + " of " + columns.length + (c === diverged ? ", the first divergence" : ""));
+    }
+    /** Keep the column in sight. */
+    function follow() {
+      const cell = box.querySelector("td.here");
+      if (cell) box.scrollLeft = cell.offsetLeft - box.clientWidth / 2;
     }
     const lastStep = (c) => {
       const before = lastBefore(c, 0);
@@ -242,12 +260,37 @@
       for (let i = c; i >= 0; i--) if (columns[i][r] !== null) return columns[i][r];
       return null;
     }
+    /** What a run does after a column in which it does nothing. */
+    function next(c, r) {
+      const position = later(c, r);
+      if (position === null) return "has ended";
+      return "goes on with step " + (position + 1) + ", " + E.actions.describe(steps[r][position].action || {}, 60);
+    }
+    function later(c, r) {
+      return columns.slice(c).find((column) => column[r] !== null)?.[r] ?? null;
+    }
+    /** Where and how the runs part, in a sentence. */
+    function parting() {
+      if (diverged === null)
+        return steps.some((one) => one.length) ? "All do the same to the end." : "No steps were recorded.";
+      const column = columns[diverged];
+      const does = (position, r) =>
+        !rows[r]
+          ? "has not done the task"
+          : position === null
+            ? next(diverged, r)
+            : E.actions.describe(steps[r][position].action || {}, 60);
+      return [
+        "They part at step " + (column.find((position) => position !== null) + 1) + ". ",
+        column.map((position, r) => [el("b", {}, String.fromCharCode(65 + r) + ": "), does(position, r), ". "]),
+      ];
+    }
     function diverge() {
       if (diverged !== null) play.move(diverged);
     }
     function start(at) {
       if (at.column !== undefined && Number(at.column) < columns.length) return Number(at.column);
-      if (at.step === undefined) return 0;
+      if (at.step === undefined) return diverged ?? 0; // where they part is what one came for
       const position = steps[0].findIndex((step) => String(step.step_idx) === at.step);
       return Math.max(
         0,
@@ -320,20 +363,8 @@
           link(order.tasks[order.at + 1], "n ›", "Next task (n)"),
         ),
       ),
-      el(
-        "p",
-        { class: "instruction" },
-        (contents.find((content) => content?.instruction) || row).instruction || "No instruction was recorded.",
-      ),
-      el(
-        "p",
-        { class: "quiet" },
-        diverged === null
-          ? steps.some((one) => one.length)
-            ? "All do the same to the end."
-            : "No steps were recorded."
-          : "They part at step " + (columns[diverged].find((position) => position !== null) + 1) + ".",
-      ),
+      instructions(contents, row),
+      el("p", { class: "parting quiet" }, parting()),
       play.node,
       box,
       el(
@@ -346,6 +377,7 @@
     return {
       node,
       title: place.task,
+      placed: follow,
       gone() {
         play.stop();
         panes.forEach((pane) => pane.stage.gone());
@@ -357,6 +389,7 @@
       key(event) {
         if (play.key(event)) return true;
         if (event.key === "d" || event.key === "f") diverge();
+        else if (event.key === "z") panes.forEach((pane) => pane.stage.zoom());
         else if (event.key === "i") location.hash = to({ align: mode === "index" ? null : "index" });
         else if (event.key === "n" && order.tasks[order.at + 1])
           location.hash = to({ task: order.tasks[order.at + 1] });

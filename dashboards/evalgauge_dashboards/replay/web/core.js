@@ -8,7 +8,7 @@ const evalgauge = (() => {
   const policy = window.trustedTypes
     ? window.trustedTypes.createPolicy("evalgauge", {
         createScriptURL: (url) => {
-          if (!/^data\/[A-Za-z0-9._@+/-]+\.js(\?\d+)?$/.test(url) || url.includes(".."))
+          if (!/^data(\/[A-Za-z0-9._@+-]+)+\.js(\?\d+)?$/.test(url) || /\/\.+\//.test(url))
             throw new TypeError("no part of the replay: " + url);
           return url;
         },

@@ -13,6 +13,7 @@
     ["d", "side by side: the first divergence"],
     ["i", "side by side: align by number or by actions"],
     ["m", "marks on or off"],
+    ["z", "the screenshot at its full size, and back"],
     ["/", "search"],
     ["u", "up: from the task to its run"],
     ["?", "this help"],
@@ -41,7 +42,7 @@
         el(
           "p",
           { class: "quiet" },
-          "The address in the browser's bar leads back to exactly what is shown. A click on a screenshot shows it at its full size.",
+          "The address in the browser's bar leads back to exactly what is shown. A failed task opens at its first sign of trouble, runs side by side where they part.",
         ),
         el("form", { method: "dialog" }, el("button", { type: "button", onclick: () => dialog.close() }, "Close")),
       );

@@ -88,6 +88,9 @@
     document.title = view.title + " – evalgauge replay";
     frame(place);
     document.getElementById("app").replaceChildren(header(place), view.node);
+    view.placed?.();
+    view.node.tabIndex = -1; // a screen reader goes on reading where the new view begins
+    if (!force) view.node.focus({ preventScroll: true });
     scrollTo(0, kept[0]);
     const list = view.node.querySelector(".list-view");
     if (list && kept[1]) list.scrollTop = kept[1];
@@ -121,24 +124,28 @@
         "evalgauge",
         el("span", { class: "quiet" }, " replay"),
       ),
-      run
+      run || many
         ? el(
             "nav",
             { "aria-label": "Views" },
-            many ? tab("Runs", "#view=runs", false) : null,
-            tab(
-              "Tasks",
-              E.address.write({
-                run: place.run,
-                domain: place.domain,
-                outcome: place.outcome,
-                q: place.q,
-                cluster: place.cluster,
-                sort: place.sort,
-              }),
-              runTab,
-            ),
-            tab("Analysis", E.address.write({ view: "analysis", run: place.run }), place.view === "analysis"),
+            many ? tab("Runs", "#view=runs", !run && (!place.view || place.view === "runs")) : null,
+            run
+              ? [
+                  tab(
+                    "Tasks",
+                    E.address.write({
+                      run: place.run,
+                      domain: place.domain,
+                      outcome: place.outcome,
+                      q: place.q,
+                      cluster: place.cluster,
+                      sort: place.sort,
+                    }),
+                    runTab,
+                  ),
+                  tab("Analysis", E.address.write({ view: "analysis", run: place.run }), place.view === "analysis"),
+                ]
+              : tab("All tasks", E.address.write({ view: "tasks" }), place.view === "tasks"),
             many
               ? tab(
                   "Side by side",
@@ -192,8 +199,8 @@
       if (
         document.hidden ||
         !E.runs().some((run) => run.state === "running") ||
-        document.activeElement?.matches("input, select") ||
-        document.body.classList.contains("in-task")
+        document.activeElement?.matches("input:not([type=range]), select") ||
+        (document.body.classList.contains("in-task") && !view?.changed)
       )
         return;
       const before = new Map(E.runs().map((run) => [run.run_id, run.version]));
@@ -202,6 +209,7 @@
         await E.loadIndex();
         if (E.runs().length === before.size && E.runs().every((run) => before.get(run.run_id) === run.version)) return;
         E.forget((name) => name === "index");
+        if (view?.changed && !(await view.changed())) return;
         await route(true);
       } catch {
         /* the server is away: what is there stays */
@@ -218,6 +226,11 @@
     } catch (error) {
       document.getElementById("app").replaceChildren(missing(error.message, [], "#").node);
       return;
+    }
+    const { only_task: task } = E.index();
+    if (task && !location.hash) {
+      const [run, ...others] = E.runs().map((one) => one.run_id);
+      history.replaceState(null, "", E.address.write({ run, task, with: others.slice(0, 3) }));
     }
     addEventListener("hashchange", () => route(false));
     addEventListener("keydown", keys);

@@ -188,11 +188,13 @@
             "section",
             {},
             el("h2", {}, "Outcomes"),
-            E.charts.outcomeBar(counts, (outcome) => filtered({ outcome, domain: "" })),
+            table.rows.length
+              ? E.charts.outcomeBar(counts, (outcome) => filtered({ outcome, domain: "" }))
+              : el("p", { class: "quiet" }, "No task has begun yet."),
           ),
           causes(run, table),
         ),
-        el("div", { class: "capped" }, domains(run, filtered)),
+        run.domains.length ? el("div", { class: "capped" }, domains(run, filtered)) : null,
       ),
       tasks.node,
     );

@@ -17,9 +17,10 @@
       " " + run.state,
     );
 
+  const picked = new Set(); // kept when the list is drawn again because a run goes on
+
   function runsView() {
     const runs = [...E.runs()].reverse(); // the newest first
-    const picked = new Set();
     const compare = el("a", { class: "button", "aria-disabled": "true" }, "Compare");
     const note = el(
       "span",
@@ -29,6 +30,9 @@
     function pick(run, on) {
       if (on) picked.add(run.run_id);
       else picked.delete(run.run_id);
+      offer();
+    }
+    function offer() {
       const ids = E.runs()
         .map((one) => one.run_id)
         .filter((id) => picked.has(id));
@@ -82,6 +86,7 @@
                       el("input", {
                         type: "checkbox",
                         "aria-label": "Compare " + run.run_id,
+                        checked: picked.has(run.run_id),
                         onchange: (event) => pick(run, event.target.checked),
                       }),
                     )
@@ -123,6 +128,7 @@
             "This replay holds no run. Make it again with the folder of a run: evalgauge replay RUN_DIR --out DIR",
           ),
     );
+    offer();
     return { node, title: "runs" };
   }
 

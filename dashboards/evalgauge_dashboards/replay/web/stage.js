@@ -18,7 +18,7 @@
     }
   }
 
-  /** The pane of one run's picture. `show(step, {ended})` draws a step; null draws that there is none. */
+  /** The pane of one run's picture. `show(step, {gap})` draws a step, null that there is none; `zoom()` resizes. */
   function stage(label) {
     const picture = E.el("img", { alt: "", decoding: "async", draggable: false });
     const svg = E.el("svg:svg", { class: "marks", "aria-hidden": "true" });
@@ -51,6 +51,8 @@
       note.textContent = text || "";
     }
     picture.addEventListener("load", () => {
+      frame.style.setProperty("--ratio", String(picture.naturalWidth / picture.naturalHeight));
+      frame.style.setProperty("--natural", picture.naturalWidth + "px");
       if (!frame.classList.contains("zoomed")) frame.style.setProperty("--kept", picture.offsetHeight + "px"); // what comes without a picture keeps the place
       draw();
     });
@@ -63,10 +65,21 @@
           " can't be opened. Was it deleted, or the folder moved without it?",
       );
     });
-    picture.addEventListener("click", () => {
-      frame.classList.toggle("zoomed");
+    /** Full size and back; `at` is the point to look at, in parts of the picture: by default what is marked. */
+    function zoom(at) {
+      const size = [picture.naturalWidth, picture.naturalHeight];
+      if (picture.hidden || !size[0]) return;
+      if (frame.classList.toggle("zoomed")) {
+        const marked = E.marks.marksOf(step.action || {}, ...size).find((mark) => E.known(mark.x));
+        const [x, y] = at || (marked ? [marked.x, marked.y] : [0.5, 0.5]);
+        frame.scrollLeft = x * picture.clientWidth - frame.clientWidth / 2;
+        frame.scrollTop = y * picture.clientHeight - frame.clientHeight / 2;
+      }
       draw();
-    });
+    }
+    picture.addEventListener("click", (event) =>
+      zoom([event.offsetX / picture.clientWidth, event.offsetY / picture.clientHeight]),
+    );
     const watcher = new ResizeObserver(draw);
     watcher.observe(picture);
 
@@ -96,7 +109,7 @@
       marked = on;
       draw();
     };
-    return { node, show, mark, gone: () => watcher.disconnect() };
+    return { node, show, mark, zoom: () => zoom(), gone: () => watcher.disconnect() };
   }
   const short = (url) => (url.startsWith("data:") ? "in this file" : decodeURIComponent(url));
 

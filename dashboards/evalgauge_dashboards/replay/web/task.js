@@ -4,6 +4,7 @@
 (() => {
   const E = evalgauge;
   const { el } = E;
+  const MOST_ELSEWHERE = 8; // other runs, the newest, that are asked how they did on the task
 
   /** The tasks before and after this one in the list that one came from. */
   function neighbours(table, place, row) {
@@ -14,10 +15,30 @@
     return { before: list[at - 1], after: list[at + 1], at, count: list.length, filtered: list !== table.rows };
   }
 
-  function verdict(row, content) {
+  /** What the first sign of trouble is, in the order in which it is looked for when the replay is made. */
+  function troubleWord(step) {
+    if (E.actions.kindOf(step.action) === "error") return "the agent reports an error";
+    if (step.correct === false) return "the first action is wrong";
+    if ((step.calls || []).some((call) => call.status === "error")) return "a model call failed";
+    return "the same begins to come again and again";
+  }
+
+  /** The position from which on no action changed the screen; null where the last but one still did. */
+  function stuckFrom(steps) {
+    let from = steps.length - 1; // after the last there is no picture to compare with
+    while (from > 0 && steps[from - 1].changed === false) from--;
+    return steps.length - 1 - from > 1 ? from : null;
+  }
+
+  /** How it ended and why, as far as is known; `onstep` leads to a step, `elsewhere` is the last line. */
+  function verdict(row, content, onstep, elsewhere) {
     const limit = row.max_steps && row.steps >= row.max_steps;
-    const last = content && content.steps.length ? content.steps[content.steps.length - 1] : null;
+    const steps = content ? content.steps : [];
+    const last = steps.length ? steps[steps.length - 1] : null;
     const terminal = last && ["done", "error"].includes(E.actions.kindOf(last.action)) ? last : null;
+    const stepLink = (i) =>
+      el("button", { type: "button", class: "plain", onclick: () => onstep(i) }, "step " + (i + 1));
+    const failed = E.unsuccessful(row);
     const says = [];
     if (row.error) says.push(el("p", { class: "error-text" }, el("b", {}, "Error: "), row.error));
     if (row.reason && row.reason !== row.error) says.push(el("p", {}, el("b", {}, "Evaluator: "), row.reason));
@@ -29,6 +50,7 @@
           el("b", {}, "Agent: "),
           "ended the task with “" + E.actions.typeOf(terminal.action) + "”",
           E.actions.textOf(terminal.action) ? ": " + E.actions.textOf(terminal.action) : "",
+          failed && steps.length === 1 ? " before it did anything else" : "",
           row.outcome === "failure" && E.actions.kindOf(terminal.action) === "done"
             ? ", but the evaluator disagrees"
             : "",
@@ -41,14 +63,22 @@
           "p",
           {},
           el("b", {}, "Circles: "),
-          "from step " +
-            (content.loop.start + 1) +
-            " on the same " +
+          "from ",
+          stepLink(content.loop.start),
+          " on the same " +
             (content.loop.period === 1 ? "action" : content.loop.period + " actions") +
             " " +
             content.loop.rounds +
             " times",
         ),
+      );
+    const stuck = failed ? stuckFrom(steps) : null;
+    if (stuck !== null)
+      says.push(el("p", {}, el("b", {}, "Screen: "), "nothing changed on it from ", stepLink(stuck), " on"));
+    const trouble = content?.trouble ?? null;
+    if (failed && trouble !== null && trouble !== content.loop?.start && steps[trouble] !== terminal)
+      says.push(
+        el("p", {}, el("b", {}, "First sign of trouble: "), stepLink(trouble), ", " + troubleWord(steps[trouble])),
       );
     if (!says.length)
       says.push(
@@ -72,6 +102,7 @@
         E.known(row.score) ? el("span", { class: "quiet" }, "score " + +row.score.toFixed(3)) : null,
       ),
       says,
+      elsewhere,
     );
   }
 
@@ -109,6 +140,10 @@
       );
     });
     for (const one of content.calls) call(one);
+    for (const [ts, level, message] of content.lines) {
+      const during = content.steps.findLastIndex((step) => step.ts <= ts);
+      add(ts, level === "critical" ? "error" : level, message, during < 0 ? undefined : during);
+    }
     if (content.finished_at !== null) {
       if (content.error) add(content.finished_at, "error", content.error);
       add(
@@ -117,9 +152,10 @@
         "ended: " + E.words(content.outcome) + (E.known(content.score) ? ", score " + +content.score.toFixed(3) : ""),
       );
     }
-    return { begin, lines };
+    return { begin, lines: lines.sort((a, b) => a.ts - b.ts) };
   }
 
+  const LEVELS = { info: "", success: "✓", warning: "⚠", error: "✗" };
   function logPanel(content, onstep) {
     const { begin, lines } = events(content);
     const level = el(
@@ -139,10 +175,10 @@
             ? el(
                 "li",
                 { class: "level-" + line.level },
+                el("span", { class: "mark", "aria-hidden": "true" }, LEVELS[line.level]),
                 el("time", {}, "+" + E.duration(Math.max(0, line.ts - begin))),
-                " ",
                 line.step === undefined
-                  ? line.text
+                  ? el("span", {}, line.text)
                   : el("button", { type: "button", class: "plain", onclick: () => onstep(line.step) }, line.text),
               )
             : el("li", { class: "quiet" }, "Nothing of that kind."),
@@ -257,16 +293,23 @@
         const here = i === position;
         item.firstChild.toggleAttribute("aria-current", here);
         if (here) item.firstChild.setAttribute("aria-current", "step");
-        if (here && list.scrollHeight > list.clientHeight) list.scrollTop = item.offsetTop - list.clientHeight / 2;
       }
-      E.address.note({ step: step.step_idx });
+      follow();
+      E.address.note({ step: step.step_idx, attempt: row.attempt > 1 ? row.attempt : null });
       E.announce("Step " + (position + 1) + " of " + steps.length + ": " + E.actions.describe(step.action || {}));
+    }
+    /** Keep the step's line in sight. */
+    function follow() {
+      const item = list.children[play.position];
+      if (item && list.scrollHeight > list.clientHeight) list.scrollTop = item.offsetTop - list.clientHeight / 2;
     }
     function trouble() {
       if (steps.length) play.move(content.trouble ?? steps.length - 1);
     }
+    /** Where an address without a step leads: what failed is opened where it first looks wrong. */
+    const opening = E.unsuccessful(row) ? (content?.trouble ?? 0) : 0;
     function start(at) {
-      const wanted = at.step === undefined ? 0 : steps.findIndex((step) => String(step.step_idx) === at.step);
+      const wanted = at.step === undefined ? opening : steps.findIndex((step) => String(step.step_idx) === at.step);
       return wanted < 0 ? steps.length - 1 : wanted;
     }
 
@@ -289,6 +332,41 @@
           others.map((one) => el("option", { value: one.run_id }, one.run_id)),
         )
       : null;
+    const elsewhere = el("p", { class: "elsewhere", hidden: true });
+    /** How the other runs did on this task: to be seen beside one that succeeded is what a failure needs. */
+    async function lookElsewhere() {
+      const alike = others.filter((one) => one.benchmark === run.benchmark).slice(-MOST_ELSEWHERE);
+      const found = [];
+      for (const one of alike) {
+        const tries = (await E.tableOf(one)).attempts.get(row.task_id) || [];
+        const best = tries.find((other) => other.outcome === "success") || tries[0];
+        if (!best) continue;
+        found.push(best);
+        const option = [...compare.options].find((other) => other.value === one.run_id);
+        option.textContent = E.MARKS[best.outcome] + " " + one.run_id;
+      }
+      const won = found.filter((other) => other.outcome === "success");
+      if (!found.length || !E.unsuccessful(row)) return;
+      const beside = (other) =>
+        el(
+          "a",
+          {
+            class: "mono",
+            title: "See both side by side, where they part",
+            href: E.address.write({ run: other.run.run_id, with: [run.run_id], task: row.task_id }),
+          },
+          other.run.run_id,
+        );
+      elsewhere.replaceChildren(
+        el("b", {}, "Elsewhere: "),
+        won.length
+          ? el("span", {}, E.chip("success"), " in ", won.slice(0, 3).map((other, i) => [i ? ", " : "", beside(other)]))
+          : found.length === 1
+            ? "the other run did not succeed either"
+            : "none of " + found.length + " other runs succeeded",
+      );
+      elsewhere.hidden = false;
+    }
     const link = (other, label, title) =>
       other
         ? el("a", { class: "button", href: to(other), title }, label)
@@ -341,12 +419,12 @@
         el(
           "div",
           { class: "task-right" },
-          verdict(row, content),
+          verdict(row, content, (i) => play.move(i), elsewhere),
           steps.length ? list : null,
           panel,
           el("h3", {}, "The whole task"),
           E.facts([
-            ["steps", E.count(row.steps) + (row.max_steps ? " of " + row.max_steps : "")],
+            ["steps", E.count(row.steps) + (row.max_steps ? " of at most " + E.count(row.max_steps) : "")],
             ["time", E.known(row.duration_seconds) ? E.duration(row.duration_seconds) : E.unknown("not recorded")],
             [
               "tokens",
@@ -366,6 +444,19 @@
     return {
       node,
       title: row.task_id,
+      placed() {
+        follow();
+        if (others.length) lookElsewhere().catch(() => {}); // a run whose list is not there says so when it is opened
+      },
+      /** Whether there is more of it now, where it is still being worked at and nobody plays it. */
+      async changed() {
+        if (!["pending", "running"].includes(row.outcome) || play.playing) return false;
+        const attempts = (await E.tableOf(E.runOf(run.run_id))).attempts.get(row.task_id) || [];
+        const now = attempts.find((one) => one.attempt === row.attempt);
+        if (!now || (now.outcome === row.outcome && now.steps === row.steps)) return false;
+        if (steps.length && play.position === steps.length - 1) E.address.note({ step: "last" });
+        return true;
+      },
       gone() {
         play.stop();
         stage.gone();
@@ -379,6 +470,7 @@
         if (event.key === "n" && around.after) location.hash = to(around.after);
         else if (event.key === "p" && around.before) location.hash = to(around.before);
         else if (event.key === "f") trouble();
+        else if (event.key === "z") stage.zoom();
         else if (event.key === "m") {
           marked.checked = !marked.checked;
           stage.mark(marked.checked);

@@ -65,6 +65,8 @@
       draw: cells,
       rowClass: (row) => "is-" + row.outcome,
     });
+    list.node.classList.add("tasks-list");
+    list.node.classList.toggle("many", many);
 
     function address(row) {
       return E.address.write({
@@ -98,9 +100,9 @@
           row.outcome === "pending"
             ? ""
             : E.count(row.steps) + (row.max_steps && row.steps >= row.max_steps ? " max" : ""),
-        time: E.known(row.duration_seconds) ? E.duration(row.duration_seconds) : E.NONE,
-        tokens: E.tokens(tokens),
-        cost: E.known(row.cost_usd) ? (row.uncosted_calls ? "≥ " : "") + E.money(row.cost_usd) : E.NONE,
+        time: E.known(row.duration_seconds) ? E.duration(row.duration_seconds) : E.unknown("not recorded"),
+        tokens: E.known(tokens) ? E.tokens(tokens) : E.unknown("none reported"),
+        cost: E.cost(row.cost_usd, row.uncosted_calls, Boolean(row.uncosted_calls)),
         run: el("span", { class: "mono quiet", title: row.run.run_id }, row.run.run_id),
       };
       return columns.map((column) => found[column.key]);
@@ -137,7 +139,7 @@
         "outcome",
         "All outcomes",
         new Map(E.STATUSES.filter((status) => byOutcome.has(status)).map((status) => [status, byOutcome.get(status)])),
-        (status) => E.MARKS[status] + " " + E.words(status),
+        (status) => (E.MARKS[status] || "·") + " " + E.words(status),
       );
       const lost = without.filter(E.unsuccessful).length;
       outcome.children[0].after(
@@ -158,7 +160,9 @@
         "cluster",
         "All failures",
         new Map(clusters.map((_, i) => [i, inClusters.get(i) || 0])),
-        (i) => E.words(clusters[i].outcome) + ": " + clusters[i].label.slice(0, 60),
+        // a link may be older than the run's last look
+        (i) =>
+          clusters[i] ? E.words(clusters[i].outcome) + ": " + clusters[i].label.slice(0, 60) : "no such failures",
       );
       const { won, measured, rate } = E.successRate(shown);
       const hidden = tables.reduce((sum, table) => sum + Math.max(0, table.run.total - table.run.listed), 0);
