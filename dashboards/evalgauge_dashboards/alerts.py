@@ -3,8 +3,9 @@
 Templates use Prometheus' words (``{{ $labels.run_id }}``, ``{{ $value | humanize }}``), which Grafana's rendering
 translates. Where something fires is in `thresholds`, what to do then in ``docs/runbooks.md``.
 
-There are no recording rules: over 50 runs the slowest alert takes a fraction of a second once a minute, and Grafana's
-copy of an alert would be silent on a Prometheus that has not loaded them.
+No alert needs a recording rule: over 50 runs the slowest takes a fraction of a second once a minute, and Grafana's
+copy of it would be silent on a Prometheus that has not loaded the rules. The one recording rule says that they are
+loaded, so that a board can tell "none fires" from "nobody looks".
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from grafana_foundation_sdk.models.common import DataSourceRef
 from evalgauge import metrics as m
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import thresholds as limit
-from evalgauge_dashboards.promql import NOW, UP, Expression, number, select
+from evalgauge_dashboards.promql import NOW, RULES_LOADED, UP, Expression, number, select, vector
 
 JOB = "evalgauge"
 """The scrape job of the exporter in prometheus.yml."""
@@ -48,6 +49,11 @@ class Alert:
     """One sentence for a phone's screen, as a template."""
     panel: tuple[str, int]
     """The uid of the board and the id of the panel that show it."""
+    hold: str | None = None
+    """How long it fires on once its expression returns nothing, where that number goes up and down."""
+    unanswered: Literal["KeepLast", "Alerting"] = "KeepLast"
+    """What Grafana takes it for where Prometheus does not answer: what it was, or, of the one alert that says so,
+    firing. With Grafana's own default a restart of Prometheus would send a message for each rule."""
 
     @property
     def anchor(self) -> str:
@@ -64,6 +70,7 @@ class Alert:
             "alert": self.name,
             "expr": self.expression.text,
             "for": self.pending,
+            **({"keep_firing_for": self.hold} if self.hold else {}),
             "labels": {"severity": self.severity},
             "annotations": {"summary": self.summary, "runbook_url": self.runbook(docs_url)},
         }
@@ -91,7 +98,7 @@ class Alert:
             .condition("firing")
             .for_val(self.pending)
             .no_data_state("OK")
-            .exec_err_state("Error")
+            .exec_err_state(self.unanswered)
             .labels({"severity": self.severity})
             .annotations(
                 {
@@ -112,14 +119,21 @@ class Alert:
         )
         encoded: dict[str, Any] = json.loads(JSONEncoder().encode(rule.build()))
         encoded["labels"] = {key: value.replace("$", "$$") for key, value in encoded["labels"].items()}
-        return {key: encoded[key] for key in _PROVISIONED} | {"dashboardUid": board, "panelId": panel}
+        held = {"keepFiringFor": self.hold} if self.hold else {}
+        return {key: encoded[key] for key in _PROVISIONED} | held | {"dashboardUid": board, "panelId": panel}
 
 
 _PROVISIONED = ("uid", "title", "condition", "data", "noDataState", "execErrState", "for", "annotations", "labels")
 
 
 def _for_grafana(template: str) -> str:
-    """``$value`` is a string of all values in Grafana; the query's own number has another name there."""
+    """``$value`` is a string of all values in Grafana; the query's own number has another name there.
+
+    Raises:
+        ValueError: where the template holds ``${``, after which Grafana expects the name of an environment variable.
+    """
+    if "${" in template:
+        raise ValueError(f"Grafana would put an environment variable in: {template}")
     return template.replace("$value", "$values.query.Value")
 
 
@@ -156,7 +170,7 @@ def _domain_collapse() -> Expression:
 def _over_budget() -> Expression:
     budget = select(m.RUN_BUDGET).max("run_id")
     over = measure.cost("run_id") / budget > limit.BUDGET_SHARE
-    return over.where(measure.recent(limit.RECENT), on=BY_RUN)
+    return over.where(measure.running().or_(measure.recent(limit.BUDGET_NEWS)), on=BY_RUN)
 
 
 def _projected_over_budget() -> Expression:
@@ -181,11 +195,8 @@ def _spend_spike() -> Expression:
 
 
 def _not_in_the_total() -> Expression:
-    call = ("run_id", "provider", "model")
-    unpriced = select(m.RUN_UNPRICED_REQUESTS).max(*call)
-    unknown = select(m.RUN_UNKNOWN_USAGE_REQUESTS).max(*call)
-    either = (unpriced > 0).or_(unknown > 0).max(*call)
-    return either.where(measure.recent(limit.RECENT), on=BY_RUN)
+    share = measure.uncosted_share("run_id", "provider", "model")
+    return (share > limit.UNCOSTED_SHARE).where(measure.recent(limit.RECENT), on=BY_RUN)
 
 
 def _stalled() -> Expression:
@@ -219,7 +230,7 @@ def _worker_lost() -> Expression:
 
 def _exporter_down() -> Expression:
     up = select(UP, job=JOB)
-    return up.max("job").is_(0).or_(up.absent(job=JOB))
+    return up.max("job", "instance").is_(0).or_(up.absent(job=JOB))
 
 
 def _source_stale() -> Expression:
@@ -238,8 +249,9 @@ def table() -> tuple[Alert, ...]:
             "2m",
             "warning",
             "Run {{ $labels.run_id }} succeeds less often than its baseline {{ $labels.baseline_run_id }}: "
-            "difference {{ $value | humanizePercentage }}, significant and larger than the noise.",
+            "{{ $value | humanizePercentage }} of the tasks of both, significant and larger than the noise.",
             ("evalgauge-comparison", 20),
+            hold=limit.HOLD,
         ),
         Alert(
             "EvalDomainCollapse",
@@ -249,6 +261,7 @@ def table() -> tuple[Alert, ...]:
             "Run {{ $labels.run_id }} fails in {{ $labels.domain }} where its baseline did not: at best "
             "{{ $value | humanizePercentage }} of the tasks succeed.",
             ("evalgauge-evaluation", 20),
+            hold=limit.HOLD,
         ),
         Alert(
             "EvalRunStalled",
@@ -266,6 +279,7 @@ def table() -> tuple[Alert, ...]:
             "{{ $value | humanizePercentage }} of the attempts of run {{ $labels.run_id }} ended as infrastructure "
             "error in the last hour.",
             ("evalgauge-evaluation", 14),
+            hold=limit.HOLD,
         ),
         Alert(
             "EvalInfrastructureErrorsSlow",
@@ -275,6 +289,7 @@ def table() -> tuple[Alert, ...]:
             "{{ $value | humanizePercentage }} of the attempts of run {{ $labels.run_id }} ended as infrastructure "
             "error in the last six hours.",
             ("evalgauge-evaluation", 14),
+            hold=limit.HOLD,
         ),
         Alert(
             "EvalOverBudget",
@@ -291,22 +306,25 @@ def table() -> tuple[Alert, ...]:
             "warning",
             "Run {{ $labels.run_id }} will have used {{ $value | humanizePercentage }} of its budget at the end.",
             ("evalgauge-evaluation", 8),
+            hold=limit.HOLD,
         ),
         Alert(
             "EvalSpendSpike",
             _spend_spike(),
             "10m",
             "warning",
-            "Run {{ $labels.run_id }} now spends ${{ $value | humanize }} an hour, more than three times its average.",
+            "Run {{ $labels.run_id }} now spends {{ $value | humanize }} dollars an hour, more than "
+            f"{limit.SPIKE_FACTOR:g} times its average.",
             ("evalgauge-evaluation", 11),
+            hold=limit.HOLD,
         ),
         Alert(
             "EvalUnpricedCalls",
             _not_in_the_total(),
             "5m",
             "warning",
-            "{{ $value }} calls of run {{ $labels.run_id }} to {{ $labels.provider }}/{{ $labels.model }} are in no "
-            "cost: no price is known, or they reported no tokens.",
+            "{{ $value | humanizePercentage }} of the calls of run {{ $labels.run_id }} to {{ $labels.provider }}/"
+            "{{ $labels.model }} are in no cost: no price is known, or they reported no tokens.",
             ("evalgauge-evaluation", 12),
         ),
         Alert(
@@ -322,7 +340,8 @@ def table() -> tuple[Alert, ...]:
             measure.idle_machines(),
             limit.IDLE_FOR,
             "warning",
-            f"Machine {{{{ $labels.vm }}}} has had no task for {limit.IDLE_FOR} and bills.",
+            "Machine {{ $labels.vm }} ({{ $labels.resource_group }}) has had no task for "
+            f"{limit.IDLE_FOR} and bills.",
             ("evalgauge-fleet", 20),
         ),
         Alert(
@@ -330,7 +349,8 @@ def table() -> tuple[Alert, ...]:
             measure.unused_machines(),
             limit.IDLE_FOR,
             "critical",
-            f"Machine {{{{ $labels.vm }}}} bills and no run has used it for {limit.IDLE_FOR}.",
+            "Machine {{ $labels.vm }} ({{ $labels.resource_group }}) bills and no run has used it for "
+            f"{limit.IDLE_FOR}.",
             ("evalgauge-fleet", 20),
         ),
         Alert(
@@ -354,8 +374,10 @@ def table() -> tuple[Alert, ...]:
             _exporter_down(),
             "3m",
             "critical",
-            "Prometheus cannot scrape the evalgauge exporter: the boards show the past.",
+            "Prometheus cannot scrape the evalgauge exporter{{ if $labels.instance }} {{ $labels.instance }}{{ end }}: "
+            "the boards show the past.",
             ("evalgauge-fleet", 42),
+            unanswered="Alerting",
         ),
     )
 
@@ -369,7 +391,6 @@ def provisioning(docs_url: str) -> dict[str, object]:
     }
 
 
-def rules(docs_url: str) -> dict[str, object]:
-    """The rule file that Prometheus reads."""
-    entries = [alert.prometheus(docs_url) for alert in table()]
-    return {"groups": [{"name": GROUP, "interval": INTERVAL, "rules": entries}]}
+def rules_loaded() -> dict[str, object]:
+    """The recording rule by which a board knows that Prometheus judges the alerts."""
+    return {"record": RULES_LOADED.name, "expr": vector(len(table())).text}

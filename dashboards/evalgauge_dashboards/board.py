@@ -35,6 +35,11 @@ REPLAY = "${exporter}/replay/${__value.text:percentencode}/"
 """The replay of the run whose id the clicked cell holds."""
 THIS_RUN = f"/d/{EVALUATION}?var-run=${{__value.text:percentencode}}&${{datasource:queryparam}}&${{__url_time_range}}"
 """The Evaluation board of the run whose id the clicked cell holds."""
+COURSE = (
+    f"/d/{EVALUATION}?var-run=${{__value.text:percentencode}}&${{datasource:queryparam}}"
+    "&from=${__data.fields.from.numeric}&to=${__data.fields.to.numeric}"
+)
+"""The same over the time that the hidden columns ``from`` and ``to`` of the clicked row hold (Unix milliseconds)."""
 
 
 @dataclasses.dataclass(frozen=True)

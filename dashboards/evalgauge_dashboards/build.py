@@ -62,11 +62,14 @@ def _rules(docs_url: str) -> str:
     """Prometheus' rule file. JSON strings are YAML strings, so only the expressions need care: they are blocks."""
     lines = ["# Made by `evalgauge dashboards build`; the thresholds and their reasons are in the code."]
     lines += ["groups:", f"  - name: {alerts.GROUP}", f"    interval: {alerts.INTERVAL}", "    rules:"]
+    loaded = alerts.rules_loaded()
+    lines += ["", f"      - record: {loaded['record']}", f"        expr: {loaded['expr']}"]
     for alert in alerts.table():
         rule = alert.prometheus(docs_url)
         lines += ["", f"      - alert: {alert.name}", "        expr: |"]
         lines += [f"          {line}" for line in alert.expression.text.splitlines()]
         lines += [f"        for: {alert.pending}"]
+        lines += [f"        keep_firing_for: {alert.hold}"] if alert.hold else []
         for key in ("labels", "annotations"):
             lines.append(f"        {key}:")
             entries = rule[key]

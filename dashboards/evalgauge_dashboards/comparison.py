@@ -9,15 +9,22 @@ from grafana_foundation_sdk.models import dashboard
 from evalgauge import metrics as m
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
-from evalgauge_dashboards.board import BENCHMARKS, COMPARISON, MODELS, RUNS, Row, board
+from evalgauge_dashboards.board import COMPARISON, RUNS, Row, board
 from evalgauge_dashboards.panels import About, Column, Panel, Query
 from evalgauge_dashboards.promql import Expression, select, vector
-from evalgauge_dashboards.runs import RUN_LINKS, run_columns
+from evalgauge_dashboards.runs import CHOSEN, RUN_LINKS, chosen, run_columns
 
-CHOSEN = {"run_id": RUNS, "benchmark": BENCHMARKS, "model": MODELS}
 SHOWN_RUNS = 8
 """Rows of the table of runs by domain, and lines over time: the newest of the chosen runs."""
-VERDICTS = ("better", "no significant difference", "worse")
+VERDICTS = {
+    "better": "success",
+    "worse": "failure",
+    "no significant difference": "interrupted",
+    "too few tasks": "pending",
+}
+"""The exporter's verdicts, each with the meaning whose colour it has."""
+COSTED = f"without runs of which more than {measure.UNCOSTED_LIMIT:.0%} of the calls are in no cost"
+BETTER, WORSE, UNDECIDED, TOO_FEW = range(1, 5)
 
 
 def build() -> dashboard.Dashboard:
@@ -33,19 +40,15 @@ def build() -> dashboard.Dashboard:
     return board(COMPARISON, text, rows, many_runs=True)
 
 
-def info(*carried: str) -> Expression:
-    """1 for each chosen run, with what is known of it."""
-    return select(m.RUN_INFO, **CHOSEN).max("run_id", *carried)
-
-
 def _of_model(by_run: Expression) -> Expression:
     """The sum over a model's chosen runs."""
-    return by_run.combine("*", info("model"), on=("run_id",), carry=("model",)).sum("model")
+    return by_run.combine("*", chosen("model"), on=("run_id",), carry=("model",)).sum("model")
 
 
 def difference(bound: Literal["estimate", "low", "high"] = "estimate") -> Expression:
     """Success rate minus the baseline's over the tasks that both measured, of the chosen runs."""
-    return select(m.COMPARISON_SUCCESS_DELTA, bound=bound, run_id=RUNS).max("run_id")
+    delta = select(m.COMPARISON_SUCCESS_DELTA, bound=bound, run_id=RUNS).max("run_id")
+    return delta.where(chosen(), on=("run_id",))
 
 
 def p_value() -> Expression:
@@ -58,23 +61,32 @@ def p_value() -> Expression:
 def verdict() -> Expression:
     """The place in `VERDICTS`, from 1, for each chosen run that has a baseline."""
     delta, certain = difference(), p_value() < 0.05
-    better = (delta > 0).where(certain, on=("run_id",)) * 0 + 1
-    worse = (delta < 0).where(certain, on=("run_id",)) * 0 + 3
-    return better.or_(worse).or_(delta * 0 + 2)
+    enough = measure.tasks("run_id", status=m.MEASURED_OUTCOMES, **CHOSEN) >= measure.MIN_PAIRS
+    too_few = delta.unless(enough, on=("run_id",)) * 0 + TOO_FEW
+    better = (delta > 0).where(certain, on=("run_id",)) * 0 + BETTER
+    worse = (delta < 0).where(certain, on=("run_id",)) * 0 + WORSE
+    return too_few.or_(better).or_(worse).or_(delta * 0 + UNDECIDED)
 
 
 def _verdicts() -> list[Panel]:
-    def how_many(place: int) -> Expression:
-        return verdict().is_(place).count().or_(vector(0).where(verdict().count(), on=()))
+    def how_many(runs: Expression) -> Expression:
+        return runs.count().or_(vector(0).where(verdict().count(), on=()))
 
+    better, worse, open_still = verdict().is_(BETTER), verdict().is_(WORSE), verdict() >= UNDECIDED
     named = [
-        (3, "Better", 1, "Runs significantly better than their baseline (p < 0.05, paired by task).", "success"),
-        (4, "Worse", 3, "Runs significantly worse than their baseline (p < 0.05, paired by task).", "failure"),
-        (5, "Too close to call", 2, "Runs whose difference may be chance.", "bound"),
+        (3, "Better", better, "Runs significantly better than their baseline (p < 0.05, paired by task).", "success"),
+        (4, "Worse", worse, "Runs significantly worse than their baseline (p < 0.05, paired by task).", "failure"),
+        (
+            5,
+            "Too close to call",
+            open_still,
+            f"Runs whose difference may be chance, or that measured fewer than {measure.MIN_PAIRS} tasks.",
+            "bound",
+        ),
     ]
     return [
         p.stat(
-            About(1, "Runs", "Runs that are chosen.", p.COUNT, "no runs", 4, 4), [Query(info().count())], decimals=0
+            About(1, "Runs", "Runs that are chosen.", p.COUNT, "no runs", 4, 4), [Query(chosen().count())], decimals=0
         ),
         p.stat(
             About(2, "Models", "Models of the chosen runs.", p.COUNT, "no runs", 4, 4),
@@ -84,32 +96,40 @@ def _verdicts() -> list[Panel]:
         *(
             p.stat(
                 About(number, title, text, p.COUNT, "no run has a baseline", 4, 4),
-                [Query(how_many(place))],
+                [Query(how_many(runs))],
                 decimals=0,
                 colour_of=meaning,
             )
-            for number, title, place, text, meaning in named
+            for number, title, runs, text, meaning in named
         ),
         p.stat(
             About(
                 6,
                 "Lowest cost per success",
-                "Of the chosen models: what is known of the cost over the successes.",
+                f"Of the chosen models: what is known of the cost over the successes, {COSTED}.",
                 p.DOLLARS,
                 "no success or no cost yet",
                 4,
                 4,
             ),
             [Query((-1 * (-1 * _cost_per_success()).top(1)), "{{model}}")],
-            decimals=2,
+            decimals=3,
             colour_of="llm",
             text="value_and_name",
         ),
     ]
 
 
+def _costed(by_run: Expression) -> Expression:
+    """Of the chosen runs those whose cost is known well enough to be set beside others'."""
+    share = measure.uncosted_share("run_id", run_id=RUNS)
+    known = measure.cost("run_id", run_id=RUNS).unless(share > measure.UNCOSTED_LIMIT, on=("run_id",))
+    return by_run.where(known, on=("run_id",))
+
+
 def _cost_per_success() -> Expression:
-    return _of_model(measure.cost("run_id")) / (measure.tasks("model", status="success", **CHOSEN) > 0)
+    successes = _of_model(_costed(measure.tasks("run_id", status="success", **CHOSEN)))
+    return _of_model(_costed(measure.cost("run_id", run_id=RUNS))) / (successes > 0)
 
 
 def _differences() -> Panel:
@@ -118,9 +138,9 @@ def _differences() -> Panel:
         About(
             20,
             "Difference to the baseline",
-            "Success rate minus the baseline's over the tasks that both measured, with its 95 % interval, worst "
-            "first. The p-value is McNemar's exact one for a run that ended, and one that may be looked at again and "
-            "again for a run that goes on.",
+            "Success rate minus the baseline's over the tasks that both measured, in percentage points, with its "
+            "95 % interval, worst first. The p-value is McNemar's exact one for a run that ended, and one that may be "
+            "looked at again and again for a run that goes on.",
             p.NONE,
             "no run has a baseline: set one in [baselines] of the exporter's configuration",
             24,
@@ -133,22 +153,25 @@ def _differences() -> Panel:
             Column(
                 "Verdict",
                 Query(verdict(), ref="verdict"),
-                p.mapped(
-                    p.worded({"better": "success", "no significant difference": "interrupted", "worse": "failure"})
-                )
-                | {"custom.width": 220},
+                p.mapped(p.worded(VERDICTS)) | {"custom.width": 220},
             ),
             Column("Difference", Query(difference(), ref="estimate"), points),
             Column("At least", Query(difference("low"), ref="low"), points),
             Column("At most", Query(difference("high"), ref="high"), points),
-            Column("p-value", Query(p_value(), ref="p"), {"unit": p.NONE, "decimals": 4, "custom.width": 90}),
+            Column(
+                "p-value",
+                Query(p_value(), ref="p"),
+                {"decimals": 4, "mappings": p.under(0.0001, "< 0.0001"), "custom.width": 90},
+            ),
             Column(
                 "Measured",
                 Query(measure.tasks("run_id", status=m.MEASURED_OUTCOMES, **CHOSEN), ref="measured"),
                 {"custom.width": 100},
             ),
         ],
-        rows=select(m.COMPARISON_SUCCESS_DELTA, bound="estimate", run_id=RUNS).max("run_id", "baseline_run_id"),
+        rows=select(m.COMPARISON_SUCCESS_DELTA, bound="estimate", run_id=RUNS)
+        .max("run_id", "baseline_run_id")
+        .where(chosen(), on=("run_id",)),
         sort=("Difference", False),
     )
 
@@ -173,14 +196,14 @@ def _models() -> list[Panel]:
             About(
                 11,
                 "Cost per success",
-                "Failed attempts are paid for too.",
+                f"Failed attempts are paid for too; {COSTED}.",
                 p.DOLLARS,
                 "no success or no cost yet",
                 8,
                 7,
             ),
             [Query(_cost_per_success().sorted(), "{{model}}")],
-            decimals=2,
+            decimals=3,
             colour_of="llm",
         ),
         p.bars(
@@ -232,7 +255,7 @@ def _renamed(old: str, new: str) -> dashboard.DataTransformerConfig:
 
 def _newest() -> Expression:
     started = select(m.RUN_START, run_id=RUNS).max("run_id")
-    return started.where(info(), on=("run_id",)).top(SHOWN_RUNS)
+    return started.where(chosen(), on=("run_id",)).top(SHOWN_RUNS)
 
 
 def _where() -> list[Panel]:
@@ -246,11 +269,13 @@ def _where() -> list[Panel]:
                 p.RATIO,
                 "nothing measured yet",
                 24,
-                6,
+                13,
             ),
             [Query(measure.success_rate("domain", "model", **CHOSEN))],
-            [_matrix("domain", "model"), _renamed("model\\domain", "Model")],
-            names=220,
+            # names of domains are longer than a column is wide, and there are more domains than models
+            [_matrix("model", "domain"), _renamed("domain\\model", "Domain")],
+            names=300,
+            sort="Domain",
         ),
         p.matrix(
             About(
@@ -272,7 +297,7 @@ def _where() -> list[Panel]:
 def _by_start(value: Expression) -> tuple[list[Query], list[dashboard.DataTransformerConfig]]:
     """Queries and transformations that place one value of each run at the run's start, a series for each model."""
     started = select(m.RUN_START, run_id=RUNS).max("run_id") * 1000
-    placed = started.combine("*", info("model"), on=("run_id",), carry=("model",))
+    placed = started.combine("*", chosen("model"), on=("run_id",), carry=("model",))
     time, name = "Value #started", "Started"
 
     def as_time(field: str) -> dashboard.DataTransformerConfig:
@@ -280,7 +305,8 @@ def _by_start(value: Expression) -> tuple[list[Query], list[dashboard.DataTransf
         return dashboard.DataTransformerConfig(id_val="convertFieldType", options={"conversions": conversions})
 
     return [Query(placed, ref="started"), Query(value, ref="shown")], [
-        dashboard.DataTransformerConfig(id_val="joinByField", options={"byField": "run_id", "mode": "inner"}),
+        # outer: a model without a value is a series all the same, so the others have the colours they have elsewhere
+        dashboard.DataTransformerConfig(id_val="joinByField", options={"byField": "run_id", "mode": "outer"}),
         _matrix("model", time, "Value #shown"),
         _renamed(f"{time}\\model", name),
         as_time(name),
@@ -291,8 +317,9 @@ def _by_start(value: Expression) -> tuple[list[Query], list[dashboard.DataTransf
 def _trends() -> list[Panel]:
     success, success_steps = _by_start(measure.success_rate("run_id", **CHOSEN))
     cost = measure.cost("run_id") / (measure.tasks("run_id", status="success", **CHOSEN) > 0)
-    money, money_steps = _by_start(cost)
-    live = measure.success_rate("run_id", **CHOSEN).where(_newest(), on=("run_id",))
+    money, money_steps = _by_start(_costed(cost))
+    going = _newest().where(measure.running(), on=("run_id",))
+    live = measure.success_rate("run_id", **CHOSEN).where(going, on=("run_id",))
     return [
         p.trend(
             About(
@@ -306,14 +333,13 @@ def _trends() -> list[Panel]:
             ),
             success,
             success_steps,
-            decimals=0,
             maximum=1,
         ),
         p.trend(
             About(
                 41,
                 "Cost per success of runs by when they started",
-                "A point a run.",
+                f"A point a run; {COSTED}.",
                 p.DOLLARS,
                 "no cost or no success in the last 30 days",
                 8,
@@ -321,20 +347,19 @@ def _trends() -> list[Panel]:
             ),
             money,
             money_steps,
-            decimals=2,
+            decimals=3,
         ),
         p.timeseries(
             About(
                 42,
                 "Success rate while runs go on",
-                f"The newest {SHOWN_RUNS} of the chosen runs.",
+                f"The chosen runs that go on, of the newest {SHOWN_RUNS}.",
                 p.RATIO,
-                "nothing measured in this time",
+                "no run went on in this time, or nothing was measured",
                 8,
                 9,
             ),
             [Query(live, "{{run_id}}")],
-            decimals=0,
             maximum=1,
         ),
     ]

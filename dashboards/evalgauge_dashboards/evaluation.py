@@ -61,7 +61,6 @@ def _progress() -> list[Panel]:
                 Query(measure.success_bound("high", measure.Z_95, **ONE), "at most", "C"),
                 Query(measure.success_rate_all(**ONE), "all finished", "D"),
             ],
-            decimals=0,
             maximum=1,
             overrides={
                 "measured": p.of_colour("success"),
@@ -254,7 +253,7 @@ def _workers() -> list[Panel]:
         p.timeline(
             About(40, "Worker states", "A row for each worker.", p.NONE, "no workers reported", 12, 9),
             [Query(state, "{{worker_id}}")],
-            words=m.WORKER_STATES,
+            states=p.numbered(m.WORKER_STATES),
         ),
         p.table(
             About(

@@ -7,7 +7,7 @@ from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
 from evalgauge_dashboards.board import ONE
 from evalgauge_dashboards.panels import About, Panel, Query
-from evalgauge_dashboards.promql import ALERTS, NOW, select, vector
+from evalgauge_dashboards.promql import ALERTS, NOW, RULES_LOADED, select, vector
 
 
 def health() -> list[Panel]:
@@ -15,10 +15,13 @@ def health() -> list[Panel]:
     total = measure.tasks(**ONE)
     finished = measure.tasks(status=m.OUTCOMES, **ONE)
     eta = select(m.RUN_ETA, **ONE, bound="p50").max()
-    firing = select(ALERTS, alertstate="firing", **ONE).count().or_(vector(0))
+    # 0 only where somebody looks: without the rules the panel says that they are not loaded
+    firing = select(ALERTS, alertstate="firing", **ONE).count().or_(select(RULES_LOADED).max() * 0)
     state = select(m.RUN_STATE, **ONE).max("state").is_(1)
-    ended = select(m.RUN_END, **ONE).max()
-    elapsed = ended.or_(NOW * vector(1)) - select(m.RUN_START, **ONE).max()
+    # a run that was killed has no end: it stopped at its last event
+    last = select(m.RUN_LAST_PROGRESS, **ONE).max().unless(measure.running(**ONE).count(), on=())
+    until = select(m.RUN_END, **ONE).max().or_(last).or_(NOW * vector(1))
+    elapsed = until - select(m.RUN_START, **ONE).max()
     return [
         p.stat(
             About(
@@ -27,7 +30,7 @@ def health() -> list[Panel]:
                 "running, completed, aborted, or stalled: no event and no heartbeat for the stall time.",
                 p.NONE,
                 "no such run",
-                3,
+                4,
                 4,
             ),
             [Query(state, "{{state}}")],
@@ -65,7 +68,7 @@ def health() -> list[Panel]:
                 "and the range it is in with 80 %.",
                 p.SECONDS,
                 "over, or fewer than 3 tasks ended",
-                6,
+                5,
                 4,
             ),
             [
@@ -104,7 +107,15 @@ def health() -> list[Panel]:
             },
         ),
         p.stat(
-            About(6, "Elapsed", "From the start to the end, or to now.", p.SECONDS, "start unknown", 3, 4),
+            About(
+                6,
+                "Elapsed",
+                "From the start to the end; to the last event of a stalled run, to now of one that goes on.",
+                p.SECONDS,
+                "start unknown",
+                3,
+                4,
+            ),
             [Query(elapsed)],
             decimals=1,
         ),
@@ -178,7 +189,7 @@ def money() -> list[Panel]:
                 4,
             ),
             [Query(measure.cost_per_success(**ONE))],
-            decimals=2,
+            decimals=3,
             colour_of="llm",
         ),
         p.stat(

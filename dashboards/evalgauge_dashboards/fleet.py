@@ -10,18 +10,13 @@ from evalgauge_dashboards import panels as p
 from evalgauge_dashboards.alerts import JOB
 from evalgauge_dashboards.board import FLEET, RUNS, Row, board
 from evalgauge_dashboards.panels import About, Column, Panel, Query
-from evalgauge_dashboards.promql import (
-    RANGE,
-    SCRAPE_DURATION,
-    SCRAPE_SAMPLES,
-    UP,
-    Expression,
-    select,
-    vector,
-)
+from evalgauge_dashboards.promql import RANGE, SCRAPE_DURATION, SCRAPE_SAMPLES, UP, Expression, select, vector
+from evalgauge_dashboards.runs import chosen
 
 MACHINE = ("vm", "resource_group")
 WORKER = ("run_id", "worker_id")
+POWER = {state: state for state in m.POWER_STATES} | {"stopped": "warning"}
+"""The meaning of each power state: a machine that is stopped costs money and does nothing, unlike a worker that is."""
 
 
 def build() -> dashboard.Dashboard:
@@ -39,13 +34,28 @@ def build() -> dashboard.Dashboard:
 
 def _in_state(state: str) -> Expression:
     """Workers of chosen runs that go on, in the state; 0 where there are workers but none in it."""
-    chosen = select(m.WORKER_STATE, state=state, run_id=RUNS).max(*WORKER)
-    return chosen.where(measure.running(), on=("run_id",)).sum()
+    workers = select(m.WORKER_STATE, state=state, run_id=RUNS).max(*WORKER)
+    return workers.where(_going(), on=("run_id",)).sum()
+
+
+def _going() -> Expression:
+    """One series for each chosen run that goes on."""
+    return measure.running(run_id=RUNS).where(chosen(), on=("run_id",))
+
+
+def _seconds(metric: m.Metric, *by: str) -> Expression:
+    """What a counter of the chosen runs' workers grew by in this range."""
+    grown = select(metric, run_id=RUNS).over("increase", RANGE).sum(*WORKER)
+    return grown.where(chosen(window=RANGE), on=("run_id",)).sum(*by)
+
+
+def _by_machine(value: Expression) -> Expression:
+    """One value for each machine: a name is only unique within its resource group."""
+    return value.joined("machine", *MACHINE).max("machine")
 
 
 def _worker_counts() -> list[Panel]:
-    busy = select(m.WORKER_BUSY, run_id=RUNS).over("increase", RANGE).sum()
-    idle = select(m.WORKER_IDLE, run_id=RUNS).over("increase", RANGE).sum()
+    busy, idle = _seconds(m.WORKER_BUSY), _seconds(m.WORKER_IDLE)
     counts = [
         (1, "Busy workers", "busy", "Workers with a task, of the chosen runs that go on."),
         (2, "Idle workers", "idle", "Workers that are up and have no task."),
@@ -137,11 +147,11 @@ def _machine_counts() -> list[Panel]:
 
 
 def _workers() -> list[Panel]:
-    chosen = {"run_id": RUNS}
-    state = measure.state_number(m.WORKER_STATE, *WORKER, **chosen).where(measure.running(), on=("run_id",))
-    busy = select(m.WORKER_BUSY, **chosen).over("increase", RANGE).sum("worker_id")
-    idle = select(m.WORKER_IDLE, **chosen).over("increase", RANGE).sum("worker_id")
-    finished = select(m.WORKER_TASKS, **chosen).rate().sum("outcome") * 3600
+    state = measure.state_number(m.WORKER_STATE, *WORKER, run_id=RUNS).where(_going(), on=("run_id",))
+    busy, idle = _seconds(m.WORKER_BUSY, "worker_id"), _seconds(m.WORKER_IDLE, "worker_id")
+    finished = select(m.WORKER_TASKS, run_id=RUNS).rate().sum("run_id", "outcome")
+    finished = finished.where(chosen(), on=("run_id",)).sum("outcome") * 3600
+    machines = measure.cost("run_id", component=("vm", "gpu"), run_id=RUNS).where(chosen(), on=("run_id",))
     return [
         p.timeline(
             About(
@@ -154,7 +164,7 @@ def _workers() -> list[Panel]:
                 10,
             ),
             [Query(state, "{{worker_id}}")],
-            words=m.WORKER_STATES,
+            states=p.numbered(m.WORKER_STATES),
         ),
         p.bars(
             About(
@@ -195,12 +205,7 @@ def _workers() -> list[Panel]:
                 10,
                 8,
             ),
-            [
-                Query(
-                    select(m.RUN_COST, component=("vm", "gpu"), **chosen).sum("run_id").top(8).sorted(descending=True),
-                    "{{run_id}}",
-                )
-            ],
+            [Query(machines.top(8).sorted(descending=True), "{{run_id}}")],
             decimals=2,
             colour_of="vm",
         ),
@@ -213,14 +218,21 @@ def _machines() -> list[Panel]:
         (measure.idle_machines(measure.IDLE_WINDOW) * 0 + 2)
         .or_(measure.unused_machines() * 0 + 3)
         .or_(measure.billing(*MACHINE) * 0 + 1)
-        .max("vm")
     )
-    created = select(m.VM_CREATED).max("vm")
+    created = select(m.VM_CREATED).max(*MACHINE)
     return [
         p.timeline(
-            About(21, "Power states", "A row for each machine.", p.NONE, "no machine watched", 10, 10),
+            About(
+                21,
+                "Power states",
+                "A row for each machine. All but deallocated cost money: stopped does too.",
+                p.NONE,
+                "no machine watched",
+                8,
+                10,
+            ),
             [Query(power, "{{vm}}")],
-            words=m.POWER_STATES,
+            states=p.worded(POWER),
         ),
         p.table(
             About(
@@ -229,39 +241,44 @@ def _machines() -> list[Panel]:
                 f"A machine that is stopped but not deallocated bills. Idle: no task for {measure.IDLE_WINDOW}.",
                 p.NONE,
                 "no machine watched: set [[azure]] or [[machine]] in the exporter's configuration",
-                14,
+                16,
                 10,
             ),
-            "vm",
+            "machine",
             [
-                Column("Machine", "vm", {"custom.width": 130}),
+                Column("Machine", "vm", {"custom.width": 165}),
+                Column("Group", "resource_group", {"custom.width": 95}),
                 Column(
                     "Power",
-                    Query(power.max("vm"), ref="power"),
-                    p.mapped(p.numbered(m.POWER_STATES)) | {"custom.width": 115},
+                    Query(_by_machine(power), ref="power"),
+                    p.mapped(p.worded(POWER)) | {"custom.width": 110},
                 ),
                 Column(
                     "Use",
-                    Query(use, ref="use"),
+                    Query(_by_machine(use), ref="use"),
                     p.mapped(p.worded({"in use": "busy", "idle": "warning", "no run": "critical"}))
-                    | {"custom.width": 85},
+                    | {"custom.width": 80},
                 ),
-                Column("Runs", Query(select(m.VM_RUNS).max("vm"), ref="runs"), {"custom.width": 65}),
-                Column("Busy", Query(select(m.VM_BUSY_WORKERS).max("vm"), ref="busy"), {"custom.width": 65}),
+                Column("Runs", Query(_by_machine(select(m.VM_RUNS).max(*MACHINE)), ref="runs"), {"custom.width": 60}),
+                Column(
+                    "Busy",
+                    Query(_by_machine(select(m.VM_BUSY_WORKERS).max(*MACHINE)), ref="busy"),
+                    {"custom.width": 60},
+                ),
                 Column(
                     "An hour",
-                    Query(select(m.VM_PRICE).max("vm"), ref="price"),
-                    {"unit": p.DOLLARS, "decimals": 3, "custom.width": 80},
+                    Query(_by_machine(select(m.VM_PRICE).max(*MACHINE)), ref="price"),
+                    {"unit": p.DOLLARS, "decimals": 3, "custom.width": 75},
                 ),
                 Column("Size", "size"),
-                Column("Location", "location", {"custom.width": 105}),
+                Column("Location", "location", {"custom.width": 85}),
                 Column(
                     "Created",
-                    Query(created * 1000, ref="created"),
-                    {"unit": p.TIME, "custom.width": 105},
+                    Query(_by_machine(created * 1000), ref="created"),
+                    {"unit": p.TIME, "custom.width": 100},
                 ),
             ],
-            rows=select(m.VM_INFO).max("vm", "size", "location", "resource_group"),
+            rows=select(m.VM_INFO).max("vm", "size", "location", "resource_group").joined("machine", *MACHINE),
             sort=("Use", True),
         ),
     ]
@@ -274,7 +291,7 @@ def _probes() -> list[Panel]:
         p.timeline(
             About(30, "Probes", "Whether each target answers.", p.NONE, "no probe configured", 6, 8),
             [Query(answers, "{{target}} {{kind}}")],
-            words=("answers", "silent"),
+            states=p.numbered(("answers", "silent")),
         ),
         p.timeseries(
             About(31, "Probe duration", "How long the last probe took.", p.SECONDS, "no probe configured", 6, 8),
@@ -301,8 +318,8 @@ def _probes() -> list[Panel]:
 
 
 def _sources() -> list[Panel]:
-    state = 2 - select(UP, job=JOB).max()
-    version = select(m.BUILD_INFO).max("version", "python")
+    state = 2 - select(UP, job=JOB).min()
+    version = select(m.BUILD_INFO).max("version").top(1)
     known = state.combine("*", version, on=(), carry=("version",))
     errors = select(m.SOURCE_ERRORS).over("increase", RANGE).sum("source")
     return [
@@ -339,7 +356,7 @@ def _sources() -> list[Panel]:
             About(
                 42,
                 "Exporter",
-                "Whether Prometheus can scrape it, and its version.",
+                "Whether Prometheus can scrape it (each of them, where there are several), and its version.",
                 p.NONE,
                 "Prometheus has no job evalgauge",
                 4,

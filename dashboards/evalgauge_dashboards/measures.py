@@ -18,6 +18,10 @@ SPEND_WINDOW = "10m"
 """The slope of the cost is taken over this long: shorter is noise between the ends of two tasks."""
 IDLE_WINDOW = "10m"
 """On a board a machine is idle once it had no task for this long: between two tasks it only takes a breath."""
+UNCOSTED_LIMIT = 0.1
+"""Of a run's calls: where more are in no cost, its cost is not set beside that of others."""
+MIN_PAIRS = 10
+"""Measured tasks from which on the exporter gives a verdict."""
 MIN_FINISHED = 3
 """An estimate from fewer finished tasks than this is not shown."""
 DAY = 86400.0
@@ -55,8 +59,8 @@ def success_bound(bound: Literal["low", "high"], z: float, *by: str, **where: Ma
 
 
 def cost(*by: str, **where: Matched) -> Expression:
-    """What is known of the cost in US dollars."""
-    return select(m.RUN_COST, **where).sum(*by)
+    """What is known of the cost in US dollars; the same where two exporters tell of one run."""
+    return select(m.RUN_COST, **where).max("run_id", "component").sum(*by)
 
 
 def cost_per_success(*by: str, **where: Matched) -> Expression:
@@ -78,7 +82,15 @@ def projected_cost(*by: str, **where: Matched) -> Expression:
 
 def spend_per_hour(*by: str, **where: Matched) -> Expression:
     """US dollars an hour, from the slope of the cost."""
-    return (select(m.RUN_COST, **where).over("deriv", SPEND_WINDOW).sum(*by) * 3600).at_least(0)
+    slope = select(m.RUN_COST, **where).over("deriv", SPEND_WINDOW).max("run_id", "component")
+    return (slope.sum(*by) * 3600).at_least(0)
+
+
+def uncosted_share(*by: str, **where: Matched) -> Expression:
+    """The share of the model calls that are in no cost, 0 to 1: no price is known, or no tokens were reported."""
+    calls = select(m.RUN_LLM_REQUESTS, **where).sum(*by) > 0
+    uncosted = select(m.RUN_UNPRICED_REQUESTS, **where).sum(*by)
+    return (uncosted + select(m.RUN_UNKNOWN_USAGE_REQUESTS, **where).sum(*by)) / calls
 
 
 def running(*by: str, **where: Matched) -> Expression:

@@ -131,22 +131,24 @@ def thresholds(*steps: tuple[float | None, str]) -> dashboard_builder.Thresholds
 
 def numbered(words: Sequence[str]) -> list[dashboard.ValueMapping]:
     """Mappings of 1, 2, … to the words with mark and colour, for a state that is told by a number."""
-    options = {
-        str(number): dashboard.ValueMappingResult(text=label(word), color=colour(word), index=number - 1)
-        for number, word in enumerate(words, 1)
-    }
-    return [dashboard.ValueMap(options=options)]
+    return worded({word: word for word in words})
 
 
 def worded(meanings: Mapping[str, str]) -> list[dashboard.ValueMapping]:
     """Mappings of 1, 2, … to words in the colours and with the marks of other meanings."""
     options = {
         str(number): dashboard.ValueMappingResult(
-            text=f"{mark(meaning)} {word}".strip(), color=colour(meaning), index=number - 1
+            text=f"{mark(meaning)} {word.replace('_', ' ')}".strip(), color=colour(meaning), index=number - 1
         )
         for number, (word, meaning) in enumerate(meanings.items(), 1)
     }
     return [dashboard.ValueMap(options=options)]
+
+
+def under(limit: float, text: str) -> list[dashboard.ValueMapping]:
+    """A mapping of everything from 0 to ``limit`` to the text."""
+    result = dashboard.ValueMappingResult(text=text)
+    return [dashboard.RangeMap(options=dashboard.DashboardRangeMapOptions(from_val=0, to=limit, result=result))]
 
 
 def mapped(mappings: list[dashboard.ValueMapping]) -> Properties:
@@ -162,6 +164,10 @@ RATIO_CELL: Properties = {
     "custom.cellOptions": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
 }
 """A cell with a ratio as a bar, and the number in the text colour beside it: readable in both themes."""
+
+
+HIDDEN: Properties = {"custom.hideFrom": {"viz": True, "legend": True, "tooltip": True}}
+"""A column that links read and nobody sees."""
 
 
 def link(title: str, url: str, *, new_tab: bool = False) -> dict[str, object]:
@@ -254,8 +260,9 @@ def bars(
     panel.value_mode(common.BarGaugeValueMode.TEXT).name_placement(common.BarGaugeNamePlacement.LEFT)
     # Grafana drops the name of a lone series, unless it is given one
     panel.display_name("${__series.name}")
-    panel.show_unfilled(True).min_viz_height(16).max_viz_height(26).min(0)
-    panel.text(common_builder.VizTextDisplayOptions().title_size(13).value_size(14))
+    panel.show_unfilled(True).sizing(common.BarGaugeSizing.MANUAL).min_viz_height(16).max_viz_height(26).min(0)
+    # Grafana measures the names at 12 pixels, however they are drawn: larger ones lose their ends
+    panel.text(common_builder.VizTextDisplayOptions().title_size(12).value_size(14))
     if maximum is not None:
         panel.max(maximum)
     _targets(panel, queries, instant=True)
@@ -284,11 +291,11 @@ def grouped_bars(
 
 
 def timeline(
-    about: About, queries: Sequence[Query], *, words: Sequence[str], merge: bool = True
+    about: About, queries: Sequence[Query], *, states: list[dashboard.ValueMapping], merge: bool = True
 ) -> statetimeline_builder.Panel:
-    """A row for each series, coloured by the state that its number stands for (1 is the first word)."""
+    """A row for each series, coloured by the state that its number stands for."""
     panel = _about(statetimeline_builder.Panel(), about, None, None)
-    panel.mappings(numbered(words)).merge_values(merge).show_value(common.VisibilityMode.AUTO).row_height(0.85)
+    panel.mappings(states).merge_values(merge).show_value(common.VisibilityMode.AUTO).row_height(0.85)
     panel.line_width(0).fill_opacity(85).align_value(common.TimelineValueAlignment.LEFT)
     panel.color_scheme(dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
     panel.thresholds(thresholds((None, "unknown")))
@@ -346,14 +353,24 @@ def table(
 
 
 def matrix(
-    about: About, queries: Sequence[Query], transformations: Sequence[dashboard.DataTransformerConfig], *, names: int
+    about: About,
+    queries: Sequence[Query],
+    transformations: Sequence[dashboard.DataTransformerConfig],
+    *,
+    names: int,
+    sort: str | None = None,
 ) -> table_builder.Panel:
-    """A table of ratios whose columns come from the data; ``names`` pixels are for the rows' names."""
+    """A table of ratios whose columns come from the data; ``names`` pixels are for the rows' names.
+
+    ``sort`` is the title of the column whose order the rows have.
+    """
     panel = _about(table_builder.Panel(), about, 0, "success").min(0).max(1)
     panel.cell_height(common.TableCellHeight.SM)
     _targets(panel, queries, instant=True, table=True)
     panel.override_by_field_type("number", _values(RATIO_CELL | {"noValue": "–", "custom.minWidth": 85}))
     panel.override_by_field_type("string", _values({"custom.width": names}))
+    if sort:
+        panel.sort_by([common_builder.TableSortByFieldState().display_name(sort).desc(False)])
     return panel.transformations(list(transformations))
 
 

@@ -29,7 +29,10 @@ ALERTS = Metric(
     ("alertname", "alertstate", "severity", "run_id", "worker_id", "vm", "domain", "source", "target"),
     "1 for each alert that Prometheus' own rules raise.",
 )
-PROMETHEUS_OWN = (UP, SCRAPE_DURATION, SCRAPE_SAMPLES, ALERTS)
+RULES_LOADED = Metric(
+    "evalgauge:alert_rules:count", "gauge", "rules", (), "Alerts that Prometheus judges, once it loaded the rules."
+)
+PROMETHEUS_OWN = (UP, SCRAPE_DURATION, SCRAPE_SAMPLES, ALERTS, RULES_LOADED)
 """What Prometheus writes by itself: the only metrics beside the catalogue that an expression may use."""
 
 _OR, _AND, _COMPARE, _ADD, _MULTIPLY, _ATOM = range(6)
@@ -162,6 +165,10 @@ class Expression:
         """The square root."""
         return self._call("sqrt", "", "")
 
+    def floor(self) -> Expression:
+        """Without what is behind the decimal point."""
+        return self._call("floor", "", "")
+
     def sorted(self, descending: bool = False) -> Expression:
         """In order of value (an instant query's result has one)."""
         return self._call("sort_desc" if descending else "sort", "", "")
@@ -180,6 +187,18 @@ class Expression:
         rest = self._have((old,), rest=True)
         copied = f'label_replace({self.text}, "{new}", "$1", "{old}", "(.*)")'
         return Expression(copied, rest | {old, new}).max(*sorted(rest | {new}))
+
+    def joined(self, new: str, *labels: str) -> Expression:
+        """With one more label ``new``: the values of ``labels`` with a slash between them.
+
+        Raises:
+            ExpressionError: on a selection, and where one of the labels is not there.
+        """
+        self._closed()
+        self._have(labels)
+        sources = ", ".join(f'"{label}"' for label in labels)
+        joined = self._call("label_join", "", f', "{new}", "/", {sources}')
+        return dataclasses.replace(joined, labels=(self.labels or frozenset()) | {new})
 
     # -- operators ---------------------------------------------------------------------------------------------
 

@@ -5,22 +5,34 @@ from __future__ import annotations
 from evalgauge import metrics as m
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
-from evalgauge_dashboards.board import BENCHMARKS, MODELS, REPLAY, THIS_RUN
+from evalgauge_dashboards.board import BENCHMARKS, COURSE, MODELS, REPLAY, RUNS, THIS_RUN
 from evalgauge_dashboards.panels import Column, Query
-from evalgauge_dashboards.promql import select
+from evalgauge_dashboards.promql import Expression, select
 
 RUN_LINKS = {"links": [p.link("Evaluation board", THIS_RUN), p.link("Replay", REPLAY, new_tab=True)]}
 """From a run's name to its board and its replay."""
+CHOSEN = {"run_id": RUNS, "benchmark": BENCHMARKS, "model": MODELS}
+"""The runs that a board shows, as matchers of a selection: with all runs chosen, those of the other two choices."""
+BEFORE, AFTER = 60, 120
+"""Seconds around a run that its course shows: until its end was scraped."""
+
+
+def chosen(*carried: str, window: str | None = None) -> Expression:
+    """1 for each chosen run that is exposed (in the window), with what is known of it."""
+    info = select(m.RUN_INFO, **CHOSEN)
+    return (info.over("last_over_time", window) if window else info).max("run_id", *carried)
 
 
 def run_columns() -> list[Column]:
     """The columns that a table of runs has, whatever board it is on."""
     where = {"benchmark": BENCHMARKS, "model": MODELS}
+    started, ended = select(m.RUN_START).max("run_id"), select(m.RUN_LAST_PROGRESS).max("run_id")
+    links = [RUN_LINKS["links"][0], p.link("Evaluation board over the time it ran", COURSE), RUN_LINKS["links"][1]]
     return [
         Column(
             "Run",
             "run_id",
-            RUN_LINKS,
+            {"links": links},
         ),
         Column("Benchmark", "benchmark", {"custom.width": 120}),
         Column("Model", "model", {"custom.width": 190}),
@@ -48,7 +60,9 @@ def run_columns() -> list[Column]:
         ),
         Column(
             "Started",
-            Query(select(m.RUN_START).max("run_id") * 1000, ref="started"),
+            Query(started * 1000, ref="started"),
             {"unit": p.TIME, "custom.width": 150},
         ),
+        Column("from", Query(((started - BEFORE) * 1000).floor(), ref="from"), p.HIDDEN),
+        Column("to", Query(((ended + AFTER) * 1000).floor(), ref="to"), p.HIDDEN),
     ]

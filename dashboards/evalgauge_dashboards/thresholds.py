@@ -16,6 +16,9 @@ DOMAIN_SAMPLE = 5
 
 BUDGET_SHARE = 1.0
 """Of the budget, for the cost so far and for the projected one."""
+BUDGET_NEWS = 3600.0
+"""Seconds after its last event for which a run that is over its budget still wakes someone: long enough for the last
+task that crossed the line to be told, short enough that a run which costs nothing any more lets people sleep."""
 PROJECTION_WORK = 0.05
 """The share of the work that must be done before the projection is believed."""
 SPIKE_FACTOR = 3.0
@@ -24,6 +27,9 @@ SPIKE_USD_PER_HOUR = 1.0
 """Below one dollar an hour a spike is not worth a message."""
 SPIKE_AGE = 1800.0
 """Seconds: a run younger than half an hour has no average to speak of."""
+UNCOSTED_SHARE = 0.01
+"""Of a model's calls. A call that failed reports no tokens, so a few are in every run; beyond one in a hundred the
+cost is wrong by more than it is read to."""
 
 NO_PROGRESS = 3600.0
 """Seconds without an event while heartbeats come: the longest tasks of desktop benchmarks take about 40 minutes."""
@@ -36,6 +42,10 @@ SLOW_BURN = 6.0
 """Times the objective over 6 h and 30 min: 5 % of a month's allowance in six hours (same source)."""
 BURN_SAMPLE = 3
 """Infrastructure errors in the long window below which a share of few attempts is chance."""
+
+HOLD = "10m"
+"""An alert whose number goes up and down around its limit fires on for this long after it fell below: one message
+and not one an hour of its kind."""
 
 IDLE_FOR = "30m"
 """A machine between two tasks is idle for minutes; half an hour is forgotten."""

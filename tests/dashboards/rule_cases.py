@@ -9,10 +9,12 @@ from tests.dashboards.rule_series import (
     LONG,
     Series,
     baseline,
+    calls,
     compared,
     cost,
     machine,
     run,
+    scraped_from,
     series,
     source,
     tasks,
@@ -53,8 +55,8 @@ CASES = (
         (
             Firing(
                 PAIR,
-                "Run new succeeds less often than its baseline base: difference -20%, significant and larger than "
-                "the noise.",
+                "Run new succeeds less often than its baseline base: -20% of the tasks of both, significant and "
+                "larger than the noise.",
             ),
         ),
     ),
@@ -84,8 +86,8 @@ CASES = (
         (
             Firing(
                 PAIR,
-                "Run new succeeds less often than its baseline base: difference -4.3%, significant and larger than "
-                "the noise.",
+                "Run new succeeds less often than its baseline base: -4.3% of the tasks of both, significant and "
+                "larger than the noise.",
             ),
         ),
     ),
@@ -231,6 +233,30 @@ CASES = (
         (*run("new", "running"), cost("new", 25), series(m.RUN_BUDGET, 25, run_id="new")),
         "5m",
     ),
+    Case(
+        "EvalOverBudget",
+        "a run that ended a minute ago",
+        (*run("new", "completed", progress="0x600"), cost("new", 30), series(m.RUN_BUDGET, 25, run_id="new")),
+        "1m",
+        (Firing({"run_id": "new"}, "Run new has used 120% of its budget."),),
+    ),
+    Case(
+        "EvalOverBudget",
+        "nobody is woken for a run that ended an hour ago",
+        (*run("new", "completed", progress="0x600"), cost("new", 30), series(m.RUN_BUDGET, 25, run_id="new")),
+        "61m",
+    ),
+    Case(
+        "EvalOverBudget",
+        "two exporters that tell of one run do not double its cost",
+        (
+            *run("new", "running"),
+            scraped_from("a", cost("new", 20)),
+            scraped_from("b", cost("new", 20)),
+            series(m.RUN_BUDGET, 25, run_id="new"),
+        ),
+        "5m",
+    ),
     Case("EvalOverBudget", "no budget", (*run("new", "running"), cost("new", 1000)), "5m"),
     Case(
         "EvalProjectedOverBudget",
@@ -278,6 +304,29 @@ CASES = (
         "9m",
     ),
     Case(
+        "EvalProjectedOverBudget",
+        "an estimate that fell below the budget for five minutes is the same message still",
+        (
+            *run("new", "running"),
+            *tasks("new", success=20, failure=4, running=2, pending=74),
+            series(m.RUN_PROJECTED_COST, "40x20 29x600", run_id="new"),
+            series(m.RUN_BUDGET, 30, run_id="new"),
+        ),
+        "25m",
+        (Firing({"run_id": "new"}, "Run new will have used 133.3% of its budget at the end."),),
+    ),
+    Case(
+        "EvalProjectedOverBudget",
+        "an estimate that stays below is over",
+        (
+            *run("new", "running"),
+            *tasks("new", success=20, failure=4, running=2, pending=74),
+            series(m.RUN_PROJECTED_COST, "40x20 29x600", run_id="new"),
+            series(m.RUN_BUDGET, 30, run_id="new"),
+        ),
+        "32m",
+    ),
+    Case(
         "EvalSpendSpike",
         "a dollar an hour for two hours, then sixty",
         (*run("new", "running"), cost("new", "0+0.0166666667x120 3+1x480")),
@@ -285,7 +334,7 @@ CASES = (
         (
             Firing(
                 {"run_id": "new"},
-                "Run new now spends $60 an hour, more than three times its average.",
+                "Run new now spends 60 dollars an hour, more than 3 times its average.",
             ),
         ),
     ),
@@ -302,26 +351,30 @@ CASES = (
         "calls without a price, and calls without tokens",
         (
             *run("new", "running"),
-            series(m.RUN_UNPRICED_REQUESTS, 7, run_id="new", provider="x", model="a"),
-            series(m.RUN_UNKNOWN_USAGE_REQUESTS, 0, run_id="new", provider="x", model="a"),
-            series(m.RUN_UNPRICED_REQUESTS, 0, run_id="new", provider="x", model="b"),
-            series(m.RUN_UNKNOWN_USAGE_REQUESTS, 2, run_id="new", provider="x", model="b"),
-            series(m.RUN_UNPRICED_REQUESTS, 0, run_id="new", provider="x", model="c"),
-            series(m.RUN_UNKNOWN_USAGE_REQUESTS, 0, run_id="new", provider="x", model="c"),
+            *calls("new", "a", ok=100, unpriced=100),
+            *calls("new", "b", ok=98, error=2, unpriced=1, unknown=2),
+            *calls("new", "c", ok=100),
         ),
         "10m",
         tuple(
             Firing(
                 {"run_id": "new", "provider": "x", "model": model},
-                f"{count} calls of run new to x/{model} are in no cost: no price is known, or they reported no tokens.",
+                f"{share} of the calls of run new to x/{model} are in no cost: no price is known, or they reported no "
+                "tokens.",
             )
-            for model, count in (("a", 7), ("b", 2))
+            for model, share in (("a", "100%"), ("b", "3%"))
         ),
     ),
     Case(
         "EvalUnpricedCalls",
+        "one call in a hundred failed and reported no tokens",
+        (*run("new", "running"), *calls("new", "a", ok=99, error=1, unknown=1)),
+        "10m",
+    ),
+    Case(
+        "EvalUnpricedCalls",
         "every call has its price",
-        (*run("new", "running"), series(m.RUN_UNPRICED_REQUESTS, 0, run_id="new", provider="x", model="a")),
+        (*run("new", "running"), *calls("new", "a", ok=7)),
         "10m",
     ),
     Case(
@@ -342,7 +395,11 @@ CASES = (
         "a run uses two machines and gives one of them nothing to do",
         (*machine("vm-1", "running", runs=1, busy=1), *machine("vm-2", "running", runs=1)),
         "35m",
-        (Firing({"vm": "vm-2", "resource_group": "eval-rg"}, "Machine vm-2 has had no task for 30m and bills."),),
+        (
+            Firing(
+                {"vm": "vm-2", "resource_group": "eval-rg"}, "Machine vm-2 (eval-rg) has had no task for 30m and bills."
+            ),
+        ),
     ),
     Case("EvalMachineIdle", "not yet half an hour", machine("vm-2", "running", runs=1), "29m"),
     Case(
@@ -363,7 +420,10 @@ CASES = (
         ),
         "35m",
         tuple(
-            Firing({"vm": vm, "resource_group": "eval-rg"}, f"Machine {vm} bills and no run has used it for 30m.")
+            Firing(
+                {"vm": vm, "resource_group": "eval-rg"},
+                f"Machine {vm} (eval-rg) bills and no run has used it for 30m.",
+            )
             for vm in ("vm-1", "vm-2")
         ),
     ),
@@ -403,13 +463,16 @@ CASES = (
     Case("EvalSourceStale", "a folder in which nothing happens is no failure", source("runlog", last=0), "9h"),
     Case(
         "EvalExporterDown",
-        "the scrape fails",
-        (('up{job="evalgauge",instance="exporter:9909"}', f"0{LONG}"),),
+        "the scrape of one of two fails",
+        (
+            ('up{job="evalgauge",instance="exporter:9909"}', f"0{LONG}"),
+            ('up{job="evalgauge",instance="other:9909"}', f"1{LONG}"),
+        ),
         "5m",
         (
             Firing(
-                {"job": "evalgauge"},
-                "Prometheus cannot scrape the evalgauge exporter: the boards show the past.",
+                {"job": "evalgauge", "instance": "exporter:9909"},
+                "Prometheus cannot scrape the evalgauge exporter exporter:9909: the boards show the past.",
             ),
         ),
     ),

@@ -29,6 +29,12 @@ def states(metric: Metric, words: tuple[str, ...], current: str, **labels: str) 
     return tuple(series(metric, int(word == current), **labels, state=word) for word in words)
 
 
+def scraped_from(instance: str, one: Series) -> Series:
+    """The series as one of several exporters gives it."""
+    name, values = one
+    return name.replace("{", f'{{instance="{instance}",', 1), values
+
+
 def tasks(run: str, domain: str = "chrome", **counts: object) -> tuple[Series, ...]:
     """A run's tasks in a domain, every status there, zeros too."""
     return tuple(
@@ -70,6 +76,16 @@ def baseline(success: int, measured: int, *, name: str = "base") -> tuple[Series
 def cost(name: str, usd: object) -> Series:
     """What the model calls of a run cost."""
     return series(m.RUN_COST, usd, run_id=name, component="llm")
+
+
+def calls(name: str, model: str, *, unpriced: int = 0, unknown: int = 0, **statuses: int) -> tuple[Series, ...]:
+    """The calls of one model by how they ended, and those of them that are in no cost."""
+    labels = {"run_id": name, "provider": "x", "model": model}
+    return (
+        *(series(m.RUN_LLM_REQUESTS, statuses.get(s, 0), **labels, status=s) for s in m.REQUEST_STATUSES),
+        series(m.RUN_UNPRICED_REQUESTS, unpriced, **labels),
+        series(m.RUN_UNKNOWN_USAGE_REQUESTS, unknown, **labels),
+    )
 
 
 def worker(name: str, worker_id: str, state: str) -> tuple[Series, ...]:

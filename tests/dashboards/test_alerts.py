@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -64,12 +65,12 @@ def test_promtool_accepts_the_rules_and_lints_them(rules_file: Path) -> None:
         [tool, "check", "rules", "--lint=all", "--lint-fatal", rules_file], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(TABLE)} rules found" in done.stdout
+    assert f"{len(TABLE) + 1} rules found" in done.stdout
 
 
 def test_the_rule_file_says_what_the_table_says(rules_file: Path) -> None:
     written = yaml.safe_load(rules_file.read_text())["groups"][0]["rules"]
-    expected = [alert.prometheus(DOCS_URL) for alert in alerts.table()]
+    expected = [alerts.rules_loaded(), *(alert.prometheus(DOCS_URL) for alert in alerts.table())]
     assert [rule | {"expr": rule["expr"].rstrip("\n")} for rule in written] == expected
 
 
@@ -108,8 +109,16 @@ def test_grafana_asks_the_same_expressions_and_fires_for_every_series() -> None:
         assert firing["model"]["conditions"][0]["evaluator"] == {"type": "gt", "params": [0]}
         assert rule["condition"] == firing["refId"]
         assert rule["for"] == TABLE[rule["title"]].pending
+        assert rule.get("keepFiringFor") == TABLE[rule["title"]].hold
         assert rule["noDataState"] == "OK"
-        assert rule["execErrState"] == "Error"
+
+
+def test_a_prometheus_that_does_not_answer_makes_grafana_raise_one_alert_and_not_one_for_each_rule() -> None:
+    groups = alerts.provisioning(DOCS_URL)["groups"]
+    assert isinstance(groups, list)
+    states = {rule["title"]: rule["execErrState"] for rule in groups[0]["rules"]}
+    assert states.pop("EvalExporterDown") == "Alerting"
+    assert set(states.values()) == {"KeepLast"}
 
 
 def test_grafana_takes_no_dollar_for_an_environment_variable_and_a_value_for_a_number() -> None:
@@ -119,6 +128,14 @@ def test_grafana_takes_no_dollar_for_an_environment_variable_and_a_value_for_a_n
         expanded = [rule["title"], rule["uid"], *rule["labels"].values()]
         assert not any(re.search(r"(?<!\$)\$(?!\$)", text) for text in expanded)
         assert not re.search(r"\$value\b", rule["annotations"]["summary"])
+        # in annotations newer ones expand what has braces, and a price such as ${{ $value }} looks like it
+        assert not any("${" in text for text in rule["annotations"].values())
+
+
+def test_a_summary_that_grafana_would_take_for_an_environment_variable_is_refused() -> None:
+    alert = dataclasses.replace(TABLE["EvalSpendSpike"], summary="It spends ${{ $value | humanize }} an hour.")
+    with pytest.raises(ValueError, match="environment variable"):
+        alert.grafana(DOCS_URL)
 
 
 def test_alert_uids_are_unique_and_short_enough_for_grafana() -> None:

@@ -116,7 +116,7 @@ def test_every_metric_of_the_catalogue_is_used_or_has_a_reason_not_to_be() -> No
 @EVERY_BOARD
 def test_every_variable_that_is_named_is_there(board: Json) -> None:
     here = {variable["name"] for variable in board["templating"]["list"]}
-    builtin = {"__rate_interval", "__range", "__url_time_range", "__value", "__series"}
+    builtin = {"__rate_interval", "__range", "__url_time_range", "__value", "__series", "__data"}
     text = json.dumps([board["panels"], board["annotations"], board["templating"], board["links"]])
     named = {a or b for a, b in re.findall(r"\$(?:\{([a-z_]\w*)[^}]*\}|([a-z_]\w*))", text)}
     assert named <= here | builtin
@@ -132,6 +132,61 @@ def test_links_lead_to_boards_that_are_there_or_to_the_exporter(board: Json) -> 
         assert match[1] in BOARDS if match else url.startswith("${exporter}/"), url
     others = {link["title"] for link in board["links"]}
     assert others == {name for uid, name in BOARDS.items() if uid != board["uid"]} | {"Live page"}
+
+
+@EVERY_QUERY
+def test_a_query_of_the_chosen_runs_keeps_to_the_chosen_benchmarks_and_models(panel: Json, target: Json) -> None:
+    # with all runs chosen, their variable matches every run there is
+    if 'run_id=~"$run"' in target["expr"]:
+        assert 'benchmark=~"$benchmark"' in target["expr"]
+        assert 'model=~"$model"' in target["expr"]
+
+
+@EVERY_QUERY
+def test_a_query_of_machines_tells_two_of_one_name_apart(panel: Json, target: Json) -> None:
+    if "agent_eval_vm_" in target["expr"]:
+        for group in re.findall(r"by \(([^)]*\bvm\b[^)]*)\)", target["expr"]):
+            assert "resource_group" in group
+
+
+def test_a_run_of_the_past_can_be_seen_over_the_time_it_ran() -> None:
+    for uid, title in (("evalgauge-evaluation", "Recent runs"), ("evalgauge-comparison", "Chosen runs")):
+        (board,) = [board for board in boards() if board["uid"] == uid]
+        (table,) = [panel for panel in panels(board) if panel["title"] == title]
+        options = {
+            o["matcher"]["options"]: {v["id"]: v["value"] for v in o["properties"]}
+            for o in table["fieldConfig"]["overrides"]
+        }
+        (url,) = [link["url"] for link in options["Run"]["links"] if "over the time" in link["title"]]
+        columns = re.findall(r"\$\{__data\.fields\.(\w+)\.numeric\}", url)
+        assert columns == ["from", "to"]
+        assert all(options[column]["custom.hideFrom"]["viz"] for column in columns)
+
+
+def test_a_model_has_one_colour_in_every_trend() -> None:
+    # a series has the colour of its place, so every trend has to have the same series in the same order
+    (board,) = [board for board in boards() if board["uid"] == "evalgauge-comparison"]
+    trends = [panel for panel in panels(board) if "by when they started" in panel["title"]]
+    assert len(trends) == 2
+    assert len({panel["targets"][0]["expr"] for panel in trends}) == 1
+    for panel in trends:
+        assert panel["transformations"][0] == {
+            "id": "joinByField",
+            "options": {"byField": "run_id", "mode": "outer"},
+        }
+
+
+@EVERY_BOARD
+def test_no_axis_of_ratios_is_cut_to_nothing_but_0_and_100_percent(board: Json) -> None:
+    # Grafana allows no ticks closer than the decimals of the number that stands behind the percentage
+    for panel in panels(board):
+        if panel["type"] == "timeseries" and panel["fieldConfig"]["defaults"]["unit"] == "percentunit":
+            assert "decimals" not in panel["fieldConfig"]["defaults"]
+
+
+@EVERY_BOARD
+def test_the_heights_of_bars_are_those_that_are_asked_for(board: Json) -> None:
+    assert all(panel["options"]["sizing"] == "manual" for panel in panels(board) if panel["type"] == "bargauge")
 
 
 def test_tables_of_runs_lead_to_the_replay() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from scipy import stats
 
-from evalgauge_dashboards import alerts
+from evalgauge_dashboards import alerts, comparison
 from tests.dashboards.reading import GENERATED, Json, boards, filled, metrics_of, targets
 from tests.dashboards.stand import BUDGET, DONE, HOURLY, SOLVED, TASKS, Stand, stand
 from tests.parts import prometheus
@@ -129,13 +129,34 @@ def test_the_comparison_board_says_what_the_exporters_own_comparison_says(live: 
     assert shown(live, board, 20, "estimate") == pytest.approx(-found["delta"]["success_rate"])
     assert found["significance"]["verdict"] == "worse"
     assert shown(live, board, 4) == 1
+    assert shown(live, board, 20, "verdict") == comparison.WORSE
     assert shown(live, board, 3) == shown(live, board, 5) == 0
+
+
+@pytest.mark.parametrize("uid", ["evalgauge-comparison", "evalgauge-fleet"])
+def test_once_a_model_is_chosen_no_run_of_another_one_is_shown(uid: str, live: Stand) -> None:
+    values = {"run": ".+", "benchmark": ".*", "model": "a model that has no run"}
+    shown_all_the_same = [
+        (panel["title"], target["refId"])
+        for board, panel, target in targets()
+        if board["uid"] == uid and 'run_id=~"$run"' in target["expr"]
+        if live.ask(filled(target["expr"], values), seconds=0 if target.get("instant") else 30)
+    ]
+    assert shown_all_the_same == []
 
 
 def test_boards_and_api_agree_on_rates_of_a_run(live: Stand) -> None:
     runs = {run["run_id"]: run for run in live.api("/api/benchmark/runs")["runs"]}
     assert shown(live, "evalgauge-evaluation", 4) == pytest.approx(runs["new"]["success_rate"])
     assert shown(live, "evalgauge-evaluation", 4, "D") == pytest.approx(runs["new"]["success_rate_all"])
+
+
+def test_the_alerts_of_a_run_are_0_only_where_prometheus_judges_them(live: Stand) -> None:
+    assert live.number("evalgauge:alert_rules:count") == len(alerts.table())
+    (panel,) = [t for board, p, t in targets() if (board["uid"], p["id"]) == ("evalgauge-evaluation", 13)]
+    assert live.number(filled(panel["expr"], {"run": "base"})) == 0
+    unloaded = panel["expr"].replace("evalgauge:alert_rules:count", "evalgauge:not_loaded")
+    assert live.ask(filled(unloaded, {"run": "base"})) == []
 
 
 def test_the_fleet_board_counts_the_workers(live: Stand) -> None:

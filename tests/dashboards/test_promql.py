@@ -51,6 +51,8 @@ def test_a_selection_writes_its_matchers() -> None:
         (lambda: buckets(m.RUN_TASK_DURATION).sum("run_id").quantile(0.5), "has no label le"),
         (lambda: NOW.combine("+", 1, on=()), "not matched on labels"),
         (lambda: select(m.WORKER_STATE).renamed("worker_id", "vm"), "is aggregated before it meets"),
+        (lambda: select(m.VM_RUNS).joined("machine", "vm"), "is aggregated before it meets"),
+        (lambda: select(m.VM_RUNS).max("vm").joined("machine", "resource_group"), "has no label resource_group"),
     ],
 )
 def test_what_does_not_exist_or_would_mean_something_else_is_refused(wrong, says: str) -> None:  # type: ignore[no-untyped-def]
@@ -68,6 +70,12 @@ def test_labels_are_known_through_every_step() -> None:
         "max by (run_id, model) (agent_eval_run_info)"
     )
     assert joined.sum("model").labels == frozenset({"model"})
+    machine = select(m.VM_RUNS).max("vm", "resource_group").joined("machine", "resource_group", "vm")
+    assert machine.labels == frozenset({"vm", "resource_group", "machine"})
+    assert str(machine.max("machine")) == (
+        "max by (machine) (label_join(max by (vm, resource_group) (agent_eval_vm_runs), "
+        '"machine", "/", "resource_group", "vm"))'
+    )
     assert cost.renamed("run_id", "other").labels == frozenset({"other"})
     assert buckets(m.RUN_TASK_DURATION).sum("run_id", "le").quantile(0.9).labels == frozenset({"run_id"})
     assert part(m.RUN_TASK_DURATION, "sum").labels == frozenset({"run_id"})

@@ -137,7 +137,7 @@ def test_prometheus_takes_its_configuration_and_rules(tmp_path: Path) -> None:
     here.write_text(config.replace("/etc/prometheus/rules/", f"{generated}/"))
     done = subprocess.run([promtool(), "check", "config", here], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(alerts.table())} rules found" in done.stdout
+    assert f"{len(alerts.table()) + 1} rules found" in done.stdout
 
 
 def test_job_intervals_and_names_agree_between_the_files() -> None:
@@ -175,6 +175,17 @@ def test_alertmanagers_alerts_go_to_the_same_address_and_prometheus_finds_it() -
     assert alerting[0]["dns_sd_configs"][0]["names"] == ["alertmanager"]
     inhibited = config["inhibit_rules"][0]["source_matchers"][0]
     assert inhibited.split('"')[1] in {alert.name for alert in alerts.table()}
+
+
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager"])
+def test_links_in_messages_lead_to_the_port_on_the_host(name: str) -> None:
+    port = SERVICES[name]["ports"][0].removeprefix("127.0.0.1:").rpartition(":")[0]
+    assert f"--web.external-url=http://localhost:{port}" in SERVICES[name]["command"][0]
+
+
+def test_an_alert_need_not_be_sent_by_both_grafana_and_alertmanager() -> None:
+    assert SERVICES["grafana"]["environment"]["GF_UNIFIED_ALERTING_EXECUTE_ALERTS"] == "${GRAFANA_ALERTS:-true}"
+    assert "GRAFANA_ALERTS=false" in (ROOT / "docs" / "runbooks.md").read_text()
 
 
 def test_grafanas_alerting_folder_holds_nothing_but_what_it_can_read() -> None:
