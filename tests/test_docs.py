@@ -1,11 +1,15 @@
 """What the documentation says is true: its examples run, and nothing that users meet is left out."""
 
+import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
 
+from evalgauge import Run, Task, track_run
+from evalgauge.conversions import LlmCallFields
 from evalgauge.events import TYPES
 from evalgauge_exporter.app import create_app
 from evalgauge_exporter.cli import cli
@@ -49,6 +53,22 @@ def test_every_command_and_option_is_documented(name: str, command: click.Comman
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert f"`{parameter.opts[0]}" in section, f"{parameter.opts[0]} of evalgauge {name}"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [track_run, Run.task, Run.worker, Task.step, Task.llm_call, Task.log, Task.finish],
+    ids=lambda each: each.__name__,
+)
+def test_every_argument_of_the_tracker_is_documented(function: Callable[..., object]) -> None:
+    sections = re.split(r"^## ", text("docs/tracker.md"), flags=re.MULTILINE)
+    (section,) = (section for section in sections if re.match(rf"`(\w+\.)?{function.__name__}\(", section))
+    names = [*inspect.signature(function).parameters]
+    if names[-1] == "call":
+        names = [*LlmCallFields.__annotations__]
+    for name in names:
+        if name != "self":
+            assert f"`{name}`" in section or re.search(rf"\A.*\b{name}, ", section), name
 
 
 def test_every_address_is_documented(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from pathlib import Path
@@ -55,6 +56,12 @@ def there(path: Path) -> Path:
     if not path.exists():
         raise NotThere(f"{path}: there is nothing there; name a run, or a folder of runs")
     return path
+
+
+def _number(_: click.Context, __: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # lies in no range and outside of none
+        raise click.BadParameter("nan is no number")
+    return value
 
 
 results_argument = click.argument("results", metavar="RESULTS_DIR...", nargs=-1, type=click.Path(path_type=Path))
@@ -111,7 +118,14 @@ def compare(results: Path, run_a: str, run_b: str, as_json: bool, fail_on: str, 
 @cli.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=9909, show_default=True, help="0 takes a free one.")
 @click.option("--tasks", type=click.IntRange(1, 10_000), default=154, show_default=True, help="How many tasks.")
-@click.option("--speed", type=click.FloatRange(0.01), default=60.0, show_default=True, help="Times real time.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(0.01),
+    callback=_number,
+    default=60.0,
+    show_default=True,
+    help="Times real time.",
+)
 @click.option("--seed", type=int, default=7, show_default=True, help="Another seed, another evaluation.")
 @click.option("--results", type=click.Path(path_type=Path), help="Keep the runs here.  [default: a folder of its own]")
 @click.option("--once", is_flag=True, help="End when the evaluation does, with a summary.")
@@ -137,6 +151,8 @@ def replay(runs: tuple[Path, ...], out: Path, **options: Any) -> None:
 
     if options["task"] is not None and not options["single"]:
         raise click.UsageError("--task goes with --single-file")
+    if options["single"] and (options["thumbnails"] or options["screenshot_base_url"] is not None):
+        raise click.UsageError("a single file holds its screenshots: leave out --thumbnails and --screenshot-base-url")
     command.run(tuple(there(run) for run in runs), out, **options)
 
 
@@ -199,7 +215,7 @@ def send(run_dir: Path, url: str, token_file: Path, run_id: str | None, follow: 
     """Send what is missing of a run's log to an exporter that shares no folder with this machine."""
     from evalgauge.send import SendError
     from evalgauge.send import send as send_log
-    from evalgauge_exporter.guard import TokenError, read_token
+    from evalgauge_exporter.token_file import TokenError, read_token
 
     try:
         sent = send_log(run_dir, url, read_token(token_file), run_id=run_id, follow=follow, again=again)
@@ -216,7 +232,15 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("evalgauge").setLevel(logging.INFO)
     try:
-        cli(prog_name="evalgauge")
+        cli(prog_name="evalgauge", standalone_mode=False)
+    except click.UsageError as error:
+        _say_usage(error)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:  # Ctrl-C
+        sys.exit(130)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         extra = _EXTRAS.get(package, "exporter")
@@ -231,3 +255,14 @@ def main() -> None:
         text = " ".join(str(error).split()) or type(error).__name__
         click.echo(f"evalgauge: this went wrong: {text} (EVALGAUGE_DEBUG=1 shows where)", err=True)
         sys.exit(1)
+
+
+def _say_usage(error: click.UsageError) -> None:
+    """A wrong call as one line; no command at all is answered with the help."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        error.show()
+        return
+    text = " ".join(error.format_message().split()).rstrip(".")
+    command = error.ctx.command_path if error.ctx is not None else "evalgauge"
+    text = text[:1].lower() + text[1:] + ("" if text.endswith("?") else ";")
+    click.echo(f"evalgauge: {text} {command} --help says what there is", err=True)

@@ -19,12 +19,12 @@ from evalgauge_exporter.fleet import FleetState
 from evalgauge_exporter.fleet_sources import FleetSources
 from evalgauge_exporter.fleet_views import fleet_samples, machine_use_samples
 from evalgauge_exporter.follow import Follower
-from evalgauge_exporter.guard import read_token
 from evalgauge_exporter.insights import Insights
 from evalgauge_exporter.machines import run_machine_cost
 from evalgauge_exporter.selection import Limits
 from evalgauge_exporter.sources.azure_prices import default_cache_dir
 from evalgauge_exporter.state import RunState, State
+from evalgauge_exporter.token_file import read_token
 
 
 def _archive_path(config: Config) -> Path:
@@ -112,4 +112,11 @@ class Exporter:
 
     def price(self, call: LlmCall) -> Price:
         """What a model call costs by the exporter's prices."""
-        return self.prices.price(call.provider, call.model, call.tokens, at=call.ts, batch=call.batch)
+        return self.prices.price(
+            call.provider,
+            call.model,
+            call.tokens,
+            at=call.ts,
+            batch=call.batch,
+            cache_write_1h=call.cache_write_1h_tokens,
+        )

@@ -34,6 +34,12 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return bound
 
 
+def base_url(bound: socket.socket) -> str:
+    """The URL of a bound socket, without a slash at its end."""
+    host, port = bound.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 class _Server(uvicorn.Server):
     """Ends the event streams first: they would never end by themselves."""
 
@@ -71,9 +77,8 @@ def serving(exporter: Exporter) -> Iterator[str]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, name="evalgauge-http", daemon=True)
     exporter.start()
     thread.start()
-    host, port = bound.getsockname()[:2]
     try:
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        yield base_url(bound)
     finally:
         server.should_exit = True
         thread.join()

@@ -1,16 +1,22 @@
 """The command: what it prints, how it ends, what it says when something is wrong."""
 
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from evalgauge.runlog import safe_name
+from evalgauge.events import Step
+from evalgauge.runlog import read_events, safe_name
+from evalgauge_exporter.demo.player import draw_earlier, write_earlier
+from evalgauge_exporter.demo.scenario import plan
 from tests.exporter.runs import small_run
 from tests.exporter.scraping import get
 from tests.exporter.waiting import wait_for
@@ -64,6 +70,29 @@ def test_an_option_that_makes_no_sense_is_one_line(tmp_path: Path, options: list
     said = complaint(evalgauge("serve", tmp_path, *options), 1)
     assert said.count("\n") == 1
     assert says in said
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (["juggle"], "no such command 'juggle'; evalgauge --help says what there is"),
+        (["serve"], "name at least one folder with runs, or set results in the configuration; evalgauge serve --help"),
+        (["runs", ".", "--jsno"], "no such option '--jsno'"),
+        (["demo", "--tasks", "0"], "invalid value for '--tasks': 0 is not in the range 1<=x<=10000; evalgauge demo"),
+        (["demo", "--speed", "nan"], "invalid value for '--speed'"),
+        (["replay"], "missing argument 'RUN_DIR...'; evalgauge replay --help"),
+        (["dashboards", "build"], "name a folder with --out, or use --check; evalgauge dashboards build --help"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_2(call: list[str], line: str) -> None:
+    said = complaint(evalgauge(*call), 2)
+    assert said.count("\n") == 1
+    assert said.startswith(f"evalgauge: {line}")
+
+
+def test_no_command_at_all_is_answered_with_the_help() -> None:
+    done = evalgauge()
+    assert "Usage: evalgauge" in done.stdout + done.stderr
 
 
 def test_an_unknown_key_names_the_nearest_one(tmp_path: Path) -> None:
@@ -154,6 +183,46 @@ def test_the_demo_plays_an_evaluation_and_ends_with_a_summary(tmp_path: Path) ->
     shots = list((tmp_path / newest["run_id"] / "screenshots").rglob("*.png"))
     assert len(shots) > 40
     assert all(shot.read_bytes().startswith(b"\x89PNG") for shot in shots[:5])
+
+
+def test_a_demo_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "evalgauge_exporter", "demo", "--port", "0", "--tasks", "20", "--no-browser"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("The live page: ")
+        wait_for(lambda: len(list(tmp_path.glob("*/waa-demo-*/events/*.jsonl"))) == 3)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert list(tmp_path.glob("evalgauge-demo-*")) == []
+
+
+def test_a_demo_whose_port_is_taken_writes_nothing(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = complaint(evalgauge("demo", "--port", str(port), "--results", tmp_path / "results"), 1)
+    assert "--port" in said
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_an_earlier_run_of_the_demo_gets_the_screenshots_that_it_lacks(tmp_path: Path) -> None:
+    scenario = plan(3, workers=2, seed=1)
+    made = [
+        write_earlier(tmp_path, "earlier", scenario, model="m", speed=60.0, ended_at=float(end)) for end in (9000, 9500)
+    ]
+    draw_earlier(made[0], scenario, threading.Event())
+    shots = sorted(made[0].folder.rglob("*.png"))
+    named = {event.screenshot for event in read_events(made[0].folder) if isinstance(event, Step)}
+    assert {shot.relative_to(made[0].folder).as_posix() for shot in shots} == named
+    shots[0].unlink()
+    draw_earlier(made[1], scenario, threading.Event())
+    assert sorted(made[0].folder.rglob("*.png")) == shots
+    assert [event.ts for event in read_events(made[0].folder)][-1] == 9000, "the log is written once"
 
 
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:

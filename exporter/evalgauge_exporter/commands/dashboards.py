@@ -20,7 +20,10 @@ def run(out: Path | None, check: bool, docs_url: str) -> None:
             raise NotThere(f"{generated}: there is no such folder; run this in the repository, or name it with --out")
         problems = build.stale(generated, docs_url)
         if problems:
-            raise Failure(f"{generated} is stale: {', '.join(problems)}; make docs writes it again")
+            again = f"evalgauge dashboards build --out {generated}"
+            if docs_url != build.DOCS_URL:
+                again += f" --docs-url {docs_url}"
+            raise Failure(f"{generated} is stale: {', '.join(problems)}; {again} writes it again")
         click.echo(f"{generated} is fresh")
         return
     if out is None:

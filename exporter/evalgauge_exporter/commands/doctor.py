@@ -18,9 +18,9 @@ def run(config_path: Path | None) -> None:
     """Print a line for each finding, with what to do under what is wrong; exit 1 where anything is."""
     config = configured((), config_path, {})
     wrong = 0
-    for finding in check(config):
+    for finding in check(config, config_path):
         mark, colour = _MARKS[finding.ok]
-        click.echo(f"{click.style(mark, fg=colour)} {finding.what}: {printable(finding.detail)}")
+        click.echo(f"{click.style(mark, fg=colour)} {printable(finding.what)}: {printable(finding.detail)}")
         if finding.ok is False:
             wrong += 1
         if finding.mend is not None:

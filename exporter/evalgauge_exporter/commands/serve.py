@@ -11,7 +11,7 @@ import click
 from evalgauge_exporter.cli import Failure, folders
 from evalgauge_exporter.config import Config, ConfigError, load_config
 from evalgauge_exporter.exporter import Exporter
-from evalgauge_exporter.server import ListenError, listening_socket, web_server
+from evalgauge_exporter.server import ListenError, base_url, listening_socket, web_server
 
 log = logging.getLogger("evalgauge.exporter")
 
@@ -44,8 +44,7 @@ def run(results: tuple[Path, ...], config_path: Path | None, options: dict[str, 
         bound = listening_socket(config.host, config.port)
     except (ValueError, ListenError) as error:
         raise Failure(str(error)) from error
-    host, port = bound.getsockname()[:2]
-    click.echo(f"evalgauge serves {', '.join(map(str, config.results))} on http://{host}:{port}/", err=True)
+    click.echo(f"evalgauge serves {', '.join(map(str, config.results))} on {base_url(bound)}/", err=True)
     exporter.on_change(_Announcement(exporter))
     exporter.start()
     try:
