@@ -362,12 +362,12 @@ def test_an_instruction_is_read_from_the_side_where_its_language_begins(
 
 
 def test_everything_is_reached_with_the_keyboard(results: Path, base: str, open_page: Open) -> None:
-    with start(results, number=9) as run, contextlib.ExitStack() as open_tasks:
-        for index in range(7):
+    with start(results, number=11) as run, contextlib.ExitStack() as open_tasks:
+        for index in range(9):
             open_tasks.enter_context(run.task(f"task_{index}", worker=f"vm-{index}"))
         page = open_page(base)
         live(page)
-        expect(page.locator(".job tbody tr")).to_have_count(4)
+        expect(page.locator(".job tbody tr")).to_have_count(6)
         reached = []
         for _ in range(40):
             page.keyboard.press("Tab")
@@ -384,11 +384,11 @@ def test_everything_is_reached_with_the_keyboard(results: Path, base: str, open_
         assert "A task_0" in reached
         assert reached[-1] == "BUTTON and 3 more"
         page.keyboard.press("Enter")
-        expect(page.locator(".job tbody tr")).to_have_count(7)
+        expect(page.locator(".job tbody tr")).to_have_count(9)
         assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true"
         focus = page.locator(".job tbody a").nth(2)
         focus.focus()
-        finish(run, "task_8")
+        finish(run, "task_10")
         expect(page.locator(".job .figure.main .number").first).to_have_text("1")
         assert focus.evaluate("node => node === document.activeElement"), "an update leaves the focus where it is"
 

@@ -9,7 +9,7 @@ import { Table } from "./tables.js";
 import { replayOf } from "./links.js";
 import { Result } from "./result.js";
 
-const ROWS = 4;
+const ROWS = 6;
 
 export class JobPanel {
   constructor(section) {
