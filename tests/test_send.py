@@ -217,6 +217,15 @@ def test_a_log_that_came_out_of_order_is_put_in_order_once_it_is_whole(tmp_path:
     assert [event["seq"] for event in stored(tmp_path)] == [0, 1, 2, 3, 4]
 
 
+def test_a_line_that_could_not_be_written_does_not_keep_a_log_out_of_order(tmp_path: Path) -> None:
+    log = receive._Log(tmp_path / "events" / "w.jsonl")
+    log.add([_line(0), _line(3)])
+    log.add([_line(2)])
+    log.add([_line(4, "run_finished")])
+    assert [event["seq"] for event in stored(tmp_path)] == [0, 2, 3, 4]
+    assert log.add([_line(1)]) == 1, "though it comes after all"
+
+
 def test_a_restarted_exporter_knows_what_it_has_and_closes_off_a_torn_line(tmp_path: Path) -> None:
     evaluate(tmp_path / "here")
     with exporter(tmp_path / "there") as url:
@@ -285,6 +294,14 @@ def test_a_run_that_was_begun_again_is_not_over(tmp_path: Path) -> None:
         writer.write("heartbeat", {})  # a heart may beat once more
         writer.close()
         assert send(folder, url, TOKEN, follow=True) == (2, 0, 0, True)
+
+
+def test_a_run_that_was_begun_again_in_one_process_is_not_over(tmp_path: Path) -> None:
+    track_run(tmp_path, benchmark="b", model="m", run_id="night").finish()
+    with relay(lambda _: (200, b"{}")) as url:
+        with track_run(tmp_path, benchmark="b", model="m", run_id="night") as run:
+            assert not send(run.folder, url, TOKEN).over
+        assert send(run.folder, url, TOKEN).over
 
 
 def test_whoever_follows_outlives_a_long_outage(tmp_path: Path) -> None:
@@ -449,6 +466,8 @@ def test_gzip_in_several_members_is_one_body(client: TestClient, tmp_path: Path)
     for content, status in (
         (gzip.compress(body[:50]) + gzip.compress(body[50:]), 200),
         (gzip.compress(body) + b"no member", 400),
+        (gzip.compress(body) + gzip.compress(body)[:-1], 400),
+        (gzip.compress(b"") * 200_000 + gzip.compress(body), 200),
         (gzip.compress(b" " * receive.MAX_CONTENT) * 2, 413),
     ):
         headers = {"content-type": JSON, "content-encoding": "gzip"}

@@ -159,7 +159,9 @@ def _domain_collapse() -> Expression:
     enough = measure.tasks(*domain, status=m.MEASURED_OUTCOMES) >= limit.DOMAIN_SAMPLE
     high = measure.success_bound("high", measure.Z_99, *domain).where(enough, on=domain)
     low = measure.success_bound("low", measure.Z_99, *domain).where(enough, on=domain)
-    compared = select(m.COMPARISON_SUCCESS_DELTA, bound="estimate").max("run_id", "baseline_run_id") * 0 + 1
+    delta = select(m.COMPARISON_SUCCESS_DELTA, bound="estimate").max("run_id", "baseline_run_id")
+    # exporters that are configured differently may name two baselines: the one that did better is the measure
+    compared = (-1 * delta).top(1, "run_id") * 0 + 1
     return (
         high.combine("*", compared, on=BY_RUN, carry=("baseline_run_id",))
         .combine("<", low.renamed("run_id", "baseline_run_id"), on=("baseline_run_id", "domain"))
@@ -195,8 +197,15 @@ def _spend_spike() -> Expression:
 
 
 def _not_in_the_total() -> Expression:
-    share = measure.uncosted_share("run_id", "provider", "model")
-    return (share > limit.UNCOSTED_SHARE).where(measure.recent(limit.RECENT), on=BY_RUN)
+    call = ("run_id", "provider", "model")
+    share = measure.uncosted_share(*call)
+    unpriced = select(m.RUN_UNPRICED_REQUESTS).max(*call) > 0
+    silent = select(m.RUN_UNKNOWN_USAGE_REQUESTS).max(*call) >= limit.SILENT_SAMPLE
+    return (
+        (share > limit.UNCOSTED_SHARE)
+        .where(unpriced.or_(silent), on=call)
+        .where(measure.recent(limit.RECENT), on=BY_RUN)
+    )
 
 
 def _stalled() -> Expression:
@@ -234,9 +243,10 @@ def _exporter_down() -> Expression:
 
 
 def _source_stale() -> Expression:
-    failing = select(m.SOURCE_UP).max("source").is_(0)
-    age = NOW - select(m.SOURCE_LAST_SUCCESS, source=("azure_vm", "azure_ml", "probe")).max("source")
-    prices = NOW - select(m.SOURCE_LAST_SUCCESS, source="prices").max("source")
+    # of several exporters each reads for itself: the one that fares worst counts
+    failing = select(m.SOURCE_UP).min("source").is_(0)
+    age = NOW - select(m.SOURCE_LAST_SUCCESS, source=("azure_vm", "azure_ml", "probe")).min("source")
+    prices = NOW - select(m.SOURCE_LAST_SUCCESS, source="prices").min("source")
     return failing.or_(age > limit.SOURCE_AGE).or_(prices > limit.PRICES_AGE)
 
 
@@ -326,6 +336,7 @@ def table() -> tuple[Alert, ...]:
             "{{ $value | humanizePercentage }} of the calls of run {{ $labels.run_id }} to {{ $labels.provider }}/"
             "{{ $labels.model }} are in no cost: no price is known, or they reported no tokens.",
             ("evalgauge-evaluation", 12),
+            hold=limit.HOLD,
         ),
         Alert(
             "EvalWorkerLost",

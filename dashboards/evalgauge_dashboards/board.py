@@ -30,7 +30,7 @@ NOT_SHOWN: dict[str, str] = {}
 NEWS = 600
 """Seconds for which the start or the end of a run is an event to mark."""
 EXPORTER_URL = "http://localhost:9909"
-"""Where a reader's browser finds the exporter, unless the board's text box says otherwise."""
+"""Where a reader's browser finds the exporter, unless the board is built for another address."""
 REPLAY = "${exporter}/replay/${__value.text:percentencode}/"
 """The replay of the run whose id the clicked cell holds."""
 THIS_RUN = f"/d/{EVALUATION}?var-run=${{__value.text:percentencode}}&${{datasource:queryparam}}&${{__url_time_range}}"
@@ -58,8 +58,12 @@ def newest_runs() -> Expression:
     return (started + going * 1e11).where(known, on=("run_id",)).sorted(descending=True)
 
 
-def board(uid: str, description: str, rows: Sequence[Row], *, many_runs: bool) -> dashboard.Dashboard:
+def board(
+    uid: str, description: str, rows: Sequence[Row], *, many_runs: bool, exporter_url: str = EXPORTER_URL
+) -> dashboard.Dashboard:
     """A whole board: ``many_runs`` where more than one run may be chosen, else it shows one, at first the newest.
+
+    ``exporter_url`` is where a reader's browser finds the exporter, until the reader says otherwise in the text box.
 
     Raises:
         ValueError: where two panels have the same id.
@@ -75,7 +79,7 @@ def board(uid: str, description: str, rows: Sequence[Row], *, many_runs: bool) -
         .timezone("browser")
         .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
     )
-    for variable in _variables(many_runs):
+    for variable in _variables(many_runs, exporter_url.rstrip("/")):
         built.with_variable(variable)
     run = RUNS if many_runs else RUN
     built.annotation(_mark("Run started", select(m.RUN_START, run_id=run).max("run_id"), "running"))
@@ -107,7 +111,9 @@ def board(uid: str, description: str, rows: Sequence[Row], *, many_runs: bool) -
     return _checked(built.build())
 
 
-def _variables(many_runs: bool) -> list[builder.QueryVariable | builder.DatasourceVariable | builder.TextBoxVariable]:
+def _variables(
+    many_runs: bool, exporter_url: str
+) -> list[builder.QueryVariable | builder.DatasourceVariable | builder.TextBoxVariable]:
     run = (
         # Grafana knows the function by a pattern that stops at the end of a line
         _query("run", "Run", f"query_result({' '.join(newest_runs().text.split())})")
@@ -117,8 +123,8 @@ def _variables(many_runs: bool) -> list[builder.QueryVariable | builder.Datasour
     )
     if many_runs:
         run = run.multi(True).include_all(True).all_value(".+")
-    exporter = builder.TextBoxVariable("exporter").label("Exporter").default_value(EXPORTER_URL)
-    exporter.current(dashboard.VariableOption(text=EXPORTER_URL, value=EXPORTER_URL))
+    exporter = builder.TextBoxVariable("exporter").label("Exporter").default_value(exporter_url)
+    exporter.current(dashboard.VariableOption(text=exporter_url, value=exporter_url))
     exporter.description("Where your browser finds the exporter: links to replays start with it.")
     return [
         builder.DatasourceVariable("datasource").label("Data source").type("prometheus"),

@@ -8,15 +8,19 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from evalgauge_dashboards import alerts, comparison, evaluation, fleet
+from evalgauge_dashboards.board import EXPORTER_URL
 
 DOCS_URL = "docs"
 """Where runbook links point unless told otherwise: the folder in this repository."""
 
 
-def files(docs_url: str = DOCS_URL) -> dict[str, str]:
-    """Every generated file: its path relative to the output folder, and its text."""
+def files(docs_url: str = DOCS_URL, exporter_url: str = EXPORTER_URL) -> dict[str, str]:
+    """Every generated file: its path relative to the output folder, and its text.
+
+    ``exporter_url`` is where links to the live page and to replays lead, unless a board's text box says otherwise.
+    """
     written = {
-        f"dashboards/{name}.json": JSONEncoder(sort_keys=True, indent=1).encode(make()) + "\n"
+        f"dashboards/{name}.json": JSONEncoder(sort_keys=True, indent=1).encode(make(exporter_url)) + "\n"
         for name, make in (
             ("evaluation", evaluation.build),
             ("comparison", comparison.build),
@@ -28,14 +32,14 @@ def files(docs_url: str = DOCS_URL) -> dict[str, str]:
     return written
 
 
-def build(out: Path, docs_url: str = DOCS_URL) -> list[Path]:
+def build(out: Path, docs_url: str = DOCS_URL, exporter_url: str = EXPORTER_URL) -> list[Path]:
     """Writes every file under ``out`` and returns their paths. Files that are there already are replaced.
 
     Raises:
         OSError: where a file cannot be written.
     """
     paths = []
-    for name, text in files(docs_url).items():
+    for name, text in files(docs_url, exporter_url).items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -43,9 +47,9 @@ def build(out: Path, docs_url: str = DOCS_URL) -> list[Path]:
     return paths
 
 
-def stale(generated: Path, docs_url: str = DOCS_URL) -> list[str]:
+def stale(generated: Path, docs_url: str = DOCS_URL, exporter_url: str = EXPORTER_URL) -> list[str]:
     """What is wrong with a folder of written files, a line a file; nothing where it is fresh."""
-    expected = files(docs_url)
+    expected = files(docs_url, exporter_url)
     problems = []
     for name, text in expected.items():
         path = generated / name

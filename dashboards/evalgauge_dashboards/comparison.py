@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models import dashboard
 from evalgauge import metrics as m
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
-from evalgauge_dashboards.board import COMPARISON, RUNS, Row, board
+from evalgauge_dashboards.board import COMPARISON, EXPORTER_URL, RUNS, Row, board
 from evalgauge_dashboards.panels import About, Column, Panel, Query
 from evalgauge_dashboards.promql import Expression, select, vector
 from evalgauge_dashboards.runs import CHOSEN, RUN_LINKS, chosen, run_columns
@@ -27,8 +27,8 @@ COSTED = f"without runs of which more than {measure.UNCOSTED_LIMIT:.0%} of the c
 BETTER, WORSE, UNDECIDED, TOO_FEW = range(1, 5)
 
 
-def build() -> dashboard.Dashboard:
-    """The board, ready to be encoded."""
+def build(exporter_url: str = EXPORTER_URL) -> dashboard.Dashboard:
+    """The board, ready to be encoded; its links to replays start with ``exporter_url``."""
     rows = [
         Row("Against the baseline", [*_verdicts(), _differences()]),
         Row("Models", _models()),
@@ -37,7 +37,7 @@ def build() -> dashboard.Dashboard:
         Row("Runs", [_runs()]),
     ]
     text = "Runs and models side by side: which is better, where, whether by more than chance, and how it changes."
-    return board(COMPARISON, text, rows, many_runs=True)
+    return board(COMPARISON, text, rows, many_runs=True, exporter_url=exporter_url)
 
 
 def _of_model(by_run: Expression) -> Expression:

@@ -8,7 +8,7 @@ from evalgauge import metrics as m
 from evalgauge_dashboards import evaluation_numbers as numbers
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
-from evalgauge_dashboards.board import BENCHMARKS, EVALUATION, MODELS, ONE, Row, board
+from evalgauge_dashboards.board import BENCHMARKS, EVALUATION, EXPORTER_URL, MODELS, ONE, Row, board
 from evalgauge_dashboards.panels import About, Column, Panel, Query
 from evalgauge_dashboards.promql import ALERTS, buckets, select
 from evalgauge_dashboards.runs import run_columns
@@ -18,8 +18,8 @@ ACTIONS = ("click", "type", "key", "scroll", "drag", "wait", "done", "error")
 """Actions that most runners have; others get a colour that says nothing."""
 
 
-def build() -> dashboard.Dashboard:
-    """The board, ready to be encoded."""
+def build(exporter_url: str = EXPORTER_URL) -> dashboard.Dashboard:
+    """The board, ready to be encoded; its links to replays start with ``exporter_url``."""
     rows = [
         Row("Is it healthy, when is it done, what does it cost?", [*numbers.health(), *numbers.money()]),
         Row("How it goes", _progress()),
@@ -29,7 +29,7 @@ def build() -> dashboard.Dashboard:
         Row("Recent runs and alerts", [_recent_runs(), _alerts()]),
     ]
     text = "One run: its health, its end, its cost; then where it fails and who does what."
-    return board(EVALUATION, text, rows, many_runs=False)
+    return board(EVALUATION, text, rows, many_runs=False, exporter_url=exporter_url)
 
 
 def _progress() -> list[Panel]:

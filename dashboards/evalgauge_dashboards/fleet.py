@@ -8,7 +8,7 @@ from evalgauge import metrics as m
 from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
 from evalgauge_dashboards.alerts import JOB
-from evalgauge_dashboards.board import FLEET, RUNS, Row, board
+from evalgauge_dashboards.board import EXPORTER_URL, FLEET, RUNS, Row, board
 from evalgauge_dashboards.panels import About, Column, Panel, Query
 from evalgauge_dashboards.promql import RANGE, SCRAPE_DURATION, SCRAPE_SAMPLES, UP, Expression, select, vector
 from evalgauge_dashboards.runs import chosen
@@ -19,8 +19,8 @@ POWER = {state: state for state in m.POWER_STATES} | {"stopped": "warning"}
 """The meaning of each power state: a machine that is stopped costs money and does nothing, unlike a worker that is."""
 
 
-def build() -> dashboard.Dashboard:
-    """The board, ready to be encoded."""
+def build(exporter_url: str = EXPORTER_URL) -> dashboard.Dashboard:
+    """The board, ready to be encoded; its links to replays start with ``exporter_url``."""
     rows = [
         Row("What is busy, what bills, what is forgotten?", [*_worker_counts(), *_machine_counts()]),
         Row("Workers", _workers()),
@@ -29,7 +29,7 @@ def build() -> dashboard.Dashboard:
         Row("The exporter and what it reads", _sources()),
     ]
     text = "Workers, machines and what they cost, with what bills and is not used."
-    return board(FLEET, text, rows, many_runs=True)
+    return board(FLEET, text, rows, many_runs=True, exporter_url=exporter_url)
 
 
 def _in_state(state: str) -> Expression:
@@ -327,7 +327,8 @@ def _sources() -> list[Panel]:
             About(
                 40,
                 "Sources",
-                "What the exporter reads, whether that went well, and what it had to skip in this range.",
+                "What the exporter reads, whether that went well, and what it had to skip in this range; of several "
+                "exporters the one that fares worst.",
                 p.NONE,
                 "the exporter is not scraped",
                 12,
@@ -338,12 +339,12 @@ def _sources() -> list[Panel]:
                 Column("Source", "source"),
                 Column(
                     "State",
-                    Query(2 - select(m.SOURCE_UP).max("source"), ref="up"),
+                    Query(2 - select(m.SOURCE_UP).min("source"), ref="up"),
                     p.mapped(p.worded({"up": "success", "failing": "failure"})),
                 ),
                 Column(
                     "Last success",
-                    Query(select(m.SOURCE_LAST_SUCCESS).max("source") * 1000, ref="last"),
+                    Query(select(m.SOURCE_LAST_SUCCESS).min("source") * 1000, ref="last"),
                     {"unit": p.TIME},
                 ),
                 Column("Took", Query(select(m.SOURCE_REFRESH_DURATION).max("source"), ref="took"), {"unit": p.SECONDS}),

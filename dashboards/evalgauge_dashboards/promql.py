@@ -117,9 +117,10 @@ class Expression:
         """How many series there are for each set of the labels ``by``."""
         return self._aggregate("count", by)
 
-    def top(self, count: int) -> Expression:
-        """The ``count`` largest series, labels kept."""
-        return self._call("topk", f"{count}, ", "")
+    def top(self, count: int, *by: str) -> Expression:
+        """The ``count`` largest series (for each set of the labels ``by``), labels kept."""
+        self._have(by)
+        return self._call(f"topk by ({', '.join(by)}) " if by else "topk", f"{count}, ", "")
 
     def counted(self, label: str) -> Expression:
         """How many series have each value, with the value as the label: a number for a legend."""

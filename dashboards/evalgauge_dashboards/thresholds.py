@@ -30,6 +30,8 @@ SPIKE_AGE = 1800.0
 UNCOSTED_SHARE = 0.01
 """Of a model's calls. A call that failed reports no tokens, so a few are in every run; beyond one in a hundred the
 cost is wrong by more than it is read to."""
+SILENT_SAMPLE = 3
+"""Calls without tokens below which a share of few calls is chance: one that failed of the first fifty is 2 %."""
 
 NO_PROGRESS = 3600.0
 """Seconds without an event while heartbeats come: the longest tasks of desktop benchmarks take about 40 minutes."""

@@ -9,11 +9,13 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 
 from evalgauge_exporter import fleet_shapes, fleet_views, frames, openadapt_shapes, shapes
 from evalgauge_exporter.errors import unknown_run
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.insights import Insights
+from evalgauge_exporter.shared import Shared
 from evalgauge_exporter.state import RunState
 from evalgauge_exporter.stream import Built, Stream
 
@@ -34,6 +36,7 @@ class _Answers:
     def __init__(self, exporter: Exporter) -> None:
         self.insights = exporter.insights
         self.state = exporter.state
+        self._shared = Shared()
 
     def ask(self, run_id: str | None, view: Callable[[RunState | None, Insights, float], T]) -> T:
         """What ``view`` says of the run of this id, or of the one that is meant where none is named. Raises a 404."""
@@ -44,6 +47,16 @@ class _Answers:
                 return view(run, self.insights, now)
             known = list(self.state.runs)
         raise unknown_run(run_id, known)  # without the lock: among thousands of ids the near ones take a while
+
+    async def together(
+        self, run_id: str | None, view: Callable[[RunState | None, Insights, float], BaseModel]
+    ) -> Response:
+        """The same as JSON, made once for all who ask at once. ``view`` is the same function each time."""
+
+        def make() -> bytes:
+            return self.ask(run_id, view).model_dump_json().encode()
+
+        return Response(await self._shared.answer((view, run_id), make), media_type="application/json")
 
     async def check(self, run_id: str | None) -> None:
         """Raises a 404."""
@@ -66,13 +79,13 @@ def api(exporter: Exporter, stream: Stream) -> APIRouter:
 
 
 def _run_routes(router: APIRouter, answers: _Answers) -> None:
-    @router.get("/benchmark/status", tags=["run"], summary="How far the run is")
-    def status(run_id: RunId = None) -> shapes.Status:
-        return answers.ask(run_id, frames.status)
+    @router.get("/benchmark/status", tags=["run"], summary="How far the run is", response_model=shapes.Status)
+    async def status(run_id: RunId = None) -> Response:
+        return await answers.together(run_id, frames.status)
 
-    @router.get("/benchmark/costs", tags=["run"], summary="What the run costs")
-    def costs(run_id: RunId = None) -> shapes.Costs:
-        return answers.ask(run_id, frames.costs)
+    @router.get("/benchmark/costs", tags=["run"], summary="What the run costs", response_model=shapes.Costs)
+    async def costs(run_id: RunId = None) -> Response:
+        return await answers.together(run_id, frames.costs)
 
     kept: dict[str, tuple[RunState, int, float, bytes]] = {}
 
@@ -92,9 +105,9 @@ def _run_routes(router: APIRouter, answers: _Answers) -> None:
 
         return Response(answers.ask(run_id, view), media_type="application/json")
 
-    @router.get("/benchmark/workers", tags=["run"], summary="Who works on the run")
-    def workers(run_id: RunId = None) -> shapes.Workers:
-        return answers.ask(run_id, frames.workers)
+    @router.get("/benchmark/workers", tags=["run"], summary="Who works on the run", response_model=shapes.Workers)
+    async def workers(run_id: RunId = None) -> Response:
+        return await answers.together(run_id, frames.workers)
 
 
 def _stream_routes(router: APIRouter, answers: _Answers, stream: Stream) -> None:

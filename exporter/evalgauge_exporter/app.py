@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client.exposition import choose_encoder
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Scope
 
@@ -29,6 +30,7 @@ from evalgauge_exporter.head import Heads
 from evalgauge_exporter.receive import logs_router
 from evalgauge_exporter.reference import reference_page
 from evalgauge_exporter.replay_sites import SITE_POLICY, ReplaySites
+from evalgauge_exporter.shared import Shared
 from evalgauge_exporter.stream import Stream
 
 _ALLOWED = {"interval": "a number of seconds from 0.2 to 60", "runs": "two run ids as A,B; the first is the baseline"}
@@ -62,12 +64,15 @@ def create_app(exporter: Exporter) -> FastAPI:
 
 def _machines(app: FastAPI, exporter: Exporter) -> None:
     """What Prometheus and orchestrators ask for."""
+    shared = Shared()
 
     @app.get("/metrics", tags=["machines"], response_class=PlainTextResponse, summary="Prometheus text or OpenMetrics")
-    def metrics(request: Request) -> Response:
+    async def metrics(request: Request) -> Response:
         _, content_type = choose_encoder(request.headers.get("accept", ""))
         openmetrics = "openmetrics" in content_type
-        body = exporter.exposition.render(time.time(), openmetrics=openmetrics)
+        body = await shared.answer(
+            openmetrics, lambda: exporter.exposition.render(time.time(), openmetrics=openmetrics)
+        )
         return Response(body, headers={"content-type": exposition.OPENMETRICS if openmetrics else exposition.TEXT})
 
     @app.get("/healthz", tags=["machines"], response_class=PlainTextResponse, summary="The process lives")
@@ -142,7 +147,7 @@ def _errors(app: FastAPI) -> None:
         if said == HTTPStatus.NOT_FOUND.phrase:
             said = unknown_path(path, [*app.openapi()["paths"], "/docs", "/openapi.json"])
         elif said == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
-            said = wrong_method(path, request.method, (error.headers or {}).get("allow", "GET"))
+            said = wrong_method(path, request.method, Headers(error.headers).get("allow", "GET"))
         return JSONResponse({"error": said}, status_code=error.status_code, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)

@@ -70,6 +70,7 @@ class Archive:
         try:
             return restored(entry[1], run_id, pricer)
         except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError):
+            del self._entries[str(folder)]  # the run is read, and kept anew
             return None
 
     def keep(self, folder: Path, signature: str, run: RunState) -> None:

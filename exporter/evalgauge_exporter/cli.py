@@ -195,13 +195,21 @@ def dashboards() -> None:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write the files here.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 where dashboards/generated is stale.")
 @click.option("--docs-url", default="docs", show_default=True, help="Where runbook links point.")
-def dashboards_build(out: Path | None, check: bool, docs_url: str) -> None:
+@click.option(
+    "--exporter-url",
+    default="http://localhost:9909",
+    show_default=True,
+    help="Where browsers find the exporter: the boards' links to replays.",
+)
+def dashboards_build(out: Path | None, check: bool, docs_url: str, exporter_url: str) -> None:
     """Write dashboards/*.json, alerting/*.json and prometheus/rules.yml."""
     from evalgauge_exporter.commands import dashboards as command
 
     if out is None and not check:
         raise click.UsageError("name a folder with --out, or use --check")
-    command.run(out, check, docs_url)
+    if not exporter_url.startswith(("http://", "https://")):
+        raise click.UsageError(f"--exporter-url {exporter_url}: an address begins with http:// or https://")
+    command.run(out, check, docs_url, exporter_url)
 
 
 @cli.command()

@@ -29,6 +29,7 @@ _WORDS = {
     "int_from_float": "should be a whole number",
     "int_parsing": "should be a whole number",
     "int_type": "should be a whole number",
+    "model_type": "should be a table",
     "path_type": "should be a text",
     "string_too_short": "is empty",
     "string_type": "should be a text",

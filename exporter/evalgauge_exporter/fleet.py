@@ -308,6 +308,11 @@ class FleetState:
                 return self.machine_of_vm(vm)
         return self._of_registered(registered) if registered is not None else None
 
+    def aliases(self, vm: VmState) -> set[str]:
+        """What a worker may call a VM, in lower case: its name and its computer name."""
+        info = self.inventory.get(vm.vm_id)
+        return {vm.name.lower(), (info.computer_name or vm.name).lower() if info is not None else vm.name.lower()}
+
     def registered(self, name: str) -> Registered | None:
         """What the registries say of a machine."""
         return self._registry().get(name.lower())
@@ -324,9 +329,7 @@ class FleetState:
         if self._names is None:
             self._names = {}
             for vm in self.vms.values():
-                info = self.inventory.get(vm.vm_id)
-                aliases = {vm.name.lower(), (info.computer_name or vm.name).lower() if info else vm.name.lower()}
-                for alias in aliases:
+                for alias in self.aliases(vm):
                     self._names.setdefault(alias, []).append(vm.vm_id)
         found = [self.vms[vm_id] for vm_id in self._names.get(name.lower(), ())]
         if len(found) > 1 and registered is not None and registered.resource_group:

@@ -78,20 +78,22 @@ def machine_use_samples(
         for use in uses(run, fleet, now, stall_after):
             if use.live:
                 told = use.machine.vm is not None or use.machine.declared is not None
-                tally = used.setdefault(use.machine.key if told else _any_named(use.machine), [0, 0])
+                tally = used.setdefault(use.machine.key if told else _any_named(use.machine.name), [0, 0])
                 tally[0] += 1
                 states = (run.worker_state(run.workers[name], now, stall_after) for name in use.workers)
                 tally[1] += sum(state == "busy" for state in states)
     serving = (len(going), sum(len(run.running(now, stall_after)) for run in going))
     for labels, machine in shown_machines(fleet, now):
-        found = used.get(machine.key) or used.get(_any_named(machine))
+        names = fleet.aliases(machine.vm) if machine.vm is not None else {machine.name}
+        keys = [machine.key, *(_any_named(name) for name in sorted(names))]
+        found = next((used[key] for key in keys if key in used), None)
         count, busy = found or (serving if machine.declared is not None else (0, 0))
         yield m.VM_RUNS, labels, count
         yield m.VM_BUSY_WORKERS, labels, busy
 
 
-def _any_named(machine: MachineRef) -> str:
-    return f"any named:{machine.name.lower()}"
+def _any_named(name: str) -> str:
+    return f"any named:{name.lower()}"
 
 
 def shown_machines(fleet: FleetState, now: float) -> Iterator[tuple[tuple[str, str], MachineRef]]:

@@ -51,6 +51,7 @@ class Insights:
         self._compared: dict[tuple[int, int, bool], tuple[RunState, RunState, int, int, Comparison]] = {}
         self._costs: dict[int, tuple[RunState, int, int, RunCosts]] = {}
         self._etas: dict[int, tuple[RunState, int, float, Eta | None]] = {}
+        self._look_at = 16
 
     def finished(self, run: RunState, now: float) -> bool:
         """Whether the run will gain nothing more, as far as is known."""
@@ -74,6 +75,7 @@ class Insights:
         earlier = self._history(before) if before is not None else None
         eta = estimate(now, self._history(run), running, pending, again=again, earlier=earlier)
         self._etas[id(run)] = (run, run.version, now, eta)
+        self._forget_gone()
         return eta
 
     def eta_reason(self, run: RunState, now: float) -> str | None:
@@ -125,6 +127,7 @@ class Insights:
         costs = run_costs(run, self._machines(run, now), self.eta(run, now), now, self.stall_after)
         if over:
             self._costs[id(run)] = (run, run.version, self.prices_version, costs)
+            self._forget_gone()
         return costs
 
     # -- comparison
@@ -206,8 +209,8 @@ class Insights:
         return self._completed
 
     def _forget_gone(self) -> None:
-        """Drop what belongs to runs that are no more, once there is a lot of it."""
-        if len(self._compared) + len(self._trials) + len(self._costs) < 4 * len(self.state.runs) + 100:
+        """Drop what belongs to runs that are no more, each time what is kept has doubled."""
+        if self._kept() < self._look_at:
             return
         there = {id(run) for run in self.state.runs.values()}
         self._trials = {key: kept for key, kept in self._trials.items() if key in there}
@@ -215,6 +218,10 @@ class Insights:
         self._histories = {key: kept for key, kept in self._histories.items() if key in there}
         self._costs = {key: kept for key, kept in self._costs.items() if key in there}
         self._etas = {key: kept for key, kept in self._etas.items() if key in there}
+        self._look_at = 2 * self._kept() + 16
+
+    def _kept(self) -> int:
+        return len(self._trials) + len(self._compared) + len(self._histories) + len(self._costs) + len(self._etas)
 
 
 def _trial(attempt: Attempt) -> Trial:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.fleet import FleetState
@@ -20,6 +21,10 @@ from evalgauge_exporter.records import Attempt, Worker
 from evalgauge_exporter.state import RunState
 
 HOUR = 3600.0
+
+_over: WeakKeyDictionary[RunState, tuple[int, dict[str | None, list[Interval]]]] = WeakKeyDictionary()
+"""Of runs that are over: their version, and when each worker's attempts were worked at. Such a run may have let its
+attempts go, and reading its files at each look would take long."""
 
 
 class Use(NamedTuple):
@@ -144,13 +149,22 @@ class Busy:
     def spans(self, workers: Iterable[str | None] | None = None) -> list[Interval]:
         """When any attempt at one of these workers was worked at, or any at all."""
         if self._by_worker is None:
-            self._by_worker = {}
-            for attempt in self.run.attempts.values():
-                if attempt.started_at is not None:
-                    span = (attempt.started_at, self._end(attempt, attempt.started_at))
-                    self._by_worker.setdefault(attempt.worker_id, []).append(span)
+            self._by_worker = self._spans_by_worker()
         names = self._by_worker if workers is None else workers
         return union(span for name in names for span in self._by_worker.get(name, ()))
+
+    def _spans_by_worker(self) -> dict[str | None, list[Interval]]:
+        version, kept = _over.get(self.run, (None, {}))
+        if version == self.run.version:
+            return kept
+        found: dict[str | None, list[Interval]] = {}
+        for attempt in self.run.attempts.values():
+            if attempt.started_at is not None:
+                span = (attempt.started_at, self._end(attempt, attempt.started_at))
+                found.setdefault(attempt.worker_id, []).append(span)
+        if self.run.ended() and not self.run.open:
+            _over[self.run] = (self.run.version, found)
+        return found
 
     def within(self, workers: Iterable[str | None] | None, billed: list[Interval]) -> list[Interval]:
         """When any attempt at one of these workers, or any at all, was worked at while a machine billed."""
@@ -158,7 +172,7 @@ class Busy:
 
     def seconds(self, use: Use, billed: list[Interval]) -> float:
         """How long the machine had a task while it billed."""
-        if len(use.workers) > 1 and self.run.attempts:  # their tasks overlap: each moment counts once
+        if len(use.workers) > 1 and self.spans():  # their tasks overlap: each moment counts once
             return length(self.within(use.workers, billed))
         busy = 0.0
         for worker in (self.run.workers[name] for name in use.workers):
@@ -322,7 +336,7 @@ class _Tally:
     def busy_seconds(self) -> float:
         """How long it had a task of any run; a moment with tasks of several runs counts once."""
         shared = sum(length(billed) for _, _, billed in self.uses) > length(union(self.spans)) + 1e-6
-        if shared and all(busy.run.attempts for busy, _, _ in self.uses):
+        if shared and all(busy.spans() for busy, _, _ in self.uses):
             return length(union(span for busy, use, billed in self.uses for span in busy.within(use.workers, billed)))
         return self.served + sum(busy.seconds(use, billed) for busy, use, billed in self.uses)
 

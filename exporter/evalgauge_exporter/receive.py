@@ -39,6 +39,8 @@ MAX_BODY = 8 << 20
 """Bytes of a request as it comes."""
 MAX_CONTENT = 16 << 20
 """Bytes of a request once it is unpacked."""
+_PIECE = 4 << 10
+"""Bytes that are unpacked at once."""
 MAX_RECORD = 4 << 20
 """Characters of one line."""
 SORT_EVERY = 60.0
@@ -137,9 +139,12 @@ class _Log:
         return len(fresh)
 
     def _put_in_order(self, over: bool) -> None:
-        """Write the file anew in order, where something in between changed it and all is there, but not too often."""
+        """Write the file anew in order, where something in between changed it and all is there, but not too often.
+
+        Numbers that are missing when the run is over will not come: their lines could not be written.
+        """
         now = time.monotonic()
-        if not self._mixed or self._others or not (over or now - self._sorted_at >= SORT_EVERY):
+        if not self._mixed or not (over or (not self._others and now - self._sorted_at >= SORT_EVERY)):
             return
         if self.path.stat().st_size > MAX_SORTED:
             return
@@ -282,19 +287,21 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
         return body
     if encoding != "gzip":
         raise HTTPException(415, "content-encoding must be gzip or none")
-    content = b""
-    while body:  # gzip may come in several members, which are one content
-        unpacking = zlib.decompressobj(wbits=31)
+    content, rest, unpacking = bytearray(), memoryview(body), None
+    while rest:  # gzip may come in several members, which are one content
+        unpacking = unpacking or zlib.decompressobj(wbits=31)
+        piece = rest[:_PIECE]  # what is left of it is copied at the end of each member, of which there may be very many
         try:
-            content += unpacking.decompress(body, MAX_CONTENT + 1 - len(content))
+            content += unpacking.decompress(piece, MAX_CONTENT + 1 - len(content))
         except zlib.error as error:
             raise HTTPException(400, "the body is no gzip") from error
         if len(content) > MAX_CONTENT:
             raise HTTPException(413, f"a request may have {MAX_CONTENT >> 20} MiB once it is unpacked")
-        if not unpacking.eof:
-            raise HTTPException(400, "the body is torn")
-        body = unpacking.unused_data
-    return content
+        rest = rest[len(piece) - len(unpacking.unused_data) :]
+        unpacking = None if unpacking.eof else unpacking
+    if unpacking is not None:
+        raise HTTPException(400, "the body is torn")
+    return bytes(content)
 
 
 def _answer(stored: Stored, kind: str) -> bytes:

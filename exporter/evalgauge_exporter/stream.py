@@ -71,11 +71,14 @@ class Stream:
     async def frame(self, run_id: str | None) -> tuple[int, bytes]:
         """The frame of a run as of now; built at most once for each state, however many ask."""
         channel = self._channels.setdefault(run_id, _Channel())
+        wanted = self._version()
         aged = not channel.settled and time.monotonic() - channel.built_at > FRESH_SECONDS
-        if channel.version != self._version() or aged:
-            if channel.building is None:
-                channel.building = asyncio.create_task(self._rebuild(run_id, channel))
-            await asyncio.shield(channel.building)
+        for _ in range(2):  # one whose building had begun may show what was before; the next does not
+            if channel.version < wanted or aged:
+                if channel.building is None:
+                    channel.building = asyncio.create_task(self._rebuild(run_id, channel))
+                await asyncio.shield(channel.building)
+                aged = False
         return channel.version, channel.payload
 
     async def _rebuild(self, run_id: str | None, channel: _Channel) -> None:

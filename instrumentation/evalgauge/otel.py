@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import sys
 import threading
@@ -20,9 +21,13 @@ import time
 import uuid
 from collections.abc import Mapping
 from importlib import import_module
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from evalgauge import tracker
+from evalgauge.events import LARGEST
+from evalgauge.metrics import TOKEN_KINDS
+from evalgauge.runlog import text_of
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -40,6 +45,14 @@ INTERVAL_MILLISECONDS = 15_000
 LAST_SECONDS = 5.0
 """How long the end of the process waits for what is left to be sent: an endpoint that is gone must not hold it up."""
 SIGNALS = ("METRICS", "TRACES")
+_NUMBERS = frozenset(
+    (
+        *("attempt", "attempts", "budget_usd", "max_steps", "score", "step_idx", "steps", "total_tasks"),
+        *("duration_seconds", "env_seconds", "think_seconds"),
+        *(f"{kind}_tokens" for kind in TOKEN_KINDS),
+    )
+)
+"""Fields of events that are numbers."""
 _lock = threading.Lock()
 _observer: OtelObserver | None = None
 _looked = False
@@ -78,7 +91,7 @@ class OtelObserver:
             if "multiprocessing.util" in sys.modules:  # such a process ends without what atexit has
                 import_module("multiprocessing.util").Finalize(None, self.shut_down, exitpriority=0)
         now = time.time_ns()
-        fields = encodable(fields)
+        fields = taken(fields)
         if self._measures is not None:
             self._measures.take(run, kind, fields, now / 1e9)
         if self._traces is not None:
@@ -141,17 +154,29 @@ class _Sender:
             self._exporter.shutdown()  # no more tries
 
 
-def encodable(value: Any) -> Any:
-    """The same value as OTLP can carry it: half a surrogate pair in one attribute would cost the whole batch."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()
-    if isinstance(value, Mapping):
-        return {encodable(key): encodable(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [encodable(inner) for inner in value]
-    if isinstance(value, int) and value.bit_length() > 63:
-        return float(value) if value.bit_length() < 1024 else None
-    return value
+def taken(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an event as whoever reads the log takes them: what is no number, no text, is not given.
+
+    Of an action only its type is sent. Half a surrogate pair in one attribute would cost the whole batch.
+    """
+    return {name: _taken(name, value) for name, value in fields.items()}
+
+
+def _taken(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if name in _NUMBERS:
+        number = value if isinstance(value, int) else float(value) if isinstance(value, Real) else math.nan
+        low = -LARGEST if name == "score" else 0  # a count never goes down
+        return number if low <= number < LARGEST else None  # false for NaN too
+    if name == "tasks":
+        return [taken(task) for task in value]
+    if name == "action":
+        return {"type": _taken("type", value["type"])} if isinstance(value, Mapping) and "type" in value else None
+    if isinstance(value, float | Mapping | list | tuple | set | frozenset):
+        return None
+    text = text_of(value)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def start(

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalgauge import metrics as m
-from evalgauge.otel import encodable
+from evalgauge.otel import taken
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
@@ -249,7 +249,7 @@ class Measures:
     """Folds the events of this process and gives them to OpenTelemetry's instruments."""
 
     def __init__(self, meter: Meter) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may tell of an event in the midst of another
         self._runs: dict[str, _Run] = {}
         for metric in MEASURED:
             create = meter.create_observable_counter if metric.kind == "counter" else meter.create_observable_gauge
@@ -268,7 +268,7 @@ class Measures:
             found = self._runs.get(run.run_id)
             if found is None:
                 found = self._runs[run.run_id] = _Run(run.run_id)
-                found.describe(encodable(run.started or {}))
+                found.describe(taken(run.started or {}))
             if kind == "heartbeat":
                 found.worker(fields, now)
                 return

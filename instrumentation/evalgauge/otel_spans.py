@@ -16,7 +16,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
-from evalgauge.otel import encodable
+from evalgauge.otel import taken
 from evalgauge.tracker import Run
 
 TASKS_IN_ONE_TRACE = 500
@@ -53,7 +53,7 @@ class Traces:
         """``ids``: whether the tracer's ids come from ``RunIds``."""
         self._tracer = tracer
         self._ids = ids
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may tell of an event in the midst of another
         self._runs: dict[str, Span] = {}
         self._about: dict[str, dict[str, Any]] = {}
         self._tasks: dict[tuple[str, str, int], Span] = {}
@@ -63,7 +63,7 @@ class Traces:
         with self._lock:
             about = self._about.get(run.run_id)
             if about is None:
-                about = self._about[run.run_id] = encodable(run.started or {})
+                about = self._about[run.run_id] = taken(run.started or {})
             if kind == "run_started":
                 about.update(fields)
                 self._begin_run(run, about, now)
@@ -156,7 +156,7 @@ class Traces:
         self._tracer.start_span(
             f"execute_tool {kind}",
             context=trace.set_span_in_context(parent),
-            start_time=now - int(took * 1e9),
+            start_time=max(0, now - int(took * 1e9)),
             attributes=_given(
                 {
                     "gen_ai.operation.name": "execute_tool",
@@ -178,7 +178,7 @@ class Traces:
             f"chat {fields.get('model') or 'unknown'}",
             context=trace.set_span_in_context(parent if parent is not None else trace.INVALID_SPAN),
             kind=SpanKind.CLIENT,
-            start_time=now - int((fields.get("duration_seconds") or 0.0) * 1e9),
+            start_time=max(0, now - int((fields.get("duration_seconds") or 0.0) * 1e9)),
             attributes=_given(
                 {
                     "gen_ai.operation.name": "chat",

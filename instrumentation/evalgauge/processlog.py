@@ -10,9 +10,9 @@ import socket
 import threading
 import time
 import weakref
-import zlib
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,9 +35,12 @@ class ProcessLog:
         self.folder = folder
         self.lost_events = 0
         """How many events and screenshots this process could not write."""
+        self.complained = False
+        """Whether it was said that something was lost."""
         self.workers: dict[str, str] = {}
         """The state of each worker that this process spoke of."""
         self._begin()
+        _all_logs.add(self)
 
     def _begin(self) -> None:
         self._lock = threading.RLock()  # a signal's handler may write in the midst of a write
@@ -58,6 +61,7 @@ class ProcessLog:
                 return
             writer, self._writer = self._writer, None
             self._wake.set()
+            self.workers.clear()  # whoever opens the file again has workers of its own
         if writer is not None:
             writer.close()
 
@@ -65,12 +69,18 @@ class ProcessLog:
         """Append an event. Raises OSError."""
         (self._writer or self._opened()).write(kind, fields, sync=sync)
 
+    def deleted(self) -> bool:
+        """Whether the file that is written is gone from its folder: nothing more can be stored there."""
+        writer = self._writer
+        try:
+            return writer is not None and writer.deleted()
+        except OSError:  # closed meanwhile: it is opened again
+            return False
+
     def _opened(self) -> LogWriter:
         with self._lock:
             if self._writer is None:
-                # another name for each run: the logs of several may be sent away under one run id
-                name = f"{_process_name()}-{zlib.crc32(os.fsencode(self.folder)):x}"
-                self._writer = LogWriter(self.folder / EVENTS_FOLDER / f"{name}.jsonl")
+                self._writer = LogWriter(_file_of(self.folder))
                 self._wake = threading.Event()
                 beating = (self._writer, self._wake)
                 threading.Thread(target=self._beat, args=beating, name="evalgauge-heartbeat", daemon=True).start()
@@ -97,26 +107,43 @@ class ProcessLog:
         """In a child process: a file of its own, which says nothing of the parent's workers."""
         writer = self._writer
         self._begin()
-        self.workers, self.lost_events = {}, 0
+        self.workers, self.lost_events, self.complained = {}, 0, False
         if writer is not None:
             writer.close_in_child()
 
 
 _logs: weakref.WeakValueDictionary[str, ProcessLog] = weakref.WeakValueDictionary()
+"""The log of each run by the run's folder."""
+_all_logs: weakref.WeakSet[ProcessLog] = weakref.WeakSet()
+"""Those too whose file was deleted, after which another took their place."""
+_files: dict[Path, Path] = {}
+"""The file that this process wrote last in each run's folder."""
+_numbers = count()
 _logs_lock = threading.RLock()
 
 
 def process_log(folder: Path) -> ProcessLog:
-    """The log that this process writes of the run in ``folder``."""
+    """The log that this process writes of the run in ``folder``; another one once its file was deleted."""
     try:
         key = os.path.abspath(folder)
     except (OSError, ValueError):  # the working folder is gone
         key = str(folder)
     with _logs_lock:
         found = _logs.get(key)
-        if found is None:
-            found = _logs[key] = ProcessLog(folder)
+        if found is None or found.deleted():
+            found = _logs[key] = ProcessLog(Path(key))
         return found
+
+
+def _file_of(folder: Path) -> Path:
+    """The file of this process in a run's folder: the one it had, unless that was deleted.
+
+    No other file has its name, in another run's folder either: logs of several may be sent away under one run id.
+    """
+    path = _files.get(folder)
+    if path is None or not path.exists():
+        path = _files[folder] = folder / EVENTS_FOLDER / f"{_process_name()}-{next(_numbers):x}.jsonl"
+    return path
 
 
 @lru_cache(maxsize=1)
@@ -129,7 +156,8 @@ def _forked() -> None:
     global _logs_lock
     _logs_lock = threading.RLock()
     _process_name.cache_clear()
-    for log in list(_logs.values()):
+    _files.clear()
+    for log in list(_all_logs):
         log.after_fork()
 
 

@@ -138,15 +138,19 @@ class LogWriter:
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
         found = os.fstat(self._fd)
         self._linked = found.st_nlink > 0  # some file systems always say 0
-        tail = _tail(self._fd, found.st_size)
+        length = 64 << 10
+        tail = _tail(self._fd, found.st_size, length)
+        while (last := _last_seq(tail)) < 0 and len(tail) == length:  # the last line is longer than that
+            length *= 8
+            tail = _tail(self._fd, found.st_size, length)
         self._torn = bool(tail) and not tail.endswith(b"\n")
-        self._seq = _last_seq(tail) + 1
+        self._seq = last + 1
 
     def write(self, kind: str, fields: Mapping[str, Any], *, sync: bool = False) -> int:
         """Append one event now; return its ``seq``. With ``sync`` it is on the disk when this returns."""
         with self._lock:
             fd, seq = self._fd, self._seq
-            if self._linked and os.fstat(fd).st_nlink == 0:
+            if self.deleted():
                 raise FileNotFoundError(errno.ENOENT, "the log was deleted", str(self.path))
             self._seq = seq + 1  # at once: no other line may have this number, whatever becomes of this one
             line = encode({"v": VERSION, "seq": seq, "ts": time.time(), "type": kind, **fields}) + b"\n"
@@ -160,6 +164,10 @@ class LogWriter:
         if sync:
             os.fsync(fd)
         return seq
+
+    def deleted(self) -> bool:
+        """Whether the file is gone from its folder. Raises OSError once it is closed."""
+        return self._linked and os.fstat(self._fd).st_nlink == 0
 
     def close(self) -> None:
         """Close the file; a later ``write`` raises OSError."""
@@ -175,8 +183,8 @@ class LogWriter:
             os.close(fd)
 
 
-def _tail(fd: int, size: int) -> bytes:
-    start = max(0, size - (64 << 10))
+def _tail(fd: int, size: int, length: int) -> bytes:
+    start = max(0, size - length)
     os.lseek(fd, start, os.SEEK_SET)
     return os.read(fd, size - start)
 

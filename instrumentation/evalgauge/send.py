@@ -186,7 +186,9 @@ def _over(logs: list[Path]) -> bool:
         if start:
             begun = max(begun, float(start[1]))
         for raw in tail.splitlines()[-10:]:  # a heartbeat may come after the end
-            if b'"run_finished"' in raw and (line := _line(raw)) is not None:
+            if _BEGINS.match(raw) and (line := _line(raw)) is not None:  # by the same process
+                begun = max(begun, line.ts)
+            elif b'"run_finished"' in raw and (line := _line(raw)) is not None:
                 ended = max(ended, line.ts)
     return ended > -math.inf and ended >= begun
 

@@ -13,6 +13,7 @@ forked from one with an open run, or that unpickled it, writes a log file of its
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import secrets
@@ -57,6 +58,8 @@ current_task: ContextVar[Task | None] = ContextVar("evalgauge_task", default=Non
 """The task whose ``with`` block the code is in: what a model call that is captured belongs to."""
 
 _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
+_kept: set[Run | Task] = set()
+"""What this process has to end, though nobody else may hold it: runs that it owns, and open tasks."""
 
 
 def track_run(
@@ -128,8 +131,8 @@ class Run:
         self._log = process_log(folder)
         self._joined = False
         self._pid = os.getpid()
+        self._finishing = False
         self._closed = False
-        self._complained = False
         self._open: set[Task] = set()
         self._ownership: Ownership | None = None
         self.started = started
@@ -139,6 +142,7 @@ class Run:
             try:
                 self._ownership = Ownership.claim(self.folder / EVENTS_FOLDER)
                 if self._ownership is not None:
+                    _kept.add(self)
                     self._write("run_started", started, sync=self._fsync != "never")
             except Exception as error:
                 self._failed(error)
@@ -181,9 +185,9 @@ class Run:
             log.warning("worker state %r is none of %s; not recorded", state, ", ".join(WORKER_STATES))
             return
         worker_id = text_of(worker_id)
-        self._log.workers[worker_id] = state
         machine = {"vm": vm, "vm_size": vm_size, "provider": provider, "hourly_rate_usd": hourly_rate_usd}
         self._write("worker_state", {"worker_id": worker_id, "state": state, **machine})
+        self._log.workers[worker_id] = state
 
     def llm_call(self, **call: Unpack[LlmCallFields]) -> None:
         """Record a model call that belongs to no task; the arguments are those of ``Task.llm_call``."""
@@ -200,14 +204,16 @@ class Run:
     def finish(self, status: Literal["completed", "aborted"] = "completed") -> None:
         """End the run. Open tasks of this process end as ``interrupted``. A process that only joined ends nothing."""
         with self._lock:
-            if self._closed:
+            if self._finishing:  # by a signal's handler too, in the midst of this
                 return
+            self._finishing = True
             for task in list(self._open):
                 task.finish(outcome="interrupted", reason="the run ended while the task was open")
             if self._ownership is not None:
                 self._write("run_finished", {"status": status}, sync=self._fsync != "never")
             self._closed = True
         _open_runs.discard(self)
+        _kept.discard(self)
         try:
             if self._ownership is not None:
                 self._ownership.release()
@@ -228,8 +234,8 @@ class Run:
             if self._closed:
                 raise ValueError("the run was finished before")
             if not self._joined:
-                self._joined = True
                 self._log.join(self)
+                self._joined = True
             for part in started_parts(fields) if kind == "run_started" else (fields,):
                 self._log.write(kind, part, sync=sync or self._fsync == "always")
         except Exception as error:
@@ -242,13 +248,14 @@ class Run:
                 observer(self, kind, fields)
             except Exception:
                 log.exception("run %s: an observer of its events failed and is told no more", self.run_id)
-                observers.remove(observer)
+                with contextlib.suppress(ValueError):  # another thread may have removed it
+                    observers.remove(observer)
                 break
 
     def _failed(self, error: Exception, what: str = "an event") -> None:
         self._log.lost_events += 1
-        if not self._complained:
-            self._complained = True
+        if not self._log.complained:
+            self._log.complained = True
             log.error(
                 "run %s: %s could not be written to %s (%s); the evaluation goes on, what is lost is counted",
                 self.run_id,
@@ -295,10 +302,11 @@ class Task:
         self._finished = False
         self._token: Token[Task | None] | None = None
         self._began = time.monotonic()
+        run._open.add(self)
+        _kept.add(self)
+        run._write("task_started", {**self._ids, "domain": domain, "instruction": instruction, "max_steps": max_steps})
         if worker is not None:
             run._log.workers[worker] = "busy"
-        run._open.add(self)
-        run._write("task_started", {**self._ids, "domain": domain, "instruction": instruction, "max_steps": max_steps})
 
     def step(
         self,
@@ -380,6 +388,7 @@ class Task:
             if steps is None:
                 steps = self._steps - (self._last_action in TERMINAL_ACTIONS)
         self.run._open.discard(self)
+        _kept.discard(self)
         if self.worker is not None:
             self.run._log.workers[self.worker] = "idle"
         try:
@@ -444,6 +453,7 @@ def _end_open_runs() -> None:
 def _forked() -> None:
     for run in list(_open_runs):
         run._after_fork()
+    _kept.clear()
 
 
 atexit.register(_end_open_runs)

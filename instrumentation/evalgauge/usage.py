@@ -105,21 +105,31 @@ def cache_write_1h(usage: object) -> int | None:
     """How many of the cache writes live for an hour, which costs more than the usual five minutes; None: not told.
 
     As Anthropic reports it (``cache_creation``), LangChain and LiteLLM hand it on, and Bedrock has it
-    (``cacheDetails``). Never raises.
+    (``cacheDetails``); those of Anthropic's compaction too, as in :func:`tokens`. Never raises.
     """
     if usage is None or isinstance(usage, Tokens):
         return None
     try:
         read = _reader(usage)
-        if isinstance(written := read("cacheDetails"), list):
-            rows = [_reader(row) for row in written]
-            return _sum(*(_count(row("inputTokens")) for row in rows if row("ttl") == "1h"))
-        places = [read("cache_creation"), read("input_token_details")]
-        if (details := read("prompt_tokens_details")) is not None:
-            places.append(_reader(details)("cache_creation_token_details"))
-        return _sum(*(_count(_reader(place)("ephemeral_1h_input_tokens")) for place in places if place is not None))
+        counted = _for_an_hour(read)
+        if isinstance(iterations := read("iterations"), list):
+            compactions = (each for each in map(_reader, iterations) if each("type") == "compaction")
+            counted = _sum(counted, *map(_for_an_hour, compactions))
+        return counted
     except Exception:
         return None  # as in tokens()
+
+
+def _for_an_hour(read: _Read) -> int | None:
+    if isinstance(written := read("cacheDetails"), list):
+        rows = [_reader(row) for row in written]
+        return _sum(*(_count(row("inputTokens")) for row in rows if row("ttl") == "1h"))
+    places = [read("cache_creation"), read("input_token_details")]
+    if (details := read("prompt_tokens_details")) is not None:
+        places.append(_reader(details)("cache_creation_token_details"))
+    # the first that tells: a gateway may hand on Anthropic's own beside that of its other shape
+    told = (_count(_reader(place)("ephemeral_1h_input_tokens")) for place in places if place is not None)
+    return next((count for count in told if count is not None), None)
 
 
 def billed_as_batch(usage: object) -> bool:

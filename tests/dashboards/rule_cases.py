@@ -128,6 +128,24 @@ CASES = (
     ),
     Case(
         "EvalDomainCollapse",
+        "two exporters name different baselines for a run",
+        (
+            *HEALTHY_BASE,
+            *run("new", "running"),
+            *(scraped_from("a", one) for one in compared("new", -0.1, 0.5)),
+            *(scraped_from("b", one) for one in compared("new", 0.1, 0.5, base="other")),
+            *tasks("new", failure=9),
+        ),
+        "10m",
+        (
+            Firing(
+                PAIR | {"domain": "chrome"},
+                "Run new fails in chrome where its baseline did not: at best 42.44% of the tasks succeed.",
+            ),
+        ),
+    ),
+    Case(
+        "EvalDomainCollapse",
         "four of nine may be chance",
         (*HEALTHY_BASE, *run("new", "running"), *compared("new", -0.1, 0.5), *tasks("new", success=4, failure=5)),
         "10m",
@@ -373,6 +391,24 @@ CASES = (
     ),
     Case(
         "EvalUnpricedCalls",
+        "one of the first fifty calls failed and reported no tokens",
+        (*run("new", "running"), *calls("new", "a", ok=49, error=1, unknown=1)),
+        "10m",
+    ),
+    Case(
+        "EvalUnpricedCalls",
+        "the first call of a model that has no price",
+        (*run("new", "running"), *calls("new", "a", ok=1, unpriced=1)),
+        "10m",
+        (
+            Firing(
+                {"run_id": "new", "provider": "x", "model": "a"},
+                "100% of the calls of run new to x/a are in no cost: no price is known, or they reported no tokens.",
+            ),
+        ),
+    ),
+    Case(
+        "EvalUnpricedCalls",
         "every call has its price",
         (*run("new", "running"), *calls("new", "a", ok=7)),
         "10m",
@@ -458,6 +494,18 @@ CASES = (
         tuple(
             Firing({"source": name}, f"Source {name} cannot be read or is out of date.")
             for name in ("azure_vm", "openadapt")
+        ),
+    ),
+    Case(
+        "EvalSourceStale",
+        "one of two exporters cannot read its folder, one of two probers is stuck",
+        (
+            *(scraped_from("a", one) for one in (*source("runlog"), *source("probe"))),
+            *(scraped_from("b", one) for one in (*source("runlog", up=0), *source("probe", last=0))),
+        ),
+        "50m",
+        tuple(
+            Firing({"source": name}, f"Source {name} cannot be read or is out of date.") for name in ("probe", "runlog")
         ),
     ),
     Case("EvalSourceStale", "a folder in which nothing happens is no failure", source("runlog", last=0), "9h"),

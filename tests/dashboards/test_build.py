@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from evalgauge_dashboards import share
 from evalgauge_dashboards.build import build, files, stale
 
 ROOT = Path(__file__).parents[2]
+BOARDS = ("evaluation", "comparison", "fleet")
 EXPECTED = {
-    "dashboards/evaluation.json",
-    "dashboards/comparison.json",
-    "dashboards/fleet.json",
+    *(f"dashboards/{name}.json" for name in BOARDS),
     "alerting/evalgauge.json",
     "prometheus/rules.yml",
 }
@@ -47,6 +47,16 @@ def test_what_is_stale_is_named(tmp_path: Path) -> None:
         "prometheus/rules.yml is not what the code makes",
         "dashboards/old.json is not made by the code any more",
     ]
+
+
+def test_the_boards_lead_to_the_exporter_that_they_are_built_for(tmp_path: Path) -> None:
+    build(tmp_path, exporter_url="https://eval.example.org/gauge/")
+    assert stale(tmp_path, exporter_url="https://eval.example.org/gauge/") == []
+    assert stale(tmp_path) == [f"dashboards/{name}.json is not what the code makes" for name in BOARDS]
+    for name in BOARDS:
+        variables = json.loads((tmp_path / "dashboards" / f"{name}.json").read_text())["templating"]["list"]
+        (box,) = [variable for variable in variables if variable["name"] == "exporter"]
+        assert box["query"] == box["current"]["value"] == "https://eval.example.org/gauge"  # a path follows it
 
 
 def test_other_runbook_links_change_the_alerts_and_nothing_else(tmp_path: Path) -> None:

@@ -237,6 +237,14 @@ def test_a_method_that_is_not_taken_is_told_which_is(client: TestClient) -> None
     assert answer.json() == {"error": "/api/benchmark/status does not take POST, only GET"}
 
 
+def test_what_takes_no_get_says_so(tmp_path: Path) -> None:
+    exporter = exporter_of(tmp_path, receive=tmp_path / "received")
+    with TestClient(create_app(exporter), base_url="http://127.0.0.1") as client:
+        answer = client.get("/v1/logs")
+    assert answer.status_code == 405
+    assert answer.json() == {"error": "/v1/logs does not take GET, only POST"}
+
+
 @pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/docs", "/live/main.js", "/api/benchmark/status"])
 def test_head_gives_the_headers_of_get_and_nothing_else(client: TestClient, path: str) -> None:
     whole, head = client.get(path), client.head(path)

@@ -151,10 +151,14 @@ def test_a_folder_whose_name_is_no_text_spoils_no_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("entry", [["s", []], ["s", {"source": "runlog"}], ["s", None], ["s", 1]])
-def test_an_entry_that_is_broken_is_none(tmp_path: Path, entry: object) -> None:
+def test_an_entry_that_is_broken_is_none_and_is_mended(tmp_path: Path, entry: object) -> None:
     path = tmp_path / "cache.json"
     path.write_text(json.dumps({"key": "key", "runs": {"/results/r": entry}}))
-    assert Archive(path, "key").restore(Path("/results/r"), "s", "r", unpriced) is None
+    archive, folder = Archive(path, "key"), Path("/results/r")
+    assert archive.restore(folder, "s", "r", unpriced) is None
+    archive.keep(folder, "s", fold("r", "runlog", []))
+    archive.save({folder})
+    assert Archive(path, "key").restore(folder, "s", "r", unpriced) is not None, "the run is kept anew"
 
 
 def test_a_cache_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def refused(tmp_path: Path, text: str, **options: object) -> str:
         ("stall_after = inf", "evalgauge.toml:1: stall_after: should be a finite number"),
         ("linger = -1", "evalgauge.toml:1: linger: should be greater than or equal to 0"),
         ("listen = 9909", "evalgauge.toml:1: listen: should be a text"),
+        ("limits = 3", "evalgauge.toml:1: limits: should be a table"),
         ('results = ["a"]\nlisten = "9909"', "evalgauge.toml:2: listen is '9909'; write it as host:port"),
         ("results = 3", "evalgauge.toml:1: results: write a list"),
         ("success_threshold = nan", "evalgauge.toml:1: success_threshold: should be a finite number"),

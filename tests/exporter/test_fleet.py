@@ -302,6 +302,13 @@ def test_each_of_several_machines_of_the_name_that_a_worker_gives_counts_as_used
     }
 
 
+def test_each_of_several_machines_of_the_computer_name_that_a_worker_gives_counts_as_used() -> None:
+    fleet = fleet_of(inventory("a", "b", computer_name="win11"), powers(0, {"a": "running", "b": "running"}))
+    run = Story().worker(0, "w1", vm="WIN11").task(0, None, "w1").run()
+    found = [(metric, value) for metric, _, value in views.machine_use_samples(fleet, [run], T0 + 60, STALL)]
+    assert found == [(m.VM_RUNS, 1), (m.VM_BUSY_WORKERS, 1)] * 2
+
+
 def test_headroom_is_told_by_bucket_while_it_is_fresh() -> None:
     fleet = fleet_of(powers(0, {"a": "running"}), Headroom(T0, "sub-1", {"subscription-reads": 11999}))
     assert named(samples(fleet), m.AZURE_RATELIMIT) == {("sub-1", "subscription-reads"): 11999}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterable
 
 import pytest
@@ -122,3 +124,17 @@ def test_a_run_is_compared_with_what_it_names_then_with_what_is_configured_then_
     run.baseline_run_id = "gone"
     assert Insights(state, stall_after=STALL).baseline(run) is last
     assert Insights(state, stall_after=STALL).baseline(first) is None
+
+
+def test_a_run_that_is_read_anew_again_and_again_is_not_kept_each_time_though_nothing_is_compared_with_it() -> None:
+    found, states = insights(), []
+    for _ in range(200):
+        run = run_of(by_two_workers())
+        found.state.runs = {"r": run}
+        found.eta(run, T0 + 520)
+        found.costs(run, T0 + 520)
+        found.costs(run, T0 + 1_000_000)
+        states.append(weakref.ref(run))
+    del run
+    gc.collect()
+    assert sum(state() is not None for state in states) < 20

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, expect
 
 from evalgauge import track_run
 from evalgauge.tracker import Run
@@ -560,6 +560,66 @@ def test_without_machines_there_is_no_panel_of_them_and_without_runs_there_still
     with serve(results, machine=[machine]) as other:
         page = open_page(other, quiet=False)
         expect(page.locator(".panel.machines")).to_contain_text("1 machine is paid for and used by no run")
+
+
+MACHINE: dict[str, Any] = {
+    "name": "vm-1",
+    "subscription_id": None,
+    "resource_group": None,
+    "location": None,
+    "size": "Standard_D4s_v5",
+    "power_state": "running",
+    "created_at": None,
+    "billing": True,
+    "hourly_rate_usd": 0.0,
+    "priced_by": "overrides",
+    "cost_usd": 0.0,
+    "cost_busy_usd": 0.0,
+    "cost_idle_usd": 0.0,
+    "cost_unused_usd": 0.0,
+    "run_ids": [],
+}
+
+
+def test_a_machine_that_costs_nothing_has_a_price_and_one_without_a_price_makes_the_sum_a_lower_bound(
+    base: str, open_page: Open
+) -> None:
+    page = open_page("about:blank")
+    page.route("**/api/vms", lambda route: route.fulfill(json=[MACHINE]))
+    page.goto(base)
+    expect(page.locator(".machines .hint")).to_have_text("1; 1 billing, $0.00 per hour")
+    priceless = {**MACHINE, "name": "vm-2", "hourly_rate_usd": None}
+    page.route("**/api/vms", lambda route: route.fulfill(json=[MACHINE, priceless]))
+    page.reload()
+    expect(page.locator(".machines .hint")).to_have_text("2; 2 billing, ≥ $0.00 per hour")
+    page.route("**/api/vms", lambda route: route.fulfill(json=[priceless]))
+    page.reload()
+    expect(page.locator(".machines .hint")).to_have_text("1; 1 billing, price not known")
+
+
+def test_machines_are_asked_for_again_after_an_answer_that_never_came_and_hidden_from_one_who_is_signed_out(
+    base: str, open_page: Open
+) -> None:
+    asked: list[Route] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 2:
+            route.fulfill(json=[MACHINE])
+        elif len(asked) > 2:
+            route.fulfill(status=401, json={"error": "a token is needed"})
+
+    page = open_page("about:blank", quiet=False)
+    page.clock.install()
+    page.add_init_script("const real = AbortSignal.timeout; AbortSignal.timeout = () => real.call(AbortSignal, 2000);")
+    page.route("**/api/vms", answer)
+    with page.expect_request("**/api/vms"):
+        page.goto(base)
+    page.clock.fast_forward(31_000)
+    panel = page.locator(".panel.machines")
+    expect(panel).to_contain_text("vm-1", timeout=20_000)
+    page.clock.fast_forward(31_000)
+    expect(panel).to_be_hidden(timeout=20_000)
 
 
 def test_the_token_is_asked_for_once_and_kept_from_scripts(results: Path, tmp_path: Path, open_page: Open) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -364,6 +365,25 @@ def test_tasks_of_two_runs_at_one_time_on_one_machine_count_once() -> None:
     parts = [only(cost(run, fleet, at=2 * HOUR, runs=[one, two])) for run in (one, two)]
     assert sum(part.busy_hours for part in parts) == pytest.approx(row.busy_hours)
     assert sum(part.hours for part in parts) == pytest.approx(row.busy_hours + row.idle_hours)
+
+
+def test_runs_whose_attempts_were_let_go_are_read_again_only_once() -> None:
+    read: list[str] = []
+
+    def story(name: str) -> RunState:
+        return Story(name).worker(0, "w", vm="waa-00").task(0, HOUR / 2, "w").end(HOUR).run()
+
+    def again(name: str) -> RunState:
+        read.append(name)
+        return story(name)
+
+    runs = {name: story(name) for name in "ab"}
+    fleet = fleet_of(inventory("waa-00"), powers(0, {"waa-00": "running"}))
+    for _ in range(3):
+        for name, run in runs.items():
+            run.shelve(partial(again, name))
+        assert whole("waa-00", fleet, *runs.values(), at=2 * HOUR).busy_hours == 0.5
+    assert sorted(read) == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["GPU-Box", "gpu-box"])

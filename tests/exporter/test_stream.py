@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import socket
+import threading
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -258,3 +259,27 @@ def test_a_frame_that_could_not_be_built_is_tried_again() -> None:
         return [payload async for payload in ask()]
 
     assert run(collect()) == [b"{}"]
+
+
+def test_a_frame_is_never_older_than_its_question() -> None:
+    async def asked() -> None:
+        version, begun, go_on = 1, asyncio.Event(), threading.Semaphore(0)
+        loop = asyncio.get_running_loop()
+
+        def build(_: str | None) -> Built:
+            shows = version
+            loop.call_soon_threadsafe(begun.set)
+            assert go_on.acquire(timeout=30)
+            return Built(shows, b"%d" % shows, True)
+
+        frames = Stream(build, lambda: version)
+        first = asyncio.create_task(frames.frame(None))
+        await begun.wait()
+        version = 2
+        second = asyncio.create_task(frames.frame(None))
+        await asyncio.sleep(0)  # it has asked
+        go_on.release(2)
+        assert await first == (1, b"1")
+        assert await second == (2, b"2")
+
+    run(asked())

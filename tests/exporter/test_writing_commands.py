@@ -105,5 +105,10 @@ def test_dashboards_are_built_and_checked(tmp_path: Path) -> None:
     assert (tmp_path / "dashboards" / "evaluation.json").exists()
     assert (tmp_path / "prometheus" / "rules.yml").exists()
     assert evalgauge("dashboards", "build", "--check", "--out", tmp_path).returncode == 0
+    elsewhere = ("--out", tmp_path, "--exporter-url", "https://eval.example.org")
+    assert "--exporter-url https://eval" in complaint(evalgauge("dashboards", "build", "--check", *elsewhere), 1)
+    assert evalgauge("dashboards", "build", *elsewhere).returncode == 0
+    assert evalgauge("dashboards", "build", "--check", *elsewhere).returncode == 0
+    assert "http://" in complaint(evalgauge("dashboards", "build", "--out", tmp_path, "--exporter-url", "eval:80"), 2)
     (tmp_path / "prometheus" / "rules.yml").write_text("groups: []")
     assert "rules.yml" in complaint(evalgauge("dashboards", "build", "--check", "--out", tmp_path), 1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -263,6 +265,51 @@ def test_a_collector_that_never_answers_does_not_hold_up_the_end(
     assert said == [f"the last OTLP {signal} could not be sent within 0.01 s" for signal in ("metrics", "traces")]
     for thread in threads:  # the connection is broken off, and nothing is tried again
         thread.join()
+
+
+def test_values_of_a_wrong_kind_cost_only_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong: Any = ["?"]
+    action: dict[str, Any] = {"type": "click"}
+    action["itself"] = action
+    with receiver() as received:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", received.url)
+        otel.start()
+        with track_run(tmp_path, benchmark=wrong, model="m", run_id="r", attempts=wrong, budget_usd=wrong) as run:
+            with run.task("t", domain=wrong, worker="w") as task:
+                seconds: Any
+                for seconds in (math.nan, math.inf, 1e14, "long", wrong):
+                    task.step(action=action, think_seconds=seconds)
+                    task.llm_call(
+                        provider=wrong, model=wrong, input_tokens=5, output_tokens=1, duration_seconds=seconds
+                    )
+                task.llm_call(provider="p", model="m", input_tokens=-7, output_tokens="many")  # type: ignore[arg-type]
+                task.finish(success=True)
+        otel.stop()
+    points = {metric.name: metric.sum.data_points for _, metric in received.by_instance()}
+    assert [point.as_int for point in points["agent_eval_run_steps_total"]] == [5]
+    assert sum(point.as_int for point in points["agent_eval_run_llm_requests_total"]) == 6
+    assert all(point.as_int > 0 for point in points["agent_eval_run_tokens_total"])
+    assert len(received.spans()) == 13
+
+
+def test_whoever_tells_of_an_event_in_the_midst_of_another_waits_for_nothing(tmp_path: Path) -> None:
+    trace = pytest.importorskip("opentelemetry.sdk.trace")
+
+    class Telling(trace.SpanProcessor):  # type: ignore[misc, name-defined]
+        def on_start(self, span: Any, parent_context: object = None) -> None:
+            if span.name == "execute_tool click":  # as a signal's handler may come then
+                run.llm_call(provider="p", model="m")
+
+    provider = trace.TracerProvider()
+    provider.add_span_processor(Telling())
+    otel.start(tracer_provider=provider)
+    run = track_run(tmp_path, benchmark="b", model="m")
+    task = run.task("t")
+    telling = threading.Thread(target=lambda: task.step(action="click"), daemon=True)
+    telling.start()
+    telling.join(60)
+    assert not telling.is_alive(), "it waits for itself"
+    run.finish()
 
 
 def test_texts_that_are_no_unicode_and_endless_numbers_cost_no_batch(

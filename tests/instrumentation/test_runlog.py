@@ -16,6 +16,16 @@ from evalgauge.events import Heartbeat, Step
 from evalgauge.runlog import LogReader, LogWriter, encode, read_events, safe_name
 
 
+def test_a_writer_counts_on_after_a_very_long_line(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path / "w.jsonl")
+    writer.write("heartbeat", {})
+    writer.write("task_finished", {"error": "x" * 700_000})
+    writer.close()
+    again = LogWriter(tmp_path / "w.jsonl")
+    assert again.write("heartbeat", {}) == 2
+    again.close()
+
+
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path / "events" / "w.jsonl")
     assert [writer.write("heartbeat", {"worker_id": f"w{n}"}) for n in range(3)] == [0, 1, 2]

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from evalgauge import Run, processlog, track_run
+from evalgauge import Run, processlog, track_run, tracker
 from evalgauge.events import (
     Event,
     Heartbeat,
@@ -356,6 +356,75 @@ def test_a_log_that_is_deleted_is_noticed_and_what_is_lost_counted(
     assert len(caplog.records) == 1
 
 
+def test_a_run_that_is_made_anew_where_one_was_deleted_has_a_log_of_its_own(tmp_path: Path) -> None:
+    first = track_run(tmp_path, benchmark="b", model="m", run_id="r")
+    numbered = log_files(first.folder)
+    shutil.rmtree(first.folder)
+    with track_run(tmp_path, benchmark="b", model="m", run_id="r") as second, second.task("t") as task:
+        task.finish(success=True)
+    first.finish("aborted")
+    assert [type(event) for event in events_of(second)] == [RunStarted, TaskStarted, TaskFinished, RunFinished]
+    assert log_files(second.folder) != numbered, "a receiver tells lines by their file's name and number"
+    assert (first.lost_events, second.lost_events) == (1, 0)
+
+
+def test_a_run_that_nobody_holds_any_more_is_aborted_at_the_end(tmp_path: Path) -> None:
+    code = """
+import gc, sys
+from evalgauge import track_run
+def begin():
+    track_run(sys.argv[1], benchmark="b", model="m", run_id="r").task("t").step(action="click")
+begin()
+gc.collect()
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
+    events = list(read_events(tmp_path / "r"))
+    assert [event.outcome for event in events if isinstance(event, TaskFinished)] == ["interrupted"]
+    assert [event.status for event in events if isinstance(event, RunFinished)] == ["aborted"]
+
+
+def test_what_is_lost_is_said_once_however_often_a_run_is_sent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = track_run(tmp_path, benchmark="b", model="m")
+    copies = [pickle.loads(pickle.dumps(run)) for _ in range(3)]
+    shutil.rmtree(run.folder)
+    for copy in copies:
+        copy.llm_call(provider="p", model="m")
+    assert run.lost_events == 3
+    assert len(caplog.records) == 1
+    run.finish()
+
+
+def test_an_observer_that_fails_in_several_threads_at_once_disturbs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2)
+    raised: list[Exception] = []
+
+    def observer(run: Run, kind: str, fields: Any) -> None:
+        if kind == "log":
+            both.wait(60)
+            raise RuntimeError("broken")
+
+    def log(line: str) -> None:
+        try:
+            task.log(line)
+        except Exception as error:
+            raised.append(error)
+
+    monkeypatch.setattr(tracker, "observers", [observer])
+    with track_run(tmp_path, benchmark="b", model="m") as run, run.task("t") as task:
+        threads = [threading.Thread(target=log, args=(line,)) for line in ("a", "b")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        task.finish(success=True)
+    assert raised == []
+    assert tracker.observers == []
+
+
 def test_what_is_given_may_be_of_any_kind(tmp_path: Path) -> None:
     class Silent(Exception):
         def __str__(self) -> str:
@@ -450,6 +519,19 @@ def test_a_heart_beats_for_every_worker(tmp_path: Path, monkeypatch: pytest.Monk
     assert set(beats[: beats.index("w1")]) <= {None}
     assert set(beats[beats.index("w1") :]) == {"w1"}
     assert [event.hourly_rate_usd for event in events_of(run, WorkerState)] == [0.2, None]
+
+
+def test_the_heart_of_a_run_that_is_taken_up_again_says_nothing_of_former_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = track_run(tmp_path, benchmark="b", model="m", run_id="r")
+    first.worker("w", "idle")
+    first.finish()
+    monkeypatch.setattr(processlog, "HEARTBEAT_SECONDS", 0.01)
+    with track_run(tmp_path, benchmark="b", model="m", run_id="r") as run:
+        while not (beats := events_of(run, Heartbeat)):
+            os.sched_yield()
+    assert {beat.worker_id for beat in beats} == {None}
 
 
 def test_calls_outside_a_task_belong_to_the_run(tmp_path: Path) -> None:

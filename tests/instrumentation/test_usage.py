@@ -165,6 +165,16 @@ def test_compaction_that_anthropic_counts_apart_is_added() -> None:
     assert tokens({**usage, "iterations": []}) == Tokens(23000, None, None, 1000)
 
 
+def test_what_compaction_writes_to_a_cache_for_an_hour_is_told_with_the_rest() -> None:
+    written = {"cache_creation_input_tokens": 50, "cache_creation": {"ephemeral_1h_input_tokens": 40}}
+    compaction = {"type": "compaction", "input_tokens": 180, "output_tokens": 3, **written}
+    message = {"type": "message", "input_tokens": 23, "output_tokens": 1, **written}
+    usage = {"input_tokens": 23, "output_tokens": 1, **written, "iterations": [compaction, message]}
+    assert tokens(usage).cache_write == 100
+    assert cache_write_1h(usage) == 80
+    assert cache_write_1h({**usage, "iterations": [7]}) == 40
+
+
 def test_usage_of_pydantic_ai_and_genai_prices_counts_cached_tokens_inside_the_input() -> None:
     fields = {"input_tokens": 100, "cache_write_tokens": 20, "cache_read_tokens": 70, "output_tokens": 7}
     assert tokens({**fields, "input_audio_tokens": 0, "cache_audio_read_tokens": 0}) == Tokens(10, 70, 20, 7)
@@ -232,6 +242,14 @@ def test_a_gemini_call_whose_total_is_its_prompt_has_no_output() -> None:
             5,
         ),
         ({**BEDROCK, "cacheDetails": [{"ttl": "1h", "inputTokens": 9}, {"ttl": "5m", "inputTokens": 1}]}, 9),
+        (
+            {
+                "prompt_tokens": 9,
+                "cache_creation": {"ephemeral_1h_input_tokens": 5},
+                "prompt_tokens_details": {"cache_creation_token_details": {"ephemeral_1h_input_tokens": 5}},
+            },
+            5,  # in two places, and yet one count
+        ),
         ({**ANTHROPIC, "cache_creation": {"ephemeral_1h_input_tokens": -1}}, None),
         ({**BEDROCK, "cacheDetails": [7]}, None),
         (OPENAI_CHAT, None),

@@ -8,6 +8,7 @@ import { Table } from "./tables.js";
 
 const ROWS = 5;
 const FRESH_MS = 30_000; // Azure is asked for power states once a minute
+const ANSWER_MS = 10_000;
 const byName = new Intl.Collator("en", { numeric: true });
 
 /** What a machine's state is called here. One that is stopped and not deallocated goes on billing. */
@@ -55,13 +56,22 @@ export class MachinesPanel {
     if (this.asking || document.hidden || performance.now() - this.askedAt < FRESH_MS) return;
     this.asking = true;
     this.askedAt = performance.now();
+    const machines = await this.ask();
+    this.asking = false;
+    if (machines !== null) this.update(machines);
+  }
+
+  /** The machines as of now; null where the exporter does not say, and none where it will not. */
+  async ask() {
     try {
-      const answer = await fetch(new URL("api/vms", document.baseURI), { cache: "no-store" });
-      if (answer.ok) this.update(await answer.json());
+      const answer = await fetch(new URL("api/vms", document.baseURI), {
+        cache: "no-store",
+        signal: AbortSignal.timeout(ANSWER_MS),
+      });
+      if (answer.status === 401 || answer.status === 403) return [];
+      return answer.ok ? await answer.json() : null;
     } catch {
-      // the mark at the top says that the exporter does not answer
-    } finally {
-      this.asking = false;
+      return null; // the mark at the top says that the exporter does not answer
     }
   }
 
@@ -71,9 +81,8 @@ export class MachinesPanel {
     const billing = machines.filter((machine) => machine.billing);
     const unused = billing.filter((machine) => machine.run_ids.length === 0);
     const cost = (some) => {
-      const priceless = some.some((machine) => machine.hourly_rate_usd === null);
-      const sum = perHour(some);
-      return sum > 0 ? `${priceless ? "≥ " : ""}${money(sum)} per hour` : "price not known";
+      const priceless = some.filter((machine) => machine.hourly_rate_usd === null).length;
+      return priceless === some.length ? "price not known" : `${priceless > 0 ? "≥ " : ""}${money(perHour(some))} per hour`;
     };
     text(this.hint, `${count(machines.length)}; ${billing.length > 0 ? `${count(billing.length)} billing, ${cost(billing)}` : "none is billing"}`);
     const verb = unused.length === 1 ? "is" : "are";

@@ -130,6 +130,8 @@ class Discovery:
         self._complained: set[Path] = set()
         self._problems: list[Problem] = []
         self._visited: set[str] = set()
+        self._not_entered: set[str] = set()
+        """The visited ones that lie too deep for what is below them; another way there may be shorter."""
         self._links: list[_Place] = []
 
     def forget(self, folder: Path) -> None:
@@ -140,7 +142,7 @@ class Discovery:
     def look(self) -> tuple[list[Found], list[Problem]]:
         """The runs that were not there at the last look, and the folders that can't be read."""
         found: list[Found] = []
-        self._problems, self._visited, self._links = [], set(), []
+        self._problems, self._visited, self._not_entered, self._links = [], set(), set(), []
         starts = [_Place(root, root, os.path.realpath(root), 0, 0) for root in self._roots]
         for places in (starts, self._links):  # a link's folder may hold links, which come to the list meanwhile
             for start in places:
@@ -152,7 +154,8 @@ class Discovery:
 
     def _walk(self, place: _Place) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:
         folder = place.folder
-        if place.real in self._visited:
+        again = place.real in self._visited
+        if again and place.real not in self._not_entered:
             return
         self._visited.add(place.real)
         if folder in self._whole:
@@ -172,22 +175,33 @@ class Discovery:
             self._complain(folder, "unreadable", error.strerror or str(error))
             return
         frozen = frozenset(names)
-        for form in FORMATS:
+        for form in () if again else FORMATS:
             if places := self._places(form, folder, frozen):
                 if places == [folder]:
                     self._whole.add(folder)
                 make = partial(form.source, success_threshold=self._threshold) if form.scored else form.source
                 yield from ((found, make) for found in places)
                 return
-        yield from self._files(folder, sorted(names - below.keys()))
+        if not again:
+            yield from self._files(folder, sorted(names - below.keys()))
         nothing_else = sum(not name.startswith(".") for name in names) == len(below)
         if (place.depth < DEPTH or nothing_else) and place.level < DEEPEST:
-            for name in sorted(below):
-                path, deeper = folder / name, (place.depth + (not nothing_else), place.level + 1)
-                if below[name]:
-                    self._links.append(_Place(place.root, path, os.path.realpath(path), *deeper))
-                else:
-                    yield from self._walk(_Place(place.root, path, os.path.join(place.real, name), *deeper))
+            self._not_entered.discard(place.real)
+            yield from self._walk_below(place, below, place.depth + (not nothing_else))
+        else:
+            self._not_entered.add(place.real)
+
+    def _walk_below(
+        self, place: _Place, below: dict[str, bool], depth: int
+    ) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:
+        """Look at the folders in one; ``below`` says of each whether it is a link."""
+        for name in sorted(below):
+            path = place.folder / name
+            if below[name]:
+                self._links.append(_Place(place.root, path, os.path.realpath(path), depth, place.level + 1))
+            else:
+                real = os.path.join(place.real, name)
+                yield from self._walk(_Place(place.root, path, real, depth, place.level + 1))
 
     def _places(self, form: Format, folder: Path, names: frozenset[str]) -> list[Path]:
         try:

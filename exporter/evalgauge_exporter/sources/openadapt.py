@@ -339,8 +339,9 @@ class OpenAdaptSource:
         shown = self._live_steps.pop(task_id, 0)
         for index, step in enumerate(recorded):
             reading.events += self._step(task_id, index, step, item, shown)
+        latest = max(item.finished, item.file_time)
         for seconds, level, message in log_lines(content):
-            at = item.started + seconds
+            at = min(item.started + seconds, latest)  # a time to come would keep the run going
             reading.events.append(LogLine(at, self._next(), self._writer, task_id, 1, self._worker, level, message))
         outcome = outcome_of(content)
         reading.events.append(

@@ -26,7 +26,7 @@ calling: ContextVar[bool] = ContextVar("evalgauge_calling", default=False)
 """True while a wrapped client makes a call: spans that begin then are about that call."""
 _last_span: ContextVar[int | None] = ContextVar("evalgauge_last_span", default=None)
 _spans: dict[int, _Open] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()  # a finalizer may book a call while it is held
 
 
 class _Open:

@@ -125,6 +125,15 @@ def test_a_single_file_of_a_task_opens_at_the_task(tmp_path: Path, open_page: Op
     expect(page.locator("h1")).to_have_text("Side by side")
 
 
+def test_a_single_file_of_a_task_opens_at_the_runs_that_have_it(tmp_path: Path, open_page: Open) -> None:
+    for number in range(6):
+        events = task("t" if number > 3 else "other", "failure", [step(0, "click")])
+        write_run(tmp_path / "results", f"r{number}", events, start=START + number)
+    single_file(found(tmp_path / "results"), tmp_path / "one.html", task="t", now=LATER)
+    page = open_page(tmp_path / "one.html")
+    expect(page.locator(".pane .mono")).to_have_text(["r4", "r5"])
+
+
 def test_a_link_to_filters_that_are_no_more_shows_the_list(real_site: Path, open_page: Open) -> None:
     page = open_page(real_site, f"#run={SEED}&cluster=77&domain=gone&outcome=gone")
     expect(page.locator(".list .empty")).to_have_text("No task fits the filters. Clear them to see all 48.")
@@ -222,6 +231,74 @@ def test_a_task_that_goes_on_is_followed_from_a_server(tmp_path: Path, open_page
         make(*(step(n, "click") for n in range(4)))
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         expect(page.locator(".counter")).to_have_text("1 of 4")
+        page.close()
+
+
+def test_a_task_that_ends_while_it_is_played_is_shown_ended_after(tmp_path: Path, open_page: Open) -> None:
+    def make(outcome: str, *steps: dict[str, object]) -> None:
+        write_run(tmp_path / "results", "r", task("t", outcome, steps), finished=outcome != "running")
+        generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
+
+    make("running", *(step(n, "click") for n in range(100)))
+    with serving(tmp_path / "site") as url:
+        page = open_page(url, "#run=r&task=t", server=url)
+        page.keyboard.press(" ")
+        make("success", *(step(n, "click") for n in range(101)))
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.evaluate("evalgauge.load('index').then(() => null)")  # whatever was asked for is there
+        page.keyboard.press(" ")
+        expect(page.get_by_role("button", name="Play (space)")).to_be_visible()
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator(".counter")).to_contain_text("of 101")
+        expect(page.locator(".verdict")).to_contain_text("success")
+        page.close()
+
+
+def test_a_look_that_fails_half_way_is_made_up_for(tmp_path: Path, open_page: Open) -> None:
+    def make(outcome: str) -> None:
+        write_run(tmp_path / "results", "r", task("t", outcome, [step(0, "click")]), finished=outcome != "running")
+        generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
+
+    make("running")
+    with serving(tmp_path / "site") as url:
+        page = open_page(url, "#run=r&task=t", server=url, complains=True)
+        make("success")
+        (table,) = (tmp_path / "site" / "data").rglob("tasks.js")
+        table.rename(table.with_name("away"))
+        with page.expect_event("requestfailed", lambda asked: "tasks.js" in asked.url):
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        table.with_name("away").rename(table)
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator(".verdict")).to_contain_text("success")
+        assert page.locator("script[src^=data]").count() == 0
+        page.close()
+
+
+def test_what_is_opened_and_focused_stays_so_while_a_task_is_followed(tmp_path: Path, open_page: Open) -> None:
+    def make(*steps: dict[str, object]) -> None:
+        write_run(tmp_path / "results", "r", task("t", "running", steps), finished=False)
+        generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
+
+    make(step(0, "click"), step(1, "wait"))
+    with serving(tmp_path / "site") as url:
+        page = open_page(url, "#run=r&task=t", server=url)
+        page.get_by_role("link", name="Tasks").click()
+        page.get_by_role("link", name="t", exact=True).click()
+        expect(page.locator("#main.task-page")).to_be_focused()
+        page.get_by_label("marks").uncheck()
+        page.locator(".log-panel summary").click()
+        make(step(0, "click"), step(1, "wait"), step(2, "scroll"))
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator(".log-panel summary")).to_have_text("Log (4)")
+        expect(page.locator(".log-panel summary")).to_be_focused()
+        expect(page.locator(".log")).to_contain_text("scroll")
+        expect(page.locator(".log")).to_be_visible()
+        expect(page.get_by_label("marks")).not_to_be_checked()
+        page.get_by_label("marks").check()  # and whoever stays on it follows on
+        make(step(0, "click"))
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator(".counter")).to_have_text("1 of 1")
+        expect(page.get_by_label("marks")).to_be_focused()
         page.close()
 
 

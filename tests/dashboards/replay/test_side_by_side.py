@@ -56,6 +56,15 @@ def test_runs_that_were_told_different_things_say_so(tmp_path: Path, open_page: 
     expect(page.locator(".instruction")).to_have_text("Pick Jersey.")
 
 
+def test_a_task_that_goes_on_is_not_said_to_have_ended(tmp_path: Path, open_page: Open) -> None:
+    write_run(tmp_path / "results", "a", task("t", "success", [step(0, "click"), step(1, "done")]))
+    write_run(tmp_path / "results", "b", task("t", "running", [step(0, "click")]), start=START + 1, finished=False)
+    generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
+    page = open_page(tmp_path / "site" / "index.html", "#run=a&with=b&task=t")
+    expect(page.locator(".parting")).to_contain_text("B: has come no further yet.")
+    expect(page.locator(".pane").nth(1)).to_contain_text("Goes on: this is as far as it has come.")
+
+
 def test_the_matrix_picks_tasks(two_models: Path, open_page: Open) -> None:
     page = open_page(two_models, "#view=matrix&run=a&with=b%2C1")
     page.get_by_role("button", name="only B failed").click()

@@ -96,6 +96,30 @@ def test_a_failed_task_opens_where_it_first_looks_wrong(tmp_path: Path, open_pag
     expect(page.get_by_label("Compare with a run").locator("option").nth(1)).to_have_text("✗ a")
 
 
+def test_the_attempt_that_succeeded_elsewhere_is_the_one_set_beside(tmp_path: Path, open_page: Open) -> None:
+    write_run(tmp_path / "results", "a", task("t", "failure", [step(0, "wait")]))
+    again = [*task("t", "failure", [step(0, "wait")]), *task("t", "success", [step(0, "click")], attempt=2)]
+    write_run(tmp_path / "results", "b", again)
+    generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
+    page = open_page(tmp_path / "site" / "index.html", "#run=a&task=t")
+    page.locator(".verdict").get_by_role("link", name="b").click()
+    expect(page.locator(".pane").nth(0)).to_contain_text("success")
+    expect(page.locator(".pane").nth(1)).to_contain_text("failure")
+
+
+def test_two_thousand_logged_lines_are_drawn_once_they_are_wanted(tmp_path: Path, open_page: Open) -> None:
+    logged = [{"type": "log", "level": "warning" if n % 100 else "error", "message": f"line {n}"} for n in range(2000)]
+    write_run(tmp_path / "results", "r", task("t", "failure", [step(0, "click"), *logged]))
+    generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
+    page = open_page(tmp_path / "site" / "index.html", "#run=r&task=t")
+    expect(page.locator(".log-panel summary")).to_have_text("Log (2003)")
+    expect(page.locator(".log-panel li")).to_have_count(0)
+    page.locator(".log-panel summary").click()
+    expect(page.locator(".log-panel li")).to_have_count(2003)
+    page.get_by_label("Level").select_option("warnings and errors")
+    expect(page.locator(".log-panel li")).to_have_count(2001)  # the end of a failure is one of them
+
+
 def test_a_screen_that_stands_still_to_the_end_is_said(tmp_path: Path, open_page: Open) -> None:
     shots = tmp_path / "results" / "r" / "shots"
     shots.mkdir(parents=True)

@@ -101,6 +101,23 @@ def test_a_folder_that_is_served_with_its_parent_is_found_once(tmp_path: Path) -
     assert list(names(found)) == ["r"]
 
 
+@pytest.mark.parametrize("way", ["served", "link"])
+def test_a_run_that_lies_too_deep_is_found_by_a_shorter_way(tmp_path: Path, way: str) -> None:
+    folder = tmp_path
+    for name in ("a", "b", "c"):
+        (folder / "notes.txt").write_text("no level of nothing but folders")
+        folder /= name
+        folder.mkdir()
+    (folder / "notes.txt").write_text("nor this")
+    small_run(folder, "deep")
+    assert Discovery([tmp_path]).look() == ([], [])
+    if way == "link":
+        (tmp_path / "shorter").symlink_to(folder)
+    looking = Discovery([tmp_path] if way == "link" else [tmp_path, folder])
+    assert [run.folder.name for run in looking.look()[0]] == ["deep"]
+    assert looking.look() == ([], [])
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
 def test_a_pipe_is_waited_for_by_nobody(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()

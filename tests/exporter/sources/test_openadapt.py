@@ -157,6 +157,15 @@ def test_what_a_task_logged_is_told_with_its_time_and_level(tmp_path: Path) -> N
     assert len(told[2].message) == 4000
 
 
+def test_a_line_of_a_time_to_come_keeps_no_run_going(tmp_path: Path) -> None:
+    begin(tmp_path, 1000)
+    task(tmp_path, "a")
+    execution(tmp_path, "a", at=1001.0, logs=[{"timestamp": 1e12, "level": "INFO", "message": "at once"}])
+    written = (tmp_path / "tasks" / "a" / "execution.json").stat().st_mtime_ns / 1e9
+    told = [event for event in read(OpenAdaptSource(tmp_path)) if isinstance(event, LogLine)]
+    assert [event.ts for event in told] == [written]
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_every_line_of_recorded_tasks_is_told(name: str) -> None:
     executions = [json.loads(path.read_text()) for path in RUNS[name].glob("tasks/*/execution.json")]

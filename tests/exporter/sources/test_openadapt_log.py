@@ -264,3 +264,118 @@ def test_a_change_of_the_files_changes_the_signature(tmp_path: Path, change: Cal
     assert FilledRunLogSource(folder).signature() != before
     shutil.rmtree(folder / "events")
     assert FilledRunLogSource(folder).signature() is None
+
+
+def test_a_summary_of_another_origin_ends_no_run(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    run = started(tmp_path)
+    (folder / "tasks" / "a").mkdir(parents=True)
+    write(folder / "summary.json", {"finished": 1})
+    follower = Follower(folder)
+    assert not follower.look(thorough=True).ended(), "no task has begun"
+    run.task("a").finish(success=True)
+    assert not follower.look(thorough=True).ended()
+    attempt = run.task("b")
+    state = follower.look(thorough=True)
+    assert state.statuses(time.time(), STALL) == {"success": 1, "running": 1}
+    assert follower.source.watched() != []
+    attempt.finish(success=True)
+    run.finish()
+    assert follower.look().ended()
+
+
+def test_a_run_that_goes_on_after_the_files_said_that_it_is_over_does_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    begin(folder, time.time() - 120)
+    task(folder, "a")
+    run = started(tmp_path)
+    run.task("a").finish(success=True)
+    write(folder / "summary.json", {"tasks": [{"task_id": "a", "success": True}]})
+    follower = Follower(folder)
+    assert follower.look().ended()
+    attempt = run.task("b")
+    assert follower.look().statuses(time.time(), STALL) == {"success": 1, "running": 1}
+    attempt.finish(success=True)
+    assert not follower.look(thorough=True).ended()
+    run.finish()
+    assert follower.look().ended()
+
+
+def test_a_run_that_was_over_and_is_taken_up_again_is_watched(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    begin(folder, time.time() - 120)
+    ended(folder, "a")
+    write(folder / "summary.json", {"tasks": [{"task_id": "a", "success": True}]})
+    run = started(tmp_path)
+    run.task("a").finish(success=True)
+    run.finish()
+    follower = Follower(folder)
+    assert follower.look().ended()
+    again = started(tmp_path)
+    for _ in range(2):
+        assert not follower.look(thorough=True).ended()
+        assert follower.source.watched() != []
+        follower = Follower(folder)  # a start of the exporter finds the same
+    again.finish()
+
+
+def test_a_log_that_is_empty_yet_hides_nothing_of_what_the_files_say_of_the_run(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    begin(folder, time.time() - 120, model="gpt-5")
+    task(folder, "a")
+    (folder / "events").mkdir()
+    (folder / "events" / "w.jsonl").touch()
+    follower = Follower(folder)
+    state = follower.look()
+    assert (state.model, state.benchmark) == ("gpt-5", "waa")
+    run = track_run(tmp_path, benchmark="mine", model="unknown", run_id="r").__enter__()
+    run.finish()
+    state = follower.look(thorough=True)
+    assert (state.model, state.benchmark, state.own_id) == ("gpt-5", "mine", "r")
+
+
+def test_files_that_came_late_are_not_added_to_what_was_read_without_them(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    run = started(tmp_path)
+    with run.task("a") as attempt:
+        attempt.step(action="click")
+        attempt.finish(success=True)
+    source = FilledRunLogSource(folder)
+    source.read()
+    begin(folder, time.time() - 120)
+    ended(folder, "a")
+    assert source.read(thorough=True).replaced
+    assert source.read().events == [], "also where nobody could read it from its beginning"
+    assert source.read(thorough=True).replaced
+    run.finish()
+
+
+def test_a_task_whose_start_in_the_log_cannot_be_read_is_not_told_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    begin(folder, time.time() - 120)
+    ended(folder, "a")
+    run = started(tmp_path)
+    with run.task("a") as attempt:
+        attempt.step(action="click")
+        attempt.finish(success=False)
+    run.finish()
+    (log,) = (folder / "events").glob("*.jsonl")
+    log.write_text("".join(line for line in log.read_text().splitlines(True) if '"task_started"' not in line))
+    state = Follower(folder).look()
+    assert state.steps == {"click": 1}
+    assert outcomes(state) == {"a": "failure"}
+
+
+def test_the_lines_of_a_task_that_was_tried_twice_are_those_of_its_last_attempt(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    run = started(tmp_path)
+    for number in (1, 2):
+        with run.task("a", attempt=number) as attempt:
+            attempt.finish(success=True)
+    begin(folder, time.time() - 120)
+    task(folder, "a")
+    execution(folder, "a", at=time.time(), logs=LINES)
+    follower = Follower(folder)
+    follower.look()
+    assert {event.attempt for event in follower.events if isinstance(event, LogLine)} == {2}
+    run.finish()

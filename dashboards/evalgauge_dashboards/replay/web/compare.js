@@ -209,7 +209,9 @@
             gap: !rows[r]
               ? "This run has not done the task."
               : over
-                ? "Has ended: " + E.words(rows[r].outcome) + "."
+                ? goesOn(r)
+                  ? "Goes on: this is as far as it has come."
+                  : "Has ended: " + E.words(rows[r].outcome) + "."
                 : "No such step in this run.",
           });
           pane.words.replaceChildren(
@@ -252,6 +254,7 @@
       const cell = box.querySelector("td.here");
       if (cell) box.scrollLeft = cell.offsetLeft - box.clientWidth / 2;
     }
+    const goesOn = (r) => ["pending", "running"].includes(rows[r].outcome);
     const lastStep = (c) => {
       const before = lastBefore(c, 0);
       return before === null ? null : steps[0][before].step_idx;
@@ -263,7 +266,7 @@
     /** What a run does after a column in which it does nothing. */
     function next(c, r) {
       const position = later(c, r);
-      if (position === null) return "has ended";
+      if (position === null) return goesOn(r) ? "has come no further yet" : "has ended";
       return "goes on with step " + (position + 1) + ", " + E.actions.describe(steps[r][position].action || {}, 60);
     }
     function later(c, r) {

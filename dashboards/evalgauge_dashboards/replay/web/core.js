@@ -44,6 +44,7 @@ const evalgauge = (() => {
     const entry = settle(name);
     const script = document.createElement("script");
     script.addEventListener("error", () => {
+      script.remove();
       waiting.delete(name);
       entry.reject(
         new Error(

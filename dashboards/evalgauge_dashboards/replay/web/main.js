@@ -65,6 +65,22 @@
     return JSON.stringify([make.name, fixed.view, fixed.run, fixed.with, fixed.task, fixed.attempt, fixed.align]);
   }
 
+  const unnumbered = (panel) => panel.firstElementChild.textContent.replace(/\d+/g, "#");
+  /** What is opened and focused in a view, as a function that does the same to a new drawing of it. */
+  function handled(node) {
+    const open = new Set([...node.querySelectorAll("details[open]")].map(unnumbered));
+    const focused = document.activeElement;
+    const trail = [];
+    for (let at = focused; at !== node && node.contains(at); at = at.parentElement)
+      trail.unshift([...at.parentElement.children].indexOf(at));
+    return (next) => {
+      for (const panel of next.querySelectorAll("details")) panel.open = open.has(unnumbered(panel));
+      const there = node.contains(focused) ? trail.reduce((at, i) => at?.children[i], next) : null;
+      // a link at the same place of a list may be that to another task by now
+      if (there && ["tagName", "href"].every((one) => there[one] === focused[one])) there.focus({ preventScroll: true });
+    };
+  }
+
   async function route(force) {
     const mine = ++turn;
     const place = E.address.here();
@@ -83,6 +99,7 @@
     } // another address came meanwhile
     view?.gone?.();
     const kept = force && view ? [scrollY, view.node.querySelector(".list-view")?.scrollTop || 0] : [0, 0];
+    const handle = force && same === shown && view ? handled(view.node) : null;
     view = next;
     shown = same;
     document.title = view.title + " – evalgauge replay";
@@ -91,6 +108,7 @@
     view.placed?.();
     view.node.tabIndex = -1; // a screen reader goes on reading where the new view begins
     if (!force) view.node.focus({ preventScroll: true });
+    handle?.(view.node);
     scrollTo(0, kept[0]);
     const list = view.node.querySelector(".list-view");
     if (list && kept[1]) list.scrollTop = kept[1];
@@ -195,11 +213,13 @@
   /** While a run goes on and the page comes from a server: look now and then whether there is more. */
   function follow() {
     if (!location.protocol.startsWith("http")) return;
+    let behind = false; // more is there than the page shows: a look failed half way
     const look = async () => {
       if (
         document.hidden ||
-        !E.runs().some((run) => run.state === "running") ||
-        document.activeElement?.matches("input:not([type=range]), select") ||
+        !(behind || E.runs().some((run) => run.state === "running")) ||
+        view?.busy?.() ||
+        document.activeElement?.matches("input:not([type=range], [type=checkbox]), select") ||
         (document.body.classList.contains("in-task") && !view?.changed)
       )
         return;
@@ -207,10 +227,12 @@
       try {
         E.forget((name) => name !== "index");
         await E.loadIndex();
-        if (E.runs().length === before.size && E.runs().every((run) => before.get(run.run_id) === run.version)) return;
+        const alike = E.runs().length === before.size && E.runs().every((run) => before.get(run.run_id) === run.version);
+        if (alike && !behind) return;
+        behind = true;
         E.forget((name) => name === "index");
-        if (view?.changed && !(await view.changed())) return;
-        await route(true);
+        if (!view?.changed || (await view.changed())) await route(true);
+        behind = false;
       } catch {
         /* the server is away: what is there stays */
       }
@@ -229,7 +251,9 @@
     }
     const { only_task: task } = E.index();
     if (task && !location.hash) {
-      const [run, ...others] = E.runs().map((one) => one.run_id);
+      const tables = await Promise.all(E.runs().map(E.tableOf));
+      const having = tables.filter((table) => table.attempts.has(task));
+      const [run, ...others] = having.map((table) => table.run.run_id);
       history.replaceState(null, "", E.address.write({ run, task, with: others.slice(0, 3) }));
     }
     addEventListener("hashchange", () => route(false));

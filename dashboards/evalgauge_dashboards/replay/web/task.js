@@ -4,6 +4,7 @@
 (() => {
   const E = evalgauge;
   const { el } = E;
+  let marking = true; // kept when a task is drawn again because it goes on
   const MOST_ELSEWHERE = 8; // other runs, the newest, that are asked how they did on the task
 
   /** The tasks before and after this one in the list that one came from. */
@@ -140,7 +141,7 @@
       );
     });
     for (const one of content.calls) call(one);
-    for (const [ts, level, message] of content.lines) {
+    for (const [ts, level, message] of content.lines || []) {
       const during = content.steps.findLastIndex((step) => step.ts <= ts);
       add(ts, level === "critical" ? "error" : level, message, during < 0 ? undefined : during);
     }
@@ -185,8 +186,15 @@
         ),
       );
     }
-    draw();
-    return el("details", { class: "log-panel" }, el("summary", {}, "Log (" + lines.length + ")"), level, body);
+    // thousands of lines are drawn for those who want to read them
+    const toggled = (event) => event.target.open && !body.firstChild && draw();
+    return el(
+      "details",
+      { class: "log-panel", ontoggle: toggled },
+      el("summary", {}, "Log (" + lines.length + ")"),
+      level,
+      body,
+    );
   }
 
   async function taskView(place) {
@@ -220,9 +228,14 @@
     const stage = E.stage("Screenshot");
     const marked = el("input", {
       type: "checkbox",
-      checked: true,
-      onchange: (event) => stage.mark(event.target.checked),
+      checked: marking,
+      onchange: () => mark(marked.checked),
     });
+    function mark(on) {
+      marking = marked.checked = on;
+      stage.mark(on);
+    }
+    stage.mark(marking);
     const panel = el("div", { class: "step-panel", "aria-live": "off" });
     const list = el(
       "ol",
@@ -353,7 +366,12 @@
           {
             class: "mono",
             title: "See both side by side, where they part",
-            href: E.address.write({ run: other.run.run_id, with: [run.run_id], task: row.task_id }),
+            href: E.address.write({
+              run: other.run.run_id,
+              with: [run.run_id],
+              task: row.task_id,
+              attempt: other.attempt > 1 ? other.attempt : null,
+            }),
           },
           other.run.run_id,
         );
@@ -448,9 +466,11 @@
         follow();
         if (others.length) lookElsewhere().catch(() => {}); // a run whose list is not there says so when it is opened
       },
-      /** Whether there is more of it now, where it is still being worked at and nobody plays it. */
+      /** Whether it must not be drawn anew. */
+      busy: () => play.playing,
+      /** Whether there is more of it now, where it is still being worked at. */
       async changed() {
-        if (!["pending", "running"].includes(row.outcome) || play.playing) return false;
+        if (!["pending", "running"].includes(row.outcome)) return false;
         const attempts = (await E.tableOf(E.runOf(run.run_id))).attempts.get(row.task_id) || [];
         const now = attempts.find((one) => one.attempt === row.attempt);
         if (!now || (now.outcome === row.outcome && now.steps === row.steps)) return false;
@@ -472,8 +492,7 @@
         else if (event.key === "f") trouble();
         else if (event.key === "z") stage.zoom();
         else if (event.key === "m") {
-          marked.checked = !marked.checked;
-          stage.mark(marked.checked);
+          mark(!marking);
         } else return false;
         return true;
       },
