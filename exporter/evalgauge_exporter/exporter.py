@@ -112,11 +112,4 @@ class Exporter:
 
     def price(self, call: LlmCall) -> Price:
         """What a model call costs by the exporter's prices."""
-        return self.prices.price(
-            call.provider,
-            call.model,
-            call.tokens,
-            at=call.ts,
-            batch=call.batch,
-            cache_write_1h=call.cache_write_1h_tokens,
-        )
+        return self.prices.price_of(call)

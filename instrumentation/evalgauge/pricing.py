@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from evalgauge.events import LlmCall
 from evalgauge.price_overrides import ModelOverride, Overrides, PriceTableError, load_overrides
 from evalgauge.usage import Tokens
 
@@ -183,6 +184,17 @@ class PriceTable:
         self._lock = threading.Lock()
         self._book: _GenaiPrices | None = None
         self._schedules: dict[tuple[str | None, str, bool], _Schedule | None] = {}
+
+    def price_of(self, call: LlmCall) -> Price:
+        """What a call that was logged cost; as :meth:`price`."""
+        return self.price(
+            call.provider,
+            call.model,
+            call.tokens,
+            at=call.ts,
+            batch=call.batch,
+            cache_write_1h=call.cache_write_1h_tokens,
+        )
 
     def price(
         self,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from evalgauge.events import LlmCall
-from evalgauge.pricing import Price, PriceTable
+from evalgauge.pricing import PriceTable
 from evalgauge.runlog import Problem
 from evalgauge_dashboards.replay.screenshots import ShotFolder
 from evalgauge_dashboards.replay.trajectories import Trajectories
@@ -34,19 +33,7 @@ class ReadRun(NamedTuple):
 
 def listed_prices() -> Pricer:
     """A pricer by the price tables that come with evalgauge."""
-    table = PriceTable()
-
-    def price(call: LlmCall) -> Price:
-        return table.price(
-            call.provider,
-            call.model,
-            call.tokens,
-            at=call.ts,
-            batch=call.batch,
-            cache_write_1h=call.cache_write_1h_tokens,
-        )
-
-    return price
+    return PriceTable().price_of
 
 
 def fresh(found: Found) -> Found:
