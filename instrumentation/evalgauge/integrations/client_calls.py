@@ -147,11 +147,8 @@ class Call:
 
             @functools.wraps(method)
             async def told_later(*args: Any, **kwargs: Any) -> Any:
-                before, self._busy = self._busy, True
-                try:
+                with self._reading():
                     answer = await method(*args, **kwargs)
-                finally:
-                    self._busy = before
                 then(answer)
                 return answer
 
@@ -160,25 +157,28 @@ class Call:
 
         @functools.wraps(method)
         def told(*args: Any, **kwargs: Any) -> Any:
-            before, self._busy = self._busy, True
-            try:
+            with self._reading():
                 answer = method(*args, **kwargs)
-            finally:
-                self._busy = before
             then(answer)
             return answer
 
         setattr(owner, name, told)
 
-    def _each(self, parts: Iterator[Any]) -> Iterator[Any]:
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        before, self._busy = self._busy, True
+        try:
+            yield
+        finally:
+            self._busy = before
+
+    @contextlib.contextmanager
+    def _booked_at_the_end(self) -> Iterator[None]:
+        """Of a stream's parts: an error ends the call as one, a reader who wants no more does not."""
         status = "ok"
         self._busy = True
         try:
-            for part in parts:
-                self.see(part)
-                self._busy = False
-                yield part
-                self._busy = True
+            yield
         except GeneratorExit:
             raise
         except BaseException:
@@ -187,22 +187,21 @@ class Call:
         finally:
             self.book(status)
 
+    def _each(self, parts: Iterator[Any]) -> Iterator[Any]:
+        with self._booked_at_the_end():
+            for part in parts:
+                self.see(part)
+                self._busy = False
+                yield part
+                self._busy = True
+
     async def _each_later(self, parts: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        status = "ok"
-        self._busy = True
-        try:
+        with self._booked_at_the_end():
             async for part in parts:
                 self.see(part)
                 self._busy = False
                 yield part
                 self._busy = True
-        except GeneratorExit:
-            raise
-        except BaseException:
-            status = "error"
-            raise
-        finally:
-            self.book(status)
 
     def see(self, part: Any) -> None:
         """Take the usage and the model's name out of an answer, or of a part of one. Never raises."""
