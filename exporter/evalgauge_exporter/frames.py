@@ -76,7 +76,7 @@ def _job(run: RunState, insights: Insights, now: float) -> shapes.CurrentJob:
     return shapes.CurrentJob(
         run_id=run.run_id,
         model_id=run.model,
-        status=run.status(now, stall_after),  # type: ignore[arg-type]  # one of RUN_STATES
+        status=run.status(now, stall_after),
         total_tasks=run.total,
         completed_tasks=sum(n for name, n in statuses.items() if name not in ("pending", "running")),
         current_task=shapes.CurrentTask.model_validate(current[-1].model_dump()) if current else None,

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from evalgauge.events import (
     Event,
@@ -42,6 +42,8 @@ SPEND_MINUTES = 120
 TRAIL = 100
 """So many steps of an open attempt are kept."""
 
+EndStatus = Literal["completed", "aborted"]
+RunStatus = Literal["running", "completed", "aborted", "stalled"]
 Pricer = Callable[[LlmCall], Price]
 
 
@@ -99,7 +101,7 @@ class RunState:
         self._info: Stamp | None = None
         self._started: Stamp | None = None
         self._finished: Stamp | None = None
-        self._end_status = "completed"
+        self._end_status: EndStatus = "completed"
 
     # -- the attempts, which of an old run are read again when somebody asks for them
 
@@ -331,7 +333,8 @@ class RunState:
     def _run_finished(self, event: RunFinished) -> None:
         stamp = Stamp(event.ts, event.writer, event.seq)
         if stamp.after(self._finished):
-            self._finished, self._end_status = stamp, event.status
+            self._finished = stamp
+            self._end_status = "aborted" if event.status == "aborted" else "completed"
 
     def _heartbeat(self, event: Heartbeat) -> None:
         self._worker(event.worker_id, event)
@@ -416,7 +419,7 @@ class RunState:
         self._started = None if started is None else Stamp(*started)
         self._finished = None if finished is None else Stamp(*finished)
 
-    def status(self, now: float, stall_after: float) -> str:
+    def status(self, now: float, stall_after: float) -> RunStatus:
         """``running``, ``completed``, ``aborted``, or ``stalled``: silent for longer than ``stall_after`` seconds."""
         if self.ended():
             return self._end_status
