@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import promql_parser
 import pytest
@@ -55,7 +56,7 @@ def test_a_selection_writes_its_matchers() -> None:
         (lambda: select(m.VM_RUNS).max("vm").joined("machine", "resource_group"), "has no label resource_group"),
     ],
 )
-def test_what_does_not_exist_or_would_mean_something_else_is_refused(wrong, says: str) -> None:  # type: ignore[no-untyped-def]
+def test_what_does_not_exist_or_would_mean_something_else_is_refused(wrong: Callable[[], object], says: str) -> None:
     with pytest.raises(ExpressionError, match=says):
         wrong()
 

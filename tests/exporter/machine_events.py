@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from evalgauge.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted, WorkerState
 from evalgauge_exporter.fleet import FleetState
-from evalgauge_exporter.fleet_events import MachineDeclared, Power, PowerSeen, PriceKey, PriceSeen, Vm, VmsSeen
+from evalgauge_exporter.fleet_events import (
+    FleetEvent,
+    MachineDeclared,
+    Power,
+    PowerSeen,
+    PriceKey,
+    PriceSeen,
+    Vm,
+    VmsSeen,
+)
 from evalgauge_exporter.state import RunState, fold
 
 T0 = 1_795_290_000.0
@@ -80,10 +89,10 @@ def box(
     return MachineDeclared(name, "lambda_labs", kind, usd, T0 + start, None if stop is None else T0 + stop)
 
 
-def fleet_of(*events: object) -> FleetState:
+def fleet_of(*events: FleetEvent) -> FleetState:
     fleet = FleetState()
     for event in events:
-        fleet.apply(event)  # type: ignore[arg-type]  # each is an event of the fleet
+        fleet.apply(event)
     return fleet
 
 

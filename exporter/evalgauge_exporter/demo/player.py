@@ -57,8 +57,9 @@ class Evaluation:
     def start(self) -> None:
         """Begin."""
         for worker in self._scenario.workers:
-            machine = {"vm": f"vm-{worker}", "vm_size": VM_SIZE, "provider": "azure", "hourly_rate_usd": VM_RATE_USD}
-            self.run.worker(worker, "idle", **machine)  # type: ignore[arg-type]  # its values' types differ by key
+            self.run.worker(
+                worker, "idle", vm=f"vm-{worker}", vm_size=VM_SIZE, provider="azure", hourly_rate_usd=VM_RATE_USD
+            )
         for thread in self._threads:
             thread.start()
         self._end.start()

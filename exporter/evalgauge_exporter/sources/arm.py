@@ -74,7 +74,7 @@ def client_options(kind: Literal["default", "none"], base_url: str) -> dict[str,
     if kind == "none":
         from azure.core.pipeline.policies import SansIOHTTPPolicy
 
-        options["authentication_policy"] = SansIOHTTPPolicy()  # type: ignore[no-untyped-call,unused-ignore]
+        options["authentication_policy"] = SansIOHTTPPolicy()  # type: ignore[no-untyped-call,unused-ignore]  # typed in some releases of azure-core only
     return options
 
 

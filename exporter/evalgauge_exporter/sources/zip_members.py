@@ -42,6 +42,7 @@ class ZipMembers:
         try:
             with zipfile.ZipFile(self._file) as archive:
                 found = archive.infolist()
+        # all that zipfile raises for a directory that is cut off, garbled or of a kind that it does not know
         except (zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, ValueError, NotImplementedError, EOFError):
             self.whole = False
             found = list(self._scan())

@@ -279,7 +279,7 @@ def _start_thread(start: Callable[..., None]) -> Callable[..., None]:
         task = current_task.get() if _users else None
         # a pool's own threads outlive the task that happened to start them; what they are given is wrapped above
         if task is not None and getattr(self, "_target", None) is not getattr(pool, "_worker", self):
-            self.run = _within(task, self.run)  # type: ignore[method-assign]
+            self.run = _within(task, self.run)  # type: ignore[method-assign]  # of this one thread alone
         start(self)
 
     return wrapped

@@ -63,7 +63,7 @@ def trace_collector() -> type[Any]:
 
     log_handler = _log_handler(stock)
 
-    class TraceCollector(stock.ExecutionTraceCollector):  # type: ignore[misc]
+    class TraceCollector(stock.ExecutionTraceCollector):  # type: ignore[misc]  # the base is known at run time only
         """``ExecutionTraceCollector`` for any number of threads, which also writes evalgauge's log of the run.
 
         ``recorder.describe(agent=…, tasks=…)`` says beforehand what will be done, for those who call it themselves.
@@ -128,7 +128,7 @@ def _log_handler(stock: Any) -> type[Any] | None:
     if base is None:
         return None
 
-    class ThreadLogHandler(base):  # type: ignore[misc, valid-type]
+    class ThreadLogHandler(base):  # type: ignore[misc, valid-type]  # as above
         """Keeps the lines of each thread's own task; those of other threads too where just one task is open."""
 
         def __init__(self) -> None:
@@ -172,7 +172,7 @@ def live_tracker() -> type[Any]:
     """The class LiveTracker. Raises ImportError where openadapt-evals is not installed."""
     stock: Any = import_module("openadapt_evals.benchmarks.live_tracker")
 
-    class LiveTracker(stock.LiveEvaluationTracker):  # type: ignore[misc]
+    class LiveTracker(stock.LiveEvaluationTracker):  # type: ignore[misc]  # the base is known at run time only
         """``LiveEvaluationTracker`` for any number of threads.
 
         The file is replaced as a whole, so that nobody reads half of it, and a task that ended with an error, of

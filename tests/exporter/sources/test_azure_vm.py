@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -30,8 +30,8 @@ class Watch:
         )
         self.source = AzureVmSource(table, self._emit)
 
-    def _emit(self, events: object) -> None:
-        for event in events:  # type: ignore[attr-defined]  # a sequence of events
+    def _emit(self, events: Iterable[FleetEvent]) -> None:
+        for event in events:
             self.events.append(event)
             self.fleet.apply(event)
         self.emitted.set()
