@@ -214,11 +214,14 @@ def test_a_run_that_goes_on_is_followed_from_a_server(tmp_path: Path, open_page:
         page.close()
 
 
-def test_a_task_that_goes_on_is_followed_from_a_server(tmp_path: Path, open_page: Open) -> None:
-    def make(*steps: dict[str, object]) -> None:
-        write_run(tmp_path / "results", "r", task("t", "running", steps), finished=False)
-        generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
+def one_task(folder: Path, outcome: str, *steps: dict[str, object]) -> None:
+    """A site in ``folder / "site"`` of the run ``r`` with the task ``t``, made or made anew."""
+    write_run(folder / "results", "r", task("t", outcome, steps), finished=outcome != "running")
+    generate(found(folder / "results"), folder / "site", now=START + 60)
 
+
+def test_a_task_that_goes_on_is_followed_from_a_server(tmp_path: Path, open_page: Open) -> None:
+    make = partial(one_task, tmp_path, "running")
     make(step(0, "click"), step(1, "wait"))
     with serving(tmp_path / "site") as url:
         page = open_page(url, "#run=r&task=t", server=url)
@@ -235,10 +238,7 @@ def test_a_task_that_goes_on_is_followed_from_a_server(tmp_path: Path, open_page
 
 
 def test_a_task_that_ends_while_it_is_played_is_shown_ended_after(tmp_path: Path, open_page: Open) -> None:
-    def make(outcome: str, *steps: dict[str, object]) -> None:
-        write_run(tmp_path / "results", "r", task("t", outcome, steps), finished=outcome != "running")
-        generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
-
+    make = partial(one_task, tmp_path)
     make("running", *(step(n, "click") for n in range(100)))
     with serving(tmp_path / "site") as url:
         page = open_page(url, "#run=r&task=t", server=url)
@@ -255,14 +255,11 @@ def test_a_task_that_ends_while_it_is_played_is_shown_ended_after(tmp_path: Path
 
 
 def test_a_look_that_fails_half_way_is_made_up_for(tmp_path: Path, open_page: Open) -> None:
-    def make(outcome: str) -> None:
-        write_run(tmp_path / "results", "r", task("t", outcome, [step(0, "click")]), finished=outcome != "running")
-        generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
-
-    make("running")
+    make = partial(one_task, tmp_path)
+    make("running", step(0, "click"))
     with serving(tmp_path / "site") as url:
         page = open_page(url, "#run=r&task=t", server=url, complains=True)
-        make("success")
+        make("success", step(0, "click"))
         (table,) = (tmp_path / "site" / "data").rglob("tasks.js")
         table.rename(table.with_name("away"))
         with page.expect_event("requestfailed", lambda asked: "tasks.js" in asked.url):
@@ -275,10 +272,7 @@ def test_a_look_that_fails_half_way_is_made_up_for(tmp_path: Path, open_page: Op
 
 
 def test_what_is_opened_and_focused_stays_so_while_a_task_is_followed(tmp_path: Path, open_page: Open) -> None:
-    def make(*steps: dict[str, object]) -> None:
-        write_run(tmp_path / "results", "r", task("t", "running", steps), finished=False)
-        generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
-
+    make = partial(one_task, tmp_path, "running")
     make(step(0, "click"), step(1, "wait"))
     with serving(tmp_path / "site") as url:
         page = open_page(url, "#run=r&task=t", server=url)
