@@ -22,7 +22,7 @@ from statistics import NormalDist, fmean, median
 from typing import NamedTuple
 
 from benchmarks.rows import Row, best_of
-from evalgauge_exporter.eta import UNNAMED, Ended, Eta, History, Running, estimate
+from evalgauge_exporter.analysis.eta import UNNAMED, Ended, Eta, History, Running, estimate
 
 CUTS = (0.10, 0.25, 0.50, 0.75)
 WORKERS = (1, 2, 4, 8, 16)

@@ -18,13 +18,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.rows import Row, best_of
 from evalgauge import track_run
 from evalgauge.runlog import LogWriter, log_files
-from evalgauge_exporter.config import load_config
+from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.exporter import Exporter
-from evalgauge_exporter.exposition import Exposition
-from evalgauge_exporter.selection import Limits
-from evalgauge_exporter.server import serving
 from evalgauge_exporter.sources.runlog import RunLogSource
-from evalgauge_exporter.state import RunState, fold
+from evalgauge_exporter.state.run import RunState, fold
+from evalgauge_exporter.views.exposition import Exposition
+from evalgauge_exporter.views.limits import Limits
+from evalgauge_exporter.web.server import serving
 
 EVENTS = 200_000
 

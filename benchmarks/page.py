@@ -13,9 +13,9 @@ from pathlib import Path
 from benchmarks.exporter import write_run
 from benchmarks.rows import Row
 from evalgauge import track_run
-from evalgauge_exporter.config import load_config
+from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.exporter import Exporter
-from evalgauge_exporter.server import serving
+from evalgauge_exporter.web.server import serving
 
 CLIENTS, REQUESTS, EVENTS = 50, 20, 60
 CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")

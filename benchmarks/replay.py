@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.rows import Row
 from evalgauge_exporter.sources.discovery import Discovery
-from evalgauge_exporter.state import fold
+from evalgauge_exporter.state.run import fold
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -228,7 +228,7 @@ def peak_memory() -> int:
 
 
 def _main(results: Path, out: Path) -> None:
-    from evalgauge_dashboards.replay import generate
+    from evalgauge_exporter.replay import generate
 
     start = time.perf_counter()
     made = generate(Discovery([results]).look()[0], out)

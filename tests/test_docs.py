@@ -9,10 +9,10 @@ import click
 import pytest
 
 from evalgauge import Run, Task, track_run
-from evalgauge.conversions import LlmCallFields
 from evalgauge.events import TYPES
-from evalgauge_exporter.app import create_app
-from evalgauge_exporter.cli import cli
+from evalgauge.normalize import LlmCallFields
+from evalgauge_exporter.cli.main import cli
+from evalgauge_exporter.web.app import create_app
 from tests.exporter.runs import exporter_of
 
 ROOT = Path(__file__).parents[1]

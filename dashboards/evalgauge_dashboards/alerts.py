@@ -22,7 +22,7 @@ from grafana_foundation_sdk.models.alerting import RelativeTimeRange
 from grafana_foundation_sdk.models.common import DataSourceRef
 
 from evalgauge import metrics as m
-from evalgauge_dashboards import measures as measure
+from evalgauge_dashboards import queries as measure
 from evalgauge_dashboards import thresholds as limit
 from evalgauge_dashboards.promql import NOW, RULES_LOADED, UP, Expression, number, select, vector
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from evalgauge_dashboards import alerts, comparison, evaluation, fleet
-from evalgauge_dashboards.board import EXPORTER_URL
+from evalgauge_dashboards.dashboard import EXPORTER_URL
 
 DOCS_URL = "docs"
 """Where runbook links point unless told otherwise: the folder in this repository."""

@@ -7,12 +7,12 @@ from typing import Literal
 from grafana_foundation_sdk.models import dashboard
 
 from evalgauge import metrics as m
-from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
-from evalgauge_dashboards.board import COMPARISON, EXPORTER_URL, RUNS, Row, board
+from evalgauge_dashboards import queries as measure
+from evalgauge_dashboards.dashboard import COMPARISON, EXPORTER_URL, RUNS, Row, board
 from evalgauge_dashboards.panels import About, Column, Panel, Query
 from evalgauge_dashboards.promql import Expression, select, vector
-from evalgauge_dashboards.runs import CHOSEN, RUN_LINKS, chosen, run_columns
+from evalgauge_dashboards.run_variables import CHOSEN, RUN_LINKS, chosen, run_columns
 
 SHOWN_RUNS = 8
 """Rows of the table of runs by domain, and lines over time: the newest of the chosen runs."""

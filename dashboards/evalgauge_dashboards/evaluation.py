@@ -5,13 +5,13 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import dashboard
 
 from evalgauge import metrics as m
-from evalgauge_dashboards import evaluation_numbers as numbers
-from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
-from evalgauge_dashboards.board import BENCHMARKS, EVALUATION, EXPORTER_URL, MODELS, ONE, Row, board
+from evalgauge_dashboards import queries as measure
+from evalgauge_dashboards import stats as numbers
+from evalgauge_dashboards.dashboard import BENCHMARKS, EVALUATION, EXPORTER_URL, MODELS, ONE, Row, board
 from evalgauge_dashboards.panels import About, Column, Panel, Query
 from evalgauge_dashboards.promql import ALERTS, buckets, select
-from evalgauge_dashboards.runs import run_columns
+from evalgauge_dashboards.run_variables import run_columns
 
 STATUS_ORDER = (*m.OUTCOMES, "running", "pending")
 ACTIONS = ("click", "type", "key", "scroll", "drag", "wait", "done", "error")

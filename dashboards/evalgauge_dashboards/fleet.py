@@ -5,13 +5,13 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import dashboard
 
 from evalgauge import metrics as m
-from evalgauge_dashboards import measures as measure
 from evalgauge_dashboards import panels as p
+from evalgauge_dashboards import queries as measure
 from evalgauge_dashboards.alerts import JOB
-from evalgauge_dashboards.board import EXPORTER_URL, FLEET, RUNS, Row, board
+from evalgauge_dashboards.dashboard import EXPORTER_URL, FLEET, RUNS, Row, board
 from evalgauge_dashboards.panels import About, Column, Panel, Query
 from evalgauge_dashboards.promql import RANGE, SCRAPE_DURATION, SCRAPE_SAMPLES, UP, Expression, select, vector
-from evalgauge_dashboards.runs import chosen
+from evalgauge_dashboards.run_variables import chosen
 
 MACHINE = ("vm", "resource_group")
 WORKER = ("run_id", "worker_id")

@@ -1,5 +1,5 @@
 """``python -m evalgauge_exporter`` is the ``evalgauge`` command."""
 
-from evalgauge_exporter.cli import main
+from evalgauge_exporter.cli.main import main
 
 main()

@@ -11,20 +11,20 @@ from pathlib import Path
 from evalgauge import __version__
 from evalgauge.events import LlmCall
 from evalgauge.pricing import Price, PriceTable, load_overrides
-from evalgauge_exporter.archive import Archive
-from evalgauge_exporter.config import Config
-from evalgauge_exporter.costs import MachineCost
-from evalgauge_exporter.exposition import Exposition, Sample
-from evalgauge_exporter.fleet import FleetState
-from evalgauge_exporter.fleet_sources import FleetSources
-from evalgauge_exporter.fleet_views import fleet_samples, machine_use_samples
-from evalgauge_exporter.follow import Follower
-from evalgauge_exporter.insights import Insights
-from evalgauge_exporter.machines import run_machine_cost
-from evalgauge_exporter.selection import Limits
-from evalgauge_exporter.sources.azure_prices import default_cache_dir
-from evalgauge_exporter.state import RunState, State
-from evalgauge_exporter.token_file import read_token
+from evalgauge_exporter.analysis.costs import MachineCost
+from evalgauge_exporter.analysis.machine_usage import run_machine_cost
+from evalgauge_exporter.analysis.run_analysis import Insights
+from evalgauge_exporter.config.model import Config
+from evalgauge_exporter.config.token_file import read_token
+from evalgauge_exporter.ingest.collector import Follower
+from evalgauge_exporter.ingest.fleet import FleetSources
+from evalgauge_exporter.ingest.run_cache import Archive
+from evalgauge_exporter.sources.azure.prices import default_cache_dir
+from evalgauge_exporter.state.fleet import FleetState
+from evalgauge_exporter.state.run import RunState, State
+from evalgauge_exporter.views.exposition import Exposition, Sample
+from evalgauge_exporter.views.fleet import fleet_samples, machine_use_samples
+from evalgauge_exporter.views.limits import Limits
 
 
 def _archive_path(config: Config) -> Path:

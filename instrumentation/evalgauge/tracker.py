@@ -26,7 +26,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
-from evalgauge.conversions import (
+from evalgauge.events import TERMINAL_ACTIONS, TEXT_LENGTH, log_level
+from evalgauge.metrics import WORKER_STATES
+from evalgauge.normalize import (
     LlmCallFields,
     action_fields,
     llm_fields,
@@ -35,10 +37,8 @@ from evalgauge.conversions import (
     started_parts,
     whole,
 )
-from evalgauge.events import TERMINAL_ACTIONS, TEXT_LENGTH, log_level
-from evalgauge.metrics import WORKER_STATES
-from evalgauge.ownership import Ownership
-from evalgauge.processlog import process_log
+from evalgauge.process_log import process_log
+from evalgauge.run_lock import Ownership
 from evalgauge.runlog import EVENTS_FOLDER, safe_name, text_of
 from evalgauge.screenshots import Screenshot, keep
 
@@ -438,7 +438,7 @@ class Task:
 def _start_otel() -> None:
     """Send runs by OTLP too where the environment says where to."""
     if any(name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("ENDPOINT") for name in os.environ):
-        from evalgauge import otel
+        from evalgauge.otel import observer as otel
 
         otel.start_if_configured()
 

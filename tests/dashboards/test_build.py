@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from evalgauge_dashboards import share
+from evalgauge_dashboards import panel_links as share
 from evalgauge_dashboards.build import build, files, stale
 
 ROOT = Path(__file__).parents[2]

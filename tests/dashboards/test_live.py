@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from evalgauge_dashboards import alerts, comparison
+from tests.dashboards.live_stack import BUDGET, DONE, HOURLY, SOLVED, TASKS, Stand, stand
 from tests.dashboards.reading import GENERATED, Json, boards, filled, metrics_of, targets
-from tests.dashboards.stand import BUDGET, DONE, HOURLY, SOLVED, TASKS, Stand, stand
 from tests.parts import prometheus
 
 RIGHTLY_EMPTY = {

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from evalgauge_dashboards import alerts
-from evalgauge_dashboards.board import EXPORTER_URL
+from evalgauge_dashboards.dashboard import EXPORTER_URL
 from tests.parts import promtool
 
 ROOT = Path(__file__).parents[2]

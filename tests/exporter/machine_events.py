@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from evalgauge.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted, WorkerState
-from evalgauge_exporter.fleet import FleetState
-from evalgauge_exporter.fleet_events import (
+from evalgauge_exporter.state.fleet import FleetState
+from evalgauge_exporter.state.fleet_events import (
     FleetEvent,
     MachineDeclared,
     Power,
@@ -16,7 +16,7 @@ from evalgauge_exporter.fleet_events import (
     Vm,
     VmsSeen,
 )
-from evalgauge_exporter.state import RunState, fold
+from evalgauge_exporter.state.run import RunState, fold
 
 T0 = 1_795_290_000.0
 HOUR = 3600.0

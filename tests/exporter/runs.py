@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evalgauge import Run, track_run
-from evalgauge_exporter.config import load_config
+from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.exporter import Exporter
 
 

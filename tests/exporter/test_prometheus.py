@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from evalgauge import track_run
-from evalgauge_exporter.server import listening_socket
+from evalgauge_exporter.web.server import listening_socket
 from tests.exporter.waiting import wait_for
 from tests.parts import prometheus
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from evalgauge import Run, processlog, track_run, tracker
+from evalgauge import Run, track_run, tracker
+from evalgauge import process_log as processlog
 from evalgauge.events import (
     Event,
     Heartbeat,
@@ -31,7 +32,7 @@ from evalgauge.events import (
 )
 from evalgauge.runlog import log_files, read_events
 from evalgauge.usage import Tokens
-from evalgauge_exporter.state import fold
+from evalgauge_exporter.state.run import fold
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evalgauge.events import Step
 from evalgauge.runlog import LogReader, log_files
-from evalgauge_exporter.state import fold
+from evalgauge_exporter.state.run import fold
 
 WRITER = """
 import sys

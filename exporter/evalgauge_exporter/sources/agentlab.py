@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 from evalgauge.events import PlannedTask
 from evalgauge.usage import tokens
-from evalgauge_exporter.providers import provider_of
-from evalgauge_exporter.sources.content import count, file_time, moment, number, plain, read_bytes, read_object
-from evalgauge_exporter.sources.desktop_trees import peek
+from evalgauge_exporter.sources.attempt_builder import Tale
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.tales import Tale
+from evalgauge_exporter.sources.osworld.layout import peek
+from evalgauge_exporter.sources.parsing import count, file_time, moment, number, plain, read_bytes, read_object
+from evalgauge_exporter.sources.providers import provider_of
 
 SUMMARY = "summary_info.json"
 LOG = "experiment.log"

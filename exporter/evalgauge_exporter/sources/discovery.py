@@ -16,23 +16,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evalgauge.runlog import Problem
-from evalgauge_exporter.sources import (
-    RunSource,
-    agentlab,
-    atif,
-    inspect_log,
-    mobileworld,
-    openadapt,
-    openadapt_files,
-    openadapt_jsonl,
-    openadapt_log,
-    openadapt_models,
-    openadapt_pool,
-    osworld,
-    runlog,
-    waa,
-)
-from evalgauge_exporter.sources.content import is_file, is_folder, plain
+from evalgauge_exporter.sources import agentlab, mobileworld, runlog
+from evalgauge_exporter.sources.atif import source as atif
+from evalgauge_exporter.sources.base import RunSource
+from evalgauge_exporter.sources.inspect import log as inspect_log
+from evalgauge_exporter.sources.openadapt import files as openadapt_files
+from evalgauge_exporter.sources.openadapt import jsonl as openadapt_jsonl
+from evalgauge_exporter.sources.openadapt import models as openadapt_models
+from evalgauge_exporter.sources.openadapt import pool as openadapt_pool
+from evalgauge_exporter.sources.openadapt import run_folder as openadapt
+from evalgauge_exporter.sources.openadapt import with_log as openadapt_log
+from evalgauge_exporter.sources.osworld import osworld, waa
+from evalgauge_exporter.sources.parsing import is_file, is_folder, plain
 
 log = logging.getLogger("evalgauge.exporter")
 

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from evalgauge.events import Event, PlannedTask, RunFinished, RunStarted, TaskStarted
 from evalgauge.runlog import Problem
-from evalgauge_exporter.sources import Reading
-from evalgauge_exporter.sources.content import Signature, is_folder, read_object, signature
-from evalgauge_exporter.sources.tales import Tale
+from evalgauge_exporter.sources.attempt_builder import Tale
+from evalgauge_exporter.sources.base import Reading
+from evalgauge_exporter.sources.parsing import Signature, is_folder, read_object, signature
 
 Asked = TypeVar("Asked")
 

@@ -17,19 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge.usage import tokens
-from evalgauge_exporter.providers import provider_of
-from evalgauge_exporter.sources.content import (
-    file_time,
-    known,
-    moment,
-    number,
-    parse,
-    read_bytes,
-)
-from evalgauge_exporter.sources.desktop_actions import action_of
-from evalgauge_exporter.sources.desktop_trees import peek
+from evalgauge_exporter.sources.attempt_builder import Tale
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.tales import Tale
+from evalgauge_exporter.sources.osworld.actions import action_of
+from evalgauge_exporter.sources.osworld.layout import peek
+from evalgauge_exporter.sources.parsing import file_time, known, moment, number, parse, read_bytes
+from evalgauge_exporter.sources.providers import provider_of
 
 METADATA = "metadata.json"
 TRAJECTORY = "traj.json"

@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from evalgauge_exporter.fleet_events import ProbeSeen, Refreshed
-from evalgauge_exporter.sources.background import STOP_SECONDS, Emit
+from evalgauge_exporter.sources.polling import STOP_SECONDS, Emit
+from evalgauge_exporter.state.fleet_events import ProbeSeen, Refreshed
 
 log = logging.getLogger("evalgauge.exporter")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evalgauge.events import RunFinished, RunStarted
 from evalgauge.runlog import EVENTS_FOLDER, LogReader, Problem, log_files
-from evalgauge_exporter.sources import Reading
+from evalgauge_exporter.sources.base import Reading
 
 PART = 8 << 20
 """Bytes that are read of a log before others get their turn."""

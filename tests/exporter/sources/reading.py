@@ -9,9 +9,9 @@ from typing import Any
 
 from evalgauge.events import Event
 from evalgauge.runlog import Problem
-from evalgauge_exporter.records import Attempt, Clock, Usage, Worker
-from evalgauge_exporter.sources import RunSource
-from evalgauge_exporter.state import RunState, fold
+from evalgauge_exporter.sources.base import RunSource
+from evalgauge_exporter.state.models import Attempt, Clock, Usage, Worker
+from evalgauge_exporter.state.run import RunState, fold
 
 DATA = Path(__file__).parents[2] / "data"
 NOW = 1.9e9

@@ -10,7 +10,7 @@ from pathlib import Path
 from evalgauge.events import Step
 from evalgauge_exporter.sources import agentlab
 from evalgauge_exporter.sources.agentlab import AgentLabSource, browser_action, episode_of
-from evalgauge_exporter.state import fold
+from evalgauge_exporter.state.run import fold
 from tests.exporter.sources.reading import DATA, NOW, STALL, drain, folded, outcomes, snapshot, write
 
 STUDY = next((DATA / "browsergym-0.14.3").iterdir())

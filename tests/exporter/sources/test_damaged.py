@@ -12,22 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evalgauge_exporter.sources import RunSource
 from evalgauge_exporter.sources.agentlab import AgentLabSource
-from evalgauge_exporter.sources.atif import AtifSource
+from evalgauge_exporter.sources.atif.source import AtifSource
+from evalgauge_exporter.sources.base import RunSource
 from evalgauge_exporter.sources.mobileworld import MobileWorldSource
-from evalgauge_exporter.sources.openadapt_models import OpenAdaptModelSource
-from evalgauge_exporter.sources.osworld import OSWorldSource
-from evalgauge_exporter.sources.waa import WaaSource
-from evalgauge_exporter.state import fold
-from tests.exporter.sources import (
-    test_agentlab,
-    test_atif,
-    test_mobileworld,
-    test_openadapt_models,
-    test_osworld,
-    test_waa,
-)
+from evalgauge_exporter.sources.openadapt.models import OpenAdaptModelSource
+from evalgauge_exporter.sources.osworld.osworld import OSWorldSource
+from evalgauge_exporter.sources.osworld.waa import WaaSource
+from evalgauge_exporter.state.run import fold
+from tests.exporter.sources import test_agentlab, test_mobileworld
+from tests.exporter.sources.atif import test_source as test_atif
+from tests.exporter.sources.openadapt import test_models as test_openadapt_models
+from tests.exporter.sources.osworld import test_osworld, test_waa
 from tests.exporter.sources.reading import drain, write
 
 

@@ -11,15 +11,11 @@ from evalgauge_exporter.sources import discovery
 from evalgauge_exporter.sources.discovery import Discovery, Found, run_names
 from evalgauge_exporter.sources.runlog import RunLogSource
 from tests.exporter.runs import exporter_of, small_run
-from tests.exporter.sources import (
-    test_agentlab,
-    test_atif,
-    test_mobileworld,
-    test_openadapt_jsonl,
-    test_openadapt_models,
-    test_osworld,
-    test_waa,
-)
+from tests.exporter.sources import test_agentlab, test_mobileworld
+from tests.exporter.sources.atif import test_source as test_atif
+from tests.exporter.sources.openadapt import test_jsonl as test_openadapt_jsonl
+from tests.exporter.sources.openadapt import test_models as test_openadapt_models
+from tests.exporter.sources.osworld import test_osworld, test_waa
 from tests.exporter.sources.reading import DATA, write
 
 EXPECTED = {

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from evalgauge.events import RunFinished, RunStarted
-from evalgauge_exporter.sources.content import beside, moment
 from evalgauge_exporter.sources.folders import QUIET
-from evalgauge_exporter.sources.osworld import OSWorldSource
-from evalgauge_exporter.state import fold
+from evalgauge_exporter.sources.osworld.osworld import OSWorldSource
+from evalgauge_exporter.sources.parsing import beside, moment
+from evalgauge_exporter.state.run import fold
+from tests.exporter.sources.osworld.test_osworld import make_run
 from tests.exporter.sources.reading import drain, write
-from tests.exporter.sources.test_osworld import make_run
 
 
 def task(run: Path, name: str, ago: float, result: str | None = "1.0") -> None:

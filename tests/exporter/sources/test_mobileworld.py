@@ -10,7 +10,7 @@ from typing import Any
 from evalgauge.events import LlmCall, Step
 from evalgauge_exporter.sources import mobileworld
 from evalgauge_exporter.sources.mobileworld import MobileWorldSource
-from evalgauge_exporter.state import fold
+from evalgauge_exporter.state.run import fold
 from tests.exporter.sources.reading import NOW, STALL, drain, folded, outcomes, snapshot, write
 
 BEGIN = datetime(2026, 1, 5, 10, 0, 0)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from evalgauge_exporter.fleet_events import FleetEvent, ProbeSeen
 from evalgauge_exporter.sources import probe as probes
 from evalgauge_exporter.sources.probe import MOST_THREADS, THREADS, ProbeSource, Target, address_of, probe, shown
+from evalgauge_exporter.state.fleet_events import FleetEvent, ProbeSeen
 from tests.exporter.sources.certificate import certificate, server_context
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\r\n{"message": "operational"}\n'

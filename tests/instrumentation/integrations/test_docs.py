@@ -14,7 +14,7 @@ from evalgauge.events import LlmCall, RunFinished, TaskFinished
 from evalgauge.runlog import read_events
 from tests.instrumentation.integrations.conftest import ROOT, Program
 from tests.instrumentation.integrations.model_server import model_server
-from tests.instrumentation.otlp import receiver
+from tests.instrumentation.otel.otlp import receiver
 
 PAGE = (ROOT / "docs" / "integrations.md").read_text()
 

@@ -11,9 +11,9 @@ import pytest
 
 from evalgauge.events import Step
 from evalgauge.runlog import read_events
-from evalgauge_exporter.records import Attempt
-from evalgauge_exporter.sources.inspect_log import InspectLogSource
-from evalgauge_exporter.state import fold
+from evalgauge_exporter.sources.inspect.log import InspectLogSource
+from evalgauge_exporter.state.models import Attempt
+from evalgauge_exporter.state.run import fold
 from tests.exporter.sources.reading import drain
 
 SCRIPT = Path(__file__).with_name("inspect_eval.py")

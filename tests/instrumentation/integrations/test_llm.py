@@ -16,8 +16,8 @@ from opentelemetry.trace import Status, StatusCode
 
 from evalgauge import track_run
 from evalgauge.events import LlmCall
-from evalgauge.integrations.client_calls import is_call
 from evalgauge.integrations.llm import GenAiSpans, capture
+from evalgauge.integrations.llm.client_calls import is_call
 from evalgauge.runlog import read_events
 from evalgauge.tracker import Task, current_task
 from evalgauge.usage import UNKNOWN, Tokens

@@ -17,9 +17,9 @@ import pytest
 from evalgauge.events import LlmCall, LogLine, RunFinished, RunStarted, Step, TaskFinished, TaskStarted
 from evalgauge.integrations import openadapt
 from evalgauge.runlog import log_files, read_events
-from evalgauge_exporter.sources.openadapt_log import FilledRunLogSource
+from evalgauge_exporter.sources.openadapt.with_log import FilledRunLogSource
 from evalgauge_exporter.sources.runlog import RunLogSource
-from evalgauge_exporter.state import fold
+from evalgauge_exporter.state.run import fold
 from tests.instrumentation.integrations.conftest import HERE, ROOT, Program
 
 RUN = str(HERE / "openadapt_run.py")

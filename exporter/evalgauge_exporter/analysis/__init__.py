@@ -1,0 +1,1 @@
+"""Numbers computed from the state: ETA, costs, machine usage, comparisons."""

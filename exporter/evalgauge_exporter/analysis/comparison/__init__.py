@@ -1,0 +1,1 @@
+"""The paired comparison of two runs and the statistics behind it."""

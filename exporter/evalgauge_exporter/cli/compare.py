@@ -1,0 +1,149 @@
+"""``evalgauge compare``."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evalgauge_exporter.analysis.comparison.comparison import Comparison, MeanDifference, RunRate
+from evalgauge_exporter.analysis.run_analysis import Insights
+from evalgauge_exporter.cli.main import Failure
+from evalgauge_exporter.cli.runs import percent, printable, read_runs
+from evalgauge_exporter.state.run import RunState, State
+from evalgauge_exporter.views import snapshot as frames
+from evalgauge_exporter.views.schemas import run as shapes
+
+STALL_AFTER = 600.0
+WORSE = 3
+"""The exit code that stops a pipeline."""
+
+
+def run(results: tuple[Path, ...], run_a: str, run_b: str, as_json: bool, fail_on: str, min_pairs: int) -> None:
+    """Print the comparison; exit 3 where it says what ``fail_on`` names."""
+    state = State()
+    state.runs = {found.run_id: found for found in read_runs(results)}
+    a, b = _named(run_a, state), _named(run_b, state)
+    insights = Insights(state, stall_after=STALL_AFTER, min_pairs=min_pairs)
+    now = time.time()
+    answer = frames.compare(a, b, insights, now)
+    found = insights.compare(a, b, now)
+    if as_json:
+        click.echo(answer.model_dump_json(indent=2))
+    else:
+        console = Console()
+        click.echo(f"A  {printable(a.run_id)}  (the baseline)\nB  {printable(b.run_id)}")
+        console.print(_table(found))
+        if found.domains:
+            console.print(_domains(found))
+        for line in (sentence(found), *remarks(found)):
+            click.echo(line)
+    if fails(answer.comparison, fail_on):
+        if not as_json and found.verdict != "worse":
+            click.echo(f"Exit {WORSE}: B succeeded less often over these tasks, and --fail-on is {fail_on}.")
+        sys.exit(WORSE)
+
+
+def _named(run_id: str, state: State) -> RunState:
+    run = state.runs.get(run_id)
+    if run is None:
+        near = difflib.get_close_matches(run_id, state.runs, n=3, cutoff=0.4)
+        hint = f"; near it: {', '.join(near)}" if near else "; evalgauge runs lists those that are there"
+        raise Failure(f"no run {run_id!r}{hint}")
+    return run
+
+
+def fails(compared: shapes.Compared, fail_on: str) -> bool:
+    """Whether a pipeline should stop."""
+    if fail_on == "worse":
+        return compared.significance.verdict == "worse"
+    return fail_on == "any-drop" and (compared.delta.success_rate or 0.0) > 0
+
+
+def sentence(found: Comparison) -> str:
+    """The verdict as one sentence."""
+    if found.verdict == "too_few_tasks":
+        was = "was" if found.paired_tasks == 1 else "were"
+        return f"Too few tasks: {found.paired_tasks} {was} measured in both runs, which is no ground for a verdict."
+    p = found.p_value if found.finished else found.anytime_p_value
+    counts = f"{_tasks(found.only_a_succeeded)} only A solved, {found.only_b_succeeded} only B; p = {p:.2g}"
+    if found.verdict in ("worse", "better"):
+        return f"B is significantly {found.verdict} than A ({counts})."
+    more = (
+        f"; some {_tasks(found.pairs_needed)} more would show a difference of this size" if found.pairs_needed else ""
+    )
+    return f"No significant difference between B and A ({counts}{more})."
+
+
+def remarks(found: Comparison) -> Iterator[str]:
+    """What one has to know beside the verdict, a line each."""
+    if not found.finished:
+        yield "A run goes on: p is the one that stays right however often one looks."
+    for name, alone in (("A", found.only_in_a), ("B", found.only_in_b)):
+        if alone:
+            yield f"{_tasks(alone)} only {name} has measured, in no number above."
+
+
+def _tasks(count: int) -> str:
+    return f"{count:,} task" if count == 1 else f"{count:,} tasks"
+
+
+def _table(found: Comparison) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(f"over {_tasks(found.paired_tasks)}")
+    for name in ("A", "B", "A − B", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    interval = "–" if found.ci_low is None else f"{found.ci_low * 100:+.0f} to {(found.ci_high or 0) * 100:+.0f} points"
+    difference = "–" if found.success_delta is None else f"{found.success_delta * 100:+.0f} points"
+    table.add_row("success rate", percent(found.rate_a.rate), percent(found.rate_b.rate), difference, interval)
+    table.add_row("  its 95 % interval", _interval(found.rate_a), _interval(found.rate_b), "", "")
+    for name, mean, form in (
+        ("steps", found.steps, "{:.1f}"),
+        ("seconds", found.duration_seconds, "{:.1f}"),
+        ("cost of a task, $", found.cost_usd, "{:.4f}"),
+    ):
+        table.add_row(name, *_mean(mean, form))
+    if found.noise_floor is not None:
+        table.add_row("noise floor", "", "", f"±{found.noise_floor * 100:.0f} points", "")
+    return table
+
+
+def _interval(rate: RunRate) -> str:
+    return "–" if rate.interval is None else f"{rate.interval.low * 100:.0f} to {rate.interval.high * 100:.0f}%"
+
+
+def _mean(mean: MeanDifference | None, form: str) -> tuple[str, str, str, str]:
+    if mean is None:
+        return "–", "–", "–", "–"
+    signed = form.replace(":", ":+")
+    interval = "–"
+    if mean.interval is not None:
+        interval = f"{signed.format(mean.interval.low)} to {signed.format(mean.interval.high)}"
+    return form.format(mean.mean_a), form.format(mean.mean_b), signed.format(mean.difference), interval
+
+
+def _domains(found: Comparison) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("domain")
+    for name in ("tasks", "A", "B", "A − B", "p (Holm)"):
+        table.add_column(name, justify="right")
+    table.add_column("B is")
+    for name, domain in sorted(found.domains.items(), key=lambda item: -(item[1].success_delta or 0.0)):
+        table.add_row(
+            Text(printable(name)),
+            str(domain.paired_tasks),
+            percent(domain.rate_a.rate),
+            percent(domain.rate_b.rate),
+            "–" if domain.success_delta is None else f"{domain.success_delta * 100:+.0f}",
+            f"{domain.adjusted_p_value:.2g}",
+            domain.verdict if domain.verdict in ("better", "worse") else "",
+        )
+    return table

@@ -1,0 +1,23 @@
+"""``evalgauge convert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from evalgauge_exporter.cli.main import Failure
+from evalgauge_exporter.cli.replay import found_in
+from evalgauge_exporter.export.runlog import ConvertError, convert
+
+
+def run(source: Path, out: Path) -> None:
+    """Convert every run below ``source``, a line for each."""
+    for found in found_in((source,)):
+        try:
+            events = convert(found, out)
+        except ConvertError as error:
+            raise Failure(str(error)) from error
+        except OSError as error:
+            raise Failure(f"{out}: {error.strerror or error}; name another folder with --out") from error
+        click.echo(f"{found.path_id} ({found.source.source}): {events:,} events")

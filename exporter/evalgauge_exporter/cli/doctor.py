@@ -1,0 +1,30 @@
+"""``evalgauge doctor``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from evalgauge_exporter.cli.doctor_checks import check
+from evalgauge_exporter.cli.runs import printable
+from evalgauge_exporter.cli.serve import configured
+
+_MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", None)}
+
+
+def run(config_path: Path | None) -> None:
+    """Print a line for each finding, with what to do under what is wrong; exit 1 where anything is."""
+    config = configured((), config_path, {})
+    wrong = 0
+    for finding in check(config, config_path):
+        mark, colour = _MARKS[finding.ok]
+        click.echo(f"{click.style(mark, fg=colour)} {printable(finding.what)}: {printable(finding.detail)}")
+        if finding.ok is False:
+            wrong += 1
+        if finding.mend is not None:
+            click.echo(f"    → {printable(finding.mend)}")
+    if wrong:
+        click.echo(f"evalgauge: {wrong} thing{'s' if wrong > 1 else ''} to mend", err=True)
+        sys.exit(1)

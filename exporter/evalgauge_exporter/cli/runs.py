@@ -1,0 +1,108 @@
+"""``evalgauge runs``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evalgauge_exporter.analysis.summary import RunSummary, summarise
+from evalgauge_exporter.cli.main import Failure
+from evalgauge_exporter.config.durations import parse_duration
+from evalgauge_exporter.config.model import load_config
+from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.state.run import RunState
+
+
+def read_runs(results: tuple[Path, ...]) -> list[RunState]:
+    """Every run below the folders as it is now, in the order in which they began."""
+    exporter = Exporter(load_config(None, results=results))
+    exporter.start()
+    exporter.wait_ready()
+    exporter.stop()
+    return sorted(exporter.state.runs.values(), key=lambda run: (run.started_at or 0.0, run.run_id))
+
+
+def run(results: tuple[Path, ...], as_json: bool, stall_after: str) -> None:
+    """Print the table, or what /api/benchmark/runs answers."""
+    try:
+        silence = parse_duration(stall_after)
+    except ValueError as error:
+        raise Failure(f"--stall-after: {error}") from error
+    now = time.time()
+    found = [summarise(state, now, silence) for state in read_runs(results)]
+    if as_json:
+        found.reverse()  # the newest first, as the API has it
+        click.echo(json.dumps({"runs": [item.model_dump(mode="json") for item in found]}, indent=2))
+        return
+    if not found:
+        click.echo(f"no runs in {', '.join(map(str, results))}", err=True)
+        return
+    console = Console()
+    if not console.is_terminal:  # nobody's screen is narrow
+        console = Console(width=200)
+    console.print(_table(found, console.width))
+
+
+def _table(found: list[RunSummary], width: int) -> Table:
+    """The runs as a table. A narrow terminal gets the columns that matter most."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    columns = [column for column in _COLUMNS if width >= column.least_width]
+    for column in columns:
+        table.add_column(column.title, justify=column.justify, no_wrap=column.title != "run", overflow="fold")
+    for item in found:
+        table.add_row(*(Text(printable(column.text(item))) for column in columns))
+    return table
+
+
+class _Column(NamedTuple):
+    title: str
+    justify: Literal["left", "right"]
+    least_width: int
+    text: Callable[[RunSummary], str]
+
+
+_COLUMNS = (
+    _Column("run", "left", 0, lambda item: item.run_id),
+    _Column("model", "left", 120, lambda item: item.model_id),
+    _Column("source", "left", 140, lambda item: item.source),
+    _Column("state", "left", 0, lambda item: item.state),
+    _Column("tasks", "right", 0, lambda item: f"{item.finished_tasks} of {item.total_tasks}"),
+    _Column("success", "right", 0, lambda item: percent(item.success_rate)),
+    _Column("of all", "right", 140, lambda item: percent(item.success_rate_all)),
+    _Column("steps", "right", 100, lambda item: "–" if item.avg_steps is None else f"{item.avg_steps:.1f}"),
+    _Column("cost", "right", 80, lambda item: "–" if item.cost_usd is None else f"${item.cost_usd:,.2f}"),
+    _Column("took", "right", 100, lambda item: "–" if item.elapsed_seconds is None else took(item.elapsed_seconds)),
+    _Column("started", "right", 120, lambda item: _started(item.created_at)),
+)
+
+
+def _started(at: float | None) -> str:
+    return "–" if at is None else f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}"
+
+
+def printable(text: str) -> str:
+    """Text of others without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def percent(rate: float | None) -> str:
+    """A rate as people read it."""
+    return "–" if rate is None else f"{rate:.0%}"
+
+
+def took(seconds: float) -> str:
+    """A duration as people read it: ``1 h 12 min``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,290 @@
+"""The configuration: ``evalgauge.toml``, environment variables and the command line, in rising order of precedence.
+
+Every key can be set as an environment variable: ``EVALGAUGE_`` and the key in capitals, a table's keys behind two
+underscores (``EVALGAUGE_STALL_AFTER=5m``, ``EVALGAUGE_LIMITS__RUNS=20``), lists as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from evalgauge_exporter.config import errors as config_errors
+from evalgauge_exporter.config.durations import format_duration, parse_duration
+
+
+class ConfigError(ValueError):
+    """A configuration that can't be used; the message is one line that names the key and what to do."""
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is no duration; write it as 30s, 10m, 1h30m or 7d")
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _linger(value: object) -> object:
+    return None if value == "never" else _seconds(value)
+
+
+def _folders(value: object) -> object:
+    if isinstance(value, str):
+        return json.loads(value) if value.startswith("[") else [part for part in value.split(os.pathsep) if part]
+    return value
+
+
+def _moment(value: object) -> object:
+    """TOML has times of its own; written as a text they are as good."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("write it as https://host, without a user")
+    return value
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    Field(ge=0, allow_inf_nan=False),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+]
+Often = Annotated[Duration, Field(ge=1)]
+"""How often another's server is asked: once a second at most."""
+Linger = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_linger)]
+Moment = Annotated[str, BeforeValidator(_moment)]
+Name = Annotated[str, Field(min_length=1)]
+Url = Annotated[str, AfterValidator(_web_address)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Prices(_Table):
+    """Where prices come from."""
+
+    overrides: Path | None = None
+    """A TOML file of your own prices of models and machines, which win (docs/numbers.md)."""
+    azure_retail_url: Url = "https://prices.azure.com/api/retail/prices"
+    """The Azure Retail Prices API."""
+    cache_dir: Path | None = None
+    """Where Azure prices are kept for a day; the user's cache folder where it is not set."""
+
+
+class Azure(_Table):
+    """Virtual machines of an Azure subscription."""
+
+    subscription_id: Name
+    resource_groups: tuple[str, ...] = ()
+    """Only these; all where none is named."""
+    base_url: Url = "https://management.azure.com"
+    """Azure Resource Manager; sovereign clouds have another."""
+    credential: Literal["default", "none"] = "default"
+    """``default``: DefaultAzureCredential; ``none``: no sign-in, for a local server."""
+    inventory_interval: Often = 600.0
+    """How often sizes, tags and new machines are read."""
+    status_interval: Often = 60.0
+    """How often power states are read."""
+    tags: tuple[str, ...] = ()
+    """Names of the tags that may be shown."""
+
+
+class AzureMl(_Table):
+    """Jobs of an Azure ML workspace."""
+
+    subscription_id: Name
+    resource_group: Name
+    workspace: Name
+    base_url: Url = "https://management.azure.com"
+    credential: Literal["default", "none"] = "default"
+    interval: Often = 60.0
+
+
+class Probe(_Table):
+    """Something that should answer."""
+
+    name: Name
+    kind: Literal["waa", "http", "tcp", "vnc"]
+    target: str
+    """``host:port``, or a URL for ``http``."""
+    interval: Duration = 30.0
+    timeout: Duration = Field(5.0, gt=0)
+
+
+class Tunnel(_Table):
+    """A tunnel to a machine, probed at its local port."""
+
+    name: Name
+    local_port: int = Field(ge=1, le=65535)
+    remote: str
+
+
+class Machine(_Table):
+    """A machine of another cloud, or a GPU box, with its price."""
+
+    name: Name
+    provider: str
+    instance_type: str
+    hourly_rate_usd: float = Field(ge=0, allow_inf_nan=False)
+    start: Moment
+    """When it began to bill, as ISO 8601."""
+    stop: Moment | None = None
+    """When it stopped to; it still bills where this is not set."""
+
+
+class LimitsTable(_Table):
+    """The most of each kind that is exposed."""
+
+    runs: int = Field(50, ge=0)
+    workers: int = Field(500, ge=0)
+    domains: int = Field(100, ge=1)
+    models: int = Field(20, ge=1)
+
+
+class Config(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EVALGAUGE_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+    _file: ClassVar[dict[str, Any]] = {}
+
+    results: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders)] = ()
+    """Folders with runs; in the variable as JSON, or separated as PATH is."""
+    listen: str = "127.0.0.1:9909"
+    """``host:port`` to answer on."""
+    linger: Linger = None
+    """How long a run is exposed once it is over; ``never`` drops none."""
+    stall_after: Duration = Field(600.0, gt=0)
+    """Silence after which a run counts as dead; longer than any step takes."""
+    receive: Path | None = None
+    """A folder for the logs that other machines send to /v1/logs; it needs ``token_file``."""
+    token_file: Path | None = None
+    """A file with the token that guards everything but /healthz."""
+    grafana_url: str | None = None
+    """Where Grafana is, for links from the live page."""
+    public_url: str | None = None
+    """Under which address people reach this exporter; its host is accepted in the Host header."""
+    success_threshold: float = Field(1.0, allow_inf_nan=False)
+    """The score from which on a task counts as a success, where a format only gives scores."""
+    probe_registries: bool = True
+    """Whether the machines that OpenAdapt's registry files name are probed."""
+    baselines: dict[str, str] = Field(default_factory=dict)
+    """``"benchmark/model"`` or ``"benchmark"`` = run id."""
+    prices: Prices = Prices()
+    azure: tuple[Azure, ...] = ()
+    azure_ml: tuple[AzureMl, ...] = ()
+    probe: tuple[Probe, ...] = ()
+    tunnel: tuple[Tunnel, ...] = ()
+    machine: tuple[Machine, ...] = ()
+    limits: LimitsTable = LimitsTable()  # type: ignore[call-arg]  # the plugin does not see Field's positional default
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line before the environment before the file."""
+        return init_settings, env_settings, _FileSource(settings_cls, cls._file)
+
+    @property
+    def host(self) -> str:
+        """The host of ``listen``."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port of ``listen``."""
+        return int(self.listen.rpartition(":")[2])
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """The keys of the TOML file."""
+
+    def __init__(self, settings: type[BaseSettings], content: dict[str, Any]) -> None:
+        super().__init__(settings)
+        self._content = content
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return self._content.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self._content
+
+
+def load_config(path: Path | None = None, **given: Any) -> Config:
+    """The configuration; ``given`` are the command line's values, None where an option was not used.
+
+    Raises ConfigError with one line where the file or a value is not right.
+    """
+    content: dict[str, Any] = {}
+    text = ""
+    if path is not None:
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+            content = tomllib.loads(text)
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror or error}; name an existing file with --config") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is no TOML: {error}") from error
+        content = _relative_to(path.parent, content)
+
+    class _Config(Config):
+        _file = content
+
+    where = config_errors.Given(given, path, text)
+    try:
+        config = _Config(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise ConfigError(config_errors.sentence(error, Config, where)) from error
+    except SettingsError as error:
+        raise ConfigError(config_errors.unreadable(error)) from error
+    host, _, port = config.listen.rpartition(":")
+    if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+        words = f"listen is {config.listen!r}; write it as host:port, e.g. 127.0.0.1:9909"
+        raise ConfigError(config_errors.placed(("listen",), where, words))
+    seen = set()
+    for number, azure in enumerate(config.azure):
+        if azure.subscription_id.lower() in seen:  # each would take the other's machines for gone
+            words = "this subscription is there already; name it once, with all its resource_groups"
+            raise ConfigError(config_errors.placed(("azure", number), where, f"[[azure]] {number + 1}: {words}"))
+        seen.add(azure.subscription_id.lower())
+    return config
+
+
+def _relative_to(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """Paths in the file are meant relative to the file."""
+
+    def absolute(value: object) -> object:
+        return str(folder / os.path.expanduser(value)) if isinstance(value, str) else value
+
+    changed = dict(content)
+    for key in ("results", "receive", "token_file"):
+        if key in content:
+            value = content[key]
+            changed[key] = [absolute(item) for item in value] if isinstance(value, list) else absolute(value)
+    prices = changed.get("prices")
+    if isinstance(prices, dict):
+        changed["prices"] = {
+            key: absolute(value) if key in ("overrides", "cache_dir") else value for key, value in prices.items()
+        }
+    return changed

@@ -1,0 +1,1 @@
+"""File exports of a run: tables, ATIF trajectories and run logs."""

@@ -1,0 +1,92 @@
+"""A run's attempts as a table, for spreadsheets and notebooks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from evalgauge_exporter.state.models import Attempt
+from evalgauge_exporter.state.run import RunState
+
+COLUMNS = (
+    "run_id",
+    "task_id",
+    "attempt",
+    "domain",
+    "model",
+    "outcome",
+    "score",
+    "steps",
+    "duration_seconds",
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "cost_usd",
+    "error",
+    "reason",
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def task_rows(run: RunState, now: float = 0.0, stall_after: float = 0.0) -> list[dict[str, Any]]:
+    """One row for each attempt with the keys ``COLUMNS``, by task and attempt.
+
+    ``outcome`` is an outcome, or ``pending`` or ``running`` for an attempt that has none yet; one that was open when
+    the run ended, or whose process has been silent for ``stall_after`` seconds at ``now`` (Unix seconds; without it
+    every process is taken for alive), is ``interrupted``. What is not known is None. Tokens are disjoint kinds;
+    ``cost_usd`` is what is known of the attempt's cost in US dollars.
+    """
+    return [
+        _row(run, attempt, run.status_of(attempt, now, stall_after))
+        for attempt in sorted(run.attempts.values(), key=lambda a: (a.task_id, a.attempt))
+    ]
+
+
+def _row(run: RunState, attempt: Attempt, status: str) -> dict[str, Any]:
+    counted = attempt.tokens or (None, None, None, None)
+    begun = attempt.started_at is not None
+    values = (
+        run.run_id,
+        attempt.task_id,
+        attempt.attempt,
+        attempt.domain,
+        run.model,
+        status,
+        attempt.score,
+        attempt.steps if begun else None,
+        attempt.duration_seconds,
+        *counted,
+        None if attempt.cost_usd is None else float(attempt.cost_usd),
+        attempt.error,
+        attempt.reason,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as CSV (RFC 4180) with a line of column names; None is an empty cell.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises
+    (https://owasp.org/www-community/attacks/CSV_Injection): ids, errors and reasons are written by agents.
+    """
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    writer.writerows([_cell(row.get(name)) for name in COLUMNS] for row in rows)
+    return out.getvalue()
+
+
+def json_text(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as a JSON list of objects."""
+    return json.dumps([dict(row) for row in rows], indent=2, allow_nan=False) + "\n"
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\0", "")
+    return f"'{value}" if value.startswith(_FORMULA) or value.lstrip().startswith(_FORMULA) else value

@@ -1,0 +1,143 @@
+"""The fleet's sources put together: which of them a configuration asks for, and how they work on each other.
+
+New machines have their prices looked up; the machines of a registry are probed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+
+from evalgauge_exporter.config.model import Config, Machine
+from evalgauge_exporter.sources.azure.ml_jobs import AzureMlSource
+from evalgauge_exporter.sources.azure.prices import AzurePriceSource
+from evalgauge_exporter.sources.azure.vms import AzureVmSource
+from evalgauge_exporter.sources.polling import Source
+from evalgauge_exporter.sources.probe import ProbeSource, Target
+from evalgauge_exporter.sources.vm_registry import RegistrySource
+from evalgauge_exporter.state.fleet import FleetState
+from evalgauge_exporter.state.fleet_events import FleetEvent, MachineDeclared, PriceKey, RegistrySeen, TunnelDeclared
+
+PROBE_INTERVAL = 30.0
+PROBE_TIMEOUT = 5.0
+"""For tunnels and for the machines of registries, which have no row of their own."""
+
+
+class FleetSources:
+    """Every source of the fleet, from ``start`` to ``stop``. Its threads fold what they find into ``fleet``."""
+
+    def __init__(
+        self,
+        config: Config,
+        fleet: FleetState,
+        lock: AbstractContextManager[object],
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``lock`` guards ``fleet``; ``on_change`` is called, from another thread, when its ``version`` has changed.
+
+        Raises ValueError with one line where a machine's start or stop is no time.
+        """
+        self._fleet = fleet
+        self._lock = lock
+        self._on_change = on_change
+        self.sources: list[Source] = []
+        given: list[FleetEvent] = [declared(machine) for machine in config.machine]
+        given += [TunnelDeclared(tunnel.name, tunnel.local_port, tunnel.remote) for tunnel in config.tunnel]
+        with lock:
+            for event in given:  # nobody is told: who listens may not be whole yet
+                fleet.apply(event)
+        self._prices: AzurePriceSource | None = None
+        if config.azure or {"azure_retail_url", "cache_dir"} & config.prices.model_fields_set:
+            self._prices = AzurePriceSource(config.prices, self._wanted_prices, self._take)
+            self.sources.append(self._prices)
+        for azure in config.azure:
+            self.sources.append(AzureVmSource(azure, self._take, on_new=self._look_up_prices))
+        for workspace in config.azure_ml:
+            self.sources.append(AzureMlSource(workspace, self._take))
+        self._probe_registries = config.probe_registries
+        self._configured = configured_targets(config)
+        self._probes = ProbeSource(self._configured, self._take)
+        self.sources += [self._probes, RegistrySource(config.results, self._registries_changed)]
+
+    def start(self) -> None:
+        """Begin in the background."""
+        for source in self.sources:
+            source.start()
+
+    def stop(self) -> None:
+        """End; returns when all threads have, but for those that hang at another's server."""
+        for source in self.sources:
+            source.stop()
+
+    def _take(self, events: Sequence[FleetEvent]) -> None:
+        if not events:
+            return
+        with self._lock:
+            before = self._fleet.version
+            for event in events:
+                self._fleet.apply(event)
+            changed = self._fleet.version != before
+        if changed:
+            self._on_change()
+
+    def _wanted_prices(self) -> set[PriceKey]:
+        with self._lock:
+            return self._fleet.price_keys()
+
+    def _look_up_prices(self) -> None:
+        if self._prices is not None:
+            self._prices.wake()
+
+    def _registries_changed(self, events: Sequence[FleetEvent]) -> None:
+        self._take(events)
+        if self._probe_registries and any(isinstance(event, RegistrySeen) for event in events):
+            with self._lock:
+                targets = registry_targets(self._fleet, self._configured)
+            self._probes.replace(targets)
+            self._look_up_prices()
+
+
+def declared(machine: Machine) -> MachineDeclared:
+    """A machine of the configuration as an event. Raises ValueError with one line where its times are none."""
+    times = {}
+    for key, text in (("start", machine.start), ("stop", machine.stop)):
+        if text is not None:
+            try:
+                times[key] = datetime.fromisoformat(text).timestamp()  # a naive time is local
+            except ValueError:
+                raise ValueError(
+                    f"machine {machine.name!r}: {key} is {text!r}; write it as 2026-11-21T09:00:00Z"
+                ) from None
+    stop = times.get("stop")
+    if stop is not None and stop < times["start"]:
+        raise ValueError(f"machine {machine.name!r}: stop {machine.stop} is before start {machine.start}")
+    return MachineDeclared(
+        machine.name, machine.provider, machine.instance_type, machine.hourly_rate_usd, times["start"], stop
+    )
+
+
+def configured_targets(config: Config) -> list[Target]:
+    """What the configuration has probed, tunnels too."""
+    targets = [
+        Target(probe.name, probe.kind, probe.target, max(1.0, probe.interval), probe.timeout) for probe in config.probe
+    ]
+    targets += [
+        Target(tunnel.name, "tunnel", f"127.0.0.1:{tunnel.local_port}", PROBE_INTERVAL, PROBE_TIMEOUT)
+        for tunnel in config.tunnel
+    ]
+    return targets
+
+
+def registry_targets(fleet: FleetState, configured: Iterable[Target]) -> list[Target]:
+    """What the registries have probed: the WAA server and VNC of each machine that the configuration does not."""
+    taken = {(target.name, target.kind) for target in configured}
+    targets = []
+    for machine in fleet.registered_machines():
+        host = f"[{machine.host}]" if machine.host and ":" in machine.host else machine.host
+        for kind, port in (("waa", machine.waa_port), ("vnc", machine.vnc_port)):
+            if host and port and (machine.name, kind) not in taken:
+                targets.append(
+                    Target(machine.name, kind, f"{host}:{port}", PROBE_INTERVAL, PROBE_TIMEOUT, configured=False)
+                )
+    return targets

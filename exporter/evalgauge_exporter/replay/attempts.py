@@ -1,0 +1,55 @@
+"""One attempt as the site shows it: its steps with the pictures where the page finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from evalgauge_exporter.replay.screenshots import Picture, ShotFolder, changed
+from evalgauge_exporter.replay.traits import Traits, traits_of
+from evalgauge_exporter.replay.trajectories import Trajectory
+from evalgauge_exporter.state.models import Attempt
+
+Place = Callable[[Picture | None, str, int], dict[str, str]]
+"""What the page is told of a picture: of the file, its path in the log and the step's position."""
+
+
+def look_at(trajectory: Trajectory, shots: ShotFolder, place: Place) -> Traits:
+    """Say of each step where its picture is and whether the screen changed after it; the attempt's traits."""
+    steps = trajectory.steps
+    files = [shots.find(step["screenshot"]) if "screenshot" in step else None for step in steps]
+    for index, step in enumerate(steps):
+        differs = changed(files[index], files[index + 1]) if index + 1 < len(steps) else None
+        if differs is not None:
+            step["changed"] = differs
+        if "screenshot" in step:
+            step.update(place(files[index], step.pop("screenshot"), index))
+    return traits_of(steps)
+
+
+def attempt_content(attempt: Attempt, status: str, trajectory: Trajectory, traits: Traits) -> dict[str, Any]:
+    """The part of the site that is loaded when the attempt is opened."""
+    return {
+        "task_id": attempt.task_id,
+        "attempt": attempt.attempt,
+        "domain": attempt.domain,
+        "instruction": attempt.instruction,
+        "outcome": status,
+        "score": attempt.score,
+        "counted_steps": attempt.steps,
+        "max_steps": attempt.max_steps,
+        "duration_seconds": attempt.duration_seconds,
+        "started_at": attempt.started_at,
+        "finished_at": attempt.finished_at,
+        "worker": attempt.worker_id,
+        "error": attempt.error,
+        "reason": attempt.reason,
+        "tokens": attempt.tokens,
+        "cost_usd": None if attempt.cost_usd is None else float(attempt.cost_usd),
+        "uncosted_calls": attempt.uncosted_calls,
+        "loop": None if traits.loop is None else traits.loop._asdict(),
+        "trouble": traits.trouble,
+        "steps": trajectory.steps,
+        "calls": trajectory.calls,
+        "lines": trajectory.lines,
+    }

@@ -1,0 +1,98 @@
+"""Pairs of runs with the verdicts of the paired comparison: what the analysis and the matrix show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from evalgauge_exporter.analysis.comparison.comparison import DomainComparison, SuccessDifference, Trial, compare
+from evalgauge_exporter.replay.tables import STALL_AFTER, trials
+from evalgauge_exporter.state.run import RunState
+
+MOST_FOR_ALL_PAIRS = 8
+"""Runs up to which each is compared with each; with more, each with the baseline it names and with the earliest."""
+
+
+class Compared(NamedTuple):
+    """A run, as far as comparing it goes."""
+
+    run_id: str
+    benchmark: str
+    baseline: str | None
+    started_at: float
+    finished: bool
+    trials: list[Trial]
+
+
+def compared(state: RunState, now: float) -> Compared:
+    """What comparing a run needs of it."""
+    return Compared(
+        state.run_id,
+        state.benchmark,
+        state.baseline_run_id,
+        state.started_at or 0.0,
+        state.status(now, STALL_AFTER) != "running",
+        trials(state),
+    )
+
+
+def comparisons(runs: Sequence[Compared]) -> list[dict[str, Any]]:
+    """The comparisons of B with its baseline A, over the runs of one benchmark each."""
+    return [_comparison(a, b) for a, b in _pairs(runs)]
+
+
+def _pairs(runs: Sequence[Compared]) -> list[tuple[Compared, Compared]]:
+    by_benchmark: dict[str, list[Compared]] = {}
+    for run in sorted(runs, key=lambda run: (run.started_at, run.run_id)):
+        by_benchmark.setdefault(run.benchmark, []).append(run)
+    pairs = []
+    for same in by_benchmark.values():
+        for b in same:
+            for a in same:
+                few = len(same) <= MOST_FOR_ALL_PAIRS
+                if a is not b and (few or a is same[0] or b.baseline == a.run_id):
+                    pairs.append((a, b))
+    return pairs
+
+
+def _comparison(a: Compared, b: Compared) -> dict[str, Any]:
+    finished = a.finished and b.finished
+    found = compare(a.trials, b.trials, finished=finished)
+    return {
+        "a": a.run_id,
+        "b": b.run_id,
+        "finished": finished,
+        "verdict": found.verdict,
+        "only_in_a": found.only_in_a,
+        "only_in_b": found.only_in_b,
+        "pairs_needed": found.pairs_needed,
+        "noise_floor": found.noise_floor,
+        "p_value": found.p_value if finished else found.anytime_p_value,
+        **_difference(found),
+        "domains": [_domain(domain) for domain in found.domains.values()],
+        "steps": None if found.steps is None else found.steps.difference,
+        "cost_usd": None if found.cost_usd is None else found.cost_usd.difference,
+    }
+
+
+def _difference(found: SuccessDifference) -> dict[str, Any]:
+    return {
+        "paired": found.paired_tasks,
+        "rate_a": found.rate_a.rate,
+        "rate_b": found.rate_b.rate,
+        "delta": found.success_delta,
+        "ci_low": found.ci_low,
+        "ci_high": found.ci_high,
+        "only_a": found.only_a_succeeded,
+        "only_b": found.only_b_succeeded,
+        "test": found.test,
+    }
+
+
+def _domain(found: DomainComparison) -> dict[str, Any]:
+    return {
+        "domain": found.domain,
+        "verdict": found.verdict,
+        "p_value": found.adjusted_p_value,
+        **_difference(found),
+    }

@@ -1,0 +1,197 @@
+"""What the site knows of a run before a task is opened: its summary, its domains, one row for each attempt."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from evalgauge.metrics import MEASURED_OUTCOMES, OUTCOMES
+from evalgauge_exporter.analysis.comparison.comparison import Trial
+from evalgauge_exporter.analysis.comparison.tests import clustered_wilson, wilson
+from evalgauge_exporter.analysis.summary import rates, summarise
+from evalgauge_exporter.replay.clusters import Case, cluster
+from evalgauge_exporter.replay.names import attempt_key
+from evalgauge_exporter.replay.survival import action_mix, survival
+from evalgauge_exporter.replay.traits import Traits
+from evalgauge_exporter.state.models import Attempt
+from evalgauge_exporter.state.run import RunState
+
+STALL_AFTER = 600.0
+"""Seconds of silence after which a run that has not said its end is taken for dead."""
+_INSTRUCTION = 240
+"""Characters of an instruction that the list shows; the task's own part has the whole."""
+
+COLUMNS = (
+    "task_id",
+    "attempt",
+    "domain",
+    "instruction",
+    "outcome",
+    "score",
+    "steps",
+    "duration_seconds",
+    "tokens",
+    "cost_usd",
+    "uncosted_calls",
+    "error",
+    "reason",
+    "max_steps",
+    "trouble",
+    "cluster",
+    "key",
+)
+
+
+def interval(attempts: Iterable[tuple[str, bool]]) -> list[float] | None:
+    """The 95 % interval of a success rate, of (task, success) for each measured attempt; None of nothing.
+
+    Wilson's; where tasks were attempted more than once the one that takes their likeness into account.
+    """
+    tasks: defaultdict[str, list[bool]] = defaultdict(list)
+    for task_id, success in attempts:
+        tasks[task_id].append(success)
+    count = sum(map(len, tasks.values()))
+    if count == len(tasks):
+        found = wilson(sum(map(sum, tasks.values())), count)
+    else:
+        found = clustered_wilson([sum(tries) / len(tries) for tries in tasks.values()], count)
+    return None if found is None else list(found)
+
+
+def run_summary(state: RunState, key: str, now: float) -> dict[str, Any]:
+    """The run's entry in the site's index."""
+    found = summarise(state, now, STALL_AFTER)
+    attempts = [(a, state.status_of(a, now, STALL_AFTER)) for a in state.attempts.values()]
+    costs = [usage.cost_usd for usage in state.usage.values() if usage.cost_usd is not None]
+    return {
+        "run_id": state.run_id,
+        "key": key,
+        "model": state.model,
+        "agent": state.agent,
+        "benchmark": state.benchmark,
+        "source": state.source,
+        "state": found.state,
+        "started_at": found.created_at,
+        "ended_at": found.ended_at,
+        "elapsed_seconds": found.elapsed_seconds,
+        "total": found.total_tasks,
+        "listed": len(attempts),
+        "finished": found.finished_tasks,
+        "outcomes": {name: found.outcomes.get(name, 0) for name in OUTCOMES},
+        "success_rate": found.success_rate,
+        "success_rate_all": found.success_rate_all,
+        "interval": interval((a.task_id, status == "success") for a, status in attempts if status in MEASURED_OUTCOMES),
+        "avg_steps": found.avg_steps,
+        "cost_usd": float(sum(costs)) if costs else None,
+        "unpriced_calls": sum(usage.unpriced for usage in state.usage.values()),
+        "unknown_usage_calls": sum(usage.unknown for usage in state.usage.values()),
+        "price_tables": sorted({table for usage in state.usage.values() for table in usage.tables}),
+        "tokens": [sum(usage.tokens[kind] for usage in state.usage.values()) for kind in range(4)]
+        if state.usage
+        else None,
+        "calls": sum(sum(usage.requests.values()) for usage in state.usage.values()),
+        "budget_usd": state.budget_usd,
+        "baseline": state.baseline_run_id,
+        "tags": dict(list(state.tags.items())[:20]),
+        "domains": _domains(attempts),
+        "version": state.version,
+    }
+
+
+def _domains(attempts: list[tuple[Attempt, str]]) -> list[dict[str, Any]]:
+    by_domain: defaultdict[str, list[tuple[Attempt, str]]] = defaultdict(list)
+    for attempt, status in attempts:
+        by_domain[attempt.domain].append((attempt, status))
+    domains = []
+    for name, members in sorted(by_domain.items(), key=lambda item: (-len(item[1]), item[0])):
+        counts = Counter(status for _, status in members)
+        domains.append(
+            {
+                "domain": name,
+                "counts": counts,
+                "success_rate": rates(counts)[0],
+                "interval": interval((a.task_id, s == "success") for a, s in members if s in MEASURED_OUTCOMES),
+            }
+        )
+    return domains
+
+
+class TaskTable:
+    """The rows of one run, with what only all of them together show: clusters, survival, the mix of actions."""
+
+    def __init__(self, state: RunState, now: float) -> None:
+        self._state = state
+        self._now = now
+        self._cases: list[Case] = []
+        self._ends: list[tuple[int, bool]] = []
+        self._won: list[Mapping[str, int]] = []
+        self._lost: list[Mapping[str, int]] = []
+        self.rows: list[list[Any]] = []
+
+    def add(self, attempt: Attempt, traits: Traits) -> None:
+        """The next row."""
+        status = self._state.status_of(attempt, self._now, STALL_AFTER)
+        if status in OUTCOMES and status != "success":
+            self._cases.append(Case(len(self.rows), attempt, status, traits))
+        if status in MEASURED_OUTCOMES:
+            self._ends.append((attempt.steps, status != "success"))
+            (self._won if status == "success" else self._lost).append(Counter(traits.actions))
+        instruction = attempt.instruction
+        self.rows.append(
+            [
+                attempt.task_id,
+                attempt.attempt,
+                attempt.domain,
+                instruction if instruction is None or len(instruction) <= _INSTRUCTION else instruction[:_INSTRUCTION],
+                status,
+                attempt.score,
+                attempt.steps if attempt.started_at is not None else None,
+                attempt.duration_seconds,
+                attempt.tokens,
+                None if attempt.cost_usd is None else float(attempt.cost_usd),
+                attempt.uncosted_calls,
+                attempt.error,
+                attempt.reason,
+                attempt.max_steps,
+                traits.trouble,
+                None,
+                attempt_key(attempt.task_id, attempt.attempt),
+            ]
+        )
+
+    def content(self) -> dict[str, Any]:
+        """The whole, as it is written."""
+        clusters = cluster(self._cases)
+        column = COLUMNS.index("cluster")
+        for number, one in enumerate(clusters):
+            for row in one.rows:
+                self.rows[row][column] = number
+        return {
+            "columns": COLUMNS,
+            "rows": self.rows,
+            "clusters": [
+                {"outcome": one.outcome, "kind": one.kind, "label": one.label, "count": len(one.rows)}
+                for one in clusters
+            ],
+            "survival": [list(point) for point in survival(self._ends)],
+            "action_mix": [share._asdict() for share in action_mix(self._won, self._lost)],
+        }
+
+
+def trials(state: RunState) -> list[Trial]:
+    """The measured attempts of a run, for comparing it."""
+    return [
+        Trial(
+            a.task_id,
+            a.attempt,
+            a.domain,
+            a.status == "success",
+            float(a.steps),
+            a.duration_seconds,
+            None if a.cost_usd is None or a.uncosted_calls else float(a.cost_usd),
+            a.finished_at or 0.0,
+        )
+        for a in state.attempts.values()
+        if a.measured
+    ]

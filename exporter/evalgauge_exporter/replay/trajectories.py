@@ -1,0 +1,157 @@
+"""The fold that the replay adds to the run's state: what each attempt did, step by step.
+
+The state keeps sums, so that a run of any length costs little; the replay wants the steps themselves. An attempt that
+has ended is kept compressed, so that a run of 10,000 tasks × 50 steps fits in memory beside its state.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from evalgauge.events import Event, LlmCall, LogLine, Step, TaskFinished, TaskStarted
+from evalgauge.pricing import Price
+from evalgauge.runlog import encode
+from evalgauge_exporter.state.models import Stamp
+from evalgauge_exporter.state.run import Pricer, RunState
+
+LONGEST_TEXT = 20_000
+"""Characters of one reasoning or one field of an action that are shown."""
+_MOST_FIELDS = 200
+
+
+class Trajectory:
+    """What one attempt did: steps, model calls and logged lines as plain objects, in the order in which they came."""
+
+    __slots__ = ("_packed", "calls", "lines", "steps")
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, Any]] = []
+        self.calls: list[dict[str, Any]] = []
+        """Model calls that belong to no step: those after the last one."""
+        self.lines: list[tuple[float, str, str]] = []
+        """Time, level and message of what was logged."""
+        self._packed: bytes | None = None
+
+    def clear(self) -> None:
+        """The attempt began anew."""
+        self.steps, self.calls, self.lines, self._packed = [], [], [], None
+
+    def pack(self) -> None:
+        """Keep it small until it is wanted."""
+        if self._packed is None:
+            self._packed = zlib.compress(encode({"steps": self.steps, "calls": self.calls, "lines": self.lines}), 1)
+            self.steps, self.calls, self.lines = [], [], []
+
+    def unpack(self) -> Trajectory:
+        """Itself, with ``steps``, ``calls`` and ``lines`` there."""
+        if self._packed is not None:
+            content = json.loads(zlib.decompress(self._packed))
+            self.steps, self.calls, self.lines = content["steps"], content["calls"], content["lines"]
+            self._packed = None
+        return self
+
+    def add_step(self, event: Step) -> None:
+        """A step; the calls before it were made to decide on it."""
+        step: dict[str, Any] = {
+            "step_idx": event.step_idx,
+            "ts": event.ts,
+            "action": short(event.action),
+            "reasoning": short(event.reasoning),
+            "screenshot": event.screenshot,
+            "think_seconds": event.think_seconds,
+            "env_seconds": event.env_seconds,
+            "correct": event.first_action_correct,
+            "calls": self.calls or None,
+        }
+        self.calls = []
+        self.steps.append({key: value for key, value in step.items() if value is not None})
+
+    def add_call(self, event: LlmCall, price: Price) -> None:
+        """A model call. One at the very moment of the last step is that step's: some formats state it afterwards."""
+        call: dict[str, Any] = {
+            "ts": event.ts,
+            "provider": event.provider,
+            "model": event.model,
+            "status": event.status,
+            "tokens": None if all(count is None for count in event.tokens) else list(event.tokens),
+            "seconds": event.duration_seconds,
+            "money": price.state,
+            "usd": None if price.usd is None else float(price.usd),
+        }
+        call = {key: value for key, value in call.items() if value is not None}
+        if self.steps and self.steps[-1]["ts"] == event.ts:
+            self.steps[-1].setdefault("calls", []).append(call)
+        else:
+            self.calls.append(call)
+
+    def add_line(self, event: LogLine) -> None:
+        """A line that was logged."""
+        self.lines.append((event.ts, event.level, event.message))
+
+
+def short(value: Any, depth: int = 0) -> Any:
+    """A value of an action as it is shown: without what is None, texts cut to ``LONGEST_TEXT`` characters."""
+    if isinstance(value, str):
+        if len(value) <= LONGEST_TEXT:
+            return value
+        return f"{value[:LONGEST_TEXT]} … ({len(value) - LONGEST_TEXT:,} more characters)"
+    if isinstance(value, Mapping):
+        if depth > 8:
+            return "…"
+        items = list(value.items())[:_MOST_FIELDS]
+        return {str(key)[:200]: short(item, depth + 1) for key, item in items if item is not None}
+    if isinstance(value, list | tuple):
+        return ["…"] if depth > 8 else [short(item, depth + 1) for item in value[:_MOST_FIELDS]]
+    return value
+
+
+class Trajectories:
+    """Every attempt's trajectory, folded beside the state: ``apply`` takes an event after the state has taken it."""
+
+    def __init__(self, state: RunState, pricer: Pricer) -> None:
+        self._state = state
+        self._pricer = pricer
+        self._attempts: dict[tuple[str, int], Trajectory] = {}
+
+    def apply(self, event: Event) -> None:
+        """Take one event in."""
+        if isinstance(event, Step):
+            if not self._given_up(event):
+                self._of(event.task_id, event.attempt).add_step(event)
+        elif isinstance(event, LlmCall):
+            if event.task_id is not None and not self._given_up(event):
+                self._of(event.task_id, event.attempt).add_call(event, self._pricer(event))
+        elif isinstance(event, LogLine):
+            if not self._given_up(event):
+                self._of(event.task_id, event.attempt).add_line(event)
+        elif isinstance(event, TaskStarted):
+            attempt = self._state.attempts[event.task_id, event.attempt]
+            if attempt.stamp == Stamp(event.ts, event.writer, event.seq):
+                self._of(event.task_id, event.attempt).clear()
+        elif isinstance(event, TaskFinished):
+            self._of(event.task_id, event.attempt).pack()
+
+    def take(self, task_id: str, attempt: int) -> Trajectory:
+        """An attempt's trajectory with its steps by their number; it is kept here no longer."""
+        trajectory = self._attempts.pop((task_id, attempt), None) or Trajectory()
+        trajectory.unpack().steps.sort(key=lambda step: step["step_idx"])
+        return trajectory
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return iter(self._attempts)
+
+    def _of(self, task_id: str, number: int) -> Trajectory:
+        trajectory = self._attempts.get((task_id, number))
+        if trajectory is None:
+            trajectory = self._attempts[task_id, number] = Trajectory()
+        return trajectory.unpack()
+
+    def _given_up(self, event: Step | LlmCall | LogLine) -> bool:
+        """Whether it belongs to an earlier try at this attempt, by a process that died over it."""
+        attempt = self._state.attempts.get((event.task_id or "", event.attempt))
+        if attempt is None or attempt.started_at is None or attempt.writer is None:
+            return False
+        return event.writer != attempt.writer and event.ts < attempt.started_at

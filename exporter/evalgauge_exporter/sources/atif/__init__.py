@@ -1,0 +1,1 @@
+"""ATIF trajectories, as Harbor and others write them."""

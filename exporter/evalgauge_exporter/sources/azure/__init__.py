@@ -1,0 +1,1 @@
+"""Azure: virtual machines, machine-learning jobs and retail prices."""

@@ -1,0 +1,1 @@
+"""Runs that OpenAdapt wrote, of every release."""

@@ -1,0 +1,1 @@
+"""Result trees of OSWorld and Windows Agent Arena."""

@@ -1,0 +1,159 @@
+"""What all sources of the fleet share: a thread that refreshes again and again, and never lets an error out.
+
+A source yields events; how its refresh went becomes an event too. After a failure it waits longer each time, and at
+least as long as the other side asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from evalgauge_exporter.state.fleet_events import FleetEvent, Refreshed, RefreshFailed
+
+log = logging.getLogger("evalgauge.exporter")
+
+Emit = Callable[[Sequence[FleetEvent]], None]
+
+FIRST_BACKOFF = 60.0
+"""Seconds to the first new try after a failure, where the interval is not shorter; each further one takes double."""
+MIDDLE_BACKOFF = 300.0
+"""The longest pause of a source with a shorter interval, so that the end of an outage is soon seen."""
+LONGEST_BACKOFF = 3600.0
+"""The longest pause of any source."""
+LONGEST_RETRY_AFTER = 6 * 3600.0
+"""A ``Retry-After`` is obeyed up to this many seconds: a mistaken header must not end a source for good."""
+STOP_SECONDS = 2.0
+"""So long ``stop`` waits for a refresh that hangs; its thread ends with the process."""
+
+
+class RefreshError(Exception):
+    """A refresh that failed for a reason that has a word; the message is one line that says what to mend."""
+
+    def __init__(self, reason: str, detail: str, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        """A short word for the ``reason`` label."""
+        self.detail = detail
+        self.retry_after = retry_after
+        """Seconds that the other side asked to be left alone."""
+
+
+class Source(Protocol):
+    """Something of the fleet that is read in the background."""
+
+    def start(self) -> None:
+        """Begin in the background."""
+
+    def stop(self) -> None:
+        """End; returns soon, also while a refresh hangs."""
+
+
+class BackgroundSource(ABC):
+    """Refreshes every ``interval`` seconds in a thread of its own. A subclass says what a refresh is."""
+
+    source = ""
+    """The ``source`` label."""
+
+    def __init__(self, scope: str, interval: float, emit: Emit) -> None:
+        """``scope`` tells sources of one kind apart, such as the subscription; ``emit`` takes the events, in order."""
+        self.scope = scope
+        self.interval = interval
+        self._emit = emit
+        self._failures = 0
+        self._last_failure: str | None = None
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name=f"evalgauge-{self.source}", daemon=True)
+
+    @abstractmethod
+    def refresh(self) -> Iterator[FleetEvent]:
+        """Read once. What was yielded before an error counts. Raises RefreshError, or anything."""
+
+    def close(self) -> None:  # noqa: B027  # most sources open nothing, so they need not say it
+        """Let go of what a refresh opened; called by the thread at its end."""
+
+    def start(self) -> None:
+        """Begin in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; returns soon, also while a refresh hangs."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a long refresh should end early."""
+        return self._stop.is_set()
+
+    def wake(self) -> None:
+        """Refresh soon rather than at the next turn."""
+        self._wake.set()
+
+    def pause(self) -> float:
+        """Seconds to the next refresh after one that went well."""
+        return self.interval
+
+    def look(self) -> float:
+        """Refresh once and emit what it gave and how it went; seconds to wait until the next. Never raises."""
+        began = time.monotonic()
+        events: list[FleetEvent] = []
+        failure: RefreshError | None = None
+        try:
+            for event in self.refresh():
+                events.append(event)
+                if self.stopping:
+                    return 0.0
+        except RefreshError as error:
+            failure = error
+        except Exception as error:  # a defect of ours, or an answer nobody thought of: the source stays alive
+            if self._last_failure != f"defect {error!r}":
+                log.exception("%s %s: refreshing failed", self.source, self.scope)
+            self._last_failure = f"defect {error!r}"
+            failure = RefreshError("defect", f"{type(error).__name__}: {error}")
+        wait = self._judge(events, failure, time.monotonic() - began)
+        try:
+            self._emit(events)
+        except Exception:
+            log.exception("%s %s: its events were not taken in", self.source, self.scope)
+        return wait
+
+    def _judge(self, events: list[FleetEvent], failure: RefreshError | None, seconds: float) -> float:
+        if failure is None:
+            if self._failures:
+                log.info("%s %s: answers again", self.source, self.scope)
+            self._failures, self._last_failure = 0, None
+            events.append(Refreshed(time.time(), self.source, self.scope, seconds))
+            return self.pause()
+        self._failures += 1
+        if failure.reason != "defect" and failure.detail != self._last_failure:
+            log.warning("%s %s: %s", self.source, self.scope, failure.detail)
+            self._last_failure = failure.detail
+        events.append(RefreshFailed(time.time(), self.source, self.scope, seconds, failure.reason, failure.detail))
+        first = min(max(self.interval, 1.0), FIRST_BACKOFF)
+        longest = min(max(self.interval, MIDDLE_BACKOFF), LONGEST_BACKOFF)
+        backoff = min(first * 2.0 ** min(self._failures - 1, 16), longest)
+        return max(backoff, min(failure.retry_after or 0.0, LONGEST_RETRY_AFTER))
+
+    def _loop(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._wake.clear()
+                wait = self.look()
+                self._rest(wait)
+        finally:
+            self.close()
+
+    def _rest(self, seconds: float) -> None:
+        """Wait; a wake ends it early, but not while the source is failing: what it asked for holds."""
+        if self._failures:
+            self._stop.wait(seconds)
+        else:
+            self._wake.wait(seconds)

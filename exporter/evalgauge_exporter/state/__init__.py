@@ -1,0 +1,1 @@
+"""The state: a pure fold of the events of a run and of the fleet."""

@@ -1,0 +1,412 @@
+"""The fleet's part of the state: what is known of machines, folded from the events of `fleet_events`.
+
+What Azure said stands for three intervals of the list it came from; older than that it is not shown any more. A
+machine's power states are kept as a history, so that what it cost while a run used it can be told afterwards too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from evalgauge.pricing import PriceTable
+from evalgauge_exporter.state.fleet_events import (
+    FleetEvent,
+    Headroom,
+    JobsSeen,
+    MachineDeclared,
+    PowerSeen,
+    PriceKey,
+    PriceSeen,
+    ProbeSeen,
+    Refreshed,
+    RefreshFailed,
+    Registered,
+    RegistrySeen,
+    Skipped,
+    TunnelDeclared,
+    Vm,
+    VmsSeen,
+)
+from evalgauge_exporter.state.fleet_models import (
+    AZURE,
+    BILLING,
+    GONE,
+    MachineRef,
+    Rate,
+    ScopeHealth,
+    Subscription,
+    VmState,
+)
+
+STALE_INTERVALS = 3
+MAX_CHANGES = 1000
+"""Changes of the power state that are kept of one machine."""
+MAX_GONE = 2000
+"""Machines that exist no more and are kept, for the cost of the runs that used them."""
+
+
+class FleetState:
+    """All that is known of machines. Whoever reads or writes it holds the lock of the state it belongs to."""
+
+    def __init__(self, prices: PriceTable | None = None) -> None:
+        self.table = prices if prices is not None else PriceTable()
+        self.version = 0
+        """Grows when something changed that people are shown, so not when a machine was seen again as it was."""
+        self.costs_version = 0
+        """Grows when what machines cost changed by more than time: a state, a price, a name."""
+        self.subscriptions: dict[str, Subscription] = {}
+        self.inventory: dict[str, Vm] = {}
+        """By ARM id; what it says of machines that are gone is kept with them."""
+        self.vms: dict[str, VmState] = {}
+        self.jobs: dict[str, JobsSeen] = {}
+        self.probes: dict[tuple[str, str], ProbeSeen] = {}
+        """The last result by (name, kind)."""
+        self.answered: set[tuple[str, str]] = set()
+        """The probes that ever went well."""
+        self.prices: dict[PriceKey, PriceSeen] = {}
+        self.headroom: dict[str, Headroom] = {}
+        self.registries: dict[str, tuple[Registered, ...]] = {}
+        self.declared: dict[str, MachineDeclared] = {}
+        """By name in lower case."""
+        self.tunnels: dict[str, TunnelDeclared] = {}
+        self.health: dict[tuple[str, str], ScopeHealth] = {}
+        """By (source, scope)."""
+        self.errors: dict[tuple[str, str], int] = {}
+        """By (source, reason)."""
+        self._names: dict[str, list[str]] | None = None
+        self._registered: dict[str, Registered] | None = None
+
+    # -- folding
+
+    def apply(self, event: FleetEvent) -> None:
+        """Take one event in."""
+        _FOLDS[type(event)](self, event)
+
+    def _changed(self, *, costs: bool = False) -> None:
+        self.version += 1
+        if costs:
+            self.costs_version += 1
+
+    def _subscription(self, scope: str) -> Subscription:
+        return self.subscriptions.setdefault(scope, Subscription())
+
+    def _vms_seen(self, event: VmsSeen) -> None:
+        subscription = self._subscription(event.scope)
+        subscription.inventory_at, subscription.inventory_interval = event.ts, event.interval
+        listed = {vm.vm_id: vm for vm in event.vms}
+        if any(self.inventory.get(vm_id) != vm for vm_id, vm in listed.items()):
+            self._changed(costs=True)
+        self.inventory = {
+            vm_id: vm for vm_id, vm in self.inventory.items() if vm.subscription_id != event.scope or vm_id in self.vms
+        } | listed
+        self._names = None
+
+    def _power_seen(self, event: PowerSeen) -> None:
+        subscription = self._subscription(event.scope)
+        looked_before = subscription.status_at
+        subscription.status_at, subscription.status_interval = event.ts, event.interval
+        present = set()
+        changed = False
+        for vm_id, name, group, state, since in event.powers:
+            present.add(vm_id)
+            vm = self.vms.get(vm_id)
+            if vm is None:
+                vm = self.vms[vm_id] = VmState(vm_id, event.scope)
+                self._names = None
+            vm.name, vm.resource_group = name, group
+            if not vm.changes:
+                changed = True
+                vm.changes.append((min(since, event.ts) if since is not None else event.ts, state))
+            elif vm.state != state:  # an operation that ended since the last look is what made the change
+                changed = True
+                told = since is not None and looked_before is not None and looked_before < since <= event.ts
+                vm.changes.append((since if told and since is not None else event.ts, state))
+                if len(vm.changes) > MAX_CHANGES:
+                    del vm.changes[0]
+        gone = [vm for vm in self.vms.values() if vm.scope == event.scope and vm.vm_id not in present]
+        for vm in gone:
+            if vm.state != GONE:
+                changed = True
+                vm.changes.append((event.ts, GONE))
+        if changed:
+            self._changed(costs=True)
+        for vm in sorted(gone, key=lambda vm: vm.changes[-1][0])[: max(0, len(gone) - MAX_GONE)]:
+            del self.vms[vm.vm_id]
+            self.inventory.pop(vm.vm_id, None)
+            self._names = None
+
+    def _jobs_seen(self, event: JobsSeen) -> None:
+        before = self.jobs.get(event.scope)
+        if before is None or (before.counts, before.newest) != (event.counts, event.newest):
+            self._changed()
+        self.jobs[event.scope] = event
+
+    def _probe_seen(self, event: ProbeSeen) -> None:
+        before = self.probes.get((event.name, event.kind))
+        if before is None or (before.ok, before.detail) != (event.ok, event.detail):
+            self._changed()
+        self.probes[event.name, event.kind] = event
+        if event.ok:
+            self.answered.add((event.name, event.kind))
+
+    def _price_seen(self, event: PriceSeen) -> None:
+        before = self.prices.get(event.key)
+        if before is None or before.usd_per_hour != event.usd_per_hour:
+            self._changed(costs=True)
+        self.prices[event.key] = event
+
+    def _headroom(self, event: Headroom) -> None:
+        self.headroom[event.scope] = event
+
+    def _registry_seen(self, event: RegistrySeen) -> None:
+        if event.machines:
+            self.registries[event.path] = event.machines
+        else:
+            self.registries.pop(event.path, None)
+        self._registered = None
+        self._changed(costs=True)
+
+    def _machine_declared(self, event: MachineDeclared) -> None:
+        self.declared[event.name.lower()] = event
+        self._changed(costs=True)
+
+    def _tunnel_declared(self, event: TunnelDeclared) -> None:
+        self.tunnels[event.name] = event
+        self._changed()
+
+    def _health(self, event: Refreshed | RefreshFailed) -> ScopeHealth:
+        health = self.health.setdefault((event.source, event.scope), ScopeHealth())
+        health.refresh_seconds = event.seconds
+        return health
+
+    def _refreshed(self, event: Refreshed) -> None:
+        health = self._health(event)
+        if not health.up:
+            self._changed()
+        health.up, health.last_success_at, health.detail = True, event.ts, None
+
+    def _refresh_failed(self, event: RefreshFailed) -> None:
+        health = self._health(event)
+        if health.up:
+            self._changed()
+        health.up, health.detail = False, event.detail
+        self._count(event.source, event.reason)
+
+    def _skipped(self, event: Skipped) -> None:
+        self._count(event.source, event.reason)
+
+    def _count(self, source: str, reason: str) -> None:
+        self.errors[source, reason] = self.errors.get((source, reason), 0) + 1
+
+    # -- judging: what depends on the time at which one looks
+
+    def power_known(self, vm: VmState, now: float) -> bool:
+        """Whether its power state is not older than three intervals."""
+        return self.subscription_stands(vm.scope, now)
+
+    def known_until(self, vm: VmState, now: float) -> float:
+        """Up to when its last power state may be taken to last."""
+        if vm.state == GONE or self.power_known(vm, now):
+            return now
+        return self.subscriptions[vm.scope].status_at or now
+
+    def present_vms(self, now: float) -> Iterator[VmState]:
+        """The Azure machines that exist and whose power state is known."""
+        for vm in self.vms.values():
+            if vm.changes and vm.state != GONE and self.power_known(vm, now):
+                yield vm
+
+    def info(self, vm: VmState, now: float) -> Vm | None:
+        """What the inventory says of it, where that is not older than three intervals."""
+        at = self.subscriptions[vm.scope]
+        if at.inventory_at is None or now - at.inventory_at > STALE_INTERVALS * at.inventory_interval:
+            return None
+        return self.inventory.get(vm.vm_id)
+
+    def standing_probes(self, now: float) -> Iterator[ProbeSeen]:
+        """The results that are not older than three intervals."""
+        for probe in self.probes.values():
+            if now - probe.ts <= STALE_INTERVALS * probe.interval:
+                yield probe
+
+    def shown_probes(self, now: float) -> Iterator[ProbeSeen]:
+        """Of those: a registry's machines only once they answered, since nobody promised that they would."""
+        for probe in self.standing_probes(now):
+            if probe.configured or (probe.name, probe.kind) in self.answered:
+                yield probe
+
+    def subscription_stands(self, scope: str, now: float) -> bool:
+        """Whether a subscription's power states are not older than three intervals."""
+        at = self.subscriptions.get(scope)
+        return (
+            at is not None and at.status_at is not None and now - at.status_at <= STALE_INTERVALS * at.status_interval
+        )
+
+    def jobs_stand(self, scope: str, now: float) -> bool:
+        """Whether a workspace's jobs are not older than three intervals."""
+        jobs = self.jobs.get(scope)
+        return jobs is not None and now - jobs.ts <= STALE_INTERVALS * jobs.interval
+
+    def stands(self, source: str, scope: str, now: float) -> bool:
+        """Whether what a source said of a place is not older than three intervals, where it has one."""
+        if source == "azure_vm":
+            return self.subscription_stands(scope, now)
+        return source != "azure_ml" or self.jobs_stand(scope, now)
+
+    # -- prices
+
+    def rate(self, machine: MachineRef, now: float, worker_rate: float | None = None) -> Rate | None:
+        """What it costs an hour: the user's table, its declaration, its worker's word, the retail price; else None."""
+        override = self.table.machine(machine.provider, machine.size)
+        if override is not None:
+            return Rate(float(override.usd_per_hour), override.table)
+        if machine.declared is not None:
+            return Rate(machine.declared.usd_per_hour, "configuration")
+        if worker_rate is not None:
+            return Rate(worker_rate, "worker")
+        key = self.price_key(machine)
+        seen = self.prices.get(key) if key is not None else None
+        if seen is None or seen.usd_per_hour is None or now - seen.ts > STALE_INTERVALS * seen.interval:
+            return None
+        return Rate(seen.usd_per_hour, "azure retail prices")
+
+    def price_key(self, machine: MachineRef) -> PriceKey | None:
+        """What its retail price is looked up by; None where too little is known of it."""
+        if machine.provider != AZURE or not machine.size or not machine.location:
+            return None
+        vm = self.inventory.get(machine.vm.vm_id) if machine.vm is not None else None
+        location = machine.location.lower().replace(" ", "")
+        return PriceKey(location, machine.size, vm.spot if vm else False, vm.windows if vm else False)
+
+    def price_keys(self) -> set[PriceKey]:
+        """The retail prices that are wanted: of Azure machines that the user's table does not price."""
+        wanted = set()
+        for machine in self.machines():
+            if machine.vm is not None and machine.vm.state == GONE:
+                continue
+            if (key := self.price_key(machine)) is not None and self.table.machine(AZURE, machine.size) is None:
+                wanted.add(key)
+        return wanted
+
+    # -- which machine is meant
+
+    def machines(self) -> Iterator[MachineRef]:
+        """Every machine: of Azure (those that are gone, too), then declared ones, then those only registries name."""
+        seen = set()
+        for vm in self.vms.values():
+            seen.add(vm.name.lower())
+            yield self.machine_of_vm(vm)
+        for declared in self.declared.values():
+            seen.add(declared.name.lower())
+            yield self.machine_of_declared(declared)
+        for registered in self.registered_machines():
+            if registered.name.lower() not in seen:
+                yield self._of_registered(registered)
+
+    def resolve(self, name: str) -> MachineRef | None:
+        """The machine that a worker or a user means by a name: a VM's, its computer name, a registry's name or address.
+
+        Of several VMs with one name it is the one that the registry's resource group names, else the only one that
+        bills; otherwise nobody can say, and it is none.
+        """
+        registered = self._registry().get(name.lower())
+        for word in (name, registered.name if registered is not None else name):
+            if (declared := self.declared.get(word.lower())) is not None:
+                return self.machine_of_declared(declared)
+            if (vm := self._vm_named(word, registered)) is not None:
+                return self.machine_of_vm(vm)
+        return self._of_registered(registered) if registered is not None else None
+
+    def aliases(self, vm: VmState) -> set[str]:
+        """What a worker may call a VM, in lower case: its name and its computer name."""
+        info = self.inventory.get(vm.vm_id)
+        return {vm.name.lower(), (info.computer_name or vm.name).lower() if info is not None else vm.name.lower()}
+
+    def registered(self, name: str) -> Registered | None:
+        """What the registries say of a machine."""
+        return self._registry().get(name.lower())
+
+    def registered_machines(self) -> Iterator[Registered]:
+        """The machines of all registries, each name once."""
+        names = set()
+        for machine in self._registry().values():
+            if machine.name.lower() not in names:
+                names.add(machine.name.lower())
+                yield machine
+
+    def _vm_named(self, name: str, registered: Registered | None) -> VmState | None:
+        if self._names is None:
+            self._names = {}
+            for vm in self.vms.values():
+                for alias in self.aliases(vm):
+                    self._names.setdefault(alias, []).append(vm.vm_id)
+        found = [self.vms[vm_id] for vm_id in self._names.get(name.lower(), ())]
+        if len(found) > 1 and registered is not None and registered.resource_group:
+            found = [vm for vm in found if vm.resource_group == registered.resource_group.lower()] or found
+        if len(found) > 1:
+            found = [vm for vm in found if vm.state in BILLING]
+        return found[0] if len(found) == 1 else None
+
+    def _registry(self) -> Mapping[str, Registered]:
+        if self._registered is None:
+            known: dict[str, Registered] = {}
+            addresses: dict[str, set[str]] = {}
+            for machines in self.registries.values():
+                for machine in machines:
+                    name = machine.name.lower()
+                    known[name] = _merged(known.get(name), machine)
+                    if machine.host:
+                        addresses.setdefault(machine.host.lower(), set()).add(name)
+            for host, sharing in addresses.items():
+                if len(sharing) == 1:
+                    known.setdefault(host, known[next(iter(sharing))])
+            self._registered = known
+        return self._registered
+
+    def machine_of_vm(self, vm: VmState) -> MachineRef:
+        """The machine of an Azure VM."""
+        info = self.inventory.get(vm.vm_id)
+        size, location = (info.size, info.location) if info is not None else (None, None)
+        registered = self._registry().get(vm.name.lower())
+        return MachineRef(vm.vm_id, vm.name, AZURE, size, location, vm=vm, registered=registered)
+
+    def machine_of_declared(self, declared: MachineDeclared) -> MachineRef:
+        """The machine of a row of the configuration."""
+        key, registered = f"declared:{declared.name}", self._registry().get(declared.name.lower())
+        return MachineRef(
+            key,
+            declared.name,
+            declared.provider,
+            declared.instance_type,
+            None,
+            declared=declared,
+            registered=registered,
+        )
+
+    def _of_registered(self, registered: Registered) -> MachineRef:
+        provider = AZURE if registered.size and registered.size.lower().startswith("standard_") else None
+        key = f"named:{registered.name.lower()}"
+        return MachineRef(key, registered.name, provider, registered.size, registered.location, registered=registered)
+
+
+def _merged(one: Registered | None, other: Registered) -> Registered:
+    """What two files say of one machine; where both do, the later read one holds."""
+    if one is None:
+        return other
+    return one._replace(**{field: value for field, value in other._asdict().items() if value is not None})
+
+
+_FOLDS: Mapping[type, Callable[..., None]] = {
+    VmsSeen: FleetState._vms_seen,
+    PowerSeen: FleetState._power_seen,
+    JobsSeen: FleetState._jobs_seen,
+    ProbeSeen: FleetState._probe_seen,
+    PriceSeen: FleetState._price_seen,
+    Headroom: FleetState._headroom,
+    RegistrySeen: FleetState._registry_seen,
+    MachineDeclared: FleetState._machine_declared,
+    TunnelDeclared: FleetState._tunnel_declared,
+    Refreshed: FleetState._refreshed,
+    RefreshFailed: FleetState._refresh_failed,
+    Skipped: FleetState._skipped,
+}

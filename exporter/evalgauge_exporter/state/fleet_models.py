@@ -1,0 +1,91 @@
+"""What the fleet's state is made of: an Azure machine's history, a machine by whatever is known of it, a price."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from evalgauge_exporter.state.fleet_events import MachineDeclared, Registered
+from evalgauge_exporter.state.intervals import Interval
+
+AZURE = "azure"
+GONE = "gone"
+BILLING = frozenset({"starting", "running", "stopping", "stopped"})
+"""Power states that cost money; https://learn.microsoft.com/azure/virtual-machines/states-billing."""
+FREE = frozenset({"deallocating", "deallocated", GONE})
+"""Power states that do not. In Azure's ``unknown`` a machine may do either."""
+
+
+class Rate(NamedTuple):
+    """What a machine costs an hour, and the table that says so."""
+
+    usd_per_hour: float
+    priced_by: str
+
+
+class VmState:
+    """An Azure machine: when it was in which power state."""
+
+    __slots__ = ("changes", "name", "resource_group", "scope", "vm_id")
+
+    def __init__(self, vm_id: str, scope: str) -> None:
+        self.vm_id = vm_id
+        self.scope = scope
+        self.name = ""
+        self.resource_group = ""
+        self.changes: list[tuple[float, str]] = []
+        """(since, state); the state ``gone`` for a machine that exists no more."""
+
+    @property
+    def state(self) -> str:
+        """The power state as last seen, or ``gone``."""
+        return self.changes[-1][1]
+
+    def within(self, states: frozenset[str], until: float) -> list[Interval]:
+        """When it was in one of these states, as far as is known, up to ``until``."""
+        ends = [since for since, _ in self.changes[1:]] + [until]
+        spans: list[Interval] = []
+        for (since, state), end in zip(self.changes, ends, strict=True):
+            if state in states and end > since:
+                if spans and spans[-1][1] == since:
+                    spans[-1] = (spans[-1][0], end)
+                else:
+                    spans.append((since, end))
+        return spans
+
+
+class Subscription:
+    """When the lists of a subscription were read, and how long that stands."""
+
+    __slots__ = ("inventory_at", "inventory_interval", "status_at", "status_interval")
+
+    def __init__(self) -> None:
+        self.inventory_at: float | None = None
+        self.inventory_interval = 0.0
+        self.status_at: float | None = None
+        self.status_interval = 0.0
+
+
+class ScopeHealth:
+    """How it goes with one source at one place, such as a subscription."""
+
+    __slots__ = ("detail", "last_success_at", "refresh_seconds", "up")
+
+    def __init__(self) -> None:
+        self.up = True
+        self.last_success_at: float | None = None
+        self.refresh_seconds: float | None = None
+        self.detail: str | None = None
+        """Why the last refresh failed."""
+
+
+class MachineRef(NamedTuple):
+    """A machine, by whatever is known of it."""
+
+    key: str
+    name: str
+    provider: str | None
+    size: str | None
+    location: str | None
+    vm: VmState | None = None
+    declared: MachineDeclared | None = None
+    registered: Registered | None = None

@@ -1,0 +1,551 @@
+"""The fold: what a run is, computed from its events and from nothing else.
+
+``RunState.apply`` takes one event and costs the same however many came before. The result does not depend on the
+order in which the logs of different writers are read: what is counted is a sum of integers, what can be replaced is
+replaced only by something later, and a worker's time is kept for each writer that spoke of it. So an exporter that is
+restarted in the middle of a run shows the same counters as before, or larger ones.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal
+
+from evalgauge.events import (
+    Event,
+    Heartbeat,
+    LlmCall,
+    LogLine,
+    PlannedTask,
+    RunFinished,
+    RunStarted,
+    Step,
+    TaskFinished,
+    TaskStarted,
+    WorkerState,
+)
+from evalgauge.metrics import DURATION_BUCKETS
+from evalgauge.pricing import Price
+from evalgauge_exporter.state.models import UNKNOWN, Attempt, Clock, Stamp, Usage, Worker
+
+OTHER = "other"
+MAX_ACTIONS = 40
+"""Action types are what agents write: more different ones than this are counted as ``other``."""
+MAX_MODELS = 100
+"""Pairs of provider and model in one run; more are counted as ``other``."""
+
+SPEND_MINUTES = 120
+TRAIL = 100
+"""So many steps of an open attempt are kept."""
+
+EndStatus = Literal["completed", "aborted"]
+RunStatus = Literal["running", "completed", "aborted", "stalled"]
+Pricer = Callable[[LlmCall], Price]
+
+
+def unpriced(call: LlmCall) -> Price:
+    """The pricer of those who have no prices: nothing is priced, calls without tokens are unknown usage."""
+    known = call.tokens.input is not None or call.tokens.output is not None
+    return Price("unpriced" if known else "unknown_usage", None, None)
+
+
+class RunState:
+    """Everything that is known of one run."""
+
+    def __init__(self, run_id: str, source: str, pricer: Pricer = unpriced) -> None:
+        self.run_id = run_id
+        self.source = source
+        self.own_id: str | None = None
+        """The run id that the run itself states."""
+        self.version = 0
+        """Grows with each event: what was computed from an older version is stale."""
+        self.tasks_version = 0
+        """Grows when a task starts or ends: what is computed of tasks' ends need not heed steps."""
+        self.benchmark = UNKNOWN
+        self.model = UNKNOWN
+        self.agent: str | None = None
+        self.budget_usd: float | None = None
+        self.baseline_run_id: str | None = None
+        self.tags: dict[str, str] = {}
+        self.attempts_planned = 1
+        self.total_tasks: int | None = None
+        self._attempts: dict[tuple[str, int], Attempt] = {}
+        self._finish_log: list[Attempt] = []
+        self._reload: Callable[[], RunState] | None = None
+        self.attempt_count = 0
+        self.measured_steps = [0, 0]
+        """Of the measured attempts: the sum of their steps, and how many they are."""
+        self.counts: dict[tuple[str, str], int] = {}
+        """Attempts by (domain, status), as the log says."""
+        self.open: dict[tuple[str, int], Attempt] = {}
+        """The attempts that have started and not ended."""
+        self.workers: dict[str, Worker] = {}
+        self.writers: dict[str, float] = {}
+        """Time of each writer's last event."""
+        self.lost_events: dict[str, int] = {}
+        self.steps: dict[str, int] = {}
+        self.first_actions = {"true": 0, "false": 0}
+        self.usage: dict[tuple[str, str], Usage] = {}
+        self.duration_counts = [0] * (len(DURATION_BUCKETS) + 1)
+        self.duration_micros = 0
+        self.spent_by_minute: dict[int, Decimal] = {}
+        """What model calls cost in each of the newest minutes (Unix seconds / 60) in which any did."""
+        self.started_at: float | None = None
+        self.last_event_at = 0.0
+        self.last_progress_at = 0.0
+        self._pricer = pricer
+        self._info: Stamp | None = None
+        self._started: Stamp | None = None
+        self._finished: Stamp | None = None
+        self._end_status: EndStatus = "completed"
+
+    # -- the attempts, which of an old run are read again when somebody asks for them
+
+    @property
+    def attempts(self) -> dict[tuple[str, int], Attempt]:
+        """The run's attempts by task and number."""
+        self._load()
+        return self._attempts
+
+    @property
+    def finish_log(self) -> list[Attempt]:
+        """The attempts in the order in which their ends were read; one that was taken up again is there twice."""
+        self._load()
+        return self._finish_log
+
+    @property
+    def shelved(self) -> bool:
+        """Whether the attempts are not in memory."""
+        return self._reload is not None
+
+    def shelve(self, reload: Callable[[], RunState]) -> None:
+        """Let the attempts go; ``reload`` folds the run again when they are needed. For runs that are over."""
+        self._attempts, self._finish_log, self._reload = {}, [], reload
+
+    def _load(self) -> None:
+        if self._reload is not None:
+            whole = self._reload()
+            self._attempts, self._finish_log, self._reload = whole._attempts, whole._finish_log, None
+
+    # -- folding
+
+    def apply(self, event: Event) -> None:
+        """Take one event in."""
+        self.version += 1
+        ts = event.ts
+        if ts > self.last_event_at:
+            self.last_event_at = ts
+        if ts > self.writers.get(event.writer, 0.0):
+            self.writers[event.writer] = ts
+        if not isinstance(event, Heartbeat | LogLine):
+            if ts > self.last_progress_at:
+                self.last_progress_at = ts
+            if self.started_at is None or ts < self.started_at:
+                self.started_at = ts
+        kind = type(event)
+        if kind is TaskStarted or kind is TaskFinished or kind is RunFinished or kind is RunStarted:
+            self.tasks_version += 1
+        _FOLDS[kind](self, event)
+
+    def _run_started(self, event: RunStarted) -> None:
+        stamp = Stamp(event.ts, event.writer, event.seq)
+        if stamp.after(self._started):
+            self._started = stamp
+        self.own_id = self.own_id or event.run_id
+        newer = stamp.after(self._info)
+        if newer:
+            self._info = stamp
+        for name in ("agent", "budget_usd", "baseline_run_id", "total_tasks"):
+            value = getattr(event, name)
+            if value is not None and (newer or getattr(self, name) is None):
+                setattr(self, name, value)
+        for name in ("benchmark", "model"):
+            value = getattr(event, name)
+            if value and value != UNKNOWN and (newer or getattr(self, name) == UNKNOWN):
+                setattr(self, name, value)
+        self.tags = {**self.tags, **event.tags} if newer else {**event.tags, **self.tags}
+        self.attempts_planned = max(self.attempts_planned, min(event.attempts, 1000))
+        for planned in event.tasks:
+            self._plan(planned)
+
+    def _plan(self, planned: PlannedTask) -> None:
+        for number in range(1, self.attempts_planned + 1):
+            attempt = self._attempts.get((planned.task_id, number))
+            if attempt is None:
+                self._add(Attempt(planned.task_id, number, planned.domain, planned.instruction))
+            else:
+                self._describe(attempt, planned.domain, planned.instruction)
+
+    def _worker_state(self, event: WorkerState) -> None:
+        stamp = Stamp(event.ts, event.writer, event.seq)
+        worker = self._worker(event.worker_id, event)
+        if worker is None:
+            return
+        clock = worker.clocks[event.writer]
+        clock.state = event.state
+        if event.state != "busy":
+            clock.open = 0
+        if stamp.after(worker.stamp):
+            worker.stamp, worker.state = stamp, event.state
+        newer = stamp.after(worker.machine_stamp)
+        if newer:
+            worker.machine_stamp = stamp
+        for name, value in (
+            ("vm", event.vm),
+            ("vm_size", event.vm_size),
+            ("provider", event.provider),
+            ("rate", event.hourly_rate_usd),
+        ):
+            if value is not None and (newer or getattr(worker, name) is None):
+                setattr(worker, name, value)
+
+    def _task_started(self, event: TaskStarted) -> None:
+        stamp = Stamp(event.ts, event.writer, event.seq)
+        attempt = self._attempt(event.task_id, event.attempt)
+        self._describe(attempt, event.domain, event.instruction)
+        if event.max_steps is not None:
+            attempt.max_steps = event.max_steps
+        if stamp.after(attempt.stamp):
+            self._leave(attempt)
+            self._measure(attempt, -1)
+            attempt.stamp, attempt.started_at = stamp, event.ts
+            attempt.writer, attempt.worker_id = event.writer, event.worker_id
+            attempt.recorded_steps, attempt.reported_steps, attempt.last_action = 0, None, None
+            attempt.score = attempt.duration_seconds = attempt.error = attempt.reason = None
+            self._move(attempt, "running")
+        worker = self._worker(event.worker_id, event)
+        if worker is not None:
+            clock = worker.clocks[event.writer]
+            clock.open += 1
+            clock.state = "busy"
+            if attempt.stamp == stamp:
+                worker.current[event.task_id, event.attempt] = None
+            if stamp.after(worker.stamp):
+                worker.stamp, worker.state = stamp, "busy"
+
+    def _step(self, event: Step) -> None:
+        attempt = self._attempt(event.task_id, event.attempt)
+        if attempt.stamp is None:  # its start was lost, or is in a log that is read later
+            attempt.started_at = event.ts if attempt.started_at is None else min(attempt.started_at, event.ts)
+            attempt.worker_id = attempt.worker_id or event.worker_id
+            if attempt.status == "pending":
+                self._move(attempt, "running")
+        self._measure(attempt, -1)  # a step that comes after its task's end
+        attempt.recorded_steps += 1
+        if attempt.status == "running":
+            if attempt.trail is None:
+                attempt.trail = deque(maxlen=TRAIL)
+            attempt.trail.append(event)
+        action = attempt.last_action = event.action_type
+        self._measure(attempt, 1)
+        if action not in self.steps and len(self.steps) >= MAX_ACTIONS:
+            action = OTHER
+        self.steps[action] = self.steps.get(action, 0) + 1
+        if event.first_action_correct is not None:
+            attempt.first_action_correct = event.first_action_correct
+            self.first_actions["true" if event.first_action_correct else "false"] += 1
+        self._worker(event.worker_id or attempt.worker_id, event)
+
+    def _llm_call(self, event: LlmCall) -> None:
+        key = (event.provider or UNKNOWN, event.model or UNKNOWN)
+        if key not in self.usage and len(self.usage) >= MAX_MODELS:
+            key = (OTHER, OTHER)
+        usage = self.usage.get(key)
+        if usage is None:
+            usage = self.usage[key] = Usage()
+        usage.requests[event.status] += 1
+        for index, count in enumerate(event.tokens):
+            if count:
+                usage.tokens[index] += count
+        price = self._pricer(event)
+        if price.usd is not None:
+            usage.cost_usd = price.usd if usage.cost_usd is None else usage.cost_usd + price.usd
+            if price.table is not None:
+                usage.tables[price.table] = None
+            self._spend(event.ts, price.usd)
+        elif price.state == "unpriced":
+            usage.unpriced += 1
+        else:
+            usage.unknown += 1
+        if event.task_id is not None:
+            attempt = self._attempt(event.task_id, event.attempt)
+            attempt.calls += 1
+            if attempt.tokens is None:
+                attempt.tokens = list(event.tokens)
+            else:
+                for index, count in enumerate(event.tokens):
+                    if count is not None:
+                        attempt.tokens[index] = count + (attempt.tokens[index] or 0)
+            if price.usd is None:
+                attempt.uncosted_calls += 1
+            else:
+                attempt.cost_usd = price.usd if attempt.cost_usd is None else attempt.cost_usd + price.usd
+            self._worker(event.worker_id or attempt.worker_id, event)
+        else:
+            self._worker(event.worker_id, event)
+
+    def _spend(self, ts: float, usd: Decimal) -> None:
+        minute = int(ts // 60)
+        self.spent_by_minute[minute] = self.spent_by_minute.get(minute, Decimal(0)) + usd
+        if len(self.spent_by_minute) > SPEND_MINUTES:
+            del self.spent_by_minute[min(self.spent_by_minute)]
+
+    def _log_line(self, event: LogLine) -> None:
+        """Somebody is alive; what a line says is for the replay."""
+        self._worker(event.worker_id, event)
+
+    def _task_finished(self, event: TaskFinished) -> None:
+        stamp = Stamp(event.ts, event.writer, event.seq)
+        attempt = self._attempt(event.task_id, event.attempt)
+        duration = event.duration_seconds
+        if duration is not None:
+            self.duration_counts[bisect_left(DURATION_BUCKETS, duration)] += 1
+            self.duration_micros += round(duration * 1e6)
+        worker_id = event.worker_id or attempt.worker_id
+        worker = self._worker(worker_id, event)
+        if stamp.after(attempt.stamp):
+            self._leave(attempt)
+            self._measure(attempt, -1)
+            attempt.stamp, attempt.worker_id = stamp, worker_id
+            attempt.reported_steps, attempt.score = event.steps, event.score
+            attempt.duration_seconds, attempt.error, attempt.reason = duration, event.error, event.reason
+            if attempt.started_at is None and duration is not None:
+                attempt.started_at = event.ts - duration
+            self._move(attempt, event.outcome)
+            self._finish_log.append(attempt)
+            self._measure(attempt, 1)
+        if worker is not None:
+            worker.outcomes[event.outcome] += 1
+            worker.current.pop((event.task_id, event.attempt), None)
+            clock = worker.clocks[event.writer]
+            clock.open = max(0, clock.open - 1)
+            if clock.open == 0 and clock.state == "busy":
+                clock.state = "idle"
+            if stamp.after(worker.stamp):
+                worker.stamp = stamp
+                if clock.open == 0 and worker.state == "busy":
+                    worker.state = "idle"
+
+    def _run_finished(self, event: RunFinished) -> None:
+        stamp = Stamp(event.ts, event.writer, event.seq)
+        if stamp.after(self._finished):
+            self._finished = stamp
+            self._end_status = "aborted" if event.status == "aborted" else "completed"
+
+    def _heartbeat(self, event: Heartbeat) -> None:
+        self._worker(event.worker_id, event)
+        if event.lost_events > self.lost_events.get(event.writer, 0):
+            self.lost_events[event.writer] = event.lost_events
+
+    def _measure(self, attempt: Attempt, change: int) -> None:
+        if attempt.measured:
+            self.measured_steps[0] += change * attempt.steps
+            self.measured_steps[1] += change
+
+    def _attempt(self, task_id: str, number: int) -> Attempt:
+        attempt = self._attempts.get((task_id, number))
+        if attempt is None:
+            attempt = Attempt(task_id, number, None, None)
+            first = self._attempts.get((task_id, 1))
+            if first is not None:  # another attempt at a task that was described
+                attempt.domain, attempt.instruction = first.domain, first.instruction
+            self._add(attempt)
+        return attempt
+
+    def _add(self, attempt: Attempt) -> None:
+        self._attempts[attempt.task_id, attempt.attempt] = attempt
+        self.attempt_count += 1
+        self._count(attempt, 1)
+
+    def _count(self, attempt: Attempt, change: int) -> None:
+        key = (attempt.domain, attempt.status)
+        self.counts[key] = self.counts.get(key, 0) + change
+
+    def _move(self, attempt: Attempt, status: str) -> None:
+        self._count(attempt, -1)
+        attempt.status, attempt.trail = status, None
+        self._count(attempt, 1)
+        key = (attempt.task_id, attempt.attempt)
+        if status == "running":
+            self.open[key] = attempt
+        else:
+            self.open.pop(key, None)
+
+    def _describe(self, attempt: Attempt, domain: str | None, instruction: str | None) -> None:
+        if domain and domain != UNKNOWN and domain != attempt.domain:
+            self._count(attempt, -1)
+            attempt.domain = domain
+            self._count(attempt, 1)
+        if instruction:
+            attempt.instruction = instruction
+
+    def _leave(self, attempt: Attempt) -> None:
+        """The worker that was at this attempt is so no more."""
+        if attempt.worker_id is not None and (worker := self.workers.get(attempt.worker_id)) is not None:
+            worker.current.pop((attempt.task_id, attempt.attempt), None)
+
+    def _worker(self, worker_id: str | None, event: Event) -> Worker | None:
+        if worker_id is None:
+            return None
+        worker = self.workers.get(worker_id)
+        if worker is None:
+            worker = self.workers[worker_id] = Worker(event.ts)
+        elif event.ts < worker.first_seen:
+            worker.first_seen = event.ts
+        clock = worker.clocks.get(event.writer)
+        if clock is None:
+            worker.clocks[event.writer] = Clock(event.ts)
+        else:
+            clock.advance(event.ts)
+        return worker
+
+    # -- judging: what depends on the time at which one looks
+
+    def ended(self) -> bool:
+        """Whether the log says that the run is over and nobody took it up again."""
+        return self._finished is not None and (self._started is None or self._finished.after(self._started))
+
+    def end_marks(self) -> list[Any]:
+        """What ``ended`` judges by, for an archive."""
+        return [self._started, self._finished, self._end_status]
+
+    def set_end_marks(self, marks: Sequence[Any]) -> None:
+        """Take over what ``end_marks`` gave, after it was JSON."""
+        started, finished, self._end_status = marks
+        self._started = None if started is None else Stamp(*started)
+        self._finished = None if finished is None else Stamp(*finished)
+
+    def status(self, now: float, stall_after: float) -> RunStatus:
+        """``running``, ``completed``, ``aborted``, or ``stalled``: silent for longer than ``stall_after`` seconds."""
+        if self.ended():
+            return self._end_status
+        return "stalled" if now - self.last_event_at > stall_after else "running"
+
+    @property
+    def ended_at(self) -> float | None:
+        """Unix seconds of the run's end, None while the log knows none."""
+        return self._finished.ts if self._finished is not None and self.ended() else None
+
+    def silent(self, writer: str | None, now: float, stall_after: float) -> bool:
+        """Whether a writer is taken for dead; where none is known, whether the run is."""
+        last = self.last_event_at if writer is None else self.writers.get(writer, 0.0)
+        return now - last > stall_after
+
+    def status_of(self, attempt: Attempt, now: float, stall_after: float) -> str:
+        """The attempt's status; one that is open though its run is over or its process dead is ``interrupted``."""
+        if attempt.status == "running" and (self.ended() or self.silent(attempt.writer, now, stall_after)):
+            return "interrupted"
+        return attempt.status
+
+    def running(self, now: float, stall_after: float) -> list[Attempt]:
+        """The attempts that are really being worked at, in the order in which they started."""
+        return [a for a in self.open.values() if self.status_of(a, now, stall_after) == "running"]
+
+    def task_counts(self, now: float, stall_after: float) -> dict[tuple[str, str], int]:
+        """Attempts by (domain, status) as of now; those that are only known by their number are in domain unknown."""
+        counts = dict(self.counts)
+        for attempt in self.open.values():
+            if self.status_of(attempt, now, stall_after) == "interrupted":
+                counts[attempt.domain, "running"] -= 1
+                key = (attempt.domain, "interrupted")
+                counts[key] = counts.get(key, 0) + 1
+        if hidden := self.total - self.attempt_count:
+            counts[UNKNOWN, "pending"] = counts.get((UNKNOWN, "pending"), 0) + hidden
+        return {key: count for key, count in counts.items() if count}
+
+    @property
+    def total(self) -> int:
+        """How many attempts the run has: planned ones and those that came unplanned."""
+        return max(self.attempt_count, (self.total_tasks or 0) * self.attempts_planned)
+
+    def statuses(self, now: float, stall_after: float) -> dict[str, int]:
+        """Attempts by status over all domains; statuses that do not occur are not there."""
+        sums: dict[str, int] = {}
+        for (_, status), count in self.task_counts(now, stall_after).items():
+            sums[status] = sums.get(status, 0) + count
+        return sums
+
+    def worker_state(self, worker: Worker, now: float, stall_after: float) -> str:
+        """The worker's state; ``stopped`` once the run is over, ``lost`` once everyone who spoke of it is silent."""
+        if worker.state in ("stopped", "lost"):
+            return worker.state
+        if self.ended():
+            return "stopped"
+        if all(self.silent(writer, now, stall_after) for writer in worker.clocks):
+            return "lost"
+        return worker.state
+
+    @property
+    def mean_steps(self) -> float | None:
+        """Over the measured attempts; None over none."""
+        steps, count = self.measured_steps
+        return steps / count if count else None
+
+    def durations(self) -> Iterator[tuple[str, int]]:
+        """The duration histogram: upper bound in seconds as a label, cumulative count."""
+        total = 0
+        for bound, count in zip((*map(repr, DURATION_BUCKETS), "+Inf"), self.duration_counts, strict=True):
+            total += count
+            yield bound, total
+
+    def finished_attempts(self) -> list[Attempt]:
+        """The attempts that ended, in the order in which they did."""
+        return sorted((a for a in self.attempts.values() if a.finished), key=lambda a: (a.finished_at, a.task_id))
+
+
+class SourceHealth:
+    """How it goes with one kind of source."""
+
+    __slots__ = ("errors", "last_success_at", "refresh_seconds", "up")
+
+    def __init__(self) -> None:
+        self.up = True
+        self.last_success_at: float | None = None
+        self.refresh_seconds: float | None = None
+        self.errors: dict[str, int] = {}
+
+
+class State:
+    """All that is known: what every view reads. Whoever reads or writes it holds ``lock``."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.runs: dict[str, RunState] = {}
+        """By run id."""
+        self.sources: dict[str, SourceHealth] = {}
+        self.ready = False
+        """True once every source was read once."""
+        self.version = 0
+        """Grows with every change of anything here."""
+
+    def health(self, source: str) -> SourceHealth:
+        """The health of a source, made where there is none yet."""
+        health = self.sources.get(source)
+        if health is None:
+            health = self.sources[source] = SourceHealth()
+        return health
+
+
+def fold(run_id: str, source: str, events: Iterable[Event], pricer: Pricer = unpriced) -> RunState:
+    """The state that these events leave."""
+    state = RunState(run_id, source, pricer)
+    for event in events:
+        state.apply(event)
+    return state
+
+
+_FOLDS: Mapping[type, Callable[..., None]] = {
+    RunStarted: RunState._run_started,
+    WorkerState: RunState._worker_state,
+    TaskStarted: RunState._task_started,
+    Step: RunState._step,
+    LlmCall: RunState._llm_call,
+    LogLine: RunState._log_line,
+    TaskFinished: RunState._task_finished,
+    RunFinished: RunState._run_finished,
+    Heartbeat: RunState._heartbeat,
+}

@@ -1,0 +1,1 @@
+"""Views of the state: Prometheus exposition, JSON snapshots and fleet tables."""

@@ -1,0 +1,242 @@
+"""``/metrics``: the state as Prometheus text or OpenMetrics, made anew at each scrape.
+
+Written by hand because of its size: 60,000 series have to come in under 100 ms, and the client library takes over a
+second for that. What a run that is over exposes is rendered once. No sample has an explicit timestamp, so that a run
+that is no longer exposed is stale within one scrape.
+
+Format: https://prometheus.io/docs/instrumenting/exposition_formats/ and
+https://prometheus.io/docs/specs/om/open_metrics_spec/
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from evalgauge import __version__
+from evalgauge import metrics as m
+from evalgauge.metrics import Metric
+from evalgauge_exporter.analysis.run_analysis import Insights
+from evalgauge_exporter.state.run import OTHER, RunState, State
+from evalgauge_exporter.views.limits import Limits, exposed_runs
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+Sample = tuple[Metric, Sequence[str], float | int]
+"""A sample of a metric that has no suffixes: its label values in the catalogue's order, and its value."""
+
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+def escape(value: str) -> str:
+    """A label's value as it stands between the quotes."""
+    if "\\" in value or '"' in value or "\n" in value:
+        return value.translate(_ESCAPES)
+    return value
+
+
+def line(metric: Metric, values: Sequence[str], value: float | int) -> str:
+    """One sample as both formats write it, with its newline."""
+    if not values:
+        return f"{metric.name} {value!r}\n"
+    labels = ",".join([f'{name}="{escape(label)}"' for name, label in zip(metric.labels, values, strict=True)])
+    return f"{metric.name}{{{labels}}} {value!r}\n"
+
+
+class Exposition:
+    """Renders the state; keeps what runs that are over came to."""
+
+    def __init__(self, state: State, insights: Insights, limits: Limits, *, linger: float | None) -> None:
+        self.state = state
+        self.insights = insights
+        self.limits = limits
+        self.stall_after = insights.stall_after
+        self.linger = linger
+        self.extra: list[Callable[[float], Iterable[Sample]]] = []
+        """Further samples, of what belongs to no run: each function is asked at each scrape with the time."""
+        self._rendered: dict[str, tuple[tuple[int, int, int, str], dict[Metric, str]]] = {}
+
+    def render(self, now: float, *, openmetrics: bool = False) -> bytes:
+        """The whole page, in one of the two formats."""
+        blocks: dict[Metric, list[str]] = {metric: [] for metric in m.CATALOGUE}
+        with self.state.lock:
+            runs = exposed_runs(self.state.runs.values(), now, self.stall_after, self.linger, self.limits.runs)
+            for run in runs:
+                for metric, text in self._run(run, now).items():
+                    blocks[metric].append(text)
+            for metric, values, value in _comparisons(runs, self.insights, now):
+                blocks[metric].append(line(metric, values, value))
+            for metric, values, value in self._rest():
+                blocks[metric].append(line(metric, values, value))
+            for more in self.extra:
+                for metric, values, value in more(now):
+                    blocks[metric].append(line(metric, values, value))
+            if len(self._rendered) > 2 * len(runs) + 16:
+                names = {run.run_id for run in runs}
+                self._rendered = {name: kept for name, kept in self._rendered.items() if name in names}
+        parts: list[str] = []
+        for metric, texts in blocks.items():
+            if texts:
+                parts.append(_head(metric, openmetrics))
+                parts += texts
+        if openmetrics:
+            parts.append("# EOF\n")
+        return "".join(parts).encode("utf-8", "replace")
+
+    def _run(self, run: RunState, now: float) -> dict[Metric, str]:
+        status = run.status(now, self.stall_after)
+        key = (id(run), run.version, self.insights.prices_version, status)
+        if status != "running" and (kept := self._rendered.get(run.run_id)) is not None and kept[0] == key:
+            return kept[1]
+        lines: dict[Metric, list[str]] = {}
+        for metric, values, value in run_samples(run, now, self.insights, self.limits):
+            lines.setdefault(metric, []).append(line(metric, values, value))
+        lines[m.RUN_TASK_DURATION] = list(_durations(run))
+        texts = {metric: "".join(found) for metric, found in lines.items()}
+        if status != "running":
+            self._rendered[run.run_id] = (key, texts)
+        return texts
+
+    def _rest(self) -> Iterator[Sample]:
+        for name, health in sorted(self.state.sources.items()):
+            yield m.SOURCE_UP, (name,), int(health.up)
+            if health.last_success_at is not None:
+                yield m.SOURCE_LAST_SUCCESS, (name,), health.last_success_at
+            if health.refresh_seconds is not None:
+                yield m.SOURCE_REFRESH_DURATION, (name,), health.refresh_seconds
+            for reason, count in sorted(health.errors.items()):
+                yield m.SOURCE_ERRORS, (name, reason), count
+        if lost := sum(sum(run.lost_events.values()) for run in self.state.runs.values()):
+            yield m.SOURCE_ERRORS, ("runlog", "lost_by_writer"), lost
+        yield m.BUILD_INFO, (__version__, platform.python_version()), 1
+
+
+def _head(metric: Metric, openmetrics: bool) -> str:
+    name = metric.name.removesuffix("_total") if openmetrics and metric.kind == "counter" else metric.name
+    text = metric.help.replace("\\", r"\\").replace("\n", r"\n")
+    if openmetrics:
+        text = text.replace('"', r"\"")
+    return f"# HELP {name} {text}\n# TYPE {name} {metric.kind}\n"
+
+
+def _durations(run: RunState) -> Iterator[str]:
+    name, run_id = m.RUN_TASK_DURATION.name, escape(run.run_id)
+    count = 0
+    for bound, count in run.durations():
+        yield f'{name}_bucket{{run_id="{run_id}",le="{bound}"}} {count}\n'
+    yield f'{name}_sum{{run_id="{run_id}"}} {run.duration_micros / 1e6!r}\n'
+    yield f'{name}_count{{run_id="{run_id}"}} {count}\n'
+
+
+def run_samples(run: RunState, now: float, insights: Insights, limits: Limits) -> Iterator[Sample]:
+    """What a run exposes by itself, but for its histogram."""
+    run_id, stall_after = run.run_id, insights.stall_after
+    status = run.status(now, stall_after)
+    yield m.RUN_INFO, (run_id, run.benchmark, run.model, run.agent or "", run.source), 1
+    for state in m.RUN_STATES:
+        yield m.RUN_STATE, (run_id, state), int(state == status)
+    yield from _tasks(run, now, stall_after, limits.domains)
+    if run.started_at is not None:
+        yield m.RUN_START, (run_id,), run.started_at
+        yield m.RUN_LAST_PROGRESS, (run_id,), run.last_progress_at
+    if run.ended_at is not None:
+        yield m.RUN_END, (run_id,), run.ended_at
+    for action, count in run.steps.items():
+        yield m.RUN_STEPS, (run_id, action), count
+    if any(run.first_actions.values()):
+        for correct, count in run.first_actions.items():
+            yield m.RUN_FIRST_ACTIONS, (run_id, correct), count
+    yield from _usage(run, limits.models)
+    eta = insights.eta(run, now)
+    if eta is not None:
+        for bound, seconds in zip(m.ETA_BOUNDS, eta, strict=True):
+            yield m.RUN_ETA, (run_id, bound), now + seconds
+    money = insights.costs(run, now)
+    for component, usd in zip(m.COST_COMPONENTS, (money.llm, money.vm, money.gpu), strict=True):
+        if usd is not None:
+            yield m.RUN_COST, (run_id, component), usd
+    if money.projected_total is not None:
+        yield m.RUN_PROJECTED_COST, (run_id,), money.projected_total
+    if run.budget_usd is not None:
+        yield m.RUN_BUDGET, (run_id,), run.budget_usd
+    yield from _workers(run, now, stall_after, limits.workers)
+
+
+def _comparisons(runs: Iterable[RunState], insights: Insights, now: float) -> Iterator[Sample]:
+    """Each run against its baseline; and the baselines that the newest runs of each benchmark and model have."""
+    newest: dict[tuple[str, str], RunState] = {}
+    for run in runs:  # in the order in which they began
+        paired = insights.against_baseline(run, now)
+        if paired is None:
+            continue
+        newest[run.benchmark, run.model] = paired.baseline
+        found, labels = paired.comparison, (run.run_id, paired.baseline.run_id)
+        if not found.paired_tasks:
+            continue
+        if found.finished:
+            yield m.COMPARISON_P_VALUE, (*labels, "exact"), found.p_value
+        yield m.COMPARISON_P_VALUE, (*labels, "anytime"), found.anytime_p_value
+        # the comparison is baseline minus run, the metric the other way round
+        for bound, delta in (("estimate", found.success_delta), ("low", found.ci_high), ("high", found.ci_low)):
+            if delta is not None:
+                yield m.COMPARISON_SUCCESS_DELTA, (*labels, bound), 0.0 - delta
+    for (benchmark, model), baseline in newest.items():
+        statuses = baseline.statuses(now, insights.stall_after)
+        labels3 = (benchmark, model, baseline.run_id)
+        yield m.BASELINE_SUCCESS_TASKS, labels3, statuses.get("success", 0)
+        yield m.BASELINE_MEASURED_TASKS, labels3, sum(statuses.get(name, 0) for name in m.MEASURED_OUTCOMES)
+
+
+def _tasks(run: RunState, now: float, stall_after: float, most: int) -> Iterator[Sample]:
+    domains: dict[str, dict[str, int]] = {}
+    for (domain, status), count in run.task_counts(now, stall_after).items():
+        domains.setdefault(domain, {})[status] = count
+    if len(domains) > most:
+        by_size = sorted(domains, key=lambda domain: (-sum(domains[domain].values()), domain))
+        rest = domains.pop(OTHER, {})
+        for domain in [domain for domain in by_size if domain != OTHER][most:]:
+            for status, count in domains.pop(domain).items():
+                rest[status] = rest.get(status, 0) + count
+        domains[OTHER] = rest
+    for domain, statuses in domains.items():
+        for status in m.TASK_STATUSES:
+            yield m.RUN_TASKS, (run.run_id, run.benchmark, run.model, domain, status), statuses.get(status, 0)
+
+
+def _usage(run: RunState, most: int) -> Iterator[Sample]:
+    """Counters by model. Which are folded into ``other`` depends on their order alone, so that none goes down."""
+    sums: dict[tuple[str, str], tuple[list[int], dict[str, int], list[int]]] = {}
+    for index, ((provider, model), usage) in enumerate(run.usage.items()):
+        key = (provider, model) if index < most else (OTHER, OTHER)
+        tokens, requests, uncosted = sums.setdefault(key, ([0] * 4, dict.fromkeys(m.REQUEST_STATUSES, 0), [0, 0]))
+        for kind, count in enumerate(usage.tokens):
+            tokens[kind] += count
+        for status, count in usage.requests.items():
+            requests[status] += count
+        uncosted[0] += usage.unpriced
+        uncosted[1] += usage.unknown
+    for (provider, model), (tokens, requests, (no_price, no_usage)) in sums.items():
+        labels = (run.run_id, provider, model)
+        for name, count in zip(m.TOKEN_KINDS, tokens, strict=True):
+            yield m.RUN_TOKENS, (*labels, name), count
+        for status, count in requests.items():
+            yield m.RUN_LLM_REQUESTS, (*labels, status), count
+        yield m.RUN_UNPRICED_REQUESTS, labels, no_price
+        yield m.RUN_UNKNOWN_USAGE_REQUESTS, labels, no_usage
+
+
+def _workers(run: RunState, now: float, stall_after: float, most: int) -> Iterator[Sample]:
+    run_id = run.run_id
+    for worker_id, worker in list(run.workers.items())[:most]:
+        labels = (run_id, worker_id)
+        state = run.worker_state(worker, now, stall_after)
+        for name in m.WORKER_STATES:
+            yield m.WORKER_STATE, (*labels, name), int(name == state)
+        if state == "busy" and worker.current:
+            yield m.WORKER_TASK_INFO, (*labels, next(reversed(worker.current))[0]), 1
+        for outcome, count in worker.outcomes.items():
+            yield m.WORKER_TASKS, (*labels, outcome), count
+        yield m.WORKER_BUSY, labels, worker.busy_seconds
+        yield m.WORKER_IDLE, labels, worker.idle_seconds
+        yield m.WORKER_LAST_SEEN, labels, worker.last_seen

@@ -1,0 +1,356 @@
+"""The JSON that the exporter answers with. Times are Unix seconds; what was not measured is null, never 0."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from evalgauge_exporter.analysis.summary import RunSummary
+
+Verdict = Literal["better", "worse", "no_significant_difference", "too_few_tasks"]
+
+
+class CurrentTask(BaseModel):
+    """The task that started last of those that run."""
+
+    task_id: str
+    instruction: str | None
+    step: int = Field(description="Recorded steps so far.")
+    total_steps_estimate: int | None = Field(description="The step limit, else the mean of the run's measured tasks.")
+
+
+class RunningTask(CurrentTask):
+    """A task that runs."""
+
+    attempt: int
+    domain: str
+    worker_id: str | None
+    elapsed_seconds: float
+    max_steps: int | None = Field(description="The step limit, null where none is known.")
+
+
+class EtaBounds(BaseModel):
+    """Seconds from now: 10th, 50th and 90th percentile."""
+
+    p10: float
+    p50: float
+    p90: float
+
+
+class CurrentJob(BaseModel):
+    """The run that is looked at."""
+
+    run_id: str
+    model_id: str
+    status: Literal["running", "completed", "aborted", "stalled"]
+    total_tasks: int
+    completed_tasks: int = Field(description="Attempts that ended, in whatever way.")
+    current_task: CurrentTask | None
+    elapsed_seconds: float | None
+    eta_seconds: float | None = Field(description="Seconds from now, the median.")
+    avg_task_seconds: float | None
+    benchmark: str
+    agent: str | None
+    source: str
+    started_at: float | None
+    ended_at: float | None
+    last_progress_at: float | None
+    statuses: dict[str, int]
+    eta: EtaBounds | None
+    eta_reason: str | None = Field(description="Why there is no ETA.")
+    current_tasks: list[RunningTask]
+    budget_usd: float | None
+    baseline_run_id: str | None
+    tags: dict[str, str]
+
+
+class QueuedTask(BaseModel):
+    """A task that has not ended."""
+
+    task_id: str
+    status: str
+    domain: str
+
+
+class Status(BaseModel):
+    """How far a run is."""
+
+    current_job: CurrentJob | None
+    queue: list[QueuedTask] = Field(description="The first of the tasks that have not started.")
+    queue_length: int = 0
+
+
+class Machine(BaseModel):
+    """A machine and what it cost the run."""
+
+    name: str
+    provider: str | None
+    instance_type: str | None
+    hourly_rate_usd: float | None
+    hours_elapsed: float
+    busy_hours: float
+    cost_usd: float | None
+    priced_by: str | None
+    billing: bool
+
+
+class AzureVm(BaseModel):
+    """All virtual machines of the run together, each under ``vms``."""
+
+    instance_type: str | None
+    hourly_rate_usd: float | None = Field(description="Sum of the machines' rates.")
+    hours_elapsed: float | None
+    cost_usd: float | None
+    vms: list[Machine]
+
+
+class ModelCost(BaseModel):
+    """One model's calls."""
+
+    model: str
+    requests: int
+    input_tokens: int = Field(description="All input, cached too.")
+    cache_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    unpriced_calls: int
+    unknown_usage_calls: int
+    priced_by: list[str]
+
+
+class ApiCalls(BaseModel):
+    """One provider's calls; ``model`` is the one with most tokens."""
+
+    model: str
+    input_tokens: int = Field(description="All input, cached too.")
+    output_tokens: int
+    cost_usd: float | None
+    cache_read_tokens: int
+    cache_write_tokens: int
+    models: list[ModelCost]
+
+
+class GpuTime(BaseModel):
+    """One provider's GPU machines."""
+
+    instance_type: str | None
+    hourly_rate_usd: float | None
+    hours_elapsed: float
+    cost_usd: float | None
+
+
+class Components(BaseModel):
+    """US dollars by component."""
+
+    llm: float | None = None
+    vm: float | None = None
+    gpu: float | None = None
+
+
+class Costs(BaseModel):
+    """A run's money. A total is the sum of what is known; what is not is counted beside it."""
+
+    azure_vm: AzureVm
+    api_calls: dict[str, ApiCalls]
+    gpu_time: dict[str, GpuTime]
+    total_cost_usd: float | None
+    unpriced_calls: int
+    unknown_usage_calls: int
+    unpriced_machines: int
+    cost_per_hour_usd: float | None = Field(description="At present.")
+    cost_per_success_usd: float | None = Field(description="Everything spent over the successes.")
+    projected_total_usd: float | None
+    budget_usd: float | None
+    budget_hit_at: float | None
+    by_component: Components
+
+
+class RateAt(BaseModel):
+    """The success rate after so many measured tasks."""
+
+    task_idx: int
+    success_rate: float
+
+
+class StepsAt(BaseModel):
+    """The mean number of steps after so many measured tasks."""
+
+    task_idx: int
+    avg_steps: float
+
+
+class Domain(BaseModel):
+    """One domain's part of a run."""
+
+    total: int
+    success: int
+    rate: float | None
+    avg_steps: float | None
+    finished: int
+    measured: int
+    rate_low: float | None = Field(description="Wilson interval, 95 %.")
+    rate_high: float | None
+
+
+class EpisodeMetrics(BaseModel):
+    """Over all measured tasks."""
+
+    first_action_accuracy: float | None
+    episode_success_rate: float | None
+    avg_steps_to_success: float | None
+    avg_steps_to_failure: float | None
+
+
+class Metrics(BaseModel):
+    """How well a run goes."""
+
+    success_rate_over_time: list[RateAt]
+    avg_steps_per_task: list[StepsAt]
+    domain_breakdown: dict[str, Domain]
+    episode_success_metrics: EpisodeMetrics
+    success_rate: float | None = Field(description="success / (success + failure + agent_error)")
+    success_rate_low: float | None = Field(description="Wilson interval, 95 %.")
+    success_rate_high: float | None
+    success_rate_all: float | None = Field(description="success / all finished attempts")
+    measured_tasks: int
+    avg_steps: float | None
+
+
+class RunMetrics(Metrics):
+    """A run's metrics with its name, as comparisons have them."""
+
+    run_id: str
+    model_id: str
+
+
+class WorkerRow(BaseModel):
+    """One worker."""
+
+    worker_id: str
+    status: str
+    current_task: str | None
+    tasks_completed: int
+    uptime_seconds: float
+    idle_time_seconds: float
+    busy_seconds: float
+    last_seen: float
+    vm: str | None
+
+
+class Workers(BaseModel):
+    """Who works."""
+
+    total_workers: int
+    active_workers: int
+    idle_workers: int
+    workers: list[WorkerRow]
+
+
+class Runs(BaseModel):
+    """All runs, the newest first."""
+
+    runs: list[RunSummary]
+
+
+class DomainDelta(BaseModel):
+    """A domain's difference A − B; the p-value is corrected for the number of domains."""
+
+    success_rate: float | None
+    paired_tasks: int
+    p_value: float | None
+    verdict: Verdict
+
+
+class Delta(BaseModel):
+    """A − B over the tasks that both runs have measured."""
+
+    success_rate: float | None
+    avg_steps: float | None
+    duration_seconds: float | None
+    cost_usd: float | None
+    domain_deltas: dict[str, DomainDelta]
+
+
+class Significance(BaseModel):
+    """Whether it is more than chance. The verdict is on B against the baseline A."""
+
+    test: str = Field(description="The test behind p_value: another one while one of the runs goes on.")
+    p_value: float | None = Field(description="What the verdict rests on.")
+    ci_low: float | None = Field(description="95 % interval of the success rates' difference A − B.")
+    ci_high: float | None
+    paired_tasks: int
+    only_a_succeeded: int
+    only_b_succeeded: int
+    verdict: Verdict
+    anytime_p_value: float | None = Field(description="May be looked at as often as one likes during a run.")
+    pairs_needed: int | None = Field(description="Pairs still needed to see the observed difference.")
+    noise_floor: float | None = Field(description="The difference that a model's own repeats show.")
+    only_in_a: int = Field(description="Tasks that A alone has measured, so are in no pair.")
+    only_in_b: int
+
+
+class Compared(BaseModel):
+    """Two runs side by side."""
+
+    run_a: RunMetrics
+    run_b: RunMetrics
+    delta: Delta
+    significance: Significance
+
+
+class Comparison(BaseModel):
+    """The answer of /api/benchmark/compare."""
+
+    comparison: Compared
+
+
+class RunComparison(BaseModel):
+    """A run against the one before it; ``delta`` is the run minus its baseline."""
+
+    baseline_run_id: str
+    delta: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p_value: float | None
+    paired_tasks: int
+    verdict: Verdict
+
+
+class RecentRun(RunSummary):
+    """A run of the list on the live page; its cost is that of machines too."""
+
+    unpriced_machines: int
+    comparison: RunComparison | None
+
+
+class Links(BaseModel):
+    """Where to go from here."""
+
+    grafana_url: str | None
+    replay: str | None
+
+
+class Frame(BaseModel):
+    """Everything that the live page shows, at one moment."""
+
+    version: int
+    generated_at: float
+    run_id: str | None
+    current_job: CurrentJob | None
+    queue: list[QueuedTask]
+    queue_length: int
+    costs: Costs
+    metrics: Metrics
+    workers: Workers
+    domain_breakdown: dict[str, Domain]
+    runs: list[RecentRun]
+    all_run_ids: list[str]
+    links: Links
+
+
+class Problem(BaseModel):
+    """An error, and what to do about it."""
+
+    error: str

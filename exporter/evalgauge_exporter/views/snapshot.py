@@ -1,0 +1,449 @@
+"""Views for people and pages: the state as the JSON shapes have it. Whoever calls holds the state's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from evalgauge.metrics import MEASURED_OUTCOMES, TASK_STATUSES
+from evalgauge_exporter.analysis.comparison.comparison import Comparison, wilson
+from evalgauge_exporter.analysis.costs import MachineCost
+from evalgauge_exporter.analysis.run_analysis import Insights, Paired
+from evalgauge_exporter.analysis.summary import elapsed, mean, rates, summarise
+from evalgauge_exporter.state.models import Attempt
+from evalgauge_exporter.state.run import RunState
+from evalgauge_exporter.views.schemas import run as shapes
+
+POINTS = 200
+"""The most points of a curve over a run's tasks."""
+QUEUE = 100
+RECENT = 15
+RUN_IDS = 200
+CURRENT = 100
+"""The most running tasks that are listed."""
+WORKERS = 500
+SEQUENTIAL_TEST = "anytime-valid Beta-binomial mixture martingale"
+"""The test behind a p-value of a run that goes on."""
+
+
+def newest_first(runs: Iterable[RunState]) -> list[RunState]:
+    """The runs in the order in which people look for them."""
+    return sorted(runs, key=lambda run: (run.started_at or 0.0, run.run_id), reverse=True)
+
+
+def default_run(insights: Insights, now: float) -> RunState | None:
+    """The run that is meant where none is named: the newest that goes on, else the newest."""
+    runs = newest_first(insights.state.runs.values())
+    newest = runs[0] if runs else None
+    return next((run for run in runs if not insights.finished(run, now)), newest)
+
+
+def status(run: RunState | None, insights: Insights, now: float) -> shapes.Status:
+    """How far the run is."""
+    if run is None:
+        return shapes.Status(current_job=None, queue=[])
+    waiting: list[shapes.QueuedTask] = []
+    length = run.statuses(now, insights.stall_after).get("pending", 0)
+    if length:
+        for attempt in run.attempts.values():
+            if attempt.status == "pending":
+                waiting.append(shapes.QueuedTask(task_id=attempt.task_id, status="pending", domain=attempt.domain))
+                if len(waiting) == QUEUE:
+                    break
+    return shapes.Status(current_job=_job(run, insights, now), queue=waiting, queue_length=length)
+
+
+def _job(run: RunState, insights: Insights, now: float) -> shapes.CurrentJob:
+    stall_after = insights.stall_after
+    statuses = dict.fromkeys(TASK_STATUSES, 0) | run.statuses(now, stall_after)
+    eta = insights.eta(run, now)
+    usual = run.mean_steps
+    current = [
+        shapes.RunningTask(
+            task_id=attempt.task_id,
+            instruction=attempt.instruction,
+            step=attempt.recorded_steps,
+            total_steps_estimate=attempt.max_steps or (None if usual is None else max(1, round(usual))),
+            attempt=attempt.attempt,
+            domain=attempt.domain,
+            worker_id=attempt.worker_id,
+            elapsed_seconds=max(0.0, now - (attempt.started_at or now)),
+            max_steps=attempt.max_steps,
+        )
+        for attempt in run.running(now, stall_after)[-CURRENT:]
+    ]
+    paired = insights.baseline(run)
+    return shapes.CurrentJob(
+        run_id=run.run_id,
+        model_id=run.model,
+        status=run.status(now, stall_after),
+        total_tasks=run.total,
+        completed_tasks=sum(n for name, n in statuses.items() if name not in ("pending", "running")),
+        current_task=shapes.CurrentTask.model_validate(current[-1].model_dump()) if current else None,
+        elapsed_seconds=elapsed(run, now, stall_after),
+        eta_seconds=None if eta is None else eta.p50,
+        avg_task_seconds=mean([a.duration_seconds for a in run.attempts.values() if a.duration_seconds is not None]),
+        benchmark=run.benchmark,
+        agent=run.agent,
+        source=run.source,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        last_progress_at=run.last_progress_at or None,
+        statuses=statuses,
+        eta=None if eta is None else shapes.EtaBounds(**eta._asdict()),
+        eta_reason=insights.eta_reason(run, now),
+        current_tasks=current,
+        budget_usd=run.budget_usd,
+        baseline_run_id=None if paired is None else paired.run_id,
+        tags=run.tags,
+    )
+
+
+# -- costs
+
+
+def costs(run: RunState | None, insights: Insights, now: float) -> shapes.Costs:
+    """The run's money."""
+    if run is None:
+        return _no_costs()
+    money = insights.costs(run, now)
+    vms = [machine for machine in money.machines if machine.component == "vm"]
+    gpus: dict[str, list[MachineCost]] = {}
+    for machine in money.machines:
+        if machine.component == "gpu":
+            gpus.setdefault(machine.provider or "unknown", []).append(machine)
+    return shapes.Costs(
+        azure_vm=shapes.AzureVm(
+            instance_type=_common([machine.instance_type for machine in vms]),
+            hourly_rate_usd=_known_sum([machine.hourly_rate_usd for machine in vms]),
+            hours_elapsed=sum(machine.hours for machine in vms) if vms else None,
+            cost_usd=money.vm,
+            vms=[_machine(machine) for machine in vms],
+        ),
+        api_calls=_api_calls(run),
+        gpu_time={
+            provider: shapes.GpuTime(
+                instance_type=_common([machine.instance_type for machine in machines]),
+                hourly_rate_usd=_known_sum([machine.hourly_rate_usd for machine in machines]),
+                hours_elapsed=sum(machine.hours for machine in machines),
+                cost_usd=_known_sum([machine.cost_usd for machine in machines]),
+            )
+            for provider, machines in gpus.items()
+        },
+        total_cost_usd=money.total,
+        unpriced_calls=money.unpriced_calls,
+        unknown_usage_calls=money.unknown_usage_calls,
+        unpriced_machines=money.unpriced_machines,
+        cost_per_hour_usd=money.per_hour,
+        cost_per_success_usd=money.per_success,
+        projected_total_usd=money.projected_total,
+        budget_usd=money.budget,
+        budget_hit_at=money.budget_hit_at,
+        by_component=shapes.Components(llm=money.llm, vm=money.vm, gpu=money.gpu),
+    )
+
+
+def _no_costs() -> shapes.Costs:
+    nothing = shapes.AzureVm(instance_type=None, hourly_rate_usd=None, hours_elapsed=None, cost_usd=None, vms=[])
+    return shapes.Costs(
+        azure_vm=nothing,
+        api_calls={},
+        gpu_time={},
+        total_cost_usd=None,
+        unpriced_calls=0,
+        unknown_usage_calls=0,
+        unpriced_machines=0,
+        cost_per_hour_usd=None,
+        cost_per_success_usd=None,
+        projected_total_usd=None,
+        budget_usd=None,
+        budget_hit_at=None,
+        by_component=shapes.Components(),
+    )
+
+
+def _machine(machine: MachineCost) -> shapes.Machine:
+    return shapes.Machine(
+        name=machine.name,
+        provider=machine.provider,
+        instance_type=machine.instance_type,
+        hourly_rate_usd=machine.hourly_rate_usd,
+        hours_elapsed=machine.hours,
+        busy_hours=machine.busy_hours,
+        cost_usd=machine.cost_usd,
+        priced_by=machine.priced_by,
+        billing=machine.billing,
+    )
+
+
+def _common(values: list[str | None]) -> str | None:
+    different = {value for value in values if value is not None}
+    return different.pop() if len(different) == 1 else ("mixed" if different else None)
+
+
+def _known_sum(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _api_calls(run: RunState) -> dict[str, shapes.ApiCalls]:
+    providers: dict[str, list[shapes.ModelCost]] = {}
+    for (provider, model), usage in run.usage.items():
+        fresh, cache_read, cache_write, output = usage.tokens
+        row = shapes.ModelCost(
+            model=model,
+            requests=sum(usage.requests.values()),
+            input_tokens=fresh + cache_read + cache_write,
+            cache_read_tokens=cache_read,
+            cache_write_tokens=cache_write,
+            output_tokens=output,
+            cost_usd=None if usage.cost_usd is None else float(usage.cost_usd),
+            unpriced_calls=usage.unpriced,
+            unknown_usage_calls=usage.unknown,
+            priced_by=list(usage.tables),
+        )
+        providers.setdefault(provider, []).append(row)
+    calls: dict[str, shapes.ApiCalls] = {}
+    for provider, rows in providers.items():
+        rows.sort(key=lambda row: row.input_tokens + row.output_tokens, reverse=True)
+        calls[provider] = shapes.ApiCalls(
+            model=rows[0].model,
+            input_tokens=sum(row.input_tokens for row in rows),
+            output_tokens=sum(row.output_tokens for row in rows),
+            cost_usd=_known_sum([row.cost_usd for row in rows]),
+            cache_read_tokens=sum(row.cache_read_tokens for row in rows),
+            cache_write_tokens=sum(row.cache_write_tokens for row in rows),
+            models=rows,
+        )
+    return calls
+
+
+# -- how well it goes
+
+
+def metrics(run: RunState | None, insights: Insights, now: float, *, points: int = POINTS) -> shapes.Metrics:
+    """The run's rates and steps, over measured tasks."""
+    measured = [attempt for attempt in run.finished_attempts() if attempt.measured] if run is not None else []
+    statuses = run.statuses(now, insights.stall_after) if run is not None else {}
+    rate, rate_all = rates(statuses)
+    successes = statuses.get("success", 0)
+    interval = wilson(successes, sum(statuses.get(name, 0) for name in MEASURED_OUTCOMES))
+    first = run.first_actions if run is not None else {"true": 0, "false": 0}
+    judged = sum(first.values())
+    rate_curve, steps_curve = _curves(measured, points)
+    return shapes.Metrics(
+        success_rate_over_time=rate_curve,
+        avg_steps_per_task=steps_curve,
+        domain_breakdown=domains(run, measured, insights, now) if run is not None else {},
+        episode_success_metrics=shapes.EpisodeMetrics(
+            first_action_accuracy=first["true"] / judged if judged else None,
+            episode_success_rate=rate,
+            avg_steps_to_success=mean([float(a.steps) for a in measured if a.status == "success"]),
+            avg_steps_to_failure=mean([float(a.steps) for a in measured if a.status != "success"]),
+        ),
+        success_rate=rate,
+        success_rate_low=None if interval is None else interval.low,
+        success_rate_high=None if interval is None else interval.high,
+        success_rate_all=rate_all,
+        measured_tasks=len(measured),
+        avg_steps=None if run is None else run.mean_steps,
+    )
+
+
+def _curves(measured: list[Attempt], points: int) -> tuple[list[shapes.RateAt], list[shapes.StepsAt]]:
+    """Running means after each measured task; of a long run evenly spaced ones, the last always among them."""
+    count = len(measured)
+    kept = set(range(count)) if count <= points else {round(i * (count - 1) / (points - 1)) for i in range(points)}
+    rate_curve: list[shapes.RateAt] = []
+    steps_curve: list[shapes.StepsAt] = []
+    successes = steps = 0
+    for index, attempt in enumerate(measured):
+        successes += attempt.status == "success"
+        steps += attempt.steps
+        if index in kept:
+            rate_curve.append(shapes.RateAt(task_idx=index, success_rate=successes / (index + 1)))
+            steps_curve.append(shapes.StepsAt(task_idx=index, avg_steps=steps / (index + 1)))
+    return rate_curve, steps_curve
+
+
+def domains(run: RunState, measured: list[Attempt], insights: Insights, now: float) -> dict[str, shapes.Domain]:
+    """Each domain's part, by name."""
+    counts: dict[str, dict[str, int]] = {}
+    for (domain, name), count in run.task_counts(now, insights.stall_after).items():
+        counts.setdefault(domain, {})[name] = count
+    steps: dict[str, list[float]] = {}
+    for attempt in measured:
+        steps.setdefault(attempt.domain, []).append(float(attempt.steps))
+    breakdown: dict[str, shapes.Domain] = {}
+    for domain in sorted(counts):
+        statuses = counts[domain]
+        rate, _ = rates(statuses)
+        judged = sum(statuses.get(name, 0) for name in MEASURED_OUTCOMES)
+        interval = wilson(statuses.get("success", 0), judged)
+        breakdown[domain] = shapes.Domain(
+            total=sum(statuses.values()),
+            success=statuses.get("success", 0),
+            rate=rate,
+            avg_steps=mean(steps.get(domain, [])),
+            finished=sum(n for name, n in statuses.items() if name not in ("pending", "running")),
+            measured=judged,
+            rate_low=None if interval is None else interval.low,
+            rate_high=None if interval is None else interval.high,
+        )
+    return breakdown
+
+
+def workers(run: RunState | None, insights: Insights, now: float) -> shapes.Workers:
+    """Who works on the run."""
+    rows: list[shapes.WorkerRow] = []
+    for worker_id, worker in list(run.workers.items())[:WORKERS] if run is not None else ():
+        state = run.worker_state(worker, now, insights.stall_after) if run is not None else "lost"
+        current = next(reversed(worker.current))[0] if worker.current and state == "busy" else None
+        rows.append(
+            shapes.WorkerRow(
+                worker_id=worker_id,
+                status=state,
+                current_task=current,
+                tasks_completed=worker.tasks_completed,
+                uptime_seconds=max(0.0, worker.last_seen - worker.first_seen),
+                idle_time_seconds=worker.idle_seconds,
+                busy_seconds=worker.busy_seconds,
+                last_seen=worker.last_seen,
+                vm=worker.vm,
+            )
+        )
+    return shapes.Workers(
+        total_workers=len(run.workers) if run is not None else 0,
+        active_workers=sum(1 for row in rows if row.status == "busy"),
+        idle_workers=sum(1 for row in rows if row.status == "idle"),
+        workers=rows,
+    )
+
+
+# -- several runs
+
+
+def runs(insights: Insights, now: float, *, only: RunState | None = None) -> shapes.Runs:
+    """All runs, the newest first; or one."""
+    found = newest_first(insights.state.runs.values()) if only is None else [only]
+    return shapes.Runs(runs=[summarise(run, now, insights.stall_after) for run in found])
+
+
+def recent(insights: Insights, now: float) -> list[shapes.RecentRun]:
+    """The newest runs, each compared with the one before."""
+    rows: list[shapes.RecentRun] = []
+    for run in newest_first(insights.state.runs.values())[:RECENT]:
+        paired = insights.against_previous(run, now)
+        summary = summarise(run, now, insights.stall_after).model_dump()
+        money = insights.costs(run, now)
+        rows.append(
+            shapes.RecentRun(
+                **summary | {"cost_usd": money.total},
+                unpriced_machines=money.unpriced_machines,
+                comparison=None if paired is None else _recent_comparison(paired),
+            )
+        )
+    return rows
+
+
+def _recent_comparison(paired: Paired) -> shapes.RunComparison:
+    found = paired.comparison
+    return shapes.RunComparison(
+        baseline_run_id=paired.baseline.run_id,
+        delta=_negated(found.success_delta),
+        ci_low=_negated(found.ci_high),
+        ci_high=_negated(found.ci_low),
+        p_value=_p_value(found),
+        paired_tasks=found.paired_tasks,
+        verdict=found.verdict,
+    )
+
+
+def _negated(value: float | None) -> float | None:
+    return None if value is None else 0.0 - value
+
+
+def _p_value(found: Comparison) -> float | None:
+    """The p-value that the verdict is based on; none over no pairs."""
+    if not found.paired_tasks:
+        return None
+    return found.p_value if found.finished else found.anytime_p_value
+
+
+def compare(a: RunState, b: RunState, insights: Insights, now: float) -> shapes.Comparison:
+    """``b`` against the baseline ``a``."""
+    found = insights.compare(a, b, now)
+    return shapes.Comparison(
+        comparison=shapes.Compared(
+            run_a=_run_metrics(a, insights, now),
+            run_b=_run_metrics(b, insights, now),
+            delta=shapes.Delta(
+                success_rate=found.success_delta,
+                avg_steps=None if found.steps is None else found.steps.difference,
+                duration_seconds=None if found.duration_seconds is None else found.duration_seconds.difference,
+                cost_usd=None if found.cost_usd is None else found.cost_usd.difference,
+                domain_deltas={
+                    name: shapes.DomainDelta(
+                        success_rate=domain.success_delta,
+                        paired_tasks=domain.paired_tasks,
+                        p_value=domain.adjusted_p_value,
+                        verdict=domain.verdict,
+                    )
+                    for name, domain in found.domains.items()
+                },
+            ),
+            significance=shapes.Significance(
+                test=found.test if found.finished else SEQUENTIAL_TEST,
+                p_value=_p_value(found),
+                ci_low=found.ci_low,
+                ci_high=found.ci_high,
+                paired_tasks=found.paired_tasks,
+                only_a_succeeded=found.only_a_succeeded,
+                only_b_succeeded=found.only_b_succeeded,
+                verdict=found.verdict,
+                anytime_p_value=found.anytime_p_value if found.paired_tasks else None,
+                pairs_needed=found.pairs_needed,
+                noise_floor=found.noise_floor,
+                only_in_a=found.only_in_a,
+                only_in_b=found.only_in_b,
+            ),
+        )
+    )
+
+
+def _run_metrics(run: RunState, insights: Insights, now: float) -> shapes.RunMetrics:
+    return shapes.RunMetrics(run_id=run.run_id, model_id=run.model, **metrics(run, insights, now).model_dump())
+
+
+# -- the frame
+
+
+def frame(run: RunState | None, insights: Insights, now: float, grafana_url: str | None) -> shapes.Frame:
+    """Everything that the live page shows."""
+    how_far = status(run, insights, now)
+    how_well = metrics(run, insights, now)
+    return shapes.Frame(
+        version=insights.state.version,
+        generated_at=now,
+        run_id=None if run is None else run.run_id,
+        current_job=how_far.current_job,
+        queue=how_far.queue,
+        queue_length=how_far.queue_length,
+        costs=costs(run, insights, now),
+        metrics=how_well,
+        workers=workers(run, insights, now),
+        domain_breakdown=how_well.domain_breakdown,
+        runs=recent(insights, now),
+        all_run_ids=[other.run_id for other in newest_first(insights.state.runs.values())[:RUN_IDS]],
+        links=shapes.Links(
+            grafana_url=_grafana(grafana_url, run),
+            replay=None if run is None else f"/replay/{quote(run.run_id, safe='')}/",
+        ),
+    )
+
+
+def _grafana(base: str | None, run: RunState | None) -> str | None:
+    if base is None:
+        return None
+    query = "" if run is None else f"?var-run_id={quote(run.run_id, safe='')}"
+    return f"{base.rstrip('/')}/d/evalgauge-evaluation{query}"

@@ -1,0 +1,86 @@
+"""The web server around the application."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import uvicorn
+
+from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.web.app import create_app
+from evalgauge_exporter.web.sse import Stream
+
+
+class ListenError(OSError):
+    """The address can't be listened on; the message is one line that says what to do."""
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that is bound; port 0 takes a free one. Raises ListenError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ListenError(
+            f"can't listen on {host}:{port}: {error.strerror or error}; choose another address with --listen HOST:PORT"
+        ) from error
+    bound.listen(2048)
+    return bound
+
+
+def base_url(bound: socket.socket) -> str:
+    """The URL of a bound socket, without a slash at its end."""
+    host, port = bound.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """Ends the event streams first: they would never end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, stream: Stream) -> None:
+        super().__init__(config)
+        self._stream = stream
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop in order."""
+        self._stream.close()
+        await super().shutdown(sockets)
+
+
+def web_server(exporter: Exporter) -> uvicorn.Server:
+    """The server, not yet running."""
+    app = create_app(exporter)
+    return _Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            timeout_keep_alive=30,
+        ),
+        app.state.stream,
+    )
+
+
+@contextlib.contextmanager
+def serving(exporter: Exporter) -> Iterator[str]:
+    """Serve in the background while the block runs; gives the base URL. For the demo and for tests."""
+    bound = listening_socket(exporter.config.host, exporter.config.port)
+    server = web_server(exporter)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, name="evalgauge-http", daemon=True)
+    exporter.start()
+    thread.start()
+    try:
+        yield base_url(bound)
+    finally:
+        server.should_exit = True
+        thread.join()
+        exporter.stop()
+        bound.close()

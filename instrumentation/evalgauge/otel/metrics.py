@@ -1,0 +1,299 @@
+"""What one process knows of its runs, as OpenTelemetry instruments under the names of the catalogue.
+
+Names are taken as they are: Prometheus' OTLP receiver, with the translation it does by default, stores them
+unchanged, because each has its unit and its ``_total`` already
+(https://prometheus.io/docs/guides/opentelemetry/#utf-8). Costs, estimates and comparisons need prices and other runs:
+they are the exporter's.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from evalgauge import metrics as m
+from evalgauge.otel.observer import taken
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
+
+    from evalgauge.tracker import Run
+
+UNKNOWN = "unknown"
+MEASURED = (
+    m.RUN_INFO,
+    m.RUN_STATE,
+    m.RUN_TASKS,
+    m.RUN_START,
+    m.RUN_END,
+    m.RUN_LAST_PROGRESS,
+    m.RUN_STEPS,
+    m.RUN_FIRST_ACTIONS,
+    m.RUN_TOKENS,
+    m.RUN_LLM_REQUESTS,
+    m.RUN_UNKNOWN_USAGE_REQUESTS,
+    m.RUN_BUDGET,
+    m.WORKER_STATE,
+    m.WORKER_TASK_INFO,
+    m.WORKER_TASKS,
+    m.WORKER_BUSY,
+    m.WORKER_IDLE,
+    m.WORKER_LAST_SEEN,
+)
+"""The metrics that are observed; ``run_task_duration_seconds`` is recorded beside them."""
+
+Sample = tuple[tuple[str, ...], float]
+
+
+class _Worker:
+    def __init__(self, now: float) -> None:
+        self.state = "idle"
+        self.since = now
+        self.task: str | None = None
+        self.seen = now
+        self.seconds = {"busy": 0.0, "idle": 0.0}
+        self.finished: Counter[str] = Counter()
+
+    def become(self, state: str, now: float) -> None:
+        if self.state in self.seconds:
+            self.seconds[self.state] += max(0.0, now - self.since)
+        self.state, self.since = state, now
+
+    def spent(self, state: str, now: float) -> float:
+        return self.seconds[state] + (max(0.0, now - self.since) if self.state == state else 0.0)
+
+
+class _Open(NamedTuple):
+    domain: str
+    worker: str | None
+    began: float
+
+
+class _Run:
+    """The counts of one run."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.own = False
+        """Whether this process began the run: only then it says what the run is and what is pending."""
+        self.benchmark = self.model = UNKNOWN
+        self.agent = ""
+        self.state = "running"
+        self.start: float | None = None
+        self.end: float | None = None
+        self.progress: float | None = None
+        self.budget: float | None = None
+        self.planned: set[tuple[str, int]] = set()
+        self.domains: dict[tuple[str, int], str] = {}
+        self.unnamed = 0
+        """Planned attempts of which only the number is known."""
+        self.begun: set[tuple[str, int]] = set()
+        self.open: dict[tuple[str, int], _Open] = {}
+        self.ended: Counter[tuple[str, str]] = Counter()
+        self.steps: Counter[str] = Counter()
+        self.first: Counter[str] = Counter()
+        self.tokens: Counter[tuple[str, str, str]] = Counter()
+        self.requests: Counter[tuple[str, str, str]] = Counter()
+        self.unknown: Counter[tuple[str, str]] = Counter()
+        self.workers: dict[str, _Worker] = {}
+
+    # -- events
+
+    def run_started(self, fields: Mapping[str, Any], now: float) -> None:
+        self.own, self.state, self.end = True, "running", None
+        self.start = self.start or now
+        self.describe(fields)
+        self.budget = fields.get("budget_usd") or self.budget
+        for task in fields.get("tasks") or ():
+            for attempt in range(1, max(1, fields.get("attempts") or 1) + 1):
+                key = str(task.get("task_id")), attempt
+                self.planned.add(key)
+                self.domains[key] = task.get("domain") or self.domains.get(key) or UNKNOWN
+        total = (fields.get("total_tasks") or 0) * max(1, fields.get("attempts") or 1)
+        self.unnamed = max(self.unnamed, total)
+
+    def describe(self, fields: Mapping[str, Any]) -> None:
+        """Take in what the run evaluates."""
+        self.benchmark = fields.get("benchmark") or self.benchmark
+        self.model = fields.get("model") or self.model
+        self.agent = fields.get("agent") or self.agent
+
+    def run_finished(self, fields: Mapping[str, Any], now: float) -> None:
+        self.state, self.end = str(fields.get("status") or "completed"), now
+        for worker in self.workers.values():
+            worker.become("stopped", now)
+            worker.task = None
+
+    def task_started(self, fields: Mapping[str, Any], now: float) -> None:
+        key = _key(fields)
+        first = self.domains.get((key[0], 1), UNKNOWN)  # another attempt at a task that was described
+        domain = self.domains[key] = fields.get("domain") or self.domains.get(key) or first
+        self.begun.add(key)
+        self.open[key] = _Open(domain, fields.get("worker_id"), now)
+        if worker := self.worker(fields, now):
+            worker.become("busy", now)
+            worker.task = key[0]
+
+    def task_finished(self, fields: Mapping[str, Any], now: float) -> None:
+        key = _key(fields)
+        opened = self.open.pop(key, None)
+        domain = opened.domain if opened else self.domains.get(key, UNKNOWN)
+        self.begun.add(key)
+        self.ended[domain, str(fields.get("outcome"))] += 1
+        if worker := self.worker(fields, now):
+            worker.finished[str(fields.get("outcome"))] += 1
+            busy = any(other.worker == fields.get("worker_id") for other in self.open.values())
+            if not busy:
+                worker.become("idle", now)
+                worker.task = None
+
+    def step(self, fields: Mapping[str, Any], now: float) -> None:
+        action = fields.get("action")
+        kind = action.get("type") if isinstance(action, Mapping) else None
+        self.steps[str(kind)[:60].lower() if kind else UNKNOWN] += 1
+        if fields.get("first_action_correct") is not None:
+            self.first["true" if fields["first_action_correct"] else "false"] += 1
+        self.worker(fields, now)
+
+    def llm_call(self, fields: Mapping[str, Any], now: float) -> None:
+        who = (fields.get("provider") or UNKNOWN, fields.get("model") or UNKNOWN)
+        self.requests[(*who, fields.get("status") or "ok")] += 1
+        for kind in m.TOKEN_KINDS:
+            if count := fields.get(f"{kind}_tokens"):
+                self.tokens[(*who, kind)] += count
+        if fields.get("input_tokens") is None or fields.get("output_tokens") is None:  # no price can be made of it
+            self.unknown[who] += 1
+        self.worker(fields, now)
+
+    def worker_state(self, fields: Mapping[str, Any], now: float) -> None:
+        if worker := self.worker(fields, now):
+            worker.become(str(fields.get("state")), now)
+
+    def worker(self, fields: Mapping[str, Any], now: float) -> _Worker | None:
+        """The worker that an event names."""
+        name = fields.get("worker_id")
+        if name is None:
+            return None
+        worker = self.workers.get(name)
+        if worker is None:
+            worker = self.workers[name] = _Worker(now)
+        worker.seen = now
+        return worker
+
+    # -- samples
+
+    def samples(self, metric: m.Metric, now: float) -> Iterator[Sample]:
+        """The values of one metric by its labels, in the order of the catalogue."""
+        run = self.run_id
+        if metric is m.RUN_TASKS:
+            yield from self._tasks()
+        elif metric.labels[:2] == ("run_id", "worker_id"):
+            for name, worker in self.workers.items():
+                yield from _of_worker(metric, (run, name), worker, now)
+        elif metric is m.RUN_INFO and self.own:
+            yield (run, self.benchmark, self.model, self.agent, "runlog"), 1
+        elif metric is m.RUN_STATE and self.own:
+            yield from (((run, state), int(state == self.state)) for state in m.RUN_STATES)
+        elif metric in (m.RUN_START, m.RUN_END, m.RUN_BUDGET) and self.own:
+            value = {m.RUN_START: self.start, m.RUN_END: self.end, m.RUN_BUDGET: self.budget}[metric]
+            if value is not None:
+                yield (run,), value
+        elif metric is m.RUN_LAST_PROGRESS and self.progress is not None:
+            yield (run,), self.progress
+        else:
+            counts: dict[m.Metric, Iterable[tuple[tuple[str, ...], int]]] = {
+                m.RUN_STEPS: (((action,), count) for action, count in self.steps.items()),
+                m.RUN_FIRST_ACTIONS: (((correct,), count) for correct, count in self.first.items()),
+                m.RUN_TOKENS: self.tokens.items(),
+                m.RUN_LLM_REQUESTS: self.requests.items(),
+                m.RUN_UNKNOWN_USAGE_REQUESTS: self.unknown.items(),
+            }
+            yield from (((run, *labels), count) for labels, count in counts.get(metric, ()))
+
+    def _tasks(self) -> Iterator[Sample]:
+        counts = Counter(self.ended)
+        counts.update((opened.domain, "running") for opened in self.open.values())
+        if self.own:
+            counts.update((self.domains[key], "pending") for key in self.planned - self.begun)
+            if (more := self.unnamed - len(self.planned | self.begun)) > 0:
+                counts[UNKNOWN, "pending"] += more
+        for domain in sorted({domain for domain, _ in counts}):
+            for status in m.TASK_STATUSES:
+                labels = (self.run_id, self.benchmark, self.model, domain, status)
+                yield labels, counts[domain, status]
+
+
+def _of_worker(metric: m.Metric, labels: tuple[str, str], worker: _Worker, now: float) -> Iterator[Sample]:
+    if metric is m.WORKER_STATE:
+        yield from (((*labels, state), int(state == worker.state)) for state in m.WORKER_STATES)
+    elif metric is m.WORKER_TASK_INFO and worker.task is not None:
+        yield (*labels, worker.task), 1
+    elif metric is m.WORKER_TASKS:
+        yield from (((*labels, outcome), count) for outcome, count in worker.finished.items())
+    elif metric is m.WORKER_BUSY:
+        yield labels, worker.spent("busy", now)
+    elif metric is m.WORKER_IDLE:
+        yield labels, worker.spent("idle", now)
+    elif metric is m.WORKER_LAST_SEEN:
+        yield labels, worker.seen
+
+
+def _key(fields: Mapping[str, Any]) -> tuple[str, int]:
+    return str(fields.get("task_id")), fields.get("attempt") or 1
+
+
+class Measures:
+    """Folds the events of this process and gives them to OpenTelemetry's instruments."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._lock = threading.RLock()  # a signal's handler may tell of an event in the midst of another
+        self._runs: dict[str, _Run] = {}
+        for metric in MEASURED:
+            create = meter.create_observable_counter if metric.kind == "counter" else meter.create_observable_gauge
+            create(metric.name, [self._observer(metric)], unit=_unit(metric), description=metric.help)
+        duration = m.RUN_TASK_DURATION
+        self._duration: Histogram = meter.create_histogram(
+            duration.name,
+            unit=_unit(duration),
+            description=duration.help,
+            explicit_bucket_boundaries_advisory=m.DURATION_BUCKETS,
+        )
+
+    def take(self, run: Run, kind: str, fields: Mapping[str, Any], now: float) -> None:
+        """Take an event in."""
+        with self._lock:
+            found = self._runs.get(run.run_id)
+            if found is None:
+                found = self._runs[run.run_id] = _Run(run.run_id)
+                found.describe(taken(run.started or {}))
+            if kind == "heartbeat":
+                found.worker(fields, now)
+                return
+            found.progress = now
+            fold = getattr(found, kind, None)
+            if callable(fold):
+                fold(fields, now)
+        if kind == "task_finished" and fields.get("duration_seconds") is not None:
+            self._duration.record(fields["duration_seconds"], {"run_id": run.run_id})
+
+    def _observer(self, metric: m.Metric) -> Any:
+        from opentelemetry.metrics import Observation
+
+        def observe(_: CallbackOptions) -> list[Observation]:
+            now = time.time()
+            with self._lock:
+                return [
+                    Observation(value, dict(zip(metric.labels, labels, strict=True)))
+                    for run in self._runs.values()
+                    for labels, value in run.samples(metric, now)
+                ]
+
+        return observe
+
+
+def _unit(metric: m.Metric) -> str:
+    """The unit as OpenTelemetry writes it, where the name has it already; others would be added to the name."""
+    return "s" if "_seconds" in metric.name else ""

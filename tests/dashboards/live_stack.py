@@ -1,0 +1,222 @@
+"""A stand for the boards: real runs, the real exporter that reads them, and a real Prometheus that scrapes it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from evalgauge import track_run
+from evalgauge.tracker import Run
+from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, vm
+from tests.exporter.sources.azure.test_ml_jobs import job
+from tests.exporter.sources.azure.test_prices import PriceList
+
+DOMAINS = ("chrome", "vlc")
+TASKS = [{"task_id": f"{domain}_{n}", "domain": domain} for domain in DOMAINS for n in range(20)]
+DONE = 30
+"""Tasks of the run that goes on which have ended: all of chrome and half of vlc."""
+SOLVED = [task["task_id"] for task in TASKS[:DONE] if task["domain"] == "vlc"][::2]
+"""Those that it solved; the baseline solved every one."""
+BUDGET = 0.25
+MACHINES = (vm("w1"), vm("forgotten"), vm("template", power="deallocated"))
+"""One that the run uses, one that bills and that nobody uses, one that costs nothing."""
+HOURLY = 0.226
+"""US dollars an hour of each, as the list on 127.0.0.1 says."""
+STARTUP = 60.0
+"""Seconds that a process may take until it answers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stand:
+    """The addresses of the two processes."""
+
+    exporter: str
+    prometheus: str
+
+    def ask(self, expression: str, *, seconds: float = 0) -> list[dict[str, Any]]:
+        """The result of a query: at this moment, or over the last ``seconds`` at steps of one.
+
+        Raises:
+            AssertionError: with Prometheus' own words where it refuses the query.
+        """
+        now = time.time()
+        form = {"query": expression, "time": now}
+        if seconds:
+            form = {"query": expression, "start": now - seconds, "end": now, "step": 1}
+        path = "query_range" if seconds else "query"
+        answer = _get(f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(form)}")
+        assert answer["status"] == "success", f"{answer.get('error')}: {expression}"
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+    def number(self, expression: str) -> float:
+        """The value of a query that has exactly one series."""
+        (series,) = self.ask(expression)
+        return float(series["value"][1])
+
+    def api(self, path: str) -> dict[str, Any]:
+        """An answer of the exporter's JSON API."""
+        return _get(self.exporter + path)
+
+
+@contextlib.contextmanager
+def stand(folder: Path, program: Path, rules: Path) -> Iterator[Stand]:
+    """Runs both processes for as long as the block lasts; one of the runs in ``folder/results`` goes on meanwhile."""
+    results, ports = folder / "results", _free_ports(2)
+    exporter, prometheus = (f"127.0.0.1:{port}" for port in ports)
+    config = folder / "prometheus.yml"
+    # an alert may take a minute to be judged in earnest; here a second has to do
+    (folder / "rules.yml").write_text(rules.read_text().replace("interval: 1m", "interval: 1s"))
+    config.write_text(
+        json.dumps(
+            {
+                "global": {"scrape_interval": "1s"},
+                "rule_files": ["rules.yml"],
+                "scrape_configs": [{"job_name": "evalgauge", "static_configs": [{"targets": [exporter]}]}],
+            }
+        )
+    )
+    _baseline_run(results)
+    command = "from evalgauge_exporter.cli.main import main; main()"
+    settings = folder / "evalgauge.toml"
+    serve = [sys.executable, "-c", command, "serve", str(results), "--listen", exporter, "--config", str(settings)]
+    scrape = [str(program), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
+    scrape += [f"--web.listen-address={prometheus}", "--log.level=warn"]
+    here = Stand(f"http://{exporter}", f"http://{prometheus}")
+    with ArmServer(MACHINES) as arm, PriceList() as prices, contextlib.ExitStack() as stack:
+        _configure(settings, arm, prices, exporter)
+        step = stack.enter_context(_run_that_goes_on(results))
+        processes = (
+            stack.enter_context(_process(serve, folder / "serve.log")),
+            stack.enter_context(_process(scrape, folder / "scrape.log")),
+        )
+
+        def until(condition: Callable[[], bool], what: str) -> None:
+            _until(condition, what, processes)
+
+        until(lambda: _answers(f"{here.exporter}/readyz"), "the exporter is ready")
+        until(lambda: _answers(f"{here.prometheus}/-/ready"), "Prometheus is ready")
+        # rates need growth between two scrapes, machines are read and priced in the background, and the rules judge
+        # what was scraped
+        until(lambda: here.number("count_over_time(up[20s])") >= 2, "two scrapes")
+        step()
+        until(lambda: here.number("increase(agent_eval_worker_busy_seconds_total{run_id='new'}[20s])") > 0, "growth")
+        until(lambda: here.number("count(agent_eval_vm_price_usd_per_hour)") >= 2, "machines and prices")
+        until(lambda: bool(here.ask('ALERTS{alertstate="firing"}')), "an alert fires")
+        yield here
+
+
+def _until(condition: Callable[[], bool], what: str, processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    end, pause = time.monotonic() + STARTUP, threading.Event()
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError, ValueError):
+            if condition():
+                return
+        assert all(process.poll() is None for process in processes), f"a process ended before {what}"
+        pause.wait(0.1)
+    raise AssertionError(f"not within {STARTUP:.0f} s: {what}")
+
+
+def _configure(path: Path, arm: ArmServer, prices: PriceList, target: str) -> None:
+    arm.jobs = [job("a"), job("b", "Completed")]
+    subscription = f'subscription_id = "{SUBSCRIPTION}"\nbase_url = "{arm.url}"\ncredential = "none"\n'
+    path.write_text(
+        f'[prices]\nazure_retail_url = "{prices.url}"\ncache_dir = "{path.parent}"\n'
+        f"[[azure]]\n{subscription}"
+        f'[[azure_ml]]\n{subscription}resource_group = "ml"\nworkspace = "ws"\n'
+        f'[[probe]]\nname = "self"\nkind = "tcp"\ntarget = "{target}"\ninterval = "1s"\n'
+    )
+
+
+def _baseline_run(results: Path) -> None:
+    with track_run(results, benchmark="waa", model="claude-sonnet-4-5", tasks=TASKS, run_id="base") as run:
+        for task in TASKS:
+            _attempt(run, task, solved=True)
+
+
+@contextlib.contextmanager
+def _run_that_goes_on(results: Path) -> Iterator[Callable[[], None]]:
+    with track_run(
+        results,
+        benchmark="waa",
+        model="claude-sonnet-4-5",
+        tasks=TASKS,
+        run_id="new",
+        baseline="base",
+        budget_usd=BUDGET,
+    ) as run:
+        run.worker("w1", "idle", vm="w1", vm_size="Standard_D4ds_v5", provider="azure")
+        for task in TASKS[:DONE]:
+            _attempt(run, task, solved=task["task_id"] in SOLVED)
+        last = TASKS[DONE]
+        with run.task(last["task_id"], domain=last["domain"], worker="w1") as going:
+            going.step(action={"type": "click", "x": 0.5, "y": 0.5})
+            yield lambda: going.step(action={"type": "click", "x": 0.5, "y": 0.6})
+            going.finish(success=True)
+
+
+def _attempt(run: Run, task: dict[str, str], *, solved: bool) -> None:
+    with run.task(task["task_id"], domain=task["domain"], worker="w1", max_steps=15) as attempt:
+        for step in range(2):
+            usage = {"input_tokens": 1000, "output_tokens": 100, "cache_read_input_tokens": 5000}
+            attempt.llm_call(provider="anthropic", model="claude-sonnet-4-5", usage=usage)
+            attempt.step(action={"type": "click", "x": 0.4, "y": 0.2}, first_action_correct=None if step else solved)
+        attempt.finish(success=solved, score=float(solved))
+
+
+@contextlib.contextmanager
+def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "NO_COLOR": "1"})
+    try:
+        yield process
+    except AssertionError as error:
+        error.add_note(f"{command[0]} said:\n{log.read_text()[-2000:]}")
+        raise
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _answers(url: str) -> bool:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return bool(answer.status == 200)
+
+
+def _get(url: str) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            found: dict[str, Any] = json.load(answer)
+    except urllib.error.HTTPError as error:
+        # Prometheus says in the body what is wrong with a query
+        found = json.load(error)
+    return found

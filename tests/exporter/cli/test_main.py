@@ -1,0 +1,242 @@
+"""The command: what it prints, how it ends, what it says when something is wrong."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from evalgauge.events import Step
+from evalgauge.runlog import read_events, safe_name
+from evalgauge_exporter.demo.player import draw_earlier, write_earlier
+from evalgauge_exporter.demo.scenario import plan
+from tests.exporter.runs import small_run
+from tests.exporter.scraping import get
+from tests.exporter.waiting import wait_for
+
+
+def evalgauge(*args: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "evalgauge_exporter", *map(str, args)], capture_output=True, text=True, timeout=timeout
+    )
+
+
+def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """The one line on stderr of a command that failed."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["runs"], ["demo"]])
+def test_help_says_what_a_command_does(command: list[str]) -> None:
+    done = evalgauge(*command, "--help")
+    assert done.returncode == 0
+    assert "Usage: evalgauge" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "runs"])
+def test_a_folder_that_is_not_there_is_one_line_and_exit_2(command: str, tmp_path: Path) -> None:
+    said = complaint(evalgauge(command, tmp_path / "nowhere"), 2)
+    assert said.count("\n") == 1
+    assert "nowhere" in said
+
+
+def test_a_file_instead_of_a_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "is a file" in complaint(evalgauge("runs", tmp_path / "file"), 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--stall-after", "soon"], "30s, 10m, 1h30m"),
+        (["--linger", "ever"], "30s, 10m, 1h30m"),
+        (["--listen", "9909"], "host:port"),
+        (["--config", "nowhere.toml"], "nowhere.toml"),
+        (["--listen", "256.1.1.1:80"], "--listen"),
+        (["--token-file", "nowhere.txt"], "token"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_one_line(tmp_path: Path, options: list[str], says: str) -> None:
+    said = complaint(evalgauge("serve", tmp_path, *options), 1)
+    assert said.count("\n") == 1
+    assert says in said
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (["juggle"], "no such command 'juggle'; evalgauge --help says what there is"),
+        (["serve"], "name at least one folder with runs, or set results in the configuration; evalgauge serve --help"),
+        (["runs", ".", "--jsno"], "no such option '--jsno'"),
+        (["demo", "--tasks", "0"], "invalid value for '--tasks': 0 is not in the range 1<=x<=10000; evalgauge demo"),
+        (["demo", "--speed", "nan"], "invalid value for '--speed'"),
+        (["replay"], "missing argument 'RUN_DIR...'; evalgauge replay --help"),
+        (["dashboards", "build"], "name a folder with --out, or use --check; evalgauge dashboards build --help"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_2(call: list[str], line: str) -> None:
+    said = complaint(evalgauge(*call), 2)
+    assert said.count("\n") == 1
+    assert said.startswith(f"evalgauge: {line}")
+
+
+def test_no_command_at_all_is_answered_with_the_help() -> None:
+    done = evalgauge()
+    assert "Usage: evalgauge" in done.stdout + done.stderr
+
+
+def test_an_unknown_key_names_the_nearest_one(tmp_path: Path) -> None:
+    (tmp_path / "evalgauge.toml").write_text("stal_after = '5m'\n")
+    said = complaint(evalgauge("serve", tmp_path, "--config", tmp_path / "evalgauge.toml"), 1)
+    assert "'stal_after'" in said
+    assert "'stall_after'" in said
+
+
+def test_runs_lists_every_run(tmp_path: Path) -> None:
+    small_run(tmp_path, "first")
+    small_run(tmp_path, "second", outcomes="fff")
+    done = evalgauge("runs", tmp_path)
+    assert done.returncode == 0
+    assert re.search(r"first .*claude-sonnet-4-5 .*completed .*3 of 3 .*67%", done.stdout)
+    assert re.search(r"second .* 0%", done.stdout)
+
+
+def test_runs_as_json_is_what_the_api_answers(tmp_path: Path) -> None:
+    small_run(tmp_path, "only", outcomes="sfi")
+    (row,) = json.loads(evalgauge("runs", tmp_path, "--json").stdout)["runs"]
+    expected = {"run_id", "model_id", "created_at", "total_tasks", "success_rate", "success_rate_all", "avg_steps"}
+    assert expected | {"state", "source"} <= set(row)
+    assert (row["success_rate"], row["success_rate_all"]) == (0.5, pytest.approx(1 / 3))
+
+
+def test_runs_says_that_there_are_none(tmp_path: Path) -> None:
+    done = evalgauge("runs", tmp_path)
+    assert done.returncode == 0
+    assert "no runs" in done.stderr
+
+
+def test_what_an_agent_wrote_is_no_markup_in_a_table(tmp_path: Path) -> None:
+    small_run(tmp_path, "r", model="[red]m[/] \x1b[31m")
+    done = evalgauge("runs", tmp_path)
+    assert "[red]m[/]" in done.stdout
+    assert "\x1b[31m" not in done.stdout
+
+
+def test_serve_says_where_and_waits_for_a_first_run(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "evalgauge_exporter", "serve", str(tmp_path), "--listen", "127.0.0.1:0"],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        url = re.search(r"http://[\d.:]+", process.stderr.readline())
+        assert url
+        assert "no runs there yet; waiting" in process.stderr.readline()
+        assert get(f"{url[0]}/readyz") == (200, "ready\n")
+        assert get(f"{url[0]}/healthz") == (200, "ok\n")
+        small_run(tmp_path, "first")
+        wait_for(lambda: 'run_id="first"' in get(f"{url[0]}/metrics")[1])
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{url[0]}/metrics", headers={"accept": "application/openmetrics-text"}), timeout=5
+        ) as answer:
+            assert answer.headers["content-type"].startswith("application/openmetrics-text")
+            assert answer.read().endswith(b"# EOF\n")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    from evalgauge_exporter.web.server import listening_socket
+
+    taken = listening_socket("127.0.0.1", 0)
+    port = taken.getsockname()[1]
+    said = complaint(evalgauge("serve", tmp_path, "--listen", f"127.0.0.1:{port}"), 1)
+    assert "choose another" in said
+    said = evalgauge("demo", "--port", str(port), "--no-browser", "--once", "--tasks", "1").stderr
+    assert "--port" in said
+    taken.close()
+
+
+def test_the_demo_plays_an_evaluation_and_ends_with_a_summary(tmp_path: Path) -> None:
+    done = evalgauge(
+        "demo", "--port", "0", "--tasks", "20", "--speed", "3000", "--once", "--no-browser", "--results", tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"http://127\.0\.0\.1:\d+/", done.stdout)
+    assert "20 of 20 tasks" in done.stdout
+    rows = json.loads(evalgauge("runs", tmp_path, "--json").stdout)["runs"]
+    newest = rows[0]
+    assert newest["state"] == "completed"
+    assert len(newest["outcomes"]) >= 4, "several outcome types"
+    assert newest["cost_usd"] > 0
+    assert len(rows) == 3, "with two earlier runs to compare with"
+    shots = list((tmp_path / newest["run_id"] / "screenshots").rglob("*.png"))
+    assert len(shots) > 40
+    assert all(shot.read_bytes().startswith(b"\x89PNG") for shot in shots[:5])
+
+
+def test_a_demo_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "evalgauge_exporter", "demo", "--port", "0", "--tasks", "20", "--no-browser"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("The live page: ")
+        wait_for(lambda: len(list(tmp_path.glob("*/waa-demo-*/events/*.jsonl"))) == 3)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert list(tmp_path.glob("evalgauge-demo-*")) == []
+
+
+def test_a_demo_whose_port_is_taken_writes_nothing(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = complaint(evalgauge("demo", "--port", str(port), "--results", tmp_path / "results"), 1)
+    assert "--port" in said
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_an_earlier_run_of_the_demo_gets_the_screenshots_that_it_lacks(tmp_path: Path) -> None:
+    scenario = plan(3, workers=2, seed=1)
+    made = [
+        write_earlier(tmp_path, "earlier", scenario, model="m", speed=60.0, ended_at=float(end)) for end in (9000, 9500)
+    ]
+    draw_earlier(made[0], scenario, threading.Event())
+    shots = sorted(made[0].folder.rglob("*.png"))
+    named = {event.screenshot for event in read_events(made[0].folder) if isinstance(event, Step)}
+    assert {shot.relative_to(made[0].folder).as_posix() for shot in shots} == named
+    shots[0].unlink()
+    draw_earlier(made[1], scenario, threading.Event())
+    assert sorted(made[0].folder.rglob("*.png")) == shots
+    assert [event.ts for event in read_events(made[0].folder)][-1] == 9000, "the log is written once"
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rich.py").write_text("raise ModuleNotFoundError('no', name='rich')")
+    done = subprocess.run(
+        [sys.executable, "-m", "evalgauge_exporter", "runs", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+    )
+    assert done.returncode == 1
+    assert "pip install 'evalgauge[exporter]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_safe_names_keep_what_is_safe() -> None:
+    assert safe_name("waa-demo_1.2@x") == "waa-demo_1.2@x"

@@ -1,0 +1,114 @@
+"""``replay``, ``export`` and ``convert``: what they write, and what they say when they can't."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from evalgauge_exporter.export.table import COLUMNS
+from tests.exporter.cli.test_main import complaint, evalgauge
+from tests.exporter.runs import small_run
+from tests.exporter.sources.reading import DATA
+
+
+def test_replay_writes_a_site_and_then_only_what_changed(tmp_path: Path) -> None:
+    small_run(tmp_path / "results", "r")
+    first = evalgauge("replay", tmp_path / "results", "--out", tmp_path / "site")
+    assert "3 tasks (3 written, 0 unchanged)" in first.stdout, first.stderr
+    assert (tmp_path / "site" / "index.html").exists()
+    second = evalgauge("replay", tmp_path / "results" / "r", "--out", tmp_path / "site")
+    assert "(0 written, 3 unchanged)" in second.stdout
+
+
+def test_replay_writes_one_file_with_one_task(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "results", "r")
+    out = tmp_path / "one.html"
+    done = evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t1")
+    assert done.returncode == 0, done.stderr
+    assert "t1" in out.read_text()
+    assert "near" in complaint(evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t11"), 1)
+
+
+def test_a_run_that_is_named_twice_is_there_once(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "results", "r")
+    (tmp_path / "link").symlink_to(tmp_path / "results")
+    done = evalgauge("replay", run.folder, tmp_path / "results", tmp_path / "link", "--out", tmp_path / "site")
+    assert "1 run, 3 tasks" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("option", [["--thumbnails"], ["--screenshot-base-url", "https://blob.example/"]])
+def test_one_file_takes_no_option_of_a_site(tmp_path: Path, option: list[str]) -> None:
+    run = small_run(tmp_path / "results", "r")
+    done = evalgauge("replay", run.folder, "--out", tmp_path / "one.html", "--single-file", *option)
+    assert done.returncode == 2
+    assert "holds its screenshots" in done.stderr
+    assert not (tmp_path / "one.html").exists()
+
+
+def test_a_folder_without_runs_and_a_full_folder_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "no run" in complaint(evalgauge("replay", tmp_path / "empty", "--out", tmp_path / "site"), 1)
+    run = small_run(tmp_path / "results", "r")
+    assert "no replay" in complaint(evalgauge("replay", run.folder, "--out", run.folder), 1)
+    assert "nothing there" in complaint(evalgauge("replay", tmp_path / "gone", "--out", tmp_path / "site"), 2)
+
+
+def test_export_writes_the_tasks_as_a_table(tmp_path: Path) -> None:
+    run = small_run(tmp_path, "r", outcomes="sfa")
+    done = evalgauge("export", run.folder, "--format", "csv", "--out", tmp_path / "tasks.csv")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "tasks.csv").read_text())))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["outcome"] for row in rows] == ["success", "failure", "agent_error"]
+    assert float(rows[0]["cost_usd"]) == pytest.approx((1000 * 3 + 100 * 15) / 1e6)
+
+
+def test_export_takes_what_a_dead_process_left_open_for_interrupted(tmp_path: Path) -> None:
+    begun = {"v": 1, "seq": 1, "ts": 1e9, "type": "task_started", "task_id": "t", "attempt": 1}
+    (tmp_path / "r" / "events").mkdir(parents=True)
+    (tmp_path / "r" / "events" / "w.jsonl").write_text(json.dumps(begun) + "\n")
+    whole = json.loads(evalgauge("export", tmp_path / "r", "--format", "json", "--out", "-").stdout)
+    assert [task["outcome"] for task in whole["tasks"]] == ["interrupted"]
+    assert whole["run"]["outcomes"]["interrupted"] == 1
+
+
+def test_export_writes_the_whole_run_as_json_and_its_attempts_as_atif(tmp_path: Path) -> None:
+    run = small_run(tmp_path, "r")
+    whole = json.loads(evalgauge("export", run.folder, "--format", "json", "--out", "-").stdout)
+    assert whole["run"]["run_id"] == "r"
+    assert len(whole["tasks"]) == 3
+    trajectories = json.loads(evalgauge("export", run.folder, "--format", "atif", "--out", "-").stdout)
+    assert len(trajectories) == 3
+    assert all(one["schema_version"].startswith("ATIF-v1") for one in trajectories)
+
+
+def test_export_of_several_runs_asks_for_one(tmp_path: Path) -> None:
+    small_run(tmp_path, "a")
+    small_run(tmp_path, "b")
+    assert "holds 2 runs" in complaint(evalgauge("export", tmp_path, "--format", "csv", "--out", "-"), 1)
+
+
+def test_a_run_that_is_a_file_is_exported_and_converted(tmp_path: Path) -> None:
+    log = DATA / "inspect-0.3.285" / "tools.eval"
+    whole = json.loads(evalgauge("export", log, "--format", "json", "--out", "-").stdout)
+    assert whole["run"]["source"] == "inspect"
+    assert "tools (inspect)" in evalgauge("convert", log, "--out", tmp_path).stdout
+    (row,) = json.loads(evalgauge("runs", tmp_path, "--json").stdout)["runs"]
+    assert row["success_rate"] == whole["run"]["success_rate"]
+
+
+def test_dashboards_are_built_and_checked(tmp_path: Path) -> None:
+    done = evalgauge("dashboards", "build", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "dashboards" / "evaluation.json").exists()
+    assert (tmp_path / "prometheus" / "rules.yml").exists()
+    assert evalgauge("dashboards", "build", "--check", "--out", tmp_path).returncode == 0
+    elsewhere = ("--out", tmp_path, "--exporter-url", "https://eval.example.org")
+    assert "--exporter-url https://eval" in complaint(evalgauge("dashboards", "build", "--check", *elsewhere), 1)
+    assert evalgauge("dashboards", "build", *elsewhere).returncode == 0
+    assert evalgauge("dashboards", "build", "--check", *elsewhere).returncode == 0
+    assert "http://" in complaint(evalgauge("dashboards", "build", "--out", tmp_path, "--exporter-url", "eval:80"), 2)
+    (tmp_path / "prometheus" / "rules.yml").write_text("groups: []")
+    assert "rules.yml" in complaint(evalgauge("dashboards", "build", "--check", "--out", tmp_path), 1)

@@ -1,0 +1,185 @@
+"""Runs that are over are not parsed again at the next start, and show the same as if they were."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalgauge.runlog import LogReader
+from evalgauge_exporter.config.model import load_config
+from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.ingest import collector as follow
+from evalgauge_exporter.ingest.run_cache import Archive, restored, snapshot
+from evalgauge_exporter.sources.openadapt.run_folder import OpenAdaptSource
+from evalgauge_exporter.state.run import RunState, fold, unpriced
+from tests.exporter.runs import exporter_of, small_run
+from tests.exporter.scraping import samples
+from tests.exporter.sources.openadapt.test_run_folder import DATA, RUNS
+from tests.exporter.waiting import wait_for
+
+
+def started(*results: Path, **options: Any) -> Exporter:
+    exporter = Exporter(load_config(None, results=results, **options))
+    exporter.start()
+    assert exporter.wait_ready(30)
+    return exporter
+
+
+def archived(exporter: Exporter) -> None:
+    """Waits until the archive is on disk."""
+    path = exporter.follower._archive._path
+    assert path is not None
+    wait_for(path.exists)
+    exporter.stop()
+
+
+def of_runs(exporter: Exporter) -> dict[Any, float]:
+    found = samples(exporter.exposition.render(time.time()).decode())
+    return {
+        key: number for key, number in found.items() if key[0].startswith("agent_eval_run_") and "_eta_" not in key[0]
+    }
+
+
+@pytest.fixture
+def no_reading(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Notes each log and each OpenAdapt folder that is read."""
+    read: list[str] = []
+    real_log, real_folder = LogReader.read, OpenAdaptSource.read
+
+    def log_read(self: LogReader, limit: int = 8 << 20) -> Any:
+        read.append(str(self.path))
+        return real_log(self, limit)
+
+    def folder_read(self: OpenAdaptSource, *, thorough: bool = False) -> Any:
+        read.append(str(self.folder))
+        return real_folder(self, thorough=thorough)
+
+    monkeypatch.setattr(LogReader, "read", log_read)
+    monkeypatch.setattr(OpenAdaptSource, "read", folder_read)
+    return read
+
+
+def test_a_second_start_reads_no_run_that_is_over(tmp_path: Path, no_reading: list[str]) -> None:
+    small_run(tmp_path, "own-name")
+    shutil.move(tmp_path / "own-name", tmp_path / "folder")
+    small_run(tmp_path, "after", outcomes="sfsfaisff")
+    shutil.copytree(RUNS["waa_mock_20"], tmp_path / "openadapt")
+    going = small_run(tmp_path, "going", finish=False)
+    first = started(tmp_path)
+    before = of_runs(first)
+    archived(first)
+    no_reading.clear()
+    second = started(tmp_path)
+    assert {Path(path).parent.parent.name for path in no_reading} == {"going"}, "only what goes on is read"
+    assert set(second.state.runs) == {"own-name", "after", "openadapt", "going"}
+    after = of_runs(second)
+    second.stop()
+    going.finish()
+    assert after == before
+
+
+def test_the_attempts_are_read_when_somebody_asks(tmp_path: Path) -> None:
+    small_run(tmp_path, "r", outcomes="sfs")
+    archived(started(tmp_path))
+    exporter = started(tmp_path)
+    run = exporter.state.runs["r"]
+    assert run.shelved
+    assert (run.total, run.mean_steps) == (3, 1)
+    assert run.shelved, "a list of runs needs no attempts"
+    assert [attempt.status for attempt in run.finished_attempts()] == ["success", "failure", "success"]
+    assert [other.run_id for other in exporter.state.runs.values() if other.shelved] == []
+    exporter.stop()
+
+
+def test_a_run_that_changed_is_read_anew(tmp_path: Path) -> None:
+    run = small_run(tmp_path, "r")
+    archived(started(tmp_path))
+    small_run(tmp_path, "r", outcomes="ssss")  # taken up again
+    exporter = started(tmp_path)
+    assert exporter.state.runs["r"].total == 4
+    exporter.stop()
+    shutil.rmtree(run.folder)
+
+
+def test_a_run_that_changes_while_it_is_archived_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "IDLE_SECONDS", 0.2)
+    small_run(tmp_path, "r")
+    archived(started(tmp_path))
+    exporter = started(tmp_path)
+    small_run(tmp_path, "r", outcomes="ssssss")
+    wait_for(lambda: exporter.state.runs["r"].total == 6)
+    shutil.rmtree(tmp_path / "r")
+    wait_for(lambda: "r" not in exporter.state.runs)
+    exporter.stop()
+
+
+def test_only_the_newest_runs_keep_their_attempts_in_memory(tmp_path: Path) -> None:
+    for number in range(14):
+        small_run(tmp_path, f"r{number:02d}", outcomes="s")
+    exporter = Exporter(load_config(None, results=(tmp_path,), limits={"runs": 2}))
+    exporter.start()
+    assert exporter.wait_ready(30)
+    assert sum(not run.shelved for run in exporter.state.runs.values()) <= 12
+    assert len(exporter.state.runs) == 14
+    exporter.stop()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"key": 3}', '{"key": "x", "runs": []}', '{"runs": {"a": [1]}}'])
+def test_a_cache_that_is_broken_is_none(tmp_path: Path, content: str) -> None:
+    small_run(tmp_path, "r")
+    exporter = started(tmp_path)
+    path = exporter.follower._archive._path
+    archived(exporter)
+    assert path is not None
+    path.write_text(content)
+    again = started(tmp_path)
+    assert again.state.runs["r"].total == 3
+    again.stop()
+
+
+def test_a_folder_whose_name_is_no_text_spoils_no_cache(tmp_path: Path) -> None:
+    run = fold("r", "runlog", [])
+    folder = Path(os.fsdecode(b"/results/caf\xe9"))
+    archive = Archive(tmp_path / "cache.json", "key")
+    archive.keep(folder, "signature", run)
+    archive.save({folder})
+    assert Archive(tmp_path / "cache.json", "key").restore(folder, "signature", "r", unpriced) is not None
+
+
+@pytest.mark.parametrize("entry", [["s", []], ["s", {"source": "runlog"}], ["s", None], ["s", 1]])
+def test_an_entry_that_is_broken_is_none_and_is_mended(tmp_path: Path, entry: object) -> None:
+    path = tmp_path / "cache.json"
+    path.write_text(json.dumps({"key": "key", "runs": {"/results/r": entry}}))
+    archive, folder = Archive(path, "key"), Path("/results/r")
+    assert archive.restore(folder, "s", "r", unpriced) is None
+    archive.keep(folder, "s", fold("r", "runlog", []))
+    archive.save({folder})
+    assert Archive(path, "key").restore(folder, "s", "r", unpriced) is not None, "the run is kept anew"
+
+
+def test_a_cache_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    small_run(tmp_path / "results", "r")
+    exporter = exporter_of(tmp_path / "results", prices={"cache_dir": str(tmp_path / "file" / "cache")})
+    exporter.start()
+    assert exporter.wait_ready(30)
+    exporter.stop()
+    assert set(exporter.state.runs) == {"r"}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_snapshot_is_json_and_gives_the_run_back(name: str) -> None:
+    run = RunState("r", "openadapt")
+    for event in OpenAdaptSource(RUNS[name]).read().events:
+        run.apply(event)
+    kept = json.loads(json.dumps(snapshot(run)))
+    back = restored(kept, "r", unpriced)
+    now = time.time()
+    assert back.statuses(now, 600) == run.statuses(now, 600)
+    assert back.status(now, 600) == run.status(now, 600)
+    assert snapshot(back) == snapshot(run)
+    assert DATA.exists()

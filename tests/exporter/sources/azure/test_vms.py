@@ -1,0 +1,356 @@
+"""The real Azure packages against a Resource Manager on 127.0.0.1."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from evalgauge_exporter.config.model import Azure
+from evalgauge_exporter.sources.azure import client as arm
+from evalgauge_exporter.sources.azure import vms as azure_vm
+from evalgauge_exporter.sources.azure.vms import AzureVmSource
+from evalgauge_exporter.state.fleet import FleetState
+from evalgauge_exporter.state.fleet_events import FleetEvent, Headroom, PowerSeen, Refreshed, RefreshFailed, VmsSeen
+from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, Fault, vm
+
+pytest.importorskip("azure.mgmt.compute")
+
+
+class Watch:
+    """A source, the events it emitted, and their fold."""
+
+    def __init__(self, server: ArmServer, **keys: object) -> None:
+        self.events: list[FleetEvent] = []
+        self.fleet = FleetState()
+        self.emitted = threading.Event()
+        table = Azure.model_validate(
+            {"subscription_id": SUBSCRIPTION, "base_url": server.url, "credential": "none", **keys}
+        )
+        self.source = AzureVmSource(table, self._emit)
+
+    def _emit(self, events: Iterable[FleetEvent]) -> None:
+        for event in events:
+            self.events.append(event)
+            self.fleet.apply(event)
+        self.emitted.set()
+
+    def last(self, kind: type) -> FleetEvent:
+        return next(event for event in reversed(self.events) if isinstance(event, kind))
+
+    def states(self) -> dict[str, str]:
+        return {one.name: one.state for one in self.fleet.vms.values()}
+
+    def failed(self) -> RefreshFailed:
+        event = self.events[-1]
+        assert isinstance(event, RefreshFailed), event
+        return event
+
+
+@contextmanager
+def watching(server: ArmServer, **keys: object) -> Iterator[Watch]:
+    watch = Watch(server, **keys)
+    with server:
+        try:
+            yield watch
+        finally:
+            watch.source.close()
+
+
+def test_a_machine_is_joined_from_two_lists_that_disagree_on_case() -> None:
+    server = ArmServer([vm("waa-00", group="Agents", tags={"team": "eval", "secret": "x"}, location="EastUS")])
+    server.upper_case_status = True
+    with watching(server, tags=["team"]) as watch:
+        watch.source.look()
+    (known,) = watch.fleet.vms.values()
+    info = watch.fleet.inventory[known.vm_id]
+    assert (known.state, known.resource_group) == ("running", "agents")
+    assert (info.size, info.location, dict(info.tags)) == ("Standard_D4ds_v5", "eastus", {"team": "eval"})
+    assert info.created_at == pytest.approx(1795161600.123456)  # 2026-11-20T08:00:00.123456Z, of date(1)
+    assert isinstance(watch.events[-1], Refreshed)
+
+
+@pytest.mark.parametrize("power", ["starting", "running", "stopping", "stopped", "deallocating", "deallocated"])
+def test_every_power_state_comes_through(power: str) -> None:
+    with watching(ArmServer([vm("a", power=power)])) as watch:
+        watch.source.look()
+    assert watch.states() == {"a": power}
+
+
+def test_a_machine_without_power_state_is_unknown() -> None:
+    bare = vm("bare")
+    del bare["properties"]["instanceView"]
+    with watching(ArmServer([vm("a", power=None), vm("b", power="melting"), bare])) as watch:
+        watch.source.look()
+    assert watch.states() == {"a": "unknown", "b": "unknown", "bare": "unknown"}
+
+
+def test_all_pages_are_read_with_one_request_a_page() -> None:
+    server = ArmServer([vm(f"waa-{number:03}") for number in range(250)], page_size=100)
+    with watching(server) as watch:
+        watch.source.look()
+        first = len(server.requests)
+        watch.source.look()
+    assert len(watch.fleet.vms) == 250
+    assert first == 3 + 1 + 3  # the inventory, the scale sets, the power states
+    assert len(server.requests) - first == 3  # the inventory is not due again
+
+
+def test_the_inventory_is_read_again_for_a_machine_that_it_lacks_but_once() -> None:
+    server = ArmServer([vm("a")])
+    with watching(server) as watch:
+        watch.source.look()
+        server.vms.append(vm("b", size="Standard_NC24ads_A100_v4"))
+        watch.source.look()
+        new = next(one for one in watch.fleet.vms.values() if one.name == "b")
+        assert watch.fleet.inventory[new.vm_id].size == "Standard_NC24ads_A100_v4"
+        inventories = server.requested("virtualMachines?") - server.requested("statusOnly")
+        watch.source.look()
+        assert server.requested("virtualMachines?") - server.requested("statusOnly") == inventories
+
+
+def test_a_machine_that_vanished_is_gone_at_the_next_look() -> None:
+    server = ArmServer([vm("a"), vm("b")])
+    with watching(server) as watch:
+        watch.source.look()
+        del server.vms[0]
+        watch.source.look()
+    assert watch.states() == {"a": "gone", "b": "running"}
+
+
+def test_only_the_named_resource_groups_count_whatever_their_case() -> None:
+    server = ArmServer([vm("a", group="AGENTS"), vm("b", group="other")])
+    with watching(server, resource_groups=["Agents"]) as watch:
+        watch.source.look()
+    assert watch.states() == {"a": "running"}
+    seen = watch.last(VmsSeen)
+    assert isinstance(seen, VmsSeen)
+    assert [one.name for one in seen.vms] == ["a"]
+
+
+def test_the_machines_of_a_scale_set_are_there_too_and_leave_with_it() -> None:
+    server = ArmServer([vm("single")])
+    member = vm("pool_0", size="Standard_D8s_v5")
+    member["id"] = member["id"].replace("virtualMachines/pool_0", "virtualMachineScaleSets/pool/virtualMachines/0")
+    server.scale_sets["pool"] = [member]
+    with watching(server) as watch:
+        watch.source.look()
+        assert watch.states() == {"single": "running", "pool_0": "running"}
+        sizes = {one.name: watch.fleet.inventory[one.vm_id].size for one in watch.fleet.vms.values()}
+        assert sizes["pool_0"] == "Standard_D8s_v5"
+        server.faults.extend([Fault(200, body=b'{"value": []}'), Fault(404)])  # deleted between two inventories
+        watch.source.look()
+        assert isinstance(watch.events[-1], Refreshed)
+        assert watch.states()["pool_0"] == "gone"
+
+
+@pytest.mark.parametrize(
+    ("os_type", "properties", "spot", "windows"),
+    [
+        ("Linux", {}, False, False),
+        ("Windows", {}, False, True),
+        ("Windows", {"licenseType": "Windows_Server"}, False, False),  # brings its own licence
+        ("Linux", {"priority": "Spot"}, True, False),
+        ("Linux", {"priority": "Low"}, True, False),
+        ("Linux", {"priority": "Regular"}, False, False),
+    ],
+)
+def test_what_the_price_depends_on_is_read(os_type: str, properties: dict[str, str], spot: bool, windows: bool) -> None:
+    with watching(ArmServer([vm("a", os_type=os_type, more=properties)])) as watch:
+        watch.source.look()
+    (key,) = watch.fleet.price_keys()
+    assert key == ("eastus", "Standard_D4ds_v5", spot, windows)
+
+
+def test_the_first_state_is_known_since_the_last_operation() -> None:
+    with watching(ArmServer([vm("a", since="2026-11-20T09:30:00.5000000+00:00")])) as watch:
+        watch.source.look()
+    assert watch.fleet.vms.popitem()[1].changes == [(1795167000.5, "running")]
+
+
+def test_too_many_requests_are_answered_by_waiting_as_long_as_asked() -> None:
+    server = ArmServer([vm("a")])
+    with watching(server, status_interval="1s") as watch:
+        assert watch.source.look() == 1.0
+        server.faults.append(Fault(429, {"Retry-After": "77"}))
+        requests = len(server.requests)
+        assert watch.source.look() == 77.0
+        assert len(server.requests) == requests + 1  # not tried again by itself
+        assert (watch.failed().reason, watch.fleet.health["azure_vm", SUBSCRIPTION].up) == ("throttled", False)
+        assert watch.source.look() == 1.0
+    assert watch.fleet.health["azure_vm", SUBSCRIPTION].up
+    assert watch.fleet.errors == {("azure_vm", "throttled"): 1}
+
+
+def test_a_server_that_fails_is_asked_less_and_less_often() -> None:
+    server = ArmServer([vm("a")])
+    with watching(server, status_interval="60s", inventory_interval="1h") as watch:
+        watch.source.look()
+        server.fault = Fault(503)
+        waits = [watch.source.look() for _ in range(5)]
+        server.fault = None
+        assert watch.source.look() == 60.0
+    assert waits == [60.0, 120.0, 240.0, 300.0, 300.0]
+    assert watch.fleet.errors["azure_vm", "server_error"] == 5
+    assert watch.states() == {"a": "running"}  # what was known is kept; how long it is shown is for the views
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault(401), "signed_out"),
+        (Fault(403), "forbidden"),
+        (Fault(404), "not_found"),
+        (Fault(400), "refused"),
+        (Fault(500), "server_error"),
+        (Fault(200, body=b"<html>proxy</html>"), "malformed"),
+        (Fault(200, body=b"[1, 2]"), "malformed"),
+        (Fault(200, body=b'{"value": 7}'), "malformed"),
+        (Fault(200, body=b'{"value": [{"id": '), "malformed"),
+    ],
+)
+def test_an_answer_that_is_no_list_says_what_it_is(fault: Fault, reason: str) -> None:
+    server = ArmServer([vm("a")])
+    server.fault = fault
+    with watching(server) as watch:
+        watch.source.look()
+    assert watch.failed().reason == reason
+    assert "\n" not in watch.failed().detail
+    assert not watch.fleet.vms
+
+
+def test_a_server_that_is_not_there_is_a_failure() -> None:
+    server = ArmServer()
+    with watching(server) as watch:
+        pass
+    watch.source.look()
+    watch.source.close()
+    assert watch.failed().reason == "unreachable"
+
+
+def test_a_server_that_is_too_slow_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arm, "READ_SECONDS", 0.2)
+    server = ArmServer([vm("a")])
+    server.hold = threading.Event()
+    with watching(server) as watch:
+        watch.source.look()
+    assert watch.failed().reason == "timeout"
+
+
+def test_one_malformed_machine_does_not_hide_the_others() -> None:
+    broken = vm("broken")
+    broken["id"] = "no id of a machine"
+    odd = vm("odd")
+    odd["properties"]["hardwareProfile"] = None
+    odd["properties"]["timeCreated"] = "yesterday"
+    with watching(ArmServer([vm("a"), broken, odd])) as watch:
+        watch.source.look()
+    assert watch.states() == {"a": "running", "odd": "running"}
+    assert watch.fleet.errors["azure_vm", "malformed"] >= 1
+
+
+def test_power_states_are_read_though_the_inventory_fails() -> None:
+    server = ArmServer([vm("a")])
+    server.faults.append(Fault(500))
+    with watching(server) as watch:
+        watch.source.look()
+    assert watch.states() == {"a": "running"}
+    assert watch.failed().reason == "server_error"
+
+
+def test_headroom_is_the_least_of_all_answers_and_slows_it_down() -> None:
+    server = ArmServer([vm("a")])
+    server.headers["x-ms-ratelimit-remaining-resource"] = (
+        "Microsoft.Compute/HighCostGet3Min;159,Microsoft.Compute/HighCostGet30Min;12"
+    )
+    with watching(server, status_interval="60s") as watch:
+        assert watch.source.look() == 120.0
+    seen = watch.last(Headroom)
+    assert isinstance(seen, Headroom)
+    assert seen.left == {
+        "subscription-reads": 11999,
+        "Microsoft.Compute/HighCostGet3Min": 159,
+        "Microsoft.Compute/HighCostGet30Min": 12,
+    }
+
+
+def test_stopping_does_not_wait_for_a_server_that_hangs() -> None:
+    server = ArmServer([vm("a")])
+    server.hold = threading.Event()
+    with watching(server) as watch:
+        watch.source.start()
+        assert server.held.wait(20)
+        server.hold.set()
+        watch.source.stop()
+        assert not watch.source._thread.is_alive()
+    assert not watch.events  # what came after the stop is not told
+
+
+def test_it_refreshes_in_the_background_until_it_is_stopped() -> None:
+    server = ArmServer([vm("a")])
+    with watching(server) as watch:
+        watch.source.interval = 0.01
+        watch.source.start()
+        while sum(isinstance(event, PowerSeen) for event in list(watch.events)) < 3:
+            watch.emitted.clear()
+            assert watch.emitted.wait(20)
+        watch.source.stop()
+    assert isinstance(watch.events[-1], Refreshed)
+
+
+def test_a_machine_that_was_made_again_under_its_name_is_read_anew() -> None:
+    server = ArmServer([vm("a"), vm("b")])
+    with watching(server, inventory_interval="1h") as watch:
+        watch.source.look()
+        server.vms = [vm("b")]
+        watch.source.look()
+        server.vms = [vm("a", size="Standard_D8ds_v5"), vm("b")]
+        watch.source.look()
+    assert {one.name: one.size for one in watch.fleet.inventory.values()} == {
+        "a": "Standard_D8ds_v5",
+        "b": "Standard_D4ds_v5",
+    }
+
+
+def test_only_the_named_tags_leave_azure_whatever_their_case() -> None:
+    server = ArmServer([vm("a", tags={"Owner": "me", "password": "hunter2"})])
+    with watching(server, tags=["owner", "team"]) as watch:
+        watch.source.look()
+    assert [one.tags for one in watch.fleet.inventory.values()] == [{"owner": "me"}]
+    assert "hunter2" not in repr(watch.events)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"Retry-After": "77"}, 77.0),
+        ({"Retry-After": "Sat, 21 Nov 2026 20:00:30 GMT"}, 30.0),
+        ({"Retry-After": "Sat, 21 Nov 2026 19:00:00 GMT"}, 0.0),
+        ({"x-ms-retry-after-ms": "1500", "Retry-After": "2"}, 1.5),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": ""}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_to_wait_is_told_in_seconds_or_as_a_date(headers: dict[str, str], wait: float | None) -> None:
+    assert arm.retry_after(headers, now=1_795_291_200.0) == wait
+
+
+def test_a_pause_is_bounded_whatever_is_asked_for() -> None:
+    server = ArmServer([vm("a")])
+    server.fault = Fault(429, {"Retry-After": "99999999"})
+    with watching(server) as watch:
+        assert watch.source.look() == 6 * 3600.0
+
+
+def test_pages_that_lead_in_a_circle_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(azure_vm, "MAX_ROWS", 50)
+    server = ArmServer([vm("a"), vm("b")])
+    server.circular = True
+    with watching(server) as watch:
+        watch.source.look()
+    assert (watch.failed().reason, watch.failed().detail) == ("malformed", "Azure's list of machines does not end")
+    assert not watch.fleet.vms

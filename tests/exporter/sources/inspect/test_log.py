@@ -1,0 +1,275 @@
+"""Logs that Inspect 0.3.285 wrote with its mock model; ``killed.eval`` is of a process that was killed with -9."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalgauge.events import LlmCall, Step, TaskFinished
+from evalgauge.integrations.inspect.outcomes import score_of
+from evalgauge_exporter.sources.inspect.eval_zip import MemberError, ZipMembers
+from evalgauge_exporter.sources.inspect.log import InspectLogSource, recognised_file
+from evalgauge_exporter.state.run import RunState, fold
+from tests.exporter.sources.reading import DATA, NOW, STALL, drain, folded, outcomes, snapshot
+
+LOGS = DATA / "inspect-0.3.285"
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    with ZipMembers(path) as log:
+        content: dict[str, Any] = json.loads(log.read("header.json"))
+    return content
+
+
+def make_log(path: Path, members: Mapping[str, object]) -> Path:
+    """A log as Inspect lays it out, its members stored as they are."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, json.dumps(content))
+    return path
+
+
+def sample(number: int, **more: Any) -> dict[str, Any]:
+    at = f"2026-11-21T20:00:{number:02d}+00:00"
+    scores = {"match": {"value": "C"}}
+    return {"id": f"s{number}", "epoch": 1, "started_at": at, "completed_at": at, "scores": scores, **more}
+
+
+START = {"eval": {"task": "desk", "model": "openai/gpt-5.1", "created": "2026-11-21T20:00:00+00:00"}}
+
+
+def tokens_of(run: RunState) -> list[int]:
+    return [sum(kind) for kind in zip(*(usage.tokens for usage in run.usage.values()), strict=True)]
+
+
+@pytest.mark.parametrize("name", ["epochs", "tools"])
+def test_totals_are_those_of_the_logs_own_header(name: str) -> None:
+    path = LOGS / f"{name}.eval"
+    header = header_of(path)
+    run = folded(InspectLogSource(path))
+    statuses = outcomes(run)
+    results = header["results"]
+    measured = statuses.get("success", 0) + statuses.get("failure", 0)
+    assert sum(statuses.values()) == results["total_samples"]
+    assert measured == results["completed_samples"]
+    accuracy = results["scores"][0]["metrics"]["accuracy"]["value"]
+    if name == "tools":  # in the other log the accuracy is a mean over epochs
+        assert statuses["success"] / measured == accuracy
+        assert statuses["infrastructure_error"] == 1
+    spent = header["stats"]["model_usage"]
+    names = ("input_tokens", "input_tokens_cache_read", "input_tokens_cache_write", "output_tokens")
+    assert tokens_of(run) == [sum(each.get(kind) or 0 for each in spent.values()) for kind in names]
+    assert run.status(NOW, STALL) == "completed"
+    assert run.benchmark == header["eval"]["task"]
+
+
+def test_the_mean_over_epochs_is_the_headers_accuracy() -> None:
+    path = LOGS / "epochs.eval"
+    run = folded(InspectLogSource(path))
+    tasks: dict[str, list[bool]] = {}
+    for attempt in run.attempts.values():
+        tasks.setdefault(attempt.task_id, []).append(attempt.score == 1.0)
+    mean = sum(sum(scores) / len(scores) for scores in tasks.values()) / len(tasks)
+    accuracy = header_of(path)["results"]["scores"][0]["metrics"]["accuracy"]["value"]
+    assert mean == pytest.approx(accuracy, abs=1e-9)
+
+
+def test_a_killed_log_has_the_samples_that_were_written_and_never_ends() -> None:
+    run = folded(InspectLogSource(LOGS / "killed.eval"))
+    assert outcomes(run) == {"success": 1, "failure": 1, "pending": 1}
+    assert run.status(NOW, STALL) == "stalled"
+    assert run.status(run.last_event_at + 1, STALL) == "running"
+    assert run.attempts["open notepad", 1].domain == "notepad"
+    assert run.attempts["edge/2", 1].instruction == "Open edge"
+
+
+def test_steps_are_the_tool_calls_with_the_picture_that_came_before() -> None:
+    source = InspectLogSource(LOGS / "tools.eval")
+    events, _ = drain(source)
+    steps = [event for event in events if isinstance(event, Step) and event.task_id == "edge/2"]
+    assert [step.action["type"] for step in steps] == ["type", "left_click", "message"]
+    assert (steps[1].action["x"], steps[1].action["y"]) == (3, 4)
+    assert steps[0].screenshot is None
+    pictures = [source.image(step.screenshot) for step in steps if step.screenshot is not None]
+    assert len(pictures) == 2
+    assert all(picture is not None and picture.startswith(b"\x89PNG") for picture in pictures)
+    assert pictures[0] != pictures[1]
+
+
+def test_a_screenshot_that_is_not_in_the_log_is_none() -> None:
+    source = InspectLogSource(LOGS / "tools.eval")
+    assert source.image("tools.eval/samples/none.json/0.png") is None
+    assert source.image("tools.eval/samples/open notepad_epoch_1.json/0.png") is None
+    assert source.image("../../etc/passwd") is None
+
+
+def test_a_log_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: Path) -> None:
+    path = make_log(tmp_path / "a.eval", {"_journal/start.json": START, "samples/1.json": sample(1)})
+    source = InspectLogSource(path)
+    events, _ = drain(source)
+    assert drain(source) == ([], [])
+    members: dict[str, object] = {
+        "_journal/start.json": START,
+        "samples/1.json": sample(1),
+        "samples/2.json": sample(2),
+    }
+    more, problems = drain_after(source, path, members)
+    assert problems == []
+    assert [event.task_id for event in more if isinstance(event, TaskFinished)] == ["s2"]
+    assert source.watched() == [tmp_path]
+    members["header.json"] = {**START, "status": "success", "stats": {"completed_at": "2026-11-21T20:01:00+00:00"}}
+    last, _ = drain_after(source, path, members)
+    assert source.watched() == []
+    live = fold("run", "inspect", events + more + last)
+    assert snapshot(live) == snapshot(folded(InspectLogSource(path)))
+    assert live.model == "gpt-5.1"
+
+
+def drain_after(source: InspectLogSource, path: Path, members: Mapping[str, object]) -> Any:
+    make_log(path, members)
+    return drain(source)
+
+
+def test_a_sample_that_was_written_anew_replaces_the_run(tmp_path: Path) -> None:
+    path = make_log(tmp_path / "a.eval", {"_journal/start.json": START, "samples/1.json": sample(1)})
+    source = InspectLogSource(path)
+    drain(source)
+    make_log(path, {"_journal/start.json": START, "samples/1.json": sample(1, scores={"match": {"value": "I"}})})
+    assert source.read().replaced
+
+
+def test_a_log_that_was_deleted_is_gone(tmp_path: Path) -> None:
+    path = make_log(tmp_path / "a.eval", {"_journal/start.json": START})
+    source = InspectLogSource(path)
+    drain(source)
+    path.unlink()
+    assert source.read(thorough=True).gone
+
+
+def test_a_log_whose_directory_was_cut_off_is_read_by_its_local_headers(tmp_path: Path) -> None:
+    whole = (LOGS / "killed.eval").read_bytes()
+    path = tmp_path / "cut.eval"
+    path.write_bytes(whole[: whole.rindex(b"PK\x01\x02") - 60])
+    with ZipMembers(path) as log:
+        assert not log.whole
+    run = fold("run", "inspect", drain(InspectLogSource(path))[0])
+    assert outcomes(run)["success"] == 1
+
+
+def test_what_came_from_the_cache_is_no_call_and_retries_and_graders_are(tmp_path: Path) -> None:
+    usage = {"input_tokens": 10, "output_tokens": 2, "total_tokens": 12}
+    said = {"choices": [{"message": {"content": "yes"}}], "usage": usage}
+    events = [
+        {"event": "model", "model": "openai/gpt-5.1", "cache": "read", "output": said, "retries": None},
+        {"event": "model", "model": "openai/gpt-5.1", "output": said, "retries": 2},
+        {"event": "span_begin", "id": "a", "type": "scorers"},
+        {"event": "span_begin", "id": "b", "parent_id": "a", "type": "other"},
+        {"event": "model", "model": "google/gemini-3-pro", "span_id": "b", "output": said},
+    ]
+    path = make_log(tmp_path / "a.eval", {"_journal/start.json": START, "samples/1.json": sample(1, events=events)})
+    told, _ = drain(InspectLogSource(path))
+    calls = [(event.provider, event.status) for event in told if isinstance(event, LlmCall)]
+    assert calls == [("openai", "retry"), ("openai", "retry"), ("openai", "ok"), ("google", "ok")]
+    assert len([event for event in told if isinstance(event, Step)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "score"),
+    [
+        *[("C", 1.0), ("I", 0.0), ("P", 0.5), ("N", 0.0), (True, 1.0), (0.25, 0.25), ("0.75", 0.75), ("no", 0.0)],
+        *[({"a": "C"}, 1.0), ([0.5, 1], 0.5), (None, None), ("?", None), (float("nan"), None), ({}, None)],
+    ],
+)
+def test_scores_count_as_inspect_counts_them(value: object, score: float | None) -> None:
+    assert score_of(value) == score
+
+
+def test_a_sample_without_score_was_not_measured(tmp_path: Path) -> None:
+    members = {
+        "_journal/start.json": START,
+        "samples/1.json": sample(1, scores={}),
+        "samples/2.json": sample(2, error={"message": "CancelledError()"}),
+        "samples/3.json": sample(3, scores={"match": {"value": 0.5}}),
+    }
+    path = make_log(tmp_path / "a.eval", members)
+    run = folded(InspectLogSource(path, success_threshold=0.5))
+    assert outcomes(run) == {"evaluation_error": 1, "interrupted": 1, "success": 1}
+
+
+@given(st.integers(min_value=0, max_value=9000), st.integers(min_value=0, max_value=255))
+def test_a_log_that_was_cut_or_damaged_anywhere_never_raises(tmp_path_factory: Any, place: int, byte: int) -> None:
+    whole = (LOGS / "killed.eval").read_bytes()
+    folder = tmp_path_factory.mktemp("log")
+    for name, data in (("cut", whole[:place]), ("hurt", whole[:place] + bytes([byte]) + whole[place + 1 :])):
+        path = folder / f"{name}.eval"
+        path.write_bytes(data)
+        events, _ = drain(InspectLogSource(path))
+        fold("run", "inspect", events)
+    shutil.rmtree(folder)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+        lambda each: (
+            st.lists(each, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["id", "epoch", "events", "event", "output", "choices", "message", "scores", "value"])
+                | st.sampled_from(
+                    ["error", "input", "content", "tool_calls", "usage", "model", "metadata", "model_usage"]
+                ),
+                each,
+                max_size=5,
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_a_sample_of_any_shape_never_raises(tmp_path_factory: Any, content: Any) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    events = [{"event": "model", "output": content}, {"event": "tool", "id": "x", "result": content}, content]
+    members = {
+        "_journal/start.json": {"eval": content},
+        "samples/1.json": content,
+        "samples/2.json": {**sample(2), "events": events, "input": content, "scores": {"a": content}},
+        "header.json": content,
+    }
+    drain(InspectLogSource(make_log(folder / "a.eval", members)))
+    shutil.rmtree(folder)
+
+
+def test_a_member_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.eval"
+    packed = zstandard.ZstdCompressor().compress(bytes(50 << 20))
+    name = b"samples/1.json"
+    header = b"PK\x03\x04" + bytes([20, 0, 0, 0, 93, 0, 0, 0, 0, 0]) + bytes(4)
+    header += len(packed).to_bytes(4, "little") + (1000).to_bytes(4, "little") + len(name).to_bytes(2, "little")
+    path.write_bytes(header + bytes(2) + name + packed)
+    with ZipMembers(path) as log, pytest.raises(MemberError, match="1001 bytes, not 1000"):
+        log.read("samples/1.json")
+
+
+def test_a_file_that_is_no_zip_is_a_problem_and_is_said_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.eval"
+    path.write_bytes(b"PK\x03\x04 and no more")
+    assert recognised_file(path)
+    source = InspectLogSource(path)
+    assert [problem.reason for problem in drain(source)[1]] == ["torn_file"]
+    assert drain(source, thorough=True) == ([], [])
+
+
+def test_other_files_are_no_logs(tmp_path: Path) -> None:
+    other = tmp_path / "a.eval"
+    other.write_text("text")
+    assert not recognised_file(other)
+    assert not recognised_file(tmp_path / "none.eval")
+    assert recognised_file(LOGS / "tools.eval")

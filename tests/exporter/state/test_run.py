@@ -1,0 +1,298 @@
+"""The fold: what events come to, in whatever order the logs of several writers are read."""
+
+import itertools
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evalgauge import track_run
+from evalgauge.events import Event, decode
+from evalgauge.metrics import OUTCOMES
+from evalgauge.runlog import LogReader, log_files
+from evalgauge_exporter.state.run import RunState, fold
+
+NOW, STALL = 10_000.0, 600.0
+_seq = itertools.count()
+
+
+def event(kind: str, ts: float, writer: str = "w", **fields: Any) -> Event:
+    return decode({"v": 1, "seq": next(_seq), "ts": ts, "type": kind, **fields}, writer)
+
+
+def folded(*events: Event) -> RunState:
+    return fold("r", "runlog", events)
+
+
+def test_planned_tasks_are_pending_until_they_start() -> None:
+    run = folded(event("run_started", 1, tasks=[{"task_id": "a", "domain": "x"}, "b"], attempts=2))
+    assert run.task_counts(2, STALL) == {("x", "pending"): 2, ("unknown", "pending"): 2}
+    run.apply(event("task_started", 2, task_id="a", attempt=2))
+    assert run.task_counts(3, STALL) == {("x", "pending"): 1, ("x", "running"): 1, ("unknown", "pending"): 2}
+    run.apply(event("task_finished", 3, task_id="a", attempt=2, outcome="failure"))
+    assert run.statuses(3, STALL) == {"pending": 3, "failure": 1}
+
+
+def test_tasks_known_only_by_their_number_are_pending_in_domain_unknown() -> None:
+    run = folded(event("run_started", 1, tasks=5), event("task_started", 2, task_id="a", domain="x"))
+    assert run.task_counts(3, STALL) == {("unknown", "pending"): 4, ("x", "running"): 1}
+    assert run.total == 5
+
+
+def test_a_silent_run_is_stalled_until_it_speaks_again() -> None:
+    run = folded(event("run_started", 1), event("task_started", 100, task_id="a", worker_id="v"))
+    assert run.status(700, STALL) == "running"
+    assert run.status(701, STALL) == "stalled"
+    assert run.statuses(701, STALL) == {"interrupted": 1}
+    assert run.worker_state(run.workers["v"], 701, STALL) == "lost"
+    run.apply(event("heartbeat", 800))
+    assert run.status(900, STALL) == "running"
+    assert run.statuses(900, STALL) == {"running": 1}
+    assert run.worker_state(run.workers["v"], 900, STALL) == "busy"
+
+
+def test_the_tasks_of_a_dead_process_are_interrupted_while_others_go_on() -> None:
+    run = folded(
+        event("run_started", 1),
+        event("task_started", 2, "p1", task_id="a", worker_id="v1"),
+        event("task_started", 2, "p2", task_id="b", worker_id="v2"),
+        event("heartbeat", 900, "p2"),
+    )
+    assert run.status(901, STALL) == "running"
+    assert run.statuses(901, STALL) == {"interrupted": 1, "running": 1}
+    assert [run.worker_state(worker, 901, STALL) for worker in run.workers.values()] == ["lost", "busy"]
+
+
+def test_a_run_that_is_over_leaves_no_task_running_and_no_worker_busy() -> None:
+    run = folded(
+        event("task_started", 1, "p1", task_id="a", worker_id="v"),
+        event("run_finished", 5, "p2", status="aborted"),
+    )
+    assert run.status(6, STALL) == "aborted"
+    assert run.ended_at == 5
+    assert run.statuses(6, STALL) == {"interrupted": 1}
+    assert run.worker_state(run.workers["v"], 6, STALL) == "stopped"
+
+
+def test_a_run_that_is_taken_up_again_goes_on() -> None:
+    run = folded(
+        event("run_started", 1, "p1"), event("run_finished", 5, "p1"), event("run_started", 9, "p2", model="m")
+    )
+    assert run.status(10, STALL) == "running"
+    assert run.ended_at is None
+    assert run.started_at == 1
+
+
+def test_an_attempt_that_is_tried_again_counts_once_and_its_worker_twice() -> None:
+    run = folded(
+        event("task_started", 1, task_id="a", worker_id="v"),
+        event("task_finished", 11, task_id="a", worker_id="v", outcome="infrastructure_error", duration_seconds=10),
+        event("task_started", 20, task_id="a", worker_id="v"),
+        event("task_finished", 25, task_id="a", worker_id="v", outcome="success", duration_seconds=5),
+    )
+    assert run.statuses(30, STALL) == {"success": 1}
+    assert run.workers["v"].tasks_completed == 2
+    assert list(run.durations())[-1] == ("+Inf", 2)
+    assert run.duration_micros == 15_000_000
+
+
+def test_a_workers_time_is_busy_with_a_task_and_idle_between() -> None:
+    run = folded(
+        event("worker_state", 0, worker_id="v", state="starting", vm="vm-1", hourly_rate_usd=0.5),
+        event("worker_state", 10, worker_id="v", state="idle"),
+        event("task_started", 15, task_id="a", worker_id="v"),
+        event("step", 20, task_id="a", worker_id="v"),
+        event("task_finished", 35, task_id="a", worker_id="v", outcome="success"),
+        event("heartbeat", 40, worker_id="v"),
+        event("worker_state", 50, worker_id="v", state="stopped"),
+        event("heartbeat", 90, worker_id="v"),
+    )
+    worker = run.workers["v"]
+    assert (worker.busy_seconds, worker.idle_seconds) == (20, 20)
+    assert (worker.vm, worker.rate, worker.state) == ("vm-1", 0.5, "stopped")
+
+
+def test_a_clock_that_jumps_back_takes_no_time_away() -> None:
+    run = folded(
+        event("task_started", 1000, task_id="a", worker_id="v"),
+        event("step", 1010, task_id="a", worker_id="v"),
+        event("step", 10, task_id="a", worker_id="v"),
+        event("task_finished", 20, task_id="a", worker_id="v", outcome="success"),
+    )
+    assert run.workers["v"].busy_seconds == 10
+    assert run.statuses(1020, STALL) == {"success": 1}
+
+
+def test_steps_are_what_the_runner_reports_else_what_was_recorded_without_the_terminal_one() -> None:
+    steps = [event("step", n, task_id="a", action={"type": kind}) for n, kind in enumerate(("click", "type", "done"))]
+    run = folded(event("task_started", 0, task_id="a"), *steps)
+    assert run.attempts["a", 1].steps == 2
+    run.apply(event("task_finished", 9, task_id="a", outcome="success"))
+    assert run.attempts["a", 1].steps == 2
+    run.apply(event("task_finished", 10, task_id="a", outcome="success", steps=7))
+    assert run.attempts["a", 1].steps == 7
+    assert run.steps == {"click": 1, "type": 1, "done": 1}
+
+
+def test_too_many_action_types_are_counted_as_other() -> None:
+    run = folded(*(event("step", n, task_id="a", action={"type": f"a{n}"}) for n in range(100)))
+    assert run.steps["other"] == 60
+    assert sum(run.steps.values()) == 100
+
+
+def test_calls_without_tokens_are_unknown_usage_and_not_nothing() -> None:
+    run = folded(
+        event("llm_call", 1, provider="p", model="m", input_tokens=5, cache_read_tokens=2, output_tokens=1),
+        event("llm_call", 2, provider="p", model="m", status="error"),
+        event("llm_call", 3, task_id="a", provider="p", model="m", status="retry", input_tokens=1, output_tokens=0),
+    )
+    usage = run.usage["p", "m"]
+    assert usage.tokens == [6, 2, 0, 1]
+    assert usage.requests == {"ok": 1, "error": 1, "retry": 1}
+    assert (usage.unknown, usage.unpriced) == (1, 2)
+    assert run.attempts["a", 1].tokens == [1, None, None, 0]
+
+
+# -- whatever is called, and wherever it is cut
+
+calls = st.lists(
+    st.tuples(
+        st.sampled_from(["task", "step", "llm", "log", "finish", "worker"]),
+        st.sampled_from(["a", "b", "c"]),
+        st.sampled_from([*OUTCOMES, ""]),
+        st.sampled_from(["click", "type", "done", "error"]),
+    ),
+    max_size=40,
+)
+
+
+def played(folder: Path, made: list[tuple[str, str, str, str]]) -> Path:
+    with track_run(folder, benchmark="b", model="m", run_id="r", tasks=["a", "b"], fsync="never") as run:
+        tasks: dict[str, Any] = {}
+        for call, task_id, outcome, action in made:
+            task = tasks.get(task_id)
+            if call == "task" or task is None:
+                tasks[task_id] = run.task(task_id, worker=f"w-{task_id}", domain="d")
+            elif call == "step":
+                task.step(action={"type": action})
+            elif call == "llm":
+                task.llm_call(provider="p", model="m", input_tokens=3, output_tokens=1)
+            elif call == "log":
+                task.log(outcome, level=action)
+            elif call == "worker":
+                run.worker(f"w-{task_id}", "idle")
+            else:
+                task.finish(outcome=outcome or None, success=True)
+    return log_files(folder / "r")[0]
+
+
+@given(calls, st.floats(0, 1))
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_a_log_cut_at_any_byte_folds_to_every_whole_line(made: list[tuple[str, str, str, str]], share: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = played(Path(folder), made)
+        whole = path.read_bytes()
+        cut = round(share * len(whole))
+        path.write_bytes(whole[:cut])
+        events, problems, _ = LogReader(path).read()
+        assert problems == []
+        assert len(events) == whole[:cut].count(b"\n")
+        run = fold("r", "runlog", events)
+        assert sum(run.statuses(NOW, STALL).values()) == run.total
+        assert sum(run.steps.values()) == sum(1 for e in events if type(e).__name__ == "Step")
+        assert sum(run.counts.values()) == len(run.attempts)
+        assert {key for key, a in run.attempts.items() if a.status == "running"} == set(run.open)
+
+
+def interleavings(logs: list[list[Event]], chance: random.Random) -> Iterator[Event]:
+    rest = [list(reversed(log)) for log in logs]
+    while any(rest):
+        yield chance.choice([log for log in rest if log]).pop()
+
+
+def counted(run: RunState) -> dict[str, Any]:
+    return {
+        "statuses": run.task_counts(NOW, STALL),
+        "steps": run.steps,
+        "durations": (list(run.durations()), run.duration_micros),
+        "usage": {key: (u.tokens, u.requests, u.unknown, u.unpriced) for key, u in run.usage.items()},
+        "workers": {
+            name: (worker.busy_seconds, worker.idle_seconds, worker.outcomes, worker.last_seen)
+            for name, worker in run.workers.items()
+        },
+        "status": run.status(NOW, STALL),
+        "seen": (run.started_at, run.last_event_at, run.last_progress_at),
+    }
+
+
+QUIET = ["worker_state", "heartbeat", "log"]
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[list[Event]]:
+    """Logs of several writers, each with tasks of its own and one that all try, on clocks that are shared."""
+    made: list[list[Event]] = []
+    for number in range(draw(st.integers(2, 4))):
+        writer, ts = f"p{number}", draw(st.integers(1, 50)) / 1.0
+        log = [event("run_started", ts, writer, model="m")] if number == 0 else []
+        for _ in range(draw(st.integers(0, 12))):
+            ts += draw(st.integers(1, 30)) + number / 10
+            kind = draw(st.sampled_from(["task_started", "step", "llm_call", "task_finished", *QUIET]))
+            task = draw(st.sampled_from([f"t{number}", "shared"]))
+            fields: dict[str, Any] = {
+                "task_id": task,
+                "worker_id": f"v{number}",
+                "state": "idle",
+                "action": "click",
+                "message": "m",
+            }
+            outcome = draw(st.sampled_from(OUTCOMES))
+            fields |= {"outcome": outcome, "duration_seconds": ts / 7, "provider": "p", "model": "m"}
+            log.append(event(kind, ts, writer, **fields, input_tokens=2, output_tokens=1))
+        if number == 0 and draw(st.booleans()):
+            log.append(event("run_finished", ts + 1, writer))
+        made.append(log)
+    return made
+
+
+@given(logs(), st.randoms(use_true_random=False))
+def test_the_order_in_which_logs_are_read_changes_no_count(made: list[list[Event]], chance: random.Random) -> None:
+    one_by_one = folded(*itertools.chain(*made))
+    assert counted(folded(*interleavings(made, chance))) == counted(one_by_one)
+    by_time = sorted(itertools.chain(*made), key=lambda e: (e.ts, e.writer, e.seq))
+    assert counted(folded(*by_time)) == counted(one_by_one)
+
+
+@pytest.mark.parametrize("size", [100, 3000])
+def test_an_event_touches_no_more_of_a_large_run(size: int) -> None:
+    """Counted in calls to containers, not in time: folding one step does not walk over the attempts."""
+    run = folded(event("run_started", 1, tasks=[f"t{n}" for n in range(size)]))
+
+    class Watched(dict[Any, Any]):
+        walks = 0
+
+        def __iter__(self) -> Any:
+            Watched.walks += 1
+            return super().__iter__()
+
+        def values(self) -> Any:
+            Watched.walks += 1
+            return super().values()
+
+        def items(self) -> Any:
+            Watched.walks += 1
+            return super().items()
+
+    run._attempts = Watched(run._attempts)
+    run.counts = Watched(run.counts)
+    for number in range(20):
+        run.apply(event("task_started", 2 + number, task_id=f"t{number}", worker_id="v"))
+        run.apply(event("step", 3 + number, task_id=f"t{number}", action="click"))
+        run.apply(event("llm_call", 3 + number, task_id=f"t{number}", input_tokens=1, output_tokens=1))
+        run.apply(event("task_finished", 4 + number, task_id=f"t{number}", outcome="success"))
+    assert Watched.walks == 0

@@ -1,0 +1,148 @@
+"""/metrics: both formats, whole sets of states, runs that leave."""
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from evalgauge import metrics as m
+from evalgauge.runlog import read_events
+from evalgauge_exporter.analysis.run_analysis import Insights
+from evalgauge_exporter.state.run import RunState, State, fold
+from evalgauge_exporter.views.exposition import Exposition, line
+from evalgauge_exporter.views.limits import Limits
+from tests.exporter.runs import small_run
+from tests.exporter.scraping import samples, total, value
+from tests.exporter.state.test_run import event
+
+
+def exposition_of(*runs: RunState, limits: Limits | None = None, linger: float | None = None) -> Exposition:
+    state = State()
+    state.runs = {run.run_id: run for run in runs}
+    return Exposition(state, Insights(state, stall_after=600), limits or Limits(), linger=linger)
+
+
+def state_of(folder: Path) -> RunState:
+    return fold(folder.name, "runlog", read_events(folder))
+
+
+def test_both_formats_say_the_same(tmp_path: Path) -> None:
+    exposition = exposition_of(state_of(small_run(tmp_path, outcomes="ssfai").folder))
+    now = time.time()
+    text = samples(exposition.render(now).decode())
+    openmetrics = samples(exposition.render(now, openmetrics=True).decode(), openmetrics=True)
+    assert text == openmetrics
+    assert len(text) > 80
+
+
+def test_every_sample_is_of_the_catalogue_with_its_labels(tmp_path: Path) -> None:
+    exposition = exposition_of(state_of(small_run(tmp_path).folder))
+    names = {name: metric for metric in m.CATALOGUE for name in metric.series}
+    for (name, labels), _ in samples(exposition.render(time.time()).decode()).items():
+        metric = names[name]
+        assert {label for label, _ in labels} - {"le"} == set(metric.labels)
+        for label, values in metric.values:
+            assert dict(labels)[label] in values
+
+
+def test_every_status_and_state_is_there_zeros_too(tmp_path: Path) -> None:
+    found = samples(exposition_of(state_of(small_run(tmp_path).folder)).render(time.time()).decode())
+    for domain in ("d0", "d1"):
+        for status in m.TASK_STATUSES:
+            value(found, "agent_eval_run_tasks", domain=domain, status=status)
+    for state in m.RUN_STATES:
+        assert value(found, "agent_eval_run_state", state=state) == (state == "completed")
+    for worker in ("vm-0", "vm-1"):
+        assert sum(value(found, "agent_eval_worker_state", worker_id=worker, state=s) for s in m.WORKER_STATES) == 1
+        for outcome in m.OUTCOMES:
+            value(found, "agent_eval_worker_tasks_total", worker_id=worker, outcome=outcome)
+
+
+def test_the_values_are_those_of_the_run(tmp_path: Path) -> None:
+    found = samples(exposition_of(state_of(small_run(tmp_path, outcomes="sssfa").folder)).render(time.time()).decode())
+    assert total(found, "agent_eval_run_tasks", status="success") == 3
+    assert total(found, "agent_eval_run_tasks", status="agent_error") == 1
+    assert value(found, "agent_eval_run_steps_total", action="click") == 5
+    assert value(found, "agent_eval_run_steps_total", action="done") == 5
+    assert value(found, "agent_eval_run_tokens_total", kind="input", provider="anthropic") == 5000
+    assert value(found, "agent_eval_run_tokens_total", kind="cache_read") == 0
+    assert value(found, "agent_eval_run_first_actions_total", correct="true") == 3
+    assert value(found, "agent_eval_run_task_duration_seconds_bucket", le="+Inf") == 5
+    assert value(found, "agent_eval_run_info", benchmark="waa", source="runlog") == 1
+    assert value(found, "agent_eval_exporter_build_info") == 1
+
+
+def test_an_end_and_a_current_task_are_there_only_while_they_are_true(tmp_path: Path) -> None:
+    run = small_run(tmp_path, finish=False)
+    task = run.task("t9", worker="vm-0")
+    found = samples(exposition_of(state_of(run.folder)).render(time.time()).decode())
+    assert value(found, "agent_eval_worker_task_info", worker_id="vm-0", task_id="t9") == 1
+    assert total(found, "agent_eval_run_end_timestamp_seconds") == 0
+    task.finish(success=True)
+    run.finish()
+    found = samples(exposition_of(state_of(run.folder)).render(time.time()).decode())
+    assert total(found, "agent_eval_worker_task_info") == 0
+    assert value(found, "agent_eval_run_end_timestamp_seconds") > 0
+
+
+def test_a_run_leaves_when_it_has_been_over_for_so_long() -> None:
+    over = fold("over", "runlog", [event("run_started", 1000, "p"), event("run_finished", 2000, "p")])
+    going = fold("going", "runlog", [event("run_started", 1000, "q"), event("heartbeat", 2500, "q")])
+    exposition = exposition_of(over, going, linger=900)
+    assert total(samples(exposition.render(2900).decode()), "agent_eval_run_info") == 2
+    later = samples(exposition.render(2901).decode())
+    assert value(later, "agent_eval_run_info", run_id="going") == 1
+
+
+def test_the_newest_runs_that_are_over_are_exposed_and_all_that_go_on() -> None:
+    over = [
+        fold(f"o{n}", "runlog", [event("run_started", n, "p"), event("run_finished", n + 1, "p")]) for n in range(9)
+    ]
+    going = [fold(f"g{n}", "runlog", [event("run_started", n, "q"), event("heartbeat", 900, "q")]) for n in range(5)]
+    found = samples(exposition_of(*over, *going, limits=Limits(runs=2)).render(1000).decode())
+    shown = {dict(labels)["run_id"] for name, labels in found if name == "agent_eval_run_info"}
+    assert shown == {"o7", "o8", "g0", "g1", "g2", "g3", "g4"}
+
+
+def test_more_domains_models_and_workers_than_the_limit_do_not_explode() -> None:
+    started = event("run_started", 1, tasks=[{"task_id": f"t{n}", "domain": f"d{n % 30}"} for n in range(100)])
+    calls = [event("llm_call", 2, provider="p", model=f"m{n}", input_tokens=1, output_tokens=1) for n in range(30)]
+    workers = [event("worker_state", 2, worker_id=f"w{n}", state="idle") for n in range(30)]
+    run = fold("r", "runlog", [started, *calls, *workers])
+    limits = Limits(workers=5, domains=10, models=3)
+    found = samples(exposition_of(run, limits=limits).render(3).decode())
+    domains = {dict(labels)["domain"] for name, labels in found if name == "agent_eval_run_tasks"}
+    assert len(domains) == 11
+    assert total(found, "agent_eval_run_tasks", status="pending") == 100
+    assert total(found, "agent_eval_run_tokens_total", kind="input") == 30
+    assert len({dict(labels)["model"] for name, labels in found if name == "agent_eval_run_tokens_total"}) == 4
+    assert len({dict(labels)["worker_id"] for name, labels in found if name == "agent_eval_worker_state"}) == 5
+
+
+def test_what_was_rendered_of_a_run_that_is_over_is_not_shown_once_it_changed() -> None:
+    run = fold("r", "runlog", [event("task_started", 1, task_id="a"), event("run_finished", 5)])
+    exposition = exposition_of(run)
+    assert total(samples(exposition.render(6).decode()), "agent_eval_run_tasks", status="interrupted") == 1
+    run.apply(event("task_finished", 6, task_id="a", outcome="success"))
+    assert total(samples(exposition.render(7).decode()), "agent_eval_run_tasks", status="success") == 1
+
+
+def test_a_run_that_becomes_stalled_is_shown_so() -> None:
+    exposition = exposition_of(fold("r", "runlog", [event("task_started", 1000, task_id="a")]))
+    assert value(samples(exposition.render(1600).decode()), "agent_eval_run_state", state="running") == 1
+    found = samples(exposition.render(1601).decode())
+    assert value(found, "agent_eval_run_state", state="stalled") == 1
+    assert total(found, "agent_eval_run_tasks", status="interrupted") == 1
+
+
+@given(st.text(max_size=30), st.floats(allow_nan=False))
+def test_whatever_a_label_holds_a_parser_gives_it_back(label: str, number: float) -> None:
+    if "\r" in label or "\x00" in label:
+        label = label.replace("\r", "").replace("\x00", "")
+    text = line(m.RUN_BUDGET, (label.encode("utf-8", "replace").decode(),), number)
+    (family,) = text_string_to_metric_families(text)
+    assert family.samples[0].labels["run_id"] == label.encode("utf-8", "replace").decode()
+    assert family.samples[0].value == pytest.approx(number)

@@ -1,0 +1,127 @@
+"""Answers that are made once for all who ask at once, and never older than their question."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from evalgauge_exporter.web.app import create_app
+from evalgauge_exporter.web.coalesce import Shared
+from tests.asynchronous import run
+from tests.exporter.runs import exporter_of, small_run
+
+
+class Made:
+    """Counts how often something is made, each time when it is let go on."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.go_on = threading.Semaphore(0)
+
+    def __call__(self) -> int:
+        self.begun += 1
+        number = self.begun
+        assert self.go_on.acquire(timeout=30)
+        return number
+
+    async def begins(self, number: int) -> None:
+        while self.begun < number:
+            await asyncio.sleep(0.001)
+
+
+def test_who_asks_while_an_answer_is_made_shares_the_next_one() -> None:
+    async def asked() -> None:
+        shared, made = Shared(), Made()
+        first = asyncio.create_task(shared.answer("q", made))
+        await made.begins(1)
+        later = [asyncio.create_task(shared.answer("q", made)) for _ in range(50)]
+        await asyncio.sleep(0)  # each of them has asked
+        made.go_on.release(2)
+        assert await first == 1
+        assert await asyncio.gather(*later) == [2] * 50
+        assert made.begun == 2
+
+    run(asked())
+
+
+def test_other_questions_do_not_wait() -> None:
+    async def asked() -> None:
+        shared, slow = Shared(), Made()
+        first = asyncio.create_task(shared.answer("slow", slow))
+        await slow.begins(1)
+        assert await shared.answer("quick", lambda: 7) == 7
+        slow.go_on.release()
+        assert await first == 1
+
+    run(asked())
+
+
+def test_an_error_is_everyones_who_shares_the_answer_and_nobodys_after_it() -> None:
+    async def asked() -> None:
+        def fails() -> int:
+            raise ValueError("no")
+
+        shared = Shared()
+        answers = await asyncio.gather(*(shared.answer("q", fails) for _ in range(3)), return_exceptions=True)
+        assert [str(answer) for answer in answers] == ["no"] * 3
+        assert await shared.answer("q", lambda: 7) == 7
+
+    run(asked())
+
+
+def test_one_who_goes_away_does_not_take_the_answer_from_the_others() -> None:
+    async def asked() -> None:
+        shared, made = Shared(), Made()
+        gone = asyncio.create_task(shared.answer("q", made))
+        stays = asyncio.create_task(shared.answer("q", made))
+        await made.begins(1)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        made.go_on.release()
+        assert await stays == 1
+
+    run(asked())
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/api/benchmark/status", "/api/benchmark/costs", "/api/benchmark/workers"]
+)
+def test_for_fifty_who_ask_at_once_an_answer_is_made_twice_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    small_run(tmp_path, "r", outcomes="sfa")
+    exporter = exporter_of(tmp_path)
+    exporter.start()
+    assert exporter.wait_ready(20)
+    app, answer, all_asked = create_app(exporter), Shared.answer, threading.Event()
+    asked, made = [], []
+
+    async def asks(shared: Shared, question: Hashable, make: Callable[[], Any]) -> Any:
+        def counted() -> Any:
+            made.append(question)
+            assert all_asked.wait(30)
+            return make()
+
+        asked.append(question)
+        if len(asked) == 50:
+            all_asked.set()
+        return await answer(shared, question, counted)
+
+    async def fifty() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await asyncio.gather(*(client.get(path) for _ in range(50)))
+
+    monkeypatch.setattr(Shared, "answer", asks)
+    try:
+        answers = run(fifty())
+    finally:
+        exporter.stop()
+    assert [one.status_code for one in answers] == [200] * 50
+    assert len(asked) == 50
+    assert 1 <= len(made) <= 2

@@ -1,0 +1,285 @@
+"""The event stream: one frame for all, at each change, and nobody holds the others."""
+
+import asyncio
+import contextlib
+import http.client
+import itertools
+import json
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from evalgauge import Run, track_run
+from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.web import sse as stream
+from evalgauge_exporter.web.server import serving
+from evalgauge_exporter.web.sse import Built, Stream
+from tests.asynchronous import run
+from tests.exporter.runs import exporter_of
+from tests.exporter.scraping import scrape, value
+
+
+class Served:
+    """A run that goes on and the exporter that shows it."""
+
+    def __init__(self, tracked: Run, exporter: Exporter, url: str) -> None:
+        self.run, self.exporter, self.url = tracked, exporter, url
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with track_run(tmp_path, benchmark="b", model="m", run_id="r", tasks=1000, fsync="never") as tracked:
+        exporter = exporter_of(tmp_path)
+        with serving(exporter) as url:
+            assert exporter.wait_ready(20)
+            yield Served(tracked, exporter, url)
+
+
+class Client:
+    """Reads an event stream as a browser does."""
+
+    def __init__(self, url: str, query: str = "interval=0.2") -> None:
+        self._answer = urllib.request.urlopen(f"{url}/api/benchmark-sse?{query}", timeout=20)
+
+    def event(self) -> dict[str, str]:
+        """The next event's fields; a comment is an event with the field ``""``."""
+        fields: dict[str, str] = {}
+        while True:
+            line = self._answer.readline().decode().rstrip("\n")
+            if not line and fields:
+                return fields
+            name, _, text = line.partition(":")
+            if line:
+                fields[name] = text.removeprefix(" ")
+
+    def frame(self) -> dict[str, Any]:
+        while True:
+            fields = self.event()
+            if "data" in fields:
+                found: dict[str, Any] = json.loads(fields["data"])
+                return found
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+def test_a_whole_frame_comes_on_connect(served: Served) -> None:
+    with contextlib.closing(Client(served.url)) as client:
+        assert client.event() == {"retry": "2000"}
+        frame = client.frame()
+    keys = {"current_job", "queue", "costs", "metrics", "workers", "domain_breakdown"}
+    assert keys <= set(frame)
+    assert frame["current_job"]["total_tasks"] == 1000
+
+
+def test_a_change_comes_as_the_next_frame_and_the_last_state_always_gets_out(served: Served) -> None:
+    with contextlib.closing(Client(served.url)) as client:
+        client.frame()
+        for number in range(50):
+            with served.run.task(f"t{number}") as task:
+                task.finish(success=True)
+        frames = 0
+        while client.frame()["current_job"]["completed_tasks"] < 50:
+            frames += 1
+        assert frames < 10, "what happened meanwhile is in one frame"
+
+
+def test_frames_keep_the_interval(served: Served) -> None:
+    with contextlib.closing(Client(served.url, "interval=0.4")) as client:
+        client.frame()
+        arrivals = [time.monotonic()]
+        for number in range(3):
+            with served.run.task(f"t{number}") as task:
+                task.finish(success=True)
+            client.frame()
+            arrivals.append(time.monotonic())
+        assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(arrivals[1:]))
+
+
+def test_a_run_that_falls_silent_is_sent_as_stalled(tmp_path: Path) -> None:
+    tracked = track_run(tmp_path, benchmark="b", model="m", run_id="r")
+    tracked.task("t", worker="w")
+    with serving(exporter_of(tmp_path, stall_after="1s")) as url, contextlib.closing(Client(url)) as client:
+        while (frame := client.frame())["current_job"] is None or frame["current_job"]["status"] != "stalled":
+            pass
+        assert frame["current_job"]["statuses"]["interrupted"] == 1
+        assert frame["workers"]["workers"][0]["status"] == "lost"
+    tracked.finish()
+
+
+def test_the_server_stops_at_once_though_a_stream_is_open(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with serving(exporter_of(tmp_path)) as url:
+        client = Client(url)
+        client.frame()
+    client.close()
+    assert "CancelledError" not in caplog.text
+
+
+def test_ids_differ_from_frame_to_frame_and_from_start_to_start(served: Served) -> None:
+    with contextlib.closing(Client(served.url)) as client:
+        client.event()
+        first = client.event()["id"]
+        with served.run.task("t") as task:
+            task.finish(success=True)
+        assert client.event()["id"] != first
+    with contextlib.closing(Client(served.url)) as again:
+        again.event()
+        assert again.event()["id"].partition("-")[0] == first.partition("-")[0]
+
+
+def test_silence_is_filled_with_a_comment(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.05)
+    with contextlib.closing(Client(served.url)) as client:
+        client.frame()
+        assert "" in client.event()
+
+
+def test_the_headers_of_the_stream_can_be_asked_for(served: Served) -> None:
+    connection = http.client.HTTPConnection(urlsplit(served.url).netloc, timeout=20)
+    with contextlib.closing(connection):
+        connection.request("HEAD", "/api/benchmark-sse")
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("content-type")) == (200, "text/event-stream; charset=utf-8")
+        answer.read()
+        connection.request("GET", "/healthz")  # on the same connection: the answer before is over
+        assert connection.getresponse().read() == b"ok\n"
+
+
+def test_a_client_that_comes_back_gets_the_newest_state_at_once(served: Served) -> None:
+    with contextlib.closing(Client(served.url)) as client:
+        client.event()
+        seen = client.event()["id"]
+    with served.run.task("t") as task:
+        task.finish(success=True)
+    request = urllib.request.Request(f"{served.url}/api/benchmark-sse", headers={"last-event-id": seen})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        for line in answer:
+            if line.startswith(b"data: ") and json.loads(line[6:])["current_job"]["completed_tasks"] == 1:
+                break
+
+
+def test_500_clients_at_once_get_the_same_frame_and_metrics_still_answer(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, port = urlsplit(served.url).hostname, urlsplit(served.url).port
+    built: list[str | None] = []
+    insights = served.exporter.insights
+    real = insights.costs
+
+    def counted(state: Any, now: float) -> Any:
+        built.append(state.run_id)
+        return real(state, now)
+
+    monkeypatch.setattr(insights, "costs", counted)
+    request = f"GET /api/benchmark-sse?interval=0.2 HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+
+    async def client() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(host, port, limit=1 << 20)
+        writer.write(request)
+        await reader.readuntil(b"data: ")
+        return reader, writer
+
+    async def last(reader: asyncio.StreamReader) -> bool:
+        while True:
+            if b'"completed_tasks":1,' in await reader.readuntil(b"\n"):
+                return True
+
+    async def everyone() -> int:
+        async with contextlib.AsyncExitStack() as stack:
+            clients = await asyncio.gather(*(client() for _ in range(500)))
+            for _, writer in clients:
+                stack.callback(writer.close)
+            built.clear()
+            found = await asyncio.to_thread(scrape, served.url)
+            assert value(found, "agent_eval_run_state", state="running") == 1
+            with served.run.task("t") as task:
+                task.finish(success=True)
+            seen = await asyncio.wait_for(asyncio.gather(*(last(reader) for reader, _ in clients)), 20)
+            return sum(seen)
+
+    assert run(everyone()) == 500
+    assert len(built) < 40, "one snapshot is built for all clients"
+
+
+def test_a_client_that_reads_nothing_holds_nobody(served: Served) -> None:
+    host, port = urlsplit(served.url).hostname, urlsplit(served.url).port
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            deaf = stack.enter_context(socket.create_connection((host, port)))
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.sendall(f"GET /api/benchmark-sse?interval=0.2 HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        client = stack.enter_context(contextlib.closing(Client(served.url)))
+        client.frame()
+        for number in range(20):
+            with served.run.task(f"t{number}") as task:
+                task.finish(success=True)
+        while client.frame()["current_job"]["completed_tasks"] < 20:
+            pass
+
+
+def test_a_frame_is_built_once_however_many_ask() -> None:
+    built: list[str | None] = []
+
+    def build(run_id: str | None) -> Built:
+        built.append(run_id)
+        return Built(3, b"{}", True)
+
+    async def ask() -> None:
+        source = Stream(build, lambda: 3)
+        answers = await asyncio.gather(*(source.frame(None) for _ in range(100)), source.frame("r"))
+        assert set(answers) == {(3, b"{}")}
+
+    run(ask())
+    assert sorted(built, key=str) == [None, "r"]
+
+
+def test_a_frame_that_could_not_be_built_is_tried_again() -> None:
+    attempts: list[int] = []
+
+    def build(run_id: str | None) -> Built:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise RuntimeError("not yet")
+        return Built(1, b"{}", True)
+
+    async def ask() -> AsyncIterator[bytes]:
+        source = Stream(build, lambda: 1)
+        with pytest.raises(RuntimeError):
+            await source.frame(None)
+        yield (await source.frame(None))[1]
+
+    async def collect() -> list[bytes]:
+        return [payload async for payload in ask()]
+
+    assert run(collect()) == [b"{}"]
+
+
+def test_a_frame_is_never_older_than_its_question() -> None:
+    async def asked() -> None:
+        version, begun, go_on = 1, asyncio.Event(), threading.Semaphore(0)
+        loop = asyncio.get_running_loop()
+
+        def build(_: str | None) -> Built:
+            shows = version
+            loop.call_soon_threadsafe(begun.set)
+            assert go_on.acquire(timeout=30)
+            return Built(shows, b"%d" % shows, True)
+
+        frames = Stream(build, lambda: version)
+        first = asyncio.create_task(frames.frame(None))
+        await begun.wait()
+        version = 2
+        second = asyncio.create_task(frames.frame(None))
+        await asyncio.sleep(0)  # it has asked
+        go_on.release(2)
+        assert await first == (1, b"1")
+        assert await second == (2, b"2")
+
+    run(asked())
