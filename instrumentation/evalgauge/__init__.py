@@ -4,8 +4,11 @@
 """
 
 from evalgauge.cost_tracker import CostTracker
-from evalgauge.tracker import Run, Task, track_run
+from evalgauge.otel import start_if_configured as _start_otel_if_configured
+from evalgauge.tracker import Run, Task, before_run, track_run
 
 __all__ = ["CostTracker", "Run", "Task", "__version__", "track_run"]
 
 __version__ = "0.1.0"
+
+before_run.append(_start_otel_if_configured)  # the tracker knows observers, not OpenTelemetry

@@ -54,6 +54,9 @@ Observer = Callable[["Run", str, Mapping[str, Any]], None]
 observers: list[Observer] = []
 """Each is told of every event after it was written: the run, the event's type and its fields. OpenTelemetry is one."""
 
+before_run: list[Callable[[], None]] = []
+"""Called before each run that this process begins or joins, so that an observer can start itself. None may raise."""
+
 current_task: ContextVar[Task | None] = ContextVar("evalgauge_task", default=None)
 """The task whose ``with`` block the code is in: what a model call that is captured belongs to."""
 
@@ -138,7 +141,8 @@ class Run:
         self.started = started
         """What was said of the run when it began or was joined; None where the run came from another process."""
         if started is not None:
-            _start_otel()
+            for prepare in before_run:
+                prepare()
             try:
                 self._ownership = Ownership.claim(self.folder / EVENTS_FOLDER)
                 if self._ownership is not None:
@@ -433,14 +437,6 @@ class Task:
         except Exception as error:
             self.run._failed(error, "a screenshot")
             return None
-
-
-def _start_otel() -> None:
-    """Send runs by OTLP too where the environment says where to."""
-    if any(name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("ENDPOINT") for name in os.environ):
-        from evalgauge.otel import observer as otel
-
-        otel.start_if_configured()
 
 
 def _end_open_runs() -> None:

@@ -16,8 +16,9 @@ from rich.text import Text
 
 from evalgauge_exporter.analysis.comparison.comparison import Comparison, MeanDifference, RunRate
 from evalgauge_exporter.analysis.run_analysis import Insights
-from evalgauge_exporter.cli.main import Failure
-from evalgauge_exporter.cli.runs import percent, printable, read_runs
+from evalgauge_exporter.cli.errors import Failure
+from evalgauge_exporter.cli.output import percent, printable
+from evalgauge_exporter.cli.runs import read_runs
 from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.views import snapshot as frames
 from evalgauge_exporter.views.schemas import run as shapes

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from evalgauge_exporter.cli.main import Failure
+from evalgauge_exporter.cli.errors import Failure
 from evalgauge_exporter.cli.replay import found_in
 from evalgauge_exporter.export.runlog import ConvertError, convert
 

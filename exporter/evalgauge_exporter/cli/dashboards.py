@@ -8,7 +8,7 @@ import click
 
 from evalgauge_dashboards import build
 from evalgauge_dashboards.dashboard import EXPORTER_URL
-from evalgauge_exporter.cli.main import Failure, NotThere
+from evalgauge_exporter.cli.errors import Failure, NotThere
 
 GENERATED = Path("dashboards") / "generated"
 

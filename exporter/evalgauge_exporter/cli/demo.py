@@ -20,8 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from evalgauge import Run
 from evalgauge.runlog import read_events
 from evalgauge_exporter.analysis.summary import summarise
-from evalgauge_exporter.cli.main import Failure
-from evalgauge_exporter.cli.runs import percent
+from evalgauge_exporter.cli.errors import Failure
+from evalgauge_exporter.cli.output import percent
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.demo.player import Evaluation, draw_earlier, write_earlier
 from evalgauge_exporter.demo.scenario import Scenario, plan

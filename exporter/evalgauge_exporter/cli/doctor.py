@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from evalgauge_exporter.cli.doctor_checks import check
-from evalgauge_exporter.cli.runs import printable
+from evalgauge_exporter.cli.output import printable
 from evalgauge_exporter.cli.serve import configured
 
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", None)}

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from evalgauge_exporter.analysis.summary import summarise
-from evalgauge_exporter.cli.main import Failure
+from evalgauge_exporter.cli.errors import Failure
 from evalgauge_exporter.cli.replay import found_in
 from evalgauge_exporter.config.durations import parse_duration
 from evalgauge_exporter.export.atif import to_atif

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from evalgauge import __version__
+from evalgauge_exporter.cli.errors import Failure, folders, there
 
 _EXTRAS = {
     "evalgauge_dashboards": "dashboards",
@@ -21,41 +22,10 @@ _EXTRAS = {
 }
 
 
-class Failure(click.ClickException):
-    """One line on stderr, exit 1."""
-
-    def show(self, file: Any = None) -> None:
-        """Print the line."""
-        click.echo(f"evalgauge: {self.format_message()}", file=file or sys.stderr)
-
-
-class NotThere(Failure):
-    """A path that is not there: exit 2, as for wrong usage."""
-
-    exit_code = 2
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="evalgauge")
 def cli() -> None:
     """See how agent-benchmark evaluations go while they run, and replay them after."""
-
-
-def folders(paths: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The folders as given. Raises NotThere for the first that is none."""
-    for path in paths:
-        if not path.exists():
-            raise NotThere(f"{path}: there is no such folder; name the folder that holds the runs")
-        if not path.is_dir():
-            raise NotThere(f"{path} is a file; name the folder that holds the runs")
-    return paths
-
-
-def there(path: Path) -> Path:
-    """A run's place: a folder, or the file that a run is. Raises NotThere."""
-    if not path.exists():
-        raise NotThere(f"{path}: there is nothing there; name a run, or a folder of runs")
-    return path
 
 
 def _number(_: click.Context, __: click.Parameter, value: float) -> float:

@@ -8,8 +8,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from evalgauge_exporter.cli.main import Failure
-from evalgauge_exporter.cli.runs import printable
+from evalgauge_exporter.cli.errors import Failure
+from evalgauge_exporter.cli.output import printable
 from evalgauge_exporter.replay.errors import ReplayError
 from evalgauge_exporter.replay.single import LARGE, single_file
 from evalgauge_exporter.replay.site import Generated, generate

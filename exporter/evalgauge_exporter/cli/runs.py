@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from evalgauge_exporter.analysis.summary import RunSummary, summarise
-from evalgauge_exporter.cli.main import Failure
+from evalgauge_exporter.cli.errors import Failure
+from evalgauge_exporter.cli.output import percent, printable, took
 from evalgauge_exporter.config.durations import parse_duration
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.exporter import Exporter
@@ -88,21 +89,3 @@ _COLUMNS = (
 
 def _started(at: float | None) -> str:
     return "–" if at is None else f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}"
-
-
-def printable(text: str) -> str:
-    """Text of others without what a terminal would obey."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
-def percent(rate: float | None) -> str:
-    """A rate as people read it."""
-    return "–" if rate is None else f"{rate:.0%}"
-
-
-def took(seconds: float) -> str:
-    """A duration as people read it: ``1 h 12 min``."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from evalgauge_exporter.cli.main import Failure, folders
+from evalgauge_exporter.cli.errors import Failure, folders
 from evalgauge_exporter.config.model import Config, ConfigError, load_config
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.web.server import ListenError, base_url, listening_socket, web_server

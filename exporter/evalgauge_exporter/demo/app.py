@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from evalgauge_exporter.demo import font
 from evalgauge_exporter.demo.canvas import Canvas
-
-if TYPE_CHECKING:
-    from evalgauge_exporter.demo.screens import Scene
+from evalgauge_exporter.demo.scene import Scene
 
 Box = tuple[int, int, int, int]
 """x, y, width and height in pixels."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from evalgauge_exporter.demo import font
 from evalgauge_exporter.demo.app import (
     BLUE,
@@ -24,9 +22,7 @@ from evalgauge_exporter.demo.app import (
     row_of,
 )
 from evalgauge_exporter.demo.canvas import Canvas
-
-if TYPE_CHECKING:
-    from evalgauge_exporter.demo.screens import Scene
+from evalgauge_exporter.demo.scene import Scene
 
 
 def _notepad(canvas: Canvas, scene: Scene) -> None:

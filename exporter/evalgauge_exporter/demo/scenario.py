@@ -22,7 +22,8 @@ from evalgauge_exporter.demo.domains import (
     SEEN,
     WORDS,
 )
-from evalgauge_exporter.demo.screens import Scene, places
+from evalgauge_exporter.demo.scene import Scene
+from evalgauge_exporter.demo.screens import places
 
 MAX_STEPS = 15
 MIN_STEPS = 3

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 
 from evalgauge_exporter.demo import documents, font, system
 from evalgauge_exporter.demo.app import BOTTOM, GREY, INK, LEFT, LINE, MENU_HEIGHT, RIGHT, TOP, App
 from evalgauge_exporter.demo.canvas import Canvas
+from evalgauge_exporter.demo.scene import HEIGHT, WIDTH, Scene
 
 APPS: dict[str, App] = {
     "chrome": system.CHROME,
@@ -25,36 +25,11 @@ APPS: dict[str, App] = {
 }
 """The program of each domain."""
 
-WIDTH, HEIGHT = 960, 600
 TITLE_BAR = 34
 TASK_BAR = 44
 
 _ICON_NAMES = ("Trash", "Work", "Photos", "Notes")
 _ICON_COLOURS = ("#9fb6cc", "#f0b93a", "#d98f5b", "#5b8fd9")
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What is on the screen: a program and what has been done in it so far."""
-
-    domain: str
-    title: str = ""
-    """The document, page or file that is open."""
-    lines: tuple[str, ...] = ()
-    """What was typed, a line each."""
-    touched: tuple[str, ...] = ()
-    """The names of the places that were clicked, in order."""
-    drags: tuple[tuple[float, float, float, float], ...] = ()
-    """From where to where something was dragged, as parts of the picture's width and height."""
-    scrolled: int = 0
-    """How often the wheel was turned downwards."""
-    pointer: tuple[float, float] | None = None
-    """Where the mouse is, as parts of the picture's width and height."""
-    time: str = "10:00"
-
-    def pixel(self, x: float, y: float) -> tuple[int, int]:
-        """Parts of the picture's width and height in pixels."""
-        return round(x * WIDTH), round(y * HEIGHT)
 
 
 @cache

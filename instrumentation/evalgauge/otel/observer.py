@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import math
 import os
 import sys
 import threading
@@ -21,13 +20,10 @@ import time
 import uuid
 from collections.abc import Mapping
 from importlib import import_module
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from evalgauge import tracker
-from evalgauge.events import LARGEST
-from evalgauge.metrics import TOKEN_KINDS
-from evalgauge.runlog import text_of
+from evalgauge.otel.values import taken
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -45,14 +41,6 @@ INTERVAL_MILLISECONDS = 15_000
 LAST_SECONDS = 5.0
 """How long the end of the process waits for what is left to be sent: an endpoint that is gone must not hold it up."""
 SIGNALS = ("METRICS", "TRACES")
-_NUMBERS = frozenset(
-    (
-        *("attempt", "attempts", "budget_usd", "max_steps", "score", "step_idx", "steps", "total_tasks"),
-        *("duration_seconds", "env_seconds", "think_seconds"),
-        *(f"{kind}_tokens" for kind in TOKEN_KINDS),
-    )
-)
-"""Fields of events that are numbers."""
 _lock = threading.Lock()
 _observer: OtelObserver | None = None
 _looked = False
@@ -154,31 +142,6 @@ class _Sender:
             self._exporter.shutdown()  # no more tries
 
 
-def taken(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an event as whoever reads the log takes them: what is no number, no text, is not given.
-
-    Of an action only its type is sent. Half a surrogate pair in one attribute would cost the whole batch.
-    """
-    return {name: _taken(name, value) for name, value in fields.items()}
-
-
-def _taken(name: str, value: Any) -> Any:
-    if value is None or isinstance(value, bool):
-        return value
-    if name in _NUMBERS:
-        number = value if isinstance(value, int) else float(value) if isinstance(value, Real) else math.nan
-        low = -LARGEST if name == "score" else 0  # a count never goes down
-        return number if low <= number < LARGEST else None  # false for NaN too
-    if name == "tasks":
-        return [taken(task) for task in value]
-    if name == "action":
-        return {"type": _taken("type", value["type"])} if isinstance(value, Mapping) and "type" in value else None
-    if isinstance(value, float | Mapping | list | tuple | set | frozenset):
-        return None
-    text = text_of(value)
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
 def start(
     *, meter_provider: MeterProvider | None = None, tracer_provider: TracerProvider | None = None
 ) -> OtelObserver:
@@ -214,12 +177,14 @@ def stop() -> None:
 
 
 def start_if_configured() -> None:
-    """Start where the environment names an endpoint: what ``track_run`` calls. Looks once; never raises."""
+    """Start where the environment names an endpoint: what ``track_run`` calls. Tries once; never raises."""
     global _looked
     if _looked or _observer is not None:
         return
+    if not any(_endpoint(signal) for signal in SIGNALS):
+        return
     _looked = True
-    if _disabled() or not any(_endpoint(signal) for signal in SIGNALS):
+    if _disabled():
         return
     try:
         start()

@@ -16,7 +16,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
-from evalgauge.otel.observer import taken
+from evalgauge.otel.values import taken
 from evalgauge.tracker import Run
 
 TASKS_IN_ONE_TRACE = 500

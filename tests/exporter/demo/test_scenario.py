@@ -18,7 +18,8 @@ from evalgauge_exporter.demo import font
 from evalgauge_exporter.demo.canvas import Canvas
 from evalgauge_exporter.demo.domains import DOMAINS, WORDS
 from evalgauge_exporter.demo.scenario import Scenario, plan
-from evalgauge_exporter.demo.screens import APPS, HEIGHT, WIDTH, Scene, draw, places
+from evalgauge_exporter.demo.scene import HEIGHT, WIDTH, Scene
+from evalgauge_exporter.demo.screens import APPS, draw, places
 
 OUTCOMES = {"success", "failure", "agent_error", "infrastructure_error", "evaluation_error"}
 MEASURED = ("success", "failure", "agent_error")
