@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import bdtr
 
 from benchmarks.rows import Row
-from evalgauge_exporter.analysis.comparison.sequential import Martingale, Throw, anytime_p_values
+from evalgauge_exporter.analysis.comparison.sequential import Martingale, PendingPair, anytime_p_values
 from evalgauge_exporter.analysis.comparison.tests import pairs_for_power
 
 ALPHA = 0.05
@@ -88,7 +88,7 @@ def first_alarm_side_by_side(runs: Runs) -> int | None:
     for done in range(LOOK_EVERY, len(by_end) + 1, LOOK_EVERY):
         now = by_end[done - 1]
         seen = [
-            Throw(float(began), "", bool(a), bool(b) if ended <= now else None)
+            PendingPair(float(began), "", bool(a), bool(b) if ended <= now else None)
             for a, b, began, ended in zip(*runs, strict=True)
             if began <= now
         ]

@@ -22,7 +22,7 @@ from statistics import NormalDist, fmean, median
 from typing import NamedTuple
 
 from benchmarks.rows import Row, best_of
-from evalgauge_exporter.analysis.eta import UNNAMED, Ended, Eta, History, Running, estimate
+from evalgauge_exporter.analysis.eta import UNNAMED, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
 
 CUTS = (0.10, 0.25, 0.50, 0.75)
 WORKERS = (1, 2, 4, 8, 16)
@@ -44,10 +44,10 @@ class Moment(NamedTuple):
 
     cut: float
     now: float
-    ended: list[Ended]
-    running: list[Running]
+    ended: list[FinishedAttempt]
+    running: list[RunningAttempt]
     pending: dict[str, int]
-    again: list[Running]
+    again: list[RunningAttempt]
     """Attempts that went with their worker and are done again at the end."""
     elapsed: float
     left: float
@@ -82,21 +82,21 @@ def moments(tasks: Sequence[Task], lost: Sequence[Task] = (), cuts: Sequence[flo
             continue
         rest = tasks[done:]
         pending = Counter(domain for domain, begin, _, _ in rest if begin > now)
-        running = [Running(domain, now - begin, worker) for domain, begin, _, worker in rest if begin <= now]
+        running = [RunningAttempt(domain, now - begin, worker) for domain, begin, _, worker in rest if begin <= now]
         again = []
         for domain, begin, end, worker in lost:
             if begin <= now < end:
-                running.append(Running(domain, now - begin, worker))
+                running.append(RunningAttempt(domain, now - begin, worker))
                 pending[domain] -= 1  # its second attempt is not known of yet
             elif end <= now and pending[domain] > 0:  # the last in the queue
-                again.append(Running(domain, end - begin, worker))
+                again.append(RunningAttempt(domain, end - begin, worker))
                 pending[domain] -= 1
-        ended = [Ended(domain, end - begin, end, worker) for domain, begin, end, worker in tasks[:done]]
+        ended = [FinishedAttempt(domain, end - begin, end, worker) for domain, begin, end, worker in tasks[:done]]
         naive = (now - start) / done * len(rest)
         yield Moment(cut, now, ended, running, dict(pending), again, now - start, left, naive)
 
 
-def by_model(moment: Moment, earlier: History | None = None) -> Eta | None:
+def by_model(moment: Moment, earlier: DurationStats | None = None) -> Eta | None:
     """The estimate of evalgauge."""
     return estimate(moment.now, moment.ended, moment.running, moment.pending, again=moment.again, earlier=earlier)
 
@@ -155,7 +155,7 @@ class Simulated(NamedTuple):
     lost: list[Task]
     medians: dict[str, float]
     spread: float
-    earlier: History
+    earlier: DurationStats
 
 
 def simulated(scenario: Scenario, seed: int, gap: float = 0.0) -> Simulated:
@@ -181,7 +181,9 @@ def simulated(scenario: Scenario, seed: int, gap: float = 0.0) -> Simulated:
     tasks, lost = played(queue, scenario.workers, lost_after, gap)
     speed = rng.gauss(0, 0.4)
     then = {domain: math.log(median) + speed + rng.gauss(0, 0.2) for domain, median in medians.items()}
-    earlier = History(Ended(domain, rng.lognormvariate(then[domain], spread), 0.0, None) for domain, _ in queue)
+    earlier = DurationStats(
+        FinishedAttempt(domain, rng.lognormvariate(then[domain], spread), 0.0, None) for domain, _ in queue
+    )
     return Simulated(scenario, tasks, lost, medians, spread, earlier)
 
 
@@ -230,7 +232,7 @@ def told_all(evaluation: Simulated, rng: random.Random, draws: int = 200) -> Cal
     spread = evaluation.spread
     log_medians = {domain: math.log(median) for domain, median in evaluation.medians.items()}
 
-    def rest(task: Running) -> float:
+    def rest(task: RunningAttempt) -> float:
         """What is left of a duration that is longer than the elapsed time."""
         middle = log_medians[task.domain]
         if task.elapsed_seconds <= 0:
@@ -374,6 +376,6 @@ def _cost() -> Row:
     queue = [(f"domain_{rng.randrange(11)}", rng.lognormvariate(5, 0.6)) for _ in range(10_000)]
     tasks, _ = played(queue, 100, None, 0.0)
     moment = next(moments(tasks, cuts=(0.5,)))
-    history = History(moment.ended)
+    history = DurationStats(moment.ended)
     seconds = best_of(20, lambda: estimate(moment.now, history, moment.running, moment.pending))
     return Row("one estimate, 10,000 tasks, 100 workers", f"{seconds * 1e3:.1f} ms", "", None, "< 5 ms")

@@ -70,7 +70,7 @@ def _cold_start(folder: Path) -> Iterator[Row]:
         source, run, more = RunLogSource(folder / "r"), RunState("r", "runlog", exporter.price), True
         while more:
             reading = source.read()
-            more = reading.more
+            more = reading.has_more
             for event in reading.events:
                 run.apply(event)
 

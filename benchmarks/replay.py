@@ -199,12 +199,12 @@ def _shown(page: Page, path: Path, address: str, selector: str) -> float:
 
 def _reading(results: Path) -> float:
     start = time.perf_counter()
-    for run in Discovery([results]).look()[0]:
+    for run in Discovery([results]).scan()[0]:
         events, more = [], True
         while more:
             reading = run.source.read()
             events += reading.events
-            more = reading.more
+            more = reading.has_more
         fold(run.path_id, run.source.source, events)
     return time.perf_counter() - start
 
@@ -231,7 +231,7 @@ def _main(results: Path, out: Path) -> None:
     from evalgauge_exporter.replay import generate
 
     start = time.perf_counter()
-    made = generate(Discovery([results]).look()[0], out)
+    made = generate(Discovery([results]).scan()[0], out)
     seconds = time.perf_counter() - start
     rss = peak_memory()
     print(json.dumps({"seconds": seconds, "rss": rss, "written": made.written, "bytes": made.bytes}))

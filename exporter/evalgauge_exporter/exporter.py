@@ -13,12 +13,12 @@ from evalgauge.events import LlmCall
 from evalgauge.pricing import Price, PriceTable, load_overrides
 from evalgauge_exporter.analysis.costs import MachineCost
 from evalgauge_exporter.analysis.machine_usage import run_machine_cost
-from evalgauge_exporter.analysis.run_analysis import Insights
+from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
 from evalgauge_exporter.config.token_file import read_token
-from evalgauge_exporter.ingest.collector import Follower
+from evalgauge_exporter.ingest.collector import RunCollector
 from evalgauge_exporter.ingest.fleet import FleetSources
-from evalgauge_exporter.ingest.run_cache import Archive
+from evalgauge_exporter.ingest.run_cache import RunCache
 from evalgauge_exporter.sources.azure.prices import default_cache_dir
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.run import RunState, State
@@ -54,19 +54,19 @@ class Exporter:
         self.token = read_token(config.token_file) if config.token_file else None
         self.fleet = FleetState(self.prices)
         self.fleet_sources = FleetSources(config, self.fleet, self.state.lock, self._fleet_changed)
-        self.insights = Insights(
+        self.insights = RunAnalysis(
             self.state, stall_after=config.stall_after, baselines=config.baselines, machines=self._machines
         )
         self.exposition = Exposition(self.state, self.insights, self.limits, linger=config.linger)
         self.exposition.extra.append(self._fleet_samples)
         self._listeners: list[Callable[[], None]] = []
         self._ready = threading.Event()
-        self.follower = Follower(
+        self.follower = RunCollector(
             self.state,
             config.results,
             stall_after=config.stall_after,
             pricer=self.price,
-            archive=Archive(_archive_path(config), _archive_key(config)),
+            archive=RunCache(_archive_path(config), _archive_key(config)),
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
             on_change=self._changed,

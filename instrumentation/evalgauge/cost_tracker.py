@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from evalgauge.pricing import Price, PriceTable
-from evalgauge.usage import Tokens, billed_as_batch, cache_write_1h, tokens
+from evalgauge.usage import TokenUsage, billed_as_batch, cache_write_1h, parse_usage
 
 Component = Literal["vm", "gpu"]
 
@@ -36,7 +36,7 @@ class _Spending:
     usd: Decimal | None = None
     tables: set[str] = field(default_factory=set)
 
-    def add(self, used: Tokens, price: Price) -> None:
+    def add(self, used: TokenUsage, price: Price) -> None:
         self.calls += 1
         self.unpriced += price.state == "unpriced"
         self.unknown_usage += price.state == "unknown_usage"
@@ -143,8 +143,8 @@ class CostTracker:
         ``cache_write_1h_tokens`` are those of the ``cache_write_tokens`` that live for an hour, which costs more.
         ``at`` is the Unix time of the call, default now. Returns what the call cost.
         """
-        used = tokens(Tokens(input_tokens, cache_read_tokens, cache_write_tokens, output_tokens))
-        for_an_hour = tokens(Tokens(None, None, cache_write_1h_tokens, None)).cache_write
+        used = parse_usage(TokenUsage(input_tokens, cache_read_tokens, cache_write_tokens, output_tokens))
+        for_an_hour = parse_usage(TokenUsage(None, None, cache_write_1h_tokens, None)).cache_write
         return self._add_call(provider, model, used, for_an_hour, at, batch)
 
     def add_usage(
@@ -155,13 +155,13 @@ class CostTracker:
         A usage that says itself that it is a batch's, as Anthropic's does, is priced as one.
         """
         batch = batch or billed_as_batch(usage)
-        return self._add_call(provider, model, tokens(usage), cache_write_1h(usage), at, batch)
+        return self._add_call(provider, model, parse_usage(usage), cache_write_1h(usage), at, batch)
 
     def _add_call(
         self,
         provider: str | None,
         model: str | None,
-        used: Tokens,
+        used: TokenUsage,
         for_an_hour: int | None,
         at: float | None,
         batch: bool,

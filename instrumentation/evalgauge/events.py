@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from evalgauge.metrics import OUTCOMES, REQUEST_STATUSES, WORKER_STATES
-from evalgauge.usage import Tokens
+from evalgauge.usage import TokenUsage
 
 VERSION = 1
 """The version of the vocabulary that this release writes and reads."""
@@ -132,7 +132,7 @@ class LlmCall(NamedTuple):
     writer: str
     provider: str | None
     model: str | None
-    tokens: Tokens
+    tokens: TokenUsage
     duration_seconds: float | None
     status: str
     batch: bool
@@ -354,7 +354,7 @@ def _llm_call(raw: dict[str, Any], ts: float, seq: int, writer: str) -> LlmCall:
         writer,
         _id(raw, "provider"),
         _id(raw, "model"),
-        Tokens(
+        TokenUsage(
             _count(raw, "input_tokens"),
             _count(raw, "cache_read_tokens"),
             _count(raw, "cache_write_tokens"),

@@ -12,7 +12,7 @@ from typing import Any, SupportsIndex, TypedDict
 from evalgauge.events import ID_LENGTH, TEXT_LENGTH
 from evalgauge.metrics import OUTCOMES, REQUEST_STATUSES
 from evalgauge.runlog import encode, text_of
-from evalgauge.usage import UNKNOWN, Tokens, billed_as_batch, cache_write_1h, tokens
+from evalgauge.usage import UNKNOWN, TokenUsage, billed_as_batch, cache_write_1h, parse_usage
 
 log = logging.getLogger("evalgauge")
 
@@ -123,9 +123,9 @@ def llm_fields(
 ) -> dict[str, Any]:
     """The fields of an ``llm_call``."""
     if usage is not None:
-        counted = tokens(usage)
+        counted = parse_usage(usage)
     elif any(kind is not None for kind in (input_tokens, cache_read_tokens, cache_write_tokens, output_tokens)):
-        counted = Tokens(input_tokens, cache_read_tokens, cache_write_tokens, output_tokens)
+        counted = TokenUsage(input_tokens, cache_read_tokens, cache_write_tokens, output_tokens)
     else:
         counted = UNKNOWN
     if status not in REQUEST_STATUSES:

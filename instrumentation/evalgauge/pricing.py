@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from evalgauge.events import LlmCall
 from evalgauge.price_overrides import ModelOverride, Overrides, PriceTableError, load_overrides
-from evalgauge.usage import Tokens
+from evalgauge.usage import TokenUsage
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
@@ -108,7 +108,7 @@ class _Tariff(NamedTuple):
     """(input tokens above which the rates hold for all tokens of the call, rates), the highest first."""
 
 
-def _amount(tariff: _Tariff, tokens: Tokens, cache_write_1h: int) -> Decimal | None:
+def _amount(tariff: _Tariff, tokens: TokenUsage, cache_write_1h: int) -> Decimal | None:
     """The sum of tokens × rate; None where a kind that was used has no rate."""
     fresh, cache_read, cache_write, output = tokens
     for_an_hour = min(max(cache_write_1h, 0), cache_write or 0)
@@ -200,7 +200,7 @@ class PriceTable:
         self,
         provider: str | None,
         model: str | None,
-        tokens: Tokens,
+        tokens: TokenUsage,
         *,
         at: float,
         batch: bool = False,

@@ -21,7 +21,7 @@ from evalgauge.runlog import EVENTS_FOLDER, LogWriter, safe_name
 HEARTBEAT_SECONDS = 30.0
 
 
-class Speaker(Protocol):
+class LogClient(Protocol):
     """What writes to a log: a ``Run``."""
 
     def _tell(self, kind: str, fields: Mapping[str, Any]) -> None: ...
@@ -48,12 +48,12 @@ class ProcessLog:
         self._writer: LogWriter | None = None
         self._wake = threading.Event()
 
-    def join(self, speaker: Speaker) -> None:
+    def join(self, speaker: LogClient) -> None:
         """From now on ``speaker`` writes here."""
         with self._lock:
             self._speakers.add(speaker)
 
-    def leave(self, speaker: Speaker) -> None:
+    def leave(self, speaker: LogClient) -> None:
         """``speaker`` writes no more; after the last one the file is closed and the heart stops."""
         with self._lock:
             self._speakers.discard(speaker)
@@ -91,7 +91,7 @@ class ProcessLog:
             lost = {"lost_events": self.lost_events} if self.lost_events else {}
             alive: list[str | None] = [worker for worker, state in list(self.workers.items()) if state != "stopped"]
             with self._lock:
-                speaker: Speaker | None = next(iter(self._speakers), None)
+                speaker: LogClient | None = next(iter(self._speakers), None)
             for worker in alive or [None]:
                 fields = {"worker_id": worker, **lost}
                 try:

@@ -17,7 +17,7 @@ except ImportError:  # Windows has no flock: there the process that made the fil
 OWNER_FILE = ".owner"
 
 
-class Ownership:
+class RunLock:
     """The right to finish a run, held for as long as the process lives or until it is released."""
 
     def __init__(self, fd: int, path: Path) -> None:
@@ -25,7 +25,7 @@ class Ownership:
         self._path = path
 
     @classmethod
-    def claim(cls, folder: Path) -> Self | None:
+    def acquire(cls, folder: Path) -> Self | None:
         """Own the run whose log lies in ``folder``; None where a living process does. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / OWNER_FILE

@@ -21,7 +21,7 @@ or by 1, 3 or 4 channels), or an object with ``save`` as Pillow's."""
 _MAGIC = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 
 
-def keep(screenshot: Screenshot, run_folder: Path, task_id: str, attempt: int, index: int) -> str:
+def save_screenshot(screenshot: Screenshot, run_folder: Path, task_id: str, attempt: int, index: int) -> str:
     """Store the screenshot of a step below the run's folder; its path relative to that.
 
     One that lies there already stays where it is. Raises OSError, ValueError, or whatever a picture's ``save`` raises.

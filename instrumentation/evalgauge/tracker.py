@@ -38,9 +38,9 @@ from evalgauge.normalize import (
     whole,
 )
 from evalgauge.process_log import process_log
-from evalgauge.run_lock import Ownership
+from evalgauge.run_lock import RunLock
 from evalgauge.runlog import EVENTS_FOLDER, safe_name, text_of
-from evalgauge.screenshots import Screenshot, keep
+from evalgauge.screenshots import Screenshot, save_screenshot
 
 log = logging.getLogger("evalgauge")
 
@@ -137,14 +137,14 @@ class Run:
         self._finishing = False
         self._closed = False
         self._open: set[Task] = set()
-        self._ownership: Ownership | None = None
+        self._ownership: RunLock | None = None
         self.started = started
         """What was said of the run when it began or was joined; None where the run came from another process."""
         if started is not None:
             for prepare in before_run:
                 prepare()
             try:
-                self._ownership = Ownership.claim(self.folder / EVENTS_FOLDER)
+                self._ownership = RunLock.acquire(self.folder / EVENTS_FOLDER)
                 if self._ownership is not None:
                     _kept.add(self)
                     self._write("run_started", started, sync=self._fsync != "never")
@@ -433,7 +433,7 @@ class Task:
     def _keep(self, screenshot: Screenshot, index: int) -> str | None:
         """Store a screenshot beside the log; its path relative to the run's folder, None where it can't be stored."""
         try:
-            return keep(screenshot, self.run.folder, self.task_id, self.attempt, index)
+            return save_screenshot(screenshot, self.run.folder, self.task_id, self.attempt, index)
         except Exception as error:
             self.run._failed(error, "a screenshot")
             return None

@@ -65,7 +65,7 @@ _GEMINI_JSON: Final = _Gemini(
 _Read = Callable[[str], Any]
 
 
-class Tokens(NamedTuple):
+class TokenUsage(NamedTuple):
     """Tokens of one call by kind: disjoint, so their sum is everything that was processed.
 
     None is a kind that the provider did not report; sums take it as 0. Input and output both None: usage is unknown.
@@ -79,10 +79,10 @@ class Tokens(NamedTuple):
     """Output with reasoning."""
 
 
-UNKNOWN: Final = Tokens(None, None, None, None)
+UNKNOWN: Final = TokenUsage(None, None, None, None)
 
 
-def tokens(usage: object) -> Tokens:
+def parse_usage(usage: object) -> TokenUsage:
     """Read the token counts of one call from ``usage``: an SDK's object, a pydantic model or a mapping.
 
     A shape that is not known, None, and an object that raises when it is read give ``UNKNOWN``, never 0. A count that
@@ -92,8 +92,8 @@ def tokens(usage: object) -> Tokens:
     """
     if usage is None:
         return UNKNOWN
-    if isinstance(usage, Tokens):
-        return Tokens(*map(_count, usage))
+    if isinstance(usage, TokenUsage):
+        return TokenUsage(*map(_count, usage))
     try:
         return _by_shape(_reader(usage))
     except Exception:
@@ -107,7 +107,7 @@ def cache_write_1h(usage: object) -> int | None:
     As Anthropic reports it (``cache_creation``), LangChain and LiteLLM hand it on, and Bedrock has it
     (``cacheDetails``); those of Anthropic's compaction too, as in :func:`tokens`. Never raises.
     """
-    if usage is None or isinstance(usage, Tokens):
+    if usage is None or isinstance(usage, TokenUsage):
         return None
     try:
         read = _reader(usage)
@@ -140,7 +140,7 @@ def billed_as_batch(usage: object) -> bool:
         return False  # as in tokens()
 
 
-def _by_shape(read: _Read) -> Tokens:
+def _by_shape(read: _Read) -> TokenUsage:
     given, output = read("input_tokens"), read("output_tokens")
     if given or output:
         return _input_tokens(read, _count(given))
@@ -155,7 +155,7 @@ def _by_shape(read: _Read) -> Tokens:
         if read(names.prompt) is not None or read(names.candidates) is not None:
             return _google(read, names)
     if read("inputTokens") is not None or read("outputTokens") is not None:
-        return Tokens(
+        return TokenUsage(
             _count(read("inputTokens")),
             _first(read, "cacheReadInputTokens", "cacheReadInputTokenCount"),
             _first(read, "cacheWriteInputTokens", "cacheWriteInputTokenCount"),
@@ -164,7 +164,7 @@ def _by_shape(read: _Read) -> Tokens:
     return _opentelemetry(read)
 
 
-def _input_tokens(read: _Read, total: int | None) -> Tokens:
+def _input_tokens(read: _Read, total: int | None) -> TokenUsage:
     """The shapes that name input ``input_tokens``: what lies beside it tells which one it is."""
     output = _count(read("output_tokens"))
     # OpenAI responses; the others are OpenAI's realtime API and LangChain, and DashScope: they count alike
@@ -181,13 +181,13 @@ def _input_tokens(read: _Read, total: int | None) -> Tokens:
     if cache_write is None and (nested := read("cache_creation")) is not None:
         cache_write = _by_life(_reader(nested))
     if isinstance(iterations := read("iterations"), list):
-        return _with_compaction(Tokens(total, cache_read, cache_write, output), iterations)
+        return _with_compaction(TokenUsage(total, cache_read, cache_write, output), iterations)
     if cache_read is not None or cache_write is not None:
-        return Tokens(total, cache_read, cache_write, output)
+        return TokenUsage(total, cache_read, cache_write, output)
     cache_read, cache_write = _count(read("cache_read_tokens")), _count(read("cache_write_tokens"))
     if (cache_read or cache_write) and read("cache_audio_read_tokens") is not None:
         return _inclusive(total, cache_read, cache_write, output)
-    return Tokens(total, cache_read, cache_write, output)
+    return TokenUsage(total, cache_read, cache_write, output)
 
 
 def _by_life(read: _Read) -> int | None:
@@ -195,16 +195,16 @@ def _by_life(read: _Read) -> int | None:
     return _sum(*(_count(read(f"ephemeral_{life}_input_tokens")) for life in ("5m", "1h")))
 
 
-def _with_compaction(counts: Tokens, iterations: Any) -> Tokens:
+def _with_compaction(counts: TokenUsage, iterations: Any) -> TokenUsage:
     """Add what Anthropic spent on summing up a long context: billed, but not in the counts of the message."""
     for iteration in map(_reader, iterations):
         if iteration("type") == "compaction":
             spent = _input_tokens(iteration, _count(iteration("input_tokens")))
-            counts = Tokens(*map(_sum, counts, spent))
+            counts = TokenUsage(*map(_sum, counts, spent))
     return counts
 
 
-def _openai_chat(read: _Read, total: int | None) -> Tokens:
+def _openai_chat(read: _Read, total: int | None) -> TokenUsage:
     """OpenAI's chat completions and the many that speak it; cached tokens are inside ``prompt_tokens``.
 
     Without OpenAI's details, the names of DeepSeek, Moonshot and LiteLLM are read. OpenAI's ``completion_tokens``
@@ -227,7 +227,7 @@ def _openai_chat(read: _Read, total: int | None) -> Tokens:
     return _inclusive(total, cache_read, cache_write, output)
 
 
-def _google(read: _Read, names: _Gemini) -> Tokens:
+def _google(read: _Read, names: _Gemini) -> TokenUsage:
     """Gemini: the prompt holds the cached content; thoughts and the results of tools are counted beside the rest."""
     output = _sum(_first(read, names.candidates, names.response), _count(read(names.thoughts)))
     prompt, tool_results = _count(read(names.prompt)), _count(read(names.tool_results))
@@ -237,7 +237,7 @@ def _google(read: _Read, names: _Gemini) -> Tokens:
     return counts if tool_results is None else counts._replace(input=_sum(counts.input, tool_results))
 
 
-def _opentelemetry(read: _Read) -> Tokens:
+def _opentelemetry(read: _Read) -> TokenUsage:
     return _inclusive(
         _first(read, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
         _first(read, "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens"),
@@ -251,12 +251,12 @@ def _opentelemetry(read: _Read) -> Tokens:
     )
 
 
-def _inclusive(total: int | None, cache_read: int | None, cache_write: int | None, output: int | None) -> Tokens:
+def _inclusive(total: int | None, cache_read: int | None, cache_write: int | None, output: int | None) -> TokenUsage:
     """Tokens where ``total`` is all input, cached too."""
     cached = (cache_read or 0) + (cache_write or 0)
     if total is not None and cached <= total:
         total -= cached
-    return Tokens(total, cache_read, cache_write, output)
+    return TokenUsage(total, cache_read, cache_write, output)
 
 
 def _reader(usage: object) -> _Read:

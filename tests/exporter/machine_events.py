@@ -9,12 +9,12 @@ from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_events import (
     FleetEvent,
     MachineDeclared,
-    Power,
-    PowerSeen,
     PriceKey,
     PriceSeen,
-    Vm,
-    VmsSeen,
+    VmInfo,
+    VmInventory,
+    VmPowerState,
+    VmPowerStates,
 )
 from evalgauge_exporter.state.run import RunState, fold
 
@@ -42,9 +42,9 @@ def inventory(
     spot: bool = False,
     windows: bool = False,
     computer_name: str | None = None,
-) -> VmsSeen:
+) -> VmInventory:
     vms = tuple(
-        Vm(
+        VmInfo(
             vm_id(name, group, subscription),
             name,
             group,
@@ -59,7 +59,7 @@ def inventory(
         )
         for name in names
     )
-    return VmsSeen(T0 + at, subscription, interval, vms)
+    return VmInventory(T0 + at, subscription, interval, vms)
 
 
 def powers(
@@ -70,13 +70,13 @@ def powers(
     group: str = "agents",
     subscription: str = SUBSCRIPTION,
     since: float | None = None,
-) -> PowerSeen:
+) -> VmPowerStates:
     """The power states by the machines' names."""
     rows = tuple(
-        Power(vm_id(name, group, subscription), name, group, state, None if since is None else T0 + since)
+        VmPowerState(vm_id(name, group, subscription), name, group, state, None if since is None else T0 + since)
         for name, state in (states or {}).items()
     )
-    return PowerSeen(T0 + at, subscription, interval, rows)
+    return VmPowerStates(T0 + at, subscription, interval, rows)
 
 
 def price(usd: float | None, size: str = SIZE, at: float = 0.0, spot: bool = False) -> PriceSeen:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalgauge.events import Heartbeat, InvalidEvent, LlmCall, RunStarted, Step, TaskFinished, decode
-from evalgauge.usage import Tokens
+from evalgauge.usage import TokenUsage
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -31,7 +31,7 @@ def test_a_step_keeps_its_fields_and_skips_unknown_ones() -> None:
 def test_tokens_that_are_negative_or_no_numbers_count_as_not_reported() -> None:
     event = decode(raw("llm_call", input_tokens=-5, output_tokens="12", cache_read_tokens=True), "w")
     assert isinstance(event, LlmCall)
-    assert event.tokens == Tokens(None, None, None, None)
+    assert event.tokens == TokenUsage(None, None, None, None)
 
 
 @pytest.mark.parametrize("number", [10**400, 1e308, float("inf"), float("nan"), -(10**400)])

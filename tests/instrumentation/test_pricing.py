@@ -36,7 +36,7 @@ from evalgauge.pricing import (
     PriceTableError,
     load_overrides,
 )
-from evalgauge.usage import UNKNOWN, Tokens, tokens
+from evalgauge.usage import UNKNOWN, TokenUsage, parse_usage
 
 AT = datetime(2026, 2, 1, 12, tzinfo=UTC).timestamp()
 TABLE = f"genai-prices {__version__}"
@@ -47,7 +47,7 @@ def book() -> PriceTable:
     return PriceTable()
 
 
-def cost(provider: str | None, model: str | None, used: Tokens, at: float = AT, *, batch: bool = False) -> float:
+def cost(provider: str | None, model: str | None, used: TokenUsage, at: float = AT, *, batch: bool = False) -> float:
     price = book().price(provider, model, used, at=at, batch=batch)
     assert price.state == "priced"
     assert price.usd is not None
@@ -57,7 +57,7 @@ def cost(provider: str | None, model: str | None, used: Tokens, at: float = AT, 
 def priced_by_genai(
     provider: str,
     model: str,
-    used: Tokens,
+    used: TokenUsage,
     at: float,
     context: dict[str, str] | None = None,
     for_an_hour: int = 0,
@@ -77,16 +77,16 @@ def priced_by_genai(
 
 
 def test_the_worked_example_of_sonnet_costs_half_a_dollar() -> None:
-    assert cost("anthropic", "claude-sonnet-4-5", Tokens(125_000, None, None, 8_500)) == pytest.approx(
+    assert cost("anthropic", "claude-sonnet-4-5", TokenUsage(125_000, None, None, 8_500)) == pytest.approx(
         0.5025, abs=1e-12
     )
 
 
 def test_gpt_5_1_costs_its_published_prices() -> None:
     for used, per_million in (
-        (Tokens(1_000_000, 0, None, 0), 1.25),
-        (Tokens(0, 1_000_000, None, 0), 0.125),
-        (Tokens(0, 0, None, 1_000_000), 10),
+        (TokenUsage(1_000_000, 0, None, 0), 1.25),
+        (TokenUsage(0, 1_000_000, None, 0), 0.125),
+        (TokenUsage(0, 0, None, 1_000_000), 10),
     ):
         assert cost("openai", "gpt-5.1", used) == pytest.approx(per_million, abs=1e-12)
 
@@ -163,7 +163,7 @@ SHAPES = [
 def test_a_call_costs_the_sum_by_hand_in_each_shape(
     provider: str, model: str, usage: dict[str, Any], usd: float
 ) -> None:
-    assert cost(provider, model, tokens(usage)) == pytest.approx(usd, abs=1e-9, rel=0)
+    assert cost(provider, model, parse_usage(usage)) == pytest.approx(usd, abs=1e-9, rel=0)
 
 
 def every_entry() -> Iterator[tuple[str, str, ModelInfo]]:
@@ -176,7 +176,7 @@ def every_entry() -> Iterator[tuple[str, str, ModelInfo]]:
 
 
 def test_every_listed_model_is_priced_as_genai_prices_does_or_has_no_price_for_tokens() -> None:
-    used = Tokens(1_000, 300, 20, 77)
+    used = TokenUsage(1_000, 300, 20, 77)
     moment = datetime.fromtimestamp(AT, UTC)
     states = {"priced": 0, "unpriced": 0}
     for provider, model, entry in every_entry():
@@ -203,11 +203,13 @@ counts = st.one_of(
 times = st.integers(
     int(datetime(2023, 1, 1, tzinfo=UTC).timestamp()), int(datetime(2027, 6, 1, tzinfo=UTC).timestamp())
 )
-usages = st.builds(Tokens, counts, counts, counts, counts)
+usages = st.builds(TokenUsage, counts, counts, counts, counts)
 
 
 @given(st.sampled_from(CONDITIONAL), usages, times)
-def test_tiers_and_historic_prices_equal_those_of_genai_prices(entry: tuple[str, str], used: Tokens, at: int) -> None:
+def test_tiers_and_historic_prices_equal_those_of_genai_prices(
+    entry: tuple[str, str], used: TokenUsage, at: int
+) -> None:
     price = book().price(*entry, used, at=at)
     if price.usd is not None:
         assert abs(price.usd - priced_by_genai(*entry, used, at)) <= Decimal("1e-12")
@@ -215,7 +217,7 @@ def test_tiers_and_historic_prices_equal_those_of_genai_prices(entry: tuple[str,
 
 @given(st.sampled_from(CONDITIONAL), usages, times)
 def test_a_batch_price_is_that_of_genai_prices_and_never_the_standard_one_in_its_place(
-    entry: tuple[str, str], used: Tokens, at: int
+    entry: tuple[str, str], used: TokenUsage, at: int
 ) -> None:
     price = book().price(*entry, used, at=at, batch=True)
     moment = datetime.fromtimestamp(at, UTC)
@@ -232,15 +234,15 @@ def test_a_batch_price_is_that_of_genai_prices_and_never_the_standard_one_in_its
 
 
 def test_a_long_prompt_pays_the_higher_tier_for_all_of_its_tokens() -> None:
-    at_most = Tokens(100_000, 100_000, 0, 1_000)
+    at_most = TokenUsage(100_000, 100_000, 0, 1_000)
     assert cost("anthropic", "claude-sonnet-4-5", at_most) == pytest.approx(0.3 + 0.03 + 0.015, abs=1e-12)
-    above = Tokens(100_001, 100_000, 0, 1_000)
+    above = TokenUsage(100_001, 100_000, 0, 1_000)
     assert cost("anthropic", "claude-sonnet-4-5", above) == pytest.approx(0.600006 + 0.06 + 0.0225, abs=1e-12)
 
 
 @given(st.sampled_from(CONDITIONAL), usages, times, counts)
 def test_cache_writes_for_an_hour_cost_what_genai_prices_says(
-    entry: tuple[str, str], used: Tokens, at: int, for_an_hour: int
+    entry: tuple[str, str], used: TokenUsage, at: int, for_an_hour: int
 ) -> None:
     for_an_hour = min(for_an_hour, used.cache_write or 0)
     price = book().price(*entry, used, at=at, cache_write_1h=for_an_hour)
@@ -250,7 +252,7 @@ def test_cache_writes_for_an_hour_cost_what_genai_prices_says(
 
 
 def test_a_cache_write_for_an_hour_costs_twice_the_input() -> None:
-    used = Tokens(0, 0, 1_000_000, 0)
+    used = TokenUsage(0, 0, 1_000_000, 0)
     assert book().price("anthropic", "claude-opus-4-5", used, at=AT).usd == Decimal("6.25")
     assert book().price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=1_000_000).usd == 10
     assert book().price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=400_000).usd == Decimal("7.75")
@@ -260,7 +262,7 @@ def test_a_cache_write_for_an_hour_costs_twice_the_input() -> None:
 
 
 def test_a_price_by_the_hour_follows_the_time_of_the_call() -> None:
-    used = Tokens(1_000_000, None, None, 0)
+    used = TokenUsage(1_000_000, None, None, 0)
     by_hour = [
         cost("deepseek", "deepseek-chat", used, datetime(2025, 7, 1, h, tzinfo=UTC).timestamp()) for h in (12, 20)
     ]
@@ -268,7 +270,7 @@ def test_a_price_by_the_hour_follows_the_time_of_the_call() -> None:
 
 
 def test_batch_halves_the_price_of_sonnet_once_its_batch_price_is_known() -> None:
-    used = Tokens(125_000, None, None, 8_500)
+    used = TokenUsage(125_000, None, None, 8_500)
     late = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
     assert cost("anthropic", "claude-sonnet-4-5", used, late, batch=True) == pytest.approx(0.25125)
     assert book().price("anthropic", "claude-sonnet-4-5", used, at=AT, batch=True) == UNPRICED
@@ -290,7 +292,7 @@ def test_batch_halves_the_price_of_sonnet_once_its_batch_price_is_known() -> Non
     ],
 )
 def test_a_model_is_found_by_the_names_that_logs_have_for_it(provider: str | None, model: str) -> None:
-    assert cost(provider, model, Tokens(1_000_000 // 8, None, None, 0)) == pytest.approx(0.375)
+    assert cost(provider, model, TokenUsage(1_000_000 // 8, None, None, 0)) == pytest.approx(0.375)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +312,7 @@ def test_a_model_is_found_by_the_names_that_logs_have_for_it(provider: str | Non
 def test_a_provider_is_known_by_the_names_of_the_conventions(
     provider: str | None, model: str, listed_under: str
 ) -> None:
-    used = Tokens(3_000, None, None, 500)
+    used = TokenUsage(3_000, None, None, 500)
     bare = model.rpartition("/")[2]
     assert cost(provider, model, used) == pytest.approx(float(priced_by_genai(listed_under, bare, used, AT)), abs=1e-12)
 
@@ -331,33 +333,38 @@ def test_a_provider_is_known_by_the_names_of_the_conventions(
     ],
 )
 def test_what_no_table_prices_is_unpriced_and_never_free(provider: Any, model: Any) -> None:
-    assert book().price(provider, model, Tokens(10, None, None, 1), at=AT) == UNPRICED
+    assert book().price(provider, model, TokenUsage(10, None, None, 1), at=AT) == UNPRICED
 
 
 def test_an_entry_that_says_free_costs_nothing() -> None:
-    price = book().price("openrouter", "deepseek-chat:free", Tokens(10, None, None, 1), at=AT)
+    price = book().price("openrouter", "deepseek-chat:free", TokenUsage(10, None, None, 1), at=AT)
     assert price == ("priced", Decimal(0), TABLE)
 
 
 def test_usage_that_was_not_reported_is_unknown_and_not_zero() -> None:
-    for used in (UNKNOWN, Tokens(None, None, None, 5), Tokens(5, None, None, None), Tokens(None, 9, 9, None)):
+    for used in (
+        UNKNOWN,
+        TokenUsage(None, None, None, 5),
+        TokenUsage(5, None, None, None),
+        TokenUsage(None, 9, 9, None),
+    ):
         assert book().price("anthropic", "claude-sonnet-4-5", used, at=AT) == UNKNOWN_USAGE
     assert book().price(None, None, UNKNOWN, at=AT) == UNKNOWN_USAGE
 
 
 def test_zero_tokens_that_were_reported_cost_a_real_zero() -> None:
-    assert cost("anthropic", "claude-sonnet-4-5", Tokens(0, None, None, 0)) == 0
+    assert cost("anthropic", "claude-sonnet-4-5", TokenUsage(0, None, None, 0)) == 0
 
 
 def test_a_model_without_output_needs_no_output_count() -> None:
-    assert cost("openai", "text-embedding-3-small", Tokens(1_000_000, None, None, None)) == pytest.approx(0.02)
-    assert book().price("openai", "text-embedding-3-small", Tokens(1, None, None, 1), at=AT) == UNPRICED
+    assert cost("openai", "text-embedding-3-small", TokenUsage(1_000_000, None, None, None)) == pytest.approx(0.02)
+    assert book().price("openai", "text-embedding-3-small", TokenUsage(1, None, None, 1), at=AT) == UNPRICED
 
 
 @pytest.mark.parametrize("at", [float("nan"), float("inf"), -1e300, 1e300])
 def test_a_time_that_cannot_be_leaves_only_prices_that_changed_unknown(at: float) -> None:
-    assert book().price("deepseek", "deepseek-chat", Tokens(1, None, None, 1), at=at) == UNPRICED
-    assert cost("openai", "gpt-5.1", Tokens(1_000_000, None, None, 0), at) == pytest.approx(1.25)
+    assert book().price("deepseek", "deepseek-chat", TokenUsage(1, None, None, 1), at=at) == UNPRICED
+    assert cost("openai", "gpt-5.1", TokenUsage(1_000_000, None, None, 0), at) == pytest.approx(1.25)
 
 
 TIER_FREE = [("openai", "gpt-5.1"), ("azure", "gpt-4o"), ("mistral", "mistral-large-latest")]
@@ -365,16 +372,16 @@ TIER_FREE = [("openai", "gpt-5.1"), ("azure", "gpt-4o"), ("mistral", "mistral-la
 
 @given(st.sampled_from(TIER_FREE), st.lists(usages, min_size=1, max_size=8))
 def test_splitting_calls_does_not_change_the_sum_of_a_model_without_tiers(
-    entry: tuple[str, str], calls: list[Tokens]
+    entry: tuple[str, str], calls: list[TokenUsage]
 ) -> None:
     apart = sum(cost(*entry, call) for call in calls)
-    together = Tokens(*(sum(call[kind] or 0 for call in calls) for kind in range(4)))
+    together = TokenUsage(*(sum(call[kind] or 0 for call in calls) for kind in range(4)))
     assert apart == pytest.approx(cost(*entry, together), rel=1e-12, abs=1e-12)
 
 
 @given(st.sampled_from([*TIER_FREE, ("anthropic", "claude-sonnet-4-5"), ("google", "gemini-2.5-pro")]), usages, usages)
-def test_cost_grows_with_tokens(entry: tuple[str, str], used: Tokens, more: Tokens) -> None:
-    grown = Tokens(*((count or 0) + (extra or 0) for count, extra in zip(used, more, strict=True)))
+def test_cost_grows_with_tokens(entry: tuple[str, str], used: TokenUsage, more: TokenUsage) -> None:
+    grown = TokenUsage(*((count or 0) + (extra or 0) for count, extra in zip(used, more, strict=True)))
     assert cost(*entry, grown) >= cost(*entry, used) >= 0
 
 
@@ -389,14 +396,14 @@ def snapshot_of(model: ModelInfo) -> PriceTable:
     table = PriceTable()
     set_custom_snapshot(DataSnapshot([provider], from_auto_update=False))
     try:
-        table.price("p", "m-0", Tokens(1, None, None, 1), at=AT)  # it takes the snapshot at its first price
+        table.price("p", "m-0", TokenUsage(1, None, None, 1), at=AT)  # it takes the snapshot at its first price
     finally:
         set_custom_snapshot(None)
     return table
 
 
 def test_a_zero_that_the_table_states_is_a_price_and_a_negative_one_is_none() -> None:
-    used = Tokens(5, None, None, 5)
+    used = TokenUsage(5, None, None, 5)
     assert listed(input_mtok=Decimal(0), output_mtok=Decimal(0)).price("p", "m-1", used, at=AT).usd == 0
     for prices in (
         {},
@@ -411,7 +418,7 @@ def test_a_zero_that_the_table_states_is_a_price_and_a_negative_one_is_none() ->
 
 def test_a_price_for_each_request_is_added() -> None:
     table = listed(input_mtok=Decimal(1), output_mtok=Decimal(2), requests_kcount=Decimal(5))
-    assert table.price("p", "m-1", Tokens(1_000, None, None, 500), at=AT).usd == Decimal("0.007")
+    assert table.price("p", "m-1", TokenUsage(1_000, None, None, 500), at=AT).usd == Decimal("0.007")
 
 
 def test_a_price_that_starts_on_a_day_holds_from_midnight_utc() -> None:
@@ -419,7 +426,7 @@ def test_a_price_that_starts_on_a_day_holds_from_midnight_utc() -> None:
     change = ConditionalPrice(StartDateConstraint(date(2026, 1, 5)), prices=second)
     table = snapshot_of(ModelInfo("m-1", ClauseStartsWith("m-"), prices=[ConditionalPrice(prices=first), change]))
     midnight = datetime(2026, 1, 5, tzinfo=UTC).timestamp()
-    used = Tokens(1_000_000, None, None, 0)
+    used = TokenUsage(1_000_000, None, None, 0)
     # out of order, as retried and replayed calls come
     by_time = [table.price("p", "m-1", used, at=midnight + after).usd for after in (0, -1, 1, -86_400, 86_400)]
     assert by_time == [2, 1, 2, 1, 2]
@@ -434,7 +441,7 @@ def test_without_the_optional_price_list_only_the_users_table_prices(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "genai_prices", None)
-    used = Tokens(1_000_000, None, None, 0)
+    used = TokenUsage(1_000_000, None, None, 0)
     assert PriceTable().price("openai", "gpt-5.1", used, at=AT) == UNPRICED
     table = overridden(tmp_path, '[[model]]\nmatch = "gpt-*"\ninput = 7\noutput = 8')
     assert table.price("openai", "gpt-5.1", used, at=AT).usd == 7
@@ -482,21 +489,21 @@ usd_per_hour = 1
 
 def test_the_users_table_wins_and_its_first_fitting_row_holds(tmp_path: Path) -> None:
     table = overridden(tmp_path, RATES)
-    used = Tokens(1_000_000, 1_000_000, 0, 1_000_000)
+    used = TokenUsage(1_000_000, 1_000_000, 0, 1_000_000)
     own = "overrides team prices 2026-10"
     assert table.price("Anthropic", "Claude-Sonnet-4-5", used, at=AT) == ("priced", Decimal("8.85"), own)
     # the first row is for calls that name its provider
-    assert table.price(None, "claude-sonnet-4-5", Tokens(10_000, 0, 0, 0), at=AT) == ("priced", Decimal(1), own)
+    assert table.price(None, "claude-sonnet-4-5", TokenUsage(10_000, 0, 0, 0), at=AT) == ("priced", Decimal(1), own)
     assert table.price("openai", "gpt-5.1", used, at=AT).table == TABLE
 
 
 def test_tokens_of_a_kind_that_the_users_table_does_not_price_make_the_call_unpriced(tmp_path: Path) -> None:
     table = overridden(tmp_path, RATES)
-    assert table.price("anthropic", "claude-sonnet-4-5", Tokens(1, 1, 1, 1), at=AT) == UNPRICED
-    assert table.price("anthropic", "claude-opus-4-5", Tokens(1, 1, None, 1), at=AT) == UNPRICED
+    assert table.price("anthropic", "claude-sonnet-4-5", TokenUsage(1, 1, 1, 1), at=AT) == UNPRICED
+    assert table.price("anthropic", "claude-opus-4-5", TokenUsage(1, 1, None, 1), at=AT) == UNPRICED
     writes = '[[model]]\nmatch = "claude-*"\ninput = 1\noutput = 1\ncache_write = 2'
     table = overridden(tmp_path, writes)
-    used = Tokens(0, 0, 1_000_000, 0)
+    used = TokenUsage(0, 0, 1_000_000, 0)
     assert table.price("anthropic", "claude-opus-4-5", used, at=AT).usd == 2
     assert table.price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=1) == UNPRICED
     table = overridden(tmp_path, f"{writes}\ncache_write_1h = 4")
@@ -506,14 +513,14 @@ def test_tokens_of_a_kind_that_the_users_table_does_not_price_make_the_call_unpr
 def test_batch_calls_of_a_model_in_the_users_table_need_a_batch_row(tmp_path: Path) -> None:
     table = overridden(tmp_path, RATES)
     late = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
-    assert table.price(None, "claude-sonnet-4-5", Tokens(20_000, 0, 0, 0), at=late, batch=True).usd == 1
+    assert table.price(None, "claude-sonnet-4-5", TokenUsage(20_000, 0, 0, 0), at=late, batch=True).usd == 1
     table = overridden(tmp_path, '[[model]]\nmatch = "claude-*"\ninput = 1\noutput = 1')
-    assert table.price("anthropic", "claude-sonnet-4-5", Tokens(1, 0, 0, 0), at=late, batch=True) == UNPRICED
+    assert table.price("anthropic", "claude-sonnet-4-5", TokenUsage(1, 0, 0, 0), at=late, batch=True) == UNPRICED
 
 
 def test_a_zero_in_the_users_table_is_a_price(tmp_path: Path) -> None:
     table = overridden(tmp_path, '[[model]]\nmatch = "qwen*"\ninput = 0\noutput = 0.0')
-    assert table.price(None, "Qwen3-VL", Tokens(5, None, None, 5), at=AT) == (
+    assert table.price(None, "Qwen3-VL", TokenUsage(5, None, None, 5), at=AT) == (
         "priced",
         Decimal(0),
         "overrides prices.toml",
@@ -533,7 +540,7 @@ def test_machines_are_priced_by_the_users_table_alone(tmp_path: Path) -> None:
 
 def test_an_empty_table_changes_nothing(tmp_path: Path) -> None:
     table = overridden(tmp_path, "")
-    assert table.price("openai", "gpt-5.1", Tokens(8, None, None, 0), at=AT).usd == Decimal("0.00001")
+    assert table.price("openai", "gpt-5.1", TokenUsage(8, None, None, 0), at=AT).usd == Decimal("0.00001")
     assert table.machine("azure", "x") is None
 
 

@@ -31,7 +31,7 @@ from evalgauge.events import (
     WorkerState,
 )
 from evalgauge.runlog import log_files, read_events
-from evalgauge.usage import Tokens
+from evalgauge.usage import TokenUsage
 from evalgauge_exporter.state.run import fold
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
@@ -54,7 +54,7 @@ def test_three_lines_make_a_run(tmp_path: Path) -> None:
     assert (started.run_id, started.benchmark, started.model) == (run.run_id, "waa", "m")
     assert [task.task_id for task in started.tasks] == ["a", "b"]
     call = events_of(run, LlmCall)[0]
-    assert call.tokens == Tokens(5, None, None, 2)
+    assert call.tokens == TokenUsage(5, None, None, 2)
     assert call.task_id == "a"
     finished = events_of(run, TaskFinished)[0]
     assert (finished.outcome, finished.score, finished.steps) == ("success", 1.0, 1), "a terminal step is no step"
@@ -194,7 +194,7 @@ def test_arguments_that_make_no_sense_stop_no_benchmark(tmp_path: Path) -> None:
             task.llm_call(usage=object(), status="fine")
             task.finish(success=True, score="many")  # type: ignore[arg-type]
     assert Counter(type(event) for event in events_of(run))[TaskFinished] == 1
-    assert events_of(run, LlmCall)[0].tokens == Tokens(None, None, None, None)
+    assert events_of(run, LlmCall)[0].tokens == TokenUsage(None, None, None, None)
     assert events_of(run, WorkerState) == []
 
 
@@ -540,7 +540,7 @@ def test_calls_outside_a_task_belong_to_the_run(tmp_path: Path) -> None:
         run.llm_call(provider="openai", model="judge", input_tokens=3, output_tokens=1)
     call = events_of(run, LlmCall)[0]
     assert call.task_id is None
-    assert call.tokens == Tokens(3, None, None, 1)
+    assert call.tokens == TokenUsage(3, None, None, 1)
 
 
 def test_a_task_logs_lines_whatever_they_are_made_of(tmp_path: Path) -> None:

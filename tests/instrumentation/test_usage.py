@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from evalgauge.usage import MAX_COUNT, UNKNOWN, Tokens, billed_as_batch, cache_write_1h, tokens
+from evalgauge.usage import MAX_COUNT, UNKNOWN, TokenUsage, billed_as_batch, cache_write_1h, parse_usage
 
 ANTHROPIC = {
     "cache_creation": {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 248},
@@ -71,13 +71,13 @@ OWN = {"input_tokens": 5, "cache_read_tokens": 70, "cache_write_tokens": None, "
 OPENADAPT = {"input_tokens": 1500, "output_tokens": 42}
 
 EXAMPLES = [
-    pytest.param(ANTHROPIC, Tokens(21, 1800, 248, 503), id="anthropic"),
-    pytest.param(OPENAI_CHAT, Tokens(86, 1920, None, 300), id="openai chat"),
-    pytest.param(OPENAI_RESPONSES, Tokens(50, 25, None, 1186), id="openai responses"),
-    pytest.param(GEMINI, Tokens(411, 600, None, 100), id="gemini"),
-    pytest.param(BEDROCK, Tokens(9, 0, 37209, 357), id="bedrock"),
-    pytest.param(OWN, Tokens(5, 70, None, 7), id="own"),
-    pytest.param(OPENADAPT, Tokens(1500, None, None, 42), id="openadapt"),
+    pytest.param(ANTHROPIC, TokenUsage(21, 1800, 248, 503), id="anthropic"),
+    pytest.param(OPENAI_CHAT, TokenUsage(86, 1920, None, 300), id="openai chat"),
+    pytest.param(OPENAI_RESPONSES, TokenUsage(50, 25, None, 1186), id="openai responses"),
+    pytest.param(GEMINI, TokenUsage(411, 600, None, 100), id="gemini"),
+    pytest.param(BEDROCK, TokenUsage(9, 0, 37209, 357), id="bedrock"),
+    pytest.param(OWN, TokenUsage(5, 70, None, 7), id="own"),
+    pytest.param(OPENADAPT, TokenUsage(1500, None, None, 42), id="openadapt"),
 ]
 
 
@@ -105,11 +105,11 @@ class Slots:
 
 
 @pytest.mark.parametrize(("usage", "expected"), EXAMPLES)
-def test_each_shape_is_read_alike_as_mapping_model_and_object(usage: dict[str, Any], expected: Tokens) -> None:
-    assert tokens(usage) == expected
-    assert tokens(MappingProxyType(usage)) == expected
-    assert tokens(as_model(usage)) == expected
-    assert tokens(as_object(usage)) == expected
+def test_each_shape_is_read_alike_as_mapping_model_and_object(usage: dict[str, Any], expected: TokenUsage) -> None:
+    assert parse_usage(usage) == expected
+    assert parse_usage(MappingProxyType(usage)) == expected
+    assert parse_usage(as_model(usage)) == expected
+    assert parse_usage(as_object(usage)) == expected
 
 
 def test_fields_that_a_model_declares_are_read_as_those_it_does_not() -> None:
@@ -123,36 +123,38 @@ def test_fields_that_a_model_declares_are_read_as_those_it_does_not() -> None:
         prompt_tokens_details: Details | None = None
 
     plain = CompletionUsage(prompt_tokens=10, completion_tokens=2, total_tokens=12)
-    assert tokens(plain) == Tokens(10, None, None, 2)
+    assert parse_usage(plain) == TokenUsage(10, None, None, 2)
     plain.prompt_tokens_details = Details(cached_tokens=4)
-    assert tokens(plain) == Tokens(6, 4, None, 2)
+    assert parse_usage(plain) == TokenUsage(6, 4, None, 2)
 
 
 def test_an_object_without_a_dict_is_read() -> None:
-    assert tokens(Slots(10, 3)) == Tokens(10, None, None, 3)
+    assert parse_usage(Slots(10, 3)) == TokenUsage(10, None, None, 3)
 
 
 def test_opentelemetry_attributes_count_cached_tokens_inside_the_input() -> None:
-    assert tokens(OPENTELEMETRY) == Tokens(10, 70, 20, 7)
-    assert tokens({"gen_ai.usage.prompt_tokens": 8, "gen_ai.usage.completion_tokens": 3}) == Tokens(8, None, None, 3)
+    assert parse_usage(OPENTELEMETRY) == TokenUsage(10, 70, 20, 7)
+    assert parse_usage({"gen_ai.usage.prompt_tokens": 8, "gen_ai.usage.completion_tokens": 3}) == TokenUsage(
+        8, None, None, 3
+    )
 
 
 def test_gemini_json_is_read_as_the_python_names_are() -> None:
     usage = {"promptTokenCount": 100, "cachedContentTokenCount": 60, "candidatesTokenCount": 4, "thoughtsTokenCount": 6}
-    assert tokens(usage) == Tokens(40, 60, None, 10)
-    assert tokens({"promptTokenCount": 5, "responseTokenCount": 7}) == Tokens(5, None, None, 7)
+    assert parse_usage(usage) == TokenUsage(40, 60, None, 10)
+    assert parse_usage({"promptTokenCount": 5, "responseTokenCount": 7}) == TokenUsage(5, None, None, 7)
 
 
 def test_a_gemini_call_that_only_thought_has_output() -> None:
     usage = {"prompt_token_count": 12, "candidates_token_count": None, "thoughts_token_count": 99}
-    assert tokens(usage) == Tokens(12, None, None, 99)
+    assert parse_usage(usage) == TokenUsage(12, None, None, 99)
 
 
 def test_nested_cache_writes_are_added_where_their_sum_is_not_reported() -> None:
     usage = {"input_tokens": 3, "output_tokens": 4, "cache_creation": {"ephemeral_5m_input_tokens": 10}}
-    assert tokens(usage).cache_write == 10
+    assert parse_usage(usage).cache_write == 10
     usage["cache_creation"] = {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 5}
-    assert tokens(usage).cache_write == 15
+    assert parse_usage(usage).cache_write == 15
 
 
 def test_compaction_that_anthropic_counts_apart_is_added() -> None:
@@ -160,9 +162,9 @@ def test_compaction_that_anthropic_counts_apart_is_added() -> None:
     message = {"type": "message", "input_tokens": 23000, "output_tokens": 1000}
     compaction = {"type": "compaction", "input_tokens": 180000, "output_tokens": 3500, "cache_read_input_tokens": 7}
     usage = {"input_tokens": 23000, "output_tokens": 1000, "iterations": [compaction, message]}
-    assert tokens(usage) == Tokens(203000, 7, None, 4500)
-    assert tokens({**usage, "iterations": [message]}) == Tokens(23000, None, None, 1000)
-    assert tokens({**usage, "iterations": []}) == Tokens(23000, None, None, 1000)
+    assert parse_usage(usage) == TokenUsage(203000, 7, None, 4500)
+    assert parse_usage({**usage, "iterations": [message]}) == TokenUsage(23000, None, None, 1000)
+    assert parse_usage({**usage, "iterations": []}) == TokenUsage(23000, None, None, 1000)
 
 
 def test_what_compaction_writes_to_a_cache_for_an_hour_is_told_with_the_rest() -> None:
@@ -170,15 +172,15 @@ def test_what_compaction_writes_to_a_cache_for_an_hour_is_told_with_the_rest() -
     compaction = {"type": "compaction", "input_tokens": 180, "output_tokens": 3, **written}
     message = {"type": "message", "input_tokens": 23, "output_tokens": 1, **written}
     usage = {"input_tokens": 23, "output_tokens": 1, **written, "iterations": [compaction, message]}
-    assert tokens(usage).cache_write == 100
+    assert parse_usage(usage).cache_write == 100
     assert cache_write_1h(usage) == 80
     assert cache_write_1h({**usage, "iterations": [7]}) == 40
 
 
 def test_usage_of_pydantic_ai_and_genai_prices_counts_cached_tokens_inside_the_input() -> None:
     fields = {"input_tokens": 100, "cache_write_tokens": 20, "cache_read_tokens": 70, "output_tokens": 7}
-    assert tokens({**fields, "input_audio_tokens": 0, "cache_audio_read_tokens": 0}) == Tokens(10, 70, 20, 7)
-    assert tokens(Usage(**fields)) == Tokens(10, 70, 20, 7)
+    assert parse_usage({**fields, "input_audio_tokens": 0, "cache_audio_read_tokens": 0}) == TokenUsage(10, 70, 20, 7)
+    assert parse_usage(Usage(**fields)) == TokenUsage(10, 70, 20, 7)
 
 
 def test_langchain_and_dashscope_count_cached_tokens_inside_the_input() -> None:
@@ -187,12 +189,14 @@ def test_langchain_and_dashscope_count_cached_tokens_inside_the_input() -> None:
         "output_tokens": 2,
         "input_token_details": {"cache_creation": 200, "cache_read": 100},
     }
-    assert tokens(langchain) == Tokens(50, 100, 200, 2)
+    assert parse_usage(langchain) == TokenUsage(50, 100, 200, 2)
     # what langchain-anthropic makes of Anthropic's usage: the sum is 0 where the parts are there
     by_life = {"cache_creation": 0, "ephemeral_5m_input_tokens": 150, "ephemeral_1h_input_tokens": 50}
-    assert tokens({**langchain, "input_token_details": {**by_life, "cache_read": 100}}) == Tokens(50, 100, 200, 2)
+    assert parse_usage({**langchain, "input_token_details": {**by_life, "cache_read": 100}}) == TokenUsage(
+        50, 100, 200, 2
+    )
     dashscope = {"input_tokens": 300, "output_tokens": 20, "prompt_tokens_details": {"cached_tokens": 256}}
-    assert tokens(dashscope) == Tokens(44, 256, None, 20)
+    assert parse_usage(dashscope) == TokenUsage(44, 256, None, 20)
 
 
 def test_other_chat_completions_providers_name_cached_tokens_in_their_own_way() -> None:
@@ -202,30 +206,30 @@ def test_other_chat_completions_providers_name_cached_tokens_in_their_own_way() 
         "prompt_cache_hit_tokens": 30,
         "prompt_cache_miss_tokens": 20,
     }
-    assert tokens(deepseek) == Tokens(20, 30, None, 1)
+    assert parse_usage(deepseek) == TokenUsage(20, 30, None, 1)
     openrouter = {
         "prompt_tokens": 50,
         "completion_tokens": 1,
         "prompt_tokens_details": {"cached_tokens": 10, "cache_write_tokens": 5},
     }
-    assert tokens(openrouter) == Tokens(35, 10, 5, 1)
+    assert parse_usage(openrouter) == TokenUsage(35, 10, 5, 1)
 
 
 def test_codex_counts_cached_tokens_inside_the_input() -> None:
     usage = {"input_tokens": 26549, "cached_input_tokens": 22272, "output_tokens": 1590}
-    assert tokens(usage) == Tokens(4277, 22272, None, 1590)
+    assert parse_usage(usage) == TokenUsage(4277, 22272, None, 1590)
 
 
 def test_nova_names_cached_tokens_in_its_own_way() -> None:
     usage = {"inputTokens": 4, "outputTokens": 38, "cacheReadInputTokenCount": 7, "cacheWriteInputTokenCount": 8}
-    assert tokens(usage) == Tokens(4, 7, 8, 38)
+    assert parse_usage(usage) == TokenUsage(4, 7, 8, 38)
 
 
 def test_a_gemini_call_whose_total_is_its_prompt_has_no_output() -> None:
-    assert tokens({"promptTokenCount": 9, "totalTokenCount": 9}) == Tokens(9, None, None, 0)
-    assert tokens({"promptTokenCount": 9, "totalTokenCount": 10}) == Tokens(9, None, None, None)
+    assert parse_usage({"promptTokenCount": 9, "totalTokenCount": 9}) == TokenUsage(9, None, None, 0)
+    assert parse_usage({"promptTokenCount": 9, "totalTokenCount": 10}) == TokenUsage(9, None, None, None)
     used = {"prompt_token_count": 9, "tool_use_prompt_token_count": 2, "total_token_count": 11}
-    assert tokens(used) == Tokens(11, None, None, 0)
+    assert parse_usage(used) == TokenUsage(11, None, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +258,7 @@ def test_a_gemini_call_whose_total_is_its_prompt_has_no_output() -> None:
         ({**BEDROCK, "cacheDetails": [7]}, None),
         (OPENAI_CHAT, None),
         (OPENAI_RESPONSES, None),
-        (Tokens(1, 2, 3, 4), None),
+        (TokenUsage(1, 2, 3, 4), None),
         (None, None),
         ("usage", None),
     ],
@@ -279,31 +283,33 @@ def test_reasoning_that_the_total_shows_to_be_beside_the_completion_is_output() 
         "total_tokens": 135,
         "completion_tokens_details": {"reasoning_tokens": 94},
     }
-    assert tokens(xai).output == 103
-    assert tokens({**xai, "completion_tokens": 103}).output == 103
+    assert parse_usage(xai).output == 103
+    assert parse_usage({**xai, "completion_tokens": 103}).output == 103
 
 
 def test_zeros_in_the_names_of_another_shape_do_not_hide_the_counts() -> None:
     usage = {"prompt_tokens": 50, "completion_tokens": 7, "input_tokens": 0, "output_tokens": 0}
-    assert tokens(usage) == Tokens(50, None, None, 7)
-    assert tokens({"input_tokens": 0, "output_tokens": 0}) == Tokens(0, None, None, 0)
+    assert parse_usage(usage) == TokenUsage(50, None, None, 7)
+    assert parse_usage({"input_tokens": 0, "output_tokens": 0}) == TokenUsage(0, None, None, 0)
 
 
 def test_cached_tokens_that_exceed_the_input_are_taken_as_beside_it() -> None:
     usage = {"prompt_tokens": 100, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 150}}
-    assert tokens(usage) == Tokens(100, 150, None, 1)
+    assert parse_usage(usage) == TokenUsage(100, 150, None, 1)
 
 
 def test_cached_tokens_are_kept_where_the_input_was_not_reported() -> None:
-    assert tokens({"prompt_tokens": None, "completion_tokens": 1, "cached_tokens": 3}) == Tokens(None, 3, None, 1)
-    assert tokens({"cache_read_tokens": 3}) == Tokens(None, 3, None, None)
+    assert parse_usage({"prompt_tokens": None, "completion_tokens": 1, "cached_tokens": 3}) == TokenUsage(
+        None, 3, None, 1
+    )
+    assert parse_usage({"cache_read_tokens": 3}) == TokenUsage(None, 3, None, None)
 
 
 @pytest.mark.parametrize(
-    "usage", [None, {}, [], "input_tokens", 7, object(), {"tokens": 5}, {"input_tokens": None}, MagicMock(), Tokens]
+    "usage", [None, {}, [], "input_tokens", 7, object(), {"tokens": 5}, {"input_tokens": None}, MagicMock(), TokenUsage]
 )
 def test_an_unknown_shape_is_unknown_and_not_zero(usage: object) -> None:
-    assert tokens(usage) == UNKNOWN
+    assert parse_usage(usage) == UNKNOWN
 
 
 def test_an_object_that_raises_is_unknown() -> None:
@@ -312,7 +318,7 @@ def test_an_object_that_raises_is_unknown() -> None:
         def input_tokens(self) -> int:
             raise RuntimeError("stream is closed")
 
-    assert tokens(Broken()) == UNKNOWN
+    assert parse_usage(Broken()) == UNKNOWN
 
 
 BAD_COUNTS = [-1, True, math.nan, math.inf, 1.5, MAX_COUNT + 1, 10**30, "12", b"12", [], {}, Decimal(3), 1j]
@@ -320,22 +326,22 @@ BAD_COUNTS = [-1, True, math.nan, math.inf, 1.5, MAX_COUNT + 1, 10**30, "12", b"
 
 @pytest.mark.parametrize("count", BAD_COUNTS, ids=repr)
 def test_a_count_that_cannot_be_is_not_reported(count: object) -> None:
-    assert tokens({"input_tokens": count, "output_tokens": 5}) == Tokens(None, None, None, 5)
-    assert tokens({"prompt_tokens": 5, "completion_tokens": count}) == Tokens(5, None, None, None)
+    assert parse_usage({"input_tokens": count, "output_tokens": 5}) == TokenUsage(None, None, None, 5)
+    assert parse_usage({"prompt_tokens": 5, "completion_tokens": count}) == TokenUsage(5, None, None, None)
     usage = {"input_tokens": 5, "output_tokens": 5, "cache_read_input_tokens": count}
-    assert tokens(usage) == Tokens(5, None, None, 5)
-    assert tokens(Tokens(5, count, None, 5)) == Tokens(5, None, None, 5)  # type: ignore[arg-type]
+    assert parse_usage(usage) == TokenUsage(5, None, None, 5)
+    assert parse_usage(TokenUsage(5, count, None, 5)) == TokenUsage(5, None, None, 5)  # type: ignore[arg-type]
 
 
 def test_whole_floats_and_other_integers_are_counts() -> None:
     numpy = pytest.importorskip("numpy")
-    read = tokens({"input_tokens": 12.0, "output_tokens": numpy.int64(3)})
-    assert read == Tokens(12, None, None, 3)
+    read = parse_usage({"input_tokens": 12.0, "output_tokens": numpy.int64(3)})
+    assert read == TokenUsage(12, None, None, 3)
     assert [type(count) for count in read if count is not None] == [int, int]
 
 
 def test_tokens_are_read_as_they_are() -> None:
-    assert tokens(Tokens(1, None, 3, 4)) == Tokens(1, None, 3, 4)
+    assert parse_usage(TokenUsage(1, None, 3, 4)) == TokenUsage(1, None, 3, 4)
 
 
 counts = st.integers(0, 10**6)
@@ -346,7 +352,7 @@ def test_every_shape_of_one_call_gives_the_same_tokens(
     fresh: int, cache_read: int, cache_write: int, output: int
 ) -> None:
     everything = fresh + cache_read + cache_write
-    expected = Tokens(fresh, cache_read, cache_write, output)
+    expected = TokenUsage(fresh, cache_read, cache_write, output)
     inside = {"cached_tokens": cache_read, "cache_write_tokens": cache_write}
     shapes: list[dict[str, Any]] = [
         {
@@ -371,7 +377,7 @@ def test_every_shape_of_one_call_gives_the_same_tokens(
         },
         dict(zip(("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens"), expected, strict=True)),
     ]
-    assert [tokens(shape) for shape in shapes] == [expected] * len(shapes)
+    assert [parse_usage(shape) for shape in shapes] == [expected] * len(shapes)
 
 
 @given(fresh=counts, cache_read=counts, cache_write=counts, output=counts, thoughts=counts)
@@ -434,7 +440,7 @@ def test_responses_are_read_as_genai_prices_reads_them(
     ]
     for provider, flavor, response in responses:
         theirs = extract_usage(response, provider_id=provider, api_flavor=flavor).usage
-        read = tokens(response.get("usage") or response["usageMetadata"])
+        read = parse_usage(response.get("usage") or response["usageMetadata"])
         # theirs counts all input, cached too
         assert sum(count or 0 for count in read[:3]) == theirs.reported_value("input_tokens"), provider
         assert (read.cache_read or 0) == theirs.reported_value("cache_read_tokens"), provider
@@ -457,5 +463,5 @@ names = st.sampled_from(
 
 @given(st.dictionaries(names, anything))
 def test_no_usage_raises_or_gives_a_count_that_cannot_be(usage: dict[str, object]) -> None:
-    read = tokens(usage)
+    read = parse_usage(usage)
     assert all(count is None or (type(count) is int and 0 <= count <= 2 * MAX_COUNT) for count in read)

@@ -45,7 +45,7 @@ _MOST_WORKERS = 256  # more are taken as so many, each with its share of the tas
 Array = NDArray[np.float64]
 
 
-class Ended(NamedTuple):
+class FinishedAttempt(NamedTuple):
     """An attempt that ended, whatever its outcome."""
 
     domain: str
@@ -54,7 +54,7 @@ class Ended(NamedTuple):
     worker_id: str | None
 
 
-class Running(NamedTuple):
+class RunningAttempt(NamedTuple):
     """An attempt that runs now."""
 
     domain: str
@@ -81,10 +81,10 @@ class _Totals:
         self.log_weighted = 0.0
 
 
-class History:
+class DurationStats:
     """A run's ended attempts in a few sums: adding one costs the same however many there are."""
 
-    def __init__(self, ended: Iterable[Ended] = ()) -> None:
+    def __init__(self, ended: Iterable[FinishedAttempt] = ()) -> None:
         self.count = 0
         self.seconds = 0.0
         self.longest = 0.0
@@ -99,7 +99,7 @@ class History:
         for task in ended:
             self.add(task)
 
-    def add(self, task: Ended) -> None:
+    def add(self, task: FinishedAttempt) -> None:
         """Count an attempt in; one whose duration cannot be (negative, over 30 days, not a number) is left out."""
         seconds = task.duration_seconds
         if not 0.0 <= seconds <= _LONGEST:
@@ -123,17 +123,17 @@ class History:
         self.recent.append((task.ended_at, seconds, task.worker_id))
 
     @property
-    def gap(self) -> float:
+    def handoff_gap(self) -> float:
         """The mean time in seconds from the end of a worker's task to the start of its next; 0 where unknown."""
         return self._gap_seconds / self._gaps if self._gaps else 0.0
 
     @property
-    def patience(self) -> float:
+    def idle_grace(self) -> float:
         """So many seconds after its last task a worker may still be about to take the next."""
-        return 3 * self.gap if self._gaps else self.seconds / max(1, self.count) / 4
+        return 3 * self.handoff_gap if self._gaps else self.seconds / max(1, self.count) / 4
 
     @property
-    def contiguity(self) -> float:
+    def domain_clustering(self) -> float:
         """From 0, the domains come mixed, to 1, they come one after the other (by how often neighbours are alike)."""
         pairs = self.count * (self.count - 1)
         alike = sum(totals.count * (totals.count - 1) for totals in self.domains.values())
@@ -145,13 +145,13 @@ class History:
 
 def estimate(
     now: float,
-    ended: Sequence[Ended] | History,
-    running: Sequence[Running],
+    ended: Sequence[FinishedAttempt] | DurationStats,
+    running: Sequence[RunningAttempt],
     pending: Mapping[str, int],
     *,
     workers: int | None = None,
-    again: Sequence[Running] = (),
-    earlier: History | None = None,
+    again: Sequence[RunningAttempt] = (),
+    earlier: DurationStats | None = None,
 ) -> Eta | None:
     """The time left in seconds, counted from ``now`` (Unix seconds).
 
@@ -171,7 +171,7 @@ def estimate(
     ``None`` before three tasks with a usable duration ended, and where nothing moves: ``workers`` is 0, or nothing runs
     and the last end is further back than twice the longest task and three gaps between tasks.
     """
-    history = ended if isinstance(ended, History) else History(ended)
+    history = ended if isinstance(ended, DurationStats) else DurationStats(ended)
     if history.count < ENOUGH:
         return None
     left: dict[str, float] = {domain: min(count, 10**9) for domain, count in pending.items() if count > 0}
@@ -205,16 +205,16 @@ def _clamped(seconds: float) -> float:
     return min(seconds, _LONGEST) if seconds > 0 else 0.0  # not a number: 0
 
 
-def _between_tasks(now: float, history: History, going: Sequence[Running]) -> int:
+def _between_tasks(now: float, history: DurationStats, going: Sequence[RunningAttempt]) -> int:
     """How many workers have just ended a task and will take another."""
-    since = now - history.patience
+    since = now - history.idle_grace
     lately = {worker for end, _, worker in history.recent if worker is not None and end >= since}
     return len(lately - {task.worker_id for task in going})
 
 
-def _unseen(now: float, history: History, left: dict[str, float], workers: int | None) -> list[Running]:
+def _unseen(now: float, history: DurationStats, left: dict[str, float], workers: int | None) -> list[RunningAttempt]:
     """The pending tasks that must run now, where the source tells of ended ones only; taken out of ``left``."""
-    since = now - 3 * history.gap - 2 * history.longest
+    since = now - 3 * history.handoff_gap - 2 * history.longest
     lately = sorted((item for item in history.recent if item[0] >= since), key=lambda item: item[0])
     if not lately:
         return []
@@ -227,7 +227,7 @@ def _unseen(now: float, history: History, left: dict[str, float], workers: int |
     starts += starts[-1:] * (min(workers, _MOST_WORKERS) - len(starts))
     waiting = (domain for domain, count in left.items() for _ in range(min(int(count), len(starts))))
     found = [
-        Running(domain, _clamped(now - start - history.gap), None)
+        RunningAttempt(domain, _clamped(now - start - history.handoff_gap), None)
         for start, domain in zip(starts, waiting, strict=False)
     ]
     for task in found:
@@ -258,12 +258,12 @@ def _at_once(ended: Sequence[tuple[float, float, str | None]]) -> int:
 
 
 def _time_left(
-    history: History,
-    going: Sequence[Running],
+    history: DurationStats,
+    going: Sequence[RunningAttempt],
     left: Mapping[str, float],
-    repeats: Sequence[Running],
+    repeats: Sequence[RunningAttempt],
     workers: int,
-    earlier: History | None,
+    earlier: DurationStats | None,
 ) -> Array:
     """The seconds left in each draw, (draws,)."""
     workers = min(workers, len(going) + math.ceil(sum(left.values())) + len(repeats))
@@ -274,7 +274,7 @@ def _time_left(
         workers = max(len(going), workers // share)
     # where domains come one after the other, those of the tasks without a name are still to come
     unnamed = left.get(UNNAMED, 0)
-    new = unnamed * history.contiguity
+    new = unnamed * history.domain_clustering
     if len(history.domains) == 1:
         new = 0 if UNNAMED in history.domains else unnamed * unnamed / (unnamed + history.count)
     blanks = min(8, math.ceil(new * len(history.domains) / history.count))
@@ -286,11 +286,11 @@ def _time_left(
 
     shift = np.zeros(len(domains) + blanks)
     if earlier is not None and earlier.count >= ENOUGH:
-        shift[:] = _told(earlier, domains, blanks)
+        shift[:] = _condition_on_finished(earlier, domains, blanks)
         posterior = _posterior(domains, blanks, history, started, shift, _prior(_BETWEEN_TOLD))
     else:
         posterior = _posterior(domains, blanks, history, started, shift, _prior(_BETWEEN))
-    log_mean, spread = _drawn(posterior)
+    log_mean, spread = _draw_log_normal(posterior)
     log_mean, spread = _with_mixture(log_mean + shift, spread, index, history, started)
 
     which = [index[task.domain] if task.domain != UNNAMED or UNNAMED in history.domains else -1 for task in started]
@@ -299,9 +299,9 @@ def _time_left(
     free = np.zeros((DRAWS, workers))
     free[:, : len(going)] = beyond[:, : len(going)]
     if pending := count.sum():
-        schedule = _one_by_one if pending <= _ONE_BY_ONE else _all_at_once
-        free = schedule(free, log_mean, spread, count, history.gap)
-    _take(free, (elapsed + beyond)[:, len(going) :] + history.gap)
+        schedule = _schedule_one_by_one if pending <= _ONE_BY_ONE else _schedule_in_bulk
+        free = schedule(free, log_mean, spread, count, history.handoff_gap)
+    _assign(free, (elapsed + beyond)[:, len(going) :] + history.handoff_gap)
     return np.asarray(free.max(1))
 
 
@@ -318,7 +318,12 @@ class _Posterior(NamedTuple):
 
 
 def _posterior(
-    domains: Sequence[str], blanks: int, history: History, going: Sequence[Running], shift: Array, prior: Array
+    domains: Sequence[str],
+    blanks: int,
+    history: DurationStats,
+    going: Sequence[RunningAttempt],
+    shift: Array,
+    prior: Array,
 ) -> _Posterior:
     """``shift`` is what is known beforehand of each log mean, up to one constant; the last ``blanks`` have no tasks."""
     none = _Totals()
@@ -408,7 +413,7 @@ def _shrunk(log_weight: Array, middle: Array, log_mean: Array, precision: Array)
     return np.asarray((weight[:, :, None] * at).sum(1))
 
 
-def _told(earlier: History, domains: Sequence[str], blanks: int) -> Array:
+def _condition_on_finished(earlier: DurationStats, domains: Sequence[str], blanks: int) -> Array:
     """The log means of the domains in an earlier run; of a domain that it has not, their average."""
     names = list(earlier.domains)
     posterior = _posterior(names, 0, earlier, (), np.zeros(len(names)), _prior(_BETWEEN))
@@ -419,7 +424,7 @@ def _told(earlier: History, domains: Sequence[str], blanks: int) -> Array:
     return np.array([told.get(domain, average) for domain in domains] + [average] * blanks)
 
 
-def _drawn(posterior: _Posterior) -> tuple[Array, Array]:
+def _draw_log_normal(posterior: _Posterior) -> tuple[Array, Array]:
     """Log means of the domains and spreads within them, each (draws, D)."""
     edges = np.cumsum(posterior.weight)
     u = _uniform("width", 2)
@@ -434,7 +439,7 @@ def _drawn(posterior: _Posterior) -> tuple[Array, Array]:
 
 
 def _with_mixture(
-    log_mean: Array, spread: Array, index: Mapping[str, int], history: History, going: Sequence[Running]
+    log_mean: Array, spread: Array, index: Mapping[str, int], history: DurationStats, going: Sequence[RunningAttempt]
 ) -> tuple[Array, Array]:
     """One more column at the end: a task of any domain, in the shares that the domains have of the started tasks."""
     started = np.zeros(log_mean.shape[1])
@@ -460,25 +465,25 @@ def _rest_of_running(log_mean: Array, spread: Array, elapsed: Array) -> Array:
     return np.maximum(np.exp(log_mean - spread**2 / 2 + spread * z) - elapsed, 0.0)
 
 
-def _take(free: Array, seconds: Array) -> None:
+def _assign(free: Array, seconds: Array) -> None:
     """Each task, one column after the other, goes to the worker that is free first, whose time it is added to."""
     draw = np.arange(len(free))
     for task in range(seconds.shape[1]):
         free[draw, free.argmin(1)] += seconds[:, task]
 
 
-def _one_by_one(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float) -> Array:
+def _schedule_one_by_one(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float) -> Array:
     """When each worker is done, (draws, workers), where the pending tasks are taken in random order."""
     deck = np.repeat(np.arange(count.size), np.ceil(count).astype(int))
     which = deck[np.argsort(_uniform("order", deck.size), axis=1)]
     draw = np.arange(DRAWS)[:, None]
     theta, s = log_mean[draw, which], spread[draw, which]
     free = rest.copy()
-    _take(free, np.exp(theta - s**2 / 2 + s * _normal("task", deck.size)) + gap)
+    _assign(free, np.exp(theta - s**2 / 2 + s * _normal("task", deck.size)) + gap)
     return free
 
 
-def _all_at_once(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float) -> Array:
+def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float) -> Array:
     """The same for many tasks: all the work over all the workers, and the wait for the one that ends last.
 
     Once the last task is taken, each worker is somewhere within one: its rest is a uniform part of a task that is drawn

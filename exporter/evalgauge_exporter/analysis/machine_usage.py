@@ -27,7 +27,7 @@ _over: WeakKeyDictionary[RunState, tuple[int, dict[str | None, list[Interval]]]]
 attempts go, and reading its files at each look would take long."""
 
 
-class Use(NamedTuple):
+class MachineUse(NamedTuple):
     """One run's use of one machine."""
 
     machine: MachineRef
@@ -95,18 +95,18 @@ def worker_spans(run: RunState, worker: Worker, now: float, stall_after: float) 
     return difference([whole], away), live
 
 
-def uses(run: RunState, fleet: FleetState | None, now: float, stall_after: float) -> list[Use]:
+def uses(run: RunState, fleet: FleetState | None, now: float, stall_after: float) -> list[MachineUse]:
     """The machines that a run's workers are on, one row for each."""
-    found: dict[str, Use] = {}
+    found: dict[str, MachineUse] = {}
     for worker_id, worker in run.workers.items():
         machine = machine_of(run.run_id, worker_id, worker, fleet)
         spans, live = worker_spans(run, worker, now, stall_after)
         named = not machine.key.startswith("worker:") or any((worker.vm_size, worker.provider, worker.rate))
         use = found.get(machine.key)
         if use is None:
-            found[machine.key] = Use(machine, (worker_id,), tuple(spans), live, worker.rate, named)
+            found[machine.key] = MachineUse(machine, (worker_id,), tuple(spans), live, worker.rate, named)
         else:
-            found[machine.key] = Use(
+            found[machine.key] = MachineUse(
                 use.machine._replace(
                     provider=use.machine.provider or machine.provider, size=use.machine.size or machine.size
                 ),
@@ -137,7 +137,7 @@ def _declared_span(machine: MachineRef, now: float) -> list[Interval]:
     return union([(declared.start, stop)])
 
 
-class Busy:
+class BusyTime:
     """When the attempts of a run were worked at; goes through them at most once, and only when asked."""
 
     def __init__(self, run: RunState, now: float, stall_after: float) -> None:
@@ -170,7 +170,7 @@ class Busy:
         """When any attempt at one of these workers, or any at all, was worked at while a machine billed."""
         return intersection(self.spans(workers), billed)
 
-    def seconds(self, use: Use, billed: list[Interval]) -> float:
+    def seconds(self, use: MachineUse, billed: list[Interval]) -> float:
         """How long the machine had a task while it billed."""
         if len(use.workers) > 1 and self.spans():  # their tasks overlap: each moment counts once
             return length(self.within(use.workers, billed))
@@ -211,7 +211,7 @@ def run_machine_cost(
     ]
     own = uses(run, fleet, now, stall_after)
     theirs = [(other.run_id, use) for other in others for use in uses(other, fleet, now, stall_after)]
-    busy = Busy(run, now, stall_after)
+    busy = BusyTime(run, now, stall_after)
     rows = []
     for use in own:
         billed = billed_in(use.spans, use.machine, fleet, now)
@@ -238,8 +238,8 @@ def run_machine_cost(
 
 
 def _run_row(
-    busy: Busy,
-    use: Use,
+    busy: BusyTime,
+    use: MachineUse,
     billed: list[Interval],
     rivals: dict[str, list[Interval]],
     fleet: FleetState,
@@ -254,7 +254,7 @@ def _run_row(
 
 
 def _served_row(
-    busy: Busy,
+    busy: BusyTime,
     machine: MachineRef,
     billed: list[Interval],
     rivals: dict[str, list[Interval]],
@@ -324,7 +324,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.spans: list[Interval] = []
-        self.uses: list[tuple[Busy, Use, list[Interval]]] = []
+        self.uses: list[tuple[BusyTime, MachineUse, list[Interval]]] = []
         """With when the machine billed meanwhile."""
         self.served = 0.0
         """Seconds in which runs that it served had a task: of a machine that no worker names."""
@@ -358,7 +358,7 @@ def fleet_machine_cost(
         if period is None or period[1] <= since:
             continue
         serving.append((run, period))
-        busy_of = Busy(run, now, stall_after)
+        busy_of = BusyTime(run, now, stall_after)
         for use in uses(run, fleet, now, stall_after):
             tally = tallies.setdefault(use.machine.key, _Tally())
             billed = billed_in(use.spans, use.machine, fleet, now)
@@ -369,7 +369,7 @@ def fleet_machine_cost(
             if use.live:
                 tally.run_ids.append(run.run_id)
     for known in machines:
-        tally = tallies.get(known.key) or _served(known, serving, now, stall_after)
+        tally = tallies.get(known.key) or _shared_machine_use(known, serving, now, stall_after)
         machine = known._replace(size=known.size or tally.size, provider=known.provider or tally.provider)
         used = union(tally.spans)
         exists = _declared_span(machine, now) if machine.declared is not None else []
@@ -388,7 +388,9 @@ def _known_since(machine: MachineRef, now: float) -> float:
     return machine.declared.start if machine.declared is not None else 0.0 if machine.registered is not None else now
 
 
-def _served(machine: MachineRef, serving: list[tuple[RunState, Interval]], now: float, stall_after: float) -> _Tally:
+def _shared_machine_use(
+    machine: MachineRef, serving: list[tuple[RunState, Interval]], now: float, stall_after: float
+) -> _Tally:
     """What the runs did with a machine that no worker names."""
     tally = _Tally()
     if machine.declared is None:
@@ -400,7 +402,7 @@ def _served(machine: MachineRef, serving: list[tuple[RunState, Interval]], now: 
         if not used:
             continue
         tally.spans += used
-        busy += intersection(Busy(run, now, stall_after).spans(), used)
+        busy += intersection(BusyTime(run, now, stall_after).spans(), used)
         if run.status(now, stall_after) == "running":
             tally.run_ids.append(run.run_id)
     tally.served = length(union(busy))

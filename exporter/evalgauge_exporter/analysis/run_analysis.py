@@ -7,21 +7,21 @@ from typing import NamedTuple
 
 from evalgauge_exporter.analysis.comparison.comparison import Comparison, Trial, compare
 from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, run_costs
-from evalgauge_exporter.analysis.eta import ENOUGH, Ended, Eta, History, Running, estimate
+from evalgauge_exporter.analysis.eta import ENOUGH, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
 from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState, State
 
 Machines = Callable[[RunState, float], list[MachineCost]]
 
 
-class Paired(NamedTuple):
+class BaselineComparison(NamedTuple):
     """A run compared with its baseline."""
 
     baseline: RunState
     comparison: Comparison
 
 
-class Insights:
+class RunAnalysis:
     """Computes and remembers. Whoever calls it holds the state's lock."""
 
     def __init__(
@@ -46,12 +46,12 @@ class Insights:
         self._completed: dict[tuple[str, str | None], list[RunState]] = {}
         self._completed_of: tuple[int, ...] = ()
         self._completed_at = (-1, -1)
-        self._histories: dict[int, tuple[RunState, History, int]] = {}
+        self._histories: dict[int, tuple[RunState, DurationStats, int]] = {}
         self._trials: dict[int, tuple[RunState, int, list[Trial]]] = {}
         self._compared: dict[tuple[int, int, bool], tuple[RunState, RunState, int, int, Comparison]] = {}
         self._costs: dict[int, tuple[RunState, int, int, RunCosts]] = {}
         self._etas: dict[int, tuple[RunState, int, float, Eta | None]] = {}
-        self._look_at = 16
+        self._evict_threshold = 16
 
     def finished(self, run: RunState, now: float) -> bool:
         """Whether the run will gain nothing more, as far as is known."""
@@ -89,22 +89,22 @@ class Insights:
             return f"an estimate needs {ENOUGH} finished tasks, there {'is' if ended == 1 else 'are'} {ended or 'none'}"
         return "nothing moves at present"
 
-    def _at_work(self, run: RunState, now: float) -> tuple[list[Running], list[Running]]:
+    def _at_work(self, run: RunState, now: float) -> tuple[list[RunningAttempt], list[RunningAttempt]]:
         """The attempts that go on, and those that have to be done again since their worker stopped or was lost."""
-        running: list[Running] = []
-        again: list[Running] = []
+        running: list[RunningAttempt] = []
+        again: list[RunningAttempt] = []
         for attempt in run.running(now, self.stall_after):
             worker = None if attempt.worker_id is None else run.workers.get(attempt.worker_id)
             gone = worker is not None and run.worker_state(worker, now, self.stall_after) in ("stopped", "lost")
             until = worker.stamp.ts if gone and worker is not None and worker.stamp is not None else now
             elapsed = max(0.0, until - (now if attempt.started_at is None else attempt.started_at))
-            (again if gone else running).append(Running(attempt.domain, elapsed, attempt.worker_id))
+            (again if gone else running).append(RunningAttempt(attempt.domain, elapsed, attempt.worker_id))
         return running, again
 
-    def _history(self, run: RunState) -> History:
+    def _history(self, run: RunState) -> DurationStats:
         kept = self._histories.get(id(run))
         if kept is None or kept[0] is not run:
-            history, seen = History(), 0
+            history, seen = DurationStats(), 0
             fresh = sorted(run.finish_log, key=lambda a: a.finished_at or 0.0)  # the logs were read one by one
         else:
             _, history, seen = kept
@@ -112,7 +112,7 @@ class Insights:
         for attempt in fresh:
             if attempt.duration_seconds is not None and attempt.status != "interrupted":
                 ended_at = attempt.finished_at or run.last_event_at
-                history.add(Ended(attempt.domain, attempt.duration_seconds, ended_at, attempt.worker_id))
+                history.add(FinishedAttempt(attempt.domain, attempt.duration_seconds, ended_at, attempt.worker_id))
         self._histories[id(run)] = (run, history, len(run.finish_log))
         return history
 
@@ -179,15 +179,15 @@ class Insights:
                 return named
         return self._before(run, same_model=True)
 
-    def against_baseline(self, run: RunState, now: float) -> Paired | None:
+    def against_baseline(self, run: RunState, now: float) -> BaselineComparison | None:
         """The run compared with its baseline; None where it has none."""
         baseline = self.baseline(run)
-        return None if baseline is None else Paired(baseline, self.compare(baseline, run, now))
+        return None if baseline is None else BaselineComparison(baseline, self.compare(baseline, run, now))
 
-    def against_previous(self, run: RunState, now: float) -> Paired | None:
+    def against_previous(self, run: RunState, now: float) -> BaselineComparison | None:
         """The run compared with its baseline, else with the last completed run of its benchmark, whatever the model."""
         other = self.baseline(run) or self._before(run, same_model=False)
-        return None if other is None else Paired(other, self.compare(other, run, now))
+        return None if other is None else BaselineComparison(other, self.compare(other, run, now))
 
     def _before(self, run: RunState, *, same_model: bool) -> RunState | None:
         began = run.started_at or 0.0
@@ -210,7 +210,7 @@ class Insights:
 
     def _forget_gone(self) -> None:
         """Drop what belongs to runs that are no more, each time what is kept has doubled."""
-        if self._kept() < self._look_at:
+        if self._kept() < self._evict_threshold:
             return
         there = {id(run) for run in self.state.runs.values()}
         self._trials = {key: kept for key, kept in self._trials.items() if key in there}
@@ -218,7 +218,7 @@ class Insights:
         self._histories = {key: kept for key, kept in self._histories.items() if key in there}
         self._costs = {key: kept for key, kept in self._costs.items() if key in there}
         self._etas = {key: kept for key, kept in self._etas.items() if key in there}
-        self._look_at = 2 * self._kept() + 16
+        self._evict_threshold = 2 * self._kept() + 16
 
     def _kept(self) -> int:
         return len(self._trials) + len(self._compared) + len(self._histories) + len(self._costs) + len(self._etas)

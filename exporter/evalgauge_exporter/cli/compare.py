@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from evalgauge_exporter.analysis.comparison.comparison import Comparison, MeanDifference, RunRate
-from evalgauge_exporter.analysis.run_analysis import Insights
-from evalgauge_exporter.cli.errors import Failure
-from evalgauge_exporter.cli.output import percent, printable
+from evalgauge_exporter.analysis.run_analysis import RunAnalysis
+from evalgauge_exporter.cli.errors import CliError
+from evalgauge_exporter.cli.output import escape_control, format_percent
 from evalgauge_exporter.cli.runs import read_runs
 from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.views import snapshot as frames
@@ -33,7 +33,7 @@ def run(results: tuple[Path, ...], run_a: str, run_b: str, as_json: bool, fail_o
     state = State()
     state.runs = {found.run_id: found for found in read_runs(results)}
     a, b = _named(run_a, state), _named(run_b, state)
-    insights = Insights(state, stall_after=STALL_AFTER, min_pairs=min_pairs)
+    insights = RunAnalysis(state, stall_after=STALL_AFTER, min_pairs=min_pairs)
     now = time.time()
     answer = frames.compare(a, b, insights, now)
     found = insights.compare(a, b, now)
@@ -41,7 +41,7 @@ def run(results: tuple[Path, ...], run_a: str, run_b: str, as_json: bool, fail_o
         click.echo(answer.model_dump_json(indent=2))
     else:
         console = Console()
-        click.echo(f"A  {printable(a.run_id)}  (the baseline)\nB  {printable(b.run_id)}")
+        click.echo(f"A  {escape_control(a.run_id)}  (the baseline)\nB  {escape_control(b.run_id)}")
         console.print(_table(found))
         if found.domains:
             console.print(_domains(found))
@@ -58,7 +58,7 @@ def _named(run_id: str, state: State) -> RunState:
     if run is None:
         near = difflib.get_close_matches(run_id, state.runs, n=3, cutoff=0.4)
         hint = f"; near it: {', '.join(near)}" if near else "; evalgauge runs lists those that are there"
-        raise Failure(f"no run {run_id!r}{hint}")
+        raise CliError(f"no run {run_id!r}{hint}")
     return run
 
 
@@ -104,7 +104,9 @@ def _table(found: Comparison) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     interval = "–" if found.ci_low is None else f"{found.ci_low * 100:+.0f} to {(found.ci_high or 0) * 100:+.0f} points"
     difference = "–" if found.success_delta is None else f"{found.success_delta * 100:+.0f} points"
-    table.add_row("success rate", percent(found.rate_a.rate), percent(found.rate_b.rate), difference, interval)
+    table.add_row(
+        "success rate", format_percent(found.rate_a.rate), format_percent(found.rate_b.rate), difference, interval
+    )
     table.add_row("  its 95 % interval", _interval(found.rate_a), _interval(found.rate_b), "", "")
     for name, mean, form in (
         ("steps", found.steps, "{:.1f}"),
@@ -139,10 +141,10 @@ def _domains(found: Comparison) -> Table:
     table.add_column("B is")
     for name, domain in sorted(found.domains.items(), key=lambda item: -(item[1].success_delta or 0.0)):
         table.add_row(
-            Text(printable(name)),
+            Text(escape_control(name)),
             str(domain.paired_tasks),
-            percent(domain.rate_a.rate),
-            percent(domain.rate_b.rate),
+            format_percent(domain.rate_a.rate),
+            format_percent(domain.rate_b.rate),
             "–" if domain.success_delta is None else f"{domain.success_delta * 100:+.0f}",
             f"{domain.adjusted_p_value:.2g}",
             domain.verdict if domain.verdict in ("better", "worse") else "",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from evalgauge_exporter.cli.errors import Failure
+from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.replay import found_in
 from evalgauge_exporter.export.runlog import ConvertError, convert
 
@@ -17,7 +17,7 @@ def run(source: Path, out: Path) -> None:
         try:
             events = convert(found, out)
         except ConvertError as error:
-            raise Failure(str(error)) from error
+            raise CliError(str(error)) from error
         except OSError as error:
-            raise Failure(f"{out}: {error.strerror or error}; name another folder with --out") from error
+            raise CliError(f"{out}: {error.strerror or error}; name another folder with --out") from error
         click.echo(f"{found.path_id} ({found.source.source}): {events:,} events")

@@ -8,7 +8,7 @@ import click
 
 from evalgauge_dashboards import build
 from evalgauge_dashboards.dashboard import EXPORTER_URL
-from evalgauge_exporter.cli.errors import Failure, NotThere
+from evalgauge_exporter.cli.errors import CliError, PathNotFound
 
 GENERATED = Path("dashboards") / "generated"
 
@@ -18,7 +18,9 @@ def run(out: Path | None, check: bool, docs_url: str, exporter_url: str) -> None
     if check:
         generated = out or GENERATED
         if not generated.is_dir():
-            raise NotThere(f"{generated}: there is no such folder; run this in the repository, or name it with --out")
+            raise PathNotFound(
+                f"{generated}: there is no such folder; run this in the repository, or name it with --out"
+            )
         problems = build.stale(generated, docs_url, exporter_url)
         if problems:
             again = f"evalgauge dashboards build --out {generated}"
@@ -26,7 +28,7 @@ def run(out: Path | None, check: bool, docs_url: str, exporter_url: str) -> None
                 again += f" --docs-url {docs_url}"
             if exporter_url != EXPORTER_URL:
                 again += f" --exporter-url {exporter_url}"
-            raise Failure(f"{generated} is stale: {', '.join(problems)}; {again} writes it again")
+            raise CliError(f"{generated} is stale: {', '.join(problems)}; {again} writes it again")
         click.echo(f"{generated} is fresh")
         return
     if out is None:
@@ -34,6 +36,6 @@ def run(out: Path | None, check: bool, docs_url: str, exporter_url: str) -> None
     try:
         paths = build.build(out, docs_url, exporter_url)
     except OSError as error:
-        raise Failure(f"{out}: {error.strerror or error}; name another folder with --out") from error
+        raise CliError(f"{out}: {error.strerror or error}; name another folder with --out") from error
     for path in paths:
         click.echo(path)

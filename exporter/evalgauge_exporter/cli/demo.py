@@ -20,8 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from evalgauge import Run
 from evalgauge.runlog import read_events
 from evalgauge_exporter.analysis.summary import summarise
-from evalgauge_exporter.cli.errors import Failure
-from evalgauge_exporter.cli.output import percent
+from evalgauge_exporter.cli.errors import CliError
+from evalgauge_exporter.cli.output import format_percent
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.demo.player import Evaluation, draw_earlier, write_earlier
 from evalgauge_exporter.demo.scenario import Scenario, plan
@@ -56,7 +56,7 @@ def run(
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise Failure(f"{folder}: {error.strerror or error}; name another folder with --results") from error
+                raise CliError(f"{folder}: {error.strerror or error}; name another folder with --results") from error
         # before anything is written: the port may be taken
         url = None if no_serve else stack.enter_context(_exporter(folder, port))
         stop = threading.Event()
@@ -135,7 +135,7 @@ def _exporter(folder: Path, port: int) -> Iterator[str]:
             yield url
     except ListenError as error:
         reason = str(error).partition(";")[0]
-        raise Failure(f"{reason}; choose another port with --port, 0 takes a free one") from error
+        raise CliError(f"{reason}; choose another port with --port, 0 takes a free one") from error
 
 
 def _has_browser() -> bool:
@@ -164,7 +164,8 @@ def _show_progress(evaluation: Evaluation, tasks: int) -> None:
 def _say_summary(state: RunState) -> None:
     row = summarise(state, time.time(), STALL_AFTER)
     outcomes = ", ".join(f"{count} {name}" for name, count in row.outcomes.items())
+    measured, finished = format_percent(row.success_rate), format_percent(row.success_rate_all)
     click.echo(
         f"{row.run_id}: {row.state}, {row.finished_tasks} of {row.total_tasks} tasks ({outcomes}); "
-        f"success rate {percent(row.success_rate)} of the measured, {percent(row.success_rate_all)} of all"
+        f"success rate {measured} of the measured, {finished} of all"
     )

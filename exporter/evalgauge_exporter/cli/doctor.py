@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from evalgauge_exporter.cli.doctor_checks import check
-from evalgauge_exporter.cli.output import printable
+from evalgauge_exporter.cli.output import escape_control
 from evalgauge_exporter.cli.serve import configured
 
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", None)}
@@ -20,11 +20,11 @@ def run(config_path: Path | None) -> None:
     wrong = 0
     for finding in check(config, config_path):
         mark, colour = _MARKS[finding.ok]
-        click.echo(f"{click.style(mark, fg=colour)} {printable(finding.what)}: {printable(finding.detail)}")
+        click.echo(f"{click.style(mark, fg=colour)} {escape_control(finding.what)}: {escape_control(finding.detail)}")
         if finding.ok is False:
             wrong += 1
-        if finding.mend is not None:
-            click.echo(f"    → {printable(finding.mend)}")
+        if finding.fix is not None:
+            click.echo(f"    → {escape_control(finding.fix)}")
     if wrong:
         click.echo(f"evalgauge: {wrong} thing{'s' if wrong > 1 else ''} to mend", err=True)
         sys.exit(1)

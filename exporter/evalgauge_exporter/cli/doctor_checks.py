@@ -25,16 +25,16 @@ from evalgauge_exporter.sources.azure.prices import AzurePriceSource, default_ca
 from evalgauge_exporter.sources.azure.vms import AzureVmSource
 from evalgauge_exporter.sources.polling import RefreshError
 from evalgauge_exporter.sources.probe import THREADS, Target, probe, shown
-from evalgauge_exporter.sources.vm_registry import RegistrySource
+from evalgauge_exporter.sources.vm_registry import VmRegistrySource
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_events import (
     FleetEvent,
     JobsSeen,
-    PowerSeen,
     PriceSeen,
     RefreshFailed,
     RegistrySeen,
-    VmsSeen,
+    VmInventory,
+    VmPowerStates,
 )
 
 FILE = "evalgauge.toml"
@@ -60,7 +60,7 @@ class Finding(NamedTuple):
     ok: bool | None
     """None: it works, and is worth a look all the same."""
     detail: str
-    mend: str | None
+    fix: str | None
     """What to do; None where nothing is wrong."""
 
 
@@ -129,7 +129,7 @@ def _results(folders: Iterable[Path]) -> Iterator[Finding]:
 
 def _registries(folders: Iterable[Path]) -> Iterator[Finding]:
     events: list[FleetEvent] = []
-    RegistrySource(folders, events.extend).look()
+    VmRegistrySource(folders, events.extend).poll()
     for event in events:
         if isinstance(event, RegistrySeen):
             yield _good(f"registry {event.path}", f"{len(event.machines)} machines")
@@ -245,13 +245,13 @@ def _azure(table: Azure, fleet: FleetState) -> Iterator[Finding]:
     events: list[FleetEvent] = []
     source = AzureVmSource(table, events.extend)
     try:
-        source.look()
+        source.poll()
     finally:
         source.close()
     for event in events:
         fleet.apply(event)
-    found = sum(len(event.vms) for event in events if isinstance(event, VmsSeen))
-    known = sum(len(event.powers) for event in events if isinstance(event, PowerSeen))
+    found = sum(len(event.vms) for event in events if isinstance(event, VmInventory))
+    known = sum(len(event.powers) for event in events if isinstance(event, VmPowerStates))
     failed = [event for event in events if isinstance(event, RefreshFailed)]
     for event in failed:
         yield Finding(f"{what} role", False, event.detail, _MEND.get(event.reason, "see docs/azure.md"))
@@ -278,7 +278,7 @@ def _sign_in(what: str, table: Azure | AzureMl) -> Finding:
         try:
             sign_in.get_token(*arm.scopes(table.base_url))
         except Exception as error:  # each way to sign in has errors of its own
-            raise arm.failure(error, "Azure", time.time()) from error
+            raise arm.classify_error(error, "Azure", time.time()) from error
     except RefreshError as error:
         return Finding(what, False, error.detail, _MEND.get(error.reason, _MEND["signed_out"]))
     return _good(what, "a token was given")
@@ -289,7 +289,7 @@ def _prices(config: Config, fleet: FleetState) -> Iterator[Finding]:
     if not wanted:
         return
     events: list[FleetEvent] = []
-    AzurePriceSource(config.prices, lambda: wanted, events.extend).look()
+    AzurePriceSource(config.prices, lambda: wanted, events.extend).poll()
     for event in events:
         if isinstance(event, RefreshFailed):
             mend = "check prices.azure_retail_url and the network, or price machines in prices.overrides"
@@ -318,7 +318,7 @@ def _workspace(table: AzureMl) -> Iterator[Finding]:
     events: list[FleetEvent] = []
     source = AzureMlSource(table, events.extend)
     try:
-        source.look()
+        source.poll()
     finally:
         source.close()
     for event in events:

@@ -1,7 +1,7 @@
 """Errors of the command line, each one line on stderr, and the checks of paths that every command makes.
 
-- ``Failure``: exit 1
-    - ``NotThere``: a path that does not exist, exit 2 as for wrong usage
+- ``CliError``: exit 1
+    - ``PathNotFound``: a path that does not exist, exit 2 as for wrong usage
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 
-class Failure(click.ClickException):
+class CliError(click.ClickException):
     """One line on stderr, exit 1."""
 
     def show(self, file: Any = None) -> None:
@@ -21,24 +21,24 @@ class Failure(click.ClickException):
         click.echo(f"evalgauge: {self.format_message()}", file=file or sys.stderr)
 
 
-class NotThere(Failure):
+class PathNotFound(CliError):
     """A path that is not there: exit 2, as for wrong usage."""
 
     exit_code = 2
 
 
-def folders(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+def existing_dirs(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     """The folders as given. Raises NotThere for the first that is none."""
     for path in paths:
         if not path.exists():
-            raise NotThere(f"{path}: there is no such folder; name the folder that holds the runs")
+            raise PathNotFound(f"{path}: there is no such folder; name the folder that holds the runs")
         if not path.is_dir():
-            raise NotThere(f"{path} is a file; name the folder that holds the runs")
+            raise PathNotFound(f"{path} is a file; name the folder that holds the runs")
     return paths
 
 
-def there(path: Path) -> Path:
+def existing_run(path: Path) -> Path:
     """A run's place: a folder, or the file that a run is. Raises NotThere."""
     if not path.exists():
-        raise NotThere(f"{path}: there is nothing there; name a run, or a folder of runs")
+        raise PathNotFound(f"{path}: there is nothing there; name a run, or a folder of runs")
     return path

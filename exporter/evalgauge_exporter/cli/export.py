@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from evalgauge_exporter.analysis.summary import summarise
-from evalgauge_exporter.cli.errors import Failure
+from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.replay import found_in
 from evalgauge_exporter.config.durations import parse_duration
 from evalgauge_exporter.export.atif import to_atif
@@ -23,7 +23,7 @@ def run(folder: Path, form: str, out: Path) -> None:
     found = found_in((folder,))
     if len(found) > 1:
         names = ", ".join(run.path_id for run in found[:5])
-        raise Failure(f"{folder} holds {len(found)} runs ({names}…); name the folder of one")
+        raise CliError(f"{folder} holds {len(found)} runs ({names}…); name the folder of one")
     text = _atif(found[0]) if form == "atif" else _table(found[0], form)
     try:
         if str(out) == "-":
@@ -31,7 +31,7 @@ def run(folder: Path, form: str, out: Path) -> None:
             return
         out.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
-        raise Failure(f"{out}: {error.strerror or error}; name another file with --out") from error
+        raise CliError(f"{out}: {error.strerror or error}; name another file with --out") from error
 
 
 def _table(found: Found, form: str) -> str:
@@ -51,5 +51,5 @@ def _atif(found: Found) -> str:
     while more:
         reading = found.source.read()
         events += reading.events
-        more = reading.more
+        more = reading.has_more
     return json.dumps(to_atif(events, found.source.folder), indent=2) + "\n"

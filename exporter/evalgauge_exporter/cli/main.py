@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from evalgauge import __version__
-from evalgauge_exporter.cli.errors import Failure, folders, there
+from evalgauge_exporter.cli.errors import CliError, existing_dirs, existing_run
 
 _EXTRAS = {
     "evalgauge_dashboards": "dashboards",
@@ -62,7 +62,7 @@ def runs(results: tuple[Path, ...], as_json: bool, stall_after: str) -> None:
 
     if not results:
         raise click.UsageError("name at least one folder with runs")
-    command.run(folders(results), as_json, stall_after)
+    command.run(existing_dirs(results), as_json, stall_after)
 
 
 @cli.command()
@@ -82,7 +82,7 @@ def compare(results: Path, run_a: str, run_b: str, as_json: bool, fail_on: str, 
     """Compare RUN_B with the baseline RUN_A, over the tasks that both have measured."""
     from evalgauge_exporter.cli import compare as command
 
-    command.run(folders((results,)), run_a, run_b, as_json, fail_on, min_pairs)
+    command.run(existing_dirs((results,)), run_a, run_b, as_json, fail_on, min_pairs)
 
 
 @cli.command()
@@ -123,7 +123,7 @@ def replay(runs: tuple[Path, ...], out: Path, **options: Any) -> None:
         raise click.UsageError("--task goes with --single-file")
     if options["single"] and (options["thumbnails"] or options["screenshot_base_url"] is not None):
         raise click.UsageError("a single file holds its screenshots: leave out --thumbnails and --screenshot-base-url")
-    command.run(tuple(there(run) for run in runs), out, **options)
+    command.run(tuple(existing_run(run) for run in runs), out, **options)
 
 
 @cli.command()
@@ -133,7 +133,7 @@ def convert(source: Path, out: Path) -> None:
     """Write runs of any known format as run logs."""
     from evalgauge_exporter.cli import convert as command
 
-    command.run(there(source), out)
+    command.run(existing_run(source), out)
 
 
 @cli.command()
@@ -144,7 +144,7 @@ def export(run_dir: Path, form: str, out: Path) -> None:
     """Write a run's tasks as a table (csv), the whole run (json), or its attempts as ATIF trajectories (atif)."""
     from evalgauge_exporter.cli import export as command
 
-    command.run(there(run_dir), form, out)
+    command.run(existing_run(run_dir), form, out)
 
 
 @cli.command()
@@ -198,7 +198,7 @@ def send(run_dir: Path, url: str, token_file: Path, run_id: str | None, follow: 
     try:
         sent = send_log(run_dir, url, read_token(token_file), run_id=run_id, follow=follow, again=again)
     except (SendError, TokenError) as error:
-        raise Failure(str(error)) from error
+        raise CliError(str(error)) from error
     left = ", ".join(f"{n} {word}" for n, word in ((sent.rejected, "refused"), (sent.skipped, "skipped")) if n)
     click.echo(
         f"{sent.lines} events sent{f' ({left})' if left else ''}; the run {'is over' if sent.over else 'goes on'}"

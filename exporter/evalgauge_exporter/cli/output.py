@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 
-def printable(text: str) -> str:
+def escape_control(text: str) -> str:
     """Text of others without what a terminal would obey."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def percent(rate: float | None) -> str:
+def format_percent(rate: float | None) -> str:
     """A rate as people read it."""
     return "–" if rate is None else f"{rate:.0%}"
 
 
-def took(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """A duration as people read it: ``1 h 12 min``."""
     if seconds < 60:
         return f"{seconds:.0f} s"

@@ -8,8 +8,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from evalgauge_exporter.cli.errors import Failure
-from evalgauge_exporter.cli.output import printable
+from evalgauge_exporter.cli.errors import CliError
+from evalgauge_exporter.cli.output import escape_control
 from evalgauge_exporter.replay.errors import ReplayError
 from evalgauge_exporter.replay.single import LARGE, single_file
 from evalgauge_exporter.replay.site import Generated, generate
@@ -24,13 +24,13 @@ def found_in(folders: tuple[Path, ...]) -> list[Found]:
     found: dict[Path, Found] = {}
     for folder in folders:
         root = folder.parent if folder.is_file() else folder
-        runs, problems = Discovery([root]).look()
+        runs, problems = Discovery([root]).scan()
         if root != folder:  # a run can be a file, such as an Inspect log
             runs = [run for run in runs if run.folder == folder]
         if problems:
-            raise Failure(printable(problems[0].detail))
+            raise CliError(escape_control(problems[0].detail))
         if not runs:
-            raise Failure(f"{folder}: no run of any known format is in it; evalgauge runs lists what there is")
+            raise CliError(f"{folder}: no run of any known format is in it; evalgauge runs lists what there is")
         for run in runs:  # a folder may be named twice, or lie in another that is named
             found.setdefault(run.folder.resolve(), run)
     return list(found.values())
@@ -53,9 +53,9 @@ def run(
         else:
             _say(out, _generate(runs, out, screenshot_base_url, thumbnails))
     except ReplayError as error:
-        raise Failure(str(error)) from error
+        raise CliError(str(error)) from error
     except OSError as error:
-        raise Failure(f"{out}: {error.strerror or error}; name another place with --out") from error
+        raise CliError(f"{out}: {error.strerror or error}; name another place with --out") from error
 
 
 def _generate(runs: list[Found], out: Path, screenshot_base_url: str | None, thumbnails: bool) -> Generated:
@@ -75,7 +75,7 @@ def _generate(runs: list[Found], out: Path, screenshot_base_url: str | None, thu
 
 def _say(out: Path, made: Generated) -> None:
     for problem in made.problems[:_MOST_PROBLEMS]:
-        click.echo(f"skipped: {printable(problem.detail)}", err=True)
+        click.echo(f"skipped: {escape_control(problem.detail)}", err=True)
     if len(made.problems) > _MOST_PROBLEMS:
         click.echo(f"skipped: {len(made.problems) - _MOST_PROBLEMS} more", err=True)
     missing = f", {made.missing} screenshots are not there" if made.missing else ""

@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from evalgauge_exporter.analysis.summary import RunSummary, summarise
-from evalgauge_exporter.cli.errors import Failure
-from evalgauge_exporter.cli.output import percent, printable, took
+from evalgauge_exporter.cli.errors import CliError
+from evalgauge_exporter.cli.output import escape_control, format_percent, format_seconds
 from evalgauge_exporter.config.durations import parse_duration
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.exporter import Exporter
@@ -38,7 +38,7 @@ def run(results: tuple[Path, ...], as_json: bool, stall_after: str) -> None:
     try:
         silence = parse_duration(stall_after)
     except ValueError as error:
-        raise Failure(f"--stall-after: {error}") from error
+        raise CliError(f"--stall-after: {error}") from error
     now = time.time()
     found = [summarise(state, now, silence) for state in read_runs(results)]
     if as_json:
@@ -61,7 +61,7 @@ def _table(found: list[RunSummary], width: int) -> Table:
     for column in columns:
         table.add_column(column.title, justify=column.justify, no_wrap=column.title != "run", overflow="fold")
     for item in found:
-        table.add_row(*(Text(printable(column.text(item))) for column in columns))
+        table.add_row(*(Text(escape_control(column.text(item))) for column in columns))
     return table
 
 
@@ -78,11 +78,16 @@ _COLUMNS = (
     _Column("source", "left", 140, lambda item: item.source),
     _Column("state", "left", 0, lambda item: item.state),
     _Column("tasks", "right", 0, lambda item: f"{item.finished_tasks} of {item.total_tasks}"),
-    _Column("success", "right", 0, lambda item: percent(item.success_rate)),
-    _Column("of all", "right", 140, lambda item: percent(item.success_rate_all)),
+    _Column("success", "right", 0, lambda item: format_percent(item.success_rate)),
+    _Column("of all", "right", 140, lambda item: format_percent(item.success_rate_all)),
     _Column("steps", "right", 100, lambda item: "–" if item.avg_steps is None else f"{item.avg_steps:.1f}"),
     _Column("cost", "right", 80, lambda item: "–" if item.cost_usd is None else f"${item.cost_usd:,.2f}"),
-    _Column("took", "right", 100, lambda item: "–" if item.elapsed_seconds is None else took(item.elapsed_seconds)),
+    _Column(
+        "took",
+        "right",
+        100,
+        lambda item: "–" if item.elapsed_seconds is None else format_seconds(item.elapsed_seconds),
+    ),
     _Column("started", "right", 120, lambda item: _started(item.created_at)),
 )
 

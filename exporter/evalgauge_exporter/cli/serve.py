@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from evalgauge_exporter.cli.errors import Failure, folders
+from evalgauge_exporter.cli.errors import CliError, existing_dirs
 from evalgauge_exporter.config.model import Config, ConfigError, load_config
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.web.server import ListenError, base_url, listening_socket, web_server
@@ -21,7 +21,7 @@ def configured(results: tuple[Path, ...], config_path: Path | None, options: dic
     try:
         return load_config(config_path, results=results or None, **options)
     except ConfigError as error:
-        raise Failure(str(error)) from error
+        raise CliError(str(error)) from error
 
 
 def run(results: tuple[Path, ...], config_path: Path | None, options: dict[str, Any]) -> None:
@@ -29,21 +29,21 @@ def run(results: tuple[Path, ...], config_path: Path | None, options: dict[str, 
     config = configured(results, config_path, options)
     if config.receive is not None:
         if config.token_file is None:
-            raise Failure("--receive needs a token that senders have: make one and name it with --token-file")
+            raise CliError("--receive needs a token that senders have: make one and name it with --token-file")
         try:
             config.receive.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Failure(f"{config.receive}: received runs can't be kept here ({error.strerror})") from error
+            raise CliError(f"{config.receive}: received runs can't be kept here ({error.strerror})") from error
         if config.receive not in config.results:
             config = config.model_copy(update={"results": (*config.results, config.receive)})
     if not config.results:
         raise click.UsageError("name at least one folder with runs, or set results in the configuration")
-    folders(config.results)
+    existing_dirs(config.results)
     try:
         exporter = Exporter(config)
         bound = listening_socket(config.host, config.port)
     except (ValueError, ListenError) as error:
-        raise Failure(str(error)) from error
+        raise CliError(str(error)) from error
     click.echo(f"evalgauge serves {', '.join(map(str, config.results))} on {base_url(bound)}/", err=True)
     exporter.on_change(_Announcement(exporter))
     exporter.start()

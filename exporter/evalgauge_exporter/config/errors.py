@@ -17,7 +17,7 @@ from pydantic_settings import SettingsError
 
 PREFIX = "EVALGAUGE_"
 
-Place = tuple[int | str, ...]
+KeyPath = tuple[int | str, ...]
 """A key by the keys and the numbers that lead to it: ``("azure", 0, "tags")``."""
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
@@ -38,7 +38,7 @@ _WORDS = {
 _KEY = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([\w-]+))\s*=""")
 
 
-class Given(typing.NamedTuple):
+class ConfigSources(typing.NamedTuple):
     """Where the values of a configuration were looked for."""
 
     options: Mapping[str, Any]
@@ -48,11 +48,11 @@ class Given(typing.NamedTuple):
     """What is in the file."""
 
 
-def sentence(error: ValidationError, model: type[BaseModel], given: Given) -> str:
+def format_error(error: ValidationError, model: type[BaseModel], given: ConfigSources) -> str:
     """The line about the first thing that is wrong; a key that does not exist comes before one that is missing."""
     errors = error.errors(include_url=False, include_input=False)
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-    place: Place = first["loc"]
+    place: KeyPath = first["loc"]
     words = _WORDS.get(first["type"], first["msg"].removeprefix("Value error, ").removeprefix("Input "))
     *before, key = place
     if first["type"] == "extra_forbidden":
@@ -63,25 +63,25 @@ def sentence(error: ValidationError, model: type[BaseModel], given: Given) -> st
         words, place = f"{key!r} is missing", tuple(before)
     elif first["type"] == "tuple_type":
         words = f"write it as [[{key}]]" if _table(model, place) and not before else 'write a list: ["a", "b"]'
-    where, named = origin(first["loc"], given)
+    where, named = locate(first["loc"], given)
     parts = [where, "" if named else _spelled(model, place), words]
     return ": ".join(part for part in parts if part)
 
 
-def placed(place: Place, given: Given, words: str) -> str:
+def with_location(place: KeyPath, given: ConfigSources, words: str) -> str:
     """The words behind where a key's value was set."""
-    where, _ = origin(place, given)
+    where, _ = locate(place, given)
     return f"{where}: {words}" if where else words
 
 
-def unreadable(error: SettingsError) -> str:
+def format_env_error(error: SettingsError) -> str:
     """The line about a variable that can't be read as JSON."""
     found = re.search(r'field "(\w+)"', str(error))
     name = f"{PREFIX}{found[1].upper()}" if found else "a variable"
     return f"{name} is no JSON ({error.__cause__}); write it as in docs/configuration.md"
 
 
-def origin(place: Place, given: Given) -> tuple[str, bool]:
+def locate(place: KeyPath, given: ConfigSources) -> tuple[str, bool]:
     """Where the value of a key was set: an option, a variable, or a line of the file; whether that names the key."""
     key = str(place[0])
     single = not any(isinstance(part, int) for part in place)
@@ -96,10 +96,10 @@ def origin(place: Place, given: Given) -> tuple[str, bool]:
     return f"{given.file}{'' if line is None else f':{line}'}", False
 
 
-def line_of(text: str, place: Place) -> int | None:
+def line_of(text: str, place: KeyPath) -> int | None:
     """The line of a TOML text that sets a key, from 1, else that of its table's header; None where neither is there."""
     tables: Counter[str] = Counter()
-    current: Place = ()
+    current: KeyPath = ()
     nearest = None
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
@@ -127,7 +127,7 @@ def unknown_variables(model: type[BaseModel], others: Iterable[str]) -> dict[str
     return unknown
 
 
-def _spelled(model: type[BaseModel], place: Place) -> str:
+def _spelled(model: type[BaseModel], place: KeyPath) -> str:
     """A place as the file's reader knows it: ``[[azure]] 2: tags``, ``limits.runs``."""
     number = place[1] if len(place) > 1 else None
     if isinstance(number, int) and _table(model, place):
@@ -137,12 +137,12 @@ def _spelled(model: type[BaseModel], place: Place) -> str:
     return ".".join(str(part) for part in place if isinstance(part, str))
 
 
-def _keys(model: type[BaseModel], place: Place) -> list[str]:
+def _keys(model: type[BaseModel], place: KeyPath) -> list[str]:
     """The keys that exist in the table at ``place``."""
     return list((_table(model, place) or model).model_fields)
 
 
-def _table(model: type[BaseModel], place: Place) -> type[BaseModel] | None:
+def _table(model: type[BaseModel], place: KeyPath) -> type[BaseModel] | None:
     """The table of a configuration that a key holds, or a list of; None where it holds none."""
     field: FieldInfo | None = model.model_fields.get(str(place[0])) if place else None
     if field is None:

@@ -251,22 +251,22 @@ def load_config(path: Path | None = None, **given: Any) -> Config:
     class _Config(Config):
         _file = content
 
-    where = config_errors.Given(given, path, text)
+    where = config_errors.ConfigSources(given, path, text)
     try:
         config = _Config(**{key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
-        raise ConfigError(config_errors.sentence(error, Config, where)) from error
+        raise ConfigError(config_errors.format_error(error, Config, where)) from error
     except SettingsError as error:
-        raise ConfigError(config_errors.unreadable(error)) from error
+        raise ConfigError(config_errors.format_env_error(error)) from error
     host, _, port = config.listen.rpartition(":")
     if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
         words = f"listen is {config.listen!r}; write it as host:port, e.g. 127.0.0.1:9909"
-        raise ConfigError(config_errors.placed(("listen",), where, words))
+        raise ConfigError(config_errors.with_location(("listen",), where, words))
     seen = set()
     for number, azure in enumerate(config.azure):
         if azure.subscription_id.lower() in seen:  # each would take the other's machines for gone
             words = "this subscription is there already; name it once, with all its resource_groups"
-            raise ConfigError(config_errors.placed(("azure", number), where, f"[[azure]] {number + 1}: {words}"))
+            raise ConfigError(config_errors.with_location(("azure", number), where, f"[[azure]] {number + 1}: {words}"))
         seen.add(azure.subscription_id.lower())
     return config
 

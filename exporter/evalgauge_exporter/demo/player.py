@@ -11,7 +11,7 @@ from typing import Any
 
 from evalgauge import Run, track_run
 from evalgauge.runlog import EVENTS_FOLDER, LogWriter
-from evalgauge.usage import tokens
+from evalgauge.usage import parse_usage
 from evalgauge_exporter.demo.scenario import Scenario, StepPlan, TaskPlan
 from evalgauge_exporter.demo.screens import draw
 
@@ -169,7 +169,7 @@ def _events(run_id: str, scenario: Scenario, model: str, speed: float) -> Iterat
 
 
 def _call(step: StepPlan, model: str, speed: float) -> dict[str, Any]:
-    counted = tokens(step.usage)
+    counted = parse_usage(step.usage)
     return {
         "provider": PROVIDER,
         "model": model,

@@ -15,7 +15,7 @@ from typing import Any
 
 from evalgauge import __version__
 from evalgauge.events import Event, LlmCall, PlannedTask, RunStarted, Step, TaskFinished, TaskStarted
-from evalgauge.usage import Tokens
+from evalgauge.usage import TokenUsage
 
 SCHEMA = "ATIF-v1.8"
 _MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
@@ -155,7 +155,7 @@ def _turn(step: Step, calls: list[LlmCall], seen: dict[str, Any] | None, step_id
 
 def _metrics(calls: list[LlmCall]) -> dict[str, Any] | None:
     """The sums of some calls; None where none of them reported tokens."""
-    counted = Tokens(*map(_sum, *(call.tokens for call in calls))) if calls else Tokens(None, None, None, None)
+    counted = TokenUsage(*map(_sum, *(call.tokens for call in calls))) if calls else TokenUsage(None, None, None, None)
     prompt = _sum(counted.input, counted.cache_read, counted.cache_write)
     if prompt is None and counted.output is None:
         return None

@@ -53,7 +53,7 @@ def convert(found: Found, out: Path) -> int:
     The folder appears when it is whole. Raises ConvertError where it is there already or the run is not there any more,
     OSError where ``out`` can't be written.
     """
-    run_id = found.source.own_id or found.path_id
+    run_id = found.source.declared_run_id or found.path_id
     target = out / safe_name(run_id)
     if target.exists():
         raise ConvertError(f"{target} is there already; name another folder with --out, or remove it")
@@ -103,17 +103,17 @@ class _Writing:
             more = True
             while more:
                 reading = self._source.read()
-                if reading.gone:
+                if reading.missing:
                     raise ConvertError(f"{self._found.folder} is there no more")
-                if reading.replaced:
+                if reading.restarted:
                     return None
-                run_id = self._source.own_id or self._found.path_id
+                run_id = self._source.declared_run_id or self._found.path_id
                 for event in reading.events:
                     self._log(event.writer).write(line_of(event, run_id) + b"\n")
                     if isinstance(event, Step) and event.screenshot is not None:
                         self._keep(event.screenshot)
                 written += len(reading.events)
-                more = reading.more
+                more = reading.has_more
         finally:
             for log in self._logs.values():
                 log.close()

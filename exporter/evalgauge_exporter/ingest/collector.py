@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from evalgauge.runlog import Problem
-from evalgauge_exporter.ingest.run_cache import Archive
+from evalgauge_exporter.ingest.run_cache import RunCache
 from evalgauge_exporter.ingest.watcher import Watcher
-from evalgauge_exporter.sources.base import Reading
+from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.discovery import Discovery, Found, run_names
 from evalgauge_exporter.state.run import Pricer, RunState, State, unpriced
 
@@ -28,7 +28,7 @@ DISCOVER_SECONDS = 2.0
 EAGER_SECONDS, EAGER_STEP = 1.0, 0.1
 """A folder that appears is no run before its first file is there: after a change, runs are looked for more often."""
 IDLE_SECONDS = 5.0
-SHELVE_SECONDS = 30.0
+UNLOAD_SECONDS = 30.0
 IDLE_BATCH = 200
 """So many of the runs that are over are looked at every ``IDLE_SECONDS``."""
 MAX_WATCHED = 2000
@@ -39,7 +39,7 @@ MAX_NAMED = 1000
 """Different problems that are named in the log; all are counted."""
 
 
-class _Followed:
+class _TrackedRun:
     """A run that is followed."""
 
     def __init__(self, found: Found, run: RunState) -> None:
@@ -53,7 +53,7 @@ class _Followed:
         counters would seem to have gone down."""
 
 
-class Follower:
+class RunCollector:
     """Keeps the state of the runs below ``roots`` up to date, from ``start`` to ``stop``."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Follower:
         *,
         stall_after: float,
         pricer: Pricer = unpriced,
-        archive: Archive | None = None,
+        archive: RunCache | None = None,
         success_threshold: float = 1.0,
         loaded: int = 60,
         on_change: Callable[[], None] = lambda: None,
@@ -76,11 +76,11 @@ class Follower:
         self.roots = [root.absolute() for root in roots]
         self._stall_after = stall_after
         self._pricer = pricer
-        self._archive = archive or Archive(None, "")
+        self._archive = archive or RunCache(None, "")
         self._most_loaded = loaded
         self._on_change = on_change
         self._discovery = Discovery(self.roots, success_threshold)
-        self._runs: dict[Path, _Followed] = {}
+        self._runs: dict[Path, _TrackedRun] = {}
         self._named: set[tuple[str, str]] = set()
         self._changes: queue.SimpleQueue[set[Path]] = queue.SimpleQueue()
         self._stop = threading.Event()
@@ -102,7 +102,7 @@ class Follower:
             self._thread.join()
         self._watcher.stop()
 
-    def place_of(self, run: RunState) -> Found | None:
+    def source_of(self, run: RunState) -> Found | None:
         """Where a run is, for those that read it again from its beginning; None where it is gone."""
         return next((followed.found for followed in list(self._runs.values()) if followed.run is run), None)
 
@@ -110,7 +110,7 @@ class Follower:
 
     def _loop(self) -> None:
         discovered = idle = polled = 0.0
-        shelved = -SHELVE_SECONDS
+        shelved = -UNLOAD_SECONDS
         silence_due = True
         while not self._stop.is_set():
             changed = self._await_change()
@@ -138,10 +138,10 @@ class Follower:
                 if silence_due:  # once what is due was read
                     silence_due = False
                     self._notice_silence()
-                if now - shelved >= SHELVE_SECONDS:
+                if now - shelved >= UNLOAD_SECONDS:
                     shelved = now
-                    self._shelve()
-                    self._archive.save(set(self._runs))
+                    self._unload_finished()
+                    self._archive.flush(set(self._runs))
                 self._watcher.watch(self._folders())
             except Exception:  # a defect must not end the following of everything else
                 log.exception("following failed; trying again")
@@ -161,13 +161,13 @@ class Follower:
             except queue.Empty:
                 return changed
 
-    def _touched(self, changed: set[Path]) -> list[_Followed]:
+    def _touched(self, changed: set[Path]) -> list[_TrackedRun]:
         due = [followed for followed in self._runs.values() if followed.more]
         if changed:
             due += [
                 followed
                 for followed in self._runs.values()
-                if any(folder in changed for folder in followed.found.source.watched())
+                if any(folder in changed for folder in followed.found.source.watch_paths())
             ]
         return due
 
@@ -180,12 +180,12 @@ class Follower:
                 self.state.version += 1
             self._on_change()
 
-    def _goes_on(self, followed: _Followed) -> bool:
+    def _goes_on(self, followed: _TrackedRun) -> bool:
         if not followed.run.version:  # nothing is known of it yet: it begins
             return True
         return followed.run.status(time.time(), self._stall_after) == "running"
 
-    def _idle_turn(self) -> list[_Followed]:
+    def _idle_turn(self) -> list[_TrackedRun]:
         runs = list(self._runs.values())
         if len(runs) <= IDLE_BATCH:
             return runs
@@ -197,30 +197,30 @@ class Follower:
         folders = dict.fromkeys(self.roots)
         for followed in self._runs.values():
             if self._goes_on(followed):
-                folders.update(dict.fromkeys(followed.found.source.watched()))
+                folders.update(dict.fromkeys(followed.found.source.watch_paths()))
         return list(folders)[:MAX_WATCHED]
 
     # -- finding and reading
 
     def _discover(self) -> None:
-        found, problems = self._discovery.look()
+        found, problems = self._discovery.scan()
         self._report("runlog", problems)
         for new in found:
             self._runs[new.folder] = self._known(new)
         if self.state.ready:
             self._read_all([self._runs[new.folder] for new in found])
 
-    def _known(self, found: Found) -> _Followed:
+    def _known(self, found: Found) -> _TrackedRun:
         """A run that was found: out of the archive where its files have not changed, else to be read."""
-        signature = found.source.signature()
+        signature = found.source.fingerprint()
         if signature is not None:
-            run = self._archive.restore(found.folder, signature, found.path_id, self._pricer)
+            run = self._archive.get(found.folder, signature, found.path_id, self._pricer)
             if run is not None:
-                followed = _Followed(found, run)
+                followed = _TrackedRun(found, run)
                 followed.level, followed.more, followed.signature = True, False, signature
-                run.shelve(self._reader(found))
+                run.unload(self._reader(found))
                 return followed
-        return _Followed(found, RunState(found.path_id, found.source.source, self._pricer))
+        return _TrackedRun(found, RunState(found.path_id, found.source.source, self._pricer))
 
     def _reader(self, found: Found) -> Callable[[], RunState]:
         """Reads a run that is over again, for its attempts."""
@@ -233,25 +233,25 @@ class Follower:
                 reading = source.read()
                 for event in reading.events:
                     run.apply(event)
-                more = reading.more and not reading.gone and not reading.replaced
+                more = reading.has_more and not reading.missing and not reading.restarted
             return run
 
         return read
 
-    def _shelve(self) -> None:
+    def _unload_finished(self) -> None:
         """Archive the runs that are over; let the attempts of all but the newest go."""
         over = [f for f in self._runs.values() if f.level and not f.more and f.run.ended() and not f.run.open]
         over.sort(key=lambda followed: followed.run.last_event_at, reverse=True)
         for number, followed in enumerate(over):
-            if followed.run.shelved:
+            if followed.run.is_unloaded:
                 continue
-            signature = followed.signature or followed.found.source.signature()
+            signature = followed.signature or followed.found.source.fingerprint()
             if signature is None:
                 continue
-            self._archive.keep(followed.found.folder, signature, followed.run)
+            self._archive.put(followed.found.folder, signature, followed.run)
             if number >= self._most_loaded:
                 with self.state.lock:
-                    followed.run.shelve(self._reader(followed.found))
+                    followed.run.unload(self._reader(followed.found))
 
     def _read_until_level(self) -> None:
         """The first reading: everything that is there and was not archived."""
@@ -259,7 +259,7 @@ class Follower:
             while followed.more and not self._stop.is_set():
                 self._read_all([followed])
             if number % 20 == 0:
-                self._shelve()
+                self._unload_finished()
 
     def _set_ready(self) -> None:
         self._name_runs()
@@ -268,7 +268,7 @@ class Follower:
             self.state.version += 1
         self._on_change()
 
-    def _read_all(self, due: Iterable[_Followed], *, thorough: bool = False) -> None:
+    def _read_all(self, due: Iterable[_TrackedRun], *, thorough: bool = False) -> None:
         spent: dict[str, float] = {}
         changed = renamed = False
         for followed in due:
@@ -295,27 +295,27 @@ class Follower:
         if changed:
             self._on_change()
 
-    def _read(self, followed: _Followed, thorough: bool) -> bool:
+    def _read(self, followed: _TrackedRun, thorough: bool) -> bool:
         """Take in what one run has gained; whether that was anything."""
         source = followed.found.source
         if followed.signature is not None:
             return self._look_at_archived(followed)
-        reading = source.read(thorough=thorough)
+        reading = source.read(full_scan=thorough)
         self._report(source.source, reading.problems)
-        if reading.gone:
+        if reading.missing:
             self._report(source.source, [Problem("deleted", f"{followed.found.folder}: the run was deleted")])
             self._drop(followed)
             return True
-        if reading.replaced:
+        if reading.restarted:
             self._restart(followed)
             return True
-        followed.more = reading.more
-        followed.level |= not reading.more
+        followed.more = reading.has_more
+        followed.level |= not reading.has_more
         self._fold(followed.run, reading)
         return bool(reading.events)
 
-    def _look_at_archived(self, followed: _Followed) -> bool:
-        signature = followed.found.source.signature()
+    def _look_at_archived(self, followed: _TrackedRun) -> bool:
+        signature = followed.found.source.fingerprint()
         if signature == followed.signature:
             return False
         if signature is None and not followed.found.folder.exists():
@@ -324,7 +324,7 @@ class Follower:
             self._restart(followed)
         return True
 
-    def _fold(self, run: RunState, reading: Reading) -> None:
+    def _fold(self, run: RunState, reading: ReadResult) -> None:
         events = reading.events
         for start in range(0, len(events), SLICE):
             with self.state.lock:
@@ -332,13 +332,13 @@ class Follower:
                     run.apply(event)
                 self.state.version += 1
 
-    def _drop(self, followed: _Followed) -> None:
+    def _drop(self, followed: _TrackedRun) -> None:
         self._runs.pop(followed.found.folder, None)
         self._discovery.forget(followed.found.folder)
         followed.more = False
         self._name_runs()
 
-    def _restart(self, followed: _Followed) -> None:
+    def _restart(self, followed: _TrackedRun) -> None:
         """Read a run from its beginning; the old state is shown until the new one is whole."""
         found = followed.found
         source = found.fresh()
@@ -346,12 +346,12 @@ class Follower:
         more = True
         while more and not self._stop.is_set():
             reading = source.read()
-            if reading.gone or reading.replaced:
+            if reading.missing or reading.restarted:
                 return  # it changes still: the next look begins anew
             self._report(source.source, reading.problems)
             for event in reading.events:
                 run.apply(event)
-            more = reading.more
+            more = reading.has_more
         run.version += followed.run.version + 1
         followed.found, followed.run, followed.more = found._replace(source=source), run, False
         followed.signature = None

@@ -13,9 +13,9 @@ from evalgauge_exporter.config.model import Config, Machine
 from evalgauge_exporter.sources.azure.ml_jobs import AzureMlSource
 from evalgauge_exporter.sources.azure.prices import AzurePriceSource
 from evalgauge_exporter.sources.azure.vms import AzureVmSource
-from evalgauge_exporter.sources.polling import Source
+from evalgauge_exporter.sources.polling import ManagedSource
 from evalgauge_exporter.sources.probe import ProbeSource, Target
-from evalgauge_exporter.sources.vm_registry import RegistrySource
+from evalgauge_exporter.sources.vm_registry import VmRegistrySource
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_events import FleetEvent, MachineDeclared, PriceKey, RegistrySeen, TunnelDeclared
 
@@ -41,7 +41,7 @@ class FleetSources:
         self._fleet = fleet
         self._lock = lock
         self._on_change = on_change
-        self.sources: list[Source] = []
+        self.sources: list[ManagedSource] = []
         given: list[FleetEvent] = [declared(machine) for machine in config.machine]
         given += [TunnelDeclared(tunnel.name, tunnel.local_port, tunnel.remote) for tunnel in config.tunnel]
         with lock:
@@ -58,7 +58,7 @@ class FleetSources:
         self._probe_registries = config.probe_registries
         self._configured = configured_targets(config)
         self._probes = ProbeSource(self._configured, self._take)
-        self.sources += [self._probes, RegistrySource(config.results, self._registries_changed)]
+        self.sources += [self._probes, VmRegistrySource(config.results, self._registries_changed)]
 
     def start(self) -> None:
         """Begin in the background."""
@@ -87,7 +87,7 @@ class FleetSources:
 
     def _look_up_prices(self) -> None:
         if self._prices is not None:
-            self._prices.wake()
+            self._prices.trigger()
 
     def _registries_changed(self, events: Sequence[FleetEvent]) -> None:
         self._take(events)

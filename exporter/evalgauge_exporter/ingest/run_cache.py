@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from evalgauge_exporter.state.models import Clock, Stamp, Usage, Worker
+from evalgauge_exporter.state.models import BusyIdleClock, EventTime, Usage, Worker
 from evalgauge_exporter.state.run import Pricer, RunState
 
 log = logging.getLogger("evalgauge.exporter")
@@ -44,7 +44,7 @@ _PLAIN = (
 _WORKER = ("state", "first_seen", "outcomes", "vm", "vm_size", "provider", "rate")
 
 
-class Archive:
+class RunCache:
     """The cache file. ``key`` says by which release and with which prices its entries were made."""
 
     def __init__(self, path: Path | None, key: str) -> None:
@@ -62,24 +62,24 @@ class Archive:
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
             self._entries = {}
 
-    def restore(self, folder: Path, signature: str, run_id: str, pricer: Pricer) -> RunState | None:
+    def get(self, folder: Path, signature: str, run_id: str, pricer: Pricer) -> RunState | None:
         """The run as it was kept, None where it was not or its files have changed."""
         entry = self._entries.get(str(folder))
         if entry is None or entry[0] != signature:
             return None
         try:
-            return restored(entry[1], run_id, pricer)
+            return restore_run(entry[1], run_id, pricer)
         except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError):
             del self._entries[str(folder)]  # the run is read, and kept anew
             return None
 
-    def keep(self, folder: Path, signature: str, run: RunState) -> None:
+    def put(self, folder: Path, signature: str, run: RunState) -> None:
         """Remember a run that is over."""
         if self._entries.get(str(folder), ("",))[0] != signature:
-            self._entries[str(folder)] = (signature, snapshot(run))
+            self._entries[str(folder)] = (signature, dump_run(run))
             self._changed = True
 
-    def save(self, folders: set[Path]) -> None:
+    def flush(self, folders: set[Path]) -> None:
         """Write the file where anything has changed; the entries of other folders are dropped."""
         if self._path is None or not self._changed:
             return
@@ -96,7 +96,7 @@ class Archive:
             self._path = None
 
 
-def snapshot(run: RunState) -> dict[str, Any]:
+def dump_run(run: RunState) -> dict[str, Any]:
     """What of a run is kept, as JSON's types."""
     return {
         **{name: getattr(run, name) for name in _PLAIN},
@@ -123,7 +123,7 @@ def snapshot(run: RunState) -> dict[str, Any]:
     }
 
 
-def restored(kept: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
+def restore_run(kept: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
     """The run of a snapshot, without its attempts. Raises what comes of it where it is none."""
     run = RunState(run_id, kept["source"], pricer)
     for name in _PLAIN:
@@ -139,9 +139,9 @@ def restored(kept: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
         worker = run.workers[name] = Worker(fields["first_seen"])
         for field in _WORKER:
             setattr(worker, field, fields[field])
-        worker.stamp = None if fields["stamp"] is None else Stamp(*fields["stamp"])
+        worker.stamp = None if fields["stamp"] is None else EventTime(*fields["stamp"])
         for writer, (since, seen, state, busy, idle, off) in fields["clocks"].items():
-            clock = worker.clocks[writer] = Clock(since)
+            clock = worker.clocks[writer] = BusyIdleClock(since)
             clock.seen, clock.state, clock.busy, clock.idle = seen, state, busy, idle
             clock.off = [(start, end) for start, end in off]
     run.set_end_marks(kept["end"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evalgauge_exporter.replay.screenshots import Picture, ShotFolder, changed
-from evalgauge_exporter.replay.traits import Traits, traits_of
+from evalgauge_exporter.replay.traits import TrajectoryFeatures, traits_of
 from evalgauge_exporter.replay.trajectories import Trajectory
 from evalgauge_exporter.state.models import Attempt
 
@@ -14,7 +14,7 @@ Place = Callable[[Picture | None, str, int], dict[str, str]]
 """What the page is told of a picture: of the file, its path in the log and the step's position."""
 
 
-def look_at(trajectory: Trajectory, shots: ShotFolder, place: Place) -> Traits:
+def annotate_steps(trajectory: Trajectory, shots: ShotFolder, place: Place) -> TrajectoryFeatures:
     """Say of each step where its picture is and whether the screen changed after it; the attempt's traits."""
     steps = trajectory.steps
     files = [shots.find(step["screenshot"]) if "screenshot" in step else None for step in steps]
@@ -27,7 +27,9 @@ def look_at(trajectory: Trajectory, shots: ShotFolder, place: Place) -> Traits:
     return traits_of(steps)
 
 
-def attempt_content(attempt: Attempt, status: str, trajectory: Trajectory, traits: Traits) -> dict[str, Any]:
+def attempt_content(
+    attempt: Attempt, status: str, trajectory: Trajectory, traits: TrajectoryFeatures
+) -> dict[str, Any]:
     """The part of the site that is loaded when the attempt is opened."""
     return {
         "task_id": attempt.task_id,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from evalgauge_exporter.replay.traits import Traits
+from evalgauge_exporter.replay.traits import TrajectoryFeatures
 from evalgauge_exporter.state.models import Attempt
 
 LAST_ACTIONS = 3
@@ -30,7 +30,7 @@ class Case(NamedTuple):
     row: int
     attempt: Attempt
     status: str
-    traits: Traits
+    traits: TrajectoryFeatures
 
 
 class Cluster(NamedTuple):

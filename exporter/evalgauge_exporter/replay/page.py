@@ -84,7 +84,7 @@ def site_document(screenshot_base_url: str | None) -> bytes:
     return _DOCUMENT.format(policy=policy, head=head, body=body).encode()
 
 
-def whole_document(parts: Mapping[str, object]) -> bytes:
+def render_single_page(parts: Mapping[str, object]) -> bytes:
     """A page that holds everything, its parts as inert JSON blocks."""
     program, look = script(), style()
     policy = _policy(f"script-src {_digest(program)}", f"style-src {_digest(look)}", "img-src data:")
@@ -96,7 +96,7 @@ def whole_document(parts: Mapping[str, object]) -> bytes:
     return _DOCUMENT.format(policy=policy, head=head, body=f"{blocks}<script>{program.decode()}</script>").encode()
 
 
-def part(name: str, content: Mapping[str, object]) -> bytes:
+def render_chunk(name: str, content: Mapping[str, object]) -> bytes:
     """The file of a part: a classic script that hands it over. ``name`` is made of file names."""
     return b'evalgauge.part("' + name.encode("ascii") + b'",' + encoded(content) + b");\n"
 

@@ -62,9 +62,9 @@ def read_run(found: Found, pricer: Pricer) -> ReadRun:
         while more:
             reading = source.read()
             problems += reading.problems
-            if reading.replaced:
+            if reading.restarted:
                 break
-            more = reading.more and not reading.gone
+            more = reading.has_more and not reading.missing
             for event in reading.events:
                 state.apply(event)
                 trajectories.apply(event)

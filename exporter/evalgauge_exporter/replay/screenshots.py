@@ -23,7 +23,7 @@ THUMBNAIL_WIDTH = 240
 """Pixels."""
 
 
-class Shot(NamedTuple):
+class Screenshot(NamedTuple):
     """A screenshot that is there."""
 
     path: Path
@@ -40,7 +40,7 @@ class Shot(NamedTuple):
         return self.path.read_bytes()
 
 
-class Held(NamedTuple):
+class EmbeddedScreenshot(NamedTuple):
     """A screenshot that is no file of its own: the log holds it."""
 
     content: bytes
@@ -51,7 +51,7 @@ class Held(NamedTuple):
         return self.content
 
 
-Picture = Shot | Held
+Picture = Screenshot | EmbeddedScreenshot
 
 _MAGIC = ((b"\x89PNG", ".png"), (b"\xff\xd8", ".jpg"), (b"GIF8", ".gif"), (b"RIFF", ".webp"), (b"BM", ".bmp"))
 
@@ -70,15 +70,15 @@ class ShotFolder:
         """The picture at this path relative to the run's folder; None where there is none that may be shown."""
         return self._file(relative) or (self._in_log(relative) if self._held is not None else None)
 
-    def _in_log(self, relative: str) -> Held | None:
+    def _in_log(self, relative: str) -> EmbeddedScreenshot | None:
         try:
             content = self._held(relative) if self._held is not None else None
         except Exception:  # whatever a damaged log does to its reader: the picture is not there
             return None
         suffix = next((suffix for magic, suffix in _MAGIC if content and content.startswith(magic)), None)
-        return None if content is None or suffix is None else Held(content, suffix)
+        return None if content is None or suffix is None else EmbeddedScreenshot(content, suffix)
 
-    def _file(self, relative: str) -> Shot | None:
+    def _file(self, relative: str) -> Screenshot | None:
         head, _, name = relative.replace("\\", "/").rpartition("/")
         if not name or Path(name).suffix.lower() not in SUFFIXES:
             return None
@@ -97,7 +97,7 @@ class ShotFolder:
                 path, status = real, real.lstat()
         except (OSError, ValueError):  # not there, no permission, a name that no file can have
             return None
-        return Shot(path, status) if stat.S_ISREG(status.st_mode) else None
+        return Screenshot(path, status) if stat.S_ISREG(status.st_mode) else None
 
     def _inside(self, path: Path) -> Path | None:
         real = Path(os.path.realpath(path, strict=True))
@@ -108,8 +108,12 @@ def changed(before: Picture | None, after: Picture | None) -> bool | None:
     """Whether two screenshots differ, by their bytes; None where one is not there. Unequal sizes need no reading."""
     if before is None or after is None:
         return None
-    if isinstance(before, Held) or isinstance(after, Held):
-        return before.content != after.content if isinstance(before, Held) and isinstance(after, Held) else None
+    if isinstance(before, EmbeddedScreenshot) or isinstance(after, EmbeddedScreenshot):
+        return (
+            before.content != after.content
+            if isinstance(before, EmbeddedScreenshot) and isinstance(after, EmbeddedScreenshot)
+            else None
+        )
     if before.status.st_size != after.status.st_size:
         return True
     if os.path.samestat(before.status, after.status):
@@ -120,9 +124,9 @@ def changed(before: Picture | None, after: Picture | None) -> bool | None:
         return None
 
 
-def bring(shot: Picture, target: Path, way: Way) -> int:
+def copy_screenshot(shot: Picture, target: Path, way: Way) -> int:
     """Put a screenshot into the site; the bytes that it takes there, 0 where it is linked or was there already."""
-    if isinstance(shot, Held):
+    if isinstance(shot, EmbeddedScreenshot):
         if target.is_file() and target.read_bytes() == shot.content:
             return 0
         return target.write_bytes(shot.content)
@@ -167,10 +171,10 @@ def thumbnail(shot: Picture, target: Path) -> int:
         from PIL import Image
     except ImportError as error:
         raise ReplayError("thumbnails need the package Pillow: pip install pillow; or go without them") from error
-    when = shot.status.st_mtime_ns if isinstance(shot, Shot) else 0
+    when = shot.status.st_mtime_ns if isinstance(shot, Screenshot) else 0
     if target.exists() and target.stat().st_mtime_ns >= when:
         return 0
-    with Image.open(shot.path if isinstance(shot, Shot) else io.BytesIO(shot.content)) as picture:
+    with Image.open(shot.path if isinstance(shot, Screenshot) else io.BytesIO(shot.content)) as picture:
         picture.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
         picture.convert("RGB").save(target, "JPEG", quality=70)
     return target.stat().st_size

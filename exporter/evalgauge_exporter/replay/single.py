@@ -10,11 +10,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from evalgauge_exporter.replay.attempts import attempt_content, look_at
+from evalgauge_exporter.replay.attempts import annotate_steps, attempt_content
 from evalgauge_exporter.replay.comparisons import compared, comparisons
 from evalgauge_exporter.replay.errors import ReplayError
 from evalgauge_exporter.replay.names import attempt_key, key_of
-from evalgauge_exporter.replay.page import whole_document
+from evalgauge_exporter.replay.page import render_single_page
 from evalgauge_exporter.replay.reading import ReadRun, listed_prices, read_run, shots_of
 from evalgauge_exporter.replay.screenshots import Picture
 from evalgauge_exporter.replay.tables import STALL_AFTER, TaskTable, run_summary
@@ -60,7 +60,7 @@ def single_file(
         parts |= _run_parts(run, key, at, task)
     parts["comparisons"] = {"comparisons": comparisons([compared(run.state, at) for run in read])}
     parts["index"] = {"generated_at": at, "runs": summaries, "only_task": task}
-    document = whole_document(parts)
+    document = render_single_page(parts)
     half = out.with_name(f".{out.name}.half")
     try:
         half.write_bytes(document)
@@ -78,7 +78,7 @@ def _run_parts(run: ReadRun, key: str, now: float, task: str | None) -> dict[str
         if task is not None and attempt.task_id != task:
             continue
         trajectory = run.trajectories.take(attempt.task_id, attempt.attempt)
-        traits = look_at(trajectory, shots, _inline)
+        traits = annotate_steps(trajectory, shots, _inline)
         table.add(attempt, traits)
         status = run.state.status_of(attempt, now, STALL_AFTER)
         if trajectory.steps or status != "pending":

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalgauge.runlog import Problem
-from evalgauge_exporter.replay.attempts import Place, attempt_content, look_at
+from evalgauge_exporter.replay.attempts import Place, annotate_steps, attempt_content
 from evalgauge_exporter.replay.comparisons import Compared, compared, comparisons
 from evalgauge_exporter.replay.errors import ReplayError
 from evalgauge_exporter.replay.names import attempt_key, key_of
-from evalgauge_exporter.replay.page import part, script, site_document, style
+from evalgauge_exporter.replay.page import render_chunk, script, site_document, style
 from evalgauge_exporter.replay.reading import ReadRun, fresh, listed_prices, read_run, shots_of
-from evalgauge_exporter.replay.screenshots import Picture, Way, bring, remote, thumbnail
+from evalgauge_exporter.replay.screenshots import Picture, Way, copy_screenshot, remote, thumbnail
 from evalgauge_exporter.replay.tables import STALL_AFTER, TaskTable, run_summary
 from evalgauge_exporter.sources.discovery import Found, run_names
 from evalgauge_exporter.state.run import Pricer
@@ -87,9 +87,9 @@ def generate(
     for summary, name in zip(summaries, names, strict=True):
         summary["run_id"] = name
     named = [one._replace(run_id=name) for one, name in zip(to_compare, names, strict=True)]
-    writer.write("data/comparisons.js", part("comparisons", {"comparisons": comparisons(named)}))
+    writer.write("data/comparisons.js", render_chunk("comparisons", {"comparisons": comparisons(named)}))
     summaries.sort(key=lambda one: (one["started_at"] or 0.0, one["run_id"]))
-    writer.write("data/index.js", part("index", {"generated_at": at, "runs": summaries}))
+    writer.write("data/index.js", render_chunk("index", {"generated_at": at, "runs": summaries}))
     writer.write("assets/replay.js", script())
     writer.write("assets/replay.css", style())
     writer.write("index.html", document)
@@ -136,19 +136,19 @@ class _Site:
             trajectory = run.trajectories.take(attempt.task_id, attempt.attempt)
             name = attempt_key(attempt.task_id, attempt.attempt)
             placed: set[str] = set()
-            traits = look_at(trajectory, shots, self._place(run.found, f"shots/{key}/{name}", placed))
+            traits = annotate_steps(trajectory, shots, self._place(run.found, f"shots/{key}/{name}", placed))
             _remove_others(self._out / f"shots/{key}/{name}", placed)
             table.add(attempt, traits)
             if trajectory.steps or attempt.status != "pending":
                 status = state.status_of(attempt, now, STALL_AFTER)
                 content = attempt_content(attempt, status, trajectory, traits)
-                self._written += self.write(f"data/{key}/{name}.js", part(f"{key}/{name}", content))
+                self._written += self.write(f"data/{key}/{name}.js", render_chunk(f"{key}/{name}", content))
                 self._tasks += 1
                 written.append(name)
             self._done += 1
             if progress is not None:
                 progress(self._done, max(self._done, total))
-        self.write(f"data/{key}/tasks.js", part(f"{key}/tasks", table.content()))
+        self.write(f"data/{key}/tasks.js", render_chunk(f"{key}/tasks", table.content()))
 
     def _place(self, found: Found, folder: str, placed: set[str]) -> Place:
         """Brings pictures into the folder and notes the names that it has in ``placed``."""
@@ -169,7 +169,7 @@ class _Site:
             target = f"{folder}/{position:04d}{shot.suffix}"
             placed.add(f"{position:04d}{shot.suffix}")
             try:
-                self._bytes += bring(shot, self._out / target, self._way)
+                self._bytes += copy_screenshot(shot, self._out / target, self._way)
             except FileNotFoundError:  # taken away meanwhile
                 self._missing += 1
                 return {"missing": path[:500]}

@@ -13,7 +13,7 @@ from evalgauge_exporter.analysis.summary import rates, summarise
 from evalgauge_exporter.replay.clusters import Case, cluster
 from evalgauge_exporter.replay.names import attempt_key
 from evalgauge_exporter.replay.survival import action_mix, survival
-from evalgauge_exporter.replay.traits import Traits
+from evalgauge_exporter.replay.traits import TrajectoryFeatures
 from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState
 
@@ -129,7 +129,7 @@ class TaskTable:
         self._lost: list[Mapping[str, int]] = []
         self.rows: list[list[Any]] = []
 
-    def add(self, attempt: Attempt, traits: Traits) -> None:
+    def add(self, attempt: Attempt, traits: TrajectoryFeatures) -> None:
         """The next row."""
         status = self._state.status_of(attempt, self._now, STALL_AFTER)
         if status in OUTCOMES and status != "success":

@@ -27,7 +27,7 @@ class Loop(NamedTuple):
     rounds: int
 
 
-class Traits(NamedTuple):
+class TrajectoryFeatures(NamedTuple):
     """What is known of one attempt from its steps alone."""
 
     actions: tuple[str, ...]
@@ -48,19 +48,20 @@ def action_type(action: Mapping[str, Any]) -> str:
     return kind[:60].lower() if isinstance(kind, str) and kind else "unknown"
 
 
-def traits_of(steps: Sequence[Mapping[str, Any]]) -> Traits:
+def traits_of(steps: Sequence[Mapping[str, Any]]) -> TrajectoryFeatures:
     """The traits of an attempt with these steps, in their order."""
     actions = tuple(action_type(step.get("action", {})) for step in steps)
     loop = find_loop(
         [signature(step.get("action", {})) for step in steps], [step.get("changed") is True for step in steps]
     )
-    trouble = next((index for index, step in enumerate(steps) if _troubled(step, actions[index])), None)
+    trouble = next((index for index, step in enumerate(steps) if is_problem(step, actions[index])), None)
     if loop is not None and (trouble is None or loop.start < trouble):
         trouble = loop.start
-    return Traits(actions, loop, trouble)
+    return TrajectoryFeatures(actions, loop, trouble)
 
 
-def _troubled(step: Mapping[str, Any], action: str) -> bool:
+def is_problem(step: Mapping[str, Any], action: str) -> bool:
+    """Whether a step looks wrong: an error, or reported as incorrect or failed."""
     return (
         action == "error"
         or step.get("correct") is False

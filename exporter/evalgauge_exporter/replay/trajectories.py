@@ -14,7 +14,7 @@ from typing import Any
 from evalgauge.events import Event, LlmCall, LogLine, Step, TaskFinished, TaskStarted
 from evalgauge.pricing import Price
 from evalgauge.runlog import encode
-from evalgauge_exporter.state.models import Stamp
+from evalgauge_exporter.state.models import EventTime
 from evalgauge_exporter.state.run import Pricer, RunState
 
 LONGEST_TEXT = 20_000
@@ -129,7 +129,7 @@ class Trajectories:
                 self._of(event.task_id, event.attempt).add_line(event)
         elif isinstance(event, TaskStarted):
             attempt = self._state.attempts[event.task_id, event.attempt]
-            if attempt.stamp == Stamp(event.ts, event.writer, event.seq):
+            if attempt.stamp == EventTime(event.ts, event.writer, event.seq):
                 self._of(event.task_id, event.attempt).clear()
         elif isinstance(event, TaskFinished):
             self._of(event.task_id, event.attempt).pack()

@@ -19,11 +19,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalgauge.events import PlannedTask
-from evalgauge.usage import tokens
-from evalgauge_exporter.sources.attempt_builder import Tale
+from evalgauge.usage import parse_usage
+from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
 from evalgauge_exporter.sources.osworld.layout import peek
-from evalgauge_exporter.sources.parsing import count, file_time, moment, number, plain, read_bytes, read_object
+from evalgauge_exporter.sources.parsing import (
+    file_time,
+    parse_count,
+    parse_float,
+    parse_timestamp,
+    read_bytes,
+    read_object,
+    sanitize_id,
+)
 from evalgauge_exporter.sources.providers import provider_of
 
 SUMMARY = "summary_info.json"
@@ -54,10 +62,10 @@ def episode_of(name: str) -> Episode | None:
         return None
     parts = found["task"].split(".")
     domain = parts[1] if len(parts) > 2 else parts[0]
-    return Episode(plain(found["agent"]), f"{found['task']}_{found['seed']}", plain(domain))
+    return Episode(sanitize_id(found["agent"]), f"{found['task']}_{found['seed']}", sanitize_id(domain))
 
 
-def places(folder: Path, names: frozenset[str]) -> list[Path]:
+def discover_runs(folder: Path, names: frozenset[str]) -> list[Path]:
     """The runs in a folder: itself, or where several agents are in one study one for each, named below it."""
     agents = {found.agent for name in names if (found := episode_of(name)) is not None}
     if not agents or not any(_is_experiment(below) for below in peek(folder)):
@@ -110,24 +118,24 @@ class AgentLabSource(FolderSource):
         if self._planned_of != len(self.seen):
             self._planned_of = len(self.seen)
             first_attempts = (files for files in self.seen.values() if files.attempt == 1)
-            self._planned = tuple(PlannedTask(plain(files.task_id), files.domain) for files in first_attempts)
-        benchmark = plain(episode.task_id.split(".")[0])
+            self._planned = tuple(PlannedTask(sanitize_id(files.task_id), files.domain) for files in first_attempts)
+        benchmark = sanitize_id(episode.task_id.split(".")[0])
         return RunInfo(benchmark, model or episode.agent, kind, planned=self._planned)
 
-    def tale(self, files: TaskFiles) -> Tale | None:
+    def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """The steps that the log tells and the end that the summary tells."""
         records = self._records(files.folder / LOG)
         summary = read_object(files.folder / SUMMARY, self.report)
         if not records and summary is None:
             return None
-        tale = Tale(self.source, files.task_id, files.attempt)
+        tale = AttemptBuilder(self.source, files.task_id, files.attempt)
         start = next((at for at, _ in records if at is not None), None)
         if start is None:
             start = file_time(files.folder / SUMMARY) or file_time(files.folder)
         tale.started(start, files.domain)
         below = self.relative(files.folder)
         actions = [(at, said) for at, said in records if "action:\n" in said]
-        number_of_steps = count((summary or {}).get("n_steps"))
+        number_of_steps = parse_count((summary or {}).get("n_steps"))
         for index in range(max(len(actions), min(number_of_steps or 0, 10_000))):
             at, said = actions[index] if index < len(actions) else (None, "")
             thought, _, action = said.rpartition("action:\n")
@@ -150,11 +158,14 @@ class AgentLabSource(FolderSource):
         text = text[: text.rfind("\n") + 1]  # a line without its end is still being written
         heads = list(_RECORD.finditer(text))
         ends = [head.start() for head in heads[1:]] + [len(text)]
-        return [(moment(f"{head[1]}.{head[2]}"), text[head.end() : end]) for head, end in zip(heads, ends, strict=True)]
+        return [
+            (parse_timestamp(f"{head[1]}.{head[2]}"), text[head.end() : end])
+            for head, end in zip(heads, ends, strict=True)
+        ]
 
     def _end(
         self,
-        tale: Tale,
+        tale: AttemptBuilder,
         files: TaskFiles,
         summary: dict[str, Any],
         records: list[tuple[float | None, str]],
@@ -162,16 +173,16 @@ class AgentLabSource(FolderSource):
     ) -> None:
         at = records[-1][0] if records else file_time(files.folder / SUMMARY)
         spent = {
-            name: count(summary.get(f"stats.cum_{name}"))
+            name: parse_count(summary.get(f"stats.cum_{name}"))
             for name in ("input_tokens", "output_tokens")
             if f"stats.cum_{name}" in summary
         }
         if spent:
             model = self.info().model
-            tale.call(at, provider_of(model), model, tokens(spent))
+            tale.call(at, provider_of(model), model, parse_usage(spent))
         error = summary.get("err_msg")
         error = error if isinstance(error, str) and error else None
-        score = number(summary.get("cum_reward"))
+        score = parse_float(summary.get("cum_reward"))
         more: dict[str, Any] = {"steps": steps, "error": error}
         if error is not None and "KeyboardInterrupt" in error:
             tale.finished(at, "interrupted", **more)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from evalgauge.events import Event, LlmCall, Step, TaskFinished, TaskStarted
-from evalgauge.usage import Tokens
-from evalgauge_exporter.sources.parsing import amount, number, plain, words
+from evalgauge.usage import TokenUsage
+from evalgauge_exporter.sources.parsing import parse_float, parse_non_negative, parse_text, sanitize_id
 
 
-class Tale:
+class AttemptBuilder:
     """Gathers the events of one attempt. A time that is None is that of the event before."""
 
     def __init__(self, writer: str, task_id: str, attempt: int = 1, worker: str | None = None) -> None:
@@ -20,7 +20,7 @@ class Tale:
         """True once the attempt has ended."""
         self.latest = 0.0
         self._writer = writer
-        self._ids = (plain(task_id), attempt, None if worker is None else plain(worker))
+        self._ids = (sanitize_id(task_id), attempt, None if worker is None else sanitize_id(worker))
         self._steps = 0
         self._began = 0.0
 
@@ -33,7 +33,7 @@ class Tale:
     ) -> None:
         """The attempt began."""
         self._began = self._at(ts)
-        self._add(TaskStarted(self._began, 0, self._writer, *self._ids, domain, words(instruction), max_steps))
+        self._add(TaskStarted(self._began, 0, self._writer, *self._ids, domain, parse_text(instruction), max_steps))
 
     def step(
         self,
@@ -56,8 +56,8 @@ class Tale:
                 action,
                 reasoning or None,
                 screenshot,
-                amount(think_seconds),
-                amount(env_seconds),
+                parse_non_negative(think_seconds),
+                parse_non_negative(env_seconds),
                 None,
             )
         )
@@ -68,13 +68,13 @@ class Tale:
         ts: float | None,
         provider: str | None,
         model: str | None,
-        counted: Tokens,
+        counted: TokenUsage,
         *,
         status: str = "ok",
         duration_seconds: object = None,
     ) -> None:
         """A model was called."""
-        seconds = amount(duration_seconds)
+        seconds = parse_non_negative(duration_seconds)
         self._add(LlmCall(self._at(ts), 0, self._writer, provider, model, counted, seconds, status, False, *self._ids))
 
     def finished(
@@ -90,11 +90,11 @@ class Tale:
     ) -> None:
         """The attempt ended; how long it took is told by its times where nothing else does."""
         at = self._at(ts)
-        seconds = amount(duration_seconds)
+        seconds = parse_non_negative(duration_seconds)
         if seconds is None and at > self._began:
             seconds = round(at - self._began, 6)
-        texts = (words(error), words(reason))
-        self._add(TaskFinished(at, 0, self._writer, *self._ids, outcome, number(score), steps, seconds, *texts))
+        texts = (parse_text(error), parse_text(reason))
+        self._add(TaskFinished(at, 0, self._writer, *self._ids, outcome, parse_float(score), steps, seconds, *texts))
         self.over = True
 
     def measured(self, ts: float | None, score: float, threshold: float, **more: Any) -> None:

@@ -15,16 +15,16 @@ from evalgauge.runlog import Problem
 
 
 @dataclass
-class Reading:
+class ReadResult:
     """What one look at a run gave."""
 
     events: list[Event] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    more: bool = False
+    has_more: bool = False
     """There is more to read at once: a large log comes in parts, so that others get their turn."""
-    replaced: bool = False
+    restarted: bool = False
     """What was read before no longer stands (a file was cut or written anew): read the run from its beginning."""
-    gone: bool = False
+    missing: bool = False
     """The run's folder is there no more."""
 
 
@@ -37,17 +37,17 @@ class RunSource(Protocol):
     """The run's folder."""
 
     @property
-    def own_id(self) -> str | None:
+    def declared_run_id(self) -> str | None:
         """The run id that the run itself states, None where the format has none."""
 
-    def read(self, *, thorough: bool = False) -> Reading:
-        """What happened since the last call. ``thorough``: also look at what is not expected to change any more.
+    def read(self, *, full_scan: bool = False) -> ReadResult:
+        """What happened since the last call. ``full_scan``: also look at what is not expected to change any more.
 
         Never raises for what is in the folder: that becomes problems.
         """
 
-    def signature(self) -> str | None:
+    def fingerprint(self) -> str | None:
         """What changes when any file of the run does, cheaply; None where that can't be said."""
 
-    def watched(self) -> list[Path]:
+    def watch_paths(self) -> list[Path]:
         """The folders in which something will change when the run goes on; empty once it is over."""

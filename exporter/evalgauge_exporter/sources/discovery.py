@@ -27,7 +27,7 @@ from evalgauge_exporter.sources.openadapt import pool as openadapt_pool
 from evalgauge_exporter.sources.openadapt import run_folder as openadapt
 from evalgauge_exporter.sources.openadapt import with_log as openadapt_log
 from evalgauge_exporter.sources.osworld import osworld, waa
-from evalgauge_exporter.sources.parsing import is_file, is_folder, plain
+from evalgauge_exporter.sources.parsing import is_file, is_folder, sanitize_id
 
 log = logging.getLogger("evalgauge.exporter")
 
@@ -35,7 +35,7 @@ DEPTH = 3
 DEEPEST = 7
 
 
-def one(recognised: Callable[[Path, frozenset[str]], bool]) -> Callable[[Path, frozenset[str]], list[Path]]:
+def single_run(recognised: Callable[[Path, frozenset[str]], bool]) -> Callable[[Path, frozenset[str]], list[Path]]:
     """Of a format whose folders each hold one run."""
     return lambda folder, names: [folder] if recognised(folder, names) else []
 
@@ -43,7 +43,7 @@ def one(recognised: Callable[[Path, frozenset[str]], bool]) -> Callable[[Path, f
 class Format(NamedTuple):
     """A format of run folders: which runs a folder with entries of these names holds, and what reads one."""
 
-    places: Callable[[Path, frozenset[str]], list[Path]]
+    discover_runs: Callable[[Path, frozenset[str]], list[Path]]
     source: Callable[..., RunSource]
     scored: bool = True
     """Whether the source takes ``success_threshold``."""
@@ -53,26 +53,26 @@ class FileFormat(NamedTuple):
     """A format of runs that are a file each."""
 
     suffix: str
-    recognised: Callable[[Path], bool]
+    matches: Callable[[Path], bool]
     source: Callable[..., RunSource]
     scored: bool = True
 
 
 FORMATS: tuple[Format, ...] = (
     # a folder that holds both a run log and OpenAdapt's files is one run, and the log is what is read first
-    Format(one(runlog.recognised), openadapt_log.FilledRunLogSource, scored=False),
-    Format(one(openadapt_files.recognised_pool), openadapt_pool.OpenAdaptPool, scored=False),
-    Format(one(openadapt_files.recognised), openadapt.OpenAdaptSource, scored=False),
-    Format(openadapt_models.places, openadapt_models.OpenAdaptModelSource),
-    Format(atif.places, atif.AtifSource),
-    Format(agentlab.places, agentlab.AgentLabSource),
-    Format(one(mobileworld.recognised), mobileworld.MobileWorldSource),
-    Format(one(waa.recognised), waa.WaaSource),
-    Format(one(osworld.recognised), osworld.OSWorldSource),
+    Format(single_run(runlog.matches), openadapt_log.FilledRunLogSource, scored=False),
+    Format(single_run(openadapt_files.matches_pool), openadapt_pool.OpenAdaptPool, scored=False),
+    Format(single_run(openadapt_files.matches), openadapt.OpenAdaptSource, scored=False),
+    Format(openadapt_models.discover_runs, openadapt_models.OpenAdaptModelSource),
+    Format(atif.discover_runs, atif.AtifSource),
+    Format(agentlab.discover_runs, agentlab.AgentLabSource),
+    Format(single_run(mobileworld.matches), mobileworld.MobileWorldSource),
+    Format(single_run(waa.matches), waa.WaaSource),
+    Format(single_run(osworld.matches), osworld.OSWorldSource),
 )
 FILES: tuple[FileFormat, ...] = (
-    FileFormat(".eval", inspect_log.recognised_file, inspect_log.InspectLogSource),
-    FileFormat(".jsonl", openadapt_jsonl.recognised_file, openadapt_jsonl.OpenAdaptJsonlSource, scored=False),
+    FileFormat(".eval", inspect_log.matches_file, inspect_log.InspectLogSource),
+    FileFormat(".jsonl", openadapt_jsonl.matches_file, openadapt_jsonl.OpenAdaptJsonlSource, scored=False),
 )
 
 
@@ -91,7 +91,7 @@ class Found(NamedTuple):
         relative = self.folder.relative_to(self.root)
         if any(self.folder.name.endswith(form.suffix) for form in FILES) and self.folder.is_file():
             relative = relative.with_name(relative.stem)
-        return plain(".".join(relative.parts) if relative.parts else self.folder.absolute().name)
+        return sanitize_id(".".join(relative.parts) if relative.parts else self.folder.absolute().name)
 
     def fresh(self) -> RunSource:
         """A source of its own, which reads the run from its beginning."""
@@ -134,7 +134,7 @@ class Discovery:
         self._known.discard(folder)
         self._whole.discard(folder)
 
-    def look(self) -> tuple[list[Found], list[Problem]]:
+    def scan(self) -> tuple[list[Found], list[Problem]]:
         """The runs that were not there at the last look, and the folders that can't be read."""
         found: list[Found] = []
         self._problems, self._visited, self._not_entered, self._links = [], set(), set(), []
@@ -200,7 +200,7 @@ class Discovery:
 
     def _places(self, form: Format, folder: Path, names: frozenset[str]) -> list[Path]:
         try:
-            return form.places(folder, names)
+            return form.discover_runs(folder, names)
         except Exception as error:  # what a stranger's files make of one format must not hide all other runs
             log.debug("%s", folder, exc_info=True)
             self._complain(folder, "defect", f"{type(error).__name__}: {error}")
@@ -217,7 +217,7 @@ class Discovery:
                 if not name.endswith(form.suffix):
                     continue
                 place = folder / name
-                if place not in self._known and form.recognised(place):
+                if place not in self._known and form.matches(place):
                     make = partial(form.source, success_threshold=self._threshold) if form.scored else form.source
                     yield place, make
 
@@ -229,7 +229,7 @@ def run_names(found: list[Found], own_ids: list[str | None] | None = None) -> li
 
     A shared id becomes ``<id>@<results folder>``, with as much of the folders' paths as tells them apart.
     """
-    stated = own_ids if own_ids is not None else [run.source.own_id for run in found]
+    stated = own_ids if own_ids is not None else [run.source.declared_run_id for run in found]
     plain = [own or run.path_id for own, run in zip(stated, found, strict=True)]
     names = list(plain)
     for name in (name for name, count in Counter(plain).items() if count > 1):
@@ -247,4 +247,4 @@ def _telling_apart(place: Path, others: list[Path]) -> str:
         tail = place.parts[-length:]
         if all(other.parts[-length:] != tail for other in others):
             break
-    return plain(".".join(part.strip("/\\:") for part in tail if part.strip("/\\:")))
+    return sanitize_id(".".join(part.strip("/\\:") for part in tail if part.strip("/\\:")))

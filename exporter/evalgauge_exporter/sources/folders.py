@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from evalgauge.events import Event, PlannedTask, RunFinished, RunStarted, TaskStarted
 from evalgauge.runlog import Problem
-from evalgauge_exporter.sources.attempt_builder import Tale
-from evalgauge_exporter.sources.base import Reading
-from evalgauge_exporter.sources.parsing import Signature, is_folder, read_object, signature
+from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
+from evalgauge_exporter.sources.base import ReadResult
+from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_folder, read_object
 
 Asked = TypeVar("Asked")
 
@@ -94,7 +94,7 @@ class FolderSource(ABC):
         self._open: list[Path] = []
         self._asleep: str | None = None
         """The signature of a run that is over and of which nothing else is kept."""
-        self._contents: dict[Path, tuple[Signature, dict[str, Any] | None]] = {}
+        self._contents: dict[Path, tuple[FileFingerprint, dict[str, Any] | None]] = {}
         self.seen: dict[str, TaskFiles] = {}
         """What ``tasks`` gave at the last look: paths are slow to make."""
 
@@ -105,7 +105,7 @@ class FolderSource(ABC):
         """Every attempt that is there, by a key that stays the same."""
 
     @abstractmethod
-    def tale(self, files: TaskFiles) -> Tale | None:
+    def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """Everything that the files of an attempt tell; None where that is nothing yet, or nothing that is whole."""
 
     @abstractmethod
@@ -119,18 +119,18 @@ class FolderSource(ABC):
     # -- RunSource
 
     @property
-    def own_id(self) -> str | None:
+    def declared_run_id(self) -> str | None:
         """Always None: a run is named by its folder."""
         return None
 
-    def watched(self) -> list[Path]:
+    def watch_paths(self) -> list[Path]:
         """The folders in which tasks appear, and those of the open ones; none once the run is over."""
         if self._over:
             return []
         folders = [self.folder, *self._listings, *self._open[-MOST_WATCHED:]]
         return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
-    def signature(self) -> str | None:
+    def fingerprint(self) -> str | None:
         """Times and sizes of the run's files and of its tasks'; None where there is no such folder."""
         if not self.folder.is_dir():
             return None
@@ -140,31 +140,31 @@ class FolderSource(ABC):
         self._mark_tasks(f"{self.folder}/{self.tree}" if self.tree else str(self.folder), self.levels, digest)
         return digest.hexdigest()
 
-    def read(self, *, thorough: bool = False) -> Reading:
+    def read(self, *, full_scan: bool = False) -> ReadResult:
         """What the files tell that they did not tell at the last call."""
-        reading = Reading()
-        self._thorough, self._problems = thorough, reading.problems
+        reading = ReadResult()
+        self._thorough, self._problems = full_scan, reading.problems
         if not self.folder.is_dir():
-            reading.gone = True
+            reading.missing = True
         elif self._asleep is not None:
-            reading.replaced = thorough and self.signature() != self._asleep
+            reading.restarted = full_scan and self.fingerprint() != self._asleep
         else:
-            before = self.signature() if thorough and self._over else None
+            before = self.fingerprint() if full_scan and self._over else None
             self._read(reading)
-            if before is not None and self._over and not reading.events and not reading.replaced:
+            if before is not None and self._over and not reading.events and not reading.restarted:
                 self._sleep(before)
         return reading
 
-    def _read(self, reading: Reading) -> None:
+    def _read(self, reading: ReadResult) -> None:
         found = self.seen = self._safely(self.tasks, self.seen, self.folder)
         if self._attempts.keys() - found.keys():
-            reading.replaced = True
+            reading.restarted = True
             return
         fresh: list[list[Event]] = []
         for key, files in found.items():
             told = self._look(self._attempts.setdefault(key, _Followed()), files)
             if told is None:
-                reading.replaced = True
+                reading.restarted = True
                 return
             if told:
                 fresh.append(told)
@@ -208,7 +208,7 @@ class FolderSource(ABC):
 
     def content(self, path: Path) -> dict[str, Any] | None:
         """The JSON object in one of the run's own files, read when it changes; the last good one while it is torn."""
-        now = signature(path)
+        now = fingerprint(path)
         if now is None:
             return None
         before = self._contents.get(path)
@@ -239,7 +239,7 @@ class FolderSource(ABC):
         now = hash(b"".join(_mark(f"{files.folder}/{name}") for name in self.task_files))
         if now == followed.signature:
             return []
-        tale = self._safely(lambda: self.tale(files), None, files.folder)
+        tale = self._safely(lambda: self.read_attempt(files), None, files.folder)
         if tale is None or not tale.events:
             followed.signature = now
             return []  # nothing yet, or half of a file that is written in place
@@ -267,7 +267,7 @@ class FolderSource(ABC):
             digest.update(os.fsencode(name))
             self._mark_tasks(f"{folder}/{name}", levels - 1, digest)
 
-    def _announce(self, fresh: list[list[Event]], reading: Reading) -> None:
+    def _announce(self, fresh: list[list[Event]], reading: ReadResult) -> None:
         """Say what the run is; said again where more is learned, or where it goes on after its end."""
         info = self._safely(self.info, self._told or RunInfo(), self.folder)
         if info == self._told and not (self._over and fresh):
@@ -288,7 +288,7 @@ class FolderSource(ABC):
             )
         )  # fmt: skip
 
-    def _notice_end(self, reading: Reading) -> None:
+    def _notice_end(self, reading: ReadResult) -> None:
         if self._over or self._told is None:
             return
         status = self._safely(self.ended, None, self.folder)

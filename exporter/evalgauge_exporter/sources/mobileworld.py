@@ -16,12 +16,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from evalgauge.usage import tokens
-from evalgauge_exporter.sources.attempt_builder import Tale
+from evalgauge.usage import parse_usage
+from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
 from evalgauge_exporter.sources.osworld.actions import action_of
 from evalgauge_exporter.sources.osworld.layout import peek
-from evalgauge_exporter.sources.parsing import file_time, known, moment, number, parse, read_bytes
+from evalgauge_exporter.sources.parsing import file_time, parse, parse_float, parse_id, parse_timestamp, read_bytes
 from evalgauge_exporter.sources.providers import provider_of
 
 METADATA = "metadata.json"
@@ -30,7 +30,7 @@ RESULT = "result.txt"
 _BACKUP = re.compile(r"_backup_\d{8}_\d{6}\Z")
 
 
-def recognised(folder: Path, names: frozenset[str]) -> bool:
+def matches(folder: Path, names: frozenset[str]) -> bool:
     """Whether a folder is one run: its folders hold trajectories of this format."""
     if not any((below / TRAJECTORY).is_file() for below in peek(folder)):
         return False
@@ -66,21 +66,21 @@ class MobileWorldSource(FolderSource):
         content = self.content(self.folder / METADATA) or {}
         tags = {"seed": str(content["seed"])} if isinstance(content.get("seed"), int) else {}
         return RunInfo(
-            known(content.get("suite_family")) or "mobileworld",
-            known(content.get("model_name")),
-            known(content.get("agent_type")),
-            moment(content.get("timestamp")),
+            parse_id(content.get("suite_family")) or "mobileworld",
+            parse_id(content.get("model_name")),
+            parse_id(content.get("agent_type")),
+            parse_timestamp(content.get("timestamp")),
             tags=tags,
         )
 
-    def tale(self, files: TaskFiles) -> Tale | None:
+    def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """The start, the steps and, once there is a result, the tokens and the end."""
         data = read_bytes(files.folder / TRAJECTORY, self.report)
         try:
             content = parse(data) if data else None
         except ValueError:
             content = None  # being written: the next look finds the whole
-        tale = Tale(self.source, files.task_id)
+        tale = AttemptBuilder(self.source, files.task_id)
         if not isinstance(content, dict):
             if not (files.folder / RESULT).is_file():
                 return None
@@ -111,7 +111,9 @@ class MobileWorldSource(FolderSource):
         at = file_time(files.folder / name)
         return (None, None) if at is None else (f"{self.relative(files.folder)}/{name}", at)
 
-    def _end(self, tale: Tale, files: TaskFiles, content: dict[str, Any], parts: list[tuple[str, Any]]) -> None:
+    def _end(
+        self, tale: AttemptBuilder, files: TaskFiles, content: dict[str, Any], parts: list[tuple[str, Any]]
+    ) -> None:
         data = read_bytes(files.folder / RESULT, self.report, 1 << 20)
         said = data.decode("utf-8", "replace").strip() if data is not None else ""
         if not said:
@@ -121,11 +123,11 @@ class MobileWorldSource(FolderSource):
         spent = content.get("token_usage")
         for usage in [spent] if spent else [part.get("token_usage") for _, part in parts]:
             if usage:
-                tale.call(None, provider_of(model), model, tokens(usage))
+                tale.call(None, provider_of(model), model, parse_usage(usage))
         first, _, rest = said.partition("\n")
         name, _, value = first.partition(":")
         try:
-            score = number(float(value)) if name.strip().lower() == "score" else None
+            score = parse_float(float(value)) if name.strip().lower() == "score" else None
         except ValueError:
             score = None
         reason = rest.strip().removeprefix("reason:").strip() or None

@@ -26,7 +26,7 @@ _COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)@(\d\d)(\d\d)(\d\d)(\d{0,6})\Z", re.A
 _PLAIN = re.compile(r"[\w-][\w.@ -]{0,254}\Z")
 
 
-class Signature(NamedTuple):
+class FileFingerprint(NamedTuple):
     """What changes when a file does."""
 
     mtime_ns: int
@@ -34,18 +34,18 @@ class Signature(NamedTuple):
     inode: int
 
 
-def signature(path: Path) -> Signature | None:
+def fingerprint(path: Path) -> FileFingerprint | None:
     """The signature of a file, None where there is none."""
     try:
         found = path.stat()
     except (OSError, ValueError):
         return None
-    return Signature(found.st_mtime_ns, found.st_size, found.st_ino)
+    return FileFingerprint(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def file_time(path: Path) -> float | None:
     """When a file was written last, in Unix seconds."""
-    found = signature(path)
+    found = fingerprint(path)
     return None if found is None else found.mtime_ns / 1e9
 
 
@@ -153,47 +153,47 @@ def line_object(line: bytes, path: Path, report: Report) -> dict[str, Any] | Non
     return content
 
 
-def known(value: object) -> str | None:
+def parse_id(value: object) -> str | None:
     """An id or a name; None where it says nothing."""
     if type(value) is int:
         return str(value)
-    return plain(value) if isinstance(value, str) and value and value.lower() != "unknown" else None
+    return sanitize_id(value) if isinstance(value, str) and value and value.lower() != "unknown" else None
 
 
-def plain(name: str) -> str:
+def sanitize_id(name: str) -> str:
     """A name as an id: cut to an id's length, without what only a file's name can hold."""
     return name[:ID_LENGTH].encode("utf-8", "replace").decode()
 
 
-def words(value: object) -> str | None:
+def parse_text(value: object) -> str | None:
     """A text for people, cut to what is kept of one."""
     return value[:TEXT_LENGTH] if isinstance(value, str) and value else None
 
 
-def number(value: object) -> float | None:
+def parse_float(value: object) -> float | None:
     """A finite number; a bool is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) < LARGEST else None  # false for NaN too
 
 
-def amount(value: object) -> float | None:
+def parse_non_negative(value: object) -> float | None:
     """A number that is not negative."""
-    found = number(value)
+    found = parse_float(value)
     return found if found is not None and found >= 0 else None
 
 
-def count(value: object) -> int | None:
+def parse_count(value: object) -> int | None:
     """A whole number that is not negative."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if type(value) is int and 0 <= value < 1 << 62 else None
 
 
-def moment(value: object) -> float | None:
+def parse_timestamp(value: object) -> float | None:
     """Unix seconds of a time: seconds or milliseconds since 1970, ISO 8601, ``YYYYmmdd@HHMMSS`` with or without
     microseconds; a time without a zone is local. None where it is no time."""
-    found = number(value)
+    found = parse_float(value)
     if found is not None:
         found = found / 1000 if found > 1e11 else found
         return found if 0 < found < LATEST else None
@@ -211,7 +211,7 @@ def moment(value: object) -> float | None:
     return found if found < LATEST else None
 
 
-def beside(folder: Path, start: str, name: object) -> str | None:
+def resolve_relative(folder: Path, start: str, name: object) -> str | None:
     """The path of a file relative to ``folder`` that a content in its subfolder ``start`` names.
 
     None for what leaves the folder, is a URL, or is no text.

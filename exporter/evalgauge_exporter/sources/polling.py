@@ -43,7 +43,7 @@ class RefreshError(Exception):
         """Seconds that the other side asked to be left alone."""
 
 
-class Source(Protocol):
+class ManagedSource(Protocol):
     """Something of the fleet that is read in the background."""
 
     def start(self) -> None:
@@ -53,7 +53,7 @@ class Source(Protocol):
         """End; returns soon, also while a refresh hangs."""
 
 
-class BackgroundSource(ABC):
+class PollingSource(ABC):
     """Refreshes every ``interval`` seconds in a thread of its own. A subclass says what a refresh is."""
 
     source = ""
@@ -93,15 +93,15 @@ class BackgroundSource(ABC):
         """Whether a long refresh should end early."""
         return self._stop.is_set()
 
-    def wake(self) -> None:
+    def trigger(self) -> None:
         """Refresh soon rather than at the next turn."""
         self._wake.set()
 
-    def pause(self) -> float:
+    def next_delay(self) -> float:
         """Seconds to the next refresh after one that went well."""
         return self.interval
 
-    def look(self) -> float:
+    def poll(self) -> float:
         """Refresh once and emit what it gave and how it went; seconds to wait until the next. Never raises."""
         began = time.monotonic()
         events: list[FleetEvent] = []
@@ -131,7 +131,7 @@ class BackgroundSource(ABC):
                 log.info("%s %s: answers again", self.source, self.scope)
             self._failures, self._last_failure = 0, None
             events.append(Refreshed(time.time(), self.source, self.scope, seconds))
-            return self.pause()
+            return self.next_delay()
         self._failures += 1
         if failure.reason != "defect" and failure.detail != self._last_failure:
             log.warning("%s %s: %s", self.source, self.scope, failure.detail)
@@ -146,12 +146,12 @@ class BackgroundSource(ABC):
         try:
             while not self._stop.is_set():
                 self._wake.clear()
-                wait = self.look()
-                self._rest(wait)
+                wait = self.poll()
+                self._wait(wait)
         finally:
             self.close()
 
-    def _rest(self, seconds: float) -> None:
+    def _wait(self, seconds: float) -> None:
         """Wait; a wake ends it early, but not while the source is failing: what it asked for holds."""
         if self._failures:
             self._stop.wait(seconds)

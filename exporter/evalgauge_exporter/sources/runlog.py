@@ -7,13 +7,13 @@ from pathlib import Path
 
 from evalgauge.events import RunFinished, RunStarted
 from evalgauge.runlog import EVENTS_FOLDER, LogReader, Problem, log_files
-from evalgauge_exporter.sources.base import Reading
+from evalgauge_exporter.sources.base import ReadResult
 
 PART = 8 << 20
 """Bytes that are read of a log before others get their turn."""
 
 
-def recognised(folder: Path, names: frozenset[str]) -> bool:
+def matches(folder: Path, names: frozenset[str]) -> bool:
     """Whether a folder with entries of these names is a run of this format."""
     return EVENTS_FOLDER in names and bool(log_files(folder))
 
@@ -32,11 +32,11 @@ class RunLogSource:
         self._listed: int | None = None
 
     @property
-    def own_id(self) -> str | None:
+    def declared_run_id(self) -> str | None:
         """What ``run_started`` says, None before that was read."""
         return self._own_id
 
-    def signature(self) -> str | None:
+    def fingerprint(self) -> str | None:
         """Names, sizes and times of the log files; None where there are none."""
         try:
             with os.scandir(self._events) as entries:
@@ -45,19 +45,19 @@ class RunLogSource:
             return None
         return " ".join(sorted(f"{name}:{found.st_size}:{found.st_mtime_ns}" for name, found in logs)) or None
 
-    def watched(self) -> list[Path]:
+    def watch_paths(self) -> list[Path]:
         """The folder of the log, while the run goes on."""
         return [] if self._over else [self._events]
 
-    def read(self, *, thorough: bool = False) -> Reading:
+    def read(self, *, full_scan: bool = False) -> ReadResult:
         """The lines that were appended since the last call, writer by writer."""
-        reading = Reading()
+        reading = ReadResult()
         try:
             listed = self._events.stat().st_mtime_ns
         except OSError:
-            reading.gone = True
+            reading.missing = True
             return reading
-        if thorough or listed != self._listed:
+        if full_scan or listed != self._listed:
             self._listed = listed
             for path in log_files(self.folder):
                 if path.name not in self._readers:
@@ -66,17 +66,17 @@ class RunLogSource:
             try:
                 events, problems, more = reader.read(PART)
             except FileNotFoundError:
-                reading.replaced = True
+                reading.restarted = True
                 return reading
             except OSError as error:
                 reading.problems.append(Problem("unreadable", f"{reader.path}: {error.strerror or error}"))
                 continue
             if reader.replaced:
-                reading.replaced = True
+                reading.restarted = True
                 return reading
             reading.events += events
             reading.problems += problems
-            reading.more |= more
+            reading.has_more |= more
         for event in reading.events:
             if isinstance(event, RunStarted):
                 self._over = False

@@ -13,8 +13,8 @@ from pathlib import Path
 from stat import S_ISREG
 
 from evalgauge_exporter.sources.parsing import parse
-from evalgauge_exporter.sources.polling import BackgroundSource, Emit, RefreshError
-from evalgauge_exporter.state.fleet_events import FleetEvent, Registered, RegistrySeen
+from evalgauge_exporter.sources.polling import Emit, PollingSource, RefreshError
+from evalgauge_exporter.state.fleet_events import FleetEvent, RegisteredVm, RegistrySeen
 
 NAMES = ("vm_registry.json", "vm_pool_registry.json")
 INTERVAL = 10.0
@@ -32,7 +32,7 @@ _Signature = tuple[int, int, int]
 _UNREAD: _Signature = (0, 0, 0)
 
 
-class RegistrySource(BackgroundSource):
+class VmRegistrySource(PollingSource):
     """The registries in the served folders and in the folders directly below them."""
 
     source = "registries"
@@ -98,7 +98,7 @@ class RegistrySource(BackgroundSource):
         return folders
 
 
-def read_registry(file: Path) -> tuple[Registered, ...]:
+def read_registry(file: Path) -> tuple[RegisteredVm, ...]:
     """The machines of a registry file. Raises OSError, or ValueError with what is wrong in it."""
     if file.stat().st_size > MAX_BYTES:
         raise ValueError("it is too large")
@@ -109,16 +109,16 @@ def read_registry(file: Path) -> tuple[Registered, ...]:
         rows, pool = content["workers"], dict(content)
     else:
         raise ValueError("it holds neither a list of machines nor a pool with workers")
-    by_name: dict[str, Registered] = {}
+    by_name: dict[str, RegisteredVm] = {}
     for row in rows[:MAX_MACHINES]:
         if isinstance(row, Mapping) and (name := _text(row.get("name"))):
             by_name[name] = _registered(name, row, pool)
     return tuple(by_name.values())
 
 
-def _registered(name: str, row: Mapping[str, object], pool: Mapping[str, object]) -> Registered:
+def _registered(name: str, row: Mapping[str, object], pool: Mapping[str, object]) -> RegisteredVm:
     active = bool(pool) and pool.get("status") != "paused"
-    return Registered(
+    return RegisteredVm(
         name=name,
         host=_text(row.get("ssh_host") or row.get("ip")),
         ssh_user=_text(row.get("ssh_user") or pool.get("ssh_username")),

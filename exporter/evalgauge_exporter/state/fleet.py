@@ -11,21 +11,21 @@ from collections.abc import Callable, Iterator, Mapping
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.state.fleet_events import (
     FleetEvent,
-    Headroom,
     JobsSeen,
     MachineDeclared,
-    PowerSeen,
     PriceKey,
     PriceSeen,
     ProbeSeen,
+    RateLimitSeen,
     Refreshed,
     RefreshFailed,
-    Registered,
+    RegisteredVm,
     RegistrySeen,
     Skipped,
     TunnelDeclared,
-    Vm,
-    VmsSeen,
+    VmInfo,
+    VmInventory,
+    VmPowerStates,
 )
 from evalgauge_exporter.state.fleet_models import (
     AZURE,
@@ -55,7 +55,7 @@ class FleetState:
         self.costs_version = 0
         """Grows when what machines cost changed by more than time: a state, a price, a name."""
         self.subscriptions: dict[str, Subscription] = {}
-        self.inventory: dict[str, Vm] = {}
+        self.inventory: dict[str, VmInfo] = {}
         """By ARM id; what it says of machines that are gone is kept with them."""
         self.vms: dict[str, VmState] = {}
         self.jobs: dict[str, JobsSeen] = {}
@@ -64,8 +64,8 @@ class FleetState:
         self.answered: set[tuple[str, str]] = set()
         """The probes that ever went well."""
         self.prices: dict[PriceKey, PriceSeen] = {}
-        self.headroom: dict[str, Headroom] = {}
-        self.registries: dict[str, tuple[Registered, ...]] = {}
+        self.headroom: dict[str, RateLimitSeen] = {}
+        self.registries: dict[str, tuple[RegisteredVm, ...]] = {}
         self.declared: dict[str, MachineDeclared] = {}
         """By name in lower case."""
         self.tunnels: dict[str, TunnelDeclared] = {}
@@ -74,7 +74,7 @@ class FleetState:
         self.errors: dict[tuple[str, str], int] = {}
         """By (source, reason)."""
         self._names: dict[str, list[str]] | None = None
-        self._registered: dict[str, Registered] | None = None
+        self._registered: dict[str, RegisteredVm] | None = None
 
     # -- folding
 
@@ -90,7 +90,7 @@ class FleetState:
     def _subscription(self, scope: str) -> Subscription:
         return self.subscriptions.setdefault(scope, Subscription())
 
-    def _vms_seen(self, event: VmsSeen) -> None:
+    def _vms_seen(self, event: VmInventory) -> None:
         subscription = self._subscription(event.scope)
         subscription.inventory_at, subscription.inventory_interval = event.ts, event.interval
         listed = {vm.vm_id: vm for vm in event.vms}
@@ -101,7 +101,7 @@ class FleetState:
         } | listed
         self._names = None
 
-    def _power_seen(self, event: PowerSeen) -> None:
+    def _power_seen(self, event: VmPowerStates) -> None:
         subscription = self._subscription(event.scope)
         looked_before = subscription.status_at
         subscription.status_at, subscription.status_interval = event.ts, event.interval
@@ -155,7 +155,7 @@ class FleetState:
             self._changed(costs=True)
         self.prices[event.key] = event
 
-    def _headroom(self, event: Headroom) -> None:
+    def _headroom(self, event: RateLimitSeen) -> None:
         self.headroom[event.scope] = event
 
     def _registry_seen(self, event: RegistrySeen) -> None:
@@ -216,7 +216,7 @@ class FleetState:
             if vm.changes and vm.state != GONE and self.power_known(vm, now):
                 yield vm
 
-    def info(self, vm: VmState, now: float) -> Vm | None:
+    def info(self, vm: VmState, now: float) -> VmInfo | None:
         """What the inventory says of it, where that is not older than three intervals."""
         at = self.subscriptions[vm.scope]
         if at.inventory_at is None or now - at.inventory_at > STALE_INTERVALS * at.inventory_interval:
@@ -322,11 +322,11 @@ class FleetState:
         info = self.inventory.get(vm.vm_id)
         return {vm.name.lower(), (info.computer_name or vm.name).lower() if info is not None else vm.name.lower()}
 
-    def registered(self, name: str) -> Registered | None:
+    def registered(self, name: str) -> RegisteredVm | None:
         """What the registries say of a machine."""
         return self._registry().get(name.lower())
 
-    def registered_machines(self) -> Iterator[Registered]:
+    def registered_machines(self) -> Iterator[RegisteredVm]:
         """The machines of all registries, each name once."""
         names = set()
         for machine in self._registry().values():
@@ -334,7 +334,7 @@ class FleetState:
                 names.add(machine.name.lower())
                 yield machine
 
-    def _vm_named(self, name: str, registered: Registered | None) -> VmState | None:
+    def _vm_named(self, name: str, registered: RegisteredVm | None) -> VmState | None:
         if self._names is None:
             self._names = {}
             for vm in self.vms.values():
@@ -347,9 +347,9 @@ class FleetState:
             found = [vm for vm in found if vm.state in BILLING]
         return found[0] if len(found) == 1 else None
 
-    def _registry(self) -> Mapping[str, Registered]:
+    def _registry(self) -> Mapping[str, RegisteredVm]:
         if self._registered is None:
-            known: dict[str, Registered] = {}
+            known: dict[str, RegisteredVm] = {}
             addresses: dict[str, set[str]] = {}
             for machines in self.registries.values():
                 for machine in machines:
@@ -383,13 +383,13 @@ class FleetState:
             registered=registered,
         )
 
-    def _of_registered(self, registered: Registered) -> MachineRef:
+    def _of_registered(self, registered: RegisteredVm) -> MachineRef:
         provider = AZURE if registered.size and registered.size.lower().startswith("standard_") else None
         key = f"named:{registered.name.lower()}"
         return MachineRef(key, registered.name, provider, registered.size, registered.location, registered=registered)
 
 
-def _merged(one: Registered | None, other: Registered) -> Registered:
+def _merged(one: RegisteredVm | None, other: RegisteredVm) -> RegisteredVm:
     """What two files say of one machine; where both do, the later read one holds."""
     if one is None:
         return other
@@ -397,12 +397,12 @@ def _merged(one: Registered | None, other: Registered) -> Registered:
 
 
 _FOLDS: Mapping[type, Callable[..., None]] = {
-    VmsSeen: FleetState._vms_seen,
-    PowerSeen: FleetState._power_seen,
+    VmInventory: FleetState._vms_seen,
+    VmPowerStates: FleetState._power_seen,
     JobsSeen: FleetState._jobs_seen,
     ProbeSeen: FleetState._probe_seen,
     PriceSeen: FleetState._price_seen,
-    Headroom: FleetState._headroom,
+    RateLimitSeen: FleetState._headroom,
     RegistrySeen: FleetState._registry_seen,
     MachineDeclared: FleetState._machine_declared,
     TunnelDeclared: FleetState._tunnel_declared,

@@ -20,7 +20,7 @@ class PriceKey(NamedTuple):
     """Whether a Windows licence is billed with it."""
 
 
-class Vm(NamedTuple):
+class VmInfo(NamedTuple):
     """What the inventory says of a machine."""
 
     vm_id: str
@@ -38,17 +38,17 @@ class Vm(NamedTuple):
     computer_name: str | None
 
 
-class VmsSeen(NamedTuple):
+class VmInventory(NamedTuple):
     """The inventory of a subscription, whole."""
 
     ts: float
     scope: str
     interval: float
     """Seconds between two such reads."""
-    vms: tuple[Vm, ...]
+    vms: tuple[VmInfo, ...]
 
 
-class Power(NamedTuple):
+class VmPowerState(NamedTuple):
     """The power state of one machine."""
 
     vm_id: str
@@ -60,13 +60,13 @@ class Power(NamedTuple):
     """When Azure last did something to it; from then on it was allocated, or not, as it is now."""
 
 
-class PowerSeen(NamedTuple):
+class VmPowerStates(NamedTuple):
     """The power states of a subscription, whole: a machine that is not in it exists no more."""
 
     ts: float
     scope: str
     interval: float
-    powers: tuple[Power, ...]
+    powers: tuple[VmPowerState, ...]
 
 
 class Job(NamedTuple):
@@ -123,7 +123,7 @@ class PriceSeen(NamedTuple):
     """None: the price list has none."""
 
 
-class Headroom(NamedTuple):
+class RateLimitSeen(NamedTuple):
     """How many more requests Azure would take now, by its buckets."""
 
     ts: float
@@ -131,7 +131,7 @@ class Headroom(NamedTuple):
     left: Mapping[str, int]
 
 
-class Registered(NamedTuple):
+class RegisteredVm(NamedTuple):
     """A machine of one of OpenAdapt's registry files."""
 
     name: str
@@ -154,7 +154,7 @@ class RegistrySeen(NamedTuple):
 
     ts: float
     path: str
-    machines: tuple[Registered, ...]
+    machines: tuple[RegisteredVm, ...]
 
 
 class MachineDeclared(NamedTuple):
@@ -206,12 +206,12 @@ class Skipped(NamedTuple):
 
 
 FleetEvent = (
-    VmsSeen
-    | PowerSeen
+    VmInventory
+    | VmPowerStates
     | JobsSeen
     | ProbeSeen
     | PriceSeen
-    | Headroom
+    | RateLimitSeen
     | RegistrySeen
     | MachineDeclared
     | TunnelDeclared

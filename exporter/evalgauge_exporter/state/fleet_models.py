@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from evalgauge_exporter.state.fleet_events import MachineDeclared, Registered
+from evalgauge_exporter.state.fleet_events import MachineDeclared, RegisteredVm
 from evalgauge_exporter.state.intervals import Interval
 
 AZURE = "azure"
@@ -88,4 +88,4 @@ class MachineRef(NamedTuple):
     location: str | None
     vm: VmState | None = None
     declared: MachineDeclared | None = None
-    registered: Registered | None = None
+    registered: RegisteredVm | None = None

@@ -12,14 +12,14 @@ from evalgauge.metrics import MEASURED_OUTCOMES, OUTCOMES
 UNKNOWN = "unknown"
 
 
-class Stamp(NamedTuple):
+class EventTime(NamedTuple):
     """When and by whom something was said."""
 
     ts: float
     writer: str
     seq: int
 
-    def after(self, other: Stamp | None) -> bool:
+    def after(self, other: EventTime | None) -> bool:
         """Whether this was said later: one writer's own order counts, between writers their clocks do."""
         if other is None:
             return True
@@ -64,7 +64,7 @@ class Attempt:
         self.instruction = instruction
         self.status = "pending"
         """``pending``, ``running`` or an outcome, as the log says; ``RunState.status_of`` judges a dead run's."""
-        self.stamp: Stamp | None = None
+        self.stamp: EventTime | None = None
         """Of the event that gave the status; its time is when the attempt started or ended."""
         self.started_at: float | None = None
         self.writer: str | None = None
@@ -109,7 +109,7 @@ class Attempt:
         return self.stamp.ts if self.stamp is not None and self.finished else None
 
 
-class Clock:
+class BusyIdleClock:
     """How long a worker was busy and idle, as one writer told it, in whole microseconds."""
 
     __slots__ = ("busy", "idle", "off", "open", "seen", "since", "state")
@@ -161,9 +161,9 @@ class Worker:
     )
 
     def __init__(self, ts: float) -> None:
-        self.clocks: dict[str, Clock] = {}
+        self.clocks: dict[str, BusyIdleClock] = {}
         self.state = "idle"
-        self.stamp: Stamp | None = None
+        self.stamp: EventTime | None = None
         self.first_seen = ts
         self.current: dict[tuple[str, int], None] = {}
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
@@ -171,7 +171,7 @@ class Worker:
         self.vm_size: str | None = None
         self.provider: str | None = None
         self.rate: float | None = None
-        self.machine_stamp: Stamp | None = None
+        self.machine_stamp: EventTime | None = None
 
     @property
     def last_seen(self) -> float:

@@ -30,7 +30,7 @@ from evalgauge.events import (
 )
 from evalgauge.metrics import DURATION_BUCKETS
 from evalgauge.pricing import Price
-from evalgauge_exporter.state.models import UNKNOWN, Attempt, Clock, Stamp, Usage, Worker
+from evalgauge_exporter.state.models import UNKNOWN, Attempt, BusyIdleClock, EventTime, Usage, Worker
 
 OTHER = "other"
 MAX_ACTIONS = 40
@@ -98,9 +98,9 @@ class RunState:
         self.last_event_at = 0.0
         self.last_progress_at = 0.0
         self._pricer = pricer
-        self._info: Stamp | None = None
-        self._started: Stamp | None = None
-        self._finished: Stamp | None = None
+        self._info: EventTime | None = None
+        self._started: EventTime | None = None
+        self._finished: EventTime | None = None
         self._end_status: EndStatus = "completed"
 
     # -- the attempts, which of an old run are read again when somebody asks for them
@@ -108,25 +108,25 @@ class RunState:
     @property
     def attempts(self) -> dict[tuple[str, int], Attempt]:
         """The run's attempts by task and number."""
-        self._load()
+        self._ensure_loaded()
         return self._attempts
 
     @property
     def finish_log(self) -> list[Attempt]:
         """The attempts in the order in which their ends were read; one that was taken up again is there twice."""
-        self._load()
+        self._ensure_loaded()
         return self._finish_log
 
     @property
-    def shelved(self) -> bool:
+    def is_unloaded(self) -> bool:
         """Whether the attempts are not in memory."""
         return self._reload is not None
 
-    def shelve(self, reload: Callable[[], RunState]) -> None:
+    def unload(self, reload: Callable[[], RunState]) -> None:
         """Let the attempts go; ``reload`` folds the run again when they are needed. For runs that are over."""
         self._attempts, self._finish_log, self._reload = {}, [], reload
 
-    def _load(self) -> None:
+    def _ensure_loaded(self) -> None:
         if self._reload is not None:
             whole = self._reload()
             self._attempts, self._finish_log, self._reload = whole._attempts, whole._finish_log, None
@@ -152,7 +152,7 @@ class RunState:
         _FOLDS[kind](self, event)
 
     def _run_started(self, event: RunStarted) -> None:
-        stamp = Stamp(event.ts, event.writer, event.seq)
+        stamp = EventTime(event.ts, event.writer, event.seq)
         if stamp.after(self._started):
             self._started = stamp
         self.own_id = self.own_id or event.run_id
@@ -181,7 +181,7 @@ class RunState:
                 self._describe(attempt, planned.domain, planned.instruction)
 
     def _worker_state(self, event: WorkerState) -> None:
-        stamp = Stamp(event.ts, event.writer, event.seq)
+        stamp = EventTime(event.ts, event.writer, event.seq)
         worker = self._worker(event.worker_id, event)
         if worker is None:
             return
@@ -204,7 +204,7 @@ class RunState:
                 setattr(worker, name, value)
 
     def _task_started(self, event: TaskStarted) -> None:
-        stamp = Stamp(event.ts, event.writer, event.seq)
+        stamp = EventTime(event.ts, event.writer, event.seq)
         attempt = self._attempt(event.task_id, event.attempt)
         self._describe(attempt, event.domain, event.instruction)
         if event.max_steps is not None:
@@ -299,7 +299,7 @@ class RunState:
         self._worker(event.worker_id, event)
 
     def _task_finished(self, event: TaskFinished) -> None:
-        stamp = Stamp(event.ts, event.writer, event.seq)
+        stamp = EventTime(event.ts, event.writer, event.seq)
         attempt = self._attempt(event.task_id, event.attempt)
         duration = event.duration_seconds
         if duration is not None:
@@ -331,7 +331,7 @@ class RunState:
                     worker.state = "idle"
 
     def _run_finished(self, event: RunFinished) -> None:
-        stamp = Stamp(event.ts, event.writer, event.seq)
+        stamp = EventTime(event.ts, event.writer, event.seq)
         if stamp.after(self._finished):
             self._finished = stamp
             self._end_status = "aborted" if event.status == "aborted" else "completed"
@@ -398,7 +398,7 @@ class RunState:
             worker.first_seen = event.ts
         clock = worker.clocks.get(event.writer)
         if clock is None:
-            worker.clocks[event.writer] = Clock(event.ts)
+            worker.clocks[event.writer] = BusyIdleClock(event.ts)
         else:
             clock.advance(event.ts)
         return worker
@@ -416,8 +416,8 @@ class RunState:
     def set_end_marks(self, marks: Sequence[Any]) -> None:
         """Take over what ``end_marks`` gave, after it was JSON."""
         started, finished, self._end_status = marks
-        self._started = None if started is None else Stamp(*started)
-        self._finished = None if finished is None else Stamp(*finished)
+        self._started = None if started is None else EventTime(*started)
+        self._finished = None if finished is None else EventTime(*finished)
 
     def status(self, now: float, stall_after: float) -> RunStatus:
         """``running``, ``completed``, ``aborted``, or ``stalled``: silent for longer than ``stall_after`` seconds."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from evalgauge import __version__
 from evalgauge import metrics as m
 from evalgauge.metrics import Metric
-from evalgauge_exporter.analysis.run_analysis import Insights
+from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.run import OTHER, RunState, State
 from evalgauge_exporter.views.limits import Limits, exposed_runs
 
@@ -47,7 +47,7 @@ def line(metric: Metric, values: Sequence[str], value: float | int) -> str:
 class Exposition:
     """Renders the state; keeps what runs that are over came to."""
 
-    def __init__(self, state: State, insights: Insights, limits: Limits, *, linger: float | None) -> None:
+    def __init__(self, state: State, insights: RunAnalysis, limits: Limits, *, linger: float | None) -> None:
         self.state = state
         self.insights = insights
         self.limits = limits
@@ -129,7 +129,7 @@ def _durations(run: RunState) -> Iterator[str]:
     yield f'{name}_count{{run_id="{run_id}"}} {count}\n'
 
 
-def run_samples(run: RunState, now: float, insights: Insights, limits: Limits) -> Iterator[Sample]:
+def run_samples(run: RunState, now: float, insights: RunAnalysis, limits: Limits) -> Iterator[Sample]:
     """What a run exposes by itself, but for its histogram."""
     run_id, stall_after = run.run_id, insights.stall_after
     status = run.status(now, stall_after)
@@ -163,7 +163,7 @@ def run_samples(run: RunState, now: float, insights: Insights, limits: Limits) -
     yield from _workers(run, now, stall_after, limits.workers)
 
 
-def _comparisons(runs: Iterable[RunState], insights: Insights, now: float) -> Iterator[Sample]:
+def _comparisons(runs: Iterable[RunState], insights: RunAnalysis, now: float) -> Iterator[Sample]:
     """Each run against its baseline; and the baselines that the newest runs of each benchmark and model have."""
     newest: dict[tuple[str, str], RunState] = {}
     for run in runs:  # in the order in which they began

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from evalgauge.metrics import MEASURED_OUTCOMES, TASK_STATUSES
 from evalgauge_exporter.analysis.comparison.comparison import Comparison, wilson
 from evalgauge_exporter.analysis.costs import MachineCost
-from evalgauge_exporter.analysis.run_analysis import Insights, Paired
+from evalgauge_exporter.analysis.run_analysis import BaselineComparison, RunAnalysis
 from evalgauge_exporter.analysis.summary import elapsed, mean, rates, summarise
 from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState
@@ -31,14 +31,14 @@ def newest_first(runs: Iterable[RunState]) -> list[RunState]:
     return sorted(runs, key=lambda run: (run.started_at or 0.0, run.run_id), reverse=True)
 
 
-def default_run(insights: Insights, now: float) -> RunState | None:
+def default_run(insights: RunAnalysis, now: float) -> RunState | None:
     """The run that is meant where none is named: the newest that goes on, else the newest."""
     runs = newest_first(insights.state.runs.values())
     newest = runs[0] if runs else None
     return next((run for run in runs if not insights.finished(run, now)), newest)
 
 
-def status(run: RunState | None, insights: Insights, now: float) -> shapes.Status:
+def status(run: RunState | None, insights: RunAnalysis, now: float) -> shapes.Status:
     """How far the run is."""
     if run is None:
         return shapes.Status(current_job=None, queue=[])
@@ -53,7 +53,7 @@ def status(run: RunState | None, insights: Insights, now: float) -> shapes.Statu
     return shapes.Status(current_job=_job(run, insights, now), queue=waiting, queue_length=length)
 
 
-def _job(run: RunState, insights: Insights, now: float) -> shapes.CurrentJob:
+def _job(run: RunState, insights: RunAnalysis, now: float) -> shapes.CurrentJob:
     stall_after = insights.stall_after
     statuses = dict.fromkeys(TASK_STATUSES, 0) | run.statuses(now, stall_after)
     eta = insights.eta(run, now)
@@ -102,7 +102,7 @@ def _job(run: RunState, insights: Insights, now: float) -> shapes.CurrentJob:
 # -- costs
 
 
-def costs(run: RunState | None, insights: Insights, now: float) -> shapes.Costs:
+def costs(run: RunState | None, insights: RunAnalysis, now: float) -> shapes.Costs:
     """The run's money."""
     if run is None:
         return _no_costs()
@@ -221,7 +221,7 @@ def _api_calls(run: RunState) -> dict[str, shapes.ApiCalls]:
 # -- how well it goes
 
 
-def metrics(run: RunState | None, insights: Insights, now: float, *, points: int = POINTS) -> shapes.Metrics:
+def metrics(run: RunState | None, insights: RunAnalysis, now: float, *, points: int = POINTS) -> shapes.Metrics:
     """The run's rates and steps, over measured tasks."""
     measured = [attempt for attempt in run.finished_attempts() if attempt.measured] if run is not None else []
     statuses = run.statuses(now, insights.stall_after) if run is not None else {}
@@ -266,7 +266,7 @@ def _curves(measured: list[Attempt], points: int) -> tuple[list[shapes.RateAt], 
     return rate_curve, steps_curve
 
 
-def domains(run: RunState, measured: list[Attempt], insights: Insights, now: float) -> dict[str, shapes.Domain]:
+def domains(run: RunState, measured: list[Attempt], insights: RunAnalysis, now: float) -> dict[str, shapes.Domain]:
     """Each domain's part, by name."""
     counts: dict[str, dict[str, int]] = {}
     for (domain, name), count in run.task_counts(now, insights.stall_after).items():
@@ -293,7 +293,7 @@ def domains(run: RunState, measured: list[Attempt], insights: Insights, now: flo
     return breakdown
 
 
-def workers(run: RunState | None, insights: Insights, now: float) -> shapes.Workers:
+def workers(run: RunState | None, insights: RunAnalysis, now: float) -> shapes.Workers:
     """Who works on the run."""
     rows: list[shapes.WorkerRow] = []
     for worker_id, worker in list(run.workers.items())[:WORKERS] if run is not None else ():
@@ -323,13 +323,13 @@ def workers(run: RunState | None, insights: Insights, now: float) -> shapes.Work
 # -- several runs
 
 
-def runs(insights: Insights, now: float, *, only: RunState | None = None) -> shapes.Runs:
+def runs(insights: RunAnalysis, now: float, *, only: RunState | None = None) -> shapes.Runs:
     """All runs, the newest first; or one."""
     found = newest_first(insights.state.runs.values()) if only is None else [only]
     return shapes.Runs(runs=[summarise(run, now, insights.stall_after) for run in found])
 
 
-def recent(insights: Insights, now: float) -> list[shapes.RecentRun]:
+def recent(insights: RunAnalysis, now: float) -> list[shapes.RecentRun]:
     """The newest runs, each compared with the one before."""
     rows: list[shapes.RecentRun] = []
     for run in newest_first(insights.state.runs.values())[:RECENT]:
@@ -346,7 +346,7 @@ def recent(insights: Insights, now: float) -> list[shapes.RecentRun]:
     return rows
 
 
-def _recent_comparison(paired: Paired) -> shapes.RunComparison:
+def _recent_comparison(paired: BaselineComparison) -> shapes.RunComparison:
     found = paired.comparison
     return shapes.RunComparison(
         baseline_run_id=paired.baseline.run_id,
@@ -370,7 +370,7 @@ def _p_value(found: Comparison) -> float | None:
     return found.p_value if found.finished else found.anytime_p_value
 
 
-def compare(a: RunState, b: RunState, insights: Insights, now: float) -> shapes.Comparison:
+def compare(a: RunState, b: RunState, insights: RunAnalysis, now: float) -> shapes.Comparison:
     """``b`` against the baseline ``a``."""
     found = insights.compare(a, b, now)
     return shapes.Comparison(
@@ -411,18 +411,18 @@ def compare(a: RunState, b: RunState, insights: Insights, now: float) -> shapes.
     )
 
 
-def _run_metrics(run: RunState, insights: Insights, now: float) -> shapes.RunMetrics:
+def _run_metrics(run: RunState, insights: RunAnalysis, now: float) -> shapes.RunMetrics:
     return shapes.RunMetrics(run_id=run.run_id, model_id=run.model, **metrics(run, insights, now).model_dump())
 
 
 # -- the frame
 
 
-def frame(run: RunState | None, insights: Insights, now: float, grafana_url: str | None) -> shapes.Frame:
+def snapshot(run: RunState | None, insights: RunAnalysis, now: float, grafana_url: str | None) -> shapes.Snapshot:
     """Everything that the live page shows."""
     how_far = status(run, insights, now)
     how_well = metrics(run, insights, now)
-    return shapes.Frame(
+    return shapes.Snapshot(
         version=insights.state.version,
         generated_at=now,
         run_id=None if run is None else run.run_id,

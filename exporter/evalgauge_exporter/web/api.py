@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from evalgauge_exporter.analysis.run_analysis import Insights
+from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views import fleet as fleet_views
@@ -19,9 +19,9 @@ from evalgauge_exporter.views import snapshot as frames
 from evalgauge_exporter.views.schemas import fleet as fleet_shapes
 from evalgauge_exporter.views.schemas import openadapt as openadapt_shapes
 from evalgauge_exporter.views.schemas import run as shapes
-from evalgauge_exporter.web.coalesce import Shared
+from evalgauge_exporter.web.coalesce import RequestCoalescer
 from evalgauge_exporter.web.errors import unknown_run
-from evalgauge_exporter.web.sse import Built, Stream
+from evalgauge_exporter.web.sse import RenderedSnapshot, SnapshotBroadcaster
 
 T = TypeVar("T")
 RunId = Annotated[
@@ -40,9 +40,9 @@ class _Answers:
     def __init__(self, exporter: Exporter) -> None:
         self.insights = exporter.insights
         self.state = exporter.state
-        self._shared = Shared()
+        self._shared = RequestCoalescer()
 
-    def ask(self, run_id: str | None, view: Callable[[RunState | None, Insights, float], T]) -> T:
+    def ask(self, run_id: str | None, view: Callable[[RunState | None, RunAnalysis, float], T]) -> T:
         """What ``view`` says of the run of this id, or of the one that is meant where none is named. Raises a 404."""
         now = time.time()
         with self.state.lock:
@@ -53,14 +53,14 @@ class _Answers:
         raise unknown_run(run_id, known)  # without the lock: among thousands of ids the near ones take a while
 
     async def together(
-        self, run_id: str | None, view: Callable[[RunState | None, Insights, float], BaseModel]
+        self, run_id: str | None, view: Callable[[RunState | None, RunAnalysis, float], BaseModel]
     ) -> Response:
         """The same as JSON, made once for all who ask at once. ``view`` is the same function each time."""
 
         def make() -> bytes:
             return self.ask(run_id, view).model_dump_json().encode()
 
-        return Response(await self._shared.answer((view, run_id), make), media_type="application/json")
+        return Response(await self._shared.get((view, run_id), make), media_type="application/json")
 
     async def check(self, run_id: str | None) -> None:
         """Raises a 404."""
@@ -70,7 +70,7 @@ class _Answers:
             raise await asyncio.to_thread(unknown_run, run_id, known)
 
 
-def api(exporter: Exporter, stream: Stream) -> APIRouter:
+def api(exporter: Exporter, stream: SnapshotBroadcaster) -> APIRouter:
     """The routes under /api."""
     router = APIRouter(prefix="/api", responses=_ERRORS)
     answers = _Answers(exporter)
@@ -95,7 +95,7 @@ def _run_routes(router: APIRouter, answers: _Answers) -> None:
 
     @router.get("/benchmark/metrics", tags=["run"], summary="How well the run goes", response_model=shapes.Metrics)
     def metrics(run_id: RunId = None) -> Response:
-        def view(run: RunState | None, insights: Insights, now: float) -> bytes:
+        def view(run: RunState | None, insights: RunAnalysis, now: float) -> bytes:
             name = "" if run is None else run.run_id
             last = kept.get(name)
             if run is not None and last is not None and last[:2] == (run, run.version) and now - last[2] < KEPT_SECONDS:
@@ -114,8 +114,10 @@ def _run_routes(router: APIRouter, answers: _Answers) -> None:
         return await answers.together(run_id, frames.workers)
 
 
-def _stream_routes(router: APIRouter, answers: _Answers, stream: Stream) -> None:
-    @router.get("/benchmark/frame", tags=["run"], summary="Everything the live page shows", response_model=shapes.Frame)
+def _stream_routes(router: APIRouter, answers: _Answers, stream: SnapshotBroadcaster) -> None:
+    @router.get(
+        "/benchmark/frame", tags=["run"], summary="Everything the live page shows", response_model=shapes.Snapshot
+    )
     async def frame(run_id: RunId = None) -> Response:
         await answers.check(run_id)
         _, payload = await stream.frame(run_id)
@@ -143,7 +145,7 @@ def _stream_routes(router: APIRouter, answers: _Answers, stream: Stream) -> None
 def _runs_routes(router: APIRouter, answers: _Answers) -> None:
     @router.get("/benchmark/runs", tags=["runs"], summary="All runs, the newest first")
     def runs(run_id: RunId = None) -> shapes.Runs:
-        def view(run: RunState | None, insights: Insights, now: float) -> shapes.Runs:
+        def view(run: RunState | None, insights: RunAnalysis, now: float) -> shapes.Runs:
             return frames.runs(insights, now, only=run if run_id is not None else None)
 
         return answers.ask(run_id, view)
@@ -217,16 +219,16 @@ def _pair(text: str, runs: dict[str, RunState]) -> tuple[RunState, RunState]:
     raise unknown_run(next(part for part in parts if part not in runs), list(runs))
 
 
-def frame_builder(exporter: Exporter) -> Callable[[str | None], Built]:
+def frame_builder(exporter: Exporter) -> Callable[[str | None], RenderedSnapshot]:
     """Makes a run's frame."""
 
-    def build(run_id: str | None) -> Built:
+    def build(run_id: str | None) -> RenderedSnapshot:
         now = time.time()
         with exporter.state.lock:
             version = exporter.state.version
             run = exporter.state.runs.get(run_id) if run_id is not None else frames.default_run(exporter.insights, now)
-            made = frames.frame(run, exporter.insights, now, exporter.config.grafana_url)
+            made = frames.snapshot(run, exporter.insights, now, exporter.config.grafana_url)
             settled = run is None or exporter.insights.finished(run, now)
-        return Built(version, made.model_dump_json().encode(), settled)
+        return RenderedSnapshot(version, made.model_dump_json().encode(), settled)
 
     return build

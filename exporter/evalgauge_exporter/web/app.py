@@ -24,14 +24,14 @@ from evalgauge import __version__
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.views import exposition
 from evalgauge_exporter.web.api import api, frame_builder
-from evalgauge_exporter.web.auth import Guard
-from evalgauge_exporter.web.coalesce import Shared
+from evalgauge_exporter.web.auth import AuthMiddleware
+from evalgauge_exporter.web.coalesce import RequestCoalescer
 from evalgauge_exporter.web.errors import unknown_path, wrong_method
-from evalgauge_exporter.web.head import Heads
+from evalgauge_exporter.web.head import HeadMiddleware
 from evalgauge_exporter.web.otlp_logs import logs_router
 from evalgauge_exporter.web.reference import reference_page
 from evalgauge_exporter.web.replay_sites import SITE_POLICY, ReplaySites
-from evalgauge_exporter.web.sse import Stream
+from evalgauge_exporter.web.sse import SnapshotBroadcaster
 
 _ALLOWED = {"interval": "a number of seconds from 0.2 to 60", "runs": "two run ids as A,B; the first is the baseline"}
 LIVE = Path(str(resources.files("evalgauge_exporter.web") / "live"))
@@ -39,7 +39,7 @@ LIVE = Path(str(resources.files("evalgauge_exporter.web") / "live"))
 
 def create_app(exporter: Exporter) -> FastAPI:
     """The application over a started exporter."""
-    stream = Stream(frame_builder(exporter), lambda: exporter.state.version)
+    stream = SnapshotBroadcaster(frame_builder(exporter), lambda: exporter.state.version)
     exporter.on_change(stream.changed)
 
     @contextlib.asynccontextmanager
@@ -49,8 +49,10 @@ def create_app(exporter: Exporter) -> FastAPI:
         app.state.sites.close()
 
     app = FastAPI(title="evalgauge", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.add_middleware(Heads)
-    app.add_middleware(Guard, token=exporter.token, host=exporter.config.host, public_url=exporter.config.public_url)
+    app.add_middleware(HeadMiddleware)
+    app.add_middleware(
+        AuthMiddleware, token=exporter.token, host=exporter.config.host, public_url=exporter.config.public_url
+    )
     app.include_router(api(exporter, stream))
     if exporter.config.receive is not None:
         app.include_router(logs_router(exporter.config.receive, exporter.token))
@@ -64,15 +66,13 @@ def create_app(exporter: Exporter) -> FastAPI:
 
 def _machines(app: FastAPI, exporter: Exporter) -> None:
     """What Prometheus and orchestrators ask for."""
-    shared = Shared()
+    shared = RequestCoalescer()
 
     @app.get("/metrics", tags=["machines"], response_class=PlainTextResponse, summary="Prometheus text or OpenMetrics")
     async def metrics(request: Request) -> Response:
         _, content_type = choose_encoder(request.headers.get("accept", ""))
         openmetrics = "openmetrics" in content_type
-        body = await shared.answer(
-            openmetrics, lambda: exporter.exposition.render(time.time(), openmetrics=openmetrics)
-        )
+        body = await shared.get(openmetrics, lambda: exporter.exposition.render(time.time(), openmetrics=openmetrics))
         return Response(body, headers={"content-type": exposition.OPENMETRICS if openmetrics else exposition.TEXT})
 
     @app.get("/healthz", tags=["machines"], response_class=PlainTextResponse, summary="The process lives")

@@ -24,7 +24,7 @@ PAGE_POLICY = (
 MAX_LOGIN_BODY = 4096
 
 
-class Guard:
+class AuthMiddleware:
     """ASGI middleware in front of everything."""
 
     def __init__(self, app: ASGIApp, *, token: str | None, host: str, public_url: str | None) -> None:
@@ -44,13 +44,13 @@ class Guard:
             return
         headers = Headers(scope=scope)
         path = scope["path"]
-        refusal = None if self._knows(headers.get("host", "")) else _refused_host(headers.get("host", ""))
+        refusal = None if self._is_allowed_host(headers.get("host", "")) else _refused_host(headers.get("host", ""))
         if refusal is None and self._token is None and path == LOGIN_PATH:
-            refusal = _onward(scope)
+            refusal = _redirect_next(scope)
         elif refusal is None and self._token is not None and path not in OPEN_PATHS:
             known = self._authorised(headers)
             if path == LOGIN_PATH:
-                refusal = _onward(scope) if known else await self._login(scope, receive)
+                refusal = _redirect_next(scope) if known else await self._login(scope, receive)
             elif not known and not path.startswith("/live/"):
                 refusal = _unauthorised(scope, headers)
         if refusal is not None:
@@ -58,7 +58,7 @@ class Guard:
             return
         await self._app(scope, receive, _with_policy(send))
 
-    def _knows(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         """Whether a browser may have come by this name: a page of another site that points a name here may not."""
         match = _HOST.fullmatch(host)
         if match is None:
@@ -99,8 +99,8 @@ class Guard:
                 break
         given = parse_qs(body[:MAX_LOGIN_BODY].decode("utf-8", "replace")).get("token", [""])[0].strip()
         if not self._equals(given.encode()):
-            return _to_login(".", _wanted(scope), failed="1")
-        response = _onward(scope)
+            return _to_login(".", _next_path(scope), failed="1")
+        response = _redirect_next(scope)
         secure = scope.get("scheme") == "https"
         response.set_cookie(
             COOKIE, quote(given, safe=""), httponly=True, samesite="strict", secure=secure, max_age=30 * 86400
@@ -108,15 +108,15 @@ class Guard:
         return response
 
 
-def _wanted(scope: Scope) -> str:
+def _next_path(scope: Scope) -> str:
     """The address that led to the form, from the root of the exporter."""
     query: str = scope["query_string"].decode("latin-1")
     return parse_qs(query).get("next", ["/"])[0]
 
 
-def _onward(scope: Scope) -> RedirectResponse:
+def _redirect_next(scope: Scope) -> RedirectResponse:
     """From the form to where its reader was going. What begins with a dot can't leave this server."""
-    wanted = _wanted(scope)
+    wanted = _next_path(scope)
     return RedirectResponse(f".{wanted}" if wanted.startswith("/") else "./", status_code=303)
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Shared:
+class RequestCoalescer:
     """Makes the answers to equal questions one after the other.
 
     Who asks while one is made gets the next, with all others who came meanwhile: no answer is older than its question.
@@ -22,7 +22,7 @@ class Shared:
         self._made: dict[Hashable, asyncio.Task[Any]] = {}
         """Those whose making has begun."""
 
-    async def answer(self, question: Hashable, make: Callable[[], T]) -> T:
+    async def get(self, question: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` gives in a thread, or raises there; of those who share an answer the first one's is used."""
         task: asyncio.Task[T] | None = self._next.get(question)
         if task is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class Heads:
+class HeadMiddleware:
     """ASGI middleware: asks the application as GET does, and passes on the headers alone."""
 
     def __init__(self, app: ASGIApp) -> None:

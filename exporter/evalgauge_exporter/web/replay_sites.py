@@ -59,7 +59,7 @@ class ReplaySites:
                 paired = self._exporter.insights.against_previous(run, time.time())
                 shown = [run] if paired is None else [run, paired.baseline]
                 versions = tuple(state.version for state in shown)
-                places = [place for state in shown if (place := self._exporter.follower.place_of(state)) is not None]
+                places = [place for state in shown if (place := self._exporter.follower.source_of(state)) is not None]
         if run is None:
             raise unknown_run(run_id, known)
         site = self._site(run_id)

@@ -11,7 +11,7 @@ import uvicorn
 
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.web.app import create_app
-from evalgauge_exporter.web.sse import Stream
+from evalgauge_exporter.web.sse import SnapshotBroadcaster
 
 
 class ListenError(OSError):
@@ -43,7 +43,7 @@ def base_url(bound: socket.socket) -> str:
 class _Server(uvicorn.Server):
     """Ends the event streams first: they would never end by themselves."""
 
-    def __init__(self, config: uvicorn.Config, stream: Stream) -> None:
+    def __init__(self, config: uvicorn.Config, stream: SnapshotBroadcaster) -> None:
         super().__init__(config)
         self._stream = stream
 

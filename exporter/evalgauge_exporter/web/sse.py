@@ -15,14 +15,14 @@ LINGER_SECONDS = 0.2
 """The shortest time between two frames of one run: what happens meanwhile is in the next."""
 
 
-class Built(NamedTuple):
+class RenderedSnapshot(NamedTuple):
     """A frame as it is sent."""
 
     version: int
     """Of the state that it shows."""
     payload: bytes
     """JSON."""
-    settled: bool
+    final: bool
     """Whether time alone changes nothing in it: the run is over."""
 
 
@@ -37,10 +37,10 @@ class _Channel:
         self.building: asyncio.Task[None] | None = None
 
 
-class Stream:
+class SnapshotBroadcaster:
     """Wakes the clients when the state changes, and gives all of them the same bytes."""
 
-    def __init__(self, build: Callable[[str | None], Built], version: Callable[[], int]) -> None:
+    def __init__(self, build: Callable[[str | None], RenderedSnapshot], version: Callable[[], int]) -> None:
         """``build`` makes a run's frame, in a thread; ``version`` is the state's now."""
         self._build = build
         self._version = version

@@ -245,7 +245,7 @@ def _key(fields: Mapping[str, Any]) -> tuple[str, int]:
     return str(fields.get("task_id")), fields.get("attempt") or 1
 
 
-class Measures:
+class OtelMetrics:
     """Folds the events of this process and gives them to OpenTelemetry's instruments."""
 
     def __init__(self, meter: Meter) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-    from evalgauge.otel.metrics import Measures
+    from evalgauge.otel.metrics import OtelMetrics
     from evalgauge.otel.traces import Traces
     from evalgauge.tracker import Run
 
@@ -56,7 +56,7 @@ class OtelObserver:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._senders: list[_Sender] = []
-        self._measures: Measures | None = None
+        self._measures: OtelMetrics | None = None
         self._traces: Traces | None = None
         meters, tracers = self._given
         own_ids = False
@@ -64,9 +64,9 @@ class OtelObserver:
             meters, tracers, self._senders = _providers()
             own_ids = True
         if meters is not None:
-            from evalgauge.otel.metrics import Measures
+            from evalgauge.otel.metrics import OtelMetrics
 
-            self._measures = Measures(meters.get_meter(SCOPE))
+            self._measures = OtelMetrics(meters.get_meter(SCOPE))
         if tracers is not None:
             from evalgauge.otel.traces import Traces
 

@@ -10,7 +10,7 @@ import pytest
 from evalgauge import track_run
 from evalgauge.events import Event, LlmCall, RunFinished, RunStarted, TaskFinished, TaskStarted
 from evalgauge.pricing import UNKNOWN_USAGE, UNPRICED, Price
-from evalgauge.usage import Tokens
+from evalgauge.usage import TokenUsage
 from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, run_costs
 from evalgauge_exporter.analysis.eta import Eta
 from evalgauge_exporter.state.run import RunState, fold
@@ -41,7 +41,7 @@ class Story:
     def call(
         self, at: float, cents: int | None, task: str | None = None, model: str = "m", status: str = "ok"
     ) -> Story:
-        counted = Tokens(cents, None, None, 0)
+        counted = TokenUsage(cents, None, None, 0)
         call = LlmCall(T0 + at, self._seq(), "w", "p", model, counted, None, status, False, task, 1, None)
         self._events.append(call)
         return self

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from evalgauge_exporter.analysis import eta as module
-from evalgauge_exporter.analysis.eta import DRAWS, Ended, Eta, History, Running, estimate
+from evalgauge_exporter.analysis.eta import DRAWS, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
 
 
 def one_after_another(
     tasks: Sequence[tuple[str, float]], *, gap: float = 0.0, worker: str | None = "w1", start: float = 1000.0
-) -> list[Ended]:
+) -> list[FinishedAttempt]:
     ended = []
     for domain, seconds in tasks:
         start += seconds
-        ended.append(Ended(domain, seconds, start, worker))
+        ended.append(FinishedAttempt(domain, seconds, start, worker))
         start += gap
     return ended
 
@@ -32,7 +32,7 @@ def known(answer: Eta | None) -> Eta:
 
 def test_there_is_no_estimate_before_three_tasks_ended() -> None:
     ended = one_after_another([("a", 10.0)] * 3)
-    running = [Running("a", 1.0, "w1")]
+    running = [RunningAttempt("a", 1.0, "w1")]
     assert estimate(1031.0, ended[:2], running, {"a": 5}) is None
     assert estimate(1031.0, ended, running, {"a": 5}) is not None
 
@@ -48,13 +48,13 @@ def test_there_is_no_estimate_where_nothing_moves() -> None:
     assert estimate(1050.0 + 15, ended, [], {"a": 5}) is not None
     assert estimate(1050.0 + 21, ended, [], {"a": 5}) is None
     assert estimate(1050.0, ended, [], {"a": 5}, workers=0) is None
-    assert estimate(1050.0, ended, [Running("a", 1.0, "w1")], {"a": 5}, workers=0) is None
+    assert estimate(1050.0, ended, [RunningAttempt("a", 1.0, "w1")], {"a": 5}, workers=0) is None
     assert estimate(1050.0, ended, [], {"a": 5}, workers=-3) is None
 
 
 def test_equal_tasks_on_one_worker_take_their_number_times_their_length() -> None:
     ended = one_after_another([("a", 10.0)] * 60)
-    answer = known(estimate(1604.0, ended, [Running("a", 4.0, "w1")], {"a": 30}))
+    answer = known(estimate(1604.0, ended, [RunningAttempt("a", 4.0, "w1")], {"a": 30}))
     assert answer.p50 == pytest.approx(306, rel=0.02)
     assert answer.p10 > 280
     assert answer.p90 < 330
@@ -62,7 +62,7 @@ def test_equal_tasks_on_one_worker_take_their_number_times_their_length() -> Non
 
 def test_gaps_between_tasks_are_added() -> None:
     ended = one_after_another([("a", 10.0)] * 60, gap=5.0)
-    answer = known(estimate(1900.0, ended, [Running("a", 5.0, "w1")], {"a": 30}))
+    answer = known(estimate(1900.0, ended, [RunningAttempt("a", 5.0, "w1")], {"a": 30}))
     assert answer.p50 == pytest.approx(5 + 30 * 15, rel=0.02)
 
 
@@ -70,51 +70,53 @@ def test_a_night_between_two_tasks_is_not_a_gap_to_expect() -> None:
     evening = one_after_another([("a", 10.0)] * 30)
     morning = one_after_another([("a", 10.0)] * 30, start=evening[-1].ended_at + 8 * 3600)
     now = morning[-1].ended_at
-    answer = known(estimate(now, evening + morning, [Running("a", 0.0, "w1")], {"a": 30}))
+    answer = known(estimate(now, evening + morning, [RunningAttempt("a", 0.0, "w1")], {"a": 30}))
     assert answer.p50 == pytest.approx(310, rel=0.05)
 
 
 def test_the_workers_of_now_count_and_not_those_of_before() -> None:
-    ended = [Ended("a", 10.0, 1000.0 + 10 * turn, f"w{at}") for turn in range(1, 11) for at in range(4)]
-    four = known(estimate(1100.0, ended, [Running("a", 0.0, f"w{at}") for at in range(4)], {"a": 100}))
-    two = known(estimate(1105.0, ended, [Running("a", 5.0, f"w{at}") for at in range(2)], {"a": 100}))
+    ended = [FinishedAttempt("a", 10.0, 1000.0 + 10 * turn, f"w{at}") for turn in range(1, 11) for at in range(4)]
+    four = known(estimate(1100.0, ended, [RunningAttempt("a", 0.0, f"w{at}") for at in range(4)], {"a": 100}))
+    two = known(estimate(1105.0, ended, [RunningAttempt("a", 5.0, f"w{at}") for at in range(2)], {"a": 100}))
     assert four.p50 == pytest.approx(104 * 10 / 4, rel=0.05)
     assert two.p50 == pytest.approx(101 * 10 / 2, rel=0.05)
 
 
 def test_a_worker_between_two_tasks_is_at_work() -> None:
-    ended = [Ended("a", 10.0, 1000.0 + 14 * turn, f"w{at}") for turn in range(1, 21) for at in range(2)]
+    ended = [FinishedAttempt("a", 10.0, 1000.0 + 14 * turn, f"w{at}") for turn in range(1, 21) for at in range(2)]
     now = 1280.0 + 2
-    both = known(estimate(now, ended, [Running("a", 2.0, "w0")], {"a": 40}))
+    both = known(estimate(now, ended, [RunningAttempt("a", 2.0, "w0")], {"a": 40}))
     assert both.p50 == pytest.approx(41 * 14 / 2, rel=0.06)
-    later = known(estimate(now + 30, ended, [Running("a", 2.0, "w0")], {"a": 40}))
+    later = known(estimate(now + 30, ended, [RunningAttempt("a", 2.0, "w0")], {"a": 40}))
     assert later.p50 == pytest.approx(41 * 14, rel=0.06)
 
 
 def test_tasks_of_lost_workers_are_run_again() -> None:
     ended = one_after_another([("a", 10.0)] * 60)
-    running = [Running("a", 2.0, "w1"), Running("a", 500.0, "w2")]
+    running = [RunningAttempt("a", 2.0, "w1"), RunningAttempt("a", 500.0, "w2")]
     answer = known(estimate(1602.0, ended, running, {"a": 20}, workers=1))
     assert answer.p50 == pytest.approx(8 + 21 * 10, rel=0.03)
 
 
 def test_tasks_that_ended_with_their_worker_are_done_again_and_are_longer_than_they_were() -> None:
     ended = one_after_another([("a", 10.0)] * 60)
-    running = [Running("a", 4.0, "w1")]
-    answer = known(estimate(1604.0, ended, running, {"a": 20}, again=[Running("a", 5.0, "w2")]))
+    running = [RunningAttempt("a", 4.0, "w1")]
+    answer = known(estimate(1604.0, ended, running, {"a": 20}, again=[RunningAttempt("a", 5.0, "w2")]))
     assert answer.p50 == pytest.approx(6 + 21 * 10, rel=0.03)
     rng = random.Random(2)
     ended = one_after_another([("a", rng.lognormvariate(4, 0.6)) for _ in range(60)])
     middle = fmean(task.duration_seconds for task in ended)
     short, long = (
-        known(estimate(9e9, ended, [Running("a", 0.0, "w1")], {"a": 5}, again=[Running("a", seconds, "w2")]))
+        known(
+            estimate(9e9, ended, [RunningAttempt("a", 0.0, "w1")], {"a": 5}, again=[RunningAttempt("a", seconds, "w2")])
+        )
         for seconds in (0.0, 5 * middle)
     )
     assert long.p50 > short.p50 + 3.5 * middle
     # the last of all: the other worker has nothing left to do
-    ended = [Ended("a", 10.0, 1000.0 + 10 * turn, f"w{at}") for turn in range(30) for at in range(2)]
-    both = [Running("a", 0.0, "w0"), Running("a", 0.0, "w1")]
-    answer = known(estimate(1290.0, ended, both, {"a": 2}, again=[Running("a", 300.0, "w2")]))
+    ended = [FinishedAttempt("a", 10.0, 1000.0 + 10 * turn, f"w{at}") for turn in range(30) for at in range(2)]
+    both = [RunningAttempt("a", 0.0, "w0"), RunningAttempt("a", 0.0, "w1")]
+    answer = known(estimate(1290.0, ended, both, {"a": 2}, again=[RunningAttempt("a", 300.0, "w2")]))
     assert 20 + 300 < answer.p50 < 20 + 400
 
 
@@ -122,23 +124,23 @@ def test_a_task_that_has_run_for_long_is_not_expected_to_end_at_once() -> None:
     rng = random.Random(3)
     ended = one_after_another([("a", rng.lognormvariate(4, 0.6)) for _ in range(50)])
     longest = max(task.duration_seconds for task in ended)
-    answers = [known(estimate(9e9, ended, [Running("a", factor * longest, "w1")], {})) for factor in (1, 3, 9)]
+    answers = [known(estimate(9e9, ended, [RunningAttempt("a", factor * longest, "w1")], {})) for factor in (1, 3, 9)]
     assert answers[0].p50 > 0.05 * longest
     assert answers[0].p50 < answers[1].p50 < answers[2].p50
 
 
 def test_running_tasks_that_take_long_are_evidence_that_tasks_are_long() -> None:
-    ended = [Ended("a", 10.0 + at, 1020.0, f"w{at}") for at in range(4)]
-    fresh = [Running("a", 0.0, f"w{at}") for at in range(16)]
-    old = [Running("a", 60.0, f"w{at}") for at in range(16)]
+    ended = [FinishedAttempt("a", 10.0 + at, 1020.0, f"w{at}") for at in range(4)]
+    fresh = [RunningAttempt("a", 0.0, f"w{at}") for at in range(16)]
+    old = [RunningAttempt("a", 60.0, f"w{at}") for at in range(16)]
     pending = {"a": 160}
     assert known(estimate(1020.0, ended, old, pending)).p50 > 1.5 * known(estimate(1020.0, ended, fresh, pending)).p50
 
 
 def test_domains_are_told_apart() -> None:
     ended = one_after_another([("quick", 10.0), ("slow", 100.0)] * 30)
-    quick = known(estimate(9e9, ended, [Running("quick", 0.0, "w1")], {"quick": 19}))
-    slow = known(estimate(9e9, ended, [Running("slow", 0.0, "w1")], {"slow": 19}))
+    quick = known(estimate(9e9, ended, [RunningAttempt("quick", 0.0, "w1")], {"quick": 19}))
+    slow = known(estimate(9e9, ended, [RunningAttempt("slow", 0.0, "w1")], {"slow": 19}))
     assert quick.p50 == pytest.approx(200, rel=0.05)
     assert slow.p50 == pytest.approx(2000, rel=0.05)
 
@@ -148,23 +150,23 @@ def test_a_domain_with_one_ended_task_leans_on_the_others() -> None:
     tasks = [(f"d{at % 8}", rng.lognormvariate(3 + at % 8 / 7, 0.6)) for at in range(160)]
     usual = fmean(seconds for _, seconds in tasks)
     ended = one_after_another([*tasks, ("odd", 10 * usual)])
-    answer = known(estimate(9e9, ended, [Running("odd", 0.0, "w1")], {"odd": 19}))
+    answer = known(estimate(9e9, ended, [RunningAttempt("odd", 0.0, "w1")], {"odd": 19}))
     assert 1.5 * 20 * usual < answer.p50 < 0.8 * 20 * 10 * usual
 
 
 def test_a_domain_never_seen_is_as_uncertain_as_the_others_differ() -> None:
     alike = one_after_another([(f"d{at % 8}", 50.0) for at in range(80)])
     apart = one_after_another([(f"d{at % 8}", 10.0 * 1.5 ** (at % 8)) for at in range(80)])
-    running, pending = [Running("new", 0.0, "w1")], {"new": 20}
+    running, pending = [RunningAttempt("new", 0.0, "w1")], {"new": 20}
     narrow, wide = known(estimate(9e9, alike, running, pending)), known(estimate(9e9, apart, running, pending))
     assert wide.p90 / wide.p10 > 2 * narrow.p90 / narrow.p10
     assert narrow.p10 < 21 * 50 < narrow.p90
 
 
 def test_an_earlier_run_tells_how_domains_differ_and_this_one_how_fast_it_is() -> None:
-    earlier = History(one_after_another([("a", 10.0), ("b", 100.0), ("c", 30.0)] * 10))
+    earlier = DurationStats(one_after_another([("a", 10.0), ("b", 100.0), ("c", 30.0)] * 10))
     ended = one_after_another([("a", 20.0)] * 20)
-    running, pending = [Running("b", 0.0, "w1")], {"b": 19}
+    running, pending = [RunningAttempt("b", 0.0, "w1")], {"b": 19}
     told = known(estimate(1400.0, ended, running, pending, earlier=earlier))
     untold = known(estimate(1400.0, ended, running, pending))
     assert told.p50 == pytest.approx(20 * 200, rel=0.2)
@@ -177,7 +179,7 @@ def test_unnamed_tasks_are_like_the_mixed_ones_before_or_new_ones_after_blocks()
     mixed = [("quick", 10.0), ("slow", 100.0)] * 30
     rng.shuffle(mixed)
     blocks = [("quick", 10.0)] * 30 + [("slow", 100.0)] * 30
-    running = [Running("unknown", 0.0, "w1")]
+    running = [RunningAttempt("unknown", 0.0, "w1")]
     after_mixed = known(estimate(9e9, one_after_another(mixed), running, {"unknown": 59}))
     after_blocks = known(estimate(9e9, one_after_another(blocks), running, {"unknown": 59}))
     assert after_mixed.p50 == pytest.approx(60 * 55, rel=0.15)
@@ -186,7 +188,7 @@ def test_unnamed_tasks_are_like_the_mixed_ones_before_or_new_ones_after_blocks()
 
 def test_a_run_without_any_domain_is_one_domain() -> None:
     ended = one_after_another([("unknown", 10.0)] * 60)
-    answer = known(estimate(1600.0, ended, [Running("unknown", 0.0, "w1")], {"unknown": 29}))
+    answer = known(estimate(1600.0, ended, [RunningAttempt("unknown", 0.0, "w1")], {"unknown": 29}))
     assert answer.p50 == pytest.approx(300, rel=0.02)
     assert answer.p90 < 330
 
@@ -194,7 +196,9 @@ def test_a_run_without_any_domain_is_one_domain() -> None:
 @pytest.mark.parametrize("names", [("w0", "w1", "w2", "w3"), (None, None, None, None)])
 def test_a_source_of_ended_tasks_only_is_enough(names: tuple[str | None, ...]) -> None:
     ended = [
-        Ended("a", 10.0, 1000.0 + 10 * turn + 2.5 * at, name) for turn in range(1, 21) for at, name in enumerate(names)
+        FinishedAttempt("a", 10.0, 1000.0 + 10 * turn + 2.5 * at, name)
+        for turn in range(1, 21)
+        for at, name in enumerate(names)
     ]
     answer = known(estimate(1207.5, ended, [], {"a": 60}))
     # four run: one since 0 s, the others since 2.5, 5 and 7.5 s
@@ -204,17 +208,20 @@ def test_a_source_of_ended_tasks_only_is_enough(names: tuple[str | None, ...]) -
 def test_a_history_that_grew_says_the_same_as_a_list() -> None:
     rng = random.Random(8)
     ended = one_after_another([(f"d{at % 5}", rng.lognormvariate(3, 0.5)) for at in range(40)], gap=2.0)
-    history = History()
+    history = DurationStats()
     for task in ended:
         history.add(task)
-    running, pending = [Running("d1", 3.0, "w1"), Running("d2", 30.0, "w2")], {"d1": 5, "d3": 60, "new": 2}
+    running, pending = (
+        [RunningAttempt("d1", 3.0, "w1"), RunningAttempt("d2", 30.0, "w2")],
+        {"d1": 5, "d3": 60, "new": 2},
+    )
     assert estimate(2000.0, history, running, pending) == estimate(2000.0, ended, running, pending)
 
 
 def test_durations_that_cannot_be_are_left_out() -> None:
     good = one_after_another([("a", 10.0)] * 20)
-    bad = [Ended("a", seconds, 1100.0, "w9") for seconds in (-5.0, math.nan, math.inf, 1.7e9)]
-    running, pending = [Running("a", 0.0, "w1")], {"a": 10}
+    bad = [FinishedAttempt("a", seconds, 1100.0, "w9") for seconds in (-5.0, math.nan, math.inf, 1.7e9)]
+    running, pending = [RunningAttempt("a", 0.0, "w1")], {"a": 10}
     assert estimate(1200.0, good + bad, running, pending) == estimate(1200.0, good, running, pending)
     assert estimate(1200.0, bad, running, pending) is None
 
@@ -222,14 +229,14 @@ def test_durations_that_cannot_be_are_left_out() -> None:
 def test_tasks_that_fail_at_once_do_not_blow_the_estimate_up() -> None:
     rng = random.Random(4)
     tasks = [("a", 0.002 if at % 8 == 0 else rng.lognormvariate(4, 0.4)) for at in range(80)]
-    answer = known(estimate(9e9, one_after_another(tasks), [Running("a", 0.0, "w1")], {"a": 80}))
+    answer = known(estimate(9e9, one_after_another(tasks), [RunningAttempt("a", 0.0, "w1")], {"a": 80}))
     assert answer.p50 == pytest.approx(sum(seconds for _, seconds in tasks), rel=0.05)
     assert answer.p90 < 1.3 * answer.p50
 
 
 def test_a_thousand_workers_are_as_good_as_their_share() -> None:
-    ended = [Ended("a", 10.0, 1000.0 + 10 * turn, f"w{at}") for turn in (1, 2) for at in range(1000)]
-    running = [Running("a", at / 100, f"w{at}") for at in range(1000)]
+    ended = [FinishedAttempt("a", 10.0, 1000.0 + 10 * turn, f"w{at}") for turn in (1, 2) for at in range(1000)]
+    running = [RunningAttempt("a", at / 100, f"w{at}") for at in range(1000)]
     answer = known(estimate(1020.0, ended, running, {"a": 10_000}))
     assert answer.p50 == pytest.approx((10_000 * 10 + 5_000) / 1000, rel=0.1)
 
@@ -241,8 +248,8 @@ seconds_of_any_kind = st.one_of(
 )
 names = st.sampled_from(["a", "b", "c", "unknown", ""])
 workers_of_any_kind = st.one_of(st.none(), st.sampled_from(["w1", "w2", "w3"]))
-ended_of_any_kind = st.builds(Ended, names, seconds_of_any_kind, seconds_of_any_kind, workers_of_any_kind)
-running_of_any_kind = st.builds(Running, names, seconds_of_any_kind, workers_of_any_kind)
+ended_of_any_kind = st.builds(FinishedAttempt, names, seconds_of_any_kind, seconds_of_any_kind, workers_of_any_kind)
+running_of_any_kind = st.builds(RunningAttempt, names, seconds_of_any_kind, workers_of_any_kind)
 
 
 @settings(max_examples=300, deadline=None)
@@ -252,17 +259,17 @@ running_of_any_kind = st.builds(Running, names, seconds_of_any_kind, workers_of_
     running=st.lists(running_of_any_kind, max_size=6),
     pending=st.dictionaries(names, st.one_of(st.integers(-5, 60), st.sampled_from([10**4, 10**400])), max_size=5),
     workers=st.one_of(st.none(), st.integers(-2, 8), st.sampled_from([300, 10**9])),
-    again=st.one_of(st.lists(running_of_any_kind, max_size=4), st.just([Running("a", 5.0, None)] * 300)),
-    earlier=st.one_of(st.none(), st.lists(ended_of_any_kind, max_size=8).map(History)),
+    again=st.one_of(st.lists(running_of_any_kind, max_size=4), st.just([RunningAttempt("a", 5.0, None)] * 300)),
+    earlier=st.one_of(st.none(), st.lists(ended_of_any_kind, max_size=8).map(DurationStats)),
 )
 def test_any_input_has_a_defined_answer(
     now: float,
-    ended: list[Ended],
-    running: list[Running],
+    ended: list[FinishedAttempt],
+    running: list[RunningAttempt],
     pending: dict[str, int],
     workers: int | None,
-    again: list[Running],
-    earlier: History | None,
+    again: list[RunningAttempt],
+    earlier: DurationStats | None,
 ) -> None:
     answer = estimate(now, ended, running, pending, workers=workers, again=again, earlier=earlier)
     if answer is not None:
@@ -288,7 +295,7 @@ def test_the_unit_of_time_does_not_matter(
         ended = one_after_another([(domain, seconds * scale) for domain, seconds in tasks], start=0.0)
         now = ended[-1].ended_at
         return known(
-            estimate(now, ended, [Running(d, s * scale, f"r{at}") for at, (d, s) in enumerate(running)], pending)
+            estimate(now, ended, [RunningAttempt(d, s * scale, f"r{at}") for at, (d, s) in enumerate(running)], pending)
         )
 
     assert at_scale(2.0**power) == pytest.approx([bound * 2.0**power for bound in at_scale(1.0)], rel=1e-6)
@@ -300,7 +307,7 @@ def test_more_of_the_same_work_takes_longer_and_more_workers_less(
     tasks: list[tuple[str, int]], count: int, more: int
 ) -> None:
     ended = one_after_another([(domain, float(seconds)) for domain, seconds in tasks])
-    running = [Running("a", 1.0, "w1")]
+    running = [RunningAttempt("a", 1.0, "w1")]
     answer = known(estimate(9e9, ended, running, {"a": count}))
     assert known(estimate(9e9, ended, running, {"a": 2 * count + 20})).p50 > answer.p50
     assert known(estimate(9e9, ended, running, {"a": count}, workers=1 + more)).p50 < answer.p50
@@ -361,11 +368,11 @@ def test_equal_tasks_are_taken_in_rounds() -> None:
     # five tasks of 10 s on two free workers: 3 rounds; a third that is busy for 25 s more takes none of the first four
     log_mean, spread = np.full((DRAWS, 1), math.log(10.0)), np.full((DRAWS, 1), 1e-9)
     count = np.array([5.0])
-    assert module._one_by_one(np.zeros((DRAWS, 2)), log_mean, spread, count, 0.0).max(1) == pytest.approx(30.0)
+    assert module._schedule_one_by_one(np.zeros((DRAWS, 2)), log_mean, spread, count, 0.0).max(1) == pytest.approx(30.0)
     busy = np.zeros((DRAWS, 3))
     busy[:, 2] = 25.0
-    assert module._one_by_one(busy, log_mean, spread, count, 0.0).max(1) == pytest.approx(30.0)
-    assert module._one_by_one(np.zeros((DRAWS, 2)), log_mean, spread, count, 2.0).max(1) == pytest.approx(36.0)
+    assert module._schedule_one_by_one(busy, log_mean, spread, count, 0.0).max(1) == pytest.approx(30.0)
+    assert module._schedule_one_by_one(np.zeros((DRAWS, 2)), log_mean, spread, count, 2.0).max(1) == pytest.approx(36.0)
 
 
 @pytest.mark.parametrize(("workers", "tasks"), [(1, 60), (4, 60), (16, 120), (16, 400)])
@@ -376,8 +383,8 @@ def test_tasks_taken_together_end_as_tasks_taken_one_by_one(workers: int, tasks:
     rest = module._rest_of_running(
         np.full((DRAWS, workers), math.log(60.0)), np.full((DRAWS, workers), 0.6), np.linspace(0, 100, workers)
     )
-    together = module._all_at_once(rest, log_mean, spread, count, 5.0).max(1)
-    one_by_one = module._one_by_one(rest, log_mean, spread, count, 5.0).max(1)
+    together = module._schedule_in_bulk(rest, log_mean, spread, count, 5.0).max(1)
+    one_by_one = module._schedule_one_by_one(rest, log_mean, spread, count, 5.0).max(1)
     for share in (0.1, 0.5, 0.9):
         assert np.quantile(together, share) == pytest.approx(np.quantile(one_by_one, share), rel=0.1)
 
@@ -395,8 +402,8 @@ def end_and_half(rng: random.Random, workers: int) -> tuple[float, Eta, float]:
         heapq.heappush(free, (start + seconds, worker))
     tasks.sort()
     now, end = tasks[59][0], tasks[-1][0]
-    ended = [Ended(domain, end - start, end, worker) for end, start, domain, worker in tasks[:60]]
-    running = [Running(domain, now - start, worker) for _, start, domain, worker in tasks[60:] if start <= now]
+    ended = [FinishedAttempt(domain, end - start, end, worker) for end, start, domain, worker in tasks[:60]]
+    running = [RunningAttempt(domain, now - start, worker) for _, start, domain, worker in tasks[60:] if start <= now]
     later = [domain for _, start, domain, _ in tasks[60:] if start > now]
     answer = known(estimate(now, ended, running, {domain: later.count(domain) for domain in later}))
     return end - now, answer, now

@@ -12,9 +12,9 @@ from evalgauge.price_overrides import MachineOverride, Overrides
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.analysis.machine_costs import MachineCosts, MachineRow, component_of
 from evalgauge_exporter.analysis.machine_usage import fleet_machine_cost, run_machine_cost, worker_machines
-from evalgauge_exporter.ingest.run_cache import restored, snapshot
+from evalgauge_exporter.ingest.run_cache import dump_run, restore_run
 from evalgauge_exporter.state.fleet import FleetState
-from evalgauge_exporter.state.fleet_events import Registered, RegistrySeen
+from evalgauge_exporter.state.fleet_events import RegisteredVm, RegistrySeen
 from evalgauge_exporter.state.run import RunState, unpriced
 from tests.exporter.machine_events import HOUR, SIZE, STALL, T0, Story, box, fleet_of, inventory, powers, price
 
@@ -116,7 +116,7 @@ def test_the_time_from_a_workers_stop_to_its_return_costs_nothing(end: str) -> N
     assert (back.billing, back.busy_hours) == (True, 0.5)
     run = story.end(11 * HOUR).run()
     assert only(cost(run, at=50 * HOUR)).hours == pytest.approx(2.0)
-    kept = restored(json.loads(json.dumps(snapshot(run))), "run-a", unpriced)
+    kept = restore_run(json.loads(json.dumps(dump_run(run))), "run-a", unpriced)
     assert cost(kept, at=50 * HOUR) == cost(run, at=50 * HOUR)
 
 
@@ -219,7 +219,9 @@ def test_a_worker_is_joined_by_its_id_where_it_names_no_machine() -> None:
 
 
 def test_a_worker_is_joined_by_a_registrys_name_and_address() -> None:
-    pool = Registered("waa-pool-01", "20.1.2.4", None, None, None, None, None, SIZE, "eastus", "agents", "ready", None)
+    pool = RegisteredVm(
+        "waa-pool-01", "20.1.2.4", None, None, None, None, None, SIZE, "eastus", "agents", "ready", None
+    )
     fleet = fleet_of(RegistrySeen(T0, "pool.json", (pool,)), price(0.2))
     by_id = Story().worker(0, "waa-pool-01").end(HOUR).run()
     by_address = Story().worker(0, "w", vm="20.1.2.4").end(HOUR).run()
@@ -377,7 +379,7 @@ def test_runs_whose_attempts_were_let_go_are_read_again_only_once() -> None:
     fleet = fleet_of(inventory("waa-00"), powers(0, {"waa-00": "running"}))
     for _ in range(3):
         for name, run in runs.items():
-            run.shelve(partial(again, name))
+            run.unload(partial(again, name))
         assert whole("waa-00", fleet, *runs.values(), at=2 * HOUR).busy_hours == 0.5
     assert sorted(read) == ["a", "b"]
 

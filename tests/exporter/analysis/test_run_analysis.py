@@ -10,7 +10,7 @@ import pytest
 
 from evalgauge.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted, WorkerState
 from evalgauge_exporter.analysis.eta import Eta
-from evalgauge_exporter.analysis.run_analysis import Insights
+from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.run import RunState, State, fold
 
 T0 = 1_795_290_000.0
@@ -39,10 +39,10 @@ def run_of(
     return fold(run_id, "runlog", [event._replace(seq=number) for number, event in enumerate(told, start=1)])
 
 
-def insights(*runs: RunState) -> Insights:
+def insights(*runs: RunState) -> RunAnalysis:
     state = State()
     state.runs = {run.run_id: run for run in runs}
-    return Insights(state, stall_after=STALL)
+    return RunAnalysis(state, stall_after=STALL)
 
 
 def by_two_workers(rounds: int = 5) -> list[Event]:
@@ -116,14 +116,14 @@ def test_a_run_is_compared_with_what_it_names_then_with_what_is_configured_then_
     run = run_of([], at=3000)
     state = State()
     state.runs = {each.run_id: each for each in (other, last, first, run)}
-    assert Insights(state, stall_after=STALL).baseline(run) is last
+    assert RunAnalysis(state, stall_after=STALL).baseline(run) is last
     for key in ("waa/m", "waa"):
-        assert Insights(state, stall_after=STALL, baselines={key: "first"}).baseline(run) is first
+        assert RunAnalysis(state, stall_after=STALL, baselines={key: "first"}).baseline(run) is first
     run.baseline_run_id = "other"
-    assert Insights(state, stall_after=STALL, baselines={"waa": "first"}).baseline(run) is other
+    assert RunAnalysis(state, stall_after=STALL, baselines={"waa": "first"}).baseline(run) is other
     run.baseline_run_id = "gone"
-    assert Insights(state, stall_after=STALL).baseline(run) is last
-    assert Insights(state, stall_after=STALL).baseline(first) is None
+    assert RunAnalysis(state, stall_after=STALL).baseline(run) is last
+    assert RunAnalysis(state, stall_after=STALL).baseline(first) is None
 
 
 def test_a_run_that_is_read_anew_again_and_again_is_not_kept_each_time_though_nothing_is_compared_with_it() -> None:

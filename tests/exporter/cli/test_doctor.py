@@ -27,8 +27,8 @@ def config(tmp_path: Path, text: str = "", **given: object) -> Config:
 def found(settings: Config, what: str) -> Finding:
     """The one finding whose subject begins so."""
     (finding,) = [finding for finding in check(settings) if finding.what.startswith(what)]
-    assert (finding.mend is None) is (finding.ok is True)
-    assert "\n" not in finding.what + finding.detail + (finding.mend or "")
+    assert (finding.fix is None) is (finding.ok is True)
+    assert "\n" not in finding.what + finding.detail + (finding.fix or "")
     return finding
 
 
@@ -146,7 +146,7 @@ def test_what_a_subscription_refuses_has_a_mend(tmp_path: Path, status: int, wor
     with server, PriceList() as prices:
         finding = found(config(tmp_path, azure(server, prices, tmp_path)), f"azure {SUBSCRIPTION} role")
     assert finding.ok is False
-    assert words in (finding.mend or "")
+    assert words in (finding.fix or "")
 
 
 def test_a_subscription_that_shows_nothing_is_worth_a_look(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_signing_in_where_there_is_nothing_to_sign_in_with_is_found(
     settings = config(tmp_path, f'[[azure]]\nsubscription_id = "{SUBSCRIPTION}"\n')
     finding = found(settings, f"azure {SUBSCRIPTION}")
     assert finding.ok is False
-    assert "az login" in (finding.mend or "")
+    assert "az login" in (finding.fix or "")
 
 
 def test_a_workspace_is_counted_or_refused(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_it_says_which_configuration_it_read(tmp_path: Path, monkeypatch: pytest
     assert (first.what, first.ok) == (f"configuration {tmp_path / 'evalgauge.toml'}", True)
     monkeypatch.chdir(tmp_path)
     first, *_ = check(settings)
-    assert (first.ok, first.mend) == (None, "name it: --config evalgauge.toml")
+    assert (first.ok, first.fix) == (None, "name it: --config evalgauge.toml")
     (tmp_path / "evalgauge.toml").unlink()
     assert found(settings, "configuration").ok is True
 
@@ -231,7 +231,7 @@ def test_a_variable_that_is_no_key_is_worth_a_look(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("EVALGAUGE_PORT", "9909")  # docker compose has it
     finding = found(config(tmp_path), "environment")
     assert (finding.what, finding.ok) == ("environment EVALGAUGE_LISTN", None)
-    assert "EVALGAUGE_LISTEN" in (finding.mend or "")
+    assert "EVALGAUGE_LISTEN" in (finding.fix or "")
     assert "hunter2" not in repr(finding)
 
 

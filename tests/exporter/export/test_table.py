@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from evalgauge.events import LlmCall, RunFinished, RunStarted, Step, TaskFinished, TaskStarted
 from evalgauge.events import PlannedTask as Planned
 from evalgauge.pricing import Price
-from evalgauge.usage import Tokens
+from evalgauge.usage import TokenUsage
 from evalgauge_exporter.export.table import COLUMNS, csv_text, json_text, task_rows
 from evalgauge_exporter.state.run import RunState, fold
 
@@ -23,7 +23,7 @@ def make_run(*, over: bool) -> RunState:
     events: list[Any] = [
         RunStarted(1.0, 1, "w", "r", "bench", "gpt-5.1", None, planned, None, 1, None, None, {}),
         TaskStarted(2.0, 2, "w", "a", 1, None, None, None, None),
-        LlmCall(3.0, 3, "w", "openai", "gpt-5.1", Tokens(5, 3, None, 2), None, "ok", False, "a", 1, None),
+        LlmCall(3.0, 3, "w", "openai", "gpt-5.1", TokenUsage(5, 3, None, 2), None, "ok", False, "a", 1, None),
         Step(4.0, 4, "w", "a", 1, None, 0, {"type": "click"}, None, None, None, None, None),
         TaskFinished(9.0, 5, "w", "a", 1, None, "failure", 0.5, None, 7.0, "=1+1", "-2"),
         TaskStarted(10.0, 6, "w", "b", 1, None, None, None, None),

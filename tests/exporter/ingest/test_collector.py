@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from evalgauge import track_run
 from evalgauge_exporter.cli.main import cli
 from evalgauge_exporter.exporter import Exporter
-from evalgauge_exporter.sources.base import Reading
+from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.runlog import RunLogSource
 from evalgauge_exporter.state.run import RunState
 from tests.exporter.runs import exporter_of, small_run
@@ -169,10 +169,10 @@ def test_a_defect_in_the_reading_of_one_run_stops_that_of_no_other(
 ) -> None:
     reading = RunLogSource.read
 
-    def read(source: RunLogSource, *, thorough: bool = False) -> Reading:
+    def read(source: RunLogSource, *, full_scan: bool = False) -> ReadResult:
         if source.folder.name == "bad":
             raise ZeroDivisionError("what nobody thought of")
-        return reading(source, thorough=thorough)
+        return reading(source, full_scan=full_scan)
 
     monkeypatch.setattr(RunLogSource, "read", read)
     for name in ("bad", "good"):

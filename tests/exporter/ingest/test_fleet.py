@@ -14,7 +14,7 @@ from evalgauge import metrics as m
 from evalgauge_exporter.config.model import Config, load_config
 from evalgauge_exporter.ingest.fleet import FleetSources, configured_targets, declared, registry_targets
 from evalgauge_exporter.sources.azure.prices import AzurePriceSource
-from evalgauge_exporter.sources.vm_registry import RegistrySource
+from evalgauge_exporter.sources.vm_registry import VmRegistrySource
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.views.fleet import fleet_samples, probe_vm
 from tests.exporter.machine_events import T0
@@ -110,7 +110,7 @@ def test_a_registry_adds_no_probe_where_the_configuration_has_one(tmp_path: Path
     (tmp_path / "vm_registry.json").write_text('[{"name": "vm", "ssh_host": "h", "waa_port": 5000, "vnc_port": 8006}]')
     config = load_config(results=[tmp_path], probe=[{"name": "vm", "kind": "waa", "target": "127.0.0.1:5001"}])
     fleet = Running(config)
-    next(source for source in fleet.sources.sources if isinstance(source, RegistrySource)).look()
+    next(source for source in fleet.sources.sources if isinstance(source, VmRegistrySource)).poll()
     targets = registry_targets(fleet.fleet, configured_targets(config))
     assert [(target.name, target.kind, target.target, target.configured) for target in targets] == [
         ("vm", "vnc", "h:8006", False)
@@ -133,10 +133,10 @@ def test_nobody_is_told_where_nothing_changed(tmp_path: Path) -> None:
     sources = FleetSources(
         load_config(results=[tmp_path]), fleet, threading.RLock(), lambda: told.append(fleet.version)
     )
-    (registry,) = [source for source in sources.sources if isinstance(source, RegistrySource)]
-    registry.look()
+    (registry,) = [source for source in sources.sources if isinstance(source, VmRegistrySource)]
+    registry.poll()
     assert told == [1]
-    registry.look()
+    registry.poll()
     assert told == [1]
 
 

@@ -13,7 +13,7 @@ from evalgauge.runlog import LogReader
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.ingest import collector as follow
-from evalgauge_exporter.ingest.run_cache import Archive, restored, snapshot
+from evalgauge_exporter.ingest.run_cache import RunCache, dump_run, restore_run
 from evalgauge_exporter.sources.openadapt.run_folder import OpenAdaptSource
 from evalgauge_exporter.state.run import RunState, fold, unpriced
 from tests.exporter.runs import exporter_of, small_run
@@ -54,9 +54,9 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         read.append(str(self.path))
         return real_log(self, limit)
 
-    def folder_read(self: OpenAdaptSource, *, thorough: bool = False) -> Any:
+    def folder_read(self: OpenAdaptSource, *, full_scan: bool = False) -> Any:
         read.append(str(self.folder))
-        return real_folder(self, thorough=thorough)
+        return real_folder(self, full_scan=full_scan)
 
     monkeypatch.setattr(LogReader, "read", log_read)
     monkeypatch.setattr(OpenAdaptSource, "read", folder_read)
@@ -87,11 +87,11 @@ def test_the_attempts_are_read_when_somebody_asks(tmp_path: Path) -> None:
     archived(started(tmp_path))
     exporter = started(tmp_path)
     run = exporter.state.runs["r"]
-    assert run.shelved
+    assert run.is_unloaded
     assert (run.total, run.mean_steps) == (3, 1)
-    assert run.shelved, "a list of runs needs no attempts"
+    assert run.is_unloaded, "a list of runs needs no attempts"
     assert [attempt.status for attempt in run.finished_attempts()] == ["success", "failure", "success"]
-    assert [other.run_id for other in exporter.state.runs.values() if other.shelved] == []
+    assert [other.run_id for other in exporter.state.runs.values() if other.is_unloaded] == []
     exporter.stop()
 
 
@@ -123,7 +123,7 @@ def test_only_the_newest_runs_keep_their_attempts_in_memory(tmp_path: Path) -> N
     exporter = Exporter(load_config(None, results=(tmp_path,), limits={"runs": 2}))
     exporter.start()
     assert exporter.wait_ready(30)
-    assert sum(not run.shelved for run in exporter.state.runs.values()) <= 12
+    assert sum(not run.is_unloaded for run in exporter.state.runs.values()) <= 12
     assert len(exporter.state.runs) == 14
     exporter.stop()
 
@@ -144,21 +144,21 @@ def test_a_cache_that_is_broken_is_none(tmp_path: Path, content: str) -> None:
 def test_a_folder_whose_name_is_no_text_spoils_no_cache(tmp_path: Path) -> None:
     run = fold("r", "runlog", [])
     folder = Path(os.fsdecode(b"/results/caf\xe9"))
-    archive = Archive(tmp_path / "cache.json", "key")
-    archive.keep(folder, "signature", run)
-    archive.save({folder})
-    assert Archive(tmp_path / "cache.json", "key").restore(folder, "signature", "r", unpriced) is not None
+    archive = RunCache(tmp_path / "cache.json", "key")
+    archive.put(folder, "signature", run)
+    archive.flush({folder})
+    assert RunCache(tmp_path / "cache.json", "key").get(folder, "signature", "r", unpriced) is not None
 
 
 @pytest.mark.parametrize("entry", [["s", []], ["s", {"source": "runlog"}], ["s", None], ["s", 1]])
 def test_an_entry_that_is_broken_is_none_and_is_mended(tmp_path: Path, entry: object) -> None:
     path = tmp_path / "cache.json"
     path.write_text(json.dumps({"key": "key", "runs": {"/results/r": entry}}))
-    archive, folder = Archive(path, "key"), Path("/results/r")
-    assert archive.restore(folder, "s", "r", unpriced) is None
-    archive.keep(folder, "s", fold("r", "runlog", []))
-    archive.save({folder})
-    assert Archive(path, "key").restore(folder, "s", "r", unpriced) is not None, "the run is kept anew"
+    archive, folder = RunCache(path, "key"), Path("/results/r")
+    assert archive.get(folder, "s", "r", unpriced) is None
+    archive.put(folder, "s", fold("r", "runlog", []))
+    archive.flush({folder})
+    assert RunCache(path, "key").get(folder, "s", "r", unpriced) is not None, "the run is kept anew"
 
 
 def test_a_cache_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
@@ -176,10 +176,10 @@ def test_a_snapshot_is_json_and_gives_the_run_back(name: str) -> None:
     run = RunState("r", "openadapt")
     for event in OpenAdaptSource(RUNS[name]).read().events:
         run.apply(event)
-    kept = json.loads(json.dumps(snapshot(run)))
-    back = restored(kept, "r", unpriced)
+    kept = json.loads(json.dumps(dump_run(run)))
+    back = restore_run(kept, "r", unpriced)
     now = time.time()
     assert back.statuses(now, 600) == run.statuses(now, 600)
     assert back.status(now, 600) == run.status(now, 600)
-    assert snapshot(back) == snapshot(run)
+    assert dump_run(back) == dump_run(run)
     assert DATA.exists()

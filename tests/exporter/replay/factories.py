@@ -94,7 +94,7 @@ def write_run(
 
 def found(*folders: Path) -> list[Found]:
     """The runs below these folders."""
-    return Discovery(list(folders)).look()[0]
+    return Discovery(list(folders)).scan()[0]
 
 
 def part(path: Path) -> Any:

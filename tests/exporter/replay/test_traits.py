@@ -11,7 +11,7 @@ from scipy.stats import CensoredData, ecdf
 
 from evalgauge_exporter.replay.clusters import Case, cluster, normalised
 from evalgauge_exporter.replay.survival import action_mix, survival
-from evalgauge_exporter.replay.traits import Loop, Traits, find_loop, signature, traits_of
+from evalgauge_exporter.replay.traits import Loop, TrajectoryFeatures, find_loop, signature, traits_of
 from evalgauge_exporter.state.models import Attempt
 
 
@@ -85,7 +85,7 @@ def case(row: int, status: str, actions: tuple[str, ...] = ("click", "done"), **
     for name, value in fields.items():
         setattr(attempt, name, value)
     loop = fields.get("loop")
-    return Case(row, attempt, status, Traits(actions, loop if isinstance(loop, Loop) else None, None))
+    return Case(row, attempt, status, TrajectoryFeatures(actions, loop if isinstance(loop, Loop) else None, None))
 
 
 def test_clusters_are_by_what_tells_most() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from evalgauge.events import Event
 from evalgauge.runlog import Problem
 from evalgauge_exporter.sources.base import RunSource
-from evalgauge_exporter.state.models import Attempt, Clock, Usage, Worker
+from evalgauge_exporter.state.models import Attempt, BusyIdleClock, Usage, Worker
 from evalgauge_exporter.state.run import RunState, fold
 
 DATA = Path(__file__).parents[2] / "data"
@@ -19,18 +19,18 @@ NOW = 1.9e9
 STALL = 600.0
 
 
-def drain(source: RunSource, *, thorough: bool = False) -> tuple[list[Event], list[Problem]]:
+def drain(source: RunSource, *, full_scan: bool = False) -> tuple[list[Event], list[Problem]]:
     """Everything that a source has to tell now; it must neither be gone nor start anew."""
     events: list[Event] = []
     problems: list[Problem] = []
     more = True
     while more:
-        reading = source.read(thorough=thorough)
-        assert not reading.gone
-        assert not reading.replaced
+        reading = source.read(full_scan=full_scan)
+        assert not reading.missing
+        assert not reading.restarted
         events += reading.events
         problems += reading.problems
-        more = reading.more
+        more = reading.has_more
     return events, problems
 
 
@@ -69,7 +69,7 @@ def write(path: Path, content: str | bytes, at: float | None = None) -> Path:
 
 
 def _plain(value: object) -> Any:
-    if isinstance(value, Attempt | Worker | Usage | Clock):
+    if isinstance(value, Attempt | Worker | Usage | BusyIdleClock):
         return {
             name: _plain(getattr(value, name)) for name in value.__slots__ if name not in ("stamp", "machine_stamp")
         }

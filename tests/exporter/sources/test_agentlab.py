@@ -55,7 +55,7 @@ def test_a_study_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path:
     folders = sorted(STUDY.iterdir())
     for folder in folders:
         write(study / folder.name / "exp_args.pkl", b"not read")
-    assert agentlab.places(study, names(study)) == [study]
+    assert agentlab.discover_runs(study, names(study)) == [study]
     source = AgentLabSource(study)
     events, _ = drain(source)
     assert events == []
@@ -71,8 +71,8 @@ def test_a_study_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path:
         shutil.copy(folder / "summary_info.json", study / folder.name)
         events += drain(source)[0]
     assert snapshot(fold("run", "agentlab", events)) == snapshot(folded(AgentLabSource(study)))
-    assert source.watched() == []
-    assert not any(path.suffix == ".gz" for path in source.watched())
+    assert source.watch_paths() == []
+    assert not any(path.suffix == ".gz" for path in source.watch_paths())
 
 
 def test_several_agents_in_one_study_are_a_run_for_each(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_several_agents_in_one_study_are_a_run_for_each(tmp_path: Path) -> None:
         for seed in (1, 2):
             folder = tmp_path / f"2026-01-01_10-00-00_{agent}_on_miniwob.click-test_{seed}"
             write(folder / "summary_info.json", json.dumps({"n_steps": 0, "cum_reward": reward, "err_msg": None}))
-    places = agentlab.places(tmp_path, names(tmp_path))
+    places = agentlab.discover_runs(tmp_path, names(tmp_path))
     assert [place.name for place in places] == ["A-x", "B-y"]
     assert [outcomes(folded(AgentLabSource(place))) for place in places] == [{"success": 2}, {"failure": 2}]
 
@@ -127,4 +127,4 @@ def test_browser_actions() -> None:
 
 def test_other_folders_are_no_studies(tmp_path: Path) -> None:
     (tmp_path / "2026-11-21_22-15-33_A_on_b_1").mkdir()
-    assert agentlab.places(tmp_path, names(tmp_path)) == []
+    assert agentlab.discover_runs(tmp_path, names(tmp_path)) == []

@@ -76,8 +76,8 @@ def test_a_run_whose_files_were_damaged_is_read_without_an_exception(
     run = fold("run", name, anew)
     assert len(run.attempts) <= 20
     assert all(problem.reason and problem.detail for problem in problems)
-    again = followed.read(thorough=True)  # what was told before may no longer stand; that is all that may happen
-    if not again.replaced:
+    again = followed.read(full_scan=True)  # what was told before may no longer stand; that is all that may happen
+    if not again.restarted:
         fold("run", name, events + again.events)
     shutil.rmtree(folder)
 
@@ -137,4 +137,4 @@ def test_a_source_forgets_nothing_when_nothing_changed(tmp_path: Path) -> None:
         followed: Any = source(make(tmp_path / name))
         drain(followed)
         for _ in range(3):
-            assert drain(followed, thorough=True) == ([], []), name
+            assert drain(followed, full_scan=True) == ([], []), name

@@ -59,18 +59,18 @@ def names(found: list[Found]) -> dict[str, str]:
 def test_every_format_is_found_by_what_is_in_its_folder(tmp_path: Path) -> None:
     make_all(tmp_path)
     looking = Discovery([tmp_path])
-    found, problems = looking.look()
+    found, problems = looking.scan()
     assert problems == []
     assert names(found) == EXPECTED
-    assert looking.look() == ([], []), "what is known is not found again"
+    assert looking.scan() == ([], []), "what is known is not found again"
 
 
 def test_a_run_that_is_gone_and_comes_back_is_new(tmp_path: Path) -> None:
     shutil.copytree(DATA / "inspect-0.3.285", tmp_path / "logs")
     looking = Discovery([tmp_path])
-    found, _ = looking.look()
+    found, _ = looking.scan()
     looking.forget(found[0].folder)
-    again, _ = looking.look()
+    again, _ = looking.scan()
     assert [run.folder for run in again] == [found[0].folder]
 
 
@@ -85,7 +85,7 @@ def test_links_make_no_second_run_of_one(tmp_path: Path) -> None:
     (results / "also").symlink_to(elsewhere)
     (elsewhere / "back").symlink_to(results)
     (elsewhere / "deeper" / "round").symlink_to(elsewhere)
-    found, problems = Discovery([results]).look()
+    found, problems = Discovery([results]).scan()
     assert problems == []
     assert set(names(found)) == {"night-1", "night-2"}
     assert results / "night-1" in {run.folder for run in found}, "by its own path"
@@ -93,7 +93,7 @@ def test_links_make_no_second_run_of_one(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_served_with_its_parent_is_found_once(tmp_path: Path) -> None:
     small_run(tmp_path / "results", "r")
-    found, _ = Discovery([tmp_path, tmp_path / "results", tmp_path / "results" / "r", tmp_path / "."]).look()
+    found, _ = Discovery([tmp_path, tmp_path / "results", tmp_path / "results" / "r", tmp_path / "."]).scan()
     assert list(names(found)) == ["r"]
 
 
@@ -106,12 +106,12 @@ def test_a_run_that_lies_too_deep_is_found_by_a_shorter_way(tmp_path: Path, way:
         folder.mkdir()
     (folder / "notes.txt").write_text("nor this")
     small_run(folder, "deep")
-    assert Discovery([tmp_path]).look() == ([], [])
+    assert Discovery([tmp_path]).scan() == ([], [])
     if way == "link":
         (tmp_path / "shorter").symlink_to(folder)
     looking = Discovery([tmp_path] if way == "link" else [tmp_path, folder])
-    assert [run.folder.name for run in looking.look()[0]] == ["deep"]
-    assert looking.look() == ([], [])
+    assert [run.folder.name for run in looking.scan()[0]] == ["deep"]
+    assert looking.scan() == ([], [])
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
@@ -138,10 +138,10 @@ def test_a_format_that_fails_over_a_folder_hides_no_other_run(tmp_path: Path, mo
     (tmp_path / "bad").mkdir()
     monkeypatch.setattr(discovery, "FORMATS", (*discovery.FORMATS, discovery.Format(fails, RunLogSource)))
     looking = Discovery([tmp_path])
-    found, problems = looking.look()
+    found, problems = looking.scan()
     assert list(names(found)) == ["good"]
     assert [problem.reason for problem in problems] == ["defect"]
-    assert looking.look() == ([], []), "it is said once"
+    assert looking.scan() == ([], []), "it is said once"
 
 
 def test_a_folder_whose_name_is_no_text_has_an_id_that_is(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_folder_whose_name_is_no_text_has_an_id_that_is(tmp_path: Path) -> Non
         pytest.skip("this file system takes no such names")
     with open(folder + b"/w.jsonl", "wb") as file:
         file.write(b'{"v":1,"seq":0,"ts":1.0,"type":"heartbeat"}\n')
-    found, _ = Discovery([tmp_path]).look()
+    found, _ = Discovery([tmp_path]).scan()
     assert list(names(found)) == ["caf?"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from evalgauge.events import RunFinished, RunStarted
 from evalgauge_exporter.sources.folders import QUIET
 from evalgauge_exporter.sources.osworld.osworld import OSWorldSource
-from evalgauge_exporter.sources.parsing import beside, moment
+from evalgauge_exporter.sources.parsing import parse_timestamp, resolve_relative
 from evalgauge_exporter.state.run import fold
 from tests.exporter.sources.osworld.test_osworld import make_run
 from tests.exporter.sources.reading import drain, write
@@ -29,23 +29,23 @@ def test_a_run_that_is_over_sleeps_until_one_of_its_files_changes(tmp_path: Path
     run = make_run(tmp_path)
     source = OSWorldSource(run)
     drain(source)
-    assert drain(source, thorough=True) == ([], [])
+    assert drain(source, full_scan=True) == ([], [])
     assert source.seen == {}
-    assert drain(source, thorough=True) == ([], [])
+    assert drain(source, full_scan=True) == ([], [])
     write(run / "os" / "bbb-2" / "result.txt", "1.0\n")
-    assert not source.read().replaced
-    assert source.read(thorough=True).replaced
+    assert not source.read().restarted
+    assert source.read(full_scan=True).restarted
 
 
 @pytest.mark.parametrize("change", ["os/bbb-2/result.txt", "os/bbb-2/traj.jsonl", "args.json", "vlc/new/traj.jsonl"])
 def test_the_signature_tells_of_every_change(tmp_path: Path, change: str) -> None:
     run = make_run(tmp_path)
-    before = OSWorldSource(run).signature()
+    before = OSWorldSource(run).fingerprint()
     assert before is not None
-    assert OSWorldSource(run).signature() == before
+    assert OSWorldSource(run).fingerprint() == before
     write(run / change, "x")
-    assert OSWorldSource(run).signature() != before
-    assert OSWorldSource(tmp_path / "none").signature() is None
+    assert OSWorldSource(run).fingerprint() != before
+    assert OSWorldSource(tmp_path / "none").fingerprint() is None
 
 
 def test_a_format_that_does_not_say_so_is_over_once_nothing_is_open_and_it_is_quiet(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_format_that_does_not_say_so_is_over_once_nothing_is_open_and_it_is_qu
     source = OSWorldSource(tmp_path)
     events, _ = drain(source)
     assert not fold("run", "osworld", events).ended()
-    assert source.watched() != []
+    assert source.watch_paths() != []
     write(tmp_path / "os" / "a" / "result.txt", "1.0", time.time() - 2 * QUIET)
     task(tmp_path, "a", 2 * QUIET)
     assert fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).ended()
@@ -67,7 +67,7 @@ def test_a_run_that_was_over_and_goes_on_is_running_again(tmp_path: Path) -> Non
     events, _ = drain(source)
     assert isinstance(events[-1], RunFinished)
     task(tmp_path, "b", 5, result=None)
-    more, _ = drain(source, thorough=True)
+    more, _ = drain(source, full_scan=True)
     assert isinstance(more[0], RunStarted)
     run = fold("run", "osworld", events + more)
     assert run.status(time.time(), 600.0) == "running"
@@ -92,13 +92,13 @@ def test_a_run_that_was_over_and_goes_on_is_running_again(tmp_path: Path) -> Non
     ],
 )
 def test_times(value: object, seconds: float | None) -> None:
-    assert moment(value) == seconds
+    assert parse_timestamp(value) == seconds
 
 
 def test_compact_times_have_microseconds_or_none() -> None:
-    plain = moment("20260105@100000")
+    plain = parse_timestamp("20260105@100000")
     assert plain is not None
-    assert moment("20260105@100000000250") == pytest.approx(plain + 0.00025, abs=1e-6)
+    assert parse_timestamp("20260105@100000000250") == pytest.approx(plain + 0.00025, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_compact_times_have_microseconds_or_none() -> None:
     ],
 )
 def test_paths_stay_in_the_runs_folder(tmp_path: Path, start: str, name: object, path: str | None) -> None:
-    assert beside(tmp_path, start, name) == path
+    assert resolve_relative(tmp_path, start, name) == path
 
 
 def test_an_absolute_path_within_the_run_is_made_relative(tmp_path: Path) -> None:
-    assert beside(tmp_path, "a", str(tmp_path / "b" / "c.png")) == "b/c.png"
-    assert beside(tmp_path, "a", f"{tmp_path}/b/../../c.png") is None
+    assert resolve_relative(tmp_path, "a", str(tmp_path / "b" / "c.png")) == "b/c.png"
+    assert resolve_relative(tmp_path, "a", f"{tmp_path}/b/../../c.png") is None

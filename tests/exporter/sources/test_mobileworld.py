@@ -102,5 +102,5 @@ def test_a_result_that_is_no_score_was_not_measured(tmp_path: Path) -> None:
 
 def test_other_folders_are_no_runs(tmp_path: Path) -> None:
     make_run(tmp_path / "logs" / "a")
-    assert mobileworld.recognised(tmp_path / "logs" / "a", names(tmp_path / "logs" / "a"))
-    assert not mobileworld.recognised(tmp_path / "logs", names(tmp_path / "logs"))
+    assert mobileworld.matches(tmp_path / "logs" / "a", names(tmp_path / "logs" / "a"))
+    assert not mobileworld.matches(tmp_path / "logs", names(tmp_path / "logs"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evalgauge_exporter.sources import vm_registry as registries
-from evalgauge_exporter.sources.vm_registry import RegistrySource, read_registry
+from evalgauge_exporter.sources.vm_registry import VmRegistrySource, read_registry
 from evalgauge_exporter.state.fleet_events import FleetEvent, Refreshed, RefreshFailed, RegistrySeen
 
 WRITTEN = Path(__file__).parents[2] / "data" / "infra_formats"
@@ -21,14 +21,14 @@ class Watch:
     """A source and what it emitted at its last look."""
 
     def __init__(self, *roots: Path) -> None:
-        self.source = RegistrySource(roots, self._emit)
+        self.source = VmRegistrySource(roots, self._emit)
         self.events: list[FleetEvent] = []
 
     def _emit(self, events: object) -> None:
         self.events = list(events)  # type: ignore[call-overload]  # a sequence of events
 
     def look(self) -> dict[str, list[str]]:
-        self.source.look()
+        self.source.poll()
         return {
             Path(event.path).name: [machine.name for machine in event.machines]
             for event in self.events

@@ -9,20 +9,20 @@ from evalgauge import metrics as m
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_events import (
     FleetEvent,
-    Headroom,
     Job,
     JobsSeen,
-    PowerSeen,
     PriceKey,
     PriceSeen,
     ProbeSeen,
+    RateLimitSeen,
     Refreshed,
     RefreshFailed,
-    Registered,
+    RegisteredVm,
     RegistrySeen,
     Skipped,
     TunnelDeclared,
-    VmsSeen,
+    VmInventory,
+    VmPowerStates,
 )
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views import fleet as views
@@ -69,7 +69,7 @@ def jobs(*rows: Job, at: float = 0.0, scope: str = "sub/rg/ws") -> JobsSeen:
     return JobsSeen(T0 + at, scope, "ws", 60.0, counts, rows)
 
 
-WAA = Registered("waa-00", "20.1.2.3", "azureuser", 8006, 5000, "winarena", "localhost", None, None, None, None, None)
+WAA = RegisteredVm("waa-00", "20.1.2.3", "azureuser", 8006, 5000, "winarena", "localhost", None, None, None, None, None)
 
 
 def test_a_machine_has_its_power_state_its_size_and_its_price() -> None:
@@ -224,7 +224,7 @@ def test_a_place_that_never_answered_has_no_last_success() -> None:
     assert not named(samples(fleet), m.SOURCE_LAST_SUCCESS)
 
 
-SAME: list[VmsSeen | PowerSeen | PriceSeen | ProbeSeen | JobsSeen | Refreshed] = [
+SAME: list[VmInventory | VmPowerStates | PriceSeen | ProbeSeen | JobsSeen | Refreshed] = [
     inventory("a"),
     powers(0, {"a": "running"}),
     price(0.2),
@@ -236,7 +236,7 @@ SAME: list[VmsSeen | PowerSeen | PriceSeen | ProbeSeen | JobsSeen | Refreshed] =
 
 @pytest.mark.parametrize("event", SAME, ids=lambda event: type(event).__name__)
 def test_what_is_seen_again_as_it_was_changes_no_version(
-    event: VmsSeen | PowerSeen | PriceSeen | ProbeSeen | JobsSeen | Refreshed,
+    event: VmInventory | VmPowerStates | PriceSeen | ProbeSeen | JobsSeen | Refreshed,
 ) -> None:
     fleet = fleet_of(*SAME)
     versions = fleet.version, fleet.costs_version
@@ -310,7 +310,7 @@ def test_each_of_several_machines_of_the_computer_name_that_a_worker_gives_count
 
 
 def test_headroom_is_told_by_bucket_while_it_is_fresh() -> None:
-    fleet = fleet_of(powers(0, {"a": "running"}), Headroom(T0, "sub-1", {"subscription-reads": 11999}))
+    fleet = fleet_of(powers(0, {"a": "running"}), RateLimitSeen(T0, "sub-1", {"subscription-reads": 11999}))
     assert named(samples(fleet), m.AZURE_RATELIMIT) == {("sub-1", "subscription-reads"): 11999}
     assert not named(samples(fleet, HOUR), m.AZURE_RATELIMIT)
 
@@ -395,7 +395,7 @@ def test_a_power_state_that_is_too_old_is_not_told() -> None:
 
 
 def test_two_registries_add_up_to_one_machine() -> None:
-    pool = Registered("waa-00", None, None, None, None, None, None, SIZE, "eastus", "agents", "ready", None)
+    pool = RegisteredVm("waa-00", None, None, None, None, None, None, SIZE, "eastus", "agents", "ready", None)
     fleet = fleet_of(RegistrySeen(T0, "a", (WAA,)), RegistrySeen(T0, "b", (pool,)))
     (row,) = api_vms(fleet)
     assert (row["ssh_host"], row["size"]) == ("20.1.2.3", SIZE)

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from evalgauge import metrics as m
 from evalgauge.runlog import read_events
-from evalgauge_exporter.analysis.run_analysis import Insights
+from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.run import RunState, State, fold
 from evalgauge_exporter.views.exposition import Exposition, line
 from evalgauge_exporter.views.limits import Limits
@@ -22,7 +22,7 @@ from tests.exporter.state.test_run import event
 def exposition_of(*runs: RunState, limits: Limits | None = None, linger: float | None = None) -> Exposition:
     state = State()
     state.runs = {run.run_id: run for run in runs}
-    return Exposition(state, Insights(state, stall_after=600), limits or Limits(), linger=linger)
+    return Exposition(state, RunAnalysis(state, stall_after=600), limits or Limits(), linger=linger)
 
 
 def state_of(folder: Path) -> RunState:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from evalgauge_exporter.web.app import create_app
-from evalgauge_exporter.web.coalesce import Shared
+from evalgauge_exporter.web.coalesce import RequestCoalescer
 from tests.asynchronous import run
 from tests.exporter.runs import exporter_of, small_run
 
@@ -35,10 +35,10 @@ class Made:
 
 def test_who_asks_while_an_answer_is_made_shares_the_next_one() -> None:
     async def asked() -> None:
-        shared, made = Shared(), Made()
-        first = asyncio.create_task(shared.answer("q", made))
+        shared, made = RequestCoalescer(), Made()
+        first = asyncio.create_task(shared.get("q", made))
         await made.begins(1)
-        later = [asyncio.create_task(shared.answer("q", made)) for _ in range(50)]
+        later = [asyncio.create_task(shared.get("q", made)) for _ in range(50)]
         await asyncio.sleep(0)  # each of them has asked
         made.go_on.release(2)
         assert await first == 1
@@ -50,10 +50,10 @@ def test_who_asks_while_an_answer_is_made_shares_the_next_one() -> None:
 
 def test_other_questions_do_not_wait() -> None:
     async def asked() -> None:
-        shared, slow = Shared(), Made()
-        first = asyncio.create_task(shared.answer("slow", slow))
+        shared, slow = RequestCoalescer(), Made()
+        first = asyncio.create_task(shared.get("slow", slow))
         await slow.begins(1)
-        assert await shared.answer("quick", lambda: 7) == 7
+        assert await shared.get("quick", lambda: 7) == 7
         slow.go_on.release()
         assert await first == 1
 
@@ -65,19 +65,19 @@ def test_an_error_is_everyones_who_shares_the_answer_and_nobodys_after_it() -> N
         def fails() -> int:
             raise ValueError("no")
 
-        shared = Shared()
-        answers = await asyncio.gather(*(shared.answer("q", fails) for _ in range(3)), return_exceptions=True)
+        shared = RequestCoalescer()
+        answers = await asyncio.gather(*(shared.get("q", fails) for _ in range(3)), return_exceptions=True)
         assert [str(answer) for answer in answers] == ["no"] * 3
-        assert await shared.answer("q", lambda: 7) == 7
+        assert await shared.get("q", lambda: 7) == 7
 
     run(asked())
 
 
 def test_one_who_goes_away_does_not_take_the_answer_from_the_others() -> None:
     async def asked() -> None:
-        shared, made = Shared(), Made()
-        gone = asyncio.create_task(shared.answer("q", made))
-        stays = asyncio.create_task(shared.answer("q", made))
+        shared, made = RequestCoalescer(), Made()
+        gone = asyncio.create_task(shared.get("q", made))
+        stays = asyncio.create_task(shared.get("q", made))
         await made.begins(1)
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -98,10 +98,10 @@ def test_for_fifty_who_ask_at_once_an_answer_is_made_twice_at_most(
     exporter = exporter_of(tmp_path)
     exporter.start()
     assert exporter.wait_ready(20)
-    app, answer, all_asked = create_app(exporter), Shared.answer, threading.Event()
+    app, answer, all_asked = create_app(exporter), RequestCoalescer.get, threading.Event()
     asked, made = [], []
 
-    async def asks(shared: Shared, question: Hashable, make: Callable[[], Any]) -> Any:
+    async def asks(shared: RequestCoalescer, question: Hashable, make: Callable[[], Any]) -> Any:
         def counted() -> Any:
             made.append(question)
             assert all_asked.wait(30)
@@ -117,7 +117,7 @@ def test_for_fifty_who_ask_at_once_an_answer_is_made_twice_at_most(
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return await asyncio.gather(*(client.get(path) for _ in range(50)))
 
-    monkeypatch.setattr(Shared, "answer", asks)
+    monkeypatch.setattr(RequestCoalescer, "answer", asks)
     try:
         answers = run(fifty())
     finally:

@@ -20,7 +20,7 @@ from evalgauge import Run, track_run
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.web import sse as stream
 from evalgauge_exporter.web.server import serving
-from evalgauge_exporter.web.sse import Built, Stream
+from evalgauge_exporter.web.sse import RenderedSnapshot, SnapshotBroadcaster
 from tests.asynchronous import run
 from tests.exporter.runs import exporter_of
 from tests.exporter.scraping import scrape, value
@@ -227,12 +227,12 @@ def test_a_client_that_reads_nothing_holds_nobody(served: Served) -> None:
 def test_a_frame_is_built_once_however_many_ask() -> None:
     built: list[str | None] = []
 
-    def build(run_id: str | None) -> Built:
+    def build(run_id: str | None) -> RenderedSnapshot:
         built.append(run_id)
-        return Built(3, b"{}", True)
+        return RenderedSnapshot(3, b"{}", True)
 
     async def ask() -> None:
-        source = Stream(build, lambda: 3)
+        source = SnapshotBroadcaster(build, lambda: 3)
         answers = await asyncio.gather(*(source.frame(None) for _ in range(100)), source.frame("r"))
         assert set(answers) == {(3, b"{}")}
 
@@ -243,14 +243,14 @@ def test_a_frame_is_built_once_however_many_ask() -> None:
 def test_a_frame_that_could_not_be_built_is_tried_again() -> None:
     attempts: list[int] = []
 
-    def build(run_id: str | None) -> Built:
+    def build(run_id: str | None) -> RenderedSnapshot:
         attempts.append(1)
         if len(attempts) == 1:
             raise RuntimeError("not yet")
-        return Built(1, b"{}", True)
+        return RenderedSnapshot(1, b"{}", True)
 
     async def ask() -> AsyncIterator[bytes]:
-        source = Stream(build, lambda: 1)
+        source = SnapshotBroadcaster(build, lambda: 1)
         with pytest.raises(RuntimeError):
             await source.frame(None)
         yield (await source.frame(None))[1]
@@ -266,13 +266,13 @@ def test_a_frame_is_never_older_than_its_question() -> None:
         version, begun, go_on = 1, asyncio.Event(), threading.Semaphore(0)
         loop = asyncio.get_running_loop()
 
-        def build(_: str | None) -> Built:
+        def build(_: str | None) -> RenderedSnapshot:
             shows = version
             loop.call_soon_threadsafe(begun.set)
             assert go_on.acquire(timeout=30)
-            return Built(shows, b"%d" % shows, True)
+            return RenderedSnapshot(shows, b"%d" % shows, True)
 
-        frames = Stream(build, lambda: version)
+        frames = SnapshotBroadcaster(build, lambda: version)
         first = asyncio.create_task(frames.frame(None))
         await begun.wait()
         version = 2

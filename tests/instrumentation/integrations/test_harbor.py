@@ -142,7 +142,7 @@ def test_a_trial_is_an_attempt_with_its_reward_and_the_run_lies_in_the_jobs_own_
 def test_a_folder_with_a_log_and_harbors_files_is_found_as_one_run(tmp_path: Path) -> None:
     job = Job(tmp_path)
     over(started(job))
-    found, problems = Discovery([tmp_path]).look()
+    found, problems = Discovery([tmp_path]).scan()
     assert [(run.folder, run.source.source) for run in found] == [(job.job_dir, "runlog")]
     assert problems == []
 

@@ -20,14 +20,14 @@ from evalgauge.integrations.llm import GenAiSpans, capture
 from evalgauge.integrations.llm.client_calls import is_call
 from evalgauge.runlog import read_events
 from evalgauge.tracker import Task, current_task
-from evalgauge.usage import UNKNOWN, Tokens
+from evalgauge.usage import UNKNOWN, TokenUsage
 from tests.instrumentation.integrations.conftest import HERE, Program
 
 # what the local server's answers say, cached tokens taken out of OpenAI's input (its API counts them inside)
-CLAUDE = Tokens(11, 100, 7, 5)
-CHAT = Tokens(30, 20, None, 6)
-RESPONSES = Tokens(30, 10, None, 8)
-EXPECTED: dict[str | None, list[tuple[str, Tokens]]] = {
+CLAUDE = TokenUsage(11, 100, 7, 5)
+CHAT = TokenUsage(30, 20, None, 6)
+RESPONSES = TokenUsage(30, 10, None, 8)
+EXPECTED: dict[str | None, list[tuple[str, TokenUsage]]] = {
     "claude": [("ok", CLAUDE)],
     "claude beta": [("ok", CLAUDE)],
     "claude stream": [("ok", CLAUDE)],
@@ -59,7 +59,7 @@ EXPECTED: dict[str | None, list[tuple[str, Tokens]]] = {
     "responses": [("ok", RESPONSES)],
     "responses stream": [("ok", RESPONSES)],
     "responses async": [("ok", RESPONSES)],
-    "embeddings": [("ok", Tokens(4, None, None, 0))],
+    "embeddings": [("ok", TokenUsage(4, None, None, 0))],
     None: [("ok", CHAT)],
 }
 
@@ -70,7 +70,7 @@ def calls(folder: Path) -> list[LlmCall]:
 
 def test_every_kind_of_call_is_booked_to_its_task_once(program: Program, tmp_path: Path) -> None:
     said = json.loads(program("-W", "error", str(HERE / "llm_calls.py"), "results").stdout)
-    found: dict[str | None, list[tuple[str, Tokens]]] = {}
+    found: dict[str | None, list[tuple[str, TokenUsage]]] = {}
     for call in calls(tmp_path / "results" / "calls"):
         found.setdefault(call.task_id, []).append((call.status, call.tokens))
         assert call.worker_id == (None if call.task_id is None else "w")
@@ -90,7 +90,7 @@ def test_every_kind_of_call_is_booked_to_its_task_once(program: Program, tmp_pat
 
 def test_what_opentelemetry_instruments_is_counted_and_never_twice(program: Program, tmp_path: Path) -> None:
     program(str(HERE / "span_calls.py"), "results")
-    found: dict[str | None, Counter[Tokens]] = {}
+    found: dict[str | None, Counter[TokenUsage]] = {}
     for call in calls(tmp_path / "results" / "spans"):
         found.setdefault(call.task_id, Counter())[call.tokens] += 1
     once = Counter({CLAUDE: 2, CHAT: 3, RESPONSES: 1})
@@ -111,13 +111,13 @@ class _Span(NamedTuple):
             _Span("chat m", {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "AWS.bedrock",
                              "gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 9,
                              "gen_ai.usage.cache_read.input_tokens": 4, "gen_ai.usage.output_tokens": 2}),
-            [("aws.bedrock", "m", Tokens(5, 4, None, 2), "ok")],
+            [("aws.bedrock", "m", TokenUsage(5, 4, None, 2), "ok")],
         ),
         (
             _Span("old", {"gen_ai.system": "openai", "llm.request.type": "chat", "gen_ai.response.model": "m-1",
                           "gen_ai.request.model": "m", "gen_ai.usage.prompt_tokens": 9,
                           "gen_ai.usage.completion_tokens": 2}),
-            [("openai", "m-1", Tokens(9, None, None, 2), "ok")],
+            [("openai", "m-1", TokenUsage(9, None, None, 2), "ok")],
         ),
         (_Span("chat m", {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}, True),
          [(None, "m", UNKNOWN, "error")]),
@@ -127,7 +127,7 @@ class _Span(NamedTuple):
     ],
 )  # fmt: skip
 def test_a_span_is_a_call_where_the_conventions_say_so(
-    tmp_path: Path, span: _Span, expected: list[tuple[str | None, str | None, Tokens, str]]
+    tmp_path: Path, span: _Span, expected: list[tuple[str | None, str | None, TokenUsage, str]]
 ) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(GenAiSpans())  # type: ignore[arg-type]

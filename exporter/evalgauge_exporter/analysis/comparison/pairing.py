@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeGuard
 
-from evalgauge_exporter.analysis.comparison.sequential import Throw
+from evalgauge_exporter.analysis.comparison.sequential import PendingPair
 
 LARGEST = 1e12
 """Steps, seconds or US dollars above which a value is taken for damage and left out."""
@@ -44,7 +44,7 @@ class BegunPair(NamedTuple):
 
     domain: str | None
     """``None`` where neither run has measured it."""
-    throw: Throw
+    throw: PendingPair
 
 
 def by_task(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
@@ -77,7 +77,7 @@ def begun_pairs(
         a, b = tasks_a.get(task, []), tasks_b.get(task, [])
         (begun_a, success_a), (begun_b, success_b) = _first(a, running_a.get(task)), _first(b, running_b.get(task))
         domain = _domain([*a, *b]) if a or b else None
-        found.append(BegunPair(domain, Throw(max(begun_a, begun_b), task, success_a, success_b)))
+        found.append(BegunPair(domain, PendingPair(max(begun_a, begun_b), task, success_a, success_b)))
     return found
 
 

@@ -106,7 +106,7 @@ def anytime_p_value(discordant: Iterable[bool]) -> float:
     return martingale.p_value
 
 
-class Throw(NamedTuple):
+class PendingPair(NamedTuple):
     """One pair as it stands while the runs go on: which of the two succeeded, ``None`` for one that is still at it."""
 
     started: float
@@ -116,7 +116,7 @@ class Throw(NamedTuple):
     b_succeeded: bool | None
 
 
-def anytime_p_values(throws: Iterable[Throw]) -> tuple[float, float]:
+def anytime_p_values(throws: Iterable[PendingPair]) -> tuple[float, float]:
     """:attr:`Martingale.p_worse` and :attr:`Martingale.p_better` while several tasks run side by side.
 
     The order of the throws must not depend on their outcomes. The order in which tasks end does: where failures are

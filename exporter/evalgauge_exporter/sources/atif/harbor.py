@@ -9,8 +9,8 @@ from evalgauge.integrations.harbor import AGENTS_FAULT
 from evalgauge.metrics import OUTCOMES
 from evalgauge.runlog import safe_name
 from evalgauge_exporter.sources.atif.trajectories import named, usage_of
-from evalgauge_exporter.sources.attempt_builder import Tale
-from evalgauge_exporter.sources.parsing import count, known, moment, number
+from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
+from evalgauge_exporter.sources.parsing import parse_count, parse_float, parse_id, parse_timestamp
 
 _JUDGES_FAULT = ("Verifier", "Reward")
 
@@ -27,13 +27,16 @@ def agents_of(job: dict[str, Any] | None) -> list[str]:
 
 def agent_name(agent: dict[str, Any]) -> str:
     """An agent's name with its model's, as a name for a file."""
-    parts = [known(agent.get("name")) or known(agent.get("import_path")) or "agent", known(agent.get("model_name"))]
+    parts = [
+        parse_id(agent.get("name")) or parse_id(agent.get("import_path")) or "agent",
+        parse_id(agent.get("model_name")),
+    ]
     return safe_name("__".join(part for part in parts if part))
 
 
-def end_trial(tale: Tale, result: dict[str, Any], threshold: float) -> None:
+def end_trial(tale: AttemptBuilder, result: dict[str, Any], threshold: float) -> None:
     """The end of a trial, as its ``result.json`` tells it."""
-    begun, ended = moment(result.get("started_at")), moment(result.get("finished_at"))
+    begun, ended = parse_timestamp(result.get("started_at")), parse_timestamp(result.get("finished_at"))
     problem = result.get("exception_info")
     problem = problem if isinstance(problem, dict) else None
     kind = str((problem or {}).get("exception_type") or "")
@@ -55,7 +58,7 @@ def end_trial(tale: Tale, result: dict[str, Any], threshold: float) -> None:
         tale.finished(ended, "agent_error" if kind.startswith(AGENTS_FAULT) else "infrastructure_error", **more)
 
 
-def tell_sums(tale: Tale, result: dict[str, Any], model: str | None) -> None:
+def tell_sums(tale: AttemptBuilder, result: dict[str, Any], model: str | None) -> None:
     """The tokens of a trial whose trajectory gives none: its own sums, as one call."""
     contexts = [result.get("agent_result"), *(step.get("agent_result") for step in step_results(result))]
     for context in contexts:
@@ -70,17 +73,19 @@ def tell_sums(tale: Tale, result: dict[str, Any], model: str | None) -> None:
             tale.call(None, *named(model), counted)
 
 
-def end_alone(tale: Tale, documents: list[dict[str, Any]], threshold: float) -> None:
+def end_alone(tale: AttemptBuilder, documents: list[dict[str, Any]], threshold: float) -> None:
     """The end of a trajectory without a trial: it says itself how it went (``extra``), or it did not yet end."""
     for document in reversed(documents):
         extra = document.get("extra")
         extra = extra if isinstance(extra, dict) else {}
-        score = next((found for name in ("reward", "score") if (found := number(extra.get(name))) is not None), None)
+        score = next(
+            (found for name in ("reward", "score") if (found := parse_float(extra.get(name))) is not None), None
+        )
         outcome = extra.get("outcome")
         more: dict[str, Any] = {name: extra.get(name) for name in ("duration_seconds", "error", "reason")}
-        more["steps"] = count(extra.get("steps"))
+        more["steps"] = parse_count(extra.get("steps"))
         if outcome in OUTCOMES:
-            tale.finished(moment(extra.get("finished_at")), outcome, score=score, **more)
+            tale.finished(parse_timestamp(extra.get("finished_at")), outcome, score=score, **more)
         elif isinstance(extra.get("success"), bool):
             tale.finished(None, "success" if extra["success"] else "failure", score=score, **more)
         elif score is not None:
@@ -105,9 +110,9 @@ def _reward(result: dict[str, Any]) -> float | None:
     rewards = verified.get("rewards") if isinstance(verified, dict) else None
     if not isinstance(rewards, dict):
         return None
-    if (named_reward := number(rewards.get("reward"))) is not None:
+    if (named_reward := parse_float(rewards.get("reward"))) is not None:
         return named_reward
-    values = [value for reward in rewards.values() if (value := number(reward)) is not None]
+    values = [value for reward in rewards.values() if (value := parse_float(reward)) is not None]
     return sum(values) / len(values) if values else None
 
 
@@ -118,4 +123,4 @@ def step_results(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 def last_part(path: object) -> str | None:
     """The last part of a path, as a name."""
-    return known(Path(path).name) if isinstance(path, str) and path else None
+    return parse_id(Path(path).name) if isinstance(path, str) and path else None

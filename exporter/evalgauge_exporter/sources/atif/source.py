@@ -28,10 +28,18 @@ from evalgauge_exporter.sources.atif.harbor import (
     tell_sums,
 )
 from evalgauge_exporter.sources.atif.trajectories import agent_of, begun_at, instruction_of, named, tell, tell_totals
-from evalgauge_exporter.sources.attempt_builder import Tale
+from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
 from evalgauge_exporter.sources.osworld.layout import peek
-from evalgauge_exporter.sources.parsing import count, file_time, known, moment, parse, read_bytes, read_object
+from evalgauge_exporter.sources.parsing import (
+    file_time,
+    parse,
+    parse_count,
+    parse_id,
+    parse_timestamp,
+    read_bytes,
+    read_object,
+)
 
 TRAJECTORY = "trajectory.json"
 _WHERE = (TRAJECTORY, f"agent/{TRAJECTORY}")
@@ -42,7 +50,7 @@ _MOST_PARTS = 50
 """Documents that continue one another."""
 
 
-def places(folder: Path, names: frozenset[str]) -> list[Path]:
+def discover_runs(folder: Path, names: frozenset[str]) -> list[Path]:
     """The runs in a folder: itself, or for a job with several agents one for each, named below it."""
     if TRAJECTORY in names and _is_atif(folder / TRAJECTORY):
         return [folder]
@@ -124,19 +132,19 @@ class AtifSource(FolderSource):
         result = self.content(self.folder / _RESULT) or {} if not self._single else {}
         agents = objects_in(config.get("agents"))
         mine = next((agent for agent in agents if self._agent in (None, agent_name(agent))), {})
-        total = count(result.get("n_total_trials"))
+        total = parse_count(result.get("n_total_trials"))
         if total is not None and self._agent is not None:
             total = total // max(1, len(agents_of(config)))
         datasets = objects_in(config.get("datasets"))
         benchmark = None
         if datasets:
-            benchmark = known(datasets[0].get("name")) or last_part(datasets[0].get("path"))
-        model = known(mine.get("model_name")) or self._stated[1]
+            benchmark = parse_id(datasets[0].get("name")) or last_part(datasets[0].get("path"))
+        model = parse_id(mine.get("model_name")) or self._stated[1]
         return RunInfo(
             benchmark,
             named(model)[1],
-            known(mine.get("name")) or self._stated[0],
-            moment(result.get("started_at")),
+            parse_id(mine.get("name")) or self._stated[0],
+            parse_timestamp(result.get("started_at")),
             total,
         )
 
@@ -145,15 +153,15 @@ class AtifSource(FolderSource):
         if self._single:
             return None
         result = self.content(self.folder / _RESULT) or {}
-        if moment(result.get("finished_at")) is None:
+        if parse_timestamp(result.get("finished_at")) is None:
             return None
         stats = result.get("stats")
         stats = stats if isinstance(stats, dict) else {}
-        done = count(stats.get("n_completed_trials", stats.get("n_trials")))
-        total = count(result.get("n_total_trials"))
+        done = parse_count(stats.get("n_completed_trials", stats.get("n_trials")))
+        total = parse_count(result.get("n_total_trials"))
         return "aborted" if done is not None and total is not None and done < total else "completed"
 
-    def tale(self, files: TaskFiles) -> Tale | None:
+    def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """The agent's turns, and the end where there is a result or the trajectory is all there is."""
         result = read_object(files.folder / _RESULT, self.report) if (files.folder / _RESULT).is_file() else None
         result = result if result is not None and ("trial_name" in result or "verifier_result" in result) else None
@@ -163,10 +171,10 @@ class AtifSource(FolderSource):
         harbor = result is not None or (files.folder / _CONFIG).is_file()
         if not documents and not harbor:
             return None
-        tale = Tale(self.source, files.task_id, files.attempt)
+        tale = AttemptBuilder(self.source, files.task_id, files.attempt)
         start = next((at for document, _ in documents if (at := begun_at(document)) is not None), None)
         if start is None:
-            start = moment((result or {}).get("started_at")) or file_time(files.folder / _CONFIG)
+            start = parse_timestamp((result or {}).get("started_at")) or file_time(files.folder / _CONFIG)
         if start is None:
             start = file_time(files.folder / TRAJECTORY) or file_time(files.folder)
         instruction = next((said for document, _ in documents if (said := instruction_of(document))), None)
@@ -193,7 +201,7 @@ class AtifSource(FolderSource):
     def _files(self, folder: Path, task_id: str, attempt: int) -> TaskFiles:
         config = None if self._single else self.content(folder / _CONFIG)
         task = (config or {}).get("task")
-        domain = known(task.get("source")) if isinstance(task, dict) else None
+        domain = parse_id(task.get("source")) if isinstance(task, dict) else None
         return TaskFiles(task_id, folder, attempt, domain)
 
     def _task_id(self, folder: Path) -> str | None:
@@ -205,7 +213,9 @@ class AtifSource(FolderSource):
         if self._agent is not None and (not isinstance(agent, dict) or agent_name(agent) != self._agent):
             return None
         task = task if isinstance(task, dict) else {}
-        return known(task.get("name")) or last_part(task.get("path")) or folder.name.rpartition("__")[0] or folder.name
+        return (
+            parse_id(task.get("name")) or last_part(task.get("path")) or folder.name.rpartition("__")[0] or folder.name
+        )
 
     def _documents(self, folder: Path) -> tuple[list[tuple[dict[str, Any], str]], bool]:
         """The trajectories of a trial in their order, each with the folder it lies in; and whether all are whole."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from evalgauge.usage import Tokens, tokens
-from evalgauge_exporter.sources.attempt_builder import Tale
+from evalgauge.usage import TokenUsage, parse_usage
+from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.osworld.actions import action_of
-from evalgauge_exporter.sources.parsing import beside, known, moment
+from evalgauge_exporter.sources.parsing import parse_id, parse_timestamp, resolve_relative
 from evalgauge_exporter.sources.providers import provider_of
 
 MOST_STEPS = 100_000
@@ -31,7 +31,9 @@ def steps_of(trajectory: dict[str, Any]) -> list[dict[str, Any]]:
 
 def begun_at(trajectory: dict[str, Any]) -> float | None:
     """The time of the first step that has one."""
-    return next((at for step in steps_of(trajectory) if (at := moment(step.get("timestamp"))) is not None), None)
+    return next(
+        (at for step in steps_of(trajectory) if (at := parse_timestamp(step.get("timestamp"))) is not None), None
+    )
 
 
 def instruction_of(trajectory: dict[str, Any]) -> str | None:
@@ -46,16 +48,16 @@ def agent_of(trajectory: dict[str, Any]) -> tuple[str | None, str | None]:
     """The agent's name and its model."""
     agent = trajectory.get("agent")
     agent = agent if isinstance(agent, dict) else {}
-    return known(agent.get("name")), known(agent.get("model_name"))
+    return parse_id(agent.get("name")), parse_id(agent.get("model_name"))
 
 
-def tell(trajectory: dict[str, Any], tale: Tale, folder: Any, below: str) -> None:
+def tell(trajectory: dict[str, Any], tale: AttemptBuilder, folder: Any, below: str) -> None:
     """Add the agent's turns and model calls of a document that lies in ``below`` in the run's ``folder``."""
     model = agent_of(trajectory)[1]
     shot: str | None = None
     for step in steps_of(trajectory):
-        at = moment(step.get("timestamp"))
-        seen = [beside(folder, below, name) for name in _pictures(step.get("message"))]
+        at = parse_timestamp(step.get("timestamp"))
+        seen = [resolve_relative(folder, below, name) for name in _pictures(step.get("message"))]
         if step.get("source") != "agent":
             shot = next((name for name in reversed(seen) if name), shot)
             continue
@@ -64,17 +66,17 @@ def tell(trajectory: dict[str, Any], tale: Tale, folder: Any, below: str) -> Non
         reasoning = reasoning if isinstance(reasoning, str) and reasoning else message or None
         for index, action in enumerate(_actions(step, message)):
             tale.step(at, action, reasoning=reasoning if index == 0 else None, screenshot=shot)
-        _call(step, tale, at, known(step.get("model_name")) or model)
+        _call(step, tale, at, parse_id(step.get("model_name")) or model)
         observation = step.get("observation")
         results = observation.get("results") if isinstance(observation, dict) else None
         for result in results if isinstance(results, list) else ():
             if isinstance(result, dict):
-                seen += [beside(folder, below, name) for name in _pictures(result.get("content"))]
+                seen += [resolve_relative(folder, below, name) for name in _pictures(result.get("content"))]
         shot = next((name for name in reversed(seen) if name), shot)
     _subagents(trajectory, tale, 0)
 
 
-def tell_totals(trajectory: dict[str, Any], tale: Tale) -> None:
+def tell_totals(trajectory: dict[str, Any], tale: AttemptBuilder) -> None:
     """The tokens of a document whose steps give none, as one call."""
     final = trajectory.get("final_metrics")
     if not isinstance(final, dict):
@@ -91,11 +93,11 @@ def tell_totals(trajectory: dict[str, Any], tale: Tale) -> None:
         tale.call(None, *named(model), counted)
 
 
-def usage_of(metrics: dict[str, Any]) -> Tokens:
+def usage_of(metrics: dict[str, Any]) -> TokenUsage:
     """A step's tokens; cached ones are inside the prompt's."""
     extra = metrics.get("extra")
     written = extra.get("cache_creation_input_tokens") if isinstance(extra, dict) else None
-    return tokens(
+    return parse_usage(
         {
             "prompt_tokens": metrics.get("prompt_tokens"),
             "completion_tokens": metrics.get("completion_tokens"),
@@ -110,7 +112,7 @@ def named(model: str | None) -> tuple[str | None, str | None]:
     return (provider, name) if slash and provider and name else (provider_of(model), model)
 
 
-def _call(step: dict[str, Any], tale: Tale, at: float | None, model: str | None) -> None:
+def _call(step: dict[str, Any], tale: AttemptBuilder, at: float | None, model: str | None) -> None:
     metrics = step.get("metrics")
     if not isinstance(metrics, dict):
         return
@@ -120,14 +122,14 @@ def _call(step: dict[str, Any], tale: Tale, at: float | None, model: str | None)
     tale.call(at, *named(model), counted)
 
 
-def _subagents(trajectory: dict[str, Any], tale: Tale, depth: int) -> None:
+def _subagents(trajectory: dict[str, Any], tale: AttemptBuilder, depth: int) -> None:
     nested = trajectory.get("subagent_trajectories")
     for subagent in nested if isinstance(nested, list) and depth < _DEEPEST else ():
         if isinstance(subagent, dict):
             model = agent_of(subagent)[1] or agent_of(trajectory)[1]
             for step in steps_of(subagent):
                 if step.get("source") == "agent":
-                    _call(step, tale, None, known(step.get("model_name")) or model)
+                    _call(step, tale, None, parse_id(step.get("model_name")) or model)
             _subagents(subagent, tale, depth + 1)
 
 
@@ -138,7 +140,7 @@ def _actions(step: dict[str, Any], message: str) -> list[dict[str, Any]]:
     for call in calls if isinstance(calls, list) else ():
         if not isinstance(call, dict):
             continue
-        name = known(call.get("function_name"))
+        name = parse_id(call.get("function_name"))
         arguments = call.get("arguments")
         arguments = arguments if isinstance(arguments, dict) else {}
         kind = arguments.get("action") or arguments.get("type")

@@ -78,7 +78,7 @@ def client_options(kind: Literal["default", "none"], base_url: str) -> dict[str,
     return options
 
 
-def headroom(headers: Mapping[str, str]) -> dict[str, int]:
+def parse_rate_limits(headers: Mapping[str, str]) -> dict[str, int]:
     """Requests that Azure would still take, by bucket, as an answer's headers tell.
 
     https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling
@@ -111,7 +111,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         return None
 
 
-def failure(error: Exception, what: str, now: float) -> RefreshError:
+def classify_error(error: Exception, what: str, now: float) -> RefreshError:
     """What an error of the Azure packages means; ``what`` says what was asked for."""
     from azure.core import exceptions as azure
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 from evalgauge_exporter.config.model import AzureMl
 from evalgauge_exporter.sources.azure import client as arm
 from evalgauge_exporter.sources.parsing import parse
-from evalgauge_exporter.sources.polling import BackgroundSource, Emit, RefreshError
+from evalgauge_exporter.sources.polling import Emit, PollingSource, RefreshError
 from evalgauge_exporter.state.fleet_events import FleetEvent, Job, JobsSeen, Skipped
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ MAX_PAGES = 50
 """Pages that are read of a workspace with a long past; the newest jobs come first."""
 
 
-class AzureMlSource(BackgroundSource):
+class AzureMlSource(PollingSource):
     """The jobs of one workspace."""
 
     source = "azure_ml"
@@ -80,7 +80,7 @@ class AzureMlSource(BackgroundSource):
                 if len(jobs) > 4 * NEWEST:
                     jobs = _newest(jobs)
         except Exception as error:
-            raise arm.failure(error, what, time.time()) from error
+            raise arm.classify_error(error, what, time.time()) from error
         for _ in range(skipped):
             yield Skipped(time.time(), self.source, "malformed")
         yield JobsSeen(

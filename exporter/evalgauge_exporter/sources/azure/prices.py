@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 from evalgauge_exporter.config.model import Prices
 from evalgauge_exporter.sources.azure import client as arm
 from evalgauge_exporter.sources.parsing import parse
-from evalgauge_exporter.sources.polling import BackgroundSource, Emit, RefreshError
+from evalgauge_exporter.sources.polling import Emit, PollingSource, RefreshError
 from evalgauge_exporter.state.fleet_events import FleetEvent, PriceKey, PriceSeen
 
 log = logging.getLogger("evalgauge.exporter")
@@ -39,7 +39,7 @@ _Kept = dict[str, Any]
 """``at``: Unix seconds of the lookup; ``usd``: price by variant."""
 
 
-class AzurePriceSource(BackgroundSource):
+class AzurePriceSource(PollingSource):
     """The prices of the machines that are there, looked up when one is new and then daily."""
 
     source = "prices"
@@ -53,7 +53,7 @@ class AzurePriceSource(BackgroundSource):
         self._kept: dict[str, _Kept] | None = None
         self._next = DAY
 
-    def pause(self) -> float:
+    def next_delay(self) -> float:
         """Until the first price is a day old."""
         return self._next
 

@@ -15,8 +15,16 @@ from typing import TYPE_CHECKING, Any
 from evalgauge.metrics import POWER_STATES
 from evalgauge_exporter.config.model import Azure
 from evalgauge_exporter.sources.azure import client as arm
-from evalgauge_exporter.sources.polling import BackgroundSource, Emit, RefreshError
-from evalgauge_exporter.state.fleet_events import FleetEvent, Headroom, Power, PowerSeen, Skipped, Vm, VmsSeen
+from evalgauge_exporter.sources.polling import Emit, PollingSource, RefreshError
+from evalgauge_exporter.state.fleet_events import (
+    FleetEvent,
+    RateLimitSeen,
+    Skipped,
+    VmInfo,
+    VmInventory,
+    VmPowerState,
+    VmPowerStates,
+)
 
 if TYPE_CHECKING:
     from azure.mgmt.compute import ComputeManagementClient
@@ -30,7 +38,7 @@ _POWER = "powerstate/"
 _DONE = "provisioningstate/succeeded"
 
 
-class AzureVmSource(BackgroundSource):
+class AzureVmSource(PollingSource):
     """The machines of one subscription, without limit of their number."""
 
     source = "azure_vm"
@@ -52,15 +60,15 @@ class AzureVmSource(BackgroundSource):
         self._inventory_at: float | None = None
         self._left: dict[str, int] = {}
 
-    def pause(self) -> float:
+    def next_delay(self) -> float:
         """Twice the interval while Azure would take few more requests."""
         low = any(left < LOW_HEADROOM for left in self._left.values())
         return self.interval * 2 if low else self.interval
 
-    def look(self) -> float:
+    def poll(self) -> float:
         """Refresh once; see `BackgroundSource.look`."""
         before = self._inventory_at
-        wait = super().look()
+        wait = super().poll()
         if self._inventory_at != before:
             self._on_new()
         return wait
@@ -80,7 +88,7 @@ class AzureVmSource(BackgroundSource):
             yield from self._tried(self._inventory(client), failures)
             self._missed |= unknown - self._known
         if self._left:
-            yield Headroom(time.time(), self.scope, dict(self._left))
+            yield RateLimitSeen(time.time(), self.scope, dict(self._left))
         if failures:
             raise max(failures, key=lambda failure: failure.retry_after or 0.0)
 
@@ -110,13 +118,13 @@ class AzureVmSource(BackgroundSource):
         try:
             yield from events
         except Exception as error:
-            failures.append(arm.failure(error, f"the machines of subscription {self.scope}", time.time()))
+            failures.append(arm.classify_error(error, f"the machines of subscription {self.scope}", time.time()))
 
     def _unknown(self, events: Iterable[FleetEvent]) -> set[str]:
         """Ids that the inventory lacks; it forgets those that are gone, what comes back may be another machine."""
         unknown: set[str] = set()
         for event in events:
-            if isinstance(event, PowerSeen):
+            if isinstance(event, VmPowerStates):
                 present = {power.vm_id for power in event.powers}
                 unknown = present - self._known - self._missed
                 self._known &= present
@@ -124,7 +132,7 @@ class AzureVmSource(BackgroundSource):
         return unknown
 
     def _noted(self, response: Any) -> None:
-        for bucket, left in arm.headroom(response.http_response.headers).items():
+        for bucket, left in arm.parse_rate_limits(response.http_response.headers).items():
             self._left[bucket] = min(left, self._left.get(bucket, left))
 
     def _wanted(self, group: str) -> bool:
@@ -133,7 +141,7 @@ class AzureVmSource(BackgroundSource):
     # -- the inventory
 
     def _inventory(self, client: ComputeManagementClient) -> Iterator[FleetEvent]:
-        vms: list[Vm] = []
+        vms: list[VmInfo] = []
         for raw in _bounded(client.virtual_machines.list_all(raw_response_hook=self._noted)):
             if (vm := self._read(raw, self._vm)) is None:
                 yield Skipped(time.time(), self.source, "malformed")
@@ -153,7 +161,7 @@ class AzureVmSource(BackgroundSource):
                     vms.append(vm)
         self._known = {vm.vm_id for vm in vms}
         self._inventory_at = time.monotonic()
-        yield VmsSeen(time.time(), self.scope, self.table.inventory_interval, tuple(vms))
+        yield VmInventory(time.time(), self.scope, self.table.inventory_interval, tuple(vms))
 
     def _read(self, raw: Any, reader: Callable[[Any], Any]) -> Any:
         try:
@@ -161,7 +169,7 @@ class AzureVmSource(BackgroundSource):
         except (AttributeError, TypeError, ValueError, KeyError, IndexError):
             return None
 
-    def _vm(self, raw: Any) -> Vm:
+    def _vm(self, raw: Any) -> VmInfo:
         vm_id = str(raw.id).lower()
         group = _group_of(vm_id)
         hardware, system, disk = raw.hardware_profile, raw.os_profile, raw.storage_profile
@@ -170,7 +178,7 @@ class AzureVmSource(BackgroundSource):
         licence = _text(getattr(raw, "license_type", None) or _property(raw, "licenseType")).lower()
         priority = _text(getattr(raw, "priority", None) or _property(raw, "priority")).lower()
         tags: Mapping[str, object] = raw.tags or {}
-        return Vm(
+        return VmInfo(
             vm_id=vm_id,
             name=str(raw.name),
             resource_group=group,
@@ -197,7 +205,7 @@ class AzureVmSource(BackgroundSource):
     # -- power states
 
     def _powers(self, client: ComputeManagementClient) -> Iterator[FleetEvent]:
-        powers: list[Power] = []
+        powers: list[VmPowerState] = []
         singles = _bounded(client.virtual_machines.list_all(status_only="true", raw_response_hook=self._noted))
         members = (self._members(client, group, name, expand="instanceView") for group, name in list(self._scale_sets))
         for raw in itertools.chain(singles, *members):
@@ -205,7 +213,7 @@ class AzureVmSource(BackgroundSource):
                 yield Skipped(time.time(), self.source, "malformed")
             elif self._wanted(power.resource_group):
                 powers.append(power)
-        yield PowerSeen(time.time(), self.scope, self.table.status_interval, tuple(powers))
+        yield VmPowerStates(time.time(), self.scope, self.table.status_interval, tuple(powers))
 
 
 def _bounded(rows: Iterable[Any]) -> Iterator[Any]:
@@ -216,14 +224,14 @@ def _bounded(rows: Iterable[Any]) -> Iterator[Any]:
         yield row
 
 
-def _power(raw: Any) -> Power:
+def _power(raw: Any) -> VmPowerState:
     vm_id = str(raw.id).lower()
     view = raw.instance_view
     statuses = [status for status in ((view.statuses if view else None) or ()) if status.code]
     codes = {status.code.lower(): status for status in statuses}
     state = next((code.removeprefix(_POWER) for code in codes if code.startswith(_POWER)), "unknown")
     done = codes.get(_DONE)
-    return Power(
+    return VmPowerState(
         vm_id=vm_id,
         name=str(raw.name),
         resource_group=_group_of(vm_id),

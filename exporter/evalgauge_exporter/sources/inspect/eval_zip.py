@@ -23,7 +23,7 @@ _SIZES_FOLLOW = 0x08
 _ENCRYPTED = 0x01
 
 
-class MemberError(ValueError):
+class EvalZipError(ValueError):
     """A member that can't be read; ``reason`` is one word for counting."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -31,7 +31,7 @@ class MemberError(ValueError):
         self.reason = reason
 
 
-class ZipMembers:
+class EvalZipReader:
     """The members of a zip file, by name; of two with one name the later."""
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +49,7 @@ class ZipMembers:
         self.members = {info.filename: info for info in found}
         if not self.members:
             self._file.close()
-            raise MemberError("torn_file", f"{path}: no zip file")
+            raise EvalZipError("torn_file", f"{path}: no zip file")
 
     def __enter__(self) -> Self:
         return self
@@ -63,22 +63,22 @@ class ZipMembers:
         """What a member holds. Raises MemberError; KeyError for a name that is not there."""
         info = self.members[name]
         if info.file_size > MAX_MEMBER:
-            raise MemberError("long_file", f"{name}: larger than {MAX_MEMBER >> 20} MiB")
+            raise EvalZipError("long_file", f"{name}: larger than {MAX_MEMBER >> 20} MiB")
         if info.flag_bits & _ENCRYPTED:
-            raise MemberError("unreadable", f"{name}: is encrypted")
+            raise EvalZipError("unreadable", f"{name}: is encrypted")
         try:
             self._file.seek(info.header_offset)
             fields = _LOCAL.unpack(self._file.read(_LOCAL.size))
             if fields[0] != _SIGNATURE:
-                raise MemberError("torn_file", f"{name}: not where the directory says")
+                raise EvalZipError("torn_file", f"{name}: not where the directory says")
             self._file.seek(fields[9] + fields[10], 1)
             data = _decompressed(info, self._file.read(info.compress_size))
         except (OSError, struct.error, zlib.error, zstandard.ZstdError, OverflowError, ValueError) as error:
-            if isinstance(error, MemberError):
+            if isinstance(error, EvalZipError):
                 raise
-            raise MemberError("torn_file", f"{name}: {error}") from error
+            raise EvalZipError("torn_file", f"{name}: {error}") from error
         if len(data) != info.file_size:
-            raise MemberError("torn_file", f"{name}: {len(data)} bytes, not {info.file_size}")
+            raise EvalZipError("torn_file", f"{name}: {len(data)} bytes, not {info.file_size}")
         return data
 
     def _scan(self) -> list[zipfile.ZipInfo]:
@@ -120,4 +120,4 @@ def _decompressed(info: zipfile.ZipInfo, data: bytes) -> bytes:
     if info.compress_type == ZSTD:
         with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data, read_across_frames=True) as reader:
             return reader.read(most)
-    raise MemberError("unreadable", f"{info.filename}: compressed in way {info.compress_type}")
+    raise EvalZipError("unreadable", f"{info.filename}: compressed in way {info.compress_type}")

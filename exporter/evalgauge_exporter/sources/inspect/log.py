@@ -17,11 +17,19 @@ from typing import Any
 
 from evalgauge.events import PlannedTask, RunFinished, RunStarted
 from evalgauge.runlog import Problem
-from evalgauge_exporter.sources.attempt_builder import Tale
-from evalgauge_exporter.sources.base import Reading
-from evalgauge_exporter.sources.inspect.eval_zip import MemberError, ZipMembers
+from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
+from evalgauge_exporter.sources.base import ReadResult
+from evalgauge_exporter.sources.inspect.eval_zip import EvalZipError, EvalZipReader
 from evalgauge_exporter.sources.inspect.samples import named, tell_sample
-from evalgauge_exporter.sources.parsing import Signature, count, known, moment, parse, plain, signature
+from evalgauge_exporter.sources.parsing import (
+    FileFingerprint,
+    fingerprint,
+    parse,
+    parse_count,
+    parse_id,
+    parse_timestamp,
+    sanitize_id,
+)
 
 SUFFIX = ".eval"
 PART = 32 << 20
@@ -31,7 +39,7 @@ _HEADER = "header.json"
 _BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
-def recognised_file(path: Path) -> bool:
+def matches_file(path: Path) -> bool:
     """Whether a file is such a log."""
     if path.suffix != SUFFIX:
         return False
@@ -52,7 +60,7 @@ class InspectLogSource:
         self.folder = place.parent
         self._path = place
         self._threshold = success_threshold
-        self._signature: Signature | None = None
+        self._signature: FileFingerprint | None = None
         self._samples: dict[str, int] = {}
         """What was told, by the member's name, with its checksum."""
         self._scorers: list[str] = []
@@ -64,37 +72,37 @@ class InspectLogSource:
         self._pictures: tuple[str, dict[str, Any]] | None = None
 
     @property
-    def own_id(self) -> str | None:
+    def declared_run_id(self) -> str | None:
         """Always None: a run is named by its file."""
         return None
 
-    def signature(self) -> str | None:
+    def fingerprint(self) -> str | None:
         """The file's size and time; None where there is none."""
-        found = signature(self._path)
+        found = fingerprint(self._path)
         return None if found is None else f"{found.size}:{found.mtime_ns}"
 
-    def watched(self) -> list[Path]:
+    def watch_paths(self) -> list[Path]:
         """The folder of the log, while the run goes on."""
         return [] if self._over else [self.folder]
 
-    def read(self, *, thorough: bool = False) -> Reading:
+    def read(self, *, full_scan: bool = False) -> ReadResult:
         """The samples that were added since the last call."""
-        reading = Reading()
-        if self._over and not thorough:
+        reading = ReadResult()
+        if self._over and not full_scan:
             return reading
-        now = signature(self._path)
+        now = fingerprint(self._path)
         if now is None:
-            reading.gone = True
+            reading.missing = True
             return reading
         if now == self._signature:
             return reading
         try:
-            with ZipMembers(self._path) as log:
+            with EvalZipReader(self._path) as log:
                 self._read(log, reading)
-        except (MemberError, OSError) as error:
+        except (EvalZipError, OSError) as error:
             if not self._samples:  # else it is being written: the next look finds it whole
                 self._report(reading, getattr(error, "reason", "unreadable"), f"{self._path}: {error}")
-        if not reading.more:
+        if not reading.has_more:
             self._signature = now
         return reading
 
@@ -103,9 +111,9 @@ class InspectLogSource:
         member, _, name = screenshot.removeprefix(f"{self._path.name}/").rpartition("/")
         if self._pictures is None or self._pictures[0] != member:
             try:
-                with ZipMembers(self._path) as log:
+                with EvalZipReader(self._path) as log:
                     sample = parse(log.read(member))
-            except (MemberError, OSError, *_BROKEN):
+            except (EvalZipError, OSError, *_BROKEN):
                 return None
             found = sample.get("attachments") if isinstance(sample, dict) else None
             self._pictures = (member, found if isinstance(found, dict) else {})
@@ -120,7 +128,7 @@ class InspectLogSource:
 
     # -- reading the members
 
-    def _read(self, log: ZipMembers, reading: Reading) -> None:
+    def _read(self, log: EvalZipReader, reading: ReadResult) -> None:
         gone = [name for name in self._samples if name not in log.members]
         changed = [
             name
@@ -128,7 +136,7 @@ class InspectLogSource:
             if name in log.members and checksum != log.members[name].CRC
         ]
         if (gone and log.whole) or changed:
-            reading.replaced = True
+            reading.restarted = True
             return
         header = self._object(log, _HEADER, reading) if _HEADER in log.members else None
         if not self._started:
@@ -138,10 +146,10 @@ class InspectLogSource:
             self._start(start, reading)
         size = 0
         fresh = [name for name in log.members if name.startswith("samples/") and name not in self._samples]
-        told: list[Tale] = []
+        told: list[AttemptBuilder] = []
         for name in fresh:
             if size > PART:
-                reading.more = True
+                reading.has_more = True
                 break
             size += log.members[name].file_size
             self._samples[name] = log.members[name].CRC
@@ -152,10 +160,10 @@ class InspectLogSource:
         for tale in told:
             for event in tale.events:
                 self._append(event, reading)
-        if header is not None and not reading.more:
+        if header is not None and not reading.has_more:
             self._end(header, reading)
 
-    def _start(self, content: dict[str, Any], reading: Reading) -> None:
+    def _start(self, content: dict[str, Any], reading: ReadResult) -> None:
         told = content.get("eval")
         told = told if isinstance(told, dict) else {}
         dataset, config = told.get("dataset"), told.get("config")
@@ -171,31 +179,31 @@ class InspectLogSource:
             for scorer in (scorers if isinstance(scorers, list) else ())
             if isinstance(scorer, dict) and "name" in scorer
         ]
-        epochs = count(config.get("epochs")) or 1
-        at = moment(told.get("created"))
+        epochs = parse_count(config.get("epochs")) or 1
+        at = parse_timestamp(told.get("created"))
         self._started = True
         self._append(
             RunStarted(
-                at if at is not None else self._file_time(), 0, self.source, None, known(told.get("task")),
-                named(told.get("model"))[1], known(told.get("solver")), planned,
-                None if planned else count(dataset.get("samples")), max(1, min(epochs, 1000)), None, None, {},
+                at if at is not None else self._file_time(), 0, self.source, None, parse_id(told.get("task")),
+                named(told.get("model"))[1], parse_id(told.get("solver")), planned,
+                None if planned else parse_count(dataset.get("samples")), max(1, min(epochs, 1000)), None, None, {},
             ),
             reading,
         )  # fmt: skip
 
     def _file_time(self) -> float:
-        found = signature(self._path)
+        found = fingerprint(self._path)
         return 0.0 if found is None else found.mtime_ns / 1e9
 
-    def _sample(self, log: ZipMembers, name: str, reading: Reading) -> Tale | None:
+    def _sample(self, log: EvalZipReader, name: str, reading: ReadResult) -> AttemptBuilder | None:
         sample = self._object(log, name, reading)
         if sample is None:
             return None
-        task_id, epoch = sample_id(sample.get("id")), count(sample.get("epoch"))
+        task_id, epoch = sample_id(sample.get("id")), parse_count(sample.get("epoch"))
         if task_id is None:
             self._report(reading, "foreign_file", f"{self._path}: {name}: a sample without an id")
             return None
-        tale = Tale(self.source, task_id, epoch if epoch is not None else 1)
+        tale = AttemptBuilder(self.source, task_id, epoch if epoch is not None else 1)
         try:
             tell_sample(sample, tale, f"{self._path.name}/{name}", self._threshold, self._scorers)
         except _BROKEN as error:
@@ -203,22 +211,22 @@ class InspectLogSource:
             return None
         return tale
 
-    def _end(self, header: dict[str, Any], reading: Reading) -> None:
+    def _end(self, header: dict[str, Any], reading: ReadResult) -> None:
         status = header.get("status")
         if self._over or status not in ("success", "error", "cancelled"):
             return
         stats = header.get("stats")
-        at = moment(stats.get("completed_at")) if isinstance(stats, dict) else None
+        at = parse_timestamp(stats.get("completed_at")) if isinstance(stats, dict) else None
         self._over = True
         end = max(at if at is not None else 0.0, self._latest)
         self._append(RunFinished(end, 0, self.source, "completed" if status == "success" else "aborted"), reading)
 
-    def _object(self, log: ZipMembers, name: str, reading: Reading) -> dict[str, Any] | None:
+    def _object(self, log: EvalZipReader, name: str, reading: ReadResult) -> dict[str, Any] | None:
         try:
             content = parse(log.read(name))
         except KeyError:
             return None
-        except MemberError as error:
+        except EvalZipError as error:
             self._report(reading, error.reason, f"{self._path}: {error}")
             return None
         except (ValueError, RecursionError):
@@ -229,12 +237,12 @@ class InspectLogSource:
             return None
         return content
 
-    def _append(self, event: Any, reading: Reading) -> None:
+    def _append(self, event: Any, reading: ReadResult) -> None:
         self._seq += 1
         self._latest = max(self._latest, event.ts)
         reading.events.append(event._replace(seq=self._seq))
 
-    def _report(self, reading: Reading, reason: str, detail: str) -> None:
+    def _report(self, reading: ReadResult, reason: str, detail: str) -> None:
         if detail not in self._complained and len(self._complained) < 10_000:
             self._complained.add(detail)
             reading.problems.append(Problem(reason, detail))
@@ -243,5 +251,5 @@ class InspectLogSource:
 def sample_id(value: object) -> str | None:
     """A sample's id, which is a text or a number."""
     if isinstance(value, str) and value:
-        return plain(value)
+        return sanitize_id(value)
     return str(value) if type(value) is int else None

@@ -11,10 +11,10 @@ from typing import Any
 
 from evalgauge.integrations.inspect import outcomes as inspect_words
 from evalgauge.integrations.inspect.outcomes import DOMAINS, SCORING, SUBMITS, score_of
-from evalgauge.usage import Tokens, tokens
-from evalgauge_exporter.sources.attempt_builder import Tale
+from evalgauge.usage import TokenUsage, parse_usage
+from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.osworld.actions import action_of
-from evalgauge_exporter.sources.parsing import amount, count, known, moment
+from evalgauge_exporter.sources.parsing import parse_count, parse_id, parse_non_negative, parse_timestamp
 
 ATTACHMENT = "attachment://"
 _IMAGES = {"data:image/png": ".png", "data:image/jpeg": ".jpg", "data:image/webp": ".webp", "data:image/gif": ".gif"}
@@ -23,32 +23,34 @@ _MOST_EVENTS = 200_000
 
 def named(model: object) -> tuple[str | None, str | None]:
     """Provider and model of a name like ``anthropic/claude-sonnet-4-5``."""
-    return inspect_words.named(known(model) or "")
+    return inspect_words.named(parse_id(model) or "")
 
 
-def tell_sample(sample: Mapping[str, Any], tale: Tale, below: str, threshold: float, scorers: list[str]) -> None:
+def tell_sample(
+    sample: Mapping[str, Any], tale: AttemptBuilder, below: str, threshold: float, scorers: list[str]
+) -> None:
     """Tell a sample. ``below``: where its pictures are to be found; ``scorers``: their names, the first one counts."""
     events = sample.get("events")
     events = [event for event in events[:_MOST_EVENTS] if isinstance(event, dict)] if isinstance(events, list) else []
-    start = moment(sample.get("started_at"))
+    start = parse_timestamp(sample.get("started_at"))
     if start is None:
-        start = next((at for event in events if (at := moment(event.get("timestamp"))) is not None), 0.0)
+        start = next((at for event in events if (at := parse_timestamp(event.get("timestamp"))) is not None), 0.0)
     metadata = sample.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    domain = next((said for name in DOMAINS if (said := known(metadata.get(name)))), None)
+    domain = next((said for name in DOMAINS if (said := parse_id(metadata.get(name)))), None)
     shots = _Shots(sample, below)
     first = shots.of(sample.get("input"))
     tale.started(start, domain, _text(sample.get("input")))
     _tell_events(events, sample, tale, shots, first[-1] if first else None)
-    ended = moment(sample.get("completed_at"))
-    total = amount(sample.get("total_time"))
+    ended = parse_timestamp(sample.get("completed_at"))
+    total = parse_non_negative(sample.get("total_time"))
     if ended is None:
         ended = start + total if total is not None else tale.latest
     _end(sample, tale, ended, total, threshold, scorers)
 
 
 def _tell_events(
-    events: list[dict[str, Any]], sample: Mapping[str, Any], tale: Tale, shots: _Shots, shot: str | None
+    events: list[dict[str, Any]], sample: Mapping[str, Any], tale: AttemptBuilder, shots: _Shots, shot: str | None
 ) -> None:
     scoring = _scoring_spans(events)
     results = {
@@ -74,15 +76,15 @@ def _tell_turn(
     event: dict[str, Any],
     message: dict[str, Any],
     results: dict[str, dict[str, Any]],
-    tale: Tale,
+    tale: AttemptBuilder,
     shots: _Shots,
     shot: str | None,
 ) -> str | None:
     """A turn of the agent: a step for each tool that it called, else one that says what it said."""
-    at = moment(event.get("completed")) or moment(event.get("timestamp"))
+    at = parse_timestamp(event.get("completed")) or parse_timestamp(event.get("timestamp"))
     said = _text(message.get("content"))
     reasoning = _reasoning(message) or said
-    think = amount(event.get("working_time"))
+    think = parse_non_negative(event.get("working_time"))
     calls = message.get("tool_calls")
     calls = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     if not calls:
@@ -91,7 +93,7 @@ def _tell_turn(
     for index, call in enumerate(calls):
         result = results.get(str(call.get("id")), {})
         tale.step(
-            moment(result.get("timestamp")) or at,
+            parse_timestamp(result.get("timestamp")) or at,
             _action(call),
             reasoning=reasoning if index == 0 else None,
             screenshot=shot,
@@ -104,7 +106,7 @@ def _tell_turn(
 
 
 def _action(call: dict[str, Any]) -> dict[str, Any]:
-    name = known(call.get("function")) or "unknown"
+    name = parse_id(call.get("function")) or "unknown"
     arguments = call.get("arguments")
     arguments = arguments if isinstance(arguments, dict) else {}
     kind = arguments.get("action")
@@ -113,15 +115,15 @@ def _action(call: dict[str, Any]) -> dict[str, Any]:
     return {**arguments, "type": "done" if name in SUBMITS else name}
 
 
-def _tell_call(event: dict[str, Any], tale: Tale) -> bool:
+def _tell_call(event: dict[str, Any], tale: AttemptBuilder) -> bool:
     """Count a model call; whether it was one."""
     if event.get("cache") == "read":
         return False
-    at = moment(event.get("completed")) or moment(event.get("timestamp"))
+    at = parse_timestamp(event.get("completed")) or parse_timestamp(event.get("timestamp"))
     provider, model = named(event.get("model"))
-    for _ in range(min(count(event.get("retries")) or 0, 100)):
+    for _ in range(min(parse_count(event.get("retries")) or 0, 100)):
         # attempts that were turned away (rate limits, timeouts): nothing was made of them
-        tale.call(at, provider, model, Tokens(0, None, None, 0), status="retry")
+        tale.call(at, provider, model, TokenUsage(0, None, None, 0), status="retry")
     output = event.get("output")
     usage = output.get("usage") if isinstance(output, dict) else None
     status = "error" if event.get("error") else "ok"
@@ -130,11 +132,11 @@ def _tell_call(event: dict[str, Any], tale: Tale) -> bool:
     return True
 
 
-def usage_of(usage: object) -> Tokens:
+def usage_of(usage: object) -> TokenUsage:
     """Token counts by Inspect's names."""
     if not isinstance(usage, dict):
-        return tokens(None)
-    return tokens(
+        return parse_usage(None)
+    return parse_usage(
         {
             "input_tokens": usage.get("input_tokens"),
             "cache_read_tokens": usage.get("input_tokens_cache_read"),
@@ -144,7 +146,7 @@ def usage_of(usage: object) -> Tokens:
     )
 
 
-def _tell_sums(sample: Mapping[str, Any], tale: Tale) -> None:
+def _tell_sums(sample: Mapping[str, Any], tale: AttemptBuilder) -> None:
     """A sample without events, as they are left out on demand: its sums, one call for each model."""
     usage = sample.get("model_usage")
     for model, spent in usage.items() if isinstance(usage, dict) else ():
@@ -152,7 +154,12 @@ def _tell_sums(sample: Mapping[str, Any], tale: Tale) -> None:
 
 
 def _end(
-    sample: Mapping[str, Any], tale: Tale, at: float, total: float | None, threshold: float, scorers: list[str]
+    sample: Mapping[str, Any],
+    tale: AttemptBuilder,
+    at: float,
+    total: float | None,
+    threshold: float,
+    scorers: list[str],
 ) -> None:
     more: dict[str, Any] = {"duration_seconds": total}
     limit = sample.get("limit")

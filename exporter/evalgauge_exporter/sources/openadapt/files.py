@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from evalgauge.events import TEXT_LENGTH, Step, log_level
 from evalgauge.metrics import OUTCOMES
-from evalgauge_exporter.sources.parsing import amount, number
+from evalgauge_exporter.sources.parsing import parse_float, parse_non_negative
 
 MOST_LINES = 2000
 """Lines of one task's log that are read."""
@@ -23,7 +23,7 @@ _ERROR_TYPES = {
 }
 
 
-def recognised(folder: Path, names: frozenset[str]) -> bool:
+def matches(folder: Path, names: frozenset[str]) -> bool:
     """Whether a folder with entries of these names is one run."""
     if "tasks" not in names:
         return False
@@ -52,13 +52,13 @@ def _several_models(task: Path) -> bool:
     return "execution.json" not in names and any(name != "task.json" for name in names)
 
 
-def recognised_pool(folder: Path, names: frozenset[str]) -> bool:
+def matches_pool(folder: Path, names: frozenset[str]) -> bool:
     """Whether a folder is a pool tree: all that is in it are runs that are named ``<folder>_<worker>``."""
     members = [name for name in names if name.startswith(f"{folder.name}_")]
     if not members or "tasks" in names or "metadata.json" in names:
         return False
     others = [name for name in names if name not in members and (folder / name / "tasks").is_dir()]
-    return not others and any(recognised(folder / name, names_in(folder / name)) for name in members)
+    return not others and any(matches(folder / name, names_in(folder / name)) for name in members)
 
 
 def names_in(folder: Path) -> frozenset[str]:
@@ -203,7 +203,9 @@ def log_lines(content: Mapping[str, Any]) -> list[tuple[float, str, str]]:
     for line in lines[-MOST_LINES:] if isinstance(lines, list) else ():
         message = words_of(line.get("message")) if isinstance(line, dict) else None
         if message is not None:
-            told.append((amount(line.get("timestamp")) or 0.0, log_level(line.get("level")), message[:TEXT_LENGTH]))
+            told.append(
+                (parse_non_negative(line.get("timestamp")) or 0.0, log_level(line.get("level")), message[:TEXT_LENGTH])
+            )
     return told
 
 
@@ -219,7 +221,7 @@ def words_of(value: object) -> str | None:
 
 def number_of(value: object) -> float | None:
     """A number that can be meant, None for anything else."""
-    found = number(value)
+    found = parse_float(value)
     return found if found is not None and abs(found) < 1e15 else None
 
 

@@ -14,9 +14,17 @@ from typing import Any
 from evalgauge.events import RunFinished, RunStarted
 from evalgauge.metrics import OUTCOMES
 from evalgauge.runlog import Problem
-from evalgauge_exporter.sources.attempt_builder import Tale
-from evalgauge_exporter.sources.base import Reading
-from evalgauge_exporter.sources.parsing import beside, count, known, line_object, moment, parse, signature
+from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
+from evalgauge_exporter.sources.base import ReadResult
+from evalgauge_exporter.sources.parsing import (
+    fingerprint,
+    line_object,
+    parse,
+    parse_count,
+    parse_id,
+    parse_timestamp,
+    resolve_relative,
+)
 
 _NAME = re.compile(r"full_eval.*\.jsonl\Z")
 _META_KEYS = {"planner_model", "total_tasks"}
@@ -29,7 +37,7 @@ _MOST_STEPS = 1000
 PART = 8 << 20
 
 
-def recognised_file(path: Path) -> bool:
+def matches_file(path: Path) -> bool:
     """Whether a file is such a log: by its name, and where it was given another by its first line."""
     if path.suffix != ".jsonl":
         return False
@@ -65,28 +73,28 @@ class OpenAdaptJsonlSource:
         self._model: str | None = None
 
     @property
-    def own_id(self) -> str | None:
+    def declared_run_id(self) -> str | None:
         """Always None: a run is named by its file."""
         return None
 
-    def signature(self) -> str | None:
+    def fingerprint(self) -> str | None:
         """The file's size and time; None where there is none."""
-        found = signature(self._path)
+        found = fingerprint(self._path)
         return None if found is None else f"{found.size}:{found.mtime_ns}"
 
-    def watched(self) -> list[Path]:
+    def watch_paths(self) -> list[Path]:
         """The folder of the file, while the run goes on."""
         return [] if self._over else [self.folder]
 
-    def read(self, *, thorough: bool = False) -> Reading:
+    def read(self, *, full_scan: bool = False) -> ReadResult:
         """The lines that were added since the last call."""
-        reading = Reading()
-        now = signature(self._path)
+        reading = ReadResult()
+        now = fingerprint(self._path)
         if now is None:
-            reading.gone = True
+            reading.missing = True
             return reading
         if self._inode is not None and (now.inode != self._inode or now.size < self._offset):
-            reading.replaced = True
+            reading.restarted = True
             return reading
         self._inode = now.inode
         if now.size == self._offset:
@@ -103,33 +111,33 @@ class OpenAdaptJsonlSource:
             reading.problems.append(Problem("long_line", f"{self._path}: a line of more than {PART >> 20} MiB"))
             whole = data
         self._offset += len(whole)
-        reading.more = bool(whole) and self._offset < now.size
+        reading.has_more = bool(whole) and self._offset < now.size
         for line in whole.split(b"\n"):
             if line.strip():
                 self._take(line, reading)
         return reading
 
-    def _take(self, line: bytes, reading: Reading) -> None:
+    def _take(self, line: bytes, reading: ReadResult) -> None:
         content = line_object(line, self._path, lambda reason, detail: reading.problems.append(Problem(reason, detail)))
         if content is None:
             return
         if content.get("_meta") is True:
             self._started(content, reading)
-        elif (task_id := known(content.get("task_id"))) is not None:
+        elif (task_id := parse_id(content.get("task_id"))) is not None:
             self._task(task_id, content, reading)
         else:
             reading.problems.append(Problem("foreign_line", f"{self._path}: a row without task_id"))
 
-    def _started(self, meta: dict[str, Any], reading: Reading) -> None:
+    def _started(self, meta: dict[str, Any], reading: ReadResult) -> None:
         """The run began, or was taken up again."""
-        at = moment(meta.get("run_started"))
-        self._model = known(meta.get("planner_model"))
-        self._total = count(meta.get("total_tasks"))
+        at = parse_timestamp(meta.get("run_started"))
+        self._model = parse_id(meta.get("planner_model"))
+        self._total = parse_count(meta.get("total_tasks"))
         self._over = False
         tags = {
             name: said
             for name in ("grounder_model", "planner_provider", "grounder_provider")
-            if (said := known(meta.get(name))) is not None
+            if (said := parse_id(meta.get(name))) is not None
         }
         start = at if at is not None else self._latest or self._file_time()
         self._append(
@@ -140,18 +148,18 @@ class OpenAdaptJsonlSource:
             reading,
         )  # fmt: skip
 
-    def _task(self, task_id: str, row: dict[str, Any], reading: Reading) -> None:
-        tale = Tale(self.source, task_id)
+    def _task(self, task_id: str, row: dict[str, Any], reading: ReadResult) -> None:
+        tale = AttemptBuilder(self.source, task_id)
         seconds = row.get("elapsed_seconds")
-        end = moment(row.get("finished_at"))
-        start = moment(row.get("started_at"))
+        end = parse_timestamp(row.get("finished_at"))
+        start = parse_timestamp(row.get("started_at"))
         if start is None:
             start = end if end is not None else self._latest or self._file_time()
         tale.started(start)
-        steps = count(row.get("steps"))
+        steps = parse_count(row.get("steps"))
         for index in range(min(steps or 0, _MOST_STEPS)):
             tale.step(None, {"type": "unknown"}, screenshot=self._shot(task_id, index))
-        reached, of = count(row.get("milestones_passed")), count(row.get("milestones_total"))
+        reached, of = parse_count(row.get("milestones_passed")), parse_count(row.get("milestones_total"))
         tale.finished(
             end,
             _outcome(row),
@@ -171,14 +179,14 @@ class OpenAdaptJsonlSource:
     def _shot(self, task_id: str, index: int) -> str | None:
         """What the agent saw before a step: the picture after the step before it."""
         name = "step_00_reset.png" if index == 0 else f"step_{index:02d}.png"
-        below = beside(self.folder, "screenshots", f"{task_id[:12]}/{name}")
+        below = resolve_relative(self.folder, "screenshots", f"{task_id[:12]}/{name}")
         return below if below is not None and (self.folder / below).is_file() else None
 
     def _file_time(self) -> float:
-        found = signature(self._path)
+        found = fingerprint(self._path)
         return 0.0 if found is None else found.mtime_ns / 1e9
 
-    def _append(self, event: Any, reading: Reading) -> None:
+    def _append(self, event: Any, reading: ReadResult) -> None:
         self._seq += 1
         self._latest = max(self._latest, event.ts)
         reading.events.append(event._replace(seq=self._seq))

@@ -13,10 +13,18 @@ from typing import Any
 
 from evalgauge.events import PlannedTask
 from evalgauge.metrics import OUTCOMES
-from evalgauge_exporter.sources.attempt_builder import Tale
+from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
 from evalgauge_exporter.sources.osworld.actions import action_of
-from evalgauge_exporter.sources.parsing import beside, count, file_time, known, moment, number, read_object
+from evalgauge_exporter.sources.parsing import (
+    file_time,
+    parse_count,
+    parse_float,
+    parse_id,
+    parse_timestamp,
+    read_object,
+    resolve_relative,
+)
 
 _OTHER_FILES = {"task.json", "execution.json", "metadata.json", "summary.json"}
 _SAMPLED = 40
@@ -28,7 +36,7 @@ _ERROR_TYPES = {
 }
 
 
-def places(folder: Path, names: frozenset[str]) -> list[Path]:
+def discover_runs(folder: Path, names: frozenset[str]) -> list[Path]:
     """The runs in a folder, one for each model: ``<folder>/<model>``, which is a name and no path to a file."""
     if "tasks" not in names or not names & {"metadata.json", "summary.json"}:
         return []
@@ -73,14 +81,15 @@ class OpenAdaptModelSource(FolderSource):
         """What ``metadata.json`` says, and every task that has a folder."""
         content = self.content(self.folder / "metadata.json") or {}
         benchmark = next(
-            (said for name in ("benchmark_name", "benchmark", "name") if (said := known(content.get(name)))), None
+            (said for name in ("benchmark_name", "benchmark", "name") if (said := parse_id(content.get(name)))), None
         )
-        created = next((at for name in ("created_at", "timestamp") if (at := moment(content.get(name)))), None)
+        created = next((at for name in ("created_at", "timestamp") if (at := parse_timestamp(content.get(name)))), None)
         if self._planned_of != len(self.seen):
             self._planned_of = len(self.seen)
             described = ((name, self._task(name)) for name in self.seen)
             self._planned = tuple(
-                PlannedTask(known(task.get("task_id")) or name, known(task.get("domain"))) for name, task in described
+                PlannedTask(parse_id(task.get("task_id")) or name, parse_id(task.get("domain")))
+                for name, task in described
             )
         return RunInfo(benchmark, self._model_id or self._model, None, created, planned=self._planned)
 
@@ -89,25 +98,27 @@ class OpenAdaptModelSource(FolderSource):
         over = self.content(self.folder / "summary.json") is not None
         return "completed" if over else None
 
-    def tale(self, files: TaskFiles) -> Tale | None:
+    def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """The steps of the trace and the end."""
         path = files.folder / f"{self._model}.json"
         content = read_object(path, self.report) if path.exists() else None
         if content is None:
             return None
         task = self._task(files.folder.name)
-        self._model_id = self._model_id or known(content.get("model_id"))
+        self._model_id = self._model_id or parse_id(content.get("model_id"))
         trace = content.get("trace")
         steps = [step for step in trace if isinstance(step, dict)] if isinstance(trace, list) else []
-        seconds = number(content.get("execution_time"))
+        seconds = parse_float(content.get("execution_time"))
         start = self._start(steps, seconds, path)
-        tale = Tale(self.source, known(task.get("task_id")) or known(content.get("task_id")) or files.task_id)
+        tale = AttemptBuilder(
+            self.source, parse_id(task.get("task_id")) or parse_id(content.get("task_id")) or files.task_id
+        )
         instruction = task.get("description") or task.get("instruction") or task.get("name")
         tale.started(
             start,
-            known(task.get("domain")),
+            parse_id(task.get("domain")),
             instruction if isinstance(instruction, str) else None,
-            count(task.get("max_steps")),
+            parse_count(task.get("max_steps")),
         )
         for step in steps:
             reasoning = step.get("reasoning")
@@ -122,7 +133,7 @@ class OpenAdaptModelSource(FolderSource):
             end,
             _outcome(content),
             score=content.get("score"),
-            steps=count(content.get("steps_taken")),
+            steps=parse_count(content.get("steps_taken")),
             duration_seconds=seconds,
             error=content.get("error_message"),
         )
@@ -133,10 +144,10 @@ class OpenAdaptModelSource(FolderSource):
 
     def _start(self, steps: list[dict[str, Any]], seconds: float | None, path: Path) -> float:
         for step in steps:
-            at = moment(step.get("timestamp"))
+            at = parse_timestamp(step.get("timestamp"))
             if at is not None and at > 1e8:
                 return at
-        created = moment((self.content(self.folder / "metadata.json") or {}).get("created_at"))
+        created = parse_timestamp((self.content(self.folder / "metadata.json") or {}).get("created_at"))
         if created is not None:
             return created
         written = file_time(path) or 0.0
@@ -144,19 +155,19 @@ class OpenAdaptModelSource(FolderSource):
 
     def _shot(self, folder: Path, name: object) -> str | None:
         """A screenshot's path, which may be given from the task's folder or from the run's."""
-        below = beside(self.folder, self.relative(folder), name)
+        below = resolve_relative(self.folder, self.relative(folder), name)
         if below is not None and (self.folder / below).is_file():
             return below
-        above = beside(self.folder, "", name)
+        above = resolve_relative(self.folder, "", name)
         return above if above is not None and (self.folder / above).is_file() else below
 
 
 def _time(step: dict[str, Any], start: float) -> float | None:
     at = step.get("timestamp")
-    found = moment(at)
+    found = parse_timestamp(at)
     if found is not None and found > 1e8:
         return found
-    passed = number(at)
+    passed = parse_float(at)
     return start + passed if passed is not None and 0 <= passed <= 1e8 else None
 
 

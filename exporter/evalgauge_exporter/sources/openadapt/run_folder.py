@@ -36,8 +36,8 @@ from evalgauge.events import (
     WorkerState,
 )
 from evalgauge.runlog import Problem
-from evalgauge.usage import UNKNOWN, tokens
-from evalgauge_exporter.sources.base import Reading
+from evalgauge.usage import UNKNOWN, parse_usage
+from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.openadapt.files import (
     Ended,
     Signature,
@@ -98,18 +98,18 @@ class OpenAdaptSource:
         self._complained: set[tuple[Path, Signature | None]] = set()
 
     @property
-    def own_id(self) -> str | None:
+    def declared_run_id(self) -> str | None:
         """Always None: a run is named by its folder."""
         return None
 
-    def signature(self) -> str | None:
+    def fingerprint(self) -> str | None:
         """Times and sizes of what changes when the run gains something; None while it goes on."""
         if signature_of(self.folder / "summary.json") is None:
             return None
         marks = [signature_of(self.folder / name) for name in ("metadata.json", "summary.json", "tasks")]
         return " ".join("-" if mark is None else f"{mark.size}:{mark.mtime_ns}" for mark in marks)
 
-    def watched(self) -> list[Path]:
+    def watch_paths(self) -> list[Path]:
         """The run's folder, its tasks, the open ones among them, and where the live file lies; none once it is over."""
         if self.complete:
             return []
@@ -119,18 +119,18 @@ class OpenAdaptSource:
         folders = [self.folder, self.folder / "tasks", *open_tasks, *shots, *live]
         return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
-    def read(self, *, thorough: bool = False) -> Reading:
+    def read(self, *, full_scan: bool = False) -> ReadResult:
         """The tasks that began or ended since the last call, and the steps of the one that the live file shows."""
-        reading = Reading()
+        reading = ReadResult()
         if not self.folder.is_dir():
-            reading.gone = True
+            reading.missing = True
             return reading
         metadata = signature_of(self.folder / "metadata.json")
         if metadata != self._metadata and self._read_metadata(metadata, reading):
             return reading
         self._list_tasks(reading)
-        ended = self._read_tasks(thorough, reading)
-        if reading.replaced:
+        ended = self._read_tasks(full_scan, reading)
+        if reading.restarted:
             return reading
         if not self.complete and self._announced != (self._benchmark, self._model, self._live_total):
             self._emit_start(reading)
@@ -153,7 +153,7 @@ class OpenAdaptSource:
 
     # -- reading the files
 
-    def _json(self, path: Path, signature: Signature | None, reading: Reading) -> dict[str, Any] | None:
+    def _json(self, path: Path, signature: Signature | None, reading: ReadResult) -> dict[str, Any] | None:
         """The object in a file; what is none becomes one problem for each state of the file."""
         if signature is None:
             return None
@@ -177,14 +177,14 @@ class OpenAdaptSource:
             reading.problems.append(Problem(reason, f"{path}: {detail}"))
         return None
 
-    def _read_metadata(self, signature: Signature | None, reading: Reading) -> bool:
+    def _read_metadata(self, signature: Signature | None, reading: ReadResult) -> bool:
         """Take in metadata.json; True where it tells of another run than before."""
         content = self._json(self.folder / "metadata.json", signature, reading)
         if content is None:
             return False
         created_at = local_time(content.get("created_at"))
         if self._metadata is not None and created_at != self._created_at:
-            reading.replaced = True
+            reading.restarted = True
             return True
         self._metadata = signature
         self._created_at = created_at
@@ -192,7 +192,7 @@ class OpenAdaptSource:
         self._model = known_text(content.get("model_id")) or self._model
         return False
 
-    def _list_tasks(self, reading: Reading) -> None:
+    def _list_tasks(self, reading: ReadResult) -> None:
         """Look for new task folders."""
         folder = self.folder / "tasks"
         try:
@@ -209,7 +209,7 @@ class OpenAdaptSource:
         except OSError as error:
             reading.problems.append(Problem("unreadable", f"{folder}: {error.strerror or error}"))
 
-    def _read_tasks(self, thorough: bool, reading: Reading) -> list[Ended]:
+    def _read_tasks(self, thorough: bool, reading: ReadResult) -> list[Ended]:
         ended: list[Ended] = []
         for task in self._tasks.values():
             if task.read is not None and not thorough:
@@ -217,7 +217,7 @@ class OpenAdaptSource:
             execution = signature_of(task.path / "execution.json")
             if task.read is not None:
                 if execution != task.read:  # a finished task was written anew, or taken away
-                    reading.replaced = True
+                    reading.restarted = True
                     return []
                 continue
             self._read_task(task, reading)
@@ -237,7 +237,7 @@ class OpenAdaptSource:
             ended.sort(key=lambda item: (item.started, item.finished))
         return ended
 
-    def _read_task(self, task: TaskFolder, reading: Reading) -> None:
+    def _read_task(self, task: TaskFolder, reading: ReadResult) -> None:
         signature = signature_of(task.path / "task.json")
         if signature is None or signature == task.task_read:
             return
@@ -281,7 +281,7 @@ class OpenAdaptSource:
         self._seq += 1
         return self._seq
 
-    def _emit_start(self, reading: Reading) -> None:
+    def _emit_start(self, reading: ReadResult) -> None:
         """Say what the run is; said again where more is learned."""
         first = self._announced is None
         self._announced = (self._benchmark, self._model, self._live_total)
@@ -299,7 +299,7 @@ class OpenAdaptSource:
                 WorkerState(at, self._next(), self._writer, self._worker, "idle", self._worker, None, None, None)
             )
 
-    def _emit_open(self, reading: Reading) -> None:
+    def _emit_open(self, reading: ReadResult) -> None:
         """Tasks that have a task.json and no end; what their folders' times say keeps the run alive."""
         for task in self._tasks.values():
             if task.read is not None or task.task_read is None or task.task_id in self._finished:
@@ -325,7 +325,7 @@ class OpenAdaptSource:
             at, self._next(), self._writer, task.task_id, 1, self._worker, task.domain, task.instruction, task.max_steps
         )
 
-    def _emit_task(self, item: Ended, reading: Reading) -> None:
+    def _emit_task(self, item: Ended, reading: ReadResult) -> None:
         task, content = item.task, item.content
         task_id = known_text(content.get("task_id")) or task.task_id
         if task_id in self._finished:
@@ -379,13 +379,13 @@ class OpenAdaptSource:
         provider = provider_of(model)
         for status, usage in [
             *(("retry", UNKNOWN) for key in logs if key.startswith("retry_") and key.endswith("_response")),
-            ("ok", tokens(logs["token_usage"])),
+            ("ok", parse_usage(logs["token_usage"])),
         ]:
             yield LlmCall(
                 at, self._next(), self._writer, provider, model, usage, None, status, False, task_id, 1, self._worker
             )
 
-    def _read_summary(self, reading: Reading) -> None:
+    def _read_summary(self, reading: ReadResult) -> None:
         """The end of the run; and the tasks whose execution.json was lost."""
         signature = signature_of(self.folder / "summary.json")
         if signature is None or signature == self._summary:
@@ -432,7 +432,7 @@ class OpenAdaptSource:
         else:
             reading.events.append(RunFinished(late, self._next(), self._writer, "completed"))
 
-    def _read_live(self, reading: Reading) -> None:
+    def _read_live(self, reading: ReadResult) -> None:
         """The live file: how many tasks there are, and the steps of the task that runs now."""
         for folder in (self.folder.parent.parent, self.folder.parent, self.folder):
             path = folder / LIVE_FILE

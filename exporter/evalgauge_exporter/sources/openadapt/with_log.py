@@ -27,8 +27,8 @@ from evalgauge.events import (
     TaskFinished,
     TaskStarted,
 )
-from evalgauge_exporter.sources.base import Reading
-from evalgauge_exporter.sources.openadapt.files import known_text, names_in, recognised, recognised_pool
+from evalgauge_exporter.sources.base import ReadResult
+from evalgauge_exporter.sources.openadapt.files import known_text, matches, matches_pool, names_in
 from evalgauge_exporter.sources.openadapt.pool import OpenAdaptPool
 from evalgauge_exporter.sources.openadapt.run_folder import OpenAdaptSource
 from evalgauge_exporter.sources.runlog import RunLogSource
@@ -75,45 +75,45 @@ class FilledRunLogSource(RunLogSource):
         self._resumed = 0.0
         """When the log last said that the run was taken up again, in Unix seconds."""
 
-    def signature(self) -> str | None:
+    def fingerprint(self) -> str | None:
         """That of the log files and, where OpenAdapt's are beside them, of those too."""
-        log = super().signature()
+        log = super().fingerprint()
         files = self._files or self._beside()
-        return log if log is None or files is None else f"{log} | {files.signature()}"
+        return log if log is None or files is None else f"{log} | {files.fingerprint()}"
 
-    def watched(self) -> list[Path]:
+    def watch_paths(self) -> list[Path]:
         """The folders of the log and of the files, while the run goes on."""
-        log = super().watched()
-        return [*log, *self._files.watched()] if log and self._files is not None else log
+        log = super().watch_paths()
+        return [*log, *self._files.watch_paths()] if log and self._files is not None else log
 
-    def read(self, *, thorough: bool = False) -> Reading:
+    def read(self, *, full_scan: bool = False) -> ReadResult:
         """The log's new lines, and what the files say that it does not."""
-        if self._files is None and (thorough or not self._settled):
+        if self._files is None and (full_scan or not self._settled):
             files = self._beside()
             if files is not None and self._begun:
-                return Reading(replaced=True)  # what was read so far was not compared
+                return ReadResult(restarted=True)  # what was read so far was not compared
             self._files = files
         # The files first: a task that they know to be over began in the log before that, if it is there at all.
-        filling = None if self._files is None else self._files.read(thorough=thorough)
-        reading = super().read(thorough=thorough)
+        filling = None if self._files is None else self._files.read(full_scan=full_scan)
+        reading = super().read(full_scan=full_scan)
         self._begun |= bool(reading.events)
-        if filling is not None and not reading.gone and not reading.replaced:
+        if filling is not None and not reading.missing and not reading.restarted:
             reading.problems += filling.problems
             reading.events = [self._compared(event) for event in reading.events]
             for event in filling.events:
                 self._hold(event)
-            if filling.replaced or self._contradicted:
-                reading.replaced = True
-            elif not reading.more:
-                reading.events += self._lacking(sure=thorough or not self._settled)
-        self._settled |= not reading.more
+            if filling.restarted or self._contradicted:
+                reading.restarted = True
+            elif not reading.has_more:
+                reading.events += self._lacking(sure=full_scan or not self._settled)
+        self._settled |= not reading.has_more
         return reading
 
     def _beside(self) -> OpenAdaptSource | OpenAdaptPool | None:
         names = names_in(self.folder)
-        if recognised(self.folder, names):
+        if matches(self.folder, names):
             return OpenAdaptSource(self.folder)
-        return OpenAdaptPool(self.folder) if recognised_pool(self.folder, names) else None
+        return OpenAdaptPool(self.folder) if matches_pool(self.folder, names) else None
 
     def _compared(self, event: Event) -> Event:
         """Note what the log says; the event, with its screenshot where that is only among the files."""

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from evalgauge_exporter.sources.attempt_builder import Tale
+from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import NEAR, FolderSource, TaskFiles
 from evalgauge_exporter.sources.osworld.actions import action_of
-from evalgauge_exporter.sources.parsing import beside, file_time, moment, read_bytes, read_objects
+from evalgauge_exporter.sources.parsing import file_time, parse_timestamp, read_bytes, read_objects, resolve_relative
 
 TRAJECTORY = "traj.jsonl"
 RESULT = "result.txt"
@@ -54,7 +54,7 @@ def tree_kind(folder: Path, levels: int) -> str | None:
     return next((kind for below in peek(folder) if (kind := tree_kind(below, levels - 1)) is not None), None)
 
 
-class DesktopTree(FolderSource):
+class OSWorldLayoutSource(FolderSource):
     """A run of one of the two; what they write differently is left to them."""
 
     task_files = (TRAJECTORY, RESULT)
@@ -64,12 +64,12 @@ class DesktopTree(FolderSource):
         """What the run allows for a task."""
         return None
 
-    def tale(self, files: TaskFiles) -> Tale | None:
+    def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """The start, a step for each action, and the end by what ``result.txt`` says or an ``Error`` line does.
 
         A screenshot was taken after the action beside which it is written: it is what the next action saw.
         """
-        tale = Tale(self.source, files.task_id, files.attempt)
+        tale = AttemptBuilder(self.source, files.task_id, files.attempt)
         lines = read_objects(files.folder / TRAJECTORY, self.report)
         start = next((at for line in lines if (at := self.time_of(line)) is not None), None)
         written = file_time(files.folder / RESULT)
@@ -83,21 +83,21 @@ class DesktopTree(FolderSource):
             if "Error" in line:
                 error = str(line["Error"])
             elif line.get("action") is not None or line.get("actions"):
-                before = beside(self.folder, below, line.get("screenshot_file_before_exec"))
+                before = resolve_relative(self.folder, below, line.get("screenshot_file_before_exec"))
                 tale.step(
                     self.time_of(line),
                     action_of(line["action"] if line.get("action") is not None else line["actions"]),
                     reasoning=self.reasoning(files.folder, line),
                     screenshot=before or shot,
                 )
-            shot = beside(self.folder, below, self.picture(line)) or shot
+            shot = resolve_relative(self.folder, below, self.picture(line)) or shot
         self._end(tale, files, written, error)
         return tale
 
     def time_of(self, line: dict[str, Any]) -> float | None:
         """When a line was written; forks write microseconds or not."""
-        at = moment(line.get("action_timestamp"))
-        return at if at is not None else moment(line.get("timestamp"))
+        at = parse_timestamp(line.get("action_timestamp"))
+        return at if at is not None else parse_timestamp(line.get("timestamp"))
 
     def picture(self, line: dict[str, Any]) -> object:
         """The name of the screenshot beside a line."""
@@ -119,7 +119,7 @@ class DesktopTree(FolderSource):
         pictures = sorted(name for name in names if _PICTURE.match(name))
         return f"{below}/{pictures[0]}" if pictures else None
 
-    def _end(self, tale: Tale, files: TaskFiles, written: float | None, error: str | None) -> None:
+    def _end(self, tale: AttemptBuilder, files: TaskFiles, written: float | None, error: str | None) -> None:
         at = written if written is not None and 0 <= written - tale.latest <= NEAR else None
         data = None if written is None else read_bytes(files.folder / RESULT, self.report, 4096)
         said = "" if data is None else data.decode("utf-8", "replace").strip()

@@ -16,13 +16,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from evalgauge_exporter.sources.folders import RunInfo, TaskFiles
-from evalgauge_exporter.sources.osworld.layout import DesktopTree, task_kind, tree_kind
-from evalgauge_exporter.sources.parsing import count, known, parse, read_bytes
+from evalgauge_exporter.sources.osworld.layout import OSWorldLayoutSource, task_kind, tree_kind
+from evalgauge_exporter.sources.parsing import parse, parse_count, parse_id, read_bytes
 
 ARGUMENTS = "args.json"
 
 
-def recognised(folder: Path, names: frozenset[str]) -> bool:
+def matches(folder: Path, names: frozenset[str]) -> bool:
     """Whether a folder with entries of these names is one run."""
     return tree_kind(folder, 2) == "osworld" or (ARGUMENTS in names and _is_new(folder))
 
@@ -37,7 +37,7 @@ def _is_new(folder: Path) -> bool:
     return isinstance(content, dict) and {"action_space", "observation_type", "model"} <= content.keys()
 
 
-class OSWorldSource(DesktopTree):
+class OSWorldSource(OSWorldLayoutSource):
     """The run of one model."""
 
     source = "osworld"
@@ -66,10 +66,10 @@ class OSWorldSource(DesktopTree):
         tags = {
             name: value
             for name in ("action_space", "observation_type")
-            if (value := known(arguments.get(name))) is not None
+            if (value := parse_id(arguments.get(name))) is not None
         }
-        return RunInfo("osworld", known(arguments.get("model")) or known(self.folder.name), tags=tags)
+        return RunInfo("osworld", parse_id(arguments.get("model")) or parse_id(self.folder.name), tags=tags)
 
     def max_steps(self) -> int | None:
         """What ``args.json`` allows."""
-        return count((self.content(self.folder / ARGUMENTS) or {}).get("max_steps"))
+        return parse_count((self.content(self.folder / ARGUMENTS) or {}).get("max_steps"))

@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge_exporter.sources.folders import RunInfo, TaskFiles
-from evalgauge_exporter.sources.osworld.layout import DesktopTree, tree_kind
+from evalgauge_exporter.sources.osworld.layout import OSWorldLayoutSource, tree_kind
 from evalgauge_exporter.sources.parsing import read_bytes
 
 LONGEST_TEXT = 64 << 10
 """Bytes of a text file beside a step that are read."""
 
 
-def recognised(folder: Path, _names: frozenset[str]) -> bool:
+def matches(folder: Path, _names: frozenset[str]) -> bool:
     """Whether a folder is one run: that of a model, or of one trial."""
     return tree_kind(folder, 2) == "waa" or tree_kind(folder, 3) == "waa"
 
 
-class WaaSource(DesktopTree):
+class WaaSource(OSWorldLayoutSource):
     """The run of one model, or one trial of it."""
 
     source = "waa"

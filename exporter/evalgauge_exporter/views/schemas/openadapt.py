@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from evalgauge.events import Step
-from evalgauge_exporter.analysis.run_analysis import Insights
+from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.run import RunState
 
 _WORDS = {"completed": "complete"}
@@ -54,7 +54,7 @@ class Progress(BaseModel):
     message: str | None = None
 
 
-def live(run: RunState | None, insights: Insights, now: float) -> Live:
+def live(run: RunState | None, insights: RunAnalysis, now: float) -> Live:
     """The run in the shape of benchmark_live.json."""
     if run is None:
         return Live(status="idle")
@@ -83,12 +83,12 @@ def _step(step: Step) -> LiveStep:
     return LiveStep(step_idx=step.step_idx, action=action, reasoning=step.reasoning, screenshot_url=None)
 
 
-def _ended(run: RunState, insights: Insights, now: float) -> int:
+def _ended(run: RunState, insights: RunAnalysis, now: float) -> int:
     statuses = run.statuses(now, insights.stall_after)
     return sum(count for name, count in statuses.items() if name not in ("pending", "running"))
 
 
-def progress(run: RunState | None, insights: Insights, now: float) -> Progress:
+def progress(run: RunState | None, insights: RunAnalysis, now: float) -> Progress:
     """The run in the shape of benchmark_progress.json."""
     if run is None:
         return Progress(status="idle")

@@ -332,7 +332,7 @@ class Links(BaseModel):
     replay: str | None
 
 
-class Frame(BaseModel):
+class Snapshot(BaseModel):
     """Everything that the live page shows, at one moment."""
 
     version: int

@@ -18,7 +18,7 @@ from scipy.stats import beta, binomtest
 from evalgauge_exporter.analysis.comparison.sequential import (
     SHAPE,
     Martingale,
-    Throw,
+    PendingPair,
     anytime_p_value,
     anytime_p_values,
     log_martingale,
@@ -149,10 +149,10 @@ def test_toward_takes_the_larger_where_there_is_no_direction() -> None:
     assert toward(0.0, 0.02, 0.7) == 0.7
 
 
-def throws(table: Sequence[tuple[int, bool, bool, bool, bool]], *, known: bool) -> list[Throw]:
+def throws(table: Sequence[tuple[int, bool, bool, bool, bool]], *, known: bool) -> list[PendingPair]:
     """Start, both outcomes, and whether each of the two is open; all outcomes where ``known``."""
     return [
-        Throw(start, f"task_{number}", None if a_open and not known else a, None if b_open and not known else b)
+        PendingPair(start, f"task_{number}", None if a_open and not known else a, None if b_open and not known else b)
         for number, (start, a, b, a_open, b_open) in enumerate(table)
     ]
 
@@ -181,23 +181,23 @@ def test_throws_count_in_the_order_they_began(
 
 
 def test_an_open_task_counts_as_what_speaks_against_the_alarm() -> None:
-    lost = [Throw(start, "ended", True, False) for start in range(12)]
-    won = [Throw(start, "ended", False, True) for start in range(12)]
+    lost = [PendingPair(start, "ended", True, False) for start in range(12)]
+    won = [PendingPair(start, "ended", False, True) for start in range(12)]
     begun_first = -1.0
     alone = anytime_p_values(lost)[0]
     # A failed the task that B is at: B may win it
-    assert anytime_p_values([Throw(begun_first, "open", False, None), *lost])[0] > alone
+    assert anytime_p_values([PendingPair(begun_first, "open", False, None), *lost])[0] > alone
     # A succeeded: at best B does so too
-    assert anytime_p_values([Throw(begun_first, "open", True, None), *lost])[0] == alone
+    assert anytime_p_values([PendingPair(begun_first, "open", True, None), *lost])[0] == alone
     # neither is known, or only that B succeeded
-    assert anytime_p_values([Throw(begun_first, "open", None, None), *lost])[0] > alone
-    assert anytime_p_values([Throw(begun_first, "open", None, True), *lost])[0] > alone
-    assert anytime_p_values([Throw(begun_first, "open", None, False), *lost])[0] == alone
+    assert anytime_p_values([PendingPair(begun_first, "open", None, None), *lost])[0] > alone
+    assert anytime_p_values([PendingPair(begun_first, "open", None, True), *lost])[0] > alone
+    assert anytime_p_values([PendingPair(begun_first, "open", None, False), *lost])[0] == alone
     # the other way round for "better"
-    assert anytime_p_values([Throw(begun_first, "open", True, None), *won])[1] > alone
-    assert anytime_p_values([Throw(begun_first, "open", False, None), *won])[1] == alone
+    assert anytime_p_values([PendingPair(begun_first, "open", True, None), *won])[1] > alone
+    assert anytime_p_values([PendingPair(begun_first, "open", False, None), *won])[1] == alone
     # what began after the evidence was complete takes none of it back
-    assert anytime_p_values([*lost, Throw(99.0, "open", False, None)])[0] == alone
+    assert anytime_p_values([*lost, PendingPair(99.0, "open", False, None)])[0] == alone
 
 
 def test_quick_failures_of_many_workers_are_no_alarm() -> None:
@@ -218,7 +218,7 @@ def test_quick_failures_of_many_workers_are_no_alarm() -> None:
         by_end_alarms += by_end.p_worse < 0.05
         for now in sorted(ends)[9::5]:
             seen = [
-                Throw(start, f"{task:03}", bool(a[task]), bool(b[task]) if end <= now else None)
+                PendingPair(start, f"{task:03}", bool(a[task]), bool(b[task]) if end <= now else None)
                 for task, (start, end) in enumerate(zip(starts, ends, strict=True))
                 if start <= now
             ]

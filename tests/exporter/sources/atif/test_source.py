@@ -120,7 +120,7 @@ def test_a_job_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: P
     assert problems == []
     for part in ("attempts", "counts", "steps", "usage", "duration_counts", "ended", "ended_at"):
         assert live[part] == anew[part]
-    assert source.watched() == []
+    assert source.watch_paths() == []
 
 
 def test_a_job_with_several_agents_is_a_run_for_each(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_job_with_several_agents_is_a_run_for_each(tmp_path: Path) -> None:
         write_json(trial / "config.json", {"agent": agent, "task": {"path": "tasks/mail"}, "trial_name": trial.name})
         write_json(trial / "agent" / "trajectory.json", trajectory())
         write_json(trial / "result.json", {"trial_name": trial.name, "verifier_result": {"rewards": {"x": index}}})
-    places = atif.places(job, names(job))
+    places = atif.discover_runs(job, names(job))
     assert [place.name for place in places] == ["a__openai_gpt-5.1", "b"]
     first, second = (folded(AtifSource(place)) for place in places)
     assert [(key, a.score) for key, a in first.attempts.items()] == [(("mail", 1), 0.0), (("mail", 2), 2.0)]
@@ -162,7 +162,7 @@ def test_a_folder_of_trajectories_of_any_version_is_a_run(tmp_path: Path, versio
     final = {"final_metrics": {"total_prompt_tokens": 100}, "extra": {"reward": 1.0}}
     write_json(tmp_path / "run" / "mail" / "trajectory.json", trajectory(version, **final))
     write_json(tmp_path / "run" / "web" / "trajectory.json", trajectory(version, final_metrics={}))
-    assert atif.places(tmp_path / "run", names(tmp_path / "run")) == [tmp_path / "run"]
+    assert atif.discover_runs(tmp_path / "run", names(tmp_path / "run")) == [tmp_path / "run"]
     run = folded(AtifSource(tmp_path / "run"))
     assert outcomes(run) == {"success": 1, "evaluation_error": 1}
     assert run.usage["openai", "gpt-5.1"].tokens == [80, 120, 0, 14]
@@ -171,7 +171,7 @@ def test_a_folder_of_trajectories_of_any_version_is_a_run(tmp_path: Path, versio
 
 def test_a_folder_with_a_trajectory_in_it_is_a_run_of_one_task(tmp_path: Path) -> None:
     write_json(tmp_path / "mail" / "trajectory.json", trajectory(extra={"success": False}))
-    assert atif.places(tmp_path / "mail", names(tmp_path / "mail")) == [tmp_path / "mail"]
+    assert atif.discover_runs(tmp_path / "mail", names(tmp_path / "mail")) == [tmp_path / "mail"]
     assert outcomes(folded(AtifSource(tmp_path / "mail"))) == {"failure": 1}
 
 
@@ -210,7 +210,7 @@ def test_a_job_is_a_run_before_its_first_trial(tmp_path: Path) -> None:
         tmp_path / "config.json", {"job_name": "job", "agents": [{"name": "a"}], "datasets": [{"path": "x/desk"}]}
     )
     write_json(tmp_path / "result.json", {"n_total_trials": 3, "started_at": "2026-11-21T20:00:00Z"})
-    assert atif.places(tmp_path, names(tmp_path)) == [tmp_path]
+    assert atif.discover_runs(tmp_path, names(tmp_path)) == [tmp_path]
     (event,) = drain(AtifSource(tmp_path))[0]
     assert isinstance(event, RunStarted)
     assert (event.benchmark, event.total_tasks) == ("desk", 3)
@@ -219,4 +219,4 @@ def test_a_job_is_a_run_before_its_first_trial(tmp_path: Path) -> None:
 def test_other_folders_are_no_runs(tmp_path: Path) -> None:
     write_json(tmp_path / "a" / "trajectory.json", {"steps": []})
     write_json(tmp_path / "config.json", {"agents": []})
-    assert atif.places(tmp_path, names(tmp_path)) == []
+    assert atif.discover_runs(tmp_path, names(tmp_path)) == []

@@ -62,7 +62,7 @@ def test_jobs_are_counted_by_status_over_all_pages() -> None:
     server = ArmServer(page_size=10)
     server.jobs = [job(f"done-{n}", "Completed") for n in range(21)] + [job("now"), job("odd", "Dreaming")]
     with reading(server) as (source, events):
-        assert source.look() == 60.0
+        assert source.poll() == 60.0
     seen = events[0]
     assert isinstance(seen, JobsSeen)
     assert {status: count for status, count in seen.counts.items() if count} == {
@@ -79,7 +79,7 @@ def test_the_newest_jobs_come_first_and_are_bounded() -> None:
     server = ArmServer(page_size=300)
     server.jobs = [job(f"job-{n:03}", created=f"2026-11-{1 + n // 24:02}T{n % 24:02}:00:00Z") for n in range(250)]
     with reading(server) as (source, events):
-        source.look()
+        source.poll()
     seen = events[0]
     assert isinstance(seen, JobsSeen)
     assert [one.job_id for one in seen.newest[:2]] == ["job-249", "job-248"]
@@ -104,7 +104,7 @@ def test_rows_that_are_no_jobs_are_counted_and_left_out() -> None:
     server = ArmServer()
     server.jobs = [job("a"), {"name": 3}, "text", {"name": "b", "properties": []}]
     with reading(server) as (source, events):
-        source.look()
+        source.poll()
     assert sum(isinstance(event, Skipped) for event in events) == 3
     assert isinstance(events[-1], Refreshed)
 
@@ -126,7 +126,7 @@ def test_what_goes_wrong_has_a_word_and_a_pause(fault: Fault, reason: str, wait:
     server = ArmServer()
     server.fault = fault
     with reading(server) as (source, events):
-        assert source.look() == wait
+        assert source.poll() == wait
     (event,) = events
     assert isinstance(event, RefreshFailed)
     assert event.reason == reason
@@ -138,7 +138,7 @@ def test_a_workspace_that_is_too_slow_is_a_failure(monkeypatch: pytest.MonkeyPat
     server = ArmServer()
     server.hold = threading.Event()
     with reading(server) as (source, events):
-        source.look()
+        source.poll()
     (event,) = events
     assert isinstance(event, RefreshFailed)
     assert event.reason == "timeout"

@@ -117,7 +117,7 @@ def prices() -> Iterator[PriceList]:
 def look(server: PriceList, folder: Path, *keys: PriceKey) -> tuple[float, list[FleetEvent]]:
     events: list[FleetEvent] = []
     table = Prices(azure_retail_url=server.url, cache_dir=folder)
-    wait = AzurePriceSource(table, lambda: keys, events.extend).look()
+    wait = AzurePriceSource(table, lambda: keys, events.extend).poll()
     return wait, events
 
 
@@ -318,7 +318,7 @@ def test_an_answer_that_drips_in_has_a_deadline(monkeypatch: pytest.MonkeyPatch,
     events: list[FleetEvent] = []
     with listening(drip) as address:
         table = Prices(azure_retail_url=f"http://{address}/", cache_dir=tmp_path)
-        AzurePriceSource(table, lambda: [D4], events.extend).look()
+        AzurePriceSource(table, lambda: [D4], events.extend).poll()
         release.set()
     assert isinstance(events[-1], RefreshFailed)
     assert events[-1].reason == "timeout"

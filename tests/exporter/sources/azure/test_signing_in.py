@@ -13,7 +13,7 @@ import pytest
 from evalgauge_exporter.config.model import Azure, AzureMl
 from evalgauge_exporter.sources.azure.ml_jobs import AzureMlSource
 from evalgauge_exporter.sources.azure.vms import AzureVmSource
-from evalgauge_exporter.state.fleet_events import FleetEvent, JobsSeen, RefreshFailed, VmsSeen
+from evalgauge_exporter.state.fleet_events import FleetEvent, JobsSeen, RefreshFailed, VmInventory
 from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, Fault, vm
 from tests.exporter.sources.certificate import certificate, server_context
 from tests.exporter.sources.test_probe import listening
@@ -73,13 +73,13 @@ def looked(server: ArmServer, source: type[AzureVmSource] | type[AzureMlSource],
         made = AzureMlSource(table, events.extend)
     try:
         for _ in range(times):
-            made.look()
+            made.poll()
     finally:
         made.close()
     return events
 
 
-@pytest.mark.parametrize(("source", "kind"), [(AzureVmSource, VmsSeen), (AzureMlSource, JobsSeen)])
+@pytest.mark.parametrize(("source", "kind"), [(AzureVmSource, VmInventory), (AzureMlSource, JobsSeen)])
 def test_the_token_is_asked_for_once_and_sent_with_every_request(
     server: ArmServer, identity: Identity, source: type[AzureVmSource], kind: type[FleetEvent]
 ) -> None:

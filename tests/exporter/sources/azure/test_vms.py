@@ -13,7 +13,14 @@ from evalgauge_exporter.sources.azure import client as arm
 from evalgauge_exporter.sources.azure import vms as azure_vm
 from evalgauge_exporter.sources.azure.vms import AzureVmSource
 from evalgauge_exporter.state.fleet import FleetState
-from evalgauge_exporter.state.fleet_events import FleetEvent, Headroom, PowerSeen, Refreshed, RefreshFailed, VmsSeen
+from evalgauge_exporter.state.fleet_events import (
+    FleetEvent,
+    RateLimitSeen,
+    Refreshed,
+    RefreshFailed,
+    VmInventory,
+    VmPowerStates,
+)
 from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, Fault, vm
 
 pytest.importorskip("azure.mgmt.compute")
@@ -63,7 +70,7 @@ def test_a_machine_is_joined_from_two_lists_that_disagree_on_case() -> None:
     server = ArmServer([vm("waa-00", group="Agents", tags={"team": "eval", "secret": "x"}, location="EastUS")])
     server.upper_case_status = True
     with watching(server, tags=["team"]) as watch:
-        watch.source.look()
+        watch.source.poll()
     (known,) = watch.fleet.vms.values()
     info = watch.fleet.inventory[known.vm_id]
     assert (known.state, known.resource_group) == ("running", "agents")
@@ -75,7 +82,7 @@ def test_a_machine_is_joined_from_two_lists_that_disagree_on_case() -> None:
 @pytest.mark.parametrize("power", ["starting", "running", "stopping", "stopped", "deallocating", "deallocated"])
 def test_every_power_state_comes_through(power: str) -> None:
     with watching(ArmServer([vm("a", power=power)])) as watch:
-        watch.source.look()
+        watch.source.poll()
     assert watch.states() == {"a": power}
 
 
@@ -83,16 +90,16 @@ def test_a_machine_without_power_state_is_unknown() -> None:
     bare = vm("bare")
     del bare["properties"]["instanceView"]
     with watching(ArmServer([vm("a", power=None), vm("b", power="melting"), bare])) as watch:
-        watch.source.look()
+        watch.source.poll()
     assert watch.states() == {"a": "unknown", "b": "unknown", "bare": "unknown"}
 
 
 def test_all_pages_are_read_with_one_request_a_page() -> None:
     server = ArmServer([vm(f"waa-{number:03}") for number in range(250)], page_size=100)
     with watching(server) as watch:
-        watch.source.look()
+        watch.source.poll()
         first = len(server.requests)
-        watch.source.look()
+        watch.source.poll()
     assert len(watch.fleet.vms) == 250
     assert first == 3 + 1 + 3  # the inventory, the scale sets, the power states
     assert len(server.requests) - first == 3  # the inventory is not due again
@@ -101,32 +108,32 @@ def test_all_pages_are_read_with_one_request_a_page() -> None:
 def test_the_inventory_is_read_again_for_a_machine_that_it_lacks_but_once() -> None:
     server = ArmServer([vm("a")])
     with watching(server) as watch:
-        watch.source.look()
+        watch.source.poll()
         server.vms.append(vm("b", size="Standard_NC24ads_A100_v4"))
-        watch.source.look()
+        watch.source.poll()
         new = next(one for one in watch.fleet.vms.values() if one.name == "b")
         assert watch.fleet.inventory[new.vm_id].size == "Standard_NC24ads_A100_v4"
         inventories = server.requested("virtualMachines?") - server.requested("statusOnly")
-        watch.source.look()
+        watch.source.poll()
         assert server.requested("virtualMachines?") - server.requested("statusOnly") == inventories
 
 
 def test_a_machine_that_vanished_is_gone_at_the_next_look() -> None:
     server = ArmServer([vm("a"), vm("b")])
     with watching(server) as watch:
-        watch.source.look()
+        watch.source.poll()
         del server.vms[0]
-        watch.source.look()
+        watch.source.poll()
     assert watch.states() == {"a": "gone", "b": "running"}
 
 
 def test_only_the_named_resource_groups_count_whatever_their_case() -> None:
     server = ArmServer([vm("a", group="AGENTS"), vm("b", group="other")])
     with watching(server, resource_groups=["Agents"]) as watch:
-        watch.source.look()
+        watch.source.poll()
     assert watch.states() == {"a": "running"}
-    seen = watch.last(VmsSeen)
-    assert isinstance(seen, VmsSeen)
+    seen = watch.last(VmInventory)
+    assert isinstance(seen, VmInventory)
     assert [one.name for one in seen.vms] == ["a"]
 
 
@@ -136,12 +143,12 @@ def test_the_machines_of_a_scale_set_are_there_too_and_leave_with_it() -> None:
     member["id"] = member["id"].replace("virtualMachines/pool_0", "virtualMachineScaleSets/pool/virtualMachines/0")
     server.scale_sets["pool"] = [member]
     with watching(server) as watch:
-        watch.source.look()
+        watch.source.poll()
         assert watch.states() == {"single": "running", "pool_0": "running"}
         sizes = {one.name: watch.fleet.inventory[one.vm_id].size for one in watch.fleet.vms.values()}
         assert sizes["pool_0"] == "Standard_D8s_v5"
         server.faults.extend([Fault(200, body=b'{"value": []}'), Fault(404)])  # deleted between two inventories
-        watch.source.look()
+        watch.source.poll()
         assert isinstance(watch.events[-1], Refreshed)
         assert watch.states()["pool_0"] == "gone"
 
@@ -159,27 +166,27 @@ def test_the_machines_of_a_scale_set_are_there_too_and_leave_with_it() -> None:
 )
 def test_what_the_price_depends_on_is_read(os_type: str, properties: dict[str, str], spot: bool, windows: bool) -> None:
     with watching(ArmServer([vm("a", os_type=os_type, more=properties)])) as watch:
-        watch.source.look()
+        watch.source.poll()
     (key,) = watch.fleet.price_keys()
     assert key == ("eastus", "Standard_D4ds_v5", spot, windows)
 
 
 def test_the_first_state_is_known_since_the_last_operation() -> None:
     with watching(ArmServer([vm("a", since="2026-11-20T09:30:00.5000000+00:00")])) as watch:
-        watch.source.look()
+        watch.source.poll()
     assert watch.fleet.vms.popitem()[1].changes == [(1795167000.5, "running")]
 
 
 def test_too_many_requests_are_answered_by_waiting_as_long_as_asked() -> None:
     server = ArmServer([vm("a")])
     with watching(server, status_interval="1s") as watch:
-        assert watch.source.look() == 1.0
+        assert watch.source.poll() == 1.0
         server.faults.append(Fault(429, {"Retry-After": "77"}))
         requests = len(server.requests)
-        assert watch.source.look() == 77.0
+        assert watch.source.poll() == 77.0
         assert len(server.requests) == requests + 1  # not tried again by itself
         assert (watch.failed().reason, watch.fleet.health["azure_vm", SUBSCRIPTION].up) == ("throttled", False)
-        assert watch.source.look() == 1.0
+        assert watch.source.poll() == 1.0
     assert watch.fleet.health["azure_vm", SUBSCRIPTION].up
     assert watch.fleet.errors == {("azure_vm", "throttled"): 1}
 
@@ -187,11 +194,11 @@ def test_too_many_requests_are_answered_by_waiting_as_long_as_asked() -> None:
 def test_a_server_that_fails_is_asked_less_and_less_often() -> None:
     server = ArmServer([vm("a")])
     with watching(server, status_interval="60s", inventory_interval="1h") as watch:
-        watch.source.look()
+        watch.source.poll()
         server.fault = Fault(503)
-        waits = [watch.source.look() for _ in range(5)]
+        waits = [watch.source.poll() for _ in range(5)]
         server.fault = None
-        assert watch.source.look() == 60.0
+        assert watch.source.poll() == 60.0
     assert waits == [60.0, 120.0, 240.0, 300.0, 300.0]
     assert watch.fleet.errors["azure_vm", "server_error"] == 5
     assert watch.states() == {"a": "running"}  # what was known is kept; how long it is shown is for the views
@@ -215,7 +222,7 @@ def test_an_answer_that_is_no_list_says_what_it_is(fault: Fault, reason: str) ->
     server = ArmServer([vm("a")])
     server.fault = fault
     with watching(server) as watch:
-        watch.source.look()
+        watch.source.poll()
     assert watch.failed().reason == reason
     assert "\n" not in watch.failed().detail
     assert not watch.fleet.vms
@@ -225,7 +232,7 @@ def test_a_server_that_is_not_there_is_a_failure() -> None:
     server = ArmServer()
     with watching(server) as watch:
         pass
-    watch.source.look()
+    watch.source.poll()
     watch.source.close()
     assert watch.failed().reason == "unreachable"
 
@@ -235,7 +242,7 @@ def test_a_server_that_is_too_slow_is_a_failure(monkeypatch: pytest.MonkeyPatch)
     server = ArmServer([vm("a")])
     server.hold = threading.Event()
     with watching(server) as watch:
-        watch.source.look()
+        watch.source.poll()
     assert watch.failed().reason == "timeout"
 
 
@@ -246,7 +253,7 @@ def test_one_malformed_machine_does_not_hide_the_others() -> None:
     odd["properties"]["hardwareProfile"] = None
     odd["properties"]["timeCreated"] = "yesterday"
     with watching(ArmServer([vm("a"), broken, odd])) as watch:
-        watch.source.look()
+        watch.source.poll()
     assert watch.states() == {"a": "running", "odd": "running"}
     assert watch.fleet.errors["azure_vm", "malformed"] >= 1
 
@@ -255,7 +262,7 @@ def test_power_states_are_read_though_the_inventory_fails() -> None:
     server = ArmServer([vm("a")])
     server.faults.append(Fault(500))
     with watching(server) as watch:
-        watch.source.look()
+        watch.source.poll()
     assert watch.states() == {"a": "running"}
     assert watch.failed().reason == "server_error"
 
@@ -266,9 +273,9 @@ def test_headroom_is_the_least_of_all_answers_and_slows_it_down() -> None:
         "Microsoft.Compute/HighCostGet3Min;159,Microsoft.Compute/HighCostGet30Min;12"
     )
     with watching(server, status_interval="60s") as watch:
-        assert watch.source.look() == 120.0
-    seen = watch.last(Headroom)
-    assert isinstance(seen, Headroom)
+        assert watch.source.poll() == 120.0
+    seen = watch.last(RateLimitSeen)
+    assert isinstance(seen, RateLimitSeen)
     assert seen.left == {
         "subscription-reads": 11999,
         "Microsoft.Compute/HighCostGet3Min": 159,
@@ -293,7 +300,7 @@ def test_it_refreshes_in_the_background_until_it_is_stopped() -> None:
     with watching(server) as watch:
         watch.source.interval = 0.01
         watch.source.start()
-        while sum(isinstance(event, PowerSeen) for event in list(watch.events)) < 3:
+        while sum(isinstance(event, VmPowerStates) for event in list(watch.events)) < 3:
             watch.emitted.clear()
             assert watch.emitted.wait(20)
         watch.source.stop()
@@ -303,11 +310,11 @@ def test_it_refreshes_in_the_background_until_it_is_stopped() -> None:
 def test_a_machine_that_was_made_again_under_its_name_is_read_anew() -> None:
     server = ArmServer([vm("a"), vm("b")])
     with watching(server, inventory_interval="1h") as watch:
-        watch.source.look()
+        watch.source.poll()
         server.vms = [vm("b")]
-        watch.source.look()
+        watch.source.poll()
         server.vms = [vm("a", size="Standard_D8ds_v5"), vm("b")]
-        watch.source.look()
+        watch.source.poll()
     assert {one.name: one.size for one in watch.fleet.inventory.values()} == {
         "a": "Standard_D8ds_v5",
         "b": "Standard_D4ds_v5",
@@ -317,7 +324,7 @@ def test_a_machine_that_was_made_again_under_its_name_is_read_anew() -> None:
 def test_only_the_named_tags_leave_azure_whatever_their_case() -> None:
     server = ArmServer([vm("a", tags={"Owner": "me", "password": "hunter2"})])
     with watching(server, tags=["owner", "team"]) as watch:
-        watch.source.look()
+        watch.source.poll()
     assert [one.tags for one in watch.fleet.inventory.values()] == [{"owner": "me"}]
     assert "hunter2" not in repr(watch.events)
 
@@ -343,7 +350,7 @@ def test_a_pause_is_bounded_whatever_is_asked_for() -> None:
     server = ArmServer([vm("a")])
     server.fault = Fault(429, {"Retry-After": "99999999"})
     with watching(server) as watch:
-        assert watch.source.look() == 6 * 3600.0
+        assert watch.source.poll() == 6 * 3600.0
 
 
 def test_pages_that_lead_in_a_circle_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,6 +358,6 @@ def test_pages_that_lead_in_a_circle_come_to_an_end(monkeypatch: pytest.MonkeyPa
     server = ArmServer([vm("a"), vm("b")])
     server.circular = True
     with watching(server) as watch:
-        watch.source.look()
+        watch.source.poll()
     assert (watch.failed().reason, watch.failed().detail) == ("malformed", "Azure's list of machines does not end")
     assert not watch.fleet.vms

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from evalgauge.events import LlmCall, Step, TaskFinished
 from evalgauge.integrations.inspect.outcomes import score_of
-from evalgauge_exporter.sources.inspect.eval_zip import MemberError, ZipMembers
-from evalgauge_exporter.sources.inspect.log import InspectLogSource, recognised_file
+from evalgauge_exporter.sources.inspect.eval_zip import EvalZipError, EvalZipReader
+from evalgauge_exporter.sources.inspect.log import InspectLogSource, matches_file
 from evalgauge_exporter.state.run import RunState, fold
 from tests.exporter.sources.reading import DATA, NOW, STALL, drain, folded, outcomes, snapshot
 
@@ -25,7 +25,7 @@ LOGS = DATA / "inspect-0.3.285"
 
 
 def header_of(path: Path) -> dict[str, Any]:
-    with ZipMembers(path) as log:
+    with EvalZipReader(path) as log:
         content: dict[str, Any] = json.loads(log.read("header.json"))
     return content
 
@@ -125,10 +125,10 @@ def test_a_log_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: P
     more, problems = drain_after(source, path, members)
     assert problems == []
     assert [event.task_id for event in more if isinstance(event, TaskFinished)] == ["s2"]
-    assert source.watched() == [tmp_path]
+    assert source.watch_paths() == [tmp_path]
     members["header.json"] = {**START, "status": "success", "stats": {"completed_at": "2026-11-21T20:01:00+00:00"}}
     last, _ = drain_after(source, path, members)
-    assert source.watched() == []
+    assert source.watch_paths() == []
     live = fold("run", "inspect", events + more + last)
     assert snapshot(live) == snapshot(folded(InspectLogSource(path)))
     assert live.model == "gpt-5.1"
@@ -144,7 +144,7 @@ def test_a_sample_that_was_written_anew_replaces_the_run(tmp_path: Path) -> None
     source = InspectLogSource(path)
     drain(source)
     make_log(path, {"_journal/start.json": START, "samples/1.json": sample(1, scores={"match": {"value": "I"}})})
-    assert source.read().replaced
+    assert source.read().restarted
 
 
 def test_a_log_that_was_deleted_is_gone(tmp_path: Path) -> None:
@@ -152,14 +152,14 @@ def test_a_log_that_was_deleted_is_gone(tmp_path: Path) -> None:
     source = InspectLogSource(path)
     drain(source)
     path.unlink()
-    assert source.read(thorough=True).gone
+    assert source.read(full_scan=True).missing
 
 
 def test_a_log_whose_directory_was_cut_off_is_read_by_its_local_headers(tmp_path: Path) -> None:
     whole = (LOGS / "killed.eval").read_bytes()
     path = tmp_path / "cut.eval"
     path.write_bytes(whole[: whole.rindex(b"PK\x01\x02") - 60])
-    with ZipMembers(path) as log:
+    with EvalZipReader(path) as log:
         assert not log.whole
     run = fold("run", "inspect", drain(InspectLogSource(path))[0])
     assert outcomes(run)["success"] == 1
@@ -254,22 +254,22 @@ def test_a_member_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path) -
     header = b"PK\x03\x04" + bytes([20, 0, 0, 0, 93, 0, 0, 0, 0, 0]) + bytes(4)
     header += len(packed).to_bytes(4, "little") + (1000).to_bytes(4, "little") + len(name).to_bytes(2, "little")
     path.write_bytes(header + bytes(2) + name + packed)
-    with ZipMembers(path) as log, pytest.raises(MemberError, match="1001 bytes, not 1000"):
+    with EvalZipReader(path) as log, pytest.raises(EvalZipError, match="1001 bytes, not 1000"):
         log.read("samples/1.json")
 
 
 def test_a_file_that_is_no_zip_is_a_problem_and_is_said_once(tmp_path: Path) -> None:
     path = tmp_path / "a.eval"
     path.write_bytes(b"PK\x03\x04 and no more")
-    assert recognised_file(path)
+    assert matches_file(path)
     source = InspectLogSource(path)
     assert [problem.reason for problem in drain(source)[1]] == ["torn_file"]
-    assert drain(source, thorough=True) == ([], [])
+    assert drain(source, full_scan=True) == ([], [])
 
 
 def test_other_files_are_no_logs(tmp_path: Path) -> None:
     other = tmp_path / "a.eval"
     other.write_text("text")
-    assert not recognised_file(other)
-    assert not recognised_file(tmp_path / "none.eval")
-    assert recognised_file(LOGS / "tools.eval")
+    assert not matches_file(other)
+    assert not matches_file(tmp_path / "none.eval")
+    assert matches_file(LOGS / "tools.eval")

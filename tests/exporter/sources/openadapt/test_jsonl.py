@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge.events import Step
-from evalgauge_exporter.sources.openadapt.jsonl import PART, OpenAdaptJsonlSource, recognised_file
+from evalgauge_exporter.sources.openadapt.jsonl import PART, OpenAdaptJsonlSource, matches_file
 from evalgauge_exporter.state.run import fold
 from tests.exporter.sources.reading import NOW, STALL, drain, folded, outcomes, snapshot, write
 
@@ -90,7 +90,7 @@ def test_a_run_that_was_taken_up_again_goes_on_and_read_anew_gives_the_same(tmp_
     live = fold("run", "openadapt", events)
     assert snapshot(live) == snapshot(folded(OpenAdaptJsonlSource(path)))
     assert live.status(NOW, STALL) == "completed"
-    assert source.watched() == []
+    assert source.watch_paths() == []
 
 
 def test_a_file_that_was_cut_replaces_the_run_and_one_that_was_deleted_is_gone(tmp_path: Path) -> None:
@@ -99,9 +99,9 @@ def test_a_file_that_was_cut_replaces_the_run_and_one_that_was_deleted_is_gone(t
     drain(source)
     with path.open("r+") as file:
         file.truncate(20)
-    assert source.read().replaced
+    assert source.read().restarted
     path.unlink()
-    assert source.read().gone
+    assert source.read().missing
 
 
 def test_bad_lines_are_counted_and_the_others_read(tmp_path: Path) -> None:
@@ -119,9 +119,9 @@ def test_a_line_without_end_is_skipped(tmp_path: Path) -> None:
 
 
 def test_files_are_told_by_their_first_line(tmp_path: Path) -> None:
-    assert recognised_file(write(tmp_path / "full_eval_1.jsonl", meta(0)))
-    assert recognised_file(write(tmp_path / "mine.jsonl", meta(0)))
-    assert not recognised_file(write(tmp_path / "full_eval_2.jsonl", '{"other": 1}\n'))
-    assert not recognised_file(write(tmp_path / "other.jsonl", '{"_meta": true}\n'))
-    assert not recognised_file(write(tmp_path / "torn.jsonl", meta(0)[:-5]))
-    assert not recognised_file(tmp_path / "none.jsonl")
+    assert matches_file(write(tmp_path / "full_eval_1.jsonl", meta(0)))
+    assert matches_file(write(tmp_path / "mine.jsonl", meta(0)))
+    assert not matches_file(write(tmp_path / "full_eval_2.jsonl", '{"other": 1}\n'))
+    assert not matches_file(write(tmp_path / "other.jsonl", '{"_meta": true}\n'))
+    assert not matches_file(write(tmp_path / "torn.jsonl", meta(0)[:-5]))
+    assert not matches_file(tmp_path / "none.jsonl")

@@ -55,7 +55,7 @@ def make_run(root: Path, *, summary: bool = True) -> Path:
 
 def test_each_model_is_a_run_of_the_same_tasks(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    places = openadapt_models.places(run, names(run))
+    places = openadapt_models.discover_runs(run, names(run))
     assert [place.name for place in places] == ["model.b", "model_a"]
     second, first = (folded(OpenAdaptModelSource(place)) for place in places)
     assert outcomes(first) == {"success": 2}
@@ -110,12 +110,12 @@ def test_a_run_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: P
     write(third / "model_a.json", execution("vlc_3", "claude-sonnet-4-5", False, AT + 500))
     events += drain(source)[0]
     assert snapshot(fold("run", "openadapt", events)) == snapshot(folded(OpenAdaptModelSource(run / "model_a")))
-    assert source.watched() == []
+    assert source.watch_paths() == []
 
 
 def test_folders_of_one_model_are_left_to_the_other_source(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    assert not openadapt_files.recognised(run, names(run))
+    assert not openadapt_files.matches(run, names(run))
     write(run / "tasks" / "notepad_1" / "execution.json", "{}")
-    assert openadapt_models.places(run, names(run)) == []
-    assert openadapt_models.places(tmp_path, names(tmp_path)) == []
+    assert openadapt_models.discover_runs(run, names(run)) == []
+    assert openadapt_models.discover_runs(tmp_path, names(tmp_path)) == []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evalgauge.events import Event, Heartbeat, LogLine, RunStarted, Step, TaskFinished, TaskStarted
-from evalgauge_exporter.analysis.run_analysis import Insights
+from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.analysis.summary import summarise
 from evalgauge_exporter.sources.discovery import Discovery, run_names
 from evalgauge_exporter.sources.openadapt.files import domain_of
@@ -45,7 +45,7 @@ def test_metrics_equal_what_the_raw_files_say(name: str) -> None:
     run = fold(name, "openadapt", read(OpenAdaptSource(RUNS[name])))
     state = State()
     state.runs[name] = run
-    exposition = Exposition(state, Insights(state, stall_after=STALL), Limits(), linger=None)
+    exposition = Exposition(state, RunAnalysis(state, stall_after=STALL), Limits(), linger=None)
     found = samples(exposition.render(NOW).decode())
     for outcome in ("success", "failure", "agent_error", "infrastructure_error", "evaluation_error", "interrupted"):
         assert total(found, "agent_eval_run_tasks", status=outcome) == expected.outcomes[outcome]
@@ -89,22 +89,22 @@ def test_nothing_new_is_no_event() -> None:
     source = OpenAdaptSource(RUNS["waa_mixed_48_seed2"])
     source.read()
     assert source.read().events == []
-    assert source.read(thorough=True).events == []
-    assert source.watched() == []
+    assert source.read(full_scan=True).events == []
+    assert source.watch_paths() == []
 
 
 def test_a_run_id_is_the_path_below_the_served_folder() -> None:
-    found, problems = Discovery([DATA / "openadapt-0.98.0-mixed"]).look()
+    found, problems = Discovery([DATA / "openadapt-0.98.0-mixed"]).scan()
     assert problems == []
     assert run_names(found) == ["benchmark_results.waa_mixed_48_parallel4", "benchmark_results.waa_mixed_48_seed2"]
-    single, _ = Discovery([RUNS["waa_mock_20"]]).look()
+    single, _ = Discovery([RUNS["waa_mock_20"]]).scan()
     assert run_names(single) == ["waa_mock_20"]
 
 
 def test_two_served_folders_with_one_id_both_appear(tmp_path: Path) -> None:
     for name in ("a", "b"):
         shutil.copytree(RUNS["waa_mock_20"], tmp_path / name / "run")
-    found, _ = Discovery([tmp_path / "a", tmp_path / "b"]).look()
+    found, _ = Discovery([tmp_path / "a", tmp_path / "b"]).scan()
     assert run_names(found) == ["run@a", "run@b"]
 
 
@@ -112,7 +112,7 @@ def test_a_pool_tree_is_one_run_with_its_workers(tmp_path: Path) -> None:
     pool = tmp_path / "pool_20261121_193000"
     shutil.copytree(RUNS["waa_mixed_48_seed2"], pool / f"{pool.name}_waa-pool-00")
     shutil.copytree(RUNS["waa_mock_20"], pool / f"{pool.name}_waa-pool-01")
-    found, _ = Discovery([tmp_path]).look()
+    found, _ = Discovery([tmp_path]).scan()
     assert run_names(found) == [pool.name]
     run = fold("p", "openadapt", found[0].source.read().events)
     assert set(run.workers) == {"waa-pool-00", "waa-pool-01"}
@@ -188,7 +188,7 @@ def test_a_worker_that_joins_a_pool_later_takes_the_run_up_again(tmp_path: Path)
     for event in read(source):
         run.apply(event)
     assert run.status(1010, STALL) == "running"
-    assert source.watched()
+    assert source.watch_paths()
 
 
 def test_a_running_evaluation_is_followed_task_by_task(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_running_evaluation_is_followed_task_by_task(tmp_path: Path) -> None:
     assert state.total == 7
     assert state.statuses(now, STALL) == {"pending": 6, "running": 1}
     assert state.steps == {"click": 1}
-    assert tmp_path in source.watched()
+    assert tmp_path in source.watch_paths()
 
     live.write_text('{"status": "running", "total_ta')  # half of it
     assert look() == []
@@ -234,7 +234,7 @@ def test_a_running_evaluation_is_followed_task_by_task(tmp_path: Path) -> None:
     write(run / "summary.json", {"tasks": []})
     look()
     assert state.status(now, STALL) == "completed"
-    assert source.watched() == []
+    assert source.watch_paths() == []
 
 
 def test_the_live_file_of_another_run_is_left_alone(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_run_that_is_begun_anew_in_its_folder_replaces_the_old_one(tmp_path: P
     source = OpenAdaptSource(tmp_path / "r")
     read(source)
     begin(tmp_path / "r", 5000)
-    assert source.read().replaced
+    assert source.read().restarted
 
 
 def test_a_finished_task_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_a_finished_task_that_is_written_anew_is_read_anew(tmp_path: Path) -> No
     source = OpenAdaptSource(tmp_path / "r")
     read(source)
     execution(tmp_path / "r", "a", success=False, reason="on second thoughts it was not")
-    assert source.read(thorough=True).replaced
+    assert source.read(full_scan=True).restarted
 
 
 def test_an_execution_that_is_no_json_is_named_once_and_read_when_it_is(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_a_run_that_was_deleted_is_gone(tmp_path: Path) -> None:
     source = OpenAdaptSource(tmp_path / "r")
     read(source)
     shutil.rmtree(tmp_path / "r")
-    assert source.read().gone
+    assert source.read().missing
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,10 @@ class Follower:
         self.state = RunState("r", "runlog")
         self.events: list[Event] = []
 
-    def look(self, *, thorough: bool = False) -> RunState:
-        reading = self.source.read(thorough=thorough)
+    def look(self, *, full_scan: bool = False) -> RunState:
+        reading = self.source.read(full_scan=full_scan)
         assert not reading.problems
-        if reading.replaced:
+        if reading.restarted:
             self._start()
             return self.look()
         for event in reading.events:
@@ -70,7 +70,7 @@ def test_tasks_that_ran_before_the_log_began_are_told_from_the_files(tmp_path: P
     with run.task("after", domain="paint") as attempt:
         attempt.finish(success=False)
     run.finish()
-    found, _ = Discovery([tmp_path]).look()
+    found, _ = Discovery([tmp_path]).scan()
     assert [one.source.source for one in found] == ["runlog"]
     state = fold("r", "runlog", found[0].source.read().events)
     assert outcomes(state) == {"before": "success", "after": "failure"}
@@ -91,7 +91,7 @@ def test_of_a_task_that_both_have_the_log_is_right(tmp_path: Path) -> None:
         attempt.finish(success=False, score=0.25)
     run.finish(status="aborted")
     write(folder / "summary.json", {"tasks": [{"task_id": "both", "success": True}, {"task_id": "lost", "score": 1}]})
-    state = Follower(folder).look(thorough=True)
+    state = Follower(folder).look(full_scan=True)
     assert outcomes(state) == {"both": "failure", "lost": "failure"}
     assert state.attempts["both", 1].score == 0.25
     assert state.attempts["both", 1].domain == "paint"
@@ -106,7 +106,7 @@ def test_while_the_run_goes_on_no_task_is_counted_twice(tmp_path: Path) -> None:
     follower.look()
     begin(folder, time.time())
     task(folder, "a")
-    follower.look(thorough=True)  # the files came after something of the log was read
+    follower.look(full_scan=True)  # the files came after something of the log was read
     attempt = run.task("a", domain="paint")
     write(folder.parent / "benchmark_live.json", {
         "status": "running", "total_tasks": 2,
@@ -157,10 +157,10 @@ def test_the_end_of_a_run_whose_log_was_never_finished_is_that_of_the_files(tmp_
     write(folder / "summary.json", {"tasks": [{"task_id": "a", "success": True}]})
     follower = Follower(folder)
     assert follower.look().status(time.time(), STALL) == "completed"
-    assert follower.source.watched() == []
+    assert follower.source.watch_paths() == []
     with run.task("b") as attempt:  # not over after all
         attempt.finish(success=True)
-    assert outcomes(follower.look(thorough=True)) == {"a": "success", "b": "success"}
+    assert outcomes(follower.look(full_scan=True)) == {"a": "success", "b": "success"}
     run.finish()
 
 
@@ -258,12 +258,12 @@ def test_a_change_of_the_files_changes_the_signature(tmp_path: Path, change: Cal
     ended(folder, "a")
     write(folder / "summary.json", {"tasks": []})
     started(tmp_path).finish()
-    before = FilledRunLogSource(folder).signature()
-    assert before == FilledRunLogSource(folder).signature()
+    before = FilledRunLogSource(folder).fingerprint()
+    assert before == FilledRunLogSource(folder).fingerprint()
     change(folder)
-    assert FilledRunLogSource(folder).signature() != before
+    assert FilledRunLogSource(folder).fingerprint() != before
     shutil.rmtree(folder / "events")
-    assert FilledRunLogSource(folder).signature() is None
+    assert FilledRunLogSource(folder).fingerprint() is None
 
 
 def test_a_summary_of_another_origin_ends_no_run(tmp_path: Path) -> None:
@@ -272,13 +272,13 @@ def test_a_summary_of_another_origin_ends_no_run(tmp_path: Path) -> None:
     (folder / "tasks" / "a").mkdir(parents=True)
     write(folder / "summary.json", {"finished": 1})
     follower = Follower(folder)
-    assert not follower.look(thorough=True).ended(), "no task has begun"
+    assert not follower.look(full_scan=True).ended(), "no task has begun"
     run.task("a").finish(success=True)
-    assert not follower.look(thorough=True).ended()
+    assert not follower.look(full_scan=True).ended()
     attempt = run.task("b")
-    state = follower.look(thorough=True)
+    state = follower.look(full_scan=True)
     assert state.statuses(time.time(), STALL) == {"success": 1, "running": 1}
-    assert follower.source.watched() != []
+    assert follower.source.watch_paths() != []
     attempt.finish(success=True)
     run.finish()
     assert follower.look().ended()
@@ -296,7 +296,7 @@ def test_a_run_that_goes_on_after_the_files_said_that_it_is_over_does_go_on(tmp_
     attempt = run.task("b")
     assert follower.look().statuses(time.time(), STALL) == {"success": 1, "running": 1}
     attempt.finish(success=True)
-    assert not follower.look(thorough=True).ended()
+    assert not follower.look(full_scan=True).ended()
     run.finish()
     assert follower.look().ended()
 
@@ -313,8 +313,8 @@ def test_a_run_that_was_over_and_is_taken_up_again_is_watched(tmp_path: Path) ->
     assert follower.look().ended()
     again = started(tmp_path)
     for _ in range(2):
-        assert not follower.look(thorough=True).ended()
-        assert follower.source.watched() != []
+        assert not follower.look(full_scan=True).ended()
+        assert follower.source.watch_paths() != []
         follower = Follower(folder)  # a start of the exporter finds the same
     again.finish()
 
@@ -330,7 +330,7 @@ def test_a_log_that_is_empty_yet_hides_nothing_of_what_the_files_say_of_the_run(
     assert (state.model, state.benchmark) == ("gpt-5", "waa")
     run = track_run(tmp_path, benchmark="mine", model="unknown", run_id="r").__enter__()
     run.finish()
-    state = follower.look(thorough=True)
+    state = follower.look(full_scan=True)
     assert (state.model, state.benchmark, state.own_id) == ("gpt-5", "mine", "r")
 
 
@@ -344,9 +344,9 @@ def test_files_that_came_late_are_not_added_to_what_was_read_without_them(tmp_pa
     source.read()
     begin(folder, time.time() - 120)
     ended(folder, "a")
-    assert source.read(thorough=True).replaced
+    assert source.read(full_scan=True).restarted
     assert source.read().events == [], "also where nobody could read it from its beginning"
-    assert source.read(thorough=True).replaced
+    assert source.read(full_scan=True).restarted
     run.finish()
 
 

@@ -130,7 +130,7 @@ def test_a_task_that_is_done_again_replaces_the_run(tmp_path: Path) -> None:
     source = OSWorldSource(run)
     drain(source)
     write(run / "os" / "ccc-3" / "traj.jsonl", line(1, 90, "DONE"))
-    assert source.read(thorough=True).replaced
+    assert source.read(full_scan=True).restarted
 
 
 def test_a_task_that_was_deleted_replaces_the_run_and_a_folder_that_was_is_gone(tmp_path: Path) -> None:
@@ -140,9 +140,9 @@ def test_a_task_that_was_deleted_replaces_the_run_and_a_folder_that_was_is_gone(
     task = run / "os" / "ccc-3"
     (task / "traj.jsonl").unlink()
     task.rmdir()
-    assert source.read(thorough=True).replaced
+    assert source.read(full_scan=True).restarted
     run.rename(tmp_path / "elsewhere")
-    assert source.read().gone
+    assert source.read().missing
 
 
 @pytest.mark.parametrize(
@@ -175,16 +175,16 @@ def test_bad_lines_are_counted_and_the_others_read(tmp_path: Path) -> None:
 
 def test_the_models_folder_is_the_run(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    assert osworld.recognised(run, names(run))
+    assert osworld.matches(run, names(run))
     for other in (run.parent, run.parent.parent, run / "os", run / "os" / "bbb-2"):
-        assert not osworld.recognised(other, names(other))
+        assert not osworld.matches(other, names(other))
 
 
 def test_a_run_is_one_before_its_first_task(tmp_path: Path) -> None:
     write(tmp_path / "args.json", json.dumps({"action_space": "a", "observation_type": "b", "model": "c"}))
-    assert osworld.recognised(tmp_path, names(tmp_path))
+    assert osworld.matches(tmp_path, names(tmp_path))
     write(tmp_path / "args.json", json.dumps({"learning_rate": 1}))
-    assert not osworld.recognised(tmp_path, names(tmp_path))
+    assert not osworld.matches(tmp_path, names(tmp_path))
 
 
 @pytest.mark.parametrize(

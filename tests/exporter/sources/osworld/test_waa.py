@@ -85,11 +85,11 @@ def test_one_trial_that_is_served_by_itself_is_a_run(tmp_path: Path) -> None:
 
 def test_the_models_folder_is_the_run_and_no_tree_of_osworld(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    assert waa.recognised(run, names(run))
+    assert waa.matches(run, names(run))
     for other in (run.parent, run.parents[1], run.parents[2], run / "0" / "notepad"):
-        assert not waa.recognised(other, names(other))
-        assert not osworld.recognised(other, names(other))
-    assert not osworld.recognised(run, names(run))
+        assert not waa.matches(other, names(other))
+        assert not osworld.matches(other, names(other))
+    assert not osworld.matches(run, names(run))
 
 
 def test_a_run_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_trial_that_comes_before_others_makes_them_other_attempts(tmp_path: Pa
     source = WaaSource(run)
     drain(source)
     write_task(run / "2" / "notepad" / "aaa-WOS", 200, ["DONE"], "1.0")
-    assert source.read(thorough=True).replaced
+    assert source.read(full_scan=True).restarted
 
 
 def test_a_reasoning_is_read_from_the_tasks_own_folder_only(tmp_path: Path) -> None:
