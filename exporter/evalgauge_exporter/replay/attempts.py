@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evalgauge_exporter.replay.screenshots import Picture, ShotFolder, changed
-from evalgauge_exporter.replay.traits import TrajectoryFeatures, traits_of
+from evalgauge_exporter.replay.traits import TrajectoryFeatures, extract_features
 from evalgauge_exporter.replay.trajectories import Trajectory
 from evalgauge_exporter.state.models import Attempt
 
@@ -24,7 +24,7 @@ def annotate_steps(trajectory: Trajectory, shots: ShotFolder, place: Place) -> T
             step["changed"] = differs
         if "screenshot" in step:
             step.update(place(files[index], step.pop("screenshot"), index))
-    return traits_of(steps)
+    return extract_features(steps)
 
 
 def attempt_content(
@@ -50,7 +50,7 @@ def attempt_content(
         "cost_usd": None if attempt.cost_usd is None else float(attempt.cost_usd),
         "uncosted_calls": attempt.uncosted_calls,
         "loop": None if traits.loop is None else traits.loop._asdict(),
-        "trouble": traits.trouble,
+        "trouble": traits.first_problem,
         "steps": trajectory.steps,
         "calls": trajectory.calls,
         "lines": trajectory.lines,

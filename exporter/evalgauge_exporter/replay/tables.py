@@ -154,7 +154,7 @@ class TaskTable:
                 attempt.error,
                 attempt.reason,
                 attempt.max_steps,
-                traits.trouble,
+                traits.first_problem,
                 None,
                 attempt_key(attempt.task_id, attempt.attempt),
             ]

@@ -33,7 +33,7 @@ class TrajectoryFeatures(NamedTuple):
     actions: tuple[str, ...]
     """Types in their order, the terminal one too."""
     loop: Loop | None
-    trouble: int | None
+    first_problem: int | None
     """Position of the first step that shows trouble: an error, a failed model call, a wrong first action, a loop."""
 
     @property
@@ -48,11 +48,11 @@ def action_type(action: Mapping[str, Any]) -> str:
     return kind[:60].lower() if isinstance(kind, str) and kind else "unknown"
 
 
-def traits_of(steps: Sequence[Mapping[str, Any]]) -> TrajectoryFeatures:
+def extract_features(steps: Sequence[Mapping[str, Any]]) -> TrajectoryFeatures:
     """The traits of an attempt with these steps, in their order."""
     actions = tuple(action_type(step.get("action", {})) for step in steps)
     loop = find_loop(
-        [signature(step.get("action", {})) for step in steps], [step.get("changed") is True for step in steps]
+        [action_key(step.get("action", {})) for step in steps], [step.get("changed") is True for step in steps]
     )
     trouble = next((index for index, step in enumerate(steps) if is_problem(step, actions[index])), None)
     if loop is not None and (trouble is None or loop.start < trouble):
@@ -69,7 +69,7 @@ def is_problem(step: Mapping[str, Any], action: str) -> bool:
     )
 
 
-def signature(action: Mapping[str, Any]) -> str:
+def action_key(action: Mapping[str, Any]) -> str:
     """What makes two actions the same: type, target, text; places rounded to a grid of ``_SAME_PLACE``."""
     parts: dict[str, Any] = {}
     for key, value in action.items():

@@ -11,7 +11,7 @@ from scipy.stats import CensoredData, ecdf
 
 from evalgauge_exporter.replay.clusters import Case, cluster, normalised
 from evalgauge_exporter.replay.survival import action_mix, survival
-from evalgauge_exporter.replay.traits import Loop, TrajectoryFeatures, find_loop, signature, traits_of
+from evalgauge_exporter.replay.traits import Loop, TrajectoryFeatures, action_key, extract_features, find_loop
 from evalgauge_exporter.state.models import Attempt
 
 
@@ -44,23 +44,23 @@ def test_a_loop_is_really_there(actions: list[str]) -> None:
 
 def test_scrolling_on_is_no_loop() -> None:
     steps = [{"action": {"type": "scroll", "scroll_direction": "down"}, "changed": True}] * 5
-    assert traits_of(steps).loop is None
+    assert extract_features(steps).loop is None
     stuck = [{"action": {"type": "scroll", "scroll_direction": "down"}, "changed": False}] * 5
-    assert traits_of(stuck).loop == Loop(0, 1, 5)
+    assert extract_features(stuck).loop == Loop(0, 1, 5)
 
 
 def test_clicks_at_nearly_one_place_are_the_same_action() -> None:
-    assert signature({"type": "click", "x": 0.5, "y": 0.5}) == signature({"type": "click", "x": 0.502, "y": 0.499})
-    assert signature({"type": "click", "x": 0.5, "y": 0.5}) != signature({"type": "click", "x": 0.6, "y": 0.5})
-    assert signature({"type": "click", "x": 500, "y": 300}) == signature({"type": "click", "x": 503, "y": 301})
+    assert action_key({"type": "click", "x": 0.5, "y": 0.5}) == action_key({"type": "click", "x": 0.502, "y": 0.499})
+    assert action_key({"type": "click", "x": 0.5, "y": 0.5}) != action_key({"type": "click", "x": 0.6, "y": 0.5})
+    assert action_key({"type": "click", "x": 500, "y": 300}) == action_key({"type": "click", "x": 503, "y": 301})
 
 
 def test_trouble_is_the_first_step_that_shows_it() -> None:
     calm = {"action": {"type": "click"}}
-    assert traits_of([calm, {"action": {"type": "type"}}]).trouble is None
-    assert traits_of([calm, {"action": {"type": "ERROR"}}]).trouble == 1
-    assert traits_of([{**calm, "correct": False}, {"action": {"type": "error"}}]).trouble == 0
-    assert traits_of([calm, {"action": {"type": "type"}, "calls": [{"status": "error"}]}]).trouble == 1
+    assert extract_features([calm, {"action": {"type": "type"}}]).first_problem is None
+    assert extract_features([calm, {"action": {"type": "ERROR"}}]).first_problem == 1
+    assert extract_features([{**calm, "correct": False}, {"action": {"type": "error"}}]).first_problem == 0
+    assert extract_features([calm, {"action": {"type": "type"}, "calls": [{"status": "error"}]}]).first_problem == 1
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_a_run_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: P
     task = run / "vlc" / "eee-5"
     task.mkdir(parents=True)
     os.utime(task, (BEGIN.timestamp() + 55, BEGIN.timestamp() + 55))
-    events += drain(source, thorough=True)[0]
+    events += drain(source, full_scan=True)[0]
     assert fold("run", "osworld", events).attempts["eee-5", 1].status == "running"
     written = ""
     for number in range(1, 4):
