@@ -1,0 +1,15 @@
+"""The statistics that evalgauge itself uses, for notebooks and pipelines.
+
+>>> from evalgauge.stats import wilson
+>>> low, high = wilson(70, 154)
+>>> round(low, 2), round(high, 2)
+(0.38, 0.53)
+
+Needs the extra ``exporter`` (scipy): ``pip install 'evalgauge[exporter]'``.
+"""
+
+from evalgauge_exporter.analysis.comparison.comparison import Comparison, compare
+from evalgauge_exporter.analysis.comparison.pairing import Trial
+from evalgauge_exporter.analysis.comparison.tests import Interval, wilson
+
+__all__ = ["Comparison", "Interval", "Trial", "compare", "wilson"]
