@@ -23,7 +23,7 @@ from evalgauge_exporter.demo.domains import (
     WORDS,
 )
 from evalgauge_exporter.demo.scene import Scene
-from evalgauge_exporter.demo.screens import places
+from evalgauge_exporter.demo.screens import click_points
 
 MAX_STEPS = 15
 MIN_STEPS = 3
@@ -40,9 +40,9 @@ class StepPlan:
     """One step: what the agent sees, does and says, how long it takes and what its model call costs."""
 
     scene: Scene
-    """The screen on which the agent decides; ``screens.draw`` makes the screenshot of it."""
+    """The screen on which the agent decides; ``screens.draw`` draws its screenshot."""
     action: Mapping[str, Any]
-    """``type`` (click, type, key, scroll, drag, done or error) and what belongs to it; places are 0 to 1."""
+    """``type`` (click, type, key, scroll, drag, done or error) and its arguments; coordinates are 0 to 1."""
     reasoning: str
     think_seconds: float
     env_seconds: float
@@ -216,7 +216,7 @@ def _action(domain: str, move: str, chance: Random) -> tuple[dict[str, Any], str
     verb, _, rest = move.partition(" ")
     match verb:
         case "click":
-            x, y = places(domain)[rest]
+            x, y = click_points(domain)[rest]
             plain = rest.startswith(("the ", "cell ")) or " > " in rest
             return {"type": "click", "x": x, "y": y, "target_name": rest}, f"I click {rest if plain else repr(rest)}."
         case "type":
