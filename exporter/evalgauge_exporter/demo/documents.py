@@ -1,4 +1,4 @@
-"""The programs in which documents are made: Notepad, Calc, Writer, Paint, Visual Studio Code."""
+"""Programs for documents: Notepad, Calc, Writer, Paint, Visual Studio Code."""
 
 from __future__ import annotations
 

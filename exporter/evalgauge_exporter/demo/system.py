@@ -1,4 +1,4 @@
-"""The programs in which things are found, set and played: browsers, File Explorer, Settings, Clock, VLC."""
+"""The other programs: browsers, File Explorer, Settings, Clock, VLC."""
 
 from __future__ import annotations
 
