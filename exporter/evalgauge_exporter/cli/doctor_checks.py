@@ -9,7 +9,6 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from evalgauge_exporter.sources.azure import client as arm
 from evalgauge_exporter.sources.azure.ml_jobs import AzureMlSource
 from evalgauge_exporter.sources.azure.prices import AzurePriceSource, default_cache_dir
 from evalgauge_exporter.sources.azure.vms import AzureVmSource
-from evalgauge_exporter.sources.probe import THREADS, Target, probe, shown
+from evalgauge_exporter.sources.probe import Target, probe, probe_all, redact_target
 from evalgauge_exporter.sources.vm_registry import VmRegistrySource
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_events import (
@@ -338,12 +337,10 @@ def _probes(targets: list[Target]) -> Iterator[Finding]:
             yield Finding(what, False, f"{count} of kind {kind} have this name", "give each its own name")
     if not targets:
         return
-    with ThreadPoolExecutor(THREADS) as threads:
-        answers = threads.map(lambda target: probe(target.kind, target.target, target.timeout), targets)
-        for target, answer in zip(targets, answers, strict=True):
-            if target.kind == "tunnel":
-                what, mend = f"tunnel {target.name} at {target.target}", "open it, or mend local_port"
-            else:
-                what = f"probe {target.name} ({target.kind} {shown(target.target)})"
-                mend = "start what should answer there, or mend target; a firewall or a closed tunnel also looks so"
-            yield Finding(what, answer.ok, answer.detail, None if answer.ok else mend)
+    for target, answer in zip(targets, probe_all(targets), strict=True):
+        if target.kind == "tunnel":
+            what, fix = f"tunnel {target.name} at {target.target}", "open it, or fix local_port"
+        else:
+            what = f"probe {target.name} ({target.kind} {redact_target(target.target)})"
+            fix = "start what should answer there, or fix target; a firewall or a closed tunnel has the same effect"
+        yield Finding(what, answer.ok, answer.detail, None if answer.ok else fix)

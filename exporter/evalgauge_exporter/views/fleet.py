@@ -14,7 +14,7 @@ from evalgauge import metrics as m
 from evalgauge.metrics import Metric
 from evalgauge_exporter.analysis.machine_costs import MachineRow
 from evalgauge_exporter.analysis.machine_usage import fleet_machine_cost, uses
-from evalgauge_exporter.sources.probe import address_of
+from evalgauge_exporter.sources.probe import parse_target
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_events import Job, ProbeSeen
 from evalgauge_exporter.state.fleet_models import GONE, MachineRef, VmState
@@ -274,7 +274,7 @@ def probe_vm(fleet: FleetState, now: float, name: str | None = None) -> dict[str
 
 def _host(probe: ProbeSeen) -> str | None:
     try:
-        return address_of(probe.kind, probe.target).host
+        return parse_target(probe.kind, probe.target).host
     except ValueError:
         return None
 

@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from evalgauge_exporter.sources import probe as probes
-from evalgauge_exporter.sources.probe import MOST_THREADS, THREADS, ProbeSource, Target, address_of, probe, shown
+from evalgauge_exporter.sources.http import tls_context
+from evalgauge_exporter.sources.probe import (
+    MAX_CONCURRENT,
+    ProbeSource,
+    Target,
+    parse_target,
+    probe,
+    probe_all,
+    redact_target,
+)
 from evalgauge_exporter.state.fleet_events import FleetEvent, ProbeSeen
 from tests.exporter.sources.certificate import certificate, server_context
 
@@ -78,7 +86,7 @@ def test_a_waa_server_that_is_ready_answers_with_its_words() -> None:
         answer = probe("waa", address, 5.0)
     assert (answer.ok, answer.detail) == (True, '{"message": "operational"}')
     assert answer.seconds > 0
-    assert requests[0].startswith(b"GET /probe HTTP/1.0\r\n")
+    assert requests[0].startswith(b"GET /probe HTTP/1.1\r\n")
     assert f"Host: {address}\r\n".encode() in requests[0]
 
 
@@ -96,7 +104,7 @@ def test_a_url_is_asked_for_with_its_path_and_query() -> None:
     requests: list[bytes] = []
     with listening(answering(OK, requests)) as address:
         assert probe("http", f"http://{address}/health?deep=1", 5.0).ok
-    assert requests[0].startswith(b"GET /health?deep=1 HTTP/1.0\r\n")
+    assert requests[0].startswith(b"GET /health?deep=1 HTTP/1.1\r\n")
 
 
 def test_an_answer_whose_length_is_told_is_not_waited_for_any_longer() -> None:
@@ -108,16 +116,24 @@ def test_an_answer_whose_length_is_told_is_not_waited_for_any_longer() -> None:
         assert probe("http", address, 600.0).ok
 
 
-def test_what_is_no_http_is_not_taken_for_it() -> None:
-    with listening(answering(b"SSH-2.0-OpenSSH_9.6\r\n")) as address:
+@pytest.mark.parametrize(
+    ("said", "detail"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "closed without an HTTP answer"),
+        (b"220 mail.example\r\n\r\n", "it does not speak HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "it does not speak HTTP"),
+    ],
+)
+def test_what_is_no_http_is_not_taken_for_it(said: bytes, detail: str) -> None:
+    with listening(answering(said)) as address:
         answer = probe("http", address, 5.0)
-    assert (answer.ok, answer.detail) == (False, "it does not speak HTTP")
+    assert (answer.ok, answer.detail) == (False, detail)
 
 
 def test_a_connection_closed_without_a_word_is_no_answer() -> None:
     with listening(answering(b"")) as address:
         answer = probe("waa", address, 5.0)
-    assert (answer.ok, answer.detail) == (False, "closed without an answer")
+    assert (answer.ok, answer.detail) == (False, "closed without an HTTP answer")
 
 
 @pytest.mark.parametrize("kind", ["waa", "http", "tcp", "vnc", "tunnel"])
@@ -198,25 +214,25 @@ def test_hostile_words_are_one_short_line() -> None:
 def test_a_target_is_a_host_and_a_port_or_a_url(
     kind: str, target: str, host: str, port: int, tls: bool, path: str
 ) -> None:
-    assert address_of(kind, target) == (host, port, tls, path)
+    assert parse_target(kind, target) == (host, port, tls, path)
 
 
 @pytest.mark.parametrize(
     "target", ["", "host", ":80", "host:port", "host:99999", "ftp://host:21", "http://a b:80", "http://h/\r\nX: y"]
 )
 def test_a_target_that_is_none_is_said_to_be_so(target: str) -> None:
-    with pytest.raises(ValueError, match=r"write host:port|letters that no address has"):
-        address_of("http", target)
+    with pytest.raises(ValueError, match=r"write host:port|characters that no address has"):
+        parse_target("http", target)
     assert not probe("http", target, 1.0).ok
 
 
 class Watch:
     """A running source and what it told, by target name."""
 
-    def __init__(self, targets: Sequence[Target], threads: int = 16) -> None:
+    def __init__(self, targets: Sequence[Target], limit: int = 16) -> None:
         self.seen: list[ProbeSeen] = []
         self.told = threading.Condition()
-        self.source = ProbeSource(targets, self._emit, threads)
+        self.source = ProbeSource(targets, self._emit, limit)
 
     def _emit(self, events: Sequence[FleetEvent]) -> None:
         with self.told:
@@ -259,7 +275,7 @@ def test_no_more_than_the_bound_run_at_one_time() -> None:
         connection.sendall(OK)
 
     with listening(talk) as address:
-        watch = Watch([Target(f"vm-{n}", "waa", address, 60.0, 20.0) for n in range(20)], threads=3)
+        watch = Watch([Target(f"vm-{n}", "waa", address, 60.0, 20.0) for n in range(20)], limit=3)
         watch.source.start()
         watch.wait_for(*(f"vm-{n}" for n in range(20)))
         watch.source.stop()
@@ -279,7 +295,7 @@ def test_a_target_is_probed_again_after_its_interval() -> None:
 def test_a_target_that_hangs_holds_up_no_other() -> None:
     release = threading.Event()
     with listening(lambda _: bool(release.wait(20))) as silent, listening(answering(OK)) as address:
-        watch = Watch([Target("hangs", "waa", silent, 60.0, 20.0), Target("ok", "waa", address, 60.0, 5.0)], threads=2)
+        watch = Watch([Target("hangs", "waa", silent, 60.0, 20.0), Target("ok", "waa", address, 60.0, 5.0)], limit=2)
         watch.source.start()
         assert watch.wait_for("ok") == {"ok": True}
         release.set()
@@ -295,7 +311,7 @@ def test_the_targets_of_registries_come_and_go() -> None:
         watch.source.replace([Target("new", "waa", address, 60.0, 5.0, configured=False)])
         watch.wait_for("mine", "new")
         watch.source.replace([])
-        assert list(watch.source._due) == [configured]
+        assert watch.source._targets == {configured}
         watch.source.stop()
 
 
@@ -303,7 +319,7 @@ def test_a_source_without_targets_stops() -> None:
     watch = Watch([])
     watch.source.start()
     watch.source.stop()
-    assert not watch.source._scheduler.is_alive()
+    assert not watch.source._thread.is_alive()
 
 
 @pytest.mark.parametrize(
@@ -317,7 +333,7 @@ def test_a_source_without_targets_stops() -> None:
     ],
 )
 def test_a_target_is_shown_without_what_may_be_secret(target: str, seen: str) -> None:
-    assert shown(target) == seen
+    assert redact_target(target) == seen
 
 
 def test_a_target_with_a_user_is_refused_without_repeating_the_password() -> None:
@@ -361,25 +377,24 @@ def test_an_answer_without_end_is_read_as_far_as_is_shown() -> None:
 def test_all_addresses_of_a_host_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first two take no connection: their queues are full. The third answers."""
     with contextlib.ExitStack() as stack:
-        places = []
-        for _ in range(2):
+        address = stack.enter_context(listening(answering(OK)))
+        port = int(address.rpartition(":")[2])
+        hosts = ["127.0.0.2", "127.0.0.3", "127.0.0.1"]
+        for host in hosts[:2]:
             full = stack.enter_context(socket.socket())
-            full.bind(("127.0.0.1", 0))
+            full.bind((host, port))
             full.listen(0)
             for _ in range(4):
                 waiting = stack.enter_context(socket.socket())
                 waiting.setblocking(False)
                 waiting.connect_ex(full.getsockname())
-            places.append(full.getsockname())
-        address = stack.enter_context(listening(answering(OK)))
-        host, _, port = address.rpartition(":")
-        places.append((host, int(port)))
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in hosts]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        assert probe("waa", "three.example:5000", 3.0).ok
+        for kind in ("waa", "tcp"):
+            assert probe(kind, f"three.example:{port}", 3.0).ok
         found.pop()
-        answer = probe("waa", "two.example:5000", 0.4)
-    assert (answer.ok, answer.detail) == (False, "no answer in 0.4 s")
+        answers = [probe(kind, f"two.example:{port}", 0.4) for kind in ("waa", "tcp")]
+    assert {(answer.ok, answer.detail) for answer in answers} == {(False, "no answer in 0.4 s")}
 
 
 def test_a_name_that_nobody_knows_is_said_to_be_so() -> None:
@@ -399,17 +414,27 @@ def test_a_certificate_that_nobody_vouches_for_is_no_answer(
         with context.wrap_socket(connection, server_side=True) as secure:
             answering(OK)(secure)
 
-    probes._tls.cache_clear()
+    tls_context.cache_clear()
     with listening(talk) as address:
         answer = probe("http", f"https://{address}/", 10.0)
-    probes._tls.cache_clear()
+    tls_context.cache_clear()
     assert answer.ok is trusted
     assert answer.detail == '{"message": "operational"}' if trusted else "CERTIFICATE_VERIFY_FAILED" in answer.detail
 
 
-def test_there_are_threads_enough_for_hundreds_of_targets_that_hang() -> None:
-    few = [Target(f"vm-{n}", "waa", "127.0.0.1:1", 30.0, 5.0) for n in range(20)]
-    many = [Target(f"vm-{n}", "waa", "127.0.0.1:1", 30.0, 5.0) for n in range(300)]
-    huge = [Target(f"vm-{n}", "waa", "127.0.0.1:1", 30.0, 5.0) for n in range(4000)]
-    wanted = [ProbeSource(targets, lambda _: None)._wanted_threads() for targets in (few[:3], few, many, huge)]
-    assert wanted == [3, THREADS, 50, MOST_THREADS]
+def test_a_name_that_takes_long_to_look_up_costs_its_timeout_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(20) and [])
+    with listening(answering(OK)) as address:
+        watch = Watch([Target("slow", "tcp", "slow.example:80", 60.0, 0.1), Target("ok", "waa", address, 60.0, 5.0)])
+        watch.source.start()
+        assert watch.wait_for("slow", "ok") == {"slow": False, "ok": True}
+        watch.source.stop()
+        release.set()
+
+
+def test_hundreds_of_targets_that_hang_are_probed_side_by_side() -> None:
+    with listening(until_closed) as address:
+        targets = [Target(f"vm-{n}", "waa", address, 60.0, 0.5) for n in range(2 * MAX_CONCURRENT)]
+        answers = probe_all(targets)
+    assert [answer.detail for answer in answers] == ["no answer in 0.5 s"] * len(targets)

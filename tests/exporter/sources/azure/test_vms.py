@@ -12,6 +12,7 @@ from evalgauge_exporter.config.model import Azure
 from evalgauge_exporter.sources.azure import client as arm
 from evalgauge_exporter.sources.azure import vms as azure_vm
 from evalgauge_exporter.sources.azure.vms import AzureVmSource
+from evalgauge_exporter.sources.http import parse_retry_after
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_events import (
     FleetEvent,
@@ -343,7 +344,7 @@ def test_only_the_named_tags_leave_azure_whatever_their_case() -> None:
     ],
 )
 def test_how_long_to_wait_is_told_in_seconds_or_as_a_date(headers: dict[str, str], wait: float | None) -> None:
-    assert arm.retry_after(headers, now=1_795_291_200.0) == wait
+    assert parse_retry_after(headers, now=1_795_291_200.0) == wait
 
 
 def test_a_pause_is_bounded_whatever_is_asked_for() -> None:
