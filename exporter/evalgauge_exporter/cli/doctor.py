@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from evalgauge_exporter.cli.doctor_checks import check
+from evalgauge_exporter.cli.doctor_checks import check_all
 from evalgauge_exporter.cli.output import escape_control
 from evalgauge_exporter.cli.serve import configured
 
@@ -15,10 +15,10 @@ _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", None)}
 
 
 def run(config_path: Path | None) -> None:
-    """Print a line for each finding, with what to do under what is wrong; exit 1 where anything is."""
+    """Print a line for each finding, with the fix under what is wrong; exit 1 where anything is."""
     config = configured((), config_path, {})
     wrong = 0
-    for finding in check(config, config_path):
+    for finding in check_all(config, config_path):
         mark, colour = _MARKS[finding.ok]
         click.echo(f"{click.style(mark, fg=colour)} {escape_control(finding.what)}: {escape_control(finding.detail)}")
         if finding.ok is False:
@@ -26,5 +26,5 @@ def run(config_path: Path | None) -> None:
         if finding.fix is not None:
             click.echo(f"    → {escape_control(finding.fix)}")
     if wrong:
-        click.echo(f"evalgauge: {wrong} thing{'s' if wrong > 1 else ''} to mend", err=True)
+        click.echo(f"evalgauge: {wrong} thing{'s' if wrong > 1 else ''} to fix", err=True)
         sys.exit(1)

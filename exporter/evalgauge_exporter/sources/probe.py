@@ -308,7 +308,7 @@ class ProbeSource:
                     detail=answer.detail,
                     configured=target.configured,
                 )
-                try:  # in a thread: whoever takes it may wait for a lock, and the other probes' deadlines go on
+                try:  # in a thread: whoever takes it may wait for a lock, and the other probes' deadlines keep running
                     events: list[FleetEvent] = [seen, Refreshed(now, self.source, self.source, answer.seconds)]
                     await loop.run_in_executor(None, self._emit, events)
                 except Exception:

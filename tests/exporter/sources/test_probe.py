@@ -29,7 +29,7 @@ Talk = Callable[[socket.socket], object]
 
 
 @contextlib.contextmanager
-def listening(talk: Talk) -> Iterator[str]:
+def serve_tcp(talk: Talk) -> Iterator[str]:
     """A server that holds each connection while ``talk`` does, and then closes it; gives its host:port."""
     server = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
@@ -59,7 +59,7 @@ def listening(talk: Talk) -> Iterator[str]:
             thread.join(10)
 
 
-def answering(answer: bytes, requests: list[bytes] | None = None) -> Talk:
+def answer_with(answer: bytes, requests: list[bytes] | None = None) -> Talk:
     def talk(connection: socket.socket) -> None:
         request = connection.recv(4096)
         if requests is not None:
@@ -74,15 +74,15 @@ def until_closed(connection: socket.socket) -> None:
         pass
 
 
-def nobody() -> str:
+def find_closed_address() -> str:
     """An address at which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_waa_server_that_is_ready_answers_with_its_words() -> None:
+def test_the_answer_of_a_waa_server_that_is_ready_is_the_detail() -> None:
     requests: list[bytes] = []
-    with listening(answering(OK, requests)) as address:
+    with serve_tcp(answer_with(OK, requests)) as address:
         answer = probe("waa", address, 5.0)
     assert (answer.ok, answer.detail) == (True, '{"message": "operational"}')
     assert answer.seconds > 0
@@ -95,24 +95,24 @@ def test_a_waa_server_that_is_ready_answers_with_its_words() -> None:
     [("waa", 200, True), ("waa", 302, False), ("waa", 503, False), ("http", 302, True), ("http", 404, False)],
 )
 def test_the_status_decides(kind: str, status: int, ok: bool) -> None:
-    with listening(answering(b"HTTP/1.1 %d Word\r\nContent-Length: 0\r\n\r\n" % status)) as address:
+    with serve_tcp(answer_with(b"HTTP/1.1 %d Word\r\nContent-Length: 0\r\n\r\n" % status)) as address:
         answer = probe(kind, address, 5.0)
     assert (answer.ok, answer.detail) == (ok, f"status {status}")
 
 
 def test_a_url_is_asked_for_with_its_path_and_query() -> None:
     requests: list[bytes] = []
-    with listening(answering(OK, requests)) as address:
+    with serve_tcp(answer_with(OK, requests)) as address:
         assert probe("http", f"http://{address}/health?deep=1", 5.0).ok
     assert requests[0].startswith(b"GET /health?deep=1 HTTP/1.1\r\n")
 
 
-def test_an_answer_whose_length_is_told_is_not_waited_for_any_longer() -> None:
+def test_an_answer_of_known_length_ends_when_it_is_complete() -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(OK)
         until_closed(connection)
 
-    with listening(talk) as address:
+    with serve_tcp(talk) as address:
         assert probe("http", address, 600.0).ok
 
 
@@ -124,27 +124,27 @@ def test_an_answer_whose_length_is_told_is_not_waited_for_any_longer() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "it does not speak HTTP"),
     ],
 )
-def test_what_is_no_http_is_not_taken_for_it(said: bytes, detail: str) -> None:
-    with listening(answering(said)) as address:
+def test_an_answer_that_is_not_http_is_a_failure(said: bytes, detail: str) -> None:
+    with serve_tcp(answer_with(said)) as address:
         answer = probe("http", address, 5.0)
     assert (answer.ok, answer.detail) == (False, detail)
 
 
 def test_a_connection_closed_without_a_word_is_no_answer() -> None:
-    with listening(answering(b"")) as address:
+    with serve_tcp(answer_with(b"")) as address:
         answer = probe("waa", address, 5.0)
     assert (answer.ok, answer.detail) == (False, "closed without an HTTP answer")
 
 
 @pytest.mark.parametrize("kind", ["waa", "http", "tcp", "vnc", "tunnel"])
 def test_an_address_at_which_nothing_listens_refuses(kind: str) -> None:
-    answer = probe(kind, nobody(), 5.0)
+    answer = probe(kind, find_closed_address(), 5.0)
     assert (answer.ok, answer.detail) == (False, "connection refused")
 
 
 @pytest.mark.parametrize("kind", ["waa", "http", "vnc"])
 def test_a_server_that_says_nothing_costs_its_timeout_and_no_more(kind: str) -> None:
-    with listening(until_closed) as address:
+    with serve_tcp(until_closed) as address:
         answer = probe(kind, address, 0.3)
     assert (answer.ok, answer.detail) == (False, "no answer in 0.3 s")
 
@@ -156,45 +156,45 @@ def test_an_answer_that_drips_in_costs_the_timeout_and_no_more() -> None:
         while not stop.wait(0.02):
             connection.sendall(b"x")
 
-    with listening(drip) as address:
+    with serve_tcp(drip) as address:
         answer = probe("http", address, 0.3)
         stop.set()
     assert (answer.ok, answer.detail) == (False, "no answer in 0.3 s")
 
 
 def test_a_vnc_server_is_known_by_its_banner() -> None:
-    with listening(lambda connection: connection.sendall(b"RFB 003.008\n")) as address:
+    with serve_tcp(lambda connection: connection.sendall(b"RFB 003.008\n")) as address:
         answer = probe("vnc", address, 5.0)
     assert (answer.ok, answer.detail) == (True, "RFB 003.008")
 
 
 def test_novnc_is_known_by_its_web_page() -> None:
-    with listening(answering(OK)) as address:
+    with serve_tcp(answer_with(OK)) as address:
         answer = probe("vnc", address, 1.0)
     assert (answer.ok, answer.detail) == (True, "noVNC answers")
 
 
 def test_another_banner_is_no_vnc() -> None:
-    with listening(lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")) as address:
+    with serve_tcp(lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")) as address:
         assert not probe("vnc", address, 5.0).ok
 
 
 def test_an_open_port_is_enough_for_tcp() -> None:
-    with listening(until_closed) as address:
+    with serve_tcp(until_closed) as address:
         assert probe("tcp", address, 5.0).ok
 
 
 def test_a_tunnel_with_nothing_at_its_far_end_is_down() -> None:
-    with listening(lambda connection: None) as address:
+    with serve_tcp(lambda connection: None) as address:
         answer = probe("tunnel", address, 5.0)
     assert (answer.ok, answer.detail) == (False, "nothing answers at the far end")
-    with listening(until_closed) as address:
+    with serve_tcp(until_closed) as address:
         assert probe("tunnel", address, 5.0).ok
 
 
-def test_hostile_words_are_one_short_line() -> None:
+def test_a_hostile_answer_is_one_short_line() -> None:
     body = b"HTTP/1.0 200 OK\r\n\r\n" + b"\xff\n\r\t<script>" * 5000
-    with listening(answering(body)) as address:
+    with serve_tcp(answer_with(body)) as address:
         answer = probe("http", address, 5.0)
     assert answer.ok
     assert len(answer.detail) <= 300
@@ -220,7 +220,7 @@ def test_a_target_is_a_host_and_a_port_or_a_url(
 @pytest.mark.parametrize(
     "target", ["", "host", ":80", "host:port", "host:99999", "ftp://host:21", "http://a b:80", "http://h/\r\nX: y"]
 )
-def test_a_target_that_is_none_is_said_to_be_so(target: str) -> None:
+def test_an_invalid_target_is_refused_with_the_reason(target: str) -> None:
     with pytest.raises(ValueError, match=r"write host:port|characters that no address has"):
         parse_target("http", target)
     assert not probe("http", target, 1.0).ok
@@ -253,7 +253,7 @@ def test_probes_run_side_by_side() -> None:
         everyone.wait(20)  # passes only once all eight are being asked
         connection.sendall(OK)
 
-    with listening(talk) as address:
+    with serve_tcp(talk) as address:
         watch = Watch([Target(f"vm-{n}", "waa", address, 60.0, 20.0) for n in range(8)])
         watch.source.start()
         assert all(watch.wait_for(*(f"vm-{n}" for n in range(8))).values())
@@ -274,7 +274,7 @@ def test_no_more_than_the_bound_run_at_one_time() -> None:
             now -= 1
         connection.sendall(OK)
 
-    with listening(talk) as address:
+    with serve_tcp(talk) as address:
         watch = Watch([Target(f"vm-{n}", "waa", address, 60.0, 20.0) for n in range(20)], limit=3)
         watch.source.start()
         watch.wait_for(*(f"vm-{n}" for n in range(20)))
@@ -283,7 +283,7 @@ def test_no_more_than_the_bound_run_at_one_time() -> None:
 
 
 def test_a_target_is_probed_again_after_its_interval() -> None:
-    with listening(answering(OK)) as address:
+    with serve_tcp(answer_with(OK)) as address:
         watch = Watch([Target("vm", "waa", address, 0.05, 5.0)])
         watch.source.start()
         with watch.told:
@@ -294,7 +294,7 @@ def test_a_target_is_probed_again_after_its_interval() -> None:
 
 def test_a_target_that_hangs_holds_up_no_other() -> None:
     release = threading.Event()
-    with listening(lambda _: bool(release.wait(20))) as silent, listening(answering(OK)) as address:
+    with serve_tcp(lambda _: bool(release.wait(20))) as silent, serve_tcp(answer_with(OK)) as address:
         watch = Watch([Target("hangs", "waa", silent, 60.0, 20.0), Target("ok", "waa", address, 60.0, 5.0)], limit=2)
         watch.source.start()
         assert watch.wait_for("ok") == {"ok": True}
@@ -303,7 +303,7 @@ def test_a_target_that_hangs_holds_up_no_other() -> None:
 
 
 def test_the_targets_of_registries_come_and_go() -> None:
-    with listening(answering(OK)) as address:
+    with serve_tcp(answer_with(OK)) as address:
         configured = Target("mine", "waa", address, 60.0, 5.0)
         watch = Watch([configured])
         watch.source.start()
@@ -342,8 +342,8 @@ def test_a_target_with_a_user_is_refused_without_repeating_the_password() -> Non
     assert "hunter2" not in answer.detail
 
 
-def test_what_a_probe_tells_shows_no_query() -> None:
-    with listening(answering(OK)) as address:
+def test_the_result_of_a_probe_shows_no_query() -> None:
+    with serve_tcp(answer_with(OK)) as address:
         watch = Watch([Target("vm", "http", f"http://{address}/?key=hunter2", 60.0, 5.0)])
         watch.source.start()
         assert watch.wait_for("vm") == {"vm": True}
@@ -353,9 +353,9 @@ def test_what_a_probe_tells_shows_no_query() -> None:
 
 def test_another_address_is_not_followed_to() -> None:
     asked: list[bytes] = []
-    with listening(answering(OK, asked)) as elsewhere:
+    with serve_tcp(answer_with(OK, asked)) as elsewhere:
         moved = f"HTTP/1.1 302 Found\r\nLocation: http://{elsewhere}/\r\nContent-Length: 0\r\n\r\n".encode()
-        with listening(answering(moved)) as address:
+        with serve_tcp(answer_with(moved)) as address:
             assert not probe("waa", address, 5.0).ok
             assert probe("http", address, 5.0).detail == "status 302"
     assert not asked
@@ -368,7 +368,7 @@ def test_an_answer_without_end_is_read_as_far_as_is_shown() -> None:
         while True:
             connection.sendall(b"x" * 65536)
 
-    with listening(flood) as address:
+    with serve_tcp(flood) as address:
         answer = probe("http", address, 20.0)
     assert answer.ok
     assert len(answer.detail) <= 300
@@ -377,7 +377,7 @@ def test_an_answer_without_end_is_read_as_far_as_is_shown() -> None:
 def test_all_addresses_of_a_host_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first two take no connection: their queues are full. The third answers."""
     with contextlib.ExitStack() as stack:
-        address = stack.enter_context(listening(answering(OK)))
+        address = stack.enter_context(serve_tcp(answer_with(OK)))
         port = int(address.rpartition(":")[2])
         hosts = ["127.0.0.2", "127.0.0.3", "127.0.0.1"]
         for host in hosts[:2]:
@@ -397,7 +397,7 @@ def test_all_addresses_of_a_host_share_one_deadline(monkeypatch: pytest.MonkeyPa
     assert {(answer.ok, answer.detail) for answer in answers} == {(False, "no answer in 0.4 s")}
 
 
-def test_a_name_that_nobody_knows_is_said_to_be_so() -> None:
+def test_a_name_that_does_not_resolve_is_a_failure() -> None:
     assert probe("tcp", "no-such-host.invalid:80", 5.0).detail == "the name is not known"
 
 
@@ -412,10 +412,10 @@ def test_a_certificate_that_nobody_vouches_for_is_no_answer(
 
     def talk(connection: socket.socket) -> None:
         with context.wrap_socket(connection, server_side=True) as secure:
-            answering(OK)(secure)
+            answer_with(OK)(secure)
 
     tls_context.cache_clear()
-    with listening(talk) as address:
+    with serve_tcp(talk) as address:
         answer = probe("http", f"https://{address}/", 10.0)
     tls_context.cache_clear()
     assert answer.ok is trusted
@@ -425,7 +425,7 @@ def test_a_certificate_that_nobody_vouches_for_is_no_answer(
 def test_a_name_that_takes_long_to_look_up_costs_its_timeout_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(20) and [])
-    with listening(answering(OK)) as address:
+    with serve_tcp(answer_with(OK)) as address:
         watch = Watch([Target("slow", "tcp", "slow.example:80", 60.0, 0.1), Target("ok", "waa", address, 60.0, 5.0)])
         watch.source.start()
         assert watch.wait_for("slow", "ok") == {"slow": False, "ok": True}
@@ -434,7 +434,7 @@ def test_a_name_that_takes_long_to_look_up_costs_its_timeout_and_no_more(monkeyp
 
 
 def test_hundreds_of_targets_that_hang_are_probed_side_by_side() -> None:
-    with listening(until_closed) as address:
+    with serve_tcp(until_closed) as address:
         targets = [Target(f"vm-{n}", "waa", address, 60.0, 0.5) for n in range(2 * MAX_CONCURRENT)]
         answers = probe_all(targets)
     assert [answer.detail for answer in answers] == ["no answer in 0.5 s"] * len(targets)

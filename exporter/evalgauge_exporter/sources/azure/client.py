@@ -130,7 +130,7 @@ def _status_failure(status: int, headers: Mapping[str, str], what: str, line: st
     if status == 403:
         return RefreshError("forbidden", f"{what}: the role does not allow it (403); see docs/azure.md")
     if status == 404:
-        return RefreshError("not_found", f"{what}: there is no such thing (404); mend its names in the configuration")
+        return RefreshError("not_found", f"{what}: there is no such thing (404); fix its names in the configuration")
     if status >= 500:
         return RefreshError("server_error", f"{what}: answers {status}", wait)
     return RefreshError("refused", f"{what}: answers {status}: {line}", wait)

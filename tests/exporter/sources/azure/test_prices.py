@@ -20,7 +20,7 @@ from evalgauge_exporter.sources.azure import prices as azure_prices
 from evalgauge_exporter.sources.azure.prices import DAY, AzurePriceSource, choose_price
 from evalgauge_exporter.state.fleet_events import FleetEvent, PriceKey, PriceSeen, Refreshed, RefreshFailed
 from tests.exporter.sources.azure.arm import Fault
-from tests.exporter.sources.test_probe import listening
+from tests.exporter.sources.test_probe import serve_tcp
 
 D4 = PriceKey("eastus", "Standard_D4ds_v5")
 NOW = 1795290000.0  # 2026-11-21
@@ -189,7 +189,7 @@ def test_a_size_that_is_not_listed_has_no_price_and_is_not_asked_for_again(tmp_p
     assert len(server.filters) == 1
 
 
-def test_prices_are_kept_on_disk_for_a_day(prices: PriceList, tmp_path: Path) -> None:
+def test_prices_are_cached_on_disk_for_a_day(prices: PriceList, tmp_path: Path) -> None:
     look(prices, tmp_path, D4)
     wait, events = look(prices, tmp_path, D4)
     assert found(events) == {D4: 0.226}
@@ -316,7 +316,7 @@ def test_an_answer_that_drips_in_has_a_deadline(monkeypatch: pytest.MonkeyPatch,
             connection.sendall(b" ")
 
     events: list[FleetEvent] = []
-    with listening(drip) as address:
+    with serve_tcp(drip) as address:
         table = Prices(azure_retail_url=f"http://{address}/", cache_dir=tmp_path)
         AzurePriceSource(table, lambda: [D4], events.extend).poll()
         release.set()

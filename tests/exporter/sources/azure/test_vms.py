@@ -168,7 +168,7 @@ def test_the_machines_of_a_scale_set_are_there_too_and_leave_with_it() -> None:
 def test_what_the_price_depends_on_is_read(os_type: str, properties: dict[str, str], spot: bool, windows: bool) -> None:
     with watching(ArmServer([vm("a", os_type=os_type, more=properties)])) as watch:
         watch.source.poll()
-    (key,) = watch.fleet.price_keys()
+    (key,) = watch.fleet.list_price_keys()
     assert key == ("eastus", "Standard_D4ds_v5", spot, windows)
 
 
@@ -343,7 +343,7 @@ def test_only_the_named_tags_leave_azure_whatever_their_case() -> None:
         ({}, None),
     ],
 )
-def test_how_long_to_wait_is_told_in_seconds_or_as_a_date(headers: dict[str, str], wait: float | None) -> None:
+def test_retry_after_is_parsed_in_seconds_or_as_a_date(headers: dict[str, str], wait: float | None) -> None:
     assert parse_retry_after(headers, now=1_795_291_200.0) == wait
 
 
