@@ -9,7 +9,8 @@ import click
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import count_of, escape_control
 from evalgauge_exporter.cli.run_selection import existing_run, find_runs
-from evalgauge_exporter.export.runlog import ConvertError, convert
+from evalgauge_exporter.errors import ConvertError
+from evalgauge_exporter.export.runlog import convert
 
 
 @click.command("convert")

@@ -27,9 +27,10 @@ from evalgauge_exporter.cli.run_selection import STALL_AFTER
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.demo.player import Evaluation, draw_screenshots, write_finished_run
 from evalgauge_exporter.demo.scenario import Scenario, plan
+from evalgauge_exporter.errors import ListenError
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.state.run import RunState, fold
-from evalgauge_exporter.web.server import ListenError, serving
+from evalgauge_exporter.web.server import serving
 
 MODEL, OTHER_MODEL = "claude-sonnet-4-5", "claude-haiku-4-5"
 WORKERS = 4

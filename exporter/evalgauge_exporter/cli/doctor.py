@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from evalgauge_exporter.cli.doctor_checks import check
+from evalgauge_exporter.cli.doctor_checks import check_all
 from evalgauge_exporter.cli.output import escape_control
 from evalgauge_exporter.cli.serve import read_config
 
@@ -23,7 +23,7 @@ def command(config_path: Path | None) -> None:
     """
     config = read_config((), config_path, {})
     wrong = 0
-    for finding in check(config, config_path):
+    for finding in check_all(config, config_path):
         mark, colour = _MARKS[finding.ok]
         click.echo(f"{click.style(mark, fg=colour)} {escape_control(finding.what)}: {escape_control(finding.detail)}")
         if finding.ok is False:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import count_of, escape_control
 from evalgauge_exporter.cli.run_selection import existing_run, find_runs
-from evalgauge_exporter.replay.errors import ReplayError
+from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.replay.single import LARGE, single_file
 from evalgauge_exporter.replay.site import Generated, generate
 from evalgauge_exporter.sources.discovery import Found

@@ -9,7 +9,8 @@ import click
 from evalgauge import send as sender
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import count_of
-from evalgauge_exporter.config.token_file import TokenError, read_token
+from evalgauge_exporter.config.token_file import read_token
+from evalgauge_exporter.errors import TokenError
 
 
 @click.command("send")
