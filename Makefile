@@ -39,7 +39,7 @@ bench: $(READY) ## the ratios, each measured beside its floor or its peer
 
 docs: $(READY) ## write the generated pages and dashboards again
 	@$(BIN)/python -c 'from evalgauge import metrics; print(metrics.markdown(), end="")' > docs/metrics.md
-	@$(BIN)/python -c 'from evalgauge_dashboards import share; print(share.markdown(), end="")' > docs/panels.md
+	@$(BIN)/python -c 'from evalgauge_dashboards import panel_links; print(panel_links.render_markdown(), end="")' > docs/panels.md
 	@$(BIN)/evalgauge dashboards build --out dashboards/generated
 
 example: $(READY) ## a real benchmark, MiniWoB++ in Chromium, under the tracker

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from evalgauge import __version__
+from evalgauge_dashboards.cli import build_command
 from evalgauge_exporter.cli.errors import CliError, existing_dirs, existing_run
 
 _EXTRAS = {
@@ -158,28 +159,10 @@ def doctor(config_path: Path | None) -> None:
 
 @cli.group()
 def dashboards() -> None:
-    """Grafana boards, alerts and Prometheus rules as code."""
+    """Grafana dashboards, alerts and Prometheus rules as code."""
 
 
-@dashboards.command("build")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write the files here.")
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 where dashboards/generated is stale.")
-@click.option("--docs-url", default="docs", show_default=True, help="Where runbook links point.")
-@click.option(
-    "--exporter-url",
-    default="http://localhost:9909",
-    show_default=True,
-    help="Where browsers find the exporter: the boards' links to replays.",
-)
-def dashboards_build(out: Path | None, check: bool, docs_url: str, exporter_url: str) -> None:
-    """Write dashboards/*.json, alerting/*.json and prometheus/rules.yml."""
-    from evalgauge_exporter.cli import dashboards as command
-
-    if out is None and not check:
-        raise click.UsageError("name a folder with --out, or use --check")
-    if not exporter_url.startswith(("http://", "https://")):
-        raise click.UsageError(f"--exporter-url {exporter_url}: an address begins with http:// or https://")
-    command.run(out, check, docs_url, exporter_url)
+dashboards.add_command(build_command)
 
 
 @cli.command()
