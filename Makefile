@@ -39,7 +39,7 @@ bench: $(READY) ## measure the speeds, each as a ratio to its lower bound or a p
 
 docs: $(READY) ## write the generated pages and dashboards
 	@$(BIN)/python -c 'from evalgauge import metrics; print(metrics.markdown(), end="")' > docs/metrics.md
-	@$(BIN)/python -c 'from evalgauge_dashboards import share; print(share.markdown(), end="")' > docs/panels.md
+	@$(BIN)/python -c 'from evalgauge_dashboards import panel_links; print(panel_links.render_markdown(), end="")' > docs/panels.md
 	@$(BIN)/evalgauge dashboards build --out dashboards/generated
 
 example: $(READY) ## run a real benchmark, MiniWoB++ in Chromium, with the tracker
