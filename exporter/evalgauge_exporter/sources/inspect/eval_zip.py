@@ -20,6 +20,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports.zstd import ZstdError, zipfile
 
+from evalgauge_exporter.errors import EvalZipError
+
 MAX_MEMBER = 512 << 20
 """Bytes: a larger member is not read, so that a small file can't fill the memory."""
 _BLOCK = 4096
@@ -28,14 +30,6 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _SIGNATURE = b"PK\x03\x04"
 _SIZES_FOLLOW = 0x08
 _ENCRYPTED = 0x01
-
-
-class EvalZipError(ValueError):
-    """A file or member that can't be read; ``reason`` is one word for counting."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class EvalZipReader:
