@@ -208,7 +208,7 @@ class RunCollector:
                 folders.update(dict.fromkeys(tracked.found.source.watch_paths()))
         return list(folders)[:MAX_WATCHED]
 
-    # -- finding and result
+    # -- finding and reading
 
     def _find_runs(self) -> None:
         found, problems = self._discovery.scan()
@@ -289,7 +289,7 @@ class RunCollector:
             before = (tracked.run.own_id, tracked.caught_up, tracked.run.version > 0)
             try:
                 changed |= self._read(tracked, full_scan)
-            except Exception as error:  # a defect in result one run must not stop the result of all others
+            except Exception as error:  # a defect in reading one run must not stop the reading of all others
                 log.debug("%s", tracked.found.folder, exc_info=True)
                 detail = f"{tracked.found.folder}: {type(error).__name__}: {error}"
                 self._report(source.source, [Problem("defect", detail)])

@@ -126,7 +126,7 @@ class InspectLogSource:
         except (binascii.Error, ValueError):
             return None
 
-    # -- result the members
+    # -- reading the members
 
     def _read_members(self, log: EvalZipReader, result: ReadResult) -> None:
         missing = [name for name in self._samples if name not in log.members]
