@@ -20,7 +20,7 @@ from evalgauge_exporter.config.model import Prices
 from evalgauge_exporter.errors import RefreshError
 from evalgauge_exporter.sources.azure import client as arm
 from evalgauge_exporter.sources.http import HttpSession
-from evalgauge_exporter.sources.parsing import parse
+from evalgauge_exporter.sources.parsing import parse_json
 from evalgauge_exporter.sources.polling import Emit, PollingSource
 from evalgauge_exporter.state.fleet_events import FleetEvent, PriceKey, PriceSeen
 
@@ -125,7 +125,7 @@ class AzurePriceSource(PollingSource):
 
     def _load(self) -> dict[str, _Cached]:
         try:
-            content = parse(self._file.read_bytes())
+            content = parse_json(self._file.read_bytes())
         except (OSError, ValueError):
             return {}
         if not isinstance(content, dict):
