@@ -27,14 +27,14 @@ from evalgauge_exporter.views.fleet import fleet_samples, machine_use_samples
 from evalgauge_exporter.views.limits import Limits
 
 
-def _archive_path(config: Config) -> Path:
+def _cache_path(config: Config) -> Path:
     """A file for each set of served folders, in the cache folder."""
     folders = "\0".join(str(folder.absolute()) for folder in config.results)
     name = hashlib.sha256(folders.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return (config.prices.cache_dir or default_cache_dir()) / f"runs-{name}.json"
 
 
-def _archive_key(config: Config) -> str:
+def _cache_key(config: Config) -> str:
     """What the archived numbers depend on beside the runs' files: the release and the prices."""
     own = config.prices.overrides.read_bytes() if config.prices.overrides else b""
     prices = importlib.metadata.version("genai-prices")
@@ -54,19 +54,19 @@ class Exporter:
         self.token = read_token(config.token_file) if config.token_file else None
         self.fleet = FleetState(self.prices)
         self.fleet_sources = FleetSources(config, self.fleet, self.state.lock, self._fleet_changed)
-        self.insights = RunAnalysis(
+        self.analysis = RunAnalysis(
             self.state, stall_after=config.stall_after, baselines=config.baselines, machines=self._machines
         )
-        self.exposition = Exposition(self.state, self.insights, self.limits, linger=config.linger)
+        self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger)
         self.exposition.extra.append(self._fleet_samples)
         self._listeners: list[Callable[[], None]] = []
         self._ready = threading.Event()
-        self.follower = RunCollector(
+        self.collector = RunCollector(
             self.state,
             config.results,
             stall_after=config.stall_after,
             pricer=self.price,
-            archive=RunCache(_archive_path(config), _archive_key(config)),
+            archive=RunCache(_cache_path(config), _cache_key(config)),
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
             on_change=self._changed,
@@ -78,7 +78,7 @@ class Exporter:
 
     def start(self) -> None:
         """Begin to follow, in the background."""
-        self.follower.start()
+        self.collector.start()
         self.fleet_sources.start()
 
     def wait_ready(self, timeout: float | None = None) -> bool:
@@ -88,7 +88,7 @@ class Exporter:
     def stop(self) -> None:
         """End; returns when all threads have."""
         self.fleet_sources.stop()
-        self.follower.stop()
+        self.collector.stop()
 
     def _changed(self) -> None:
         if self.state.ready:
@@ -99,7 +99,7 @@ class Exporter:
     def _fleet_changed(self) -> None:
         with self.state.lock:
             self.state.version += 1
-            self.insights.prices_version = self.fleet.costs_version
+            self.analysis.prices_version = self.fleet.costs_version
         self._changed()
 
     def _machines(self, run: RunState, now: float) -> list[MachineCost]:

@@ -123,7 +123,7 @@ def run_costs(
     per_hour = _sum([llm_per_hour(run, now), machine_rate]) if going else None if total is None else 0.0
     projected = total
     if going and total is not None:
-        calls = projected_llm(run, statuses.get("pending", 0), run.running(now, stall_after))
+        calls = projected_llm(run, statuses.get("pending", 0), run.running_attempts(now, stall_after))
         left = (machine_rate or 0.0) * eta.p50 / 3600 if eta is not None else None
         projected = None
         if (calls is not None or llm is None) and (left is not None or machine_rate is None):

@@ -26,7 +26,7 @@ from scipy.special import log_ndtr, ndtr, ndtri
 
 UNNAMED = "unknown"
 """The domain of pending tasks that have no name yet."""
-ENOUGH = 3
+MIN_FINISHED = 3
 """So many tasks must have ended before there is an estimate."""
 DRAWS = 160
 """So often is the time left drawn."""
@@ -38,7 +38,7 @@ _SPREAD_STEPS = np.array([-1.6, -0.8, 0.0, 0.8, 1.6, 2.4])  # the grid of that, 
 _BETWEENS = 0.08 * 1.5 ** np.arange(8)  # the grid of the width between domains, of their log means
 # before any ended: about tenfold from the quickest domain to the slowest, but in one benchmark of five all alike
 _BETWEEN, _BETWEEN_FACTOR, _ALIKE = 0.9, 0.5, 0.2
-_BETWEEN_TOLD = 0.3  # the same where an earlier run has told the domains apart
+_BETWEEN_KNOWN = 0.3  # the same where an earlier run has told the domains apart
 _ONE_BY_ONE = 40  # up to so many pending tasks are handed to the workers one by one
 _MOST_WORKERS = 256  # more are taken as so many, each with its share of the tasks
 
@@ -172,47 +172,49 @@ def estimate(
     and the last end is further back than twice the longest task and three gaps between tasks.
     """
     history = ended if isinstance(ended, DurationStats) else DurationStats(ended)
-    if history.count < ENOUGH:
+    if history.count < MIN_FINISHED:
         return None
     left: dict[str, float] = {domain: min(count, 10**9) for domain, count in pending.items() if count > 0}
     if not running and not left and not again:
         return Eta(0.0, 0.0, 0.0)
     if workers is not None and workers <= 0:
         return None
-    going = [task._replace(elapsed_seconds=_clamped(task.elapsed_seconds)) for task in running]
-    repeats = [task._replace(elapsed_seconds=_clamped(task.elapsed_seconds)) for task in again]
+    going = [task._replace(elapsed_seconds=_clamp(task.elapsed_seconds)) for task in running]
+    repeats = [task._replace(elapsed_seconds=_clamp(task.elapsed_seconds)) for task in again]
     for task in repeats[_ONE_BY_ONE:]:
         left[task.domain] = left.get(task.domain, 0) + 1
     del repeats[_ONE_BY_ONE:]
     if not going:
-        going = _unseen(now, history, left, workers)
+        going = _infer_running(now, history, left, workers)
         workers = len(going)
         if not going:
             return None
     elif workers is None:
-        workers = len(going) + (_between_tasks(now, history, going) if left or repeats else 0)
+        workers = len(going) + (_count_between_tasks(now, history, going) if left or repeats else 0)
     if len(going) > workers:
         going.sort(key=lambda task: task.elapsed_seconds)
         for task in going[workers:]:
             left[task.domain] = left.get(task.domain, 0) + 1
         del going[workers:]
-    seconds = _time_left(history, going, left, repeats, workers, earlier)
+    seconds = _draw_time_left(history, going, left, repeats, workers, earlier)
     p10, p50, p90 = (float(value) for value in np.quantile(seconds, (0.1, 0.5, 0.9)))
     return Eta(p10, p50, p90)
 
 
-def _clamped(seconds: float) -> float:
+def _clamp(seconds: float) -> float:
     return min(seconds, _LONGEST) if seconds > 0 else 0.0  # not a number: 0
 
 
-def _between_tasks(now: float, history: DurationStats, going: Sequence[RunningAttempt]) -> int:
+def _count_between_tasks(now: float, history: DurationStats, going: Sequence[RunningAttempt]) -> int:
     """How many workers have just ended a task and will take another."""
     since = now - history.idle_grace
     lately = {worker for end, _, worker in history.recent if worker is not None and end >= since}
     return len(lately - {task.worker_id for task in going})
 
 
-def _unseen(now: float, history: DurationStats, left: dict[str, float], workers: int | None) -> list[RunningAttempt]:
+def _infer_running(
+    now: float, history: DurationStats, left: dict[str, float], workers: int | None
+) -> list[RunningAttempt]:
     """The pending tasks that must run now, where the source tells of ended ones only; taken out of ``left``."""
     since = now - 3 * history.handoff_gap - 2 * history.longest
     lately = sorted((item for item in history.recent if item[0] >= since), key=lambda item: item[0])
@@ -220,14 +222,14 @@ def _unseen(now: float, history: DurationStats, left: dict[str, float], workers:
         return []
     last_end = {worker: end for end, _, worker in lately}
     if workers is None:
-        workers = max(len(last_end), _at_once(lately) if None in last_end else 0)
+        workers = max(len(last_end), _estimate_concurrency(lately) if None in last_end else 0)
     # without names, the tasks that run now began as the last ones ended
     ends = [end for end, _, _ in lately] if None in last_end else sorted(last_end.values())
     starts = ends[: -workers - 1 : -1]
     starts += starts[-1:] * (min(workers, _MOST_WORKERS) - len(starts))
     waiting = (domain for domain, count in left.items() for _ in range(min(int(count), len(starts))))
     found = [
-        RunningAttempt(domain, _clamped(now - start - history.handoff_gap), None)
+        RunningAttempt(domain, _clamp(now - start - history.handoff_gap), None)
         for start, domain in zip(starts, waiting, strict=False)
     ]
     for task in found:
@@ -235,7 +237,7 @@ def _unseen(now: float, history: DurationStats, left: dict[str, float], workers:
     return found
 
 
-def _at_once(ended: Sequence[tuple[float, float, str | None]]) -> int:
+def _estimate_concurrency(ended: Sequence[tuple[float, float, str | None]]) -> int:
     """How many attempts went on at once of late: as many as for a quarter of the time, over four mean durations.
 
     The upper quarter, for of the last moments the attempts that go on still are not known.
@@ -257,7 +259,7 @@ def _at_once(ended: Sequence[tuple[float, float, str | None]]) -> int:
     return 1
 
 
-def _time_left(
+def _draw_time_left(
     history: DurationStats,
     going: Sequence[RunningAttempt],
     left: Mapping[str, float],
@@ -285,17 +287,17 @@ def _time_left(
     count = np.array([named.get(domain, 0) for domain in domains] + [new / max(1, blanks)] * blanks + [unnamed - new])
 
     shift = np.zeros(len(domains) + blanks)
-    if earlier is not None and earlier.count >= ENOUGH:
+    if earlier is not None and earlier.count >= MIN_FINISHED:
         shift[:] = _condition_on_finished(earlier, domains, blanks)
-        posterior = _posterior(domains, blanks, history, started, shift, _prior(_BETWEEN_TOLD))
+        posterior = _posterior(domains, blanks, history, started, shift, _prior(_BETWEEN_KNOWN))
     else:
         posterior = _posterior(domains, blanks, history, started, shift, _prior(_BETWEEN))
     log_mean, spread = _draw_log_normal(posterior)
-    log_mean, spread = _with_mixture(log_mean + shift, spread, index, history, started)
+    log_mean, spread = _append_mixture(log_mean + shift, spread, index, history, started)
 
     which = [index[task.domain] if task.domain != UNNAMED or UNNAMED in history.domains else -1 for task in started]
     elapsed = np.array([task.elapsed_seconds for task in started])
-    beyond = _rest_of_running(log_mean[:, which], spread[:, which], elapsed)
+    beyond = _draw_remaining(log_mean[:, which], spread[:, which], elapsed)
     free = np.zeros((DRAWS, workers))
     free[:, : len(going)] = beyond[:, : len(going)]
     if pending := count.sum():
@@ -331,7 +333,7 @@ def _posterior(
     count = np.array([t.count for t in totals], dtype=np.float64)
     seen, n = count > 0, np.maximum(count, 1.0)
     mean = np.maximum(np.array([t.seconds for t in totals]) / n, _SHORTEST)
-    variance, freedom, squares = _spread_of_ended(count, mean, np.array([t.log_weighted for t in totals]))
+    variance, freedom, squares = _estimate_spread(count, mean, np.array([t.log_weighted for t in totals]))
     error = 1 / math.sqrt(2 * freedom)
     spread = np.minimum(2.0, math.sqrt(variance) * np.exp(_SPREAD_STEPS * error))
     s = spread[:, None]
@@ -342,7 +344,7 @@ def _posterior(
     log_likelihood = -freedom * np.log(spread) - squares / (2 * spread**2) - 0.5 * (np.log(own_variance) @ seen)
 
     log_mean, precision = own, own_precision
-    log_weight, middle, middle_variance = _over_betweens(log_mean, precision, prior)
+    log_weight, middle, middle_variance = _average_over_between(log_mean, precision, prior)
     started = [task for task in going if task.elapsed_seconds > _SHORTEST]
     if started:
         which = np.array([domains.index(task.domain) for task in started])
@@ -350,7 +352,7 @@ def _posterior(
         to_domain = np.equal.outer(which, np.arange(len(totals))).astype(np.float64)
         censored = np.zeros(len(spread))
         for _ in range(3):  # Newton's steps to the mode, where each domain's censored part is taken as quadratic
-            at = _shrunk(log_weight, middle, log_mean, precision)
+            at = _shrink_to_middle(log_weight, middle, log_mean, precision)
             a = (elapsed - at[:, which]) / s + s / 2
             log_survival = log_ndtr(-a)
             hazard = np.exp(-a * a / 2 - log_survival) / math.sqrt(2 * math.pi)
@@ -362,7 +364,7 @@ def _posterior(
             log_mean = at + step
             misfit = np.where(told, own_precision * (own - log_mean) ** 2 + bend * step**2, 0.0)
             censored = log_survival.sum(1) + (slope * step - misfit / 2).sum(1)
-            log_weight, middle, middle_variance = _over_betweens(log_mean, precision, prior)
+            log_weight, middle, middle_variance = _average_over_between(log_mean, precision, prior)
         log_likelihood = log_likelihood + censored
     log_weight = log_weight + log_likelihood[:, None]
     weight = np.exp(log_weight - log_weight.max())
@@ -370,7 +372,7 @@ def _posterior(
     return _Posterior(weight / weight.sum(), spread, step_width, middle, middle_variance, log_mean, precision)
 
 
-def _spread_of_ended(count: Array, mean: Array, log_weighted: Array) -> tuple[float, float, float]:
+def _estimate_spread(count: Array, mean: Array, log_weighted: Array) -> tuple[float, float, float]:
     """The variance of log durations within a domain, its degrees of freedom and the product of both.
 
     By the Theil index T = Σ d ln(d / mean) / Σ d: of a lognormal it is half that variance, and a task that fails at
@@ -394,7 +396,7 @@ def _prior(between: float) -> Array:
     return np.asarray((1 - _ALIKE) * differ / differ.sum() + _ALIKE * alike / alike.sum())
 
 
-def _over_betweens(log_mean: Array, precision: Array, prior: Array) -> tuple[Array, Array, Array]:
+def _average_over_between(log_mean: Array, precision: Array, prior: Array) -> tuple[Array, Array, Array]:
     """For each width between domains: its log weight, the domains' middle and that one's variance, each (A, B)."""
     grow = 1 + precision[:, None, :] * _BETWEENS[:, None] ** 2
     weight = precision[:, None, :] / grow
@@ -404,7 +406,7 @@ def _over_betweens(log_mean: Array, precision: Array, prior: Array) -> tuple[Arr
     return np.log(prior) - 0.5 * (np.log(grow).sum(2) + misfit + np.log(total)), middle, 1 / total
 
 
-def _shrunk(log_weight: Array, middle: Array, log_mean: Array, precision: Array) -> Array:
+def _shrink_to_middle(log_weight: Array, middle: Array, log_mean: Array, precision: Array) -> Array:
     """Each domain's log mean, drawn to the middle, for each width within domains: (A, D)."""
     weight = np.exp(log_weight - log_weight.max(1, keepdims=True))
     weight /= weight.sum(1, keepdims=True)
@@ -417,7 +419,7 @@ def _condition_on_finished(earlier: DurationStats, domains: Sequence[str], blank
     """The log means of the domains in an earlier run; of a domain that it has not, their average."""
     names = list(earlier.domains)
     posterior = _posterior(names, 0, earlier, (), np.zeros(len(names)), _prior(_BETWEEN))
-    at = _shrunk(np.log(posterior.weight + 1e-300), posterior.middle, posterior.log_mean, posterior.precision)
+    at = _shrink_to_middle(np.log(posterior.weight + 1e-300), posterior.middle, posterior.log_mean, posterior.precision)
     log_mean = posterior.weight.sum(1) @ at
     told = dict(zip(names, log_mean.tolist(), strict=True))
     average = float(log_mean.mean())
@@ -438,7 +440,7 @@ def _draw_log_normal(posterior: _Posterior) -> tuple[Array, Array]:
     return log_mean, np.repeat(spread[:, None], log_mean.shape[1], axis=1)
 
 
-def _with_mixture(
+def _append_mixture(
     log_mean: Array, spread: Array, index: Mapping[str, int], history: DurationStats, going: Sequence[RunningAttempt]
 ) -> tuple[Array, Array]:
     """One more column at the end: a task of any domain, in the shares that the domains have of the started tasks."""
@@ -456,7 +458,7 @@ def _with_mixture(
     return np.column_stack((log_mean, any_mean)), np.column_stack((spread, any_spread))
 
 
-def _rest_of_running(log_mean: Array, spread: Array, elapsed: Array) -> Array:
+def _draw_remaining(log_mean: Array, spread: Array, elapsed: Array) -> Array:
     """What is left of the running tasks, (draws, tasks): lognormal durations, given that they exceed ``elapsed``."""
     u = _uniform("running", elapsed.size)
     a = (np.log(np.maximum(elapsed, _SHORTEST)) - log_mean) / spread + spread / 2

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from evalgauge_exporter.analysis.comparison.comparison import Comparison, Trial, compare
 from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, run_costs
-from evalgauge_exporter.analysis.eta import ENOUGH, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
+from evalgauge_exporter.analysis.eta import MIN_FINISHED, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
 from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState, State
 
@@ -53,7 +53,7 @@ class RunAnalysis:
         self._etas: dict[int, tuple[RunState, int, float, Eta | None]] = {}
         self._evict_threshold = 16
 
-    def finished(self, run: RunState, now: float) -> bool:
+    def is_finished(self, run: RunState, now: float) -> bool:
         """Whether the run will gain nothing more, as far as is known."""
         return run.status(now, self.stall_after) != "running"
 
@@ -61,39 +61,40 @@ class RunAnalysis:
 
     def eta(self, run: RunState, now: float) -> Eta | None:
         """The time left in seconds from now; None where it can't be said, and once the run is over."""
-        if self.finished(run, now):
+        if self.is_finished(run, now):
             return None
         kept = self._etas.get(id(run))
         if kept is not None and kept[0] is run and kept[1] == run.version and 0 <= now - kept[2] < 1.0:
             return kept[3]
-        running, again = self._at_work(run, now)
+        running, again = self._split_running(run, now)
         pending: dict[str, int] = {}
         for (domain, status), count in run.task_counts(now, self.stall_after).items():
             if status == "pending" and count > 0:
                 pending[domain] = count
-        before = self._before(run, same_model=False)
-        earlier = self._history(before) if before is not None else None
-        eta = estimate(now, self._history(run), running, pending, again=again, earlier=earlier)
+        before = self._previous_run(run, same_model=False)
+        earlier = self._duration_stats(before) if before is not None else None
+        eta = estimate(now, self._duration_stats(run), running, pending, again=again, earlier=earlier)
         self._etas[id(run)] = (run, run.version, now, eta)
-        self._forget_gone()
+        self._evict_removed()
         return eta
 
     def eta_reason(self, run: RunState, now: float) -> str | None:
         """Why there is no ETA; None where there is one."""
         if self.eta(run, now) is not None:
             return None
-        if self.finished(run, now):
+        if self.is_finished(run, now):
             return f"the run is {run.status(now, self.stall_after)}"
-        ended = self._history(run).count
-        if ended < ENOUGH:
-            return f"an estimate needs {ENOUGH} finished tasks, there {'is' if ended == 1 else 'are'} {ended or 'none'}"
-        return "nothing moves at present"
+        finished = self._duration_stats(run).count
+        if finished < MIN_FINISHED:
+            verb = "is" if finished == 1 else "are"
+            return f"an estimate needs {MIN_FINISHED} finished tasks, there {verb} {finished or 'none'}"
+        return "no worker is making progress"
 
-    def _at_work(self, run: RunState, now: float) -> tuple[list[RunningAttempt], list[RunningAttempt]]:
+    def _split_running(self, run: RunState, now: float) -> tuple[list[RunningAttempt], list[RunningAttempt]]:
         """The attempts that go on, and those that have to be done again since their worker stopped or was lost."""
         running: list[RunningAttempt] = []
         again: list[RunningAttempt] = []
-        for attempt in run.running(now, self.stall_after):
+        for attempt in run.running_attempts(now, self.stall_after):
             worker = None if attempt.worker_id is None else run.workers.get(attempt.worker_id)
             gone = worker is not None and run.worker_state(worker, now, self.stall_after) in ("stopped", "lost")
             until = worker.stamp.ts if gone and worker is not None and worker.stamp is not None else now
@@ -101,7 +102,7 @@ class RunAnalysis:
             (again if gone else running).append(RunningAttempt(attempt.domain, elapsed, attempt.worker_id))
         return running, again
 
-    def _history(self, run: RunState) -> DurationStats:
+    def _duration_stats(self, run: RunState) -> DurationStats:
         kept = self._histories.get(id(run))
         if kept is None or kept[0] is not run:
             history, seen = DurationStats(), 0
@@ -120,14 +121,14 @@ class RunAnalysis:
 
     def costs(self, run: RunState, now: float) -> RunCosts:
         """The run's money."""
-        over = self.finished(run, now)
+        over = self.is_finished(run, now)
         kept = self._costs.get(id(run))
         if over and kept is not None and kept[:3] == (run, run.version, self.prices_version):
             return kept[3]
         costs = run_costs(run, self._machines(run, now), self.eta(run, now), now, self.stall_after)
         if over:
             self._costs[id(run)] = (run, run.version, self.prices_version, costs)
-            self._forget_gone()
+            self._evict_removed()
         return costs
 
     # -- comparison
@@ -143,7 +144,7 @@ class RunAnalysis:
 
     def compare(self, baseline: RunState, run: RunState, now: float) -> Comparison:
         """``run`` against ``baseline``, over the tasks that both have measured."""
-        finished = self.finished(baseline, now) and self.finished(run, now)
+        finished = self.is_finished(baseline, now) and self.is_finished(run, now)
         key = (id(baseline), id(run), finished)
         kept = self._compared.get(key)
         if kept is not None and kept[:4] == (baseline, run, baseline.tasks_version, run.tasks_version):
@@ -153,17 +154,17 @@ class RunAnalysis:
             self.trials(run),
             finished=finished,
             min_pairs=self._min_pairs,
-            running_a=self._begun(baseline, now),
-            running_b=self._begun(run, now),
+            running_a=self._running_since(baseline, now),
+            running_b=self._running_since(run, now),
         )
         self._compared[key] = (baseline, run, baseline.tasks_version, run.tasks_version, comparison)
-        self._forget_gone()
+        self._evict_removed()
         return comparison
 
-    def _begun(self, run: RunState, now: float) -> dict[str, float]:
+    def _running_since(self, run: RunState, now: float) -> dict[str, float]:
         """When the tasks that run now began: quick failures must not come before slow successes."""
         begun: dict[str, float] = {}
-        for attempt in run.running(now, self.stall_after):
+        for attempt in run.running_attempts(now, self.stall_after):
             started = attempt.started_at or now
             begun[attempt.task_id] = min(started, begun.get(attempt.task_id, started))
         return begun
@@ -177,19 +178,19 @@ class RunAnalysis:
         ):
             if name is not None and name != run.run_id and (named := self.state.runs.get(name)) is not None:
                 return named
-        return self._before(run, same_model=True)
+        return self._previous_run(run, same_model=True)
 
-    def against_baseline(self, run: RunState, now: float) -> BaselineComparison | None:
+    def compare_with_baseline(self, run: RunState, now: float) -> BaselineComparison | None:
         """The run compared with its baseline; None where it has none."""
         baseline = self.baseline(run)
         return None if baseline is None else BaselineComparison(baseline, self.compare(baseline, run, now))
 
-    def against_previous(self, run: RunState, now: float) -> BaselineComparison | None:
+    def compare_with_previous(self, run: RunState, now: float) -> BaselineComparison | None:
         """The run compared with its baseline, else with the last completed run of its benchmark, whatever the model."""
-        other = self.baseline(run) or self._before(run, same_model=False)
+        other = self.baseline(run) or self._previous_run(run, same_model=False)
         return None if other is None else BaselineComparison(other, self.compare(other, run, now))
 
-    def _before(self, run: RunState, *, same_model: bool) -> RunState | None:
+    def _previous_run(self, run: RunState, *, same_model: bool) -> RunState | None:
         began = run.started_at or 0.0
         like = self._completed_runs().get((run.benchmark, run.model if same_model else None), ())
         return next((other for other in reversed(like) if other is not run and (other.started_at or 0.0) < began), None)
@@ -199,7 +200,9 @@ class RunAnalysis:
         if self._completed_at == (self.state.version, len(self.state.runs)):
             return self._completed
         self._completed_at = (self.state.version, len(self.state.runs))
-        completed = [run for run in self.state.runs.values() if run.ended() and run.status(0.0, 1.0) == "completed"]
+        completed = [
+            run for run in self.state.runs.values() if run.is_finished() and run.status(0.0, 1.0) == "completed"
+        ]
         key = tuple(id(run) for run in completed)
         if key != self._completed_of:
             self._completed_of, self._completed = key, {}
@@ -208,9 +211,9 @@ class RunAnalysis:
                 self._completed.setdefault((run.benchmark, None), []).append(run)
         return self._completed
 
-    def _forget_gone(self) -> None:
+    def _evict_removed(self) -> None:
         """Drop what belongs to runs that are no more, each time what is kept has doubled."""
-        if self._kept() < self._evict_threshold:
+        if self._cached_count() < self._evict_threshold:
             return
         there = {id(run) for run in self.state.runs.values()}
         self._trials = {key: kept for key, kept in self._trials.items() if key in there}
@@ -218,9 +221,9 @@ class RunAnalysis:
         self._histories = {key: kept for key, kept in self._histories.items() if key in there}
         self._costs = {key: kept for key, kept in self._costs.items() if key in there}
         self._etas = {key: kept for key, kept in self._etas.items() if key in there}
-        self._evict_threshold = 2 * self._kept() + 16
+        self._evict_threshold = 2 * self._cached_count() + 16
 
-    def _kept(self) -> int:
+    def _cached_count(self) -> int:
         return len(self._trials) + len(self._compared) + len(self._histories) + len(self._costs) + len(self._etas)
 
 

@@ -51,7 +51,7 @@ def elapsed(run: RunState, now: float, stall_after: float) -> float | None:
     return max(0.0, end - run.started_at)
 
 
-def summarise(run: RunState, now: float, stall_after: float) -> RunSummary:
+def summarize(run: RunState, now: float, stall_after: float) -> RunSummary:
     """The run as of ``now``."""
     statuses = run.statuses(now, stall_after)
     rate, rate_all = rates(statuses)

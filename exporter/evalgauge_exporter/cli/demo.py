@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from evalgauge import Run
 from evalgauge.runlog import read_events
-from evalgauge_exporter.analysis.summary import summarise
+from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import format_percent
 from evalgauge_exporter.config.model import load_config
@@ -163,7 +163,7 @@ def _show_progress(evaluation: Evaluation, tasks: int) -> None:
 
 
 def _say_summary(state: RunState) -> None:
-    row = summarise(state, time.time(), STALL_AFTER)
+    row = summarize(state, time.time(), STALL_AFTER)
     outcomes = ", ".join(f"{count} {name}" for name, count in row.outcomes.items())
     measured, finished = format_percent(row.success_rate), format_percent(row.success_rate_all)
     click.echo(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from evalgauge_exporter.analysis.summary import summarise
+from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.replay import found_in
 from evalgauge_exporter.config.durations import parse_duration
@@ -41,7 +41,7 @@ def _table(found: Found, form: str) -> str:
     rows = task_rows(state, now, stall_after)
     if form == "csv":
         return csv_text(rows)
-    summary = summarise(state, now, stall_after).model_dump(mode="json")
+    summary = summarize(state, now, stall_after).model_dump(mode="json")
     return json.dumps({"run": summary, "tasks": rows}, indent=2) + "\n"
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from evalgauge_exporter.config import errors as config_errors
+from evalgauge_exporter.config import messages
 from evalgauge_exporter.config.durations import format_duration, parse_duration
 from evalgauge_exporter.errors import ConfigError
 
@@ -38,7 +38,7 @@ def _folders(value: object) -> object:
     return value
 
 
-def _moment(value: object) -> object:
+def _iso_text(value: object) -> object:
     """TOML has times of its own; written as a text they are as good."""
     return value.isoformat() if isinstance(value, date) else value
 
@@ -56,10 +56,10 @@ Duration = Annotated[
     Field(ge=0, allow_inf_nan=False),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
 ]
-Often = Annotated[Duration, Field(ge=1)]
+PollInterval = Annotated[Duration, Field(ge=1)]
 """How often another's server is asked: once a second at most."""
 Linger = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_linger)]
-Moment = Annotated[str, BeforeValidator(_moment)]
+IsoTime = Annotated[str, BeforeValidator(_iso_text)]
 Name = Annotated[str, Field(min_length=1)]
 Url = Annotated[str, AfterValidator(_web_address)]
 
@@ -89,9 +89,9 @@ class Azure(_Table):
     """Azure Resource Manager; sovereign clouds have another."""
     credential: Literal["default", "none"] = "default"
     """``default``: DefaultAzureCredential; ``none``: no sign-in, for a local server."""
-    inventory_interval: Often = 600.0
+    inventory_interval: PollInterval = 600.0
     """How often sizes, tags and new machines are read."""
-    status_interval: Often = 60.0
+    status_interval: PollInterval = 60.0
     """How often power states are read."""
     tags: tuple[str, ...] = ()
     """Names of the tags that may be shown."""
@@ -105,7 +105,7 @@ class AzureMl(_Table):
     workspace: Name
     base_url: Url = "https://management.azure.com"
     credential: Literal["default", "none"] = "default"
-    interval: Often = 60.0
+    interval: PollInterval = 60.0
 
 
 class Probe(_Table):
@@ -134,9 +134,9 @@ class Machine(_Table):
     provider: str
     instance_type: str
     hourly_rate_usd: float = Field(ge=0, allow_inf_nan=False)
-    start: Moment
+    start: IsoTime
     """When it began to bill, as ISO 8601."""
-    stop: Moment | None = None
+    stop: IsoTime | None = None
     """When it stopped to; it still bills where this is not set."""
 
 
@@ -248,22 +248,22 @@ def load_config(path: Path | None = None, **given: Any) -> Config:
     class _Config(Config):
         _file = content
 
-    where = config_errors.ConfigSources(given, path, text)
+    where = messages.ConfigSources(given, path, text)
     try:
         config = _Config(**{key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
-        raise ConfigError(config_errors.format_error(error, Config, where)) from error
+        raise ConfigError(messages.format_error(error, Config, where)) from error
     except SettingsError as error:
-        raise ConfigError(config_errors.format_env_error(error)) from error
+        raise ConfigError(messages.format_env_error(error)) from error
     host, _, port = config.listen.rpartition(":")
     if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
         words = f"listen is {config.listen!r}; write it as host:port, e.g. 127.0.0.1:9909"
-        raise ConfigError(config_errors.with_location(("listen",), where, words))
+        raise ConfigError(messages.with_location(("listen",), where, words))
     seen = set()
     for number, azure in enumerate(config.azure):
         if azure.subscription_id.lower() in seen:  # each would take the other's machines for gone
             words = "this subscription is there already; name it once, with all its resource_groups"
-            raise ConfigError(config_errors.with_location(("azure", number), where, f"[[azure]] {number + 1}: {words}"))
+            raise ConfigError(messages.with_location(("azure", number), where, f"[[azure]] {number + 1}: {words}"))
         seen.add(azure.subscription_id.lower())
     return config
 

@@ -55,11 +55,11 @@ def to_atif(events: Iterable[Event], run_folder: Path) -> list[dict[str, Any]]:
             isinstance(event, LlmCall) and event.task_id is not None
         ):
             key = (str(event.task_id), event.attempt)
-            _take(attempts.setdefault(key, _Attempt(*key)), event)
+            _add(attempts.setdefault(key, _Attempt(*key)), event)
     return [_document(attempt, run, planned.get(attempt.task_id), run_folder) for attempt in attempts.values()]
 
 
-def _take(attempt: _Attempt, event: Event) -> None:
+def _add(attempt: _Attempt, event: Event) -> None:
     if isinstance(event, TaskStarted):
         attempt.clear()
         attempt.start = event
@@ -84,7 +84,7 @@ def _document(attempt: _Attempt, run: RunStarted | None, planned: PlannedTask | 
     if shots and shots[0] is not None:
         message = [{"type": "text", "text": instruction or ""}, shots[0]]
     steps: list[dict[str, Any]] = [
-        _plain(step_id=1, timestamp=_time(start.ts if start is not None else None), source="user", message=message)
+        _compact(step_id=1, timestamp=_time(start.ts if start is not None else None), source="user", message=message)
     ]
     for index, (step, calls) in enumerate(attempt.steps):
         if index == len(attempt.steps) - 1:
@@ -93,7 +93,7 @@ def _document(attempt: _Attempt, run: RunStarted | None, planned: PlannedTask | 
         steps.append(_turn(step, calls, seen, len(steps) + 1))
     if attempt.calls and not attempt.steps:
         steps.append(
-            _plain(
+            _compact(
                 step_id=2,
                 timestamp=_time(attempt.calls[-1].ts),
                 source="agent",
@@ -105,19 +105,19 @@ def _document(attempt: _Attempt, run: RunStarted | None, planned: PlannedTask | 
     model = run.model if run is not None else None
     every = [call for _, calls in attempt.steps for call in calls] + attempt.calls
     totals = _metrics(every) or {}
-    return _plain(
+    return _compact(
         schema_version=SCHEMA,
         session_id=(run.run_id if run is not None else None) or folder.name,
         trajectory_id=f"{attempt.task_id}#{attempt.attempt}",
-        agent=_plain(name=(run.agent if run is not None else None) or "unknown", version="unknown", model_name=model),
+        agent=_compact(name=(run.agent if run is not None else None) or "unknown", version="unknown", model_name=model),
         steps=steps,
-        final_metrics=_plain(
+        final_metrics=_compact(
             total_prompt_tokens=totals.get("prompt_tokens"),
             total_completion_tokens=totals.get("completion_tokens"),
             total_cached_tokens=totals.get("cached_tokens"),
             total_steps=len(steps),
         ),
-        extra=_plain(
+        extra=_compact(
             exported_by=f"evalgauge {__version__}",
             task_id=attempt.task_id,
             attempt=attempt.attempt,
@@ -139,7 +139,7 @@ def _turn(step: Step, calls: list[LlmCall], seen: dict[str, Any] | None, step_id
     arguments = {str(key): value for key, value in step.action.items() if key != "type"}
     models = {call.model for call in calls if call.model is not None}
     results = None if seen is None else {"results": [{"source_call_id": call_id, "content": [seen]}]}
-    return _plain(
+    return _compact(
         step_id=step_id,
         timestamp=_time(step.ts),
         source="agent",
@@ -160,7 +160,9 @@ def _metrics(calls: list[LlmCall]) -> dict[str, Any] | None:
     if prompt is None and counted.output is None:
         return None
     extra = None if counted.cache_write is None else {"cache_creation_input_tokens": counted.cache_write}
-    return _plain(prompt_tokens=prompt, completion_tokens=counted.output, cached_tokens=counted.cache_read, extra=extra)
+    return _compact(
+        prompt_tokens=prompt, completion_tokens=counted.output, cached_tokens=counted.cache_read, extra=extra
+    )
 
 
 def _sum(*counts: int | None) -> int | None:
@@ -190,6 +192,6 @@ def _time(ts: float | None) -> str | None:
         return None
 
 
-def _plain(**fields: Any) -> dict[str, Any]:
+def _compact(**fields: Any) -> dict[str, Any]:
     """The fields that are known."""
     return {name: value for name, value in fields.items() if value is not None}

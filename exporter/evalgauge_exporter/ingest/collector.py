@@ -240,7 +240,9 @@ class RunCollector:
 
     def _unload_finished(self) -> None:
         """Archive the runs that are over; let the attempts of all but the newest go."""
-        over = [f for f in self._runs.values() if f.level and not f.more and f.run.ended() and not f.run.open]
+        over = [
+            f for f in self._runs.values() if f.level and not f.more and f.run.is_finished() and not f.run.open_attempts
+        ]
         over.sort(key=lambda followed: followed.run.last_event_at, reverse=True)
         for number, followed in enumerate(over):
             if followed.run.is_unloaded:
@@ -276,7 +278,7 @@ class RunCollector:
                 return
             start = time.perf_counter()
             source = followed.found.source
-            before = (followed.run.own_id, followed.level, followed.run.version > 0)
+            before = (followed.run.declared_run_id, followed.level, followed.run.version > 0)
             try:
                 changed |= self._read(followed, thorough)
             except Exception as error:  # a defect in the reading of one run must not stop that of all others
@@ -284,7 +286,7 @@ class RunCollector:
                 detail = f"{followed.found.folder}: {type(error).__name__}: {error}"
                 self._report(source.source, [Problem("defect", detail)])
                 followed.level, followed.more = True, False
-            renamed |= (followed.run.own_id, followed.level, followed.run.version > 0) != before
+            renamed |= (followed.run.declared_run_id, followed.level, followed.run.version > 0) != before
             spent[source.source] = spent.get(source.source, 0.0) + time.perf_counter() - start
         with self.state.lock:
             for name, seconds in spent.items():
@@ -360,7 +362,7 @@ class RunCollector:
     def _name_runs(self) -> None:
         """Say which run has which id: a run that comes or goes can change whether an id is shared."""
         followed = [run for run in self._runs.values() if run.level and run.run.version]
-        names = run_names([run.found for run in followed], [run.run.own_id for run in followed])
+        names = run_names([run.found for run in followed], [run.run.declared_run_id for run in followed])
         with self.state.lock:
             self.state.runs = {}
             for name, run in zip(names, followed, strict=True):

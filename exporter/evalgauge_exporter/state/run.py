@@ -59,7 +59,7 @@ class RunState:
     def __init__(self, run_id: str, source: str, pricer: Pricer = unpriced) -> None:
         self.run_id = run_id
         self.source = source
-        self.own_id: str | None = None
+        self.declared_run_id: str | None = None
         """The run id that the run itself states."""
         self.version = 0
         """Grows with each event: what was computed from an older version is stale."""
@@ -81,7 +81,7 @@ class RunState:
         """Of the measured attempts: the sum of their steps, and how many they are."""
         self.counts: dict[tuple[str, str], int] = {}
         """Attempts by (domain, status), as the log says."""
-        self.open: dict[tuple[str, int], Attempt] = {}
+        self.open_attempts: dict[tuple[str, int], Attempt] = {}
         """The attempts that have started and not ended."""
         self.workers: dict[str, Worker] = {}
         self.writers: dict[str, float] = {}
@@ -155,7 +155,7 @@ class RunState:
         stamp = EventTime(event.ts, event.writer, event.seq)
         if stamp.after(self._started):
             self._started = stamp
-        self.own_id = self.own_id or event.run_id
+        self.declared_run_id = self.declared_run_id or event.run_id
         newer = stamp.after(self._info)
         if newer:
             self._info = stamp
@@ -210,13 +210,13 @@ class RunState:
         if event.max_steps is not None:
             attempt.max_steps = event.max_steps
         if stamp.after(attempt.stamp):
-            self._leave(attempt)
-            self._measure(attempt, -1)
+            self._release_worker(attempt)
+            self._count_measured_steps(attempt, -1)
             attempt.stamp, attempt.started_at = stamp, event.ts
             attempt.writer, attempt.worker_id = event.writer, event.worker_id
             attempt.recorded_steps, attempt.reported_steps, attempt.last_action = 0, None, None
             attempt.score = attempt.duration_seconds = attempt.error = attempt.reason = None
-            self._move(attempt, "running")
+            self._set_status(attempt, "running")
         worker = self._worker(event.worker_id, event)
         if worker is not None:
             clock = worker.clocks[event.writer]
@@ -233,15 +233,15 @@ class RunState:
             attempt.started_at = event.ts if attempt.started_at is None else min(attempt.started_at, event.ts)
             attempt.worker_id = attempt.worker_id or event.worker_id
             if attempt.status == "pending":
-                self._move(attempt, "running")
-        self._measure(attempt, -1)  # a step that comes after its task's end
+                self._set_status(attempt, "running")
+        self._count_measured_steps(attempt, -1)  # a step that comes after its task's end
         attempt.recorded_steps += 1
         if attempt.status == "running":
             if attempt.trail is None:
                 attempt.trail = deque(maxlen=TRAIL)
             attempt.trail.append(event)
         action = attempt.last_action = event.action_type
-        self._measure(attempt, 1)
+        self._count_measured_steps(attempt, 1)
         if action not in self.steps and len(self.steps) >= MAX_ACTIONS:
             action = OTHER
         self.steps[action] = self.steps.get(action, 0) + 1
@@ -308,16 +308,16 @@ class RunState:
         worker_id = event.worker_id or attempt.worker_id
         worker = self._worker(worker_id, event)
         if stamp.after(attempt.stamp):
-            self._leave(attempt)
-            self._measure(attempt, -1)
+            self._release_worker(attempt)
+            self._count_measured_steps(attempt, -1)
             attempt.stamp, attempt.worker_id = stamp, worker_id
             attempt.reported_steps, attempt.score = event.steps, event.score
             attempt.duration_seconds, attempt.error, attempt.reason = duration, event.error, event.reason
             if attempt.started_at is None and duration is not None:
                 attempt.started_at = event.ts - duration
-            self._move(attempt, event.outcome)
+            self._set_status(attempt, event.outcome)
             self._finish_log.append(attempt)
-            self._measure(attempt, 1)
+            self._count_measured_steps(attempt, 1)
         if worker is not None:
             worker.outcomes[event.outcome] += 1
             worker.current.pop((event.task_id, event.attempt), None)
@@ -341,7 +341,7 @@ class RunState:
         if event.lost_events > self.lost_events.get(event.writer, 0):
             self.lost_events[event.writer] = event.lost_events
 
-    def _measure(self, attempt: Attempt, change: int) -> None:
+    def _count_measured_steps(self, attempt: Attempt, change: int) -> None:
         if attempt.measured:
             self.measured_steps[0] += change * attempt.steps
             self.measured_steps[1] += change
@@ -365,15 +365,15 @@ class RunState:
         key = (attempt.domain, attempt.status)
         self.counts[key] = self.counts.get(key, 0) + change
 
-    def _move(self, attempt: Attempt, status: str) -> None:
+    def _set_status(self, attempt: Attempt, status: str) -> None:
         self._count(attempt, -1)
         attempt.status, attempt.trail = status, None
         self._count(attempt, 1)
         key = (attempt.task_id, attempt.attempt)
         if status == "running":
-            self.open[key] = attempt
+            self.open_attempts[key] = attempt
         else:
-            self.open.pop(key, None)
+            self.open_attempts.pop(key, None)
 
     def _describe(self, attempt: Attempt, domain: str | None, instruction: str | None) -> None:
         if domain and domain != UNKNOWN and domain != attempt.domain:
@@ -383,7 +383,7 @@ class RunState:
         if instruction:
             attempt.instruction = instruction
 
-    def _leave(self, attempt: Attempt) -> None:
+    def _release_worker(self, attempt: Attempt) -> None:
         """The worker that was at this attempt is so no more."""
         if attempt.worker_id is not None and (worker := self.workers.get(attempt.worker_id)) is not None:
             worker.current.pop((attempt.task_id, attempt.attempt), None)
@@ -405,7 +405,7 @@ class RunState:
 
     # -- judging: what depends on the time at which one looks
 
-    def ended(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether the log says that the run is over and nobody took it up again."""
         return self._finished is not None and (self._started is None or self._finished.after(self._started))
 
@@ -421,34 +421,34 @@ class RunState:
 
     def status(self, now: float, stall_after: float) -> RunStatus:
         """``running``, ``completed``, ``aborted``, or ``stalled``: silent for longer than ``stall_after`` seconds."""
-        if self.ended():
+        if self.is_finished():
             return self._end_status
         return "stalled" if now - self.last_event_at > stall_after else "running"
 
     @property
     def ended_at(self) -> float | None:
         """Unix seconds of the run's end, None while the log knows none."""
-        return self._finished.ts if self._finished is not None and self.ended() else None
+        return self._finished.ts if self._finished is not None and self.is_finished() else None
 
-    def silent(self, writer: str | None, now: float, stall_after: float) -> bool:
+    def is_silent(self, writer: str | None, now: float, stall_after: float) -> bool:
         """Whether a writer is taken for dead; where none is known, whether the run is."""
         last = self.last_event_at if writer is None else self.writers.get(writer, 0.0)
         return now - last > stall_after
 
     def status_of(self, attempt: Attempt, now: float, stall_after: float) -> str:
         """The attempt's status; one that is open though its run is over or its process dead is ``interrupted``."""
-        if attempt.status == "running" and (self.ended() or self.silent(attempt.writer, now, stall_after)):
+        if attempt.status == "running" and (self.is_finished() or self.is_silent(attempt.writer, now, stall_after)):
             return "interrupted"
         return attempt.status
 
-    def running(self, now: float, stall_after: float) -> list[Attempt]:
+    def running_attempts(self, now: float, stall_after: float) -> list[Attempt]:
         """The attempts that are really being worked at, in the order in which they started."""
-        return [a for a in self.open.values() if self.status_of(a, now, stall_after) == "running"]
+        return [a for a in self.open_attempts.values() if self.status_of(a, now, stall_after) == "running"]
 
     def task_counts(self, now: float, stall_after: float) -> dict[tuple[str, str], int]:
         """Attempts by (domain, status) as of now; those that are only known by their number are in domain unknown."""
         counts = dict(self.counts)
-        for attempt in self.open.values():
+        for attempt in self.open_attempts.values():
             if self.status_of(attempt, now, stall_after) == "interrupted":
                 counts[attempt.domain, "running"] -= 1
                 key = (attempt.domain, "interrupted")
@@ -473,9 +473,9 @@ class RunState:
         """The worker's state; ``stopped`` once the run is over, ``lost`` once everyone who spoke of it is silent."""
         if worker.state in ("stopped", "lost"):
             return worker.state
-        if self.ended():
+        if self.is_finished():
             return "stopped"
-        if all(self.silent(writer, now, stall_after) for writer in worker.clocks):
+        if all(self.is_silent(writer, now, stall_after) for writer in worker.clocks):
             return "lost"
         return worker.state
 
@@ -485,7 +485,7 @@ class RunState:
         steps, count = self.measured_steps
         return steps / count if count else None
 
-    def durations(self) -> Iterator[tuple[str, int]]:
+    def cumulative_durations(self) -> Iterator[tuple[str, int]]:
         """The duration histogram: upper bound in seconds as a label, cumulative count."""
         total = 0
         for bound, count in zip((*map(repr, DURATION_BUCKETS), "+Inf"), self.duration_counts, strict=True):

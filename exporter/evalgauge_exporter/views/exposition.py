@@ -47,11 +47,11 @@ def line(metric: Metric, values: Sequence[str], value: float | int) -> str:
 class Exposition:
     """Renders the state; keeps what runs that are over came to."""
 
-    def __init__(self, state: State, insights: RunAnalysis, limits: Limits, *, linger: float | None) -> None:
+    def __init__(self, state: State, analysis: RunAnalysis, limits: Limits, *, linger: float | None) -> None:
         self.state = state
-        self.insights = insights
+        self.analysis = analysis
         self.limits = limits
-        self.stall_after = insights.stall_after
+        self.stall_after = analysis.stall_after
         self.linger = linger
         self.extra: list[Callable[[float], Iterable[Sample]]] = []
         """Further samples, of what belongs to no run: each function is asked at each scrape with the time."""
@@ -65,7 +65,7 @@ class Exposition:
             for run in runs:
                 for metric, text in self._run(run, now).items():
                     blocks[metric].append(text)
-            for metric, values, value in _comparisons(runs, self.insights, now):
+            for metric, values, value in _comparisons(runs, self.analysis, now):
                 blocks[metric].append(line(metric, values, value))
             for metric, values, value in self._rest():
                 blocks[metric].append(line(metric, values, value))
@@ -86,11 +86,11 @@ class Exposition:
 
     def _run(self, run: RunState, now: float) -> dict[Metric, str]:
         status = run.status(now, self.stall_after)
-        key = (id(run), run.version, self.insights.prices_version, status)
+        key = (id(run), run.version, self.analysis.prices_version, status)
         if status != "running" and (kept := self._rendered.get(run.run_id)) is not None and kept[0] == key:
             return kept[1]
         lines: dict[Metric, list[str]] = {}
-        for metric, values, value in run_samples(run, now, self.insights, self.limits):
+        for metric, values, value in run_samples(run, now, self.analysis, self.limits):
             lines.setdefault(metric, []).append(line(metric, values, value))
         lines[m.RUN_TASK_DURATION] = list(_durations(run))
         texts = {metric: "".join(found) for metric, found in lines.items()}
@@ -123,15 +123,15 @@ def _head(metric: Metric, openmetrics: bool) -> str:
 def _durations(run: RunState) -> Iterator[str]:
     name, run_id = m.RUN_TASK_DURATION.name, escape(run.run_id)
     count = 0
-    for bound, count in run.durations():
+    for bound, count in run.cumulative_durations():
         yield f'{name}_bucket{{run_id="{run_id}",le="{bound}"}} {count}\n'
     yield f'{name}_sum{{run_id="{run_id}"}} {run.duration_micros / 1e6!r}\n'
     yield f'{name}_count{{run_id="{run_id}"}} {count}\n'
 
 
-def run_samples(run: RunState, now: float, insights: RunAnalysis, limits: Limits) -> Iterator[Sample]:
+def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits) -> Iterator[Sample]:
     """What a run exposes by itself, but for its histogram."""
-    run_id, stall_after = run.run_id, insights.stall_after
+    run_id, stall_after = run.run_id, analysis.stall_after
     status = run.status(now, stall_after)
     yield m.RUN_INFO, (run_id, run.benchmark, run.model, run.agent or "", run.source), 1
     for state in m.RUN_STATES:
@@ -148,11 +148,11 @@ def run_samples(run: RunState, now: float, insights: RunAnalysis, limits: Limits
         for correct, count in run.first_actions.items():
             yield m.RUN_FIRST_ACTIONS, (run_id, correct), count
     yield from _usage(run, limits.models)
-    eta = insights.eta(run, now)
+    eta = analysis.eta(run, now)
     if eta is not None:
         for bound, seconds in zip(m.ETA_BOUNDS, eta, strict=True):
             yield m.RUN_ETA, (run_id, bound), now + seconds
-    money = insights.costs(run, now)
+    money = analysis.costs(run, now)
     for component, usd in zip(m.COST_COMPONENTS, (money.llm, money.vm, money.gpu), strict=True):
         if usd is not None:
             yield m.RUN_COST, (run_id, component), usd
@@ -163,11 +163,11 @@ def run_samples(run: RunState, now: float, insights: RunAnalysis, limits: Limits
     yield from _workers(run, now, stall_after, limits.workers)
 
 
-def _comparisons(runs: Iterable[RunState], insights: RunAnalysis, now: float) -> Iterator[Sample]:
+def _comparisons(runs: Iterable[RunState], analysis: RunAnalysis, now: float) -> Iterator[Sample]:
     """Each run against its baseline; and the baselines that the newest runs of each benchmark and model have."""
     newest: dict[tuple[str, str], RunState] = {}
     for run in runs:  # in the order in which they began
-        paired = insights.against_baseline(run, now)
+        paired = analysis.compare_with_baseline(run, now)
         if paired is None:
             continue
         newest[run.benchmark, run.model] = paired.baseline
@@ -182,7 +182,7 @@ def _comparisons(runs: Iterable[RunState], insights: RunAnalysis, now: float) ->
             if delta is not None:
                 yield m.COMPARISON_SUCCESS_DELTA, (*labels, bound), 0.0 - delta
     for (benchmark, model), baseline in newest.items():
-        statuses = baseline.statuses(now, insights.stall_after)
+        statuses = baseline.statuses(now, analysis.stall_after)
         labels3 = (benchmark, model, baseline.run_id)
         yield m.BASELINE_SUCCESS_TASKS, labels3, statuses.get("success", 0)
         yield m.BASELINE_MEASURED_TASKS, labels3, sum(statuses.get(name, 0) for name in m.MEASURED_OUTCOMES)

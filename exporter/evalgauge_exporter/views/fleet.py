@@ -82,7 +82,7 @@ def machine_use_samples(
                 tally[0] += 1
                 states = (run.worker_state(run.workers[name], now, stall_after) for name in use.workers)
                 tally[1] += sum(state == "busy" for state in states)
-    serving = (len(going), sum(len(run.running(now, stall_after)) for run in going))
+    serving = (len(going), sum(len(run.running_attempts(now, stall_after)) for run in going))
     for labels, machine in shown_machines(fleet, now):
         names = fleet.aliases(machine.vm) if machine.vm is not None else {machine.name}
         keys = [machine.key, *(_any_named(name) for name in sorted(names))]

@@ -9,7 +9,7 @@ from evalgauge.metrics import MEASURED_OUTCOMES, TASK_STATUSES
 from evalgauge_exporter.analysis.comparison.comparison import Comparison, wilson
 from evalgauge_exporter.analysis.costs import MachineCost
 from evalgauge_exporter.analysis.run_analysis import BaselineComparison, RunAnalysis
-from evalgauge_exporter.analysis.summary import elapsed, mean, rates, summarise
+from evalgauge_exporter.analysis.summary import elapsed, mean, rates, summarize
 from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views.schemas import run as shapes
@@ -31,32 +31,32 @@ def newest_first(runs: Iterable[RunState]) -> list[RunState]:
     return sorted(runs, key=lambda run: (run.started_at or 0.0, run.run_id), reverse=True)
 
 
-def default_run(insights: RunAnalysis, now: float) -> RunState | None:
+def default_run(analysis: RunAnalysis, now: float) -> RunState | None:
     """The run that is meant where none is named: the newest that goes on, else the newest."""
-    runs = newest_first(insights.state.runs.values())
+    runs = newest_first(analysis.state.runs.values())
     newest = runs[0] if runs else None
-    return next((run for run in runs if not insights.finished(run, now)), newest)
+    return next((run for run in runs if not analysis.is_finished(run, now)), newest)
 
 
-def status(run: RunState | None, insights: RunAnalysis, now: float) -> shapes.Status:
+def status(run: RunState | None, analysis: RunAnalysis, now: float) -> shapes.Status:
     """How far the run is."""
     if run is None:
         return shapes.Status(current_job=None, queue=[])
     waiting: list[shapes.QueuedTask] = []
-    length = run.statuses(now, insights.stall_after).get("pending", 0)
+    length = run.statuses(now, analysis.stall_after).get("pending", 0)
     if length:
         for attempt in run.attempts.values():
             if attempt.status == "pending":
                 waiting.append(shapes.QueuedTask(task_id=attempt.task_id, status="pending", domain=attempt.domain))
                 if len(waiting) == QUEUE:
                     break
-    return shapes.Status(current_job=_job(run, insights, now), queue=waiting, queue_length=length)
+    return shapes.Status(current_job=_job(run, analysis, now), queue=waiting, queue_length=length)
 
 
-def _job(run: RunState, insights: RunAnalysis, now: float) -> shapes.CurrentJob:
-    stall_after = insights.stall_after
+def _job(run: RunState, analysis: RunAnalysis, now: float) -> shapes.CurrentJob:
+    stall_after = analysis.stall_after
     statuses = dict.fromkeys(TASK_STATUSES, 0) | run.statuses(now, stall_after)
-    eta = insights.eta(run, now)
+    eta = analysis.eta(run, now)
     usual = run.mean_steps
     current = [
         shapes.RunningTask(
@@ -70,9 +70,9 @@ def _job(run: RunState, insights: RunAnalysis, now: float) -> shapes.CurrentJob:
             elapsed_seconds=max(0.0, now - (attempt.started_at or now)),
             max_steps=attempt.max_steps,
         )
-        for attempt in run.running(now, stall_after)[-CURRENT:]
+        for attempt in run.running_attempts(now, stall_after)[-CURRENT:]
     ]
-    paired = insights.baseline(run)
+    paired = analysis.baseline(run)
     return shapes.CurrentJob(
         run_id=run.run_id,
         model_id=run.model,
@@ -91,7 +91,7 @@ def _job(run: RunState, insights: RunAnalysis, now: float) -> shapes.CurrentJob:
         last_progress_at=run.last_progress_at or None,
         statuses=statuses,
         eta=None if eta is None else shapes.EtaBounds(**eta._asdict()),
-        eta_reason=insights.eta_reason(run, now),
+        eta_reason=analysis.eta_reason(run, now),
         current_tasks=current,
         budget_usd=run.budget_usd,
         baseline_run_id=None if paired is None else paired.run_id,
@@ -102,11 +102,11 @@ def _job(run: RunState, insights: RunAnalysis, now: float) -> shapes.CurrentJob:
 # -- costs
 
 
-def costs(run: RunState | None, insights: RunAnalysis, now: float) -> shapes.Costs:
+def costs(run: RunState | None, analysis: RunAnalysis, now: float) -> shapes.Costs:
     """The run's money."""
     if run is None:
         return _no_costs()
-    money = insights.costs(run, now)
+    money = analysis.costs(run, now)
     vms = [machine for machine in money.machines if machine.component == "vm"]
     gpus: dict[str, list[MachineCost]] = {}
     for machine in money.machines:
@@ -221,10 +221,10 @@ def _api_calls(run: RunState) -> dict[str, shapes.ApiCalls]:
 # -- how well it goes
 
 
-def metrics(run: RunState | None, insights: RunAnalysis, now: float, *, points: int = POINTS) -> shapes.Metrics:
+def metrics(run: RunState | None, analysis: RunAnalysis, now: float, *, points: int = POINTS) -> shapes.Metrics:
     """The run's rates and steps, over measured tasks."""
     measured = [attempt for attempt in run.finished_attempts() if attempt.measured] if run is not None else []
-    statuses = run.statuses(now, insights.stall_after) if run is not None else {}
+    statuses = run.statuses(now, analysis.stall_after) if run is not None else {}
     rate, rate_all = rates(statuses)
     successes = statuses.get("success", 0)
     interval = wilson(successes, sum(statuses.get(name, 0) for name in MEASURED_OUTCOMES))
@@ -234,7 +234,7 @@ def metrics(run: RunState | None, insights: RunAnalysis, now: float, *, points: 
     return shapes.Metrics(
         success_rate_over_time=rate_curve,
         avg_steps_per_task=steps_curve,
-        domain_breakdown=domains(run, measured, insights, now) if run is not None else {},
+        domain_breakdown=domains(run, measured, analysis, now) if run is not None else {},
         episode_success_metrics=shapes.EpisodeMetrics(
             first_action_accuracy=first["true"] / judged if judged else None,
             episode_success_rate=rate,
@@ -266,10 +266,10 @@ def _curves(measured: list[Attempt], points: int) -> tuple[list[shapes.RateAt], 
     return rate_curve, steps_curve
 
 
-def domains(run: RunState, measured: list[Attempt], insights: RunAnalysis, now: float) -> dict[str, shapes.Domain]:
+def domains(run: RunState, measured: list[Attempt], analysis: RunAnalysis, now: float) -> dict[str, shapes.Domain]:
     """Each domain's part, by name."""
     counts: dict[str, dict[str, int]] = {}
-    for (domain, name), count in run.task_counts(now, insights.stall_after).items():
+    for (domain, name), count in run.task_counts(now, analysis.stall_after).items():
         counts.setdefault(domain, {})[name] = count
     steps: dict[str, list[float]] = {}
     for attempt in measured:
@@ -293,11 +293,11 @@ def domains(run: RunState, measured: list[Attempt], insights: RunAnalysis, now: 
     return breakdown
 
 
-def workers(run: RunState | None, insights: RunAnalysis, now: float) -> shapes.Workers:
+def workers(run: RunState | None, analysis: RunAnalysis, now: float) -> shapes.Workers:
     """Who works on the run."""
     rows: list[shapes.WorkerRow] = []
     for worker_id, worker in list(run.workers.items())[:WORKERS] if run is not None else ():
-        state = run.worker_state(worker, now, insights.stall_after) if run is not None else "lost"
+        state = run.worker_state(worker, now, analysis.stall_after) if run is not None else "lost"
         current = next(reversed(worker.current))[0] if worker.current and state == "busy" else None
         rows.append(
             shapes.WorkerRow(
@@ -323,19 +323,19 @@ def workers(run: RunState | None, insights: RunAnalysis, now: float) -> shapes.W
 # -- several runs
 
 
-def runs(insights: RunAnalysis, now: float, *, only: RunState | None = None) -> shapes.Runs:
+def runs(analysis: RunAnalysis, now: float, *, only: RunState | None = None) -> shapes.Runs:
     """All runs, the newest first; or one."""
-    found = newest_first(insights.state.runs.values()) if only is None else [only]
-    return shapes.Runs(runs=[summarise(run, now, insights.stall_after) for run in found])
+    found = newest_first(analysis.state.runs.values()) if only is None else [only]
+    return shapes.Runs(runs=[summarize(run, now, analysis.stall_after) for run in found])
 
 
-def recent(insights: RunAnalysis, now: float) -> list[shapes.RecentRun]:
+def recent(analysis: RunAnalysis, now: float) -> list[shapes.RecentRun]:
     """The newest runs, each compared with the one before."""
     rows: list[shapes.RecentRun] = []
-    for run in newest_first(insights.state.runs.values())[:RECENT]:
-        paired = insights.against_previous(run, now)
-        summary = summarise(run, now, insights.stall_after).model_dump()
-        money = insights.costs(run, now)
+    for run in newest_first(analysis.state.runs.values())[:RECENT]:
+        paired = analysis.compare_with_previous(run, now)
+        summary = summarize(run, now, analysis.stall_after).model_dump()
+        money = analysis.costs(run, now)
         rows.append(
             shapes.RecentRun(
                 **summary | {"cost_usd": money.total},
@@ -370,13 +370,13 @@ def _p_value(found: Comparison) -> float | None:
     return found.p_value if found.finished else found.anytime_p_value
 
 
-def compare(a: RunState, b: RunState, insights: RunAnalysis, now: float) -> shapes.Comparison:
+def compare(a: RunState, b: RunState, analysis: RunAnalysis, now: float) -> shapes.Comparison:
     """``b`` against the baseline ``a``."""
-    found = insights.compare(a, b, now)
+    found = analysis.compare(a, b, now)
     return shapes.Comparison(
         comparison=shapes.Compared(
-            run_a=_run_metrics(a, insights, now),
-            run_b=_run_metrics(b, insights, now),
+            run_a=_run_metrics(a, analysis, now),
+            run_b=_run_metrics(b, analysis, now),
             delta=shapes.Delta(
                 success_rate=found.success_delta,
                 avg_steps=None if found.steps is None else found.steps.difference,
@@ -411,30 +411,30 @@ def compare(a: RunState, b: RunState, insights: RunAnalysis, now: float) -> shap
     )
 
 
-def _run_metrics(run: RunState, insights: RunAnalysis, now: float) -> shapes.RunMetrics:
-    return shapes.RunMetrics(run_id=run.run_id, model_id=run.model, **metrics(run, insights, now).model_dump())
+def _run_metrics(run: RunState, analysis: RunAnalysis, now: float) -> shapes.RunMetrics:
+    return shapes.RunMetrics(run_id=run.run_id, model_id=run.model, **metrics(run, analysis, now).model_dump())
 
 
 # -- the frame
 
 
-def snapshot(run: RunState | None, insights: RunAnalysis, now: float, grafana_url: str | None) -> shapes.Snapshot:
+def snapshot(run: RunState | None, analysis: RunAnalysis, now: float, grafana_url: str | None) -> shapes.Snapshot:
     """Everything that the live page shows."""
-    how_far = status(run, insights, now)
-    how_well = metrics(run, insights, now)
+    how_far = status(run, analysis, now)
+    how_well = metrics(run, analysis, now)
     return shapes.Snapshot(
-        version=insights.state.version,
+        version=analysis.state.version,
         generated_at=now,
         run_id=None if run is None else run.run_id,
         current_job=how_far.current_job,
         queue=how_far.queue,
         queue_length=how_far.queue_length,
-        costs=costs(run, insights, now),
+        costs=costs(run, analysis, now),
         metrics=how_well,
-        workers=workers(run, insights, now),
+        workers=workers(run, analysis, now),
         domain_breakdown=how_well.domain_breakdown,
-        runs=recent(insights, now),
-        all_run_ids=[other.run_id for other in newest_first(insights.state.runs.values())[:RUN_IDS]],
+        runs=recent(analysis, now),
+        all_run_ids=[other.run_id for other in newest_first(analysis.state.runs.values())[:RUN_IDS]],
         links=shapes.Links(
             grafana_url=_grafana(grafana_url, run),
             replay=None if run is None else f"/replay/{quote(run.run_id, safe='')}/",

@@ -214,7 +214,7 @@ def test_the_tracker_the_log_and_the_exporter_agree_with_the_sum_by_hand(tmp_pat
     try:
         assert exporter.wait_ready(60)
         with exporter.state.lock:
-            total = exporter.insights.costs(exporter.state.runs["r"], T0).total
+            total = exporter.analysis.costs(exporter.state.runs["r"], T0).total
     finally:
         exporter.stop()
     opus = (1_000 * 5 + 20_000 * 0.5 + 1_000 * 6.25 + 2_000 * 10 + 500 * 25) / 1e6

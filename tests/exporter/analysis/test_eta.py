@@ -317,7 +317,7 @@ def test_pooled_domains_agree_with_the_eight_schools() -> None:
     # Gelman et al., Bayesian Data Analysis, 3rd edition, section 5.5: complete pooling gives 7.7 with error 4.1
     effects = np.array([[28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0]])
     errors = np.array([[15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0]])
-    _, middle, variance = module._over_betweens(effects, 1 / errors**2, module._prior(0.5))
+    _, middle, variance = module._average_over_between(effects, 1 / errors**2, module._prior(0.5))
     assert middle[0, 0] == pytest.approx(7.7, abs=0.05)
     assert math.sqrt(variance[0, 0]) == pytest.approx(4.1, abs=0.05)
 
@@ -326,7 +326,7 @@ def test_the_weights_of_the_widths_are_those_of_the_marginal_likelihood() -> Non
     # the same by scipy: all effects together are normal with one shared middle of a very wide prior
     effects, errors = np.array([1.0, 2.5, 1.7, 0.2]), np.array([0.3, 0.4, 0.2, 0.6])
     prior = np.linspace(0.05, 0.2, module._BETWEENS.size)
-    log_weight, _, _ = module._over_betweens(effects[None], 1 / errors[None] ** 2, prior)
+    log_weight, _, _ = module._average_over_between(effects[None], 1 / errors[None] ** 2, prior)
     wide = 1e6
     expected = np.array(
         [
@@ -341,7 +341,7 @@ def test_the_weights_of_the_widths_are_those_of_the_marginal_likelihood() -> Non
 @pytest.mark.parametrize("elapsed", [1.0, 60.0, 400.0, 3000.0, 1e6])
 def test_the_rest_of_a_running_task_agrees_with_scipy(elapsed: float) -> None:
     middle, spread = math.log(60.0), 0.6
-    rest = module._rest_of_running(
+    rest = module._draw_remaining(
         np.full((DRAWS, 1), middle + spread**2 / 2), np.full((DRAWS, 1), spread), np.array([elapsed])
     )
     log_survival = stats.norm.logsf((math.log(elapsed) - middle) / spread)
@@ -359,7 +359,7 @@ def test_the_spread_of_durations_is_found(spread: float, seed: int) -> None:
     draws = [rng.lognormal(rng.normal(4, 1), spread, size) for size in (3, 5, 8, 13, 21, 34, 55, 89)]
     count, mean = np.array([float(d.size) for d in draws]), np.array([d.mean() for d in draws])
     log_weighted = np.array([float((d * np.log(d)).sum()) for d in draws])
-    variance, freedom, _ = module._spread_of_ended(count, mean, log_weighted)
+    variance, freedom, _ = module._estimate_spread(count, mean, log_weighted)
     # five standard errors of the log of the spread and the bias of the formula
     assert abs(math.log(math.sqrt(variance) / spread)) < 5 / math.sqrt(2 * freedom) + 0.08
 
@@ -380,7 +380,7 @@ def test_tasks_taken_together_end_as_tasks_taken_one_by_one(workers: int, tasks:
     log_mean = np.tile(np.log([20.0, 60.0, 200.0]), (DRAWS, 1))
     spread = np.full((DRAWS, 3), 0.6)
     count = np.array([tasks / 2, tasks / 4, tasks / 4])
-    rest = module._rest_of_running(
+    rest = module._draw_remaining(
         np.full((DRAWS, workers), math.log(60.0)), np.full((DRAWS, workers), 0.6), np.linspace(0, 100, workers)
     )
     together = module._schedule_in_bulk(rest, log_mean, spread, count, 5.0).max(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evalgauge_exporter.config.errors import line_of
+from evalgauge_exporter.config.messages import find_line
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.errors import ConfigError
 
@@ -123,6 +123,6 @@ def test_paths_are_meant_from_the_file_or_from_home(tmp_path: Path, monkeypatch:
 
 def test_a_line_that_is_not_found_is_that_of_the_table() -> None:
     text = 'limits = { runs = 3 }\n[[probe]]\nname = "a"\n'
-    assert line_of(text, ("limits", "runs")) == 1
-    assert line_of(text, ("probe", 0, "kind")) == 2
-    assert line_of(text, ("nowhere",)) is None
+    assert find_line(text, ("limits", "runs")) == 1
+    assert find_line(text, ("probe", 0, "kind")) == 2
+    assert find_line(text, ("nowhere",)) is None

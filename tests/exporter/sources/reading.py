@@ -51,7 +51,7 @@ def snapshot(run: RunState) -> dict[str, Any]:
     values = {name: _plain(getattr(run, name)) for name in names}
     counts = {key: count for key, count in run.counts.items() if count}
     finished = [(attempt.task_id, attempt.attempt) for attempt in run.finish_log]
-    return {**values, "counts": counts, "ended": run.ended(), "finish_log": finished}
+    return {**values, "counts": counts, "ended": run.is_finished(), "finish_log": finished}
 
 
 def outcomes(run: RunState) -> dict[str, int]:

@@ -52,13 +52,13 @@ def test_a_format_that_does_not_say_so_is_over_once_nothing_is_open_and_it_is_qu
     task(tmp_path, "a", QUIET / 2)
     source = OSWorldSource(tmp_path)
     events, _ = drain(source)
-    assert not fold("run", "osworld", events).ended()
+    assert not fold("run", "osworld", events).is_finished()
     assert source.watch_paths() != []
     write(tmp_path / "os" / "a" / "result.txt", "1.0", time.time() - 2 * QUIET)
     task(tmp_path, "a", 2 * QUIET)
-    assert fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).ended()
+    assert fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).is_finished()
     task(tmp_path, "b", 2 * QUIET, result=None)
-    assert not fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).ended()
+    assert not fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).is_finished()
 
 
 def test_a_run_that_was_over_and_goes_on_is_running_again(tmp_path: Path) -> None:

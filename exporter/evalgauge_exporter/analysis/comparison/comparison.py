@@ -15,15 +15,20 @@ from typing import Literal
 from scipy.special import ndtri
 
 from evalgauge_exporter.analysis.comparison.pairing import (
-    BegunPair,
     Pair,
+    StartedPair,
     Trial,
-    begun_pairs,
-    by_task,
-    known,
+    group_by_task,
+    is_plausible,
     measured_pairs,
+    started_pairs,
 )
-from evalgauge_exporter.analysis.comparison.sequential import Martingale, anytime_p_value, anytime_p_values, toward
+from evalgauge_exporter.analysis.comparison.sequential import (
+    Martingale,
+    anytime_p_value,
+    anytime_p_values,
+    select_direction,
+)
 from evalgauge_exporter.analysis.comparison.tests import (
     Interval,
     clustered_difference,
@@ -103,7 +108,7 @@ class SuccessDifference:
     @property
     def anytime_p_value(self) -> float:
         """The anytime-valid p-value of the direction of ``success_delta``."""
-        return toward(self.success_delta or 0.0, self.anytime_p_worse, self.anytime_p_better)
+        return select_direction(self.success_delta or 0.0, self.anytime_p_worse, self.anytime_p_better)
 
 
 @dataclass(frozen=True)
@@ -185,12 +190,12 @@ def compare(
         raise ValueError(f"alpha is {alpha}, but lies between 0 and 1")
     if min_pairs < 1:
         raise ValueError(f"min_pairs is {min_pairs}, but is at least 1")
-    tasks_a, tasks_b = by_task(a), by_task(b)
+    tasks_a, tasks_b = group_by_task(a), group_by_task(b)
     pairs = measured_pairs(tasks_a, tasks_b)
-    begun = begun_pairs(tasks_a, tasks_b, running_a or {}, running_b or {})
+    begun = started_pairs(tasks_a, tasks_b, running_a or {}, running_b or {})
     whole = _success_difference(pairs, begun, alpha, min_pairs)
     verdict = _verdict(whole, whole.p_value if finished else whole.anytime_p_value, alpha, min_pairs)
-    flips = _flips(tasks_a), _flips(tasks_b)
+    flips = _mean_flip_rate(tasks_a), _mean_flip_rate(tasks_b)
     return Comparison(
         **vars(whole),
         finished=finished,
@@ -216,10 +221,10 @@ def flip_rate(trials: Iterable[Trial]) -> float | None:
     what the share of discordant pairs between two runs of the same agent is expected to be. ``None`` where no task has
     two attempts.
     """
-    return _flips(by_task(trials))
+    return _mean_flip_rate(group_by_task(trials))
 
 
-def _flips(tasks: Mapping[str, Sequence[Trial]]) -> float | None:
+def _mean_flip_rate(tasks: Mapping[str, Sequence[Trial]]) -> float | None:
     rates = []
     for attempts in tasks.values():
         count, successes = len(attempts), sum(trial.success for trial in attempts)
@@ -229,7 +234,7 @@ def _flips(tasks: Mapping[str, Sequence[Trial]]) -> float | None:
 
 
 def _success_difference(
-    pairs: Sequence[Pair], begun: Sequence[BegunPair], alpha: float, min_pairs: int
+    pairs: Sequence[Pair], begun: Sequence[StartedPair], alpha: float, min_pairs: int
 ) -> SuccessDifference:
     count = len(pairs)
     # differences of the task means times a common factor, whole so that sums are exact
@@ -298,7 +303,7 @@ def _pairs_needed(difference: SuccessDifference, verdict: Verdict) -> int | None
 
 def _domains(
     pairs: Sequence[Pair],
-    begun: Sequence[BegunPair],
+    begun: Sequence[StartedPair],
     finished: bool,
     alpha: float,
     min_pairs: int,
@@ -317,7 +322,7 @@ def _domains(
         worse = holm([difference.anytime_p_worse for difference in found.values()])
         better = holm([difference.anytime_p_better for difference in found.values()])
         deltas = [difference.success_delta or 0.0 for difference in found.values()]
-        adjusted = [toward(*values) for values in zip(deltas, worse, better, strict=True)]
+        adjusted = [select_direction(*values) for values in zip(deltas, worse, better, strict=True)]
     domains = {}
     for (domain, difference), p_value in zip(found.items(), adjusted, strict=True):
         verdict = _verdict(difference, p_value, alpha, min_pairs)
@@ -338,7 +343,7 @@ def _mean_difference(
     both = []
     for pair in pairs:
         known_a, known_b = (
-            [value for trial in trials if known(value := quantity(trial))] for trials in (pair.a, pair.b)
+            [value for trial in trials if is_plausible(value := quantity(trial))] for trials in (pair.a, pair.b)
         )
         if known_a and known_b:
             both.append((math.fsum(known_a) / len(known_a), math.fsum(known_b) / len(known_b)))

@@ -39,7 +39,7 @@ class Pair(NamedTuple):
     b: list[Trial]
 
 
-class BegunPair(NamedTuple):
+class StartedPair(NamedTuple):
     """One task that both runs have begun."""
 
     domain: str | None
@@ -47,13 +47,13 @@ class BegunPair(NamedTuple):
     throw: PendingPair
 
 
-def by_task(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
+def group_by_task(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
     """Each task's attempts in their order; of an attempt that is there twice, the one that ended last."""
     tasks: defaultdict[str, dict[int, Trial]] = defaultdict(dict)
     for trial in trials:
         attempts = tasks[trial.task_id]
         before = attempts.get(trial.attempt)
-        if before is None or _ended(before) <= _ended(trial):
+        if before is None or _end_time(before) <= _end_time(trial):
             attempts[trial.attempt] = trial
     return {task: [attempts[number] for number in sorted(attempts)] for task, attempts in tasks.items()}
 
@@ -64,9 +64,9 @@ def measured_pairs(tasks_a: Tasks, tasks_b: Tasks) -> list[Pair]:
     return [Pair(_domain([*tasks_a[task], *tasks_b[task]]), tasks_a[task], tasks_b[task]) for task in shared]
 
 
-def begun_pairs(
+def started_pairs(
     tasks_a: Tasks, tasks_b: Tasks, running_a: Mapping[str, float], running_b: Mapping[str, float]
-) -> list[BegunPair]:
+) -> list[StartedPair]:
     """The tasks that both runs have begun, by id; ``running``: when the first attempt that still runs began, Unix s.
 
     A task counts by the attempt that began first in each run, though others have ended: of repeats that run side by
@@ -75,33 +75,36 @@ def begun_pairs(
     found = []
     for task in sorted((tasks_a.keys() | running_a.keys()) & (tasks_b.keys() | running_b.keys())):
         a, b = tasks_a.get(task, []), tasks_b.get(task, [])
-        (begun_a, success_a), (begun_b, success_b) = _first(a, running_a.get(task)), _first(b, running_b.get(task))
+        (begun_a, success_a), (begun_b, success_b) = (
+            _first_attempt(a, running_a.get(task)),
+            _first_attempt(b, running_b.get(task)),
+        )
         domain = _domain([*a, *b]) if a or b else None
-        found.append(BegunPair(domain, PendingPair(max(begun_a, begun_b), task, success_a, success_b)))
+        found.append(StartedPair(domain, PendingPair(max(begun_a, begun_b), task, success_a, success_b)))
     return found
 
 
-def _first(trials: Sequence[Trial], running: float | None) -> tuple[float, bool | None]:
+def _first_attempt(trials: Sequence[Trial], running: float | None) -> tuple[float, bool | None]:
     """When the first attempt began, and whether it succeeded; ``None`` while it runs. One of the two is there."""
-    ended = min(trials, key=lambda trial: (_began(trial), trial.attempt), default=None)
+    ended = min(trials, key=lambda trial: (_start_time(trial), trial.attempt), default=None)
     if running is not None and not math.isfinite(running):
         running = -math.inf  # first of all, where it speaks against an alarm the longest
-    if ended is None or (running is not None and running <= _began(ended)):
+    if ended is None or (running is not None and running <= _start_time(ended)):
         return -math.inf if running is None else running, None
-    return _began(ended), ended.success
+    return _start_time(ended), ended.success
 
 
-def known(value: float | None) -> TypeGuard[float]:
+def is_plausible(value: float | None) -> TypeGuard[float]:
     """False for what is not there, below 0 (a clock that jumped back) or beyond all measure."""
     return value is not None and 0 <= value <= LARGEST
 
 
-def _ended(trial: Trial) -> float:
+def _end_time(trial: Trial) -> float:
     return trial.finished_at if math.isfinite(trial.finished_at) else math.inf
 
 
-def _began(trial: Trial) -> float:
-    return _ended(trial) - (trial.duration_seconds if known(trial.duration_seconds) else 0.0)
+def _start_time(trial: Trial) -> float:
+    return _end_time(trial) - (trial.duration_seconds if is_plausible(trial.duration_seconds) else 0.0)
 
 
 def _domain(trials: Iterable[Trial]) -> str:

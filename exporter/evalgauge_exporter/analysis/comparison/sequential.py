@@ -88,10 +88,10 @@ class Martingale:
     @property
     def p_value(self) -> float:
         """The p-value of the direction that the pairs show now; where they are even, the larger of the two."""
-        return toward(self._lost - self._won, self.p_worse, self.p_better)
+        return select_direction(self._lost - self._won, self.p_worse, self.p_better)
 
 
-def toward(delta: float, worse: float, better: float) -> float:
+def select_direction(delta: float, worse: float, better: float) -> float:
     """The value for the direction of ``delta`` = A − B: that of ``worse`` where positive, the larger where it is 0."""
     if delta == 0:
         return max(worse, better)

@@ -54,12 +54,12 @@ class Progress(BaseModel):
     message: str | None = None
 
 
-def live(run: RunState | None, insights: RunAnalysis, now: float) -> Live:
+def live(run: RunState | None, analysis: RunAnalysis, now: float) -> Live:
     """The run in the shape of benchmark_live.json."""
     if run is None:
         return Live(status="idle")
-    status = run.status(now, insights.stall_after)
-    running = run.running(now, insights.stall_after)
+    status = run.status(now, analysis.stall_after)
+    running = run.running_attempts(now, analysis.stall_after)
     current = None
     if running:
         attempt = running[-1]
@@ -73,7 +73,7 @@ def live(run: RunState | None, insights: RunAnalysis, now: float) -> Live:
         status=_WORDS.get(status, status),
         run_id=run.run_id,
         total_tasks=run.total,
-        tasks_completed=_ended(run, insights, now),
+        tasks_completed=_count_finished(run, analysis, now),
         current_task=current,
     )
 
@@ -83,17 +83,17 @@ def _step(step: Step) -> LiveStep:
     return LiveStep(step_idx=step.step_idx, action=action, reasoning=step.reasoning, screenshot_url=None)
 
 
-def _ended(run: RunState, insights: RunAnalysis, now: float) -> int:
-    statuses = run.statuses(now, insights.stall_after)
+def _count_finished(run: RunState, analysis: RunAnalysis, now: float) -> int:
+    statuses = run.statuses(now, analysis.stall_after)
     return sum(count for name, count in statuses.items() if name not in ("pending", "running"))
 
 
-def progress(run: RunState | None, insights: RunAnalysis, now: float) -> Progress:
+def progress(run: RunState | None, analysis: RunAnalysis, now: float) -> Progress:
     """The run in the shape of benchmark_progress.json."""
     if run is None:
         return Progress(status="idle")
-    status = run.status(now, insights.stall_after)
-    done = _ended(run, insights, now)
+    status = run.status(now, analysis.stall_after)
+    done = _count_finished(run, analysis, now)
     return Progress(
         status=_WORDS.get(status, status),
         provider=next((provider for provider, _ in run.usage), None),

@@ -22,7 +22,7 @@ from evalgauge_exporter.analysis.comparison.sequential import (
     anytime_p_value,
     anytime_p_values,
     log_martingale,
-    toward,
+    select_direction,
 )
 
 COUNTS = st.integers(min_value=0, max_value=400)
@@ -144,9 +144,9 @@ def test_no_discordant_pair_is_no_evidence() -> None:
 
 
 def test_toward_takes_the_larger_where_there_is_no_direction() -> None:
-    assert toward(0.1, 0.02, 0.7) == 0.02
-    assert toward(-0.1, 0.02, 0.7) == 0.7
-    assert toward(0.0, 0.02, 0.7) == 0.7
+    assert select_direction(0.1, 0.02, 0.7) == 0.02
+    assert select_direction(-0.1, 0.02, 0.7) == 0.7
+    assert select_direction(0.0, 0.02, 0.7) == 0.7
 
 
 def throws(table: Sequence[tuple[int, bool, bool, bool, bool]], *, known: bool) -> list[PendingPair]:

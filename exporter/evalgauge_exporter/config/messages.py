@@ -64,7 +64,7 @@ def format_error(error: ValidationError, model: type[BaseModel], given: ConfigSo
     elif first["type"] == "tuple_type":
         words = f"write it as [[{key}]]" if _table(model, place) and not before else 'write a list: ["a", "b"]'
     where, named = locate(first["loc"], given)
-    parts = [where, "" if named else _spelled(model, place), words]
+    parts = [where, "" if named else _format_key(model, place), words]
     return ": ".join(part for part in parts if part)
 
 
@@ -92,11 +92,11 @@ def locate(place: KeyPath, given: ConfigSources) -> tuple[str, bool]:
             return f"{PREFIX}{name.upper()}", single and (len(place) == 1 or name != key)
     if given.file is None:
         return "", False
-    line = line_of(given.text, place)
+    line = find_line(given.text, place)
     return f"{given.file}{'' if line is None else f':{line}'}", False
 
 
-def line_of(text: str, place: KeyPath) -> int | None:
+def find_line(text: str, place: KeyPath) -> int | None:
     """The line of a TOML text that sets a key, from 1, else that of its table's header; None where neither is there."""
     tables: Counter[str] = Counter()
     current: KeyPath = ()
@@ -127,7 +127,7 @@ def unknown_variables(model: type[BaseModel], others: Iterable[str]) -> dict[str
     return unknown
 
 
-def _spelled(model: type[BaseModel], place: KeyPath) -> str:
+def _format_key(model: type[BaseModel], place: KeyPath) -> str:
     """A place as the file's reader knows it: ``[[azure]] 2: tags``, ``limits.runs``."""
     number = place[1] if len(place) > 1 else None
     if isinstance(number, int) and _table(model, place):
