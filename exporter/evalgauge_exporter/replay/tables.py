@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evalgauge.metrics import MEASURED_OUTCOMES, OUTCOMES
-from evalgauge_exporter.analysis.comparison.comparison import Trial
+from evalgauge_exporter.analysis.comparison import Trial
 from evalgauge_exporter.analysis.comparison.tests import clustered_wilson, wilson
 from evalgauge_exporter.analysis.summary import rates, summarize
 from evalgauge_exporter.replay.clusters import Case, cluster

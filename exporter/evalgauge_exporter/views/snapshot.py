@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from evalgauge.metrics import MEASURED_OUTCOMES, TASK_STATUSES
-from evalgauge_exporter.analysis.comparison.comparison import Comparison, wilson
+from evalgauge_exporter.analysis.comparison import Comparison, wilson
 from evalgauge_exporter.analysis.costs import MachineCost
 from evalgauge_exporter.analysis.run_analysis import BaselineComparison, RunAnalysis
 from evalgauge_exporter.analysis.summary import elapsed, mean, rates, summarize

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, permutation_test, ttest_rel
 
-from evalgauge_exporter.analysis.comparison.comparison import (
+from evalgauge_exporter.analysis.comparison import (
     Comparison,
     DomainComparison,
     Martingale,
