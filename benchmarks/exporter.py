@@ -1,4 +1,4 @@
-"""What following, starting and being scraped cost the exporter."""
+"""Cost of following runs, starting up and being scraped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Views for people and pages: the state as the JSON shapes have it. Whoever calls holds the state's lock."""
+"""JSON views of the state for the API and the live page. Callers hold the state's lock."""
 
 from __future__ import annotations
 
@@ -15,31 +15,35 @@ from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views.schemas import run as shapes
 
 POINTS = 200
-"""The most points of a curve over a run's tasks."""
+"""Points of a curve over a run's tasks, at most."""
 QUEUE = 100
+"""Pending tasks that are listed."""
 RECENT = 15
+"""Runs in the live page's list."""
 RUN_IDS = 200
+"""Run ids in the live page's selector."""
 CURRENT = 100
-"""The most running tasks that are listed."""
+"""Running tasks that are listed."""
 WORKERS = 500
+"""Workers that are listed."""
 SEQUENTIAL_TEST = "anytime-valid Beta-binomial mixture martingale"
-"""The test behind a p-value of a run that goes on."""
+"""The test behind the p-value of a running run."""
 
 
 def newest_first(runs: Iterable[RunState]) -> list[RunState]:
-    """The runs in the order in which people look for them."""
+    """Return the runs, the one that started last first."""
     return sorted(runs, key=lambda run: (run.started_at or 0.0, run.run_id), reverse=True)
 
 
 def default_run(analysis: RunAnalysis, now: float) -> RunState | None:
-    """The run that is meant where none is named: the newest that goes on, else the newest."""
+    """Return the run that is selected where none is named: the newest running one, else the newest."""
     runs = newest_first(analysis.state.runs.values())
     newest = runs[0] if runs else None
     return next((run for run in runs if not analysis.is_finished(run, now)), newest)
 
 
 def status(run: RunState | None, analysis: RunAnalysis, now: float) -> shapes.Status:
-    """How far the run is."""
+    """Return the progress of a run."""
     if run is None:
         return shapes.Status(current_job=None, queue=[])
     waiting: list[shapes.QueuedTask] = []
@@ -103,7 +107,7 @@ def _job(run: RunState, analysis: RunAnalysis, now: float) -> shapes.CurrentJob:
 
 
 def costs(run: RunState | None, analysis: RunAnalysis, now: float) -> shapes.Costs:
-    """The run's money."""
+    """Return the costs of a run."""
     if run is None:
         return _no_costs()
     money = analysis.costs(run, now)
@@ -218,11 +222,18 @@ def _api_calls(run: RunState) -> dict[str, shapes.ApiCalls]:
     return calls
 
 
-# -- how well it goes
+# -- results
 
 
 def metrics(run: RunState | None, analysis: RunAnalysis, now: float, *, points: int = POINTS) -> shapes.Metrics:
-    """The run's rates and steps, over measured tasks."""
+    """Return the rates and steps of a run over its measured attempts.
+
+    Args:
+        run: The run; None where there is none.
+        analysis: The analyses of the runs.
+        now: The present, Unix seconds.
+        points: The most points of each curve.
+    """
     measured = [attempt for attempt in run.finished_attempts() if attempt.measured] if run is not None else []
     statuses = run.statuses(now, analysis.stall_after) if run is not None else {}
     rate, rate_all = rates(statuses)
@@ -251,7 +262,7 @@ def metrics(run: RunState | None, analysis: RunAnalysis, now: float, *, points: 
 
 
 def _curves(measured: list[Attempt], points: int) -> tuple[list[shapes.RateAt], list[shapes.StepsAt]]:
-    """Running means after each measured task; of a long run evenly spaced ones, the last always among them."""
+    """Return the running means after each measured task; of a long run evenly spaced ones, with the last."""
     count = len(measured)
     kept = set(range(count)) if count <= points else {round(i * (count - 1) / (points - 1)) for i in range(points)}
     rate_curve: list[shapes.RateAt] = []
@@ -267,7 +278,7 @@ def _curves(measured: list[Attempt], points: int) -> tuple[list[shapes.RateAt], 
 
 
 def domains(run: RunState, measured: list[Attempt], analysis: RunAnalysis, now: float) -> dict[str, shapes.Domain]:
-    """Each domain's part, by name."""
+    """Return the results by domain, sorted by name."""
     counts: dict[str, dict[str, int]] = {}
     for (domain, name), count in run.task_counts(now, analysis.stall_after).items():
         counts.setdefault(domain, {})[name] = count
@@ -294,7 +305,7 @@ def domains(run: RunState, measured: list[Attempt], analysis: RunAnalysis, now: 
 
 
 def workers(run: RunState | None, analysis: RunAnalysis, now: float) -> shapes.Workers:
-    """Who works on the run."""
+    """Return the workers of a run."""
     rows: list[shapes.WorkerRow] = []
     for worker_id, worker in list(run.workers.items())[:WORKERS] if run is not None else ():
         state = run.worker_state(worker, now, analysis.stall_after) if run is not None else "lost"
@@ -324,13 +335,13 @@ def workers(run: RunState | None, analysis: RunAnalysis, now: float) -> shapes.W
 
 
 def runs(analysis: RunAnalysis, now: float, *, only: RunState | None = None) -> shapes.Runs:
-    """All runs, the newest first; or one."""
+    """Return the summaries of all runs, the newest first, or of one."""
     found = newest_first(analysis.state.runs.values()) if only is None else [only]
     return shapes.Runs(runs=[summarize(run, now, analysis.stall_after) for run in found])
 
 
 def recent(analysis: RunAnalysis, now: float) -> list[shapes.RecentRun]:
-    """The newest runs, each compared with the one before."""
+    """Return the newest runs, each compared with its baseline or the previous run."""
     rows: list[shapes.RecentRun] = []
     for run in newest_first(analysis.state.runs.values())[:RECENT]:
         paired = analysis.compare_with_previous(run, now)
@@ -364,14 +375,14 @@ def _negated(value: float | None) -> float | None:
 
 
 def _p_value(found: Comparison) -> float | None:
-    """The p-value that the verdict is based on; none over no pairs."""
+    """Return the p-value that the verdict is based on; None without pairs."""
     if not found.paired_tasks:
         return None
     return found.p_value if found.finished else found.anytime_p_value
 
 
 def compare(a: RunState, b: RunState, analysis: RunAnalysis, now: float) -> shapes.Comparison:
-    """``b`` against the baseline ``a``."""
+    """Return the comparison of run ``b`` with its baseline ``a``."""
     found = analysis.compare(a, b, now)
     return shapes.Comparison(
         comparison=shapes.Compared(
@@ -415,24 +426,24 @@ def _run_metrics(run: RunState, analysis: RunAnalysis, now: float) -> shapes.Run
     return shapes.RunMetrics(run_id=run.run_id, model_id=run.model, **metrics(run, analysis, now).model_dump())
 
 
-# -- the frame
+# -- the live page
 
 
 def snapshot(run: RunState | None, analysis: RunAnalysis, now: float, grafana_url: str | None) -> shapes.Snapshot:
-    """Everything that the live page shows."""
-    how_far = status(run, analysis, now)
-    how_well = metrics(run, analysis, now)
+    """Return everything that the live page shows."""
+    progress = status(run, analysis, now)
+    results = metrics(run, analysis, now)
     return shapes.Snapshot(
         version=analysis.state.version,
         generated_at=now,
         run_id=None if run is None else run.run_id,
-        current_job=how_far.current_job,
-        queue=how_far.queue,
-        queue_length=how_far.queue_length,
+        current_job=progress.current_job,
+        queue=progress.queue,
+        queue_length=progress.queue_length,
         costs=costs(run, analysis, now),
-        metrics=how_well,
+        metrics=results,
         workers=workers(run, analysis, now),
-        domain_breakdown=how_well.domain_breakdown,
+        domain_breakdown=results.domain_breakdown,
         runs=recent(analysis, now),
         all_run_ids=[other.run_id for other in newest_first(analysis.state.runs.values())[:RUN_IDS]],
         links=shapes.Links(

@@ -117,5 +117,5 @@ def _start_time(trial: Trial) -> float:
 
 
 def _domain(trials: Iterable[Trial]) -> str:
-    """Return the task's domain; where runs disagree, the first by name, so the result is the same with A and B swapped."""
+    """Return the task's domain; where runs disagree, the first by name, so that swapping A and B changes nothing."""
     return min((trial.domain for trial in trials if trial.domain), default="")

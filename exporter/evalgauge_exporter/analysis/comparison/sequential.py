@@ -100,7 +100,7 @@ class Martingale:
 
 
 def select_direction(delta: float, worse: float, better: float) -> float:
-    """Return ``worse`` where ``delta`` = A − B is positive, ``better`` where negative, the larger of the two where 0."""
+    """Return ``worse`` where ``delta`` = A − B is positive, ``better`` where negative, the larger of them where 0."""
     if delta == 0:
         return max(worse, better)
     return worse if delta > 0 else better
@@ -130,9 +130,9 @@ def anytime_p_values(pairs: Iterable[PendingPair]) -> tuple[float, float]:
     The order of the pairs must not depend on their outcomes. The order in which tasks end does: where failures are
     quick, the first results of many workers are failures, and most equal runs with 64 workers would raise an alarm. So
     the order is that of the starts (ties by task id), and a running task counts as the outcome that speaks most against
-    the alarm: for "worse", as if B succeeded and A did not. The evidence grows with every loss of B and falls with every
-    win, so at each pair it is at most what it will be once all outcomes are known, and the bound carries over: at most α
-    of equal runs ever raise an alarm, whichever tasks take long. As tasks end the p-values can only fall.
+    the alarm: for "worse", as if B succeeded and A did not. The evidence grows with every loss of B and falls with
+    every win, so at each pair it is at most what it will be once all outcomes are known, and the bound carries over: at
+    most α of equal runs ever raise an alarm, whichever tasks take long. As tasks end the p-values can only fall.
 
     Args:
         pairs: The tasks that both runs have started, in any order.

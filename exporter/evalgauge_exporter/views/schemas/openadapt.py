@@ -1,4 +1,4 @@
-"""What OpenAdapt's own files and front ends look like, filled from the state."""
+"""JSON schemas of OpenAdapt's own files and front ends, filled from the state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LiveStep(BaseModel):
 
 
 class LiveTask(BaseModel):
-    """The task that runs, in benchmark_live.json."""
+    """The running task in benchmark_live.json."""
 
     task_id: str
     instruction: str | None
@@ -55,7 +55,7 @@ class Progress(BaseModel):
 
 
 def live(run: RunState | None, analysis: RunAnalysis, now: float) -> Live:
-    """The run in the shape of benchmark_live.json."""
+    """Return a run as benchmark_live.json has it."""
     if run is None:
         return Live(status="idle")
     status = run.status(now, analysis.stall_after)
@@ -89,7 +89,7 @@ def _count_finished(run: RunState, analysis: RunAnalysis, now: float) -> int:
 
 
 def progress(run: RunState | None, analysis: RunAnalysis, now: float) -> Progress:
-    """The run in the shape of benchmark_progress.json."""
+    """Return a run as benchmark_progress.json has it."""
     if run is None:
         return Progress(status="idle")
     status = run.status(now, analysis.stall_after)
