@@ -98,7 +98,7 @@ def first_alarm_in_parallel(runs: Runs) -> int | None:
 
 
 def exact_alarms(a: Outcomes, b: Outcomes) -> tuple[bool, bool]:
-    """Return whether the exact McNemar test, repeated after each pair, ever says "worse", and whether it ever rejects."""
+    """Return whether the exact McNemar test, repeated after each pair, ever says "worse", and ever rejects."""
     lost, won = np.cumsum(a & ~b)[MIN_PAIRS - 1 :], np.cumsum(b & ~a)[MIN_PAIRS - 1 :]
     found = 2 * bdtr(np.minimum(lost, won), lost + won, 0.5) < ALPHA
     return bool(np.any(found & (lost > won))), bool(np.any(found))
