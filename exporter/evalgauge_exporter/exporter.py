@@ -12,7 +12,7 @@ from evalgauge import __version__
 from evalgauge.events import LlmCall
 from evalgauge.pricing import Price, PriceTable, load_overrides
 from evalgauge_exporter.analysis.costs import MachineCost
-from evalgauge_exporter.analysis.machine_usage import run_machine_cost
+from evalgauge_exporter.analysis.machine_usage import compute_run_machine_costs
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
 from evalgauge_exporter.config.token_file import read_token
@@ -23,7 +23,7 @@ from evalgauge_exporter.sources.azure.prices import default_cache_dir
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.views.exposition import Exposition, Sample
-from evalgauge_exporter.views.fleet import fleet_samples, machine_use_samples
+from evalgauge_exporter.views.fleet import collect_fleet_samples, collect_machine_use_samples
 from evalgauge_exporter.views.limits import Limits
 
 
@@ -119,11 +119,11 @@ class Exporter:
 
     def _machines(self, run: RunState, now: float) -> list[MachineCost]:
         stall_after, runs = self.config.stall_after, self.state.runs.values()
-        return run_machine_cost(run, self.fleet, self.prices, now, stall_after, runs).known()
+        return compute_run_machine_costs(run, self.fleet, self.prices, now, stall_after, runs).list_known()
 
     def _fleet_samples(self, now: float) -> Iterator[Sample]:
-        yield from fleet_samples(self.fleet, now)
-        yield from machine_use_samples(self.fleet, self.state.runs.values(), now, self.config.stall_after)
+        yield from collect_fleet_samples(self.fleet, now)
+        yield from collect_machine_use_samples(self.fleet, self.state.runs.values(), now, self.config.stall_after)
 
     def price(self, call: LlmCall) -> Price:
         """Return the price of a model call by the exporter's price table."""

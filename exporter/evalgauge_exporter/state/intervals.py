@@ -1,4 +1,4 @@
-"""Sets of points in time as sorted, disjoint, non-empty intervals ``(start, end)`` in seconds."""
+"""Sets of points in time as sorted, disjoint, non-empty intervals ``(start, end)`` in Unix seconds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def intersection(one: Sequence[Interval], other: Sequence[Interval]) -> list[Int
 
 
 def difference(one: Sequence[Interval], other: Sequence[Interval]) -> list[Interval]:
-    """Return what is in ``one`` and not in ``other``."""
+    """Return the part of ``one`` that is not in ``other``."""
     left: list[Interval] = []
     j = 0
     for start, end in one:
@@ -54,13 +54,13 @@ def difference(one: Sequence[Interval], other: Sequence[Interval]) -> list[Inter
     return left
 
 
-def length(intervals: Iterable[Interval]) -> float:
+def total_seconds(intervals: Iterable[Interval]) -> float:
     """Return the total length in seconds."""
     return sum(end - start for start, end in intervals)
 
 
-def shares(users: Mapping[K, Sequence[Interval]]) -> dict[K, float]:
-    """Return each user's seconds, where time with several users is divided equally among them."""
+def share_seconds(users: Mapping[K, Sequence[Interval]]) -> dict[K, float]:
+    """Return the seconds of each user; time with several users is divided equally among them."""
     changes: list[tuple[float, int, K]] = []
     for user, intervals in users.items():
         for start, end in intervals:
