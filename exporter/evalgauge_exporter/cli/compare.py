@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evalgauge_exporter.analysis.comparison.comparison import Comparison, MeanDifference, RunRate
+from evalgauge_exporter.analysis.comparison import Comparison, MeanDifference, RunRate
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import count_of, escape_control, format_percent

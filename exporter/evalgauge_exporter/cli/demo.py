@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from evalgauge import Run
 from evalgauge.runlog import read_events
-from evalgauge_exporter.analysis.summary import summarise
+from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import format_percent
 from evalgauge_exporter.cli.run_selection import STALL_AFTER
@@ -191,7 +191,7 @@ def _show_progress(evaluation: Evaluation, tasks: int) -> None:
 
 
 def _print_summary(state: RunState) -> None:
-    row = summarise(state, time.time(), STALL_AFTER)
+    row = summarize(state, time.time(), STALL_AFTER)
     outcomes = ", ".join(f"{count} {name}" for name, count in row.outcomes.items())
     measured, finished = format_percent(row.success_rate), format_percent(row.success_rate_all)
     click.echo(

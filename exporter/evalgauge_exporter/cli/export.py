@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from evalgauge_exporter.analysis.summary import summarise
+from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import escape_control
 from evalgauge_exporter.cli.run_selection import STALL_AFTER, existing_run, find_runs
@@ -48,7 +48,7 @@ def _table(found: Found, form: str) -> str:
     rows = task_rows(state, now, STALL_AFTER)
     if form == "csv":
         return csv_text(rows)
-    summary = summarise(state, now, STALL_AFTER).model_dump(mode="json")
+    summary = summarize(state, now, STALL_AFTER).model_dump(mode="json")
     return json.dumps({"run": summary, "tasks": rows}, indent=2) + "\n"
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evalgauge_exporter.analysis.summary import RunSummary, summarise
+from evalgauge_exporter.analysis.summary import RunSummary, summarize
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import escape_control, format_percent, format_seconds
 from evalgauge_exporter.cli.run_selection import existing_dirs, read_runs
@@ -39,7 +39,7 @@ def command(results: tuple[Path, ...], as_json: bool, stall_after: str) -> None:
         raise CliError(f"--stall-after: {error}") from error
     states = read_runs(existing_dirs(results))
     now = time.time()
-    found = [summarise(state, now, silence) for state in states]
+    found = [summarize(state, now, silence) for state in states]
     if as_json:
         found.reverse()  # the newest first, as the API has it
         click.echo(json.dumps({"runs": [item.model_dump(mode="json") for item in found]}, indent=2))

@@ -249,7 +249,9 @@ class RunCollector:
     def _unload_finished(self) -> None:
         """Cache the finished runs; unload the attempts of all but the newest."""
         finished = [
-            f for f in self._runs.values() if f.caught_up and not f.has_more and f.run.ended() and not f.run.open
+            f
+            for f in self._runs.values()
+            if f.caught_up and not f.has_more and f.run.is_finished() and not f.run.open_attempts
         ]
         finished.sort(key=lambda tracked: tracked.run.last_event_at, reverse=True)
         for number, tracked in enumerate(finished):
@@ -286,7 +288,7 @@ class RunCollector:
                 return
             start = time.perf_counter()
             source = tracked.found.source
-            before = (tracked.run.own_id, tracked.caught_up, tracked.run.version > 0)
+            before = (tracked.run.declared_run_id, tracked.caught_up, tracked.run.version > 0)
             try:
                 changed |= self._read(tracked, full_scan)
             except Exception as error:  # a defect in reading one run must not stop the reading of all others
@@ -294,7 +296,7 @@ class RunCollector:
                 detail = f"{tracked.found.folder}: {type(error).__name__}: {error}"
                 self._report(source.source, [Problem("defect", detail)])
                 tracked.caught_up, tracked.has_more = True, False
-            renamed |= (tracked.run.own_id, tracked.caught_up, tracked.run.version > 0) != before
+            renamed |= (tracked.run.declared_run_id, tracked.caught_up, tracked.run.version > 0) != before
             spent[source.source] = spent.get(source.source, 0.0) + time.perf_counter() - start
         with self.state.lock:
             for name, seconds in spent.items():
@@ -370,7 +372,7 @@ class RunCollector:
     def _name_runs(self) -> None:
         """Set the ids of all runs: a run that comes or goes can change whether an id is shared."""
         tracked = [run for run in self._runs.values() if run.caught_up and run.run.version]
-        names = run_names([run.found for run in tracked], [run.run.own_id for run in tracked])
+        names = run_names([run.found for run in tracked], [run.run.declared_run_id for run in tracked])
         with self.state.lock:
             self.state.runs = {}
             for name, run in zip(names, tracked, strict=True):

@@ -49,7 +49,7 @@ def collect_fleet_samples(fleet: FleetState, now: float) -> Iterator[Sample]:
 
 
 def _collect_machines(fleet: FleetState, now: float) -> Iterator[Sample]:
-    for labels, machine in shown_collect_machines(fleet, now):
+    for labels, machine in shown_machines(fleet, now):
         power = _get_power_state(fleet, machine, now)
         for word in m.POWER_STATES:
             yield m.VM_POWER_STATE, (*labels, word), int(word == power)
@@ -88,8 +88,8 @@ def collect_machine_use_samples(
                 tally[0] += 1
                 states = (run.worker_state(run.workers[name], now, stall_after) for name in use.workers)
                 tally[1] += sum(state == "busy" for state in states)
-    serving = (len(active), sum(len(run.running(now, stall_after)) for run in active))
-    for labels, machine in shown_collect_machines(fleet, now):
+    serving = (len(active), sum(len(run.running_attempts(now, stall_after)) for run in active))
+    for labels, machine in shown_machines(fleet, now):
         names = fleet.list_aliases(machine.vm) if machine.vm is not None else {machine.name}
         keys = [machine.key, *(_ambiguous_key(name) for name in sorted(names))]
         found = next((used[key] for key in keys if key in used), None)
@@ -102,7 +102,7 @@ def _ambiguous_key(name: str) -> str:
     return f"any named:{name.lower()}"
 
 
-def shown_collect_machines(fleet: FleetState, now: float) -> Iterator[tuple[tuple[str, str], MachineRef]]:
+def shown_machines(fleet: FleetState, now: float) -> Iterator[tuple[tuple[str, str], MachineRef]]:
     """Yield the machines that have series, with the labels ``vm`` and ``resource_group`` that distinguish them."""
     labels = _label_vms([vm for vm in fleet.vms.values() if vm.changes and vm.state != GONE])
     for vm in fleet.list_present_vms(now):

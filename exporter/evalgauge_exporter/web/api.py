@@ -38,7 +38,7 @@ class _Answers:
     """Looks up the run that is meant and asks a view about it, under the state's lock."""
 
     def __init__(self, exporter: Exporter) -> None:
-        self.insights = exporter.insights
+        self.insights = exporter.analysis
         self.state = exporter.state
         self._shared = RequestCoalescer()
 
@@ -226,9 +226,9 @@ def frame_builder(exporter: Exporter) -> Callable[[str | None], RenderedSnapshot
         now = time.time()
         with exporter.state.lock:
             version = exporter.state.version
-            run = exporter.state.runs.get(run_id) if run_id is not None else frames.default_run(exporter.insights, now)
-            made = frames.snapshot(run, exporter.insights, now, exporter.config.grafana_url)
-            settled = run is None or exporter.insights.finished(run, now)
+            run = exporter.state.runs.get(run_id) if run_id is not None else frames.default_run(exporter.analysis, now)
+            made = frames.snapshot(run, exporter.analysis, now, exporter.config.grafana_url)
+            settled = run is None or exporter.analysis.is_finished(run, now)
         return RenderedSnapshot(version, made.model_dump_json().encode(), settled)
 
     return build

@@ -56,10 +56,10 @@ class ReplaySites:
             run = self._exporter.state.runs.get(run_id)
             known = [] if run is not None else list(self._exporter.state.runs)
             if run is not None:
-                paired = self._exporter.insights.against_previous(run, time.time())
+                paired = self._exporter.analysis.compare_with_previous(run, time.time())
                 shown = [run] if paired is None else [run, paired.baseline]
                 versions = tuple(state.version for state in shown)
-                places = [place for state in shown if (place := self._exporter.follower.source_of(state)) is not None]
+                places = [place for state in shown if (place := self._exporter.collector.source_of(state)) is not None]
         if run is None:
             raise unknown_run(run_id, known)
         site = self._site(run_id)

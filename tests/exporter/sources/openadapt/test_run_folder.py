@@ -11,7 +11,7 @@ import pytest
 
 from evalgauge.events import Event, Heartbeat, LogLine, RunStarted, Step, TaskFinished, TaskStarted
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
-from evalgauge_exporter.analysis.summary import summarise
+from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.sources.discovery import Discovery, run_names
 from evalgauge_exporter.sources.openadapt.files import find_domain
 from evalgauge_exporter.sources.openadapt.pool import OpenAdaptPool
@@ -60,7 +60,7 @@ def test_metrics_equal_what_the_raw_files_say(name: str) -> None:
     assert total(found, "agent_eval_run_unknown_usage_requests_total") == expected.calls["retry"]
     assert value(found, "agent_eval_run_task_duration_seconds_count") == len(expected.durations)
     assert value(found, "agent_eval_run_task_duration_seconds_sum") == pytest.approx(sum(expected.durations), abs=1e-4)
-    row = summarise(run, NOW, STALL)
+    row = summarize(run, NOW, STALL)
     assert row.success_rate == pytest.approx(expected.success_rate)
     assert row.success_rate_all == pytest.approx(expected.success_rate_all)
     assert row.avg_steps == pytest.approx(sum(expected.measured_steps) / len(expected.measured_steps))
@@ -68,7 +68,7 @@ def test_metrics_equal_what_the_raw_files_say(name: str) -> None:
 
 def test_both_meanings_of_success_rate_are_distinguished() -> None:
     run = RUNS["waa_mixed_48_seed2"]
-    row = summarise(fold("r", "openadapt", read(OpenAdaptSource(run))), NOW, STALL)
+    row = summarize(fold("r", "openadapt", read(OpenAdaptSource(run))), NOW, STALL)
     summary = json.loads((run / "summary.json").read_text())
     assert row.success_rate == pytest.approx(summary["success_rate"]), "0.98 leaves infrastructure errors out"
     assert row.success_rate_all == pytest.approx(summary["num_success"] / summary["num_tasks"])
