@@ -12,11 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from evalgauge.errors import PriceTableError
+
 _ABSURD = 10**9
-
-
-class PriceTableError(ValueError):
-    """A price table that cannot be used; the message is one line that names the file, the key and what to do."""
 
 
 @dataclass(frozen=True)

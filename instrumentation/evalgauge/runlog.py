@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from evalgauge.events import VERSION, Event, InvalidEvent, decode
+from evalgauge.errors import InvalidEvent
+from evalgauge.events import VERSION, Event, decode
 
 log = logging.getLogger("evalgauge")
 

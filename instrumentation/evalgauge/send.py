@@ -32,6 +32,7 @@ from urllib.parse import urlsplit
 from pydantic_core import from_json
 
 from evalgauge import __version__
+from evalgauge.errors import SendError
 from evalgauge.runlog import EVENTS_FOLDER, log_files, safe_name
 
 log = logging.getLogger("evalgauge")
@@ -49,10 +50,6 @@ GIVE_UP_AFTER = 300.0
 """Seconds of trying in vain, unless the run is followed."""
 _BEGINS = re.compile(rb'\{"v":\d+,"seq":\d+,"ts":([-+.\deE]+),"type":"run_started"')
 """How the log of a process begins that began the run, or began it again."""
-
-
-class SendError(RuntimeError):
-    """The log could not be sent; the message is one line."""
 
 
 class Sent(NamedTuple):

@@ -24,9 +24,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from evalgauge import send as sending
 from evalgauge import track_run
+from evalgauge.errors import SendError
 from evalgauge.events import TaskFinished
 from evalgauge.runlog import LogWriter, log_files, read_events
-from evalgauge.send import SendError, send
+from evalgauge.send import send
 from evalgauge_exporter.web import otlp_logs as receive
 from evalgauge_exporter.web.otlp_logs import JSON, PROTOBUF, logs_router
 from evalgauge_exporter.web.server import listening_socket

@@ -191,7 +191,7 @@ def dashboards_build(out: Path | None, check: bool, docs_url: str, exporter_url:
 @click.option("--again", is_flag=True, help="Send everything anew; what is there already is stored once.")
 def send(run_dir: Path, url: str, token_file: Path, run_id: str | None, follow: bool, again: bool) -> None:
     """Send what is missing of a run's log to an exporter that shares no folder with this machine."""
-    from evalgauge.send import SendError
+    from evalgauge.errors import SendError
     from evalgauge.send import send as send_log
     from evalgauge_exporter.config.token_file import TokenError, read_token
 

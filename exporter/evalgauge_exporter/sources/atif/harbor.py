@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from evalgauge.integrations.harbor import AGENTS_FAULT
+from evalgauge.integrations.harbor.outcomes import AGENT_EXCEPTIONS
 from evalgauge.metrics import OUTCOMES
 from evalgauge.runlog import safe_name
 from evalgauge_exporter.sources.atif.trajectories import named, usage_of
@@ -55,7 +55,7 @@ def end_trial(tale: AttemptBuilder, result: dict[str, Any], threshold: float) ->
     elif kind.startswith(_JUDGES_FAULT):
         tale.finished(ended, "evaluation_error", **more)
     else:
-        tale.finished(ended, "agent_error" if kind.startswith(AGENTS_FAULT) else "infrastructure_error", **more)
+        tale.finished(ended, "agent_error" if kind.startswith(AGENT_EXCEPTIONS) else "infrastructure_error", **more)
 
 
 def tell_sums(tale: AttemptBuilder, result: dict[str, Any], model: str | None) -> None:
