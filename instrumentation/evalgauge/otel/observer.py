@@ -195,7 +195,7 @@ def start_if_configured() -> None:
 
 
 def _at_exit() -> None:
-    tracker._end_open_runs()  # a run that nobody finished is aborted, and that is sent too
+    tracker.abort_open_runs()  # a run that nobody finished is aborted, and that is sent too
     stop()
 
 

@@ -147,7 +147,7 @@ class _AgentRun:
             self.trial_started(event)
         task, _ = self._open.pop(event.trial_name)
         ids = {"task_id": task.task_id, "attempt": task.attempt, "worker_id": task.worker}
-        steps = self._tell(event.result, ids, task._keep)
+        steps = self._record(event.result, ids, task._save_screenshot)
         task.finish(steps=steps, **parse_outcome(event.result))
 
     def _retell(self, result: Any) -> None:
@@ -158,7 +158,7 @@ class _AgentRun:
         times = {} if begun is None else {"ts": begun}
         about = {"domain": result.config.task.source, "instruction": _instruction(result.config)}
         self.run._write("task_started", {**times, **ids, **about, "max_steps": None})
-        steps = self._tell(result, ids, lambda path, _: _relative(path, self.run.folder))
+        steps = self._record(result, ids, lambda path, _: _relative(path, self.run.folder))
         verdict = parse_outcome(result)
         fields = {
             **dict.fromkeys(("score", "error", "reason")),
@@ -169,7 +169,7 @@ class _AgentRun:
         }
         self.run._write("task_finished", {**({} if ended is None else {"ts": ended}), **ids, **fields}, sync=True)
 
-    def _tell(self, result: Any, ids: dict[str, Any], keep: Callable[[Path, int], str | None]) -> int | None:
+    def _record(self, result: Any, ids: dict[str, Any], keep: Callable[[Path, int], str | None]) -> int | None:
         """Write the steps and calls of a trial; the number of steps without a terminal one, None where unknown."""
         documents: list[tuple[Path, dict[str, Any]]] = []
         try:
