@@ -38,7 +38,7 @@ bench: $(READY) ## the ratios, each measured beside its floor or its peer
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(READY) ## write the generated pages and dashboards again
-	@$(BIN)/python -c 'from evalgauge import metrics; print(metrics.markdown(), end="")' > docs/metrics.md
+	@$(BIN)/python -c 'from evalgauge import metrics; print(metrics.render_markdown(), end="")' > docs/metrics.md
 	@$(BIN)/python -c 'from evalgauge_dashboards import share; print(share.markdown(), end="")' > docs/panels.md
 	@$(BIN)/evalgauge dashboards build --out dashboards/generated
 

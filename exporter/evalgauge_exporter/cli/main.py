@@ -201,7 +201,7 @@ def send(run_dir: Path, url: str, token_file: Path, run_id: str | None, follow: 
         raise CliError(str(error)) from error
     left = ", ".join(f"{n} {word}" for n, word in ((sent.rejected, "refused"), (sent.skipped, "skipped")) if n)
     click.echo(
-        f"{sent.lines} events sent{f' ({left})' if left else ''}; the run {'is over' if sent.over else 'goes on'}"
+        f"{sent.lines} events sent{f' ({left})' if left else ''}; the run {'is over' if sent.finished else 'goes on'}"
     )
 
 
