@@ -10,7 +10,8 @@ from pathlib import Path
 
 from evalgauge import __version__
 from evalgauge.events import LlmCall
-from evalgauge.pricing import Price, PriceTable, load_overrides
+from evalgauge.price_overrides import load_overrides
+from evalgauge.pricing import Price, PriceTable
 from evalgauge_exporter.analysis.costs import MachineCost
 from evalgauge_exporter.analysis.machine_usage import compute_run_machine_costs
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from evalgauge.errors import InvalidEvent
 from evalgauge.metrics import OUTCOMES, REQUEST_STATUSES, WORKER_STATES
 from evalgauge.usage import TokenUsage
 from evalgauge.values import (
@@ -32,14 +33,6 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 TERMINAL_ACTIONS = frozenset({"done", "error"})
 """Action types with which an agent ends a task; they are recorded as steps but are no step of the task."""
-
-
-class InvalidEvent(ValueError):
-    """An object that is no event; ``reason`` is one word for counting, the message says what is wrong."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class PlannedTask(NamedTuple):

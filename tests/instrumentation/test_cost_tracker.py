@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalgauge.cost_tracker import CostTracker
-from evalgauge.pricing import PriceTable, load_overrides
+from evalgauge.price_overrides import load_overrides
+from evalgauge.pricing import PriceTable
 
 AT = datetime(2026, 2, 1, tzinfo=UTC).timestamp()
 TABLE = f"genai-prices {__version__}"

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalgauge.events import Heartbeat, InvalidEvent, LlmCall, RunStarted, Step, TaskFinished, decode
+from evalgauge.errors import InvalidEvent
+from evalgauge.events import Heartbeat, LlmCall, RunStarted, Step, TaskFinished, decode
 from evalgauge.usage import TokenUsage
 
 json_values = st.recursive(

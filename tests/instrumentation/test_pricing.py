@@ -28,14 +28,9 @@ from genai_prices.types import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalgauge.pricing import (
-    UNKNOWN_USAGE,
-    UNPRICED,
-    MachinePrice,
-    PriceTable,
-    PriceTableError,
-    load_overrides,
-)
+from evalgauge.errors import PriceTableError
+from evalgauge.price_overrides import load_overrides
+from evalgauge.pricing import UNKNOWN_USAGE, UNPRICED, MachinePrice, PriceTable
 from evalgauge.usage import UNKNOWN, TokenUsage, parse_usage
 
 AT = datetime(2026, 2, 1, 12, tzinfo=UTC).timestamp()

@@ -24,9 +24,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from evalgauge import send as sending
 from evalgauge import track_run
+from evalgauge.errors import SendError
 from evalgauge.events import TaskFinished
 from evalgauge.runlog import LogWriter, log_files, read_events
-from evalgauge.send import SendError, send
+from evalgauge.send import send
 from evalgauge_exporter.web import otlp_logs as receive
 from evalgauge_exporter.web.otlp_logs import JSON, PROTOBUF, logs_router
 from evalgauge_exporter.web.server import listening_socket
@@ -96,7 +97,7 @@ def test_what_arrives_is_the_run_that_was_written(tmp_path: Path) -> None:
     with exporter(tmp_path / "there") as url:
         first = send(tmp_path / "here" / "night", url, TOKEN)
         assert first.lines == len(stored(tmp_path / "here" / "night"))
-        assert (first.rejected, first.skipped, first.over) == (0, 0, True)
+        assert (first.rejected, first.skipped, first.finished) == (0, 0, True)
         assert send(tmp_path / "here" / "night", f"{url}/v1/logs/", TOKEN).lines == 0, "all of it was acknowledged"
         assert send(tmp_path / "here" / "night", url, TOKEN, again=True).lines == first.lines
     assert stored(tmp_path / "there" / "night") == stored(tmp_path / "here" / "night")
@@ -134,7 +135,7 @@ def test_an_exporter_that_goes_away_and_comes_back_loses_nothing(
         sent = send(tmp_path / "here" / "night", f"http://127.0.0.1:{port}", TOKEN, sleep=comes_back)
     assert len(waits) == 3
     assert waits == sorted(waits), "each wait is longer than the one before"
-    assert sent.over
+    assert sent.finished
     assert stored(tmp_path / "there" / "night") == stored(tmp_path / "here" / "night")
 
 
@@ -255,7 +256,7 @@ def test_following_sends_a_run_while_it_is_written(tmp_path: Path) -> None:
 
         sent = send(folder, url, TOKEN, follow=True, sleep=meanwhile)
     assert counts == [0, 1, 2, 3]
-    assert (sent.lines, sent.over) == (4, True)
+    assert (sent.lines, sent.finished) == (4, True)
     writer.close()
 
 
@@ -275,7 +276,7 @@ def test_what_another_process_wrote_just_before_the_end_is_sent_too(tmp_path: Pa
 
     with relay(meanwhile) as url:
         sent = send(folder, url, TOKEN, follow=True)
-    assert (sent.lines, sent.over) == (4, True)
+    assert (sent.lines, sent.finished) == (4, True)
     other.close()
     first.close()
 
@@ -300,8 +301,8 @@ def test_a_run_that_was_begun_again_in_one_process_is_not_over(tmp_path: Path) -
     track_run(tmp_path, benchmark="b", model="m", run_id="night").finish()
     with relay(lambda _: (200, b"{}")) as url:
         with track_run(tmp_path, benchmark="b", model="m", run_id="night") as run:
-            assert not send(run.folder, url, TOKEN).over
-        assert send(run.folder, url, TOKEN).over
+            assert not send(run.folder, url, TOKEN).finished
+        assert send(run.folder, url, TOKEN).finished
 
 
 def test_whoever_follows_outlives_a_long_outage(tmp_path: Path) -> None:
@@ -310,7 +311,7 @@ def test_whoever_follows_outlives_a_long_outage(tmp_path: Path) -> None:
     answers = iter([503] * 30)
     with relay(lambda _: (next(answers, 200), b"{}")) as url:
         sent = send(tmp_path / "night", url, TOKEN, follow=True, sleep=waited.append)
-    assert sent.over
+    assert sent.finished
     assert sum(waited) > sending.GIVE_UP_AFTER
 
 
@@ -323,7 +324,7 @@ def test_what_tls_will_never_agree_to_is_said_at_once(tmp_path: Path, monkeypatc
         with pytest.raises(SendError, match=r"can't be spoken to: .*CERTIFICATE_VERIFY_FAILED"):
             send(tmp_path / "night", url, TOKEN)
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))  # how one's own authority is made known
-        assert send(tmp_path / "night", url, TOKEN).over
+        assert send(tmp_path / "night", url, TOKEN).finished
 
 
 def test_what_is_no_event_is_skipped_and_what_is_being_written_waits(tmp_path: Path) -> None:

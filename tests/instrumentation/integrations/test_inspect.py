@@ -93,3 +93,11 @@ def test_it_can_be_told_where_and_not_at_all(tmp_path: Path) -> None:
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
     evaluated(tmp_path, EVALGAUGE_RESULTS="off")
     assert not (tmp_path / "results").exists()
+
+
+def test_importing_the_package_imports_nothing_of_inspect() -> None:
+    code = (
+        "import sys, evalgauge.integrations.inspect.outcomes\n"
+        "sys.exit(any(name.partition('.')[0] == 'inspect_ai' for name in sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

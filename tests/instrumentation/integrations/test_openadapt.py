@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from evalgauge.events import LlmCall, LogLine, RunFinished, RunStarted, Step, TaskFinished, TaskStarted
-from evalgauge.integrations import openadapt
+from evalgauge.integrations.openadapt import instrumentation
 from evalgauge.runlog import log_files, read_events
 from evalgauge_exporter.sources.openadapt.with_log import FilledRunLogSource
 from evalgauge_exporter.sources.runlog import RunLogSource
@@ -234,8 +234,8 @@ def test_of_a_release_that_is_not_known_the_parts_that_still_work_are_recorded(r
 def test_a_newer_release_is_named_in_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, version: str | None, warned: bool
 ) -> None:
-    monkeypatch.setattr(openadapt, "_version", lambda: version)
-    openadapt._say_if_new()
+    monkeypatch.setattr(instrumentation, "_version", lambda: version)
+    instrumentation._warn_if_newer()
     assert (f"openadapt-evals {version} is newer" in caplog.text) == warned
 
 

@@ -19,7 +19,7 @@ import pytest
 from evalgauge import track_run, tracker
 from evalgauge.metrics import BY_NAME, RUN_TASK_DURATION
 from evalgauge.otel import observer as otel
-from evalgauge.otel.metrics import MEASURED
+from evalgauge.otel.metrics import OBSERVED
 from evalgauge.otel.traces import TASKS_IN_ONE_TRACE
 from evalgauge.runlog import log_files
 from evalgauge_exporter.config.model import load_config
@@ -93,7 +93,7 @@ def test_what_is_pushed_is_stored_as_what_would_be_scraped(tmp_path: Path, monke
             assert key not in pushed, f"{key} is there twice"
             pushed[key] = value
         otel.stop()
-    ours = {name for metric in (*MEASURED, RUN_TASK_DURATION) for name in metric.series}
+    ours = {name for metric in (*OBSERVED, RUN_TASK_DURATION) for name in metric.series}
     expected = {}
     for (name, pairs), value in scraped(tmp_path / "results").items():
         labels = {label: str(float(text)) if label == "le" else text for label, text in pairs}
