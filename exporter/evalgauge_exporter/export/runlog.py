@@ -27,7 +27,7 @@ from evalgauge.events import (
 from evalgauge.runlog import EVENTS_FOLDER, encode, safe_name
 from evalgauge_exporter.errors import ConvertError
 from evalgauge_exporter.sources.base import RunSource
-from evalgauge_exporter.sources.discovery import Found
+from evalgauge_exporter.sources.discovery import FoundRun
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
 _TRIES = 3
@@ -44,7 +44,7 @@ _TYPES: dict[type, str] = {
 }
 
 
-def convert(found: Found, out: Path) -> int:
+def convert(found: FoundRun, out: Path) -> int:
     """Write a run to ``<out>/<run id>/``; the folder appears once it is complete.
 
     Args:
@@ -100,10 +100,10 @@ def encode_event(event: Event, run_id: str | None = None) -> bytes:
 class _Conversion:
     """One try to write a run, with a source of its own, so that whoever follows the run is not disturbed."""
 
-    def __init__(self, found: Found, target: Path) -> None:
+    def __init__(self, found: FoundRun, target: Path) -> None:
         self._found = found
         self._target = target
-        self._source: RunSource = found.fresh()
+        self._source: RunSource = found.open_source()
         self._logs: dict[str, BinaryIO] = {}
         self._copied: set[str] = set()
         self._real = Path(os.path.realpath(self._source.folder))
