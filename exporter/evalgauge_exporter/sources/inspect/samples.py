@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from evalgauge.events import Outcome, RequestStatus
 from evalgauge.integrations.inspect.outcomes import DOMAINS, SCORING, SUBMITS, score_of
 from evalgauge.model_names import split_model_name
 from evalgauge.usage import TokenUsage, parse_usage
@@ -137,7 +138,7 @@ def _add_call(event: dict[str, Any], attempt: AttemptBuilder) -> bool:
         attempt.add_call(at, provider, model, TokenUsage(0, None, None, 0), status="retry")
     output = event.get("output")
     usage = output.get("usage") if isinstance(output, dict) else None
-    status = "error" if event.get("error") else "ok"
+    status: RequestStatus = "error" if event.get("error") else "ok"
     seconds = output.get("time") if isinstance(output, dict) else None
     attempt.add_call(at, provider, model, parse_inspect_usage(usage), status=status, duration_seconds=seconds)
     return True
@@ -181,7 +182,7 @@ def _add_end(
         message = error.get("message") if isinstance(error, dict) else error
         # whose error it was is not stated; Inspect leaves such samples out of its metrics
         cancelled = "Cancelled" in str(message)
-        outcome = "interrupted" if cancelled else "infrastructure_error"
+        outcome: Outcome = "interrupted" if cancelled else "infrastructure_error"
         attempt.add_finish(at, outcome, error=str(message) or "error", **more)
         return
     scores = sample.get("scores")
