@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evalgauge.integrations.inspect.outcomes import DOMAINS, SCORING, SUBMITS, score_of
+from evalgauge.integrations.inspect.outcomes import DOMAIN_KEYS, SCORING_SPANS, SUBMIT_TOOLS, parse_score
 from evalgauge.model_names import split_model_name
 from evalgauge.usage import TokenUsage, parse_usage
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
@@ -37,7 +37,7 @@ def tell_sample(
         start = next((at for event in events if (at := parse_timestamp(event.get("timestamp"))) is not None), 0.0)
     metadata = sample.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    domain = next((said for name in DOMAINS if (said := parse_id(metadata.get(name)))), None)
+    domain = next((said for name in DOMAIN_KEYS if (said := parse_id(metadata.get(name)))), None)
     shots = _Shots(sample, below)
     first = shots.of(sample.get("input"))
     tale.started(start, domain, _text(sample.get("input")))
@@ -112,7 +112,7 @@ def _action(call: dict[str, Any]) -> dict[str, Any]:
     kind = arguments.get("action")
     if isinstance(kind, str) and kind and len(kind) <= 60:  # one tool for everything that a computer does
         return {**action_of({**arguments, "action_type": kind}), "tool": name}
-    return {**arguments, "type": "done" if name in SUBMITS else name}
+    return {**arguments, "type": "done" if name in SUBMIT_TOOLS else name}
 
 
 def _tell_call(event: dict[str, Any], tale: AttemptBuilder) -> bool:
@@ -181,7 +181,7 @@ def _end(
     explanation = stated.get("explanation")
     if isinstance(explanation, str):
         more.setdefault("reason", explanation)
-    score = score_of(stated.get("value"))
+    score = parse_score(stated.get("value"))
     if score is None:
         tale.finished(at, "evaluation_error", error="the sample has no score", **more)
     else:
@@ -195,7 +195,7 @@ def _scoring_spans(events: list[dict[str, Any]]) -> set[str]:
         span = event.get("id")
         if event.get("event") != "span_begin" or not isinstance(span, str):
             continue
-        if event.get("type") in SCORING or event.get("parent_id") in found:
+        if event.get("type") in SCORING_SPANS or event.get("parent_id") in found:
             found.add(span)
     return found
 
