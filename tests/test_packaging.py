@@ -67,3 +67,30 @@ def test_the_wheel_has_the_version_of_the_package(wheel: zipfile.ZipFile) -> Non
 
     (path,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     assert Parser().parsestr(wheel.read(path).decode())["Version"] == evalgauge.__version__
+
+
+def test_the_dashboards_are_built_with_their_extra_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    python = environment / "bin" / "python"
+    install: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        f"evalgauge[dashboards] @ {Path(wheel.filename or '').as_uri()}",
+    ]
+    done = subprocess.run(install, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "generated"
+    done = subprocess.run(
+        [python, "-m", "evalgauge_dashboards", "--out", out], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    listed = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout
+    assert "prometheus" not in listed, "nothing of the exporter extra is installed"
+    expected = ROOT / "dashboards" / "generated"
+    names = sorted(path.relative_to(expected) for path in expected.rglob("*") if path.is_file())
+    assert [Path(path).relative_to(out) for path in sorted(done.stdout.split())] == names
+    assert all((out / name).read_bytes() == (expected / name).read_bytes() for name in names)

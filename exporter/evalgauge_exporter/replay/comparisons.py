@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from evalgauge_exporter.analysis.comparison.comparison import DomainComparison, SuccessDifference, Trial, compare
+from evalgauge_exporter.analysis.comparison import DomainComparison, SuccessDifference, Trial, compare
 from evalgauge_exporter.replay.tables import STALL_AFTER, trials
 from evalgauge_exporter.state.run import RunState
 

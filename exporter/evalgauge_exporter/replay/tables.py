@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evalgauge.metrics import MEASURED_OUTCOMES, OUTCOMES
-from evalgauge_exporter.analysis.comparison.comparison import Trial
+from evalgauge_exporter.analysis.comparison import Trial
 from evalgauge_exporter.analysis.comparison.tests import clustered_wilson, wilson
-from evalgauge_exporter.analysis.summary import rates, summarise
+from evalgauge_exporter.analysis.summary import rates, summarize
 from evalgauge_exporter.replay.clusters import Case, cluster
 from evalgauge_exporter.replay.names import attempt_key
 from evalgauge_exporter.replay.survival import action_mix, survival
@@ -61,7 +61,7 @@ def interval(attempts: Iterable[tuple[str, bool]]) -> list[float] | None:
 
 def run_summary(state: RunState, key: str, now: float) -> dict[str, Any]:
     """The run's entry in the site's index."""
-    found = summarise(state, now, STALL_AFTER)
+    found = summarize(state, now, STALL_AFTER)
     attempts = [(a, state.status_of(a, now, STALL_AFTER)) for a in state.attempts.values()]
     costs = [usage.cost_usd for usage in state.usage.values() if usage.cost_usd is not None]
     return {

@@ -38,7 +38,7 @@ class _Answers:
     """Looks up the run that is meant and asks a view about it, under the state's lock."""
 
     def __init__(self, exporter: Exporter) -> None:
-        self.insights = exporter.insights
+        self.insights = exporter.analysis
         self.state = exporter.state
         self._shared = RequestCoalescer()
 
@@ -177,13 +177,13 @@ def _fleet_routes(router: APIRouter, exporter: Exporter) -> None:
     @router.get("/vms", tags=["fleet"], summary="Machines: state, price, cost so far, who uses them")
     def vms() -> list[fleet_shapes.VmRow]:
         with state.lock:
-            rows = fleet_views.vms(fleet, state.runs.values(), time.time(), stall_after)
+            rows = fleet_views.list_vms(fleet, state.runs.values(), time.time(), stall_after)
         return [fleet_shapes.VmRow(**row) for row in rows]
 
     @router.get("/tunnels", tags=["fleet"], summary="Tunnels by name, and whether they answer")
     def tunnels() -> dict[str, fleet_shapes.TunnelRow]:
         with state.lock:
-            rows = fleet_views.tunnels(fleet, time.time())
+            rows = fleet_views.list_tunnels(fleet, time.time())
         return {name: fleet_shapes.TunnelRow(**row) for name, row in rows.items()}
 
     @router.get("/probe-vm", tags=["fleet"], summary="Whether the WAA server answers")
@@ -193,17 +193,17 @@ def _fleet_routes(router: APIRouter, exporter: Exporter) -> None:
         ] = None,
     ) -> fleet_shapes.ProbeVm:
         with state.lock:
-            return fleet_shapes.ProbeVm(**fleet_views.probe_vm(fleet, time.time(), vm))
+            return fleet_shapes.ProbeVm(**fleet_views.get_probe_vm(fleet, time.time(), vm))
 
     @router.get("/azure-jobs", tags=["fleet"], summary="The newest Azure ML jobs")
     def azure_jobs() -> list[fleet_shapes.AzureJob]:
         with state.lock:
-            return [fleet_shapes.AzureJob(**row) for row in fleet_views.azure_jobs(fleet, time.time())]
+            return [fleet_shapes.AzureJob(**row) for row in fleet_views.list_azure_jobs(fleet, time.time())]
 
     @router.get("/tasks", tags=["fleet"], summary="What goes on in the background")
     def tasks() -> list[fleet_shapes.BackgroundTask]:
         with state.lock:
-            rows = fleet_views.tasks(fleet, state.runs.values(), time.time(), stall_after)
+            rows = fleet_views.list_tasks(fleet, state.runs.values(), time.time(), stall_after)
         return [fleet_shapes.BackgroundTask(**row) for row in rows]
 
 
@@ -226,9 +226,9 @@ def frame_builder(exporter: Exporter) -> Callable[[str | None], RenderedSnapshot
         now = time.time()
         with exporter.state.lock:
             version = exporter.state.version
-            run = exporter.state.runs.get(run_id) if run_id is not None else frames.default_run(exporter.insights, now)
-            made = frames.snapshot(run, exporter.insights, now, exporter.config.grafana_url)
-            settled = run is None or exporter.insights.finished(run, now)
+            run = exporter.state.runs.get(run_id) if run_id is not None else frames.default_run(exporter.analysis, now)
+            made = frames.snapshot(run, exporter.analysis, now, exporter.config.grafana_url)
+            settled = run is None or exporter.analysis.is_finished(run, now)
         return RenderedSnapshot(version, made.model_dump_json().encode(), settled)
 
     return build

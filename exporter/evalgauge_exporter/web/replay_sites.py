@@ -21,7 +21,7 @@ from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.web.errors import unknown_run
 
 if TYPE_CHECKING:
-    from evalgauge_exporter.sources.discovery import Found
+    from evalgauge_exporter.sources.discovery import FoundRun
 
 SITE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; base-uri 'none'; "
@@ -56,10 +56,10 @@ class ReplaySites:
             run = self._exporter.state.runs.get(run_id)
             known = [] if run is not None else list(self._exporter.state.runs)
             if run is not None:
-                paired = self._exporter.insights.against_previous(run, time.time())
+                paired = self._exporter.analysis.compare_with_previous(run, time.time())
                 shown = [run] if paired is None else [run, paired.baseline]
                 versions = tuple(state.version for state in shown)
-                places = [place for state in shown if (place := self._exporter.follower.source_of(state)) is not None]
+                places = [place for state in shown if (place := self._exporter.collector.source_of(state)) is not None]
         if run is None:
             raise unknown_run(run_id, known)
         site = self._site(run_id)
@@ -91,10 +91,10 @@ class ReplaySites:
                 site = self._sites[run_id] = _Site(self._folder / str(len(self._sites)))
             return site
 
-    def _make(self, site: _Site, places: list[Found]) -> None:
+    def _make(self, site: _Site, places: list[FoundRun]) -> None:
         if importlib.util.find_spec("evalgauge_dashboards") is None:
             raise HTTPException(404, "the replay is not installed")
-        from evalgauge_exporter.replay.errors import ReplayError
+        from evalgauge_exporter.errors import ReplayError
         from evalgauge_exporter.replay.site import generate
 
         try:

@@ -44,11 +44,11 @@ def test_rows_have_the_columns_and_what_is_unknown_is_none() -> None:
     assert (third["outcome"], third["steps"], third["domain"]) == ("pending", None, "unknown")
 
 
-def test_what_was_open_when_the_run_ended_is_interrupted() -> None:
+def test_attempts_that_were_open_when_the_run_ended_are_interrupted() -> None:
     assert [row["outcome"] for row in task_rows(make_run(over=True))] == ["failure", "interrupted", "pending"]
 
 
-def test_csv_reads_back_and_formulas_are_no_formulas() -> None:
+def test_csv_reads_back_and_formulas_are_escaped() -> None:
     rows = list(csv.DictReader(io.StringIO(csv_text(task_rows(make_run(over=False))), newline="")))
     assert rows[0]["error"] == "'=1+1"
     assert rows[0]["reason"] == "'-2"

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalgauge_exporter.replay import ReplayError, generate, single_file
+from evalgauge_exporter.errors import ReplayError
+from evalgauge_exporter.replay import generate, single_file
 from evalgauge_exporter.replay.names import key_of
 from evalgauge_exporter.replay.site import CONTENTS
 from evalgauge_exporter.sources.runlog import RunLogSource

@@ -170,7 +170,7 @@ def test_500_clients_at_once_get_the_same_frame_and_metrics_still_answer(
 ) -> None:
     host, port = urlsplit(served.url).hostname, urlsplit(served.url).port
     built: list[str | None] = []
-    insights = served.exporter.insights
+    insights = served.exporter.analysis
     real = insights.costs
 
     def counted(state: Any, now: float) -> Any:

@@ -180,7 +180,7 @@ def test_the_log_and_openadapts_own_files_are_one_run_without_duplicates(results
     assert read.problems == []
     assert both.counts == alone.counts
     assert (both.steps, both.usage.keys(), both.started_at) == (alone.steps, alone.usage.keys(), alone.started_at)
-    assert both.ended()
+    assert both.is_finished()
     assert of(read.events, LogLine)  # what OpenAdapt keeps of each task's log
 
 
