@@ -50,7 +50,7 @@ def test_tokens_that_are_negative_or_no_numbers_count_as_not_reported() -> None:
 
 
 @pytest.mark.parametrize("number", [10**400, 1e308, float("inf"), float("nan"), -(10**400)])
-def test_a_number_out_of_all_measure_counts_as_not_given(number: float) -> None:
+def test_an_absurd_number_counts_as_not_reported(number: float) -> None:
     event = decode(raw("task_finished", task_id="a", outcome="success", score=number, duration_seconds=number), "w")
     assert isinstance(event, TaskFinished)
     assert (event.score, event.duration_seconds) == (None, None)
@@ -87,7 +87,7 @@ def test_tasks_may_be_ids_or_objects() -> None:
         (raw("worker_state", worker_id="w", state="asleep"), "bad_field"),
     ],
 )
-def test_what_says_nothing_is_refused_with_a_reason(line: object, reason: str) -> None:
+def test_an_object_that_is_no_event_is_refused_with_a_reason(line: object, reason: str) -> None:
     with pytest.raises(InvalidEvent) as refused:
         decode(line, "w")
     assert refused.value.reason == reason
