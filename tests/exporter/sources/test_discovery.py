@@ -85,7 +85,7 @@ def test_links_make_no_second_run_of_one(tmp_path: Path) -> None:
     (results / "also").symlink_to(elsewhere)
     (elsewhere / "back").symlink_to(results)
     (elsewhere / "deeper" / "round").symlink_to(elsewhere)
-    found, problems = Discovery([results]).scan()
+    found, problems = Discovery([results], follow_links=True).scan()
     assert problems == []
     assert set(names(found)) == {"night-1", "night-2"}
     assert results / "night-1" in {run.folder for run in found}, "by its own path"
@@ -136,12 +136,12 @@ def test_a_format_that_raises_for_a_folder_hides_no_other_run(tmp_path: Path, mo
 
     small_run(tmp_path, "good")
     (tmp_path / "bad").mkdir()
-    monkeypatch.setattr(discovery, "FORMATS", (*discovery.FORMATS, discovery.Format(fails, RunLogSource)))
+    monkeypatch.setattr(discovery, "SAMPLED", (*discovery.SAMPLED, discovery.Format(fails, RunLogSource)))
     scanner = Discovery([tmp_path])
     found, problems = scanner.scan()
     assert list(names(found)) == ["good"]
     assert [problem.reason for problem in problems] == ["defect"]
-    assert scanner.scan() == ([], []), "it is said once"
+    assert scanner.scan() == ([], []), "it is reported once"
 
 
 def test_a_folder_whose_name_is_no_text_has_an_id_that_is(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ local header: PKWARE's APPNOTE.TXT, 4.3.7.
 
 from __future__ import annotations
 
+import errno
 import struct
 import sys
 import zlib
@@ -71,6 +72,7 @@ class EvalZipReader:
         Raises:
             KeyError: There is no member of this name.
             EvalZipError: It is too large, encrypted, damaged, or compressed in an unknown way.
+            OSError: The file can't be read for the moment.
         """
         info = self.members[name]
         if info.file_size > MAX_MEMBER:
@@ -87,7 +89,13 @@ class EvalZipReader:
             return b"".join(iter(lambda: member.read1(_BLOCK), b""))
         except NotImplementedError as error:
             raise EvalZipError("unreadable", f"{name}: {error}") from error
-        except (OSError, EOFError, struct.error, zlib.error, ZstdError, zipfile.BadZipFile, OverflowError) as error:
+        except OSError as error:
+            if error.errno not in (None, errno.EINVAL):
+                raise
+            raise EvalZipError("torn_file", f"{name}: not where the directory says") from error
+        except (EOFError, struct.error, zlib.error, ZstdError, zipfile.BadZipFile, OverflowError, ValueError) as error:
+            if isinstance(error, EvalZipError):
+                raise
             raise EvalZipError("torn_file", f"{name}: {str(error) or 'cut off'}") from error
 
     def _scan(self) -> list[zipfile.ZipInfo]:

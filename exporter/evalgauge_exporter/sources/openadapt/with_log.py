@@ -31,9 +31,10 @@ from evalgauge.events import (
 )
 from evalgauge.values import parse_id
 from evalgauge_exporter.sources.base import ReadResult
-from evalgauge_exporter.sources.openadapt.files import list_names, matches, matches_pool
+from evalgauge_exporter.sources.openadapt.files import matches, matches_pool
 from evalgauge_exporter.sources.openadapt.pool import OpenAdaptPool
 from evalgauge_exporter.sources.openadapt.run_folder import OpenAdaptSource
+from evalgauge_exporter.sources.parsing import list_names
 from evalgauge_exporter.sources.runlog import RunLogSource
 
 
@@ -91,8 +92,12 @@ class FilledRunLogSource(RunLogSource):
 
     def read(self, *, full_scan: bool = False) -> ReadResult:
         """Return the events of the log's new lines, and those of the files that it does not have."""
+        unreadable: OSError | None = None
         if self._files is None and (full_scan or not self._log_read):
-            files = self._find_files()
+            try:
+                files = self._find_files()
+            except OSError as error:
+                files, unreadable = None, error
             if files is not None and self._log_started:
                 return ReadResult(restarted=True)  # what was read so far was not compared with them
             self._files = files
@@ -100,8 +105,11 @@ class FilledRunLogSource(RunLogSource):
         filling = None if self._files is None else self._files.read(full_scan=full_scan)
         result = super().read(full_scan=full_scan)
         self._log_started |= bool(result.events)
+        if unreadable is not None:
+            result.note_unreadable(unreadable, self.folder)
         if filling is not None and not result.missing and not result.restarted:
             result.problems += filling.problems
+            result.unreadable = result.unreadable or filling.unreadable
             result.events = [self._note_logged(event) for event in result.events]
             for event in filling.events:
                 self._hold(event)
