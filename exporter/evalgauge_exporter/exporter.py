@@ -59,7 +59,7 @@ class Exporter:
         self.state = State()
         overrides = load_overrides(config.prices.overrides) if config.prices.overrides else None
         self.prices = PriceTable(overrides)
-        self.limits = Limits(**config.limits.model_dump())
+        self.limits = Limits(**config.limits.model_dump(exclude={"memory"}))
         self.token = read_token(config.token_file) if config.token_file else None
         self.fleet = FleetState(self.prices)
         self.fleet_sources = FleetSources(config, self.fleet, self.state.lock, self._fleet_changed)
@@ -78,6 +78,8 @@ class Exporter:
             cache=RunCache(_cache_path(config), _cache_key(config)),
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
+            follow_links=config.follow_links,
+            memory_limit=config.limits.memory,
             on_change=self._changed,
         )
 
@@ -100,6 +102,17 @@ class Exporter:
             False where the timeout passed first.
         """
         return self._ready.wait(timeout)
+
+    def wait_caught_up(self, timeout: float | None = None) -> bool:
+        """Wait until every run was read to its end; one that is very large takes longer than ``wait_ready``.
+
+        Args:
+            timeout: Seconds to wait, None for no limit.
+
+        Returns:
+            False where the timeout passed first.
+        """
+        return self.collector.caught_up.wait(timeout)
 
     def stop(self) -> None:
         """Stop and wait for all threads."""

@@ -72,6 +72,6 @@ def read_runs(results: tuple[Path, ...]) -> list[RunState]:
     """
     exporter = Exporter(load_config(None, results=results))
     exporter.start()
-    exporter.wait_ready()
+    exporter.wait_caught_up()
     exporter.stop()
     return sorted(exporter.state.runs.values(), key=lambda run: (run.started_at or 0.0, run.run_id))

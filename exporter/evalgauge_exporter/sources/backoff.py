@@ -29,6 +29,11 @@ class Backoff:
         self._failures += 1
         self._next = self._clock() + pause
 
+    def fail_for_long(self) -> None:
+        """Count a failure that is followed by the longest pause."""
+        self._failures += 1
+        self._next = self._clock() + LONGEST_PAUSE
+
     def reset(self) -> None:
         """Forget the failures, after a success."""
         self._failures, self._next = 0, 0.0

@@ -20,7 +20,7 @@ from evalgauge.runlog import MAX_LINE
 
 MAX_FILE = 256 << 20
 """Bytes: a larger file is not read."""
-MAX_PARSED = 1 << 30
+MAX_PARSED = 512 << 20
 """Bytes of memory that a parsed document may take, as estimated from the number of its values."""
 _VALUE_BYTES = 80
 """Bytes of memory of a parsed value, beside its text."""

@@ -100,6 +100,8 @@ class RunState:
         self.usage: dict[tuple[str, str], Usage] = {}
         self.duration_counts = [0] * (len(DURATION_BUCKETS) + 1)
         self.duration_micros = 0
+        self.unreadable: str | None = None
+        """Why something of the run can't be read for the moment; the state is that of before."""
         self.spent_by_minute: dict[int, Decimal] = {}
         """US dollars of model calls by minute (Unix seconds / 60), for the newest minutes with any."""
         self.started_at: float | None = None
@@ -126,6 +128,11 @@ class RunState:
         return self._finish_log
 
     @property
+    def loaded_attempts(self) -> int:
+        """Number of attempts in memory."""
+        return len(self._attempts)
+
+    @property
     def is_unloaded(self) -> bool:
         """Whether the attempts are not in memory."""
         return self._reload is not None
@@ -136,7 +143,11 @@ class RunState:
 
     def _ensure_loaded(self) -> None:
         if self._reload is not None:
-            whole = self._reload()
+            try:
+                whole = self._reload()
+            except OSError as error:  # for the moment: it is tried again at the next use
+                self.unreadable = str(error)
+                return
             self._attempts, self._finish_log, self._reload = whole._attempts, whole._finish_log, None
 
     # -- folding
