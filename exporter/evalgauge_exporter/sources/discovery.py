@@ -55,6 +55,8 @@ class Format(NamedTuple):
     source: Callable[..., RunSource]
     scored: bool = True
     """Whether the source takes ``success_threshold``."""
+    holds_logs: bool = False
+    """Whether folders in a run may hold run logs; else these are runs, and the folder is none."""
 
 
 class FileFormat(NamedTuple):
@@ -68,8 +70,8 @@ class FileFormat(NamedTuple):
 
 MARKED: tuple[Format, ...] = (
     # a folder that holds both a run log and OpenAdapt's files is one run, and the log takes precedence
-    Format(match_single_run(runlog.matches), openadapt_log.FilledRunLogSource, scored=False),
-    Format(match_single_run(openadapt_files.matches_pool), openadapt_pool.OpenAdaptPool, scored=False),
+    Format(match_single_run(runlog.matches), openadapt_log.FilledRunLogSource, scored=False, holds_logs=True),
+    Format(match_single_run(openadapt_files.matches_pool), openadapt_pool.OpenAdaptPool, scored=False, holds_logs=True),
     Format(match_single_run(openadapt_files.matches), openadapt.OpenAdaptSource, scored=False),
     Format(openadapt_models.discover_runs, openadapt_models.OpenAdaptModelSource),
     Format(atif.discover_jobs, atif.AtifSource),
@@ -131,6 +133,7 @@ class _Claim(NamedTuple):
     make: Callable[[Path], RunSource]
     mtime_ns: int | None
     """The folder's time, where the runs have no mark: they are matched again when it changes. None for marked ones."""
+    holds_logs: bool
 
 
 class Discovery:
@@ -288,7 +291,8 @@ class Discovery:
     def _match_folder(self, folder: Path, names: frozenset[str], below: Iterable[str]) -> _Claim | None:
         """Return the runs in a folder: those with a mark, else those of a format that most of its subfolders fit."""
         if (claim := self._match_formats(MARKED, folder, names, None)) is not None:
-            return claim
+            nested = not claim.holds_logs and any(self._holds_log(folder / name) for name in below)
+            return None if nested else claim
         if any(self._is_marked(folder / name) for name in below):
             return None
         return self._match_formats(SAMPLED, folder, names, self._find_mtime(folder))
@@ -300,6 +304,11 @@ class Discovery:
         names = self._isolate(folder, "folder", lambda: list_names(folder), frozenset[str]())
         return self._match_formats(MARKED, folder, names, None) is not None
 
+    def _holds_log(self, folder: Path) -> bool:
+        """Return whether a folder holds a run log."""
+        names = self._isolate(folder, "folder", lambda: list_names(folder), frozenset[str]())
+        return self._isolate(folder, "log", lambda: runlog.matches(folder, names), False)
+
     def _match_formats(
         self, formats: tuple[Format, ...], folder: Path, names: frozenset[str], mtime_ns: int | None
     ) -> _Claim | None:
@@ -308,7 +317,7 @@ class Discovery:
             nothing: list[Path] = []
             places = self._isolate(folder, what, partial(form.discover_runs, folder, names), nothing)
             if places:
-                return _Claim(places, self._source_maker(form), mtime_ns)
+                return _Claim(places, self._source_maker(form), mtime_ns, form.holds_logs)
         return None
 
     def _match_files(self, folder: Path, names: list[str]) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:

@@ -9,15 +9,23 @@ from pathlib import Path
 from evalgauge.events import RunFinished, RunStarted
 from evalgauge.runlog import EVENTS_FOLDER, LogReader, Problem, log_files
 from evalgauge_exporter.sources.base import ReadResult
-from evalgauge_exporter.sources.parsing import fingerprint, is_absent, list_names, stat_path
+from evalgauge_exporter.sources.parsing import fingerprint, is_absent, list_names, read_head, stat_path
 
 READ_BYTES = 8 << 20
 """Bytes that are read of a log before other runs get their turn."""
 
 
 def matches(folder: Path, names: frozenset[str]) -> bool:
-    """Return whether a folder with entries of these names is a run of this format."""
-    return EVENTS_FOLDER in names and bool(log_files(folder))
+    """Return whether a folder with entries of these names is a run: one of its logs is new, or begins with an event."""
+    return EVENTS_FOLDER in names and any(_is_log(path) for path in log_files(folder))
+
+
+def _is_log(path: Path) -> bool:
+    try:
+        head = read_head(path, 1 << 16)
+    except OSError:  # it can't be read for the moment
+        return True
+    return not head or (b'"type"' in head and b'"v"' in head)  # what is no file is reported when the run is read
 
 
 class RunLogSource:

@@ -32,7 +32,10 @@ def _is_openadapt(folder: Path) -> bool:
     """Return False for what only looks alike: a folder whose tasks hold other files than those of this format."""
     tasks = folder / "tasks"
     for name in list_folders(tasks):
-        names = list_names(tasks / name)
+        try:
+            names = list_names(tasks / name)
+        except OSError:  # one task that can't be looked into makes the run no other
+            continue
         if not names.isdisjoint(("execution.json", "task.json")):
             return not _has_models(names)
     return is_directory(tasks)

@@ -36,7 +36,10 @@ def discover_runs(folder: Path, names: frozenset[str]) -> list[Path]:
         return []
     models: set[str] = set()
     for task in list_folders(folder / "tasks")[:_SAMPLED]:
-        inside = list_names(folder / "tasks" / task)
+        try:
+            inside = list_names(folder / "tasks" / task)
+        except OSError:  # one task that can't be looked into makes the run no other
+            continue
         if "execution.json" in inside:
             return []
         if "task.json" in inside:
