@@ -57,7 +57,7 @@ class RunCollector:
         pricer: Pricer = unpriced,
         cache: RunCache | None = None,
         success_threshold: float = 1.0,
-        follow_links: bool = False,
+        follow_links: bool = True,
         loaded: int = 60,
         memory_limit: int | None = None,
         on_change: Callable[[], None] = lambda: None,

@@ -144,7 +144,7 @@ class Discovery:
     and ends there. What can't be read is tried at each scan; what raises something else, after growing pauses.
     """
 
-    def __init__(self, roots: list[Path], success_threshold: float = 1.0, *, follow_links: bool = False) -> None:
+    def __init__(self, roots: list[Path], success_threshold: float = 1.0, *, follow_links: bool = True) -> None:
         """Start with nothing known.
 
         Args:
@@ -160,6 +160,7 @@ class Discovery:
         self._claims: dict[Path, _Claim] = {}
         """The folders that hold runs: nothing else is searched for in them."""
         self._follow_links = follow_links
+        self._real_roots = [Path(os.path.realpath(root)) for root in roots]
         self._failures: dict[tuple[Path, str], Backoff] = {}
         self._reported: set[tuple[Path, str]] = set()
         self._uncertain = False
@@ -169,7 +170,6 @@ class Discovery:
         self._depth_limited: set[str] = set()
         """The visited ones whose subfolders are too deep; another way to them may be shorter."""
         self._links: list[_Place] = []
-        self._real_roots: list[str] = []
 
     def forget(self, place: Path) -> None:
         """Forget a run that no longer exists: should it come back, it is new."""
@@ -182,7 +182,6 @@ class Discovery:
         self._problems, self._visited, self._depth_limited, self._links = [], set(), set(), []
         self.withdrawn = []
         roots = [_Place(root, root, os.path.realpath(root), 0, 0) for root in self._roots]
-        self._real_roots = [root.real for root in roots]
         for places in (roots, self._links):  # a folder behind a link may add links to the list meanwhile
             for start in places:
                 for place, make in self._walk(start):
@@ -234,7 +233,7 @@ class Discovery:
         self._visited.add(place.real)
         if claim is not None and (claim.mtime_ns is None or claim.mtime_ns == self._find_mtime(folder)):
             return
-        listed = self._isolate(folder, "folder", lambda: _list_entries(folder), None)
+        listed = self._isolate(folder, "folder", lambda: self._list_entries(folder), None)
         if listed is None:
             return
         names, below = listed
@@ -255,6 +254,35 @@ class Discovery:
             yield from self._walk_below(place, below, place.depth + (not nothing_else))
         else:
             self._depth_limited.add(place.real)
+
+    def _list_entries(self, folder: Path) -> tuple[frozenset[str], dict[str, bool]]:
+        """Return the names in a folder; and of each folder that is not hidden, whether it is a link."""
+        names: set[str] = set()
+        below: dict[str, bool] = {}
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    is_folder = entry.is_dir()
+                    if not is_folder and not entry.is_file():
+                        continue  # a pipe, a device, a link that leads nowhere
+                except OSError:  # a link in a circle, or to where nothing can be looked at
+                    continue
+                if entry.is_symlink() and not self._may_follow(entry.path):
+                    continue
+                names.add(entry.name)
+                if is_folder and not entry.name.startswith("."):
+                    below[entry.name] = entry.is_symlink()
+        return frozenset(names), below
+
+    def _may_follow(self, link: str) -> bool:
+        if self._follow_links:
+            return True
+        target = Path(os.path.realpath(link))
+        if any(target.is_relative_to(root) for root in self._real_roots):
+            return True
+        detail = "leads out of the served folders; follow_links = true allows it"
+        self._report_once((Path(link), "link"), "link", detail)
+        return False
 
     def _find_mtime(self, folder: Path) -> int | None:
         found = self._isolate(folder, "time", lambda: fingerprint(folder), None)
@@ -278,12 +306,7 @@ class Discovery:
         for name in sorted(below):
             path = place.folder / name
             if below[name]:
-                real = os.path.realpath(path)
-                if self._follow_links or any(_is_within(real, root) for root in self._real_roots):
-                    self._links.append(_Place(place.root, path, real, depth, place.level + 1))
-                else:
-                    detail = "a link that leads out of the served folders; follow_links = true follows it"
-                    self._report_once((path, "link"), "link_out", detail)
+                self._links.append(_Place(place.root, path, os.path.realpath(path), depth, place.level + 1))
             else:
                 real = os.path.join(place.real, name)
                 yield from self._walk(_Place(place.root, path, real, depth, place.level + 1))
@@ -331,28 +354,6 @@ class Discovery:
 
     def _source_maker(self, form: Format | FileFormat) -> Callable[[Path], RunSource]:
         return partial(form.source, success_threshold=self._threshold) if form.scored else form.source
-
-
-def _list_entries(folder: Path) -> tuple[frozenset[str], dict[str, bool]]:
-    """Return the names in a folder; and of each folder that is not hidden, whether it is a link."""
-    names: set[str] = set()
-    below: dict[str, bool] = {}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            try:
-                is_folder = entry.is_dir()
-                if not is_folder and not entry.is_file():
-                    continue  # a pipe, a device, a link that leads nowhere
-            except OSError:  # a link in a circle, or to where nothing can be looked at
-                continue
-            names.add(entry.name)
-            if is_folder and not entry.name.startswith("."):
-                below[entry.name] = entry.is_symlink()
-    return frozenset(names), below
-
-
-def _is_within(real: str, root: str) -> bool:
-    return real == root or real.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def name_runs(found: list[FoundRun], own_ids: list[str | None] | None = None) -> list[str]:

@@ -133,13 +133,13 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         raise
 
 
-def parse_json(data: bytes) -> Any:
+def parse_json(data: bytes | bytearray) -> Any:
     """Parse JSON, also with a byte order mark and the lone surrogates that ``json.dump`` writes, which are no JSON.
 
     Raises:
         ValueError: It is no JSON, or would need more than ``MAX_PARSED`` bytes of memory.
     """
-    if len(data) * (1 + _VALUE_BYTES) > MAX_PARSED and _estimate_parsed(data) > MAX_PARSED:
+    if len(data) * (1 + _VALUE_BYTES) > MAX_PARSED and estimate_parsed(data) > MAX_PARSED:
         raise ValueError(f"would need more than {MAX_PARSED >> 20} MiB of memory")
     try:
         return from_json(data)
@@ -151,8 +151,8 @@ def parse_json(data: bytes) -> Any:
             raise error from None
 
 
-def _estimate_parsed(data: bytes) -> int:
-    """Return an upper bound of the memory of a parsed document in bytes: each comma and bracket may be a value."""
+def estimate_parsed(data: bytes | bytearray) -> int:
+    """Return how many bytes a parsed document may take: each comma and bracket may be one more value."""
     return len(data) + _VALUE_BYTES * sum(data.count(mark) for mark in (b",", b"[", b"{"))
 
 

@@ -85,7 +85,7 @@ def test_links_make_no_second_run_of_one(tmp_path: Path) -> None:
     (results / "also").symlink_to(elsewhere)
     (elsewhere / "back").symlink_to(results)
     (elsewhere / "deeper" / "round").symlink_to(elsewhere)
-    found, problems = Discovery([results], follow_links=True).scan()
+    found, problems = Discovery([results]).scan()
     assert problems == []
     assert set(names(found)) == {"night-1", "night-2"}
     assert results / "night-1" in {run.folder for run in found}, "by its own path"
