@@ -1,8 +1,8 @@
 """Cache file of finished runs, without their attempts: a start over 2,000 of them parses none again.
 
 An entry is valid while the run's files look the same (names, sizes, times) and the same code with the same prices reads
-it. The first line of the file states that key and a digest of the rest, so that a damaged file is an empty one. Losing
-the file costs a slower start and nothing else.
+it. The file states that key and a digest of its entries, so that a damaged one is as good as empty. Losing it costs a
+slower start and nothing else.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class RunCache:
         new = self._path.with_suffix(f".{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            body = json.dumps(self._entries).encode()  # ASCII: half a surrogate pair, too, which a name may hold
-            new.write_bytes(_header(self._key, body) + body)
+            content = {"key": self._key, "sha256": _digest(self._entries), "runs": self._entries}
+            new.write_text(json.dumps(content), encoding="ascii")
             new.replace(self._path)
             self._changed = False
         except OSError as error:
@@ -102,19 +102,22 @@ class RunCache:
             self._path = None
 
 
-def _header(key: str, body: bytes) -> bytes:
-    return json.dumps({"key": key, "sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n"
+def _digest(entries: object) -> str:
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
 def _load(path: Path, key: str) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return the entries of a cache file; none where it was made by other code, is damaged or can't be read."""
     try:
-        header, _, body = path.read_bytes().partition(b"\n")
-    except OSError:
+        content = json.loads(path.read_bytes())  # takes half a surrogate pair too, which a folder's name may hold
+    except (OSError, ValueError, RecursionError):
         return {}
-    if header + b"\n" != _header(key, body):
+    if not isinstance(content, dict) or content.get("key") != key:
         return {}
-    return {name: (fingerprint, entry) for name, (fingerprint, entry) in json.loads(body).items()}
+    entries = content.get("runs")
+    if not isinstance(entries, dict) or content.get("sha256") != _digest(entries):
+        return {}
+    return {name: (fingerprint, entry) for name, (fingerprint, entry) in entries.items()}
 
 
 def dump_run(run: RunState) -> dict[str, Any]:

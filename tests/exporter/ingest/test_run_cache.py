@@ -130,6 +130,13 @@ def test_only_the_newest_runs_keep_their_attempts_in_memory(tmp_path: Path) -> N
     exporter.stop()
 
 
+def is_changed(damaged: bytes, whole: bytes) -> bool:
+    try:
+        return bool(json.loads(damaged) != json.loads(whole))
+    except ValueError:
+        return True
+
+
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_cache_that_was_damaged_anywhere_is_empty(
@@ -145,7 +152,7 @@ def test_a_cache_that_was_damaged_anywhere_is_empty(
     put = data.draw(st.binary(max_size=20) | st.sampled_from([b"null", b"[]", b'"x"', b"-1.5", b'{"a": "b"}']))
     path.write_bytes(whole[:start] + put + whole[end:])
     again = RunCache(path, "key")
-    if path.read_bytes() != whole:
+    if is_changed(path.read_bytes(), whole):
         assert again.get(folder, "fingerprint", "r", unpriced) is None
     again.put(folder, "fingerprint", fold("r", "runlog", []))
     again.flush({folder})
