@@ -14,6 +14,8 @@ from typing import IO, Self
 
 import zstandard
 
+from evalgauge_exporter.errors import EvalZipError
+
 STORED, DEFLATED, ZSTD = 0, 8, 93
 MAX_MEMBER = 512 << 20
 """Bytes: what a larger member holds is not read, so that a small file can't fill the memory."""
@@ -21,14 +23,6 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _SIGNATURE = b"PK\x03\x04"
 _SIZES_FOLLOW = 0x08
 _ENCRYPTED = 0x01
-
-
-class EvalZipError(ValueError):
-    """A member that can't be read; ``reason`` is one word for counting."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class EvalZipReader:

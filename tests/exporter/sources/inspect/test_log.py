@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from evalgauge.events import LlmCall, Step, TaskFinished
 from evalgauge.integrations.inspect.outcomes import score_of
-from evalgauge_exporter.sources.inspect.eval_zip import EvalZipError, EvalZipReader
+from evalgauge_exporter.errors import EvalZipError
+from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader
 from evalgauge_exporter.sources.inspect.log import InspectLogSource, matches_file
 from evalgauge_exporter.state.run import RunState, fold
 from tests.exporter.sources.reading import DATA, NOW, STALL, drain, folded, outcomes, snapshot
