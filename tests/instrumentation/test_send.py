@@ -203,8 +203,8 @@ def test_a_collector_in_between_may_batch_reorder_repeat_and_merge(
         assert theirs == stored(tmp_path / "here" / run)
 
 
-def _line(seq: int, kind: str = "step") -> receive.Line:
-    return receive.Line("r", "w", seq, b'{"v":1,"seq":%d,"type":"%s"}' % (seq, kind.encode()))
+def _line(seq: int, kind: str = "step") -> receive.LogLine:
+    return receive.LogLine("r", "w", seq, b'{"v":1,"seq":%d,"type":"%s"}' % (seq, kind.encode()))
 
 
 def test_a_log_that_came_out_of_order_is_put_in_order_once_it_is_whole(tmp_path: Path) -> None:
@@ -508,7 +508,7 @@ def test_any_repetition_in_any_order_stores_each_number_once(tmp_path: Path, req
     folder = Path(tempfile.mkdtemp(dir=tmp_path))
     for number, seqs in enumerate(requests):
         if number % 3 == 0:
-            received = receive.Received(folder)  # as after a restart
+            received = receive.ReceivedLogs(folder)  # as after a restart
         received.store(iter([_line(seq) for seq in seqs]))
     found = [event["seq"] for event in stored(folder / "r")]
     assert sorted(found) == sorted({seq for seqs in requests for seq in seqs})

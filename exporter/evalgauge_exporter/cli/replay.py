@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import escape_control
 from evalgauge_exporter.errors import ReplayError
-from evalgauge_exporter.replay.single import LARGE, single_file
+from evalgauge_exporter.replay.single import LARGE, write_single_file
 from evalgauge_exporter.replay.site import Generated, generate
 from evalgauge_exporter.sources.discovery import Discovery, Found
 
@@ -49,7 +49,7 @@ def run(
     runs = found_in(folders)
     try:
         if single:
-            _say_single(out, single_file(runs, out, task=task))
+            _say_single(out, write_single_file(runs, out, task=task))
         else:
             _say(out, _generate(runs, out, screenshot_base_url, thumbnails))
     except ReplayError as error:

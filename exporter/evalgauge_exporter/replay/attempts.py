@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from evalgauge_exporter.replay.screenshots import Picture, ShotFolder, changed
-from evalgauge_exporter.replay.traits import TrajectoryFeatures, extract_features
+from evalgauge_exporter.replay.features import TrajectoryFeatures, extract_features
+from evalgauge_exporter.replay.screenshots import AnyScreenshot, ScreenshotFolder, differ
 from evalgauge_exporter.replay.trajectories import Trajectory
 from evalgauge_exporter.state.models import Attempt
 
-Place = Callable[[Picture | None, str, int], dict[str, str]]
+PlaceScreenshot = Callable[[AnyScreenshot | None, str, int], dict[str, str]]
 """What the page is told of a picture: of the file, its path in the log and the step's position."""
 
 
-def annotate_steps(trajectory: Trajectory, shots: ShotFolder, place: Place) -> TrajectoryFeatures:
-    """Say of each step where its picture is and whether the screen changed after it; the attempt's traits."""
+def annotate_steps(trajectory: Trajectory, shots: ScreenshotFolder, place: PlaceScreenshot) -> TrajectoryFeatures:
+    """Say of each step where its picture is and whether the screen changed after it; the attempt's features."""
     steps = trajectory.steps
     files = [shots.find(step["screenshot"]) if "screenshot" in step else None for step in steps]
     for index, step in enumerate(steps):
-        differs = changed(files[index], files[index + 1]) if index + 1 < len(steps) else None
+        differs = differ(files[index], files[index + 1]) if index + 1 < len(steps) else None
         if differs is not None:
             step["changed"] = differs
         if "screenshot" in step:
@@ -27,8 +27,8 @@ def annotate_steps(trajectory: Trajectory, shots: ShotFolder, place: Place) -> T
     return extract_features(steps)
 
 
-def attempt_content(
-    attempt: Attempt, status: str, trajectory: Trajectory, traits: TrajectoryFeatures
+def build_attempt_part(
+    attempt: Attempt, status: str, trajectory: Trajectory, features: TrajectoryFeatures
 ) -> dict[str, Any]:
     """The part of the site that is loaded when the attempt is opened."""
     return {
@@ -49,8 +49,8 @@ def attempt_content(
         "tokens": attempt.tokens,
         "cost_usd": None if attempt.cost_usd is None else float(attempt.cost_usd),
         "uncosted_calls": attempt.uncosted_calls,
-        "loop": None if traits.loop is None else traits.loop._asdict(),
-        "trouble": traits.first_problem,
+        "loop": None if features.loop is None else features.loop._asdict(),
+        "trouble": features.first_problem,
         "steps": trajectory.steps,
         "calls": trajectory.calls,
         "lines": trajectory.lines,

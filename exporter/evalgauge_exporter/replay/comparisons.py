@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from evalgauge_exporter.analysis.comparison.comparison import DomainComparison, SuccessDifference, Trial, compare
-from evalgauge_exporter.replay.tables import STALL_AFTER, trials
+from evalgauge_exporter.replay.tables import STALL_AFTER, list_trials
 from evalgauge_exporter.state.run import RunState
 
 MOST_FOR_ALL_PAIRS = 8
 """Runs up to which each is compared with each; with more, each with the baseline it names and with the earliest."""
 
 
-class Compared(NamedTuple):
+class ComparedRun(NamedTuple):
     """A run, as far as comparing it goes."""
 
     run_id: str
@@ -24,25 +24,25 @@ class Compared(NamedTuple):
     trials: list[Trial]
 
 
-def compared(state: RunState, now: float) -> Compared:
+def prepare_run(state: RunState, now: float) -> ComparedRun:
     """What comparing a run needs of it."""
-    return Compared(
+    return ComparedRun(
         state.run_id,
         state.benchmark,
         state.baseline_run_id,
         state.started_at or 0.0,
         state.status(now, STALL_AFTER) != "running",
-        trials(state),
+        list_trials(state),
     )
 
 
-def comparisons(runs: Sequence[Compared]) -> list[dict[str, Any]]:
+def compare_runs(runs: Sequence[ComparedRun]) -> list[dict[str, Any]]:
     """The comparisons of B with its baseline A, over the runs of one benchmark each."""
-    return [_comparison(a, b) for a, b in _pairs(runs)]
+    return [_compare(a, b) for a, b in _choose_pairs(runs)]
 
 
-def _pairs(runs: Sequence[Compared]) -> list[tuple[Compared, Compared]]:
-    by_benchmark: dict[str, list[Compared]] = {}
+def _choose_pairs(runs: Sequence[ComparedRun]) -> list[tuple[ComparedRun, ComparedRun]]:
+    by_benchmark: dict[str, list[ComparedRun]] = {}
     for run in sorted(runs, key=lambda run: (run.started_at, run.run_id)):
         by_benchmark.setdefault(run.benchmark, []).append(run)
     pairs = []
@@ -55,7 +55,7 @@ def _pairs(runs: Sequence[Compared]) -> list[tuple[Compared, Compared]]:
     return pairs
 
 
-def _comparison(a: Compared, b: Compared) -> dict[str, Any]:
+def _compare(a: ComparedRun, b: ComparedRun) -> dict[str, Any]:
     finished = a.finished and b.finished
     found = compare(a.trials, b.trials, finished=finished)
     return {
@@ -68,14 +68,14 @@ def _comparison(a: Compared, b: Compared) -> dict[str, Any]:
         "pairs_needed": found.pairs_needed,
         "noise_floor": found.noise_floor,
         "p_value": found.p_value if finished else found.anytime_p_value,
-        **_difference(found),
-        "domains": [_domain(domain) for domain in found.domains.values()],
+        **_describe_difference(found),
+        "domains": [_describe_domain(domain) for domain in found.domains.values()],
         "steps": None if found.steps is None else found.steps.difference,
         "cost_usd": None if found.cost_usd is None else found.cost_usd.difference,
     }
 
 
-def _difference(found: SuccessDifference) -> dict[str, Any]:
+def _describe_difference(found: SuccessDifference) -> dict[str, Any]:
     return {
         "paired": found.paired_tasks,
         "rate_a": found.rate_a.rate,
@@ -89,10 +89,10 @@ def _difference(found: SuccessDifference) -> dict[str, Any]:
     }
 
 
-def _domain(found: DomainComparison) -> dict[str, Any]:
+def _describe_domain(found: DomainComparison) -> dict[str, Any]:
     return {
         "domain": found.domain,
         "verdict": found.verdict,
         "p_value": found.adjusted_p_value,
-        **_difference(found),
+        **_describe_difference(found),
     }

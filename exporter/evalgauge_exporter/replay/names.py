@@ -7,7 +7,7 @@ import hashlib
 from evalgauge.runlog import safe_name
 
 
-def key_of(text: str, length: int = 48) -> str:
+def make_key(text: str, length: int = 48) -> str:
     """A name for a file or folder that tells ids apart, on file systems that ignore case too.
 
     The readable part is letters, digits and ``._@+-``; what tells apart is a digest of the whole id. So an id such as
@@ -17,6 +17,6 @@ def key_of(text: str, length: int = 48) -> str:
     return f"{safe_name(text, length)}-{digest}"
 
 
-def attempt_key(task_id: str, attempt: int) -> str:
+def make_attempt_key(task_id: str, attempt: int) -> str:
     """The name of one attempt's files."""
-    return f"{key_of(task_id)}-{attempt}"
+    return f"{make_key(task_id)}-{attempt}"

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from evalgauge.pricing import PriceTable
 from evalgauge.runlog import Problem
-from evalgauge_exporter.replay.screenshots import ShotFolder
+from evalgauge_exporter.replay.screenshots import ScreenshotFolder
 from evalgauge_exporter.replay.trajectories import Trajectories
 from evalgauge_exporter.sources.discovery import Found
 from evalgauge_exporter.state.run import Pricer, RunState
@@ -15,7 +15,7 @@ _TRIES = 3
 
 
 @runtime_checkable
-class HoldsPictures(Protocol):
+class EmbedsScreenshots(Protocol):
     """A source whose format keeps screenshots in its log."""
 
     def image(self, screenshot: str) -> bytes | None:
@@ -36,15 +36,15 @@ def listed_prices() -> Pricer:
     return PriceTable().price_of
 
 
-def fresh(found: Found) -> Found:
+def with_fresh_source(found: Found) -> Found:
     """The same run with a source that has read nothing yet, so that whoever follows the run is not disturbed."""
     return found._replace(source=found.fresh())
 
 
-def shots_of(run: ReadRun) -> ShotFolder:
+def open_screenshots(run: ReadRun) -> ScreenshotFolder:
     """Where the run's screenshots are: files below its folder, or pictures that its log holds."""
     source = run.found.source
-    return ShotFolder(source.folder, source.image if isinstance(source, HoldsPictures) else None)
+    return ScreenshotFolder(source.folder, source.image if isinstance(source, EmbedsScreenshots) else None)
 
 
 def read_run(found: Found, pricer: Pricer) -> ReadRun:
@@ -54,7 +54,7 @@ def read_run(found: Found, pricer: Pricer) -> ReadRun:
     """
     problems: list[Problem] = []
     for _ in range(_TRIES):
-        source = fresh(found).source
+        source = with_fresh_source(found).source
         state = RunState(found.path_id, source.source, pricer)
         trajectories = Trajectories(state, pricer)
         problems = []

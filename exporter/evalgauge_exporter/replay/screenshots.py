@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from evalgauge_exporter.errors import ReplayError
 
-Way = Literal["link", "symlink", "copy", "none"]
+ScreenshotMode = Literal["link", "symlink", "copy", "none"]
 """How screenshots come into the site: hard links where the file system can, else copies; symbolic links, for a site
 that is served and not sent; copies; not at all."""
 
@@ -51,12 +51,12 @@ class EmbeddedScreenshot(NamedTuple):
         return self.content
 
 
-Picture = Screenshot | EmbeddedScreenshot
+AnyScreenshot = Screenshot | EmbeddedScreenshot
 
 _MAGIC = ((b"\x89PNG", ".png"), (b"\xff\xd8", ".jpg"), (b"GIF8", ".gif"), (b"RIFF", ".webp"), (b"BM", ".bmp"))
 
 
-class ShotFolder:
+class ScreenshotFolder:
     """The screenshots of one run. What lies outside its folder is not there, whatever path or link leads to it."""
 
     def __init__(self, folder: Path, held: Callable[[str], bytes | None] | None = None) -> None:
@@ -66,7 +66,7 @@ class ShotFolder:
         self._real = Path(os.path.realpath(folder))
         self._parents: dict[str, Path | None] = {}
 
-    def find(self, relative: str) -> Picture | None:
+    def find(self, relative: str) -> AnyScreenshot | None:
         """The picture at this path relative to the run's folder; None where there is none that may be shown."""
         return self._file(relative) or (self._in_log(relative) if self._held is not None else None)
 
@@ -104,7 +104,7 @@ class ShotFolder:
         return real if real == self._real or self._real in real.parents else None
 
 
-def changed(before: Picture | None, after: Picture | None) -> bool | None:
+def differ(before: AnyScreenshot | None, after: AnyScreenshot | None) -> bool | None:
     """Whether two screenshots differ, by their bytes; None where one is not there. Unequal sizes need no reading."""
     if before is None or after is None:
         return None
@@ -124,7 +124,7 @@ def changed(before: Picture | None, after: Picture | None) -> bool | None:
         return None
 
 
-def copy_screenshot(shot: Picture, target: Path, way: Way) -> int:
+def copy_screenshot(shot: AnyScreenshot, target: Path, way: ScreenshotMode) -> int:
     """Put a screenshot into the site; the bytes that it takes there, 0 where it is linked or was there already."""
     if isinstance(shot, EmbeddedScreenshot):
         if target.is_file() and target.read_bytes() == shot.content:
@@ -162,7 +162,7 @@ def copy_screenshot(shot: Picture, target: Path, way: Way) -> int:
     return shot.status.st_size
 
 
-def thumbnail(shot: Picture, target: Path) -> int:
+def write_thumbnail(shot: AnyScreenshot, target: Path) -> int:
     """Write a JPEG of at most ``THUMBNAIL_WIDTH`` pixels; its bytes, 0 where one as new as the picture was there.
 
     Raises ReplayError where Pillow is not installed, OSError where the picture can't be read.
@@ -180,7 +180,7 @@ def thumbnail(shot: Picture, target: Path) -> int:
     return target.stat().st_size
 
 
-def remote(base_url: str, below: str, relative: str) -> str | None:
+def build_url(base_url: str, below: str, relative: str) -> str | None:
     """The address of a screenshot that stays where it is: base, the run's folder, the path in the log.
 
     A query of the base, such as the signature that opens a blob container, stays at the end. None for a path that

@@ -13,13 +13,19 @@ from typing import Any, NamedTuple
 
 from evalgauge.runlog import Problem
 from evalgauge_exporter.errors import ReplayError
-from evalgauge_exporter.replay.attempts import Place, annotate_steps, attempt_content
-from evalgauge_exporter.replay.comparisons import Compared, compared, comparisons
-from evalgauge_exporter.replay.names import attempt_key, key_of
-from evalgauge_exporter.replay.page import render_chunk, script, site_document, style
-from evalgauge_exporter.replay.reading import ReadRun, fresh, listed_prices, read_run, shots_of
-from evalgauge_exporter.replay.screenshots import Picture, Way, copy_screenshot, remote, thumbnail
-from evalgauge_exporter.replay.tables import STALL_AFTER, TaskTable, run_summary
+from evalgauge_exporter.replay.attempts import PlaceScreenshot, annotate_steps, build_attempt_part
+from evalgauge_exporter.replay.comparisons import ComparedRun, compare_runs, prepare_run
+from evalgauge_exporter.replay.names import make_attempt_key, make_key
+from evalgauge_exporter.replay.page import load_script, load_style, render_chunk, render_index
+from evalgauge_exporter.replay.reading import ReadRun, listed_prices, open_screenshots, read_run, with_fresh_source
+from evalgauge_exporter.replay.screenshots import (
+    AnyScreenshot,
+    ScreenshotMode,
+    build_url,
+    copy_screenshot,
+    write_thumbnail,
+)
+from evalgauge_exporter.replay.tables import STALL_AFTER, TaskTable, summarise_run
 from evalgauge_exporter.sources.discovery import Found, run_names
 from evalgauge_exporter.state.run import Pricer
 
@@ -54,7 +60,7 @@ def generate(
     thumbnails: bool = False,
     progress: Callable[[int, int], None] | None = None,
     now: float | None = None,
-    screenshots: Way = "link",
+    screenshots: ScreenshotMode = "link",
     pricer: Pricer | None = None,
 ) -> Generated:
     """Write the site of these runs into the folder ``out``, or bring the one that is there up to date.
@@ -66,44 +72,44 @@ def generate(
 
     Raises ReplayError where ``out`` holds something that is no replay, OSError where it can't be written.
     """
-    document = site_document(screenshot_base_url)
-    writer = _Site(out, screenshot_base_url, thumbnails, screenshots)
+    document = render_index(screenshot_base_url)
+    writer = _SiteWriter(out, screenshot_base_url, thumbnails, screenshots)
     writer.prepare()
     at = time.time() if now is None else now
     price = pricer or listed_prices()
-    keys = [key_of(name) for name in run_names([fresh(found) for found in runs])]
+    keys = [make_key(name) for name in run_names([with_fresh_source(found) for found in runs])]
     read: list[Found] = []
     summaries: list[dict[str, Any]] = []
-    to_compare: list[Compared] = []
+    to_compare: list[ComparedRun] = []
     for number, (found, key) in enumerate(zip(runs, keys, strict=True)):
         run = read_run(found, price)
         read.append(run.found)
         writer.problems += run.problems
         left = len(runs) - number - 1
         writer.add_run(run, key, at, left, progress)
-        summaries.append(run_summary(run.state, key, at))
-        to_compare.append(compared(run.state, at))
+        summaries.append(summarise_run(run.state, key, at))
+        to_compare.append(prepare_run(run.state, at))
     names = run_names(read)
     for summary, name in zip(summaries, names, strict=True):
         summary["run_id"] = name
     named = [one._replace(run_id=name) for one, name in zip(to_compare, names, strict=True)]
-    writer.write("data/comparisons.js", render_chunk("comparisons", {"comparisons": comparisons(named)}))
+    writer.write("data/comparisons.js", render_chunk("comparisons", {"comparisons": compare_runs(named)}))
     summaries.sort(key=lambda one: (one["started_at"] or 0.0, one["run_id"]))
     writer.write("data/index.js", render_chunk("index", {"generated_at": at, "runs": summaries}))
-    writer.write("assets/replay.js", script())
-    writer.write("assets/replay.css", style())
+    writer.write("assets/replay.js", load_script())
+    writer.write("assets/replay.css", load_style())
     writer.write("index.html", document)
     return writer.finish(keys)
 
 
-class _Site:
+class _SiteWriter:
     """The folder that is being written."""
 
-    def __init__(self, out: Path, base_url: str | None, thumbnails: bool, way: Way) -> None:
+    def __init__(self, out: Path, base_url: str | None, thumbnails: bool, way: ScreenshotMode) -> None:
         self._out = out
         self._base_url = base_url
         self._thumbnails = thumbnails
-        self._way: Way = way
+        self._way: ScreenshotMode = way
         self._before: dict[str, list[str]] = {}
         self._now: dict[str, list[str]] = {}
         self.problems: list[Problem] = []
@@ -118,7 +124,7 @@ class _Site:
                 raise ReplayError(f"{self._out} is a file; name a folder for the site")
             if not contents.exists() and any(self._out.iterdir()):
                 raise ReplayError(f"{self._out} holds something that is no replay; name a new or an empty folder")
-            self._before = _contents(contents)
+            self._before = _read_contents(contents)
         self._out.mkdir(parents=True, exist_ok=True)
         if not contents.exists():
             contents.write_text("{}")
@@ -128,20 +134,20 @@ class _Site:
     ) -> None:
         """Write the parts of a run; ``left`` runs are still to come, taken to be as large as those so far."""
         state = run.state
-        shots = shots_of(run)
+        shots = open_screenshots(run)
         table = TaskTable(state, now)
         written = self._now[key] = []
         total = round((self._done + len(state.attempts)) * (1 + left / len(self._now)))
         for attempt in state.attempts.values():
-            trajectory = run.trajectories.take(attempt.task_id, attempt.attempt)
-            name = attempt_key(attempt.task_id, attempt.attempt)
+            trajectory = run.trajectories.pop(attempt.task_id, attempt.attempt)
+            name = make_attempt_key(attempt.task_id, attempt.attempt)
             placed: set[str] = set()
-            traits = annotate_steps(trajectory, shots, self._place(run.found, f"shots/{key}/{name}", placed))
+            features = annotate_steps(trajectory, shots, self._create_placer(run.found, f"shots/{key}/{name}", placed))
             _remove_others(self._out / f"shots/{key}/{name}", placed)
-            table.add(attempt, traits)
+            table.add(attempt, features)
             if trajectory.steps or attempt.status != "pending":
                 status = state.status_of(attempt, now, STALL_AFTER)
-                content = attempt_content(attempt, status, trajectory, traits)
+                content = build_attempt_part(attempt, status, trajectory, features)
                 self._written += self.write(f"data/{key}/{name}.js", render_chunk(f"{key}/{name}", content))
                 self._tasks += 1
                 written.append(name)
@@ -150,15 +156,15 @@ class _Site:
                 progress(self._done, max(self._done, total))
         self.write(f"data/{key}/tasks.js", render_chunk(f"{key}/tasks", table.content()))
 
-    def _place(self, found: Found, folder: str, placed: set[str]) -> Place:
+    def _create_placer(self, found: Found, folder: str, placed: set[str]) -> PlaceScreenshot:
         """Brings pictures into the folder and notes the names that it has in ``placed``."""
         lies = found.source.folder  # of several runs in one folder each is a name below it, the screenshots are not
         below = lies.relative_to(found.root).as_posix() if lies.is_relative_to(found.root) else "."
         below = lies.absolute().name if below == "." else below
 
-        def place(shot: Picture | None, path: str, position: int) -> dict[str, str]:
+        def place(shot: AnyScreenshot | None, path: str, position: int) -> dict[str, str]:
             if self._base_url is not None:
-                address = remote(self._base_url, below, path)
+                address = build_url(self._base_url, below, path)
                 self._screenshots += address is not None
                 return {"missing": path[:500]} if address is None else {"screenshot": address}
             if shot is None or self._way == "none":
@@ -182,9 +188,9 @@ class _Site:
 
         return place
 
-    def _thumbnail(self, shot: Picture, target: str) -> str | None:
+    def _thumbnail(self, shot: AnyScreenshot, target: str) -> str | None:
         try:
-            self._bytes += thumbnail(shot, self._out / target)
+            self._bytes += write_thumbnail(shot, self._out / target)
         except ReplayError:
             raise
         except Exception as error:  # whatever a broken picture makes a decoder do
@@ -229,7 +235,7 @@ class _Site:
         )
 
 
-def _contents(path: Path) -> dict[str, list[str]]:
+def _read_contents(path: Path) -> dict[str, list[str]]:
     """What a site says that it holds; only names that a site gives, as they are going to be deleted by."""
     try:
         found = json.loads(path.read_bytes())

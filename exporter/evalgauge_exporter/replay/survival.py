@@ -9,7 +9,7 @@ from typing import NamedTuple
 MOST_ACTIONS = 12
 
 
-class Point(NamedTuple):
+class SurvivalPoint(NamedTuple):
     """One step of the curve; steps are counted from 1."""
 
     step: int
@@ -30,7 +30,7 @@ class ActionShare(NamedTuple):
     steps: int
 
 
-def survival(attempts: Iterable[tuple[int, bool]]) -> list[Point]:
+def estimate_survival(attempts: Iterable[tuple[int, bool]]) -> list[SurvivalPoint]:
     """The Kaplan-Meier curve over steps, of (steps taken, failed) for each measured attempt.
 
     A success leaves the count at its last step, as what is censored does. Kaplan and Meier 1958, "Nonparametric
@@ -46,12 +46,14 @@ def survival(attempts: Iterable[tuple[int, bool]]) -> list[Point]:
     points = []
     for step in sorted(ends):
         surviving *= 1 - failures[step] / at_risk
-        points.append(Point(step, at_risk, failures[step], surviving))
+        points.append(SurvivalPoint(step, at_risk, failures[step], surviving))
         at_risk -= ends[step]
     return points
 
 
-def action_mix(successes: Sequence[Mapping[str, int]], failures: Sequence[Mapping[str, int]]) -> list[ActionShare]:
+def compute_action_mix(
+    successes: Sequence[Mapping[str, int]], failures: Sequence[Mapping[str, int]]
+) -> list[ActionShare]:
     """The share of each type of action in all steps of the successes and of the failures; the commonest first.
 
     Types beyond the ``MOST_ACTIONS`` commonest are summed as ``other``.

@@ -10,10 +10,10 @@ from evalgauge.metrics import MEASURED_OUTCOMES, OUTCOMES
 from evalgauge_exporter.analysis.comparison.comparison import Trial
 from evalgauge_exporter.analysis.comparison.tests import clustered_wilson, wilson
 from evalgauge_exporter.analysis.summary import rates, summarise
-from evalgauge_exporter.replay.clusters import Case, cluster
-from evalgauge_exporter.replay.names import attempt_key
-from evalgauge_exporter.replay.survival import action_mix, survival
-from evalgauge_exporter.replay.traits import TrajectoryFeatures
+from evalgauge_exporter.replay.clusters import FailedAttempt, cluster_failures
+from evalgauge_exporter.replay.features import TrajectoryFeatures
+from evalgauge_exporter.replay.names import make_attempt_key
+from evalgauge_exporter.replay.survival import compute_action_mix, estimate_survival
 from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState
 
@@ -43,7 +43,7 @@ COLUMNS = (
 )
 
 
-def interval(attempts: Iterable[tuple[str, bool]]) -> list[float] | None:
+def success_interval(attempts: Iterable[tuple[str, bool]]) -> list[float] | None:
     """The 95 % interval of a success rate, of (task, success) for each measured attempt; None of nothing.
 
     Wilson's; where tasks were attempted more than once the one that takes their likeness into account.
@@ -59,7 +59,7 @@ def interval(attempts: Iterable[tuple[str, bool]]) -> list[float] | None:
     return None if found is None else list(found)
 
 
-def run_summary(state: RunState, key: str, now: float) -> dict[str, Any]:
+def summarise_run(state: RunState, key: str, now: float) -> dict[str, Any]:
     """The run's entry in the site's index."""
     found = summarise(state, now, STALL_AFTER)
     attempts = [(a, state.status_of(a, now, STALL_AFTER)) for a in state.attempts.values()]
@@ -81,7 +81,9 @@ def run_summary(state: RunState, key: str, now: float) -> dict[str, Any]:
         "outcomes": {name: found.outcomes.get(name, 0) for name in OUTCOMES},
         "success_rate": found.success_rate,
         "success_rate_all": found.success_rate_all,
-        "interval": interval((a.task_id, status == "success") for a, status in attempts if status in MEASURED_OUTCOMES),
+        "interval": success_interval(
+            (a.task_id, status == "success") for a, status in attempts if status in MEASURED_OUTCOMES
+        ),
         "avg_steps": found.avg_steps,
         "cost_usd": float(sum(costs)) if costs else None,
         "unpriced_calls": sum(usage.unpriced for usage in state.usage.values()),
@@ -94,12 +96,12 @@ def run_summary(state: RunState, key: str, now: float) -> dict[str, Any]:
         "budget_usd": state.budget_usd,
         "baseline": state.baseline_run_id,
         "tags": dict(list(state.tags.items())[:20]),
-        "domains": _domains(attempts),
+        "domains": _summarise_domains(attempts),
         "version": state.version,
     }
 
 
-def _domains(attempts: list[tuple[Attempt, str]]) -> list[dict[str, Any]]:
+def _summarise_domains(attempts: list[tuple[Attempt, str]]) -> list[dict[str, Any]]:
     by_domain: defaultdict[str, list[tuple[Attempt, str]]] = defaultdict(list)
     for attempt, status in attempts:
         by_domain[attempt.domain].append((attempt, status))
@@ -111,7 +113,7 @@ def _domains(attempts: list[tuple[Attempt, str]]) -> list[dict[str, Any]]:
                 "domain": name,
                 "counts": counts,
                 "success_rate": rates(counts)[0],
-                "interval": interval((a.task_id, s == "success") for a, s in members if s in MEASURED_OUTCOMES),
+                "interval": success_interval((a.task_id, s == "success") for a, s in members if s in MEASURED_OUTCOMES),
             }
         )
     return domains
@@ -123,20 +125,20 @@ class TaskTable:
     def __init__(self, state: RunState, now: float) -> None:
         self._state = state
         self._now = now
-        self._cases: list[Case] = []
+        self._cases: list[FailedAttempt] = []
         self._ends: list[tuple[int, bool]] = []
         self._won: list[Mapping[str, int]] = []
         self._lost: list[Mapping[str, int]] = []
         self.rows: list[list[Any]] = []
 
-    def add(self, attempt: Attempt, traits: TrajectoryFeatures) -> None:
+    def add(self, attempt: Attempt, features: TrajectoryFeatures) -> None:
         """The next row."""
         status = self._state.status_of(attempt, self._now, STALL_AFTER)
         if status in OUTCOMES and status != "success":
-            self._cases.append(Case(len(self.rows), attempt, status, traits))
+            self._cases.append(FailedAttempt(len(self.rows), attempt, status, features))
         if status in MEASURED_OUTCOMES:
             self._ends.append((attempt.steps, status != "success"))
-            (self._won if status == "success" else self._lost).append(Counter(traits.actions))
+            (self._won if status == "success" else self._lost).append(Counter(features.actions))
         instruction = attempt.instruction
         self.rows.append(
             [
@@ -154,15 +156,15 @@ class TaskTable:
                 attempt.error,
                 attempt.reason,
                 attempt.max_steps,
-                traits.first_problem,
+                features.first_problem,
                 None,
-                attempt_key(attempt.task_id, attempt.attempt),
+                make_attempt_key(attempt.task_id, attempt.attempt),
             ]
         )
 
     def content(self) -> dict[str, Any]:
         """The whole, as it is written."""
-        clusters = cluster(self._cases)
+        clusters = cluster_failures(self._cases)
         column = COLUMNS.index("cluster")
         for number, one in enumerate(clusters):
             for row in one.rows:
@@ -174,12 +176,12 @@ class TaskTable:
                 {"outcome": one.outcome, "kind": one.kind, "label": one.label, "count": len(one.rows)}
                 for one in clusters
             ],
-            "survival": [list(point) for point in survival(self._ends)],
-            "action_mix": [share._asdict() for share in action_mix(self._won, self._lost)],
+            "survival": [list(point) for point in estimate_survival(self._ends)],
+            "action_mix": [share._asdict() for share in compute_action_mix(self._won, self._lost)],
         }
 
 
-def trials(state: RunState) -> list[Trial]:
+def list_trials(state: RunState) -> list[Trial]:
     """The measured attempts of a run, for comparing it."""
     return [
         Trial(

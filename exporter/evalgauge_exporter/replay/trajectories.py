@@ -58,8 +58,8 @@ class Trajectory:
         step: dict[str, Any] = {
             "step_idx": event.step_idx,
             "ts": event.ts,
-            "action": short(event.action),
-            "reasoning": short(event.reasoning),
+            "action": shorten(event.action),
+            "reasoning": shorten(event.reasoning),
             "screenshot": event.screenshot,
             "think_seconds": event.think_seconds,
             "env_seconds": event.env_seconds,
@@ -92,7 +92,7 @@ class Trajectory:
         self.lines.append((event.ts, event.level, event.message))
 
 
-def short(value: Any, depth: int = 0) -> Any:
+def shorten(value: Any, depth: int = 0) -> Any:
     """A value of an action as it is shown: without what is None, texts cut to ``LONGEST_TEXT`` characters."""
     if isinstance(value, str):
         if len(value) <= LONGEST_TEXT:
@@ -102,9 +102,9 @@ def short(value: Any, depth: int = 0) -> Any:
         if depth > 8:
             return "…"
         items = list(value.items())[:_MOST_FIELDS]
-        return {str(key)[:200]: short(item, depth + 1) for key, item in items if item is not None}
+        return {str(key)[:200]: shorten(item, depth + 1) for key, item in items if item is not None}
     if isinstance(value, list | tuple):
-        return ["…"] if depth > 8 else [short(item, depth + 1) for item in value[:_MOST_FIELDS]]
+        return ["…"] if depth > 8 else [shorten(item, depth + 1) for item in value[:_MOST_FIELDS]]
     return value
 
 
@@ -119,22 +119,22 @@ class Trajectories:
     def apply(self, event: Event) -> None:
         """Take one event in."""
         if isinstance(event, Step):
-            if not self._given_up(event):
-                self._of(event.task_id, event.attempt).add_step(event)
+            if not self._is_superseded(event):
+                self._open(event.task_id, event.attempt).add_step(event)
         elif isinstance(event, LlmCall):
-            if event.task_id is not None and not self._given_up(event):
-                self._of(event.task_id, event.attempt).add_call(event, self._pricer(event))
+            if event.task_id is not None and not self._is_superseded(event):
+                self._open(event.task_id, event.attempt).add_call(event, self._pricer(event))
         elif isinstance(event, LogLine):
-            if not self._given_up(event):
-                self._of(event.task_id, event.attempt).add_line(event)
+            if not self._is_superseded(event):
+                self._open(event.task_id, event.attempt).add_line(event)
         elif isinstance(event, TaskStarted):
             attempt = self._state.attempts[event.task_id, event.attempt]
             if attempt.stamp == EventTime(event.ts, event.writer, event.seq):
-                self._of(event.task_id, event.attempt).clear()
+                self._open(event.task_id, event.attempt).clear()
         elif isinstance(event, TaskFinished):
-            self._of(event.task_id, event.attempt).pack()
+            self._open(event.task_id, event.attempt).pack()
 
-    def take(self, task_id: str, attempt: int) -> Trajectory:
+    def pop(self, task_id: str, attempt: int) -> Trajectory:
         """An attempt's trajectory with its steps by their number; it is kept here no longer."""
         trajectory = self._attempts.pop((task_id, attempt), None) or Trajectory()
         trajectory.unpack().steps.sort(key=lambda step: step["step_idx"])
@@ -143,13 +143,13 @@ class Trajectories:
     def __iter__(self) -> Iterator[tuple[str, int]]:
         return iter(self._attempts)
 
-    def _of(self, task_id: str, number: int) -> Trajectory:
+    def _open(self, task_id: str, number: int) -> Trajectory:
         trajectory = self._attempts.get((task_id, number))
         if trajectory is None:
             trajectory = self._attempts[task_id, number] = Trajectory()
         return trajectory.unpack()
 
-    def _given_up(self, event: Step | LlmCall | LogLine) -> bool:
+    def _is_superseded(self, event: Step | LlmCall | LogLine) -> bool:
         """Whether it belongs to an earlier try at this attempt, by a process that died over it."""
         attempt = self._state.attempts.get((event.task_id or "", event.attempt))
         if attempt is None or attempt.started_at is None or attempt.writer is None:

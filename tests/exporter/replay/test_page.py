@@ -15,8 +15,8 @@ from playwright.sync_api import expect
 
 from evalgauge.metrics import OUTCOMES
 from evalgauge_dashboards.colours import MEANINGS, contrast
-from evalgauge_exporter.replay import generate, single_file
-from evalgauge_exporter.replay.page import style
+from evalgauge_exporter.replay import generate, write_single_file
+from evalgauge_exporter.replay.page import load_style
 from tests.exporter.replay.conftest import SEED, Open
 from tests.exporter.replay.factories import LATER, START, call, found, png, step, task, write_run
 
@@ -105,7 +105,7 @@ def test_a_single_file_needs_nothing_beside_it(tmp_path: Path, open_page: Open) 
     lines = [step(0, {"type": "click", "x": 0.5, "y": 0.5}, screenshot="shots/0.png"), step(1, "done")]
     write_run(tmp_path / "results", "r", task("t", "success", lines, instruction="</script>"))
     (tmp_path / "mail").mkdir()
-    single_file(found(tmp_path / "results"), tmp_path / "mail" / "one.html", now=LATER)
+    write_single_file(found(tmp_path / "results"), tmp_path / "mail" / "one.html", now=LATER)
     page = open_page(tmp_path / "mail" / "one.html", "#run=r&task=t")
     expect(page.locator(".instruction")).to_have_text("</script>")
     expect(page.locator(".marks circle.dot")).to_have_count(1)
@@ -115,10 +115,10 @@ def test_a_single_file_needs_nothing_beside_it(tmp_path: Path, open_page: Open) 
 def test_a_single_file_of_a_task_opens_at_the_task(tmp_path: Path, open_page: Open) -> None:
     events = [*task("other", "success"), *task("t", "failure", [step(0, "click"), step(1, "done")])]
     write_run(tmp_path / "results", "a", events)
-    single_file(found(tmp_path / "results"), tmp_path / "one.html", task="t", now=LATER)
+    write_single_file(found(tmp_path / "results"), tmp_path / "one.html", task="t", now=LATER)
     expect(open_page(tmp_path / "one.html").locator("h1")).to_have_text("t")
     write_run(tmp_path / "results", "b", events, start=START + 50)
-    single_file(found(tmp_path / "results"), tmp_path / "two.html", task="t", now=LATER)
+    write_single_file(found(tmp_path / "results"), tmp_path / "two.html", task="t", now=LATER)
     page = open_page(tmp_path / "two.html")
     expect(page.locator(".pane")).to_have_count(2)
     page.keyboard.press("u")
@@ -129,7 +129,7 @@ def test_a_single_file_of_a_task_opens_at_the_runs_that_have_it(tmp_path: Path, 
     for number in range(6):
         events = task("t" if number > 3 else "other", "failure", [step(0, "click")])
         write_run(tmp_path / "results", f"r{number}", events, start=START + number)
-    single_file(found(tmp_path / "results"), tmp_path / "one.html", task="t", now=LATER)
+    write_single_file(found(tmp_path / "results"), tmp_path / "one.html", task="t", now=LATER)
     page = open_page(tmp_path / "one.html")
     expect(page.locator(".pane .mono")).to_have_text(["r4", "r5"])
 
@@ -313,7 +313,7 @@ def serving(folder: Path) -> Iterator[str]:
 
 
 def test_colours_are_those_of_the_boards() -> None:
-    text = style().decode()
+    text = load_style().decode()
     light, dark = text.split("@media screen and (prefers-color-scheme: dark)")
     for meaning, entry in MEANINGS.items():
         if f"--{meaning}:" in text:
@@ -323,7 +323,7 @@ def test_colours_are_those_of_the_boards() -> None:
 
 
 def test_words_can_be_read_on_both_themes() -> None:
-    for theme in style().decode().split("@media screen and (prefers-color-scheme: dark)"):
+    for theme in load_style().decode().split("@media screen and (prefers-color-scheme: dark)"):
         colours = dict(re.findall(r"--([a-z_]+): (#[0-9a-f]{6});", theme.split("\n}\n")[0]))
         for name in (*OUTCOMES, "running", "text", "quiet", "link", "ink"):
             for ground in ("page", "raised") if name in ("text", "quiet", "link") else ("page",):

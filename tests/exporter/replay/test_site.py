@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalgauge_exporter.replay import ReplayError, generate, single_file
-from evalgauge_exporter.replay.names import key_of
+from evalgauge_exporter.replay import ReplayError, generate, write_single_file
+from evalgauge_exporter.replay.names import make_key
 from evalgauge_exporter.replay.site import CONTENTS
 from evalgauge_exporter.sources.runlog import RunLogSource
 from tests.exporter.replay.factories import LATER, START, call, contents, found, part, png, rows, step, task, write_run
@@ -176,7 +176,7 @@ def test_no_screenshot_comes_from_outside_the_run(tmp_path: Path, path: str) -> 
     assert (made.screenshots, made.missing) == (0, 1)
     assert secret not in files(tmp_path / "site").values()
     assert contents(tmp_path / "site", "t")["steps"][0]["missing"] == path.format(outside=outside)[:500]
-    single_file(found(run), tmp_path / "one.html", now=LATER)
+    write_single_file(found(run), tmp_path / "one.html", now=LATER)
     assert b"data:image" not in (tmp_path / "one.html").read_bytes()
 
 
@@ -207,11 +207,11 @@ def test_no_id_leads_out_of_the_site(tmp_path: Path) -> None:
 
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_a_key_is_a_plain_name_and_tells_ids_apart(one: str, other: str) -> None:
-    key = key_of(one)
+    key = make_key(one)
     assert key.isascii()
     assert not set(key) & set("/\\:*?\"<>|\0 '")
     assert not key.startswith(".")
-    assert (key.lower() == key_of(other).lower()) == (one == other)
+    assert (key.lower() == make_key(other).lower()) == (one == other)
 
 
 def test_a_screen_change_is_told_by_the_pictures(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_pictures_that_the_log_holds_are_written(tmp_path: Path) -> None:
     assert all((tmp_path / "site" / one["screenshot"]).read_bytes() == png(label=9) for one in steps[:2])
     assert [one.get("changed") for one in steps] == [False, None, None, None]
     assert generate(runs, tmp_path / "site", now=LATER).bytes == 0
-    single_file(runs, tmp_path / "one.html", now=LATER)
+    write_single_file(runs, tmp_path / "one.html", now=LATER)
     assert (tmp_path / "one.html").read_bytes().count(b"data:image/png") == 2
 
 
@@ -322,31 +322,31 @@ def test_progress_ends_at_all_of_it(tmp_path: Path) -> None:
 
 def test_a_single_file_holds_its_pictures(tmp_path: Path) -> None:
     run = with_shots(tmp_path / "results", "r", png(label=7))
-    size = single_file(found(run), tmp_path / "one.html", now=LATER)
+    size = write_single_file(found(run), tmp_path / "one.html", now=LATER)
     page = (tmp_path / "one.html").read_bytes()
     assert size == len(page)
     assert b"data:image/png;base64," in page
     assert {path.name for path in tmp_path.iterdir()} == {"results", "one.html"}
     with pytest.raises(ReplayError, match="name the file"):
-        single_file(found(run), tmp_path / "results", now=LATER)
+        write_single_file(found(run), tmp_path / "results", now=LATER)
     assert {path.name for path in tmp_path.iterdir()} == {"results", "one.html"}
 
 
 def test_a_single_file_of_a_task_holds_no_other(tmp_path: Path) -> None:
     write_run(tmp_path, "r", [*task("wanted", "success"), *task("other-one", "success", [step(0, "secret-action")])])
-    single_file(found(tmp_path), tmp_path / "one.html", task="wanted", now=LATER)
+    write_single_file(found(tmp_path), tmp_path / "one.html", task="wanted", now=LATER)
     page = (tmp_path / "one.html").read_bytes()
     assert b"wanted" in page
     assert b"secret-action" not in page
     with pytest.raises(ReplayError, match="no run has a task 'want'; near: wanted"):
-        single_file(found(tmp_path), tmp_path / "two.html", task="want", now=LATER)
+        write_single_file(found(tmp_path), tmp_path / "two.html", task="want", now=LATER)
 
 
 def test_no_text_of_a_run_ends_the_page_s_blocks(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><!-- \u2028"
     events = task(evil, "failure", [step(0, {"type": evil}, reasoning=evil)], instruction=evil, error=evil)
     write_run(tmp_path, "r", events)
-    single_file(found(tmp_path), tmp_path / "one.html", now=LATER)
+    write_single_file(found(tmp_path), tmp_path / "one.html", now=LATER)
     generate(found(tmp_path), tmp_path / "site", now=LATER)
     for content in [(tmp_path / "one.html").read_bytes(), *files(tmp_path / "site").values()]:
         assert b"alert(1)</script>" not in content

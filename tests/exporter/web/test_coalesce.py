@@ -117,7 +117,7 @@ def test_for_fifty_who_ask_at_once_an_answer_is_made_twice_at_most(
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return await asyncio.gather(*(client.get(path) for _ in range(50)))
 
-    monkeypatch.setattr(RequestCoalescer, "answer", asks)
+    monkeypatch.setattr(RequestCoalescer, "get", asks)
     try:
         answers = run(fifty())
     finally:

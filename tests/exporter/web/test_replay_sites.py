@@ -64,7 +64,7 @@ def test_screenshots_are_served_from_where_they_lie(client: TestClient) -> None:
 def test_a_site_follows_its_run(
     client: TestClient, going: Run, exporter: Exporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay_sites, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(replay_sites, "MIN_AGE_SECONDS", 0.0)
     assert '"late"' not in client.get("/replay/now/data/index.js").text
     with going.task("late") as task:
         task.finish(success=True)

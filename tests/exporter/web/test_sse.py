@@ -233,7 +233,7 @@ def test_a_frame_is_built_once_however_many_ask() -> None:
 
     async def ask() -> None:
         source = SnapshotBroadcaster(build, lambda: 3)
-        answers = await asyncio.gather(*(source.frame(None) for _ in range(100)), source.frame("r"))
+        answers = await asyncio.gather(*(source.get(None) for _ in range(100)), source.get("r"))
         assert set(answers) == {(3, b"{}")}
 
     run(ask())
@@ -252,8 +252,8 @@ def test_a_frame_that_could_not_be_built_is_tried_again() -> None:
     async def ask() -> AsyncIterator[bytes]:
         source = SnapshotBroadcaster(build, lambda: 1)
         with pytest.raises(RuntimeError):
-            await source.frame(None)
-        yield (await source.frame(None))[1]
+            await source.get(None)
+        yield (await source.get(None))[1]
 
     async def collect() -> list[bytes]:
         return [payload async for payload in ask()]
@@ -273,10 +273,10 @@ def test_a_frame_is_never_older_than_its_question() -> None:
             return RenderedSnapshot(shows, b"%d" % shows, True)
 
         frames = SnapshotBroadcaster(build, lambda: version)
-        first = asyncio.create_task(frames.frame(None))
+        first = asyncio.create_task(frames.get(None))
         await begun.wait()
         version = 2
-        second = asyncio.create_task(frames.frame(None))
+        second = asyncio.create_task(frames.get(None))
         await asyncio.sleep(0)  # it has asked
         go_on.release(2)
         assert await first == (1, b"1")

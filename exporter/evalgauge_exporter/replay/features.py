@@ -49,7 +49,7 @@ def action_type(action: Mapping[str, Any]) -> str:
 
 
 def extract_features(steps: Sequence[Mapping[str, Any]]) -> TrajectoryFeatures:
-    """The traits of an attempt with these steps, in their order."""
+    """The features of an attempt with these steps, in their order."""
     actions = tuple(action_type(step.get("action", {})) for step in steps)
     loop = find_loop(
         [action_key(step.get("action", {})) for step in steps], [step.get("changed") is True for step in steps]
