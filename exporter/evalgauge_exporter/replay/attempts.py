@@ -1,4 +1,4 @@
-"""One attempt as the site shows it: its steps with the pictures where the page finds them."""
+"""The part of the site that holds one attempt: its steps, with the screenshots where the page finds them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,24 @@ from evalgauge_exporter.replay.trajectories import Trajectory
 from evalgauge_exporter.state.models import Attempt
 
 PlaceScreenshot = Callable[[AnyScreenshot | None, str, int], dict[str, str]]
-"""What the page is told of a picture: of the file, its path in the log and the step's position."""
+"""Places the screenshot of a step and returns the keys that the page needs.
+
+Called with the screenshot (``None`` where it is missing), its path in the log and the position of the step from 0.
+Returns ``screenshot`` (and ``thumbnail``) with an address, or ``missing`` with the path.
+"""
 
 
 def annotate_steps(trajectory: Trajectory, shots: ScreenshotFolder, place: PlaceScreenshot) -> TrajectoryFeatures:
-    """Say of each step where its picture is and whether the screen changed after it; the attempt's features."""
+    """Add to each step where its screenshot is and whether the screen changed after it.
+
+    Args:
+        trajectory: The attempt's trajectory; its steps are changed in place.
+        shots: The screenshots of the run.
+        place: Places each screenshot.
+
+    Returns:
+        The features of the attempt.
+    """
     steps = trajectory.steps
     files = [shots.find(step["screenshot"]) if "screenshot" in step else None for step in steps]
     for index, step in enumerate(steps):
@@ -30,7 +43,14 @@ def annotate_steps(trajectory: Trajectory, shots: ScreenshotFolder, place: Place
 def build_attempt_part(
     attempt: Attempt, status: str, trajectory: Trajectory, features: TrajectoryFeatures
 ) -> dict[str, Any]:
-    """The part of the site that is loaded when the attempt is opened."""
+    """Build the part of the site that is loaded when the attempt is opened.
+
+    Args:
+        attempt: The attempt, from the state of the run.
+        status: Its outcome, ``running`` or ``pending``.
+        trajectory: Its annotated trajectory.
+        features: Its features.
+    """
     return {
         "task_id": attempt.task_id,
         "attempt": attempt.attempt,

@@ -1,4 +1,4 @@
-"""Pairs of runs with the verdicts of the paired comparison: what the analysis and the matrix show."""
+"""Paired comparisons of the runs of a site, as the analysis and the matrix show them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from evalgauge_exporter.replay.tables import STALL_AFTER, list_trials
 from evalgauge_exporter.state.run import RunState
 
 MOST_FOR_ALL_PAIRS = 8
-"""Runs up to which each is compared with each; with more, each with the baseline it names and with the earliest."""
+"""Number of runs up to which all pairs are compared; beyond it each run with its baseline and with the earliest."""
 
 
 class ComparedRun(NamedTuple):
-    """A run, as far as comparing it goes."""
+    """What a comparison needs of a run."""
 
     run_id: str
     benchmark: str
@@ -25,7 +25,7 @@ class ComparedRun(NamedTuple):
 
 
 def prepare_run(state: RunState, now: float) -> ComparedRun:
-    """What comparing a run needs of it."""
+    """Extract what a comparison needs of a run; ``now`` is in Unix seconds."""
     return ComparedRun(
         state.run_id,
         state.benchmark,
@@ -37,7 +37,11 @@ def prepare_run(state: RunState, now: float) -> ComparedRun:
 
 
 def compare_runs(runs: Sequence[ComparedRun]) -> list[dict[str, Any]]:
-    """The comparisons of B with its baseline A, over the runs of one benchmark each."""
+    """Compare each run B with its baselines A of the same benchmark.
+
+    Returns:
+        One object for each pair, as ``data/comparisons.js`` holds it; ``delta`` and its interval are A − B.
+    """
     return [_compare(a, b) for a, b in _choose_pairs(runs)]
 
 

@@ -1,4 +1,4 @@
-"""One page with everything in it, to send by mail: for a task, or a small run."""
+"""A single HTML file that holds a task or a small run, screenshots included, to be sent by mail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from evalgauge_exporter.sources.discovery import Found, run_names
 from evalgauge_exporter.state.run import Pricer
 
 LARGE = 25_000_000
-"""Bytes above which mail servers refuse a page and browsers are slow with it."""
+"""Bytes above which mail servers refuse a file and browsers become slow."""
 
 _KINDS = {".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif", ".bmp": "bmp"}
 
@@ -35,10 +35,21 @@ def write_single_file(
     now: float | None = None,
     pricer: Pricer | None = None,
 ) -> int:
-    """Write one HTML file with the runs, or with one task of them, pictures and all; its size in bytes.
+    """Write one HTML file with the runs, or one task of them, screenshots included.
 
-    Raises ReplayError where no run has the task and where ``out`` is a folder, OSError where the file can't be
-    written. A file above ``LARGE`` is worth a warning, which is the caller's.
+    Args:
+        runs: The runs.
+        out: The file to write.
+        task: Include only the task of this id.
+        now: Unix seconds at which runs are judged as running or stalled; by default the current time.
+        pricer: Prices model calls; by default the shipped price tables.
+
+    Returns:
+        The size of the file in bytes. Warning about one above ``LARGE`` is up to the caller.
+
+    Raises:
+        ReplayError: No run has the task, or ``out`` is a folder.
+        OSError: The file can't be written.
     """
     if out.is_dir():
         raise ReplayError(f"{out} is a folder; name the file for the page")
@@ -49,7 +60,7 @@ def write_single_file(
     known = {task_id for run in read for task_id, _ in run.state.attempts}
     if task is not None and task not in known:
         near = get_close_matches(task, known, 3, 0.4)
-        hint = f"; near: {', '.join(near)}" if near else ""
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise ReplayError(f"no run has a task {task!r}{hint}")
     parts: dict[str, object] = {}
     summaries = []

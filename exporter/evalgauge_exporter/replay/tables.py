@@ -1,4 +1,4 @@
-"""What the site knows of a run before a task is opened: its summary, its domains, one row for each attempt."""
+"""Summary, domains and task table of a run: what the page loads before a task is opened."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState
 
 STALL_AFTER = 600.0
-"""Seconds of silence after which a run that has not said its end is taken for dead."""
+"""Seconds without an event after which a run that has not reported its end is stalled."""
 _INSTRUCTION = 240
-"""Characters of an instruction that the list shows; the task's own part has the whole."""
+"""Characters of an instruction in the task table; the part of the attempt has all of it."""
 
 COLUMNS = (
     "task_id",
@@ -44,9 +44,16 @@ COLUMNS = (
 
 
 def success_interval(attempts: Iterable[tuple[str, bool]]) -> list[float] | None:
-    """The 95 % interval of a success rate, of (task, success) for each measured attempt; None of nothing.
+    """Return the 95 % confidence interval of a success rate.
 
-    Wilson's; where tasks were attempted more than once the one that takes their likeness into account.
+    Wilson's interval; where tasks have several attempts, the one that accounts for their correlation
+    (``clustered_wilson``).
+
+    Args:
+        attempts: Task id and success of each measured attempt.
+
+    Returns:
+        Lower and upper bound, 0 to 1; ``None`` without attempts.
     """
     tasks: defaultdict[str, list[bool]] = defaultdict(list)
     for task_id, success in attempts:
@@ -60,7 +67,13 @@ def success_interval(attempts: Iterable[tuple[str, bool]]) -> list[float] | None
 
 
 def summarise_run(state: RunState, key: str, now: float) -> dict[str, Any]:
-    """The run's entry in the site's index."""
+    """Return the entry of a run in the index of the site.
+
+    Args:
+        state: The run.
+        key: Its name within the site.
+        now: Unix seconds at which it is judged as running or stalled.
+    """
     found = summarise(state, now, STALL_AFTER)
     attempts = [(a, state.status_of(a, now, STALL_AFTER)) for a in state.attempts.values()]
     costs = [usage.cost_usd for usage in state.usage.values() if usage.cost_usd is not None]
@@ -120,7 +133,12 @@ def _summarise_domains(attempts: list[tuple[Attempt, str]]) -> list[dict[str, An
 
 
 class TaskTable:
-    """The rows of one run, with what only all of them together show: clusters, survival, the mix of actions."""
+    """The task table of one run, with clusters of failures, the survival curve and the mix of actions.
+
+    Args:
+        state: The run.
+        now: Unix seconds at which its attempts are judged.
+    """
 
     def __init__(self, state: RunState, now: float) -> None:
         self._state = state
@@ -132,7 +150,7 @@ class TaskTable:
         self.rows: list[list[Any]] = []
 
     def add(self, attempt: Attempt, features: TrajectoryFeatures) -> None:
-        """The next row."""
+        """Add the row of an attempt."""
         status = self._state.status_of(attempt, self._now, STALL_AFTER)
         if status in OUTCOMES and status != "success":
             self._cases.append(FailedAttempt(len(self.rows), attempt, status, features))
@@ -163,7 +181,7 @@ class TaskTable:
         )
 
     def content(self) -> dict[str, Any]:
-        """The whole, as it is written."""
+        """Return the table as ``data/<run>/tasks.js`` holds it."""
         clusters = cluster_failures(self._cases)
         column = COLUMNS.index("cluster")
         for number, one in enumerate(clusters):
@@ -182,7 +200,7 @@ class TaskTable:
 
 
 def list_trials(state: RunState) -> list[Trial]:
-    """The measured attempts of a run, for comparing it."""
+    """Return the measured attempts of a run as the comparison takes them."""
     return [
         Trial(
             a.task_id,

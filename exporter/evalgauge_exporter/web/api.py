@@ -181,15 +181,13 @@ def _runs_routes(router: APIRouter, queries: _RunQueries) -> None:
     @router.get("/benchmark/runs", tags=["runs"], summary="All runs, newest first")
     def runs(run_id: RunId = None) -> schemas.Runs:
         def view(run: RunState | None, analysis: RunAnalysis, now: float) -> schemas.Runs:
-            return snapshots.runs(insights, now, only=run if run_id is not None else None)
+            return snapshots.runs(analysis, now, only=run if run_id is not None else None)
 
         return queries.query(run_id, view)
 
     @router.get("/benchmark/compare", tags=["runs"], summary="Two runs, paired by task; the first is the baseline")
     def compare(
-        runs: Annotated[
-            str, Query(max_length=1300, description="Run ids A,B; A is the baseline.")
-        ],
+        runs: Annotated[str, Query(max_length=1300, description="Run ids A,B; A is the baseline.")],
     ) -> schemas.Comparison:
         with queries.state.lock:
             known = dict(queries.state.runs)
