@@ -74,7 +74,7 @@ def test_trouble_is_the_first_step_that_shows_it() -> None:
         ("Traceback (most recent call last):\n  File x, line 3\nKeyError: 'a'", "Traceback: \n y\nKeyError: 'b'"),
     ],
 )
-def test_messages_of_one_error_become_the_same(one: str, other: str) -> None:
+def test_messages_of_one_error_are_normalised_alike(one: str, other: str) -> None:
     assert normalise(one) == normalise(other)
     assert normalise(one) != normalise("something else")
 
@@ -90,7 +90,7 @@ def case(row: int, status: str, actions: tuple[str, ...] = ("click", "done"), **
     )
 
 
-def test_clusters_are_by_what_tells_most() -> None:
+def test_clusters_are_formed_by_the_strongest_feature() -> None:
     cases = [
         case(0, "infrastructure_error", error="no answer from 10.0.0.1"),
         case(1, "infrastructure_error", error="no answer from 10.0.0.2"),
@@ -109,14 +109,14 @@ def test_clusters_are_by_what_tells_most() -> None:
     assert sorted(row for one in found for row in one.rows) == list(range(7))
 
 
-def test_a_cluster_whose_cases_say_the_same_is_told_in_their_words() -> None:
+def test_a_cluster_whose_cases_share_a_message_has_it_as_its_label() -> None:
     cases = [case(n, "agent_error", error="no rule for 'Press OK'\n in 3 s") for n in range(2)]
     assert [one.label for one in cluster_failures(cases)] == ["no rule for 'Press OK' in 3 s"]
     cases.append(case(2, "agent_error", error="no rule for 'Press Cancel' in 4 s"))
     assert [one.label for one in cluster_failures(cases)] == ["no rule for “…” in # s"]
 
 
-def test_a_reason_that_failures_share_tells_them_apart_from_others() -> None:
+def test_a_shared_reason_separates_failures_from_others() -> None:
     cases = [case(n, "failure", reason=text) for n, text in enumerate(["file 1 missing", "file 2 missing", "odd"])]
     assert [(one.rows, "missing" in one.label) for one in cluster_failures(cases)] == [([0, 1], True), ([2], False)]
 

@@ -98,7 +98,7 @@ def test_a_run_that_was_read_before_is_read_whole(tmp_path: Path) -> None:
     assert generate(runs, tmp_path / "site", now=LATER).tasks == 1
 
 
-def test_what_is_no_more_is_taken_away(tmp_path: Path) -> None:
+def test_parts_of_deleted_runs_and_tasks_are_deleted(tmp_path: Path) -> None:
     with_shots(tmp_path / "results", "a", png())
     with_shots(tmp_path / "results", "b", png())
     site = tmp_path / "site"
@@ -113,7 +113,7 @@ def test_what_is_no_more_is_taken_away(tmp_path: Path) -> None:
     assert mine.exists()
 
 
-def test_pictures_of_an_earlier_try_are_taken_away(tmp_path: Path) -> None:
+def test_screenshots_of_an_earlier_start_are_deleted(tmp_path: Path) -> None:
     with_shots(tmp_path / "results", "r", png(label=1), png(label=2), png(label=3))
     site = tmp_path / "site"
     generate(found(tmp_path / "results"), site, now=LATER)
@@ -128,7 +128,7 @@ def test_a_folder_that_is_no_replay_is_left_alone(tmp_path: Path) -> None:
     write_run(tmp_path / "results", "r", task("a", "success"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("mine")
-    with pytest.raises(ReplayError, match="no replay"):
+    with pytest.raises(ReplayError, match="not a replay"):
         generate(found(tmp_path / "results"), tmp_path / "mine")
     assert files(tmp_path / "mine") == {"index.html": b"mine"}
     with pytest.raises(ReplayError, match="is a file"):
@@ -214,7 +214,7 @@ def test_a_key_is_a_plain_name_and_tells_ids_apart(one: str, other: str) -> None
     assert (key.lower() == make_key(other).lower()) == (one == other)
 
 
-def test_a_screen_change_is_told_by_the_pictures(tmp_path: Path) -> None:
+def test_a_screen_change_is_detected_from_the_screenshots(tmp_path: Path) -> None:
     same, other, longer = png(label=1), png(label=2), png(width=300)
     run = with_shots(tmp_path, "r", same, same, other, longer, "gone.png")
     generate(found(run), tmp_path / "site", now=LATER)
@@ -261,7 +261,7 @@ def test_screenshots_can_stay_where_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "blob", "https://a'; script-src *", "ftp://x"])
 def test_a_base_that_is_no_web_address_is_refused(tmp_path: Path, url: str) -> None:
-    with pytest.raises(ReplayError, match="no web address"):
+    with pytest.raises(ReplayError, match="must begin with https"):
         generate([], tmp_path / "site", screenshot_base_url=url)
     assert not (tmp_path / "site").exists()
 
@@ -338,7 +338,7 @@ def test_a_single_file_of_a_task_holds_no_other(tmp_path: Path) -> None:
     page = (tmp_path / "one.html").read_bytes()
     assert b"wanted" in page
     assert b"secret-action" not in page
-    with pytest.raises(ReplayError, match="no run has a task 'want'; near: wanted"):
+    with pytest.raises(ReplayError, match="no run has a task 'want'; did you mean wanted"):
         write_single_file(found(tmp_path), tmp_path / "two.html", task="want", now=LATER)
 
 

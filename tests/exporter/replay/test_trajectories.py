@@ -36,7 +36,7 @@ def test_calls_belong_to_the_step_that_they_decided() -> None:
     assert len(found.calls) == 1
 
 
-def test_a_call_that_is_told_at_the_step_s_own_moment_is_the_step_s() -> None:
+def test_a_call_with_the_time_of_the_step_belongs_to_the_step() -> None:
     lines = task("t", "success", [{**step(0, "click"), "ts": 7.5}, {**call(), "ts": 7.5}, {**step(1, "done"), "ts": 9}])
     found = folded(("w", lines)).pop("t", 1)
     assert [len(one.get("calls", [])) for one in found.steps] == [1, 0]
@@ -90,7 +90,7 @@ def test_an_action_that_nests_without_end_is_cut() -> None:
     )
 
 
-def test_what_was_logged_is_kept_with_its_time_and_level() -> None:
+def test_log_lines_have_their_time_and_level() -> None:
     line = {"type": "log", "level": "ERROR", "message": "the window is gone"}
     found = folded(("w", task("t", "success", [step(0, "click"), line]))).pop("t", 1)
     assert [tuple(line) for line in found.lines] == [(102.0, "error", "the window is gone")]

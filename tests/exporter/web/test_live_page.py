@@ -153,7 +153,7 @@ def live(page: Page) -> None:
     expect(page.locator("body:not([data-loading])")).to_have_count(1)
 
 
-def test_what_is_shown_is_what_the_api_says(results: Path, base: str, open_page: Open) -> None:
+def test_the_page_shows_what_the_api_returns(results: Path, base: str, open_page: Open) -> None:
     with start(results, budget_usd=50.0) as run:
         for index, success in enumerate([True, False, True]):
             finish(run, f"task_{index}", success)
@@ -242,7 +242,7 @@ def test_a_stream_that_is_cut_off_is_polled_for_and_comes_back(results: Path, ba
         live(page)
 
 
-def test_old_numbers_stay_when_the_exporter_goes_and_the_page_finds_it_again(results: Path, open_page: Open) -> None:
+def test_old_numbers_stay_while_the_exporter_is_down_and_the_page_reconnects(results: Path, open_page: Open) -> None:
     with start(results) as run:
         finish(run, "task_0")
         with serve(results) as base:
@@ -332,7 +332,7 @@ def test_no_number_is_cut_off(results: Path, open_page: Open, width: int) -> Non
         page.goto("about:blank")
 
 
-def test_sums_with_calls_of_unknown_cost_are_said_to_be_the_least(results: Path, base: str, open_page: Open) -> None:
+def test_sums_with_calls_of_unknown_cost_are_shown_as_lower_bounds(results: Path, base: str, open_page: Open) -> None:
     with start(results) as run:
         for index in range(3):
             finish(run, f"task_{index}")
@@ -415,7 +415,7 @@ def test_the_chosen_run_is_in_the_address_and_goes_back(results: Path, base: str
         expect(page.locator(".runs [aria-current]")).to_have_count(1)
 
 
-def test_a_screen_reader_finds_its_way_and_is_not_talked_to_death(results: Path, base: str, open_page: Open) -> None:
+def test_a_screen_reader_gets_landmarks_and_few_announcements(results: Path, base: str, open_page: Open) -> None:
     with start(results) as run:
         settled(base, 0)
         page = open_page("about:blank")
@@ -441,7 +441,7 @@ def test_a_screen_reader_finds_its_way_and_is_not_talked_to_death(results: Path,
         expect(news).to_contain_text("3 of 6 tasks finished, success rate 100 %")
 
 
-def test_an_unknown_run_is_said_with_a_way_out(results: Path, base: str, open_page: Open) -> None:
+def test_an_unknown_run_is_reported_with_a_link_to_the_newest(results: Path, base: str, open_page: Open) -> None:
     with start(results, run_id="here"):
         page = open_page(f"{base}/?run=heer", quiet=False)
         expect(page.locator("#notice")).to_contain_text("here")
@@ -620,7 +620,7 @@ def test_machines_are_asked_for_again_after_an_answer_that_never_came_and_hidden
     expect(panel).to_be_hidden(timeout=20_000)
 
 
-def test_the_token_is_asked_for_once_and_kept_from_scripts(results: Path, tmp_path: Path, open_page: Open) -> None:
+def test_the_token_is_asked_for_once_and_hidden_from_scripts(results: Path, tmp_path: Path, open_page: Open) -> None:
     secret = tmp_path / "token"
     secret.write_text("a-token-of-enough-letters\n", encoding="utf-8")
     with start(results), serve(results, token_file=secret) as base:
@@ -641,7 +641,7 @@ def test_the_token_is_asked_for_once_and_kept_from_scripts(results: Path, tmp_pa
         page.goto("about:blank")
 
 
-def test_both_themes_are_readable_and_speak_the_language_of_the_dashboards() -> None:
+def test_both_themes_are_readable_and_have_the_colours_of_the_dashboards() -> None:
     source = (LIVE / "base.css").read_text(encoding="utf-8")
     light, dark = source.split("@media (prefers-color-scheme: dark)")
     for theme, text in (("light", light), ("dark", dark)):

@@ -27,7 +27,7 @@ from tests.exporter.scraping import scrape, value
 
 
 class Served:
-    """A run that goes on and the exporter that shows it."""
+    """A running run and the exporter that shows it."""
 
     def __init__(self, tracked: Run, exporter: Exporter, url: str) -> None:
         self.run, self.exporter, self.url = tracked, exporter, url
@@ -103,7 +103,7 @@ def test_frames_keep_the_interval(served: Served) -> None:
         assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(arrivals[1:]))
 
 
-def test_a_run_that_falls_silent_is_sent_as_stalled(tmp_path: Path) -> None:
+def test_a_silent_run_is_sent_as_stalled(tmp_path: Path) -> None:
     tracked = track_run(tmp_path, benchmark="b", model="m", run_id="r")
     tracked.task("t", worker="w")
     with serving(exporter_of(tmp_path, stall_after="1s")) as url, contextlib.closing(Client(url)) as client:
