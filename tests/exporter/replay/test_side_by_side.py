@@ -38,7 +38,7 @@ def test_two_models_are_aligned_by_what_they_do(two_models: Path, open_page: Ope
 
 def test_a_third_that_does_the_same_does_not_diverge(two_models: Path, open_page: Open) -> None:
     page = open_page(two_models, "#run=a&task=save&with=human%20c")
-    expect(page.get_by_text("All do the same to the end.")).to_be_visible()
+    expect(page.get_by_text("All runs do the same to the end.")).to_be_visible()
     page = open_page(two_models, "#run=a&task=save&with=human%20c,b%2C1")
     expect(page.locator(".pane")).to_have_count(3)
     expect(page.get_by_text("They diverge at step 2.")).to_be_visible()
@@ -61,7 +61,7 @@ def test_a_running_task_is_not_shown_as_finished(tmp_path: Path, open_page: Open
     write_run(tmp_path / "results", "b", task("t", "running", [step(0, "click")]), start=START + 1, finished=False)
     generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
     page = open_page(tmp_path / "site" / "index.html", "#run=a&with=b&task=t")
-    expect(page.locator(".parting")).to_contain_text("B: has come no further yet.")
+    expect(page.locator(".parting")).to_contain_text("B: no further step yet.")
     expect(page.locator(".pane").nth(1)).to_contain_text("Still running: this is its last step so far.")
 
 

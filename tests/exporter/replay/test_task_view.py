@@ -83,7 +83,7 @@ def test_a_failed_task_opens_where_it_first_looks_wrong(tmp_path: Path, open_pag
     index = tmp_path / "site" / "index.html"
     page = open_page(index, "#run=a&task=t")
     expect(page.locator(".details h3")).to_have_text("Step 3 of 7")
-    expect(page.locator(".verdict")).to_contain_text("from step 3 on the same action 4 times")
+    expect(page.locator(".verdict")).to_contain_text("from step 3 the same action 4 times")
     page.keyboard.press("Home")
     page.get_by_role("button", name="step 3", exact=True).click()
     expect(page.locator(".details h3")).to_have_text("Step 3 of 7")
