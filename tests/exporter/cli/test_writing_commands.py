@@ -28,7 +28,8 @@ def test_replay_writes_one_file_with_one_task(tmp_path: Path) -> None:
     done = evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t1")
     assert done.returncode == 0, done.stderr
     assert "t1" in out.read_text()
-    assert "did you mean" in complaint(evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t11"), 1)
+    unknown = evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t11")
+    assert "did you mean" in complaint(unknown, 1)
 
 
 def test_a_run_that_is_named_twice_is_written_once(tmp_path: Path) -> None:
