@@ -33,6 +33,8 @@ SOURCES = (
     "mobileworld",
     "azure_vm",
     "azure_ml",
+    "aws_ec2",
+    "cloud",
     "prices",
     "probe",
     "registries",
@@ -235,37 +237,41 @@ WORKER_IDLE = Metric(
     "Time up and without a task.",
 )
 WORKER_LAST_SEEN = _timestamp("worker_last_seen", ("run_id", "worker_id"), "When the last event named the worker.")
-VM_INFO = Metric(
-    "agent_eval_vm_info", "gauge", "", ("vm", "resource_group", "location", "size"), "Always 1: what the machine is."
-)
+MACHINE = ("vm", "resource_group", "group", "provider")
+"""The labels of a machine. ``group`` is the resource group of Azure and its like in other clouds; ``resource_group``
+has the same value, for queries from when there was Azure alone."""
+VM_INFO = Metric("agent_eval_vm_info", "gauge", "", (*MACHINE, "location", "size"), "Always 1: what the machine is.")
 VM_POWER_STATE = Metric(
     "agent_eval_vm_power_state",
     "gauge",
     "",
-    ("vm", "resource_group", "state"),
+    (*MACHINE, "state"),
     "1 for the power state the machine is in, 0 for the others. stopped still bills, deallocated does not.",
     (("state", POWER_STATES),),
 )
-VM_CREATED = _timestamp("vm_created", ("vm", "resource_group"), "When the machine was created.")
+VM_CREATED = _timestamp("vm_created", MACHINE, "When the machine was created.")
+VM_INTERRUPTION = _timestamp(
+    "vm_interruption", MACHINE, "When the cloud ends the machine or ended it, by its notice; absent without a notice."
+)
 VM_PRICE = Metric(
     "agent_eval_vm_price_usd_per_hour",
     "gauge",
     "US dollars per hour",
-    ("vm", "resource_group", "priced_by"),
+    (*MACHINE, "priced_by"),
     "What the machine costs while it bills; absent where no price is known.",
 )
 VM_RUNS = Metric(
     "agent_eval_vm_runs",
     "gauge",
     "runs",
-    ("vm", "resource_group"),
+    MACHINE,
     "Runs that go on and use the machine; 0 is a machine that nobody uses.",
 )
 VM_BUSY_WORKERS = Metric(
     "agent_eval_vm_busy_workers",
     "gauge",
     "workers",
-    ("vm", "resource_group"),
+    MACHINE,
     "Workers on the machine that have a task; 0 is a machine that waits.",
 )
 AZURE_RATELIMIT = Metric(

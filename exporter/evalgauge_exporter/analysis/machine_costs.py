@@ -6,7 +6,7 @@ import re
 from typing import Literal, NamedTuple
 
 from evalgauge_exporter.analysis.costs import MachineCost
-from evalgauge_exporter.state.fleet_models import AZURE
+from evalgauge_exporter.state.fleet_events import AZURE
 
 Component = Literal["vm", "gpu"]
 

@@ -15,7 +15,8 @@ from weakref import WeakKeyDictionary
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.analysis.machine_costs import MachineCosts, MachineRow, classify_component
 from evalgauge_exporter.state.fleet import FleetState
-from evalgauge_exporter.state.fleet_models import AZURE, BILLING, FREE, MachineRef, Rate
+from evalgauge_exporter.state.fleet_events import AZURE
+from evalgauge_exporter.state.fleet_models import MachineRef, Rate
 from evalgauge_exporter.state.intervals import Interval, difference, intersection, share_seconds, total_seconds, union
 from evalgauge_exporter.state.models import Attempt, Worker
 from evalgauge_exporter.state.run import RunState
@@ -128,7 +129,7 @@ def find_billed_intervals(
         return intersection(spans, _get_declared_span(machine, now))
     if fleet is None or machine.vm is None:
         return spans
-    return difference(spans, machine.vm.list_intervals(FREE, fleet.get_known_until(machine.vm, now)))
+    return difference(spans, machine.vm.list_free(fleet.get_known_until(machine.vm, now)))
 
 
 def _get_declared_span(machine: MachineRef, now: float) -> list[Interval]:
@@ -392,7 +393,7 @@ def compute_fleet_machine_costs(
         used = union(tally.spans)
         exists = _get_declared_span(machine, now) if machine.declared is not None else []
         if machine.vm is not None:
-            exists = machine.vm.list_intervals(BILLING, fleet.get_known_until(machine.vm, now))
+            exists = machine.vm.list_billing(fleet.get_known_until(machine.vm, now))
         busy = min(tally.busy_seconds(), total_seconds(used))
         unused = total_seconds(difference(exists, used))
         rate = fleet.get_rate(machine, now, tally.rate)

@@ -95,6 +95,44 @@ class Azure(_Table):
     """How often power states are read."""
     tags: tuple[str, ...] = ()
     """Names of the tags that may be shown."""
+    evaluation_tags: tuple[str, ...] = ()
+    """``name`` or ``name=value``: only machines with one of them, or that a worker names, can cause alerts."""
+    worker_tag: str | None = None
+    """The tag whose value is the name of the worker on a machine."""
+    scale_sets: bool = True
+    """Whether the machines of uniform scale sets are read."""
+    resource_graph: bool = False
+    """Whether one query of the Azure Resource Graph replaces the lists (docs/azure.md)."""
+
+
+class Aws(_Table):
+    """EC2 instances of an AWS account."""
+
+    profile: str | None = None
+    """A profile of the AWS configuration; the default credentials where it is not set."""
+    regions: tuple[Name, ...] = ()
+    """Regions that are read; the default region where none is named."""
+    endpoint_url: Url | None = None
+    """Another address for all AWS requests: a proxy, or a local server."""
+    status_interval: Often = 60.0
+    """How often instances are read."""
+    tags: tuple[str, ...] = ()
+    """Names of the tags that may be shown."""
+    evaluation_tags: tuple[str, ...] = ()
+    """``name`` or ``name=value``: only instances with one of them, or that a worker names, can cause alerts."""
+    worker_tag: str | None = None
+    """The tag whose value is the name of the worker on an instance."""
+    group_tag: str | None = None
+    """The tag whose value is the ``group`` of an instance; the region where it has none."""
+
+
+class CloudPlugin(BaseModel):
+    """An account at a cloud that a plug-in reads."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: Name
+    """The name of the plug-in; the other keys are the plug-in's."""
 
 
 class AzureMl(_Table):
@@ -186,6 +224,8 @@ class Config(BaseSettings):
     prices: Prices = Prices()
     azure: tuple[Azure, ...] = ()
     azure_ml: tuple[AzureMl, ...] = ()
+    aws: tuple[Aws, ...] = ()
+    cloud: tuple[CloudPlugin, ...] = ()
     probe: tuple[Probe, ...] = ()
     tunnel: tuple[Tunnel, ...] = ()
     machine: tuple[Machine, ...] = ()
