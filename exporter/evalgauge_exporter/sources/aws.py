@@ -291,7 +291,7 @@ class Ec2Reader(CloudReader):
         self.table = table
         self.client = client
         self.session = session
-        self._instances: dict[str, list[Any]] = {}
+        self._instances: dict[str, list[Any] | RefreshError] = {}
 
     @property
     def skew(self) -> float:  # type: ignore[override]  # known once AWS has answered
@@ -330,12 +330,19 @@ class Ec2Reader(CloudReader):
                         yield VmInterruption(time.time(), str(row["InstanceId"]), at, str(event.get("Code")))
 
     def _list_instances(self, region: str) -> list[Any]:
+        """The instances of a region, asked for once a refresh."""
         if region not in self._instances:
-            reservations = self.client.list_pages(
-                "ec2", region, "describe_instances", "Reservations", MaxResults=PAGE_SIZE
-            )
-            self._instances[region] = [row for found in reservations for row in found.get("Instances", ())]
-        return self._instances[region]
+            try:
+                reservations = self.client.list_pages(
+                    "ec2", region, "describe_instances", "Reservations", MaxResults=PAGE_SIZE
+                )
+                self._instances[region] = [row for found in reservations for row in found.get("Instances", ())]
+            except RefreshError as error:
+                self._instances[region] = error
+        found = self._instances[region]
+        if isinstance(found, RefreshError):
+            raise found
+        return found
 
     def _convert(self, region: str, convert: Callable[[str, Mapping[str, Any]], Any]) -> Iterator[Any]:
         for row in self._list_instances(region):

@@ -149,7 +149,10 @@ class ArmServer:
                     for name, value in headers.items():
                         self.send_header(name, value)
                     self.send_header("Content-Type", "application/json")
-                    self.send_header("Content-Length", str(len(body)))
+                    if "Content-Length" in headers:  # a fault, which is cut off there
+                        self.close_connection = True
+                    else:
+                        self.send_header("Content-Length", str(len(body)))
                     self.end_headers()
                     self.wfile.write(body)
                 except OSError:  # the client went away
