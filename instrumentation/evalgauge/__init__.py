@@ -1,13 +1,14 @@
-"""evalgauge: make an agent-benchmark evaluation observable while it runs and replayable after.
+"""evalgauge: agent-benchmark evaluations that are observable while they run and replayable afterwards.
 
-``track_run`` is what a runner needs. Importing this package needs pydantic and click only.
+``track_run`` is what a runner calls. Importing this package needs pydantic and click only.
 """
 
 from evalgauge.cost_tracker import CostTracker
 from evalgauge.otel import start_if_configured as _start_otel_if_configured
+from evalgauge.results import LoadedRun, load
 from evalgauge.tracker import Run, Task, before_run, track_run
 
-__all__ = ["CostTracker", "Run", "Task", "__version__", "track_run"]
+__all__ = ["CostTracker", "LoadedRun", "Run", "Task", "__version__", "load", "track_run"]
 
 __version__ = "0.1.0"
 

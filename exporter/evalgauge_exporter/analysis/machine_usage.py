@@ -165,7 +165,7 @@ class BusyTime:
             if attempt.started_at is not None:
                 span = (attempt.started_at, self._end(attempt, attempt.started_at))
                 found.setdefault(attempt.worker_id, []).append(span)
-        if self.run.ended() and not self.run.open:
+        if self.run.is_finished() and not self.run.open_attempts:
             _finished_busy_times[self.run] = (self.run.version, found)
         return found
 

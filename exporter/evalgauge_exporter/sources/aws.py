@@ -21,7 +21,7 @@ from evalgauge_exporter.config.model import Aws
 from evalgauge_exporter.errors import RefreshError
 from evalgauge_exporter.sources.cloud import Access, Cloud, CloudReader, PriceList, matches_tags, try_access
 from evalgauge_exporter.sources.http import MAX_DETAIL, HttpSession, parse_retry_after
-from evalgauge_exporter.sources.parsing import parse
+from evalgauge_exporter.sources.parsing import parse_json
 from evalgauge_exporter.sources.prices import DAY, name_variant
 from evalgauge_exporter.state.fleet_events import AWS, PriceKey, VmInfo, VmInterruption, VmPowerState
 
@@ -506,7 +506,7 @@ def choose_price(rows: Iterable[object], key: PriceKey, windows: bool) -> float 
     prices = set()
     for row in rows:
         try:
-            product: Any = parse(row.encode()) if isinstance(row, str) else row
+            product: Any = parse_json(row.encode()) if isinstance(row, str) else row
             attributes = product["product"]["attributes"]
             if (
                 attributes["instanceType"] != key.size

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urljoin, urlsplit
 
 from evalgauge_exporter.errors import RefreshError
-from evalgauge_exporter.sources.parsing import parse
+from evalgauge_exporter.sources.parsing import parse_json
 
 if TYPE_CHECKING:
     import httpx
@@ -298,7 +298,7 @@ def read_json(answer: HttpAnswer, what: str) -> Any:
     """
     if answer.status == 200:
         try:
-            return parse(answer.body)
+            return parse_json(answer.body)
         except ValueError as error:
             raise RefreshError("malformed", f"{what}: the answer is no JSON") from error
     wait = parse_retry_after(answer.headers, time.time())
@@ -327,7 +327,7 @@ def _measure_skew(headers: Mapping[str, str], now: float) -> float:
 def _read_message(body: bytes) -> str:
     """What an error says in words, one line."""
     try:
-        content = parse(body)
+        content = parse_json(body)
         text = str(content["error"]["message"])
     except (ValueError, KeyError, TypeError):
         text = body.decode("utf-8", "replace")

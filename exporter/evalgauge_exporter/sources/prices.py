@@ -15,7 +15,7 @@ from typing import Any
 
 from evalgauge_exporter.errors import RefreshError
 from evalgauge_exporter.sources.cloud import PriceList
-from evalgauge_exporter.sources.parsing import parse
+from evalgauge_exporter.sources.parsing import parse_json
 from evalgauge_exporter.sources.polling import Emit, PollingSource
 from evalgauge_exporter.state.fleet_events import FleetEvent, PriceKey, PriceSeen
 
@@ -110,7 +110,7 @@ class PriceSource(PollingSource):
 
     def _load(self) -> dict[str, _Cached]:
         try:
-            content = parse(self._file.read_bytes())
+            content = parse_json(self._file.read_bytes())
         except (OSError, ValueError):
             return {}
         if not isinstance(content, dict):

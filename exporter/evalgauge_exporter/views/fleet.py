@@ -93,7 +93,7 @@ def collect_machine_use_samples(
                 tally[0] += 1
                 states = (run.worker_state(run.workers[name], now, stall_after) for name in use.workers)
                 tally[1] += sum(state == "busy" for state in states)
-    serving = (len(active), sum(len(run.running(now, stall_after)) for run in active))
+    serving = (len(active), sum(len(run.running_attempts(now, stall_after)) for run in active))
     for labels, machine in list_shown_machines(fleet, now):
         names = fleet.list_aliases(machine.vm) if machine.vm is not None else {machine.name}
         keys = [machine.key, *(_ambiguous_key(name) for name in sorted(names))]

@@ -26,7 +26,7 @@ from evalgauge_exporter.state.fleet_events import (
 )
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views import fleet as views
-from evalgauge_exporter.views.exposition import line
+from evalgauge_exporter.views.exposition import format_sample
 from tests.exporter.machine_events import HOUR, SIZE, STALL, T0, Story, box, fleet_of, inventory, powers, price
 
 Samples = dict[tuple[str, tuple[str, ...]], float | int]
@@ -36,7 +36,7 @@ def samples(fleet: FleetState, at: float = 0.0) -> Samples:
     """Every sample by name and label values; fails where two have the same."""
     found: Samples = {}
     for metric, values, value in views.collect_fleet_samples(fleet, T0 + at):
-        assert line(metric, values, value)
+        assert format_sample(metric, values, value)
         assert (metric.name, tuple(values)) not in found
         found[metric.name, tuple(values)] = value
     return found

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 
 from evalgauge_exporter.errors import RefreshError
 from evalgauge_exporter.sources.http import MAX_DETAIL, HttpSession
-from evalgauge_exporter.sources.parsing import parse
+from evalgauge_exporter.sources.parsing import parse_json
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -96,7 +96,7 @@ class ArmClient:
         claims: Mapping[str, Any] = {}
         try:
             payload = self.get_token().split(".")[1]
-            content = parse(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            content = parse_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
             claims = content if isinstance(content, Mapping) else {}
         except (ValueError, IndexError):
             pass  # a token is opaque to its bearer; its claims are shown where they can be read

@@ -11,9 +11,9 @@ import pytest
 
 from evalgauge.events import Event, Heartbeat, LogLine, RunStarted, Step, TaskFinished, TaskStarted
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
-from evalgauge_exporter.analysis.summary import summarise
-from evalgauge_exporter.sources.discovery import Discovery, run_names
-from evalgauge_exporter.sources.openadapt.files import domain_of
+from evalgauge_exporter.analysis.summary import summarize
+from evalgauge_exporter.sources.discovery import Discovery, name_runs
+from evalgauge_exporter.sources.openadapt.files import find_domain
 from evalgauge_exporter.sources.openadapt.pool import OpenAdaptPool
 from evalgauge_exporter.sources.openadapt.run_folder import OpenAdaptSource
 from evalgauge_exporter.state.run import RunState, State, fold
@@ -60,15 +60,15 @@ def test_metrics_equal_what_the_raw_files_say(name: str) -> None:
     assert total(found, "agent_eval_run_unknown_usage_requests_total") == expected.calls["retry"]
     assert value(found, "agent_eval_run_task_duration_seconds_count") == len(expected.durations)
     assert value(found, "agent_eval_run_task_duration_seconds_sum") == pytest.approx(sum(expected.durations), abs=1e-4)
-    row = summarise(run, NOW, STALL)
+    row = summarize(run, NOW, STALL)
     assert row.success_rate == pytest.approx(expected.success_rate)
     assert row.success_rate_all == pytest.approx(expected.success_rate_all)
     assert row.avg_steps == pytest.approx(sum(expected.measured_steps) / len(expected.measured_steps))
 
 
-def test_both_meanings_of_success_rate_are_told_apart() -> None:
+def test_both_meanings_of_success_rate_are_distinguished() -> None:
     run = RUNS["waa_mixed_48_seed2"]
-    row = summarise(fold("r", "openadapt", read(OpenAdaptSource(run))), NOW, STALL)
+    row = summarize(fold("r", "openadapt", read(OpenAdaptSource(run))), NOW, STALL)
     summary = json.loads((run / "summary.json").read_text())
     assert row.success_rate == pytest.approx(summary["success_rate"]), "0.98 leaves infrastructure errors out"
     assert row.success_rate_all == pytest.approx(summary["num_success"] / summary["num_tasks"])
@@ -96,16 +96,16 @@ def test_nothing_new_is_no_event() -> None:
 def test_a_run_id_is_the_path_below_the_served_folder() -> None:
     found, problems = Discovery([DATA / "openadapt-0.98.0-mixed"]).scan()
     assert problems == []
-    assert run_names(found) == ["benchmark_results.waa_mixed_48_parallel4", "benchmark_results.waa_mixed_48_seed2"]
+    assert name_runs(found) == ["benchmark_results.waa_mixed_48_parallel4", "benchmark_results.waa_mixed_48_seed2"]
     single, _ = Discovery([RUNS["waa_mock_20"]]).scan()
-    assert run_names(single) == ["waa_mock_20"]
+    assert name_runs(single) == ["waa_mock_20"]
 
 
 def test_two_served_folders_with_one_id_both_appear(tmp_path: Path) -> None:
     for name in ("a", "b"):
         shutil.copytree(RUNS["waa_mock_20"], tmp_path / name / "run")
     found, _ = Discovery([tmp_path / "a", tmp_path / "b"]).scan()
-    assert run_names(found) == ["run@a", "run@b"]
+    assert name_runs(found) == ["run@a", "run@b"]
 
 
 def test_a_pool_tree_is_one_run_with_its_workers(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_pool_tree_is_one_run_with_its_workers(tmp_path: Path) -> None:
     shutil.copytree(RUNS["waa_mixed_48_seed2"], pool / f"{pool.name}_waa-pool-00")
     shutil.copytree(RUNS["waa_mock_20"], pool / f"{pool.name}_waa-pool-01")
     found, _ = Discovery([tmp_path]).scan()
-    assert run_names(found) == [pool.name]
+    assert name_runs(found) == [pool.name]
     run = fold("p", "openadapt", found[0].source.read().events)
     assert set(run.workers) == {"waa-pool-00", "waa-pool-01"}
     assert run.status(NOW, STALL) == "completed"
@@ -122,7 +122,7 @@ def test_a_pool_tree_is_one_run_with_its_workers(tmp_path: Path) -> None:
     assert all(worker.busy_seconds > 0 for worker in run.workers.values())
 
 
-def test_the_screenshots_of_a_pool_are_told_from_its_folder_on(tmp_path: Path) -> None:
+def test_the_screenshots_of_a_pool_are_relative_to_its_folder(tmp_path: Path) -> None:
     pool = tmp_path / "exp"
     begin(pool / "exp_w0", 1000)
     task(pool / "exp_w0", "a")
@@ -137,7 +137,7 @@ def test_the_screenshots_of_a_pool_are_told_from_its_folder_on(tmp_path: Path) -
     assert shots == ["exp_w0/tasks/a/screenshots/step_000.png"]
 
 
-def test_what_a_task_logged_is_told_with_its_time_and_level(tmp_path: Path) -> None:
+def test_what_a_task_logged_has_its_time_and_level(tmp_path: Path) -> None:
     begin(tmp_path, 1000)
     task(tmp_path, "a")
     lines = [
@@ -167,7 +167,7 @@ def test_a_line_of_a_time_to_come_keeps_no_run_going(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_every_line_of_recorded_tasks_is_told(name: str) -> None:
+def test_every_logged_line_of_recorded_tasks_is_an_event(name: str) -> None:
     executions = [json.loads(path.read_text()) for path in RUNS[name].glob("tasks/*/execution.json")]
     expected = sorted(line["message"] for content in executions for line in content.get("logs", ()))
     told = [event for event in read(OpenAdaptSource(RUNS[name])) if isinstance(event, LogLine)]
@@ -269,7 +269,7 @@ def test_times_come_from_the_content_where_a_tree_was_copied(tmp_path: Path) -> 
     assert abs(state.last_event_at - 1795289917) < 60
 
 
-def test_a_run_that_is_begun_anew_in_its_folder_replaces_the_old_one(tmp_path: Path) -> None:
+def test_a_new_run_in_the_same_folder_replaces_the_old_one(tmp_path: Path) -> None:
     begin(tmp_path / "r", 1000)
     execution(tmp_path / "r", "a")
     source = OpenAdaptSource(tmp_path / "r")
@@ -278,7 +278,7 @@ def test_a_run_that_is_begun_anew_in_its_folder_replaces_the_old_one(tmp_path: P
     assert source.read().restarted
 
 
-def test_a_finished_task_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
+def test_a_rewritten_finished_task_is_read_again(tmp_path: Path) -> None:
     begin(tmp_path / "r", 1000)
     execution(tmp_path / "r", "a")
     source = OpenAdaptSource(tmp_path / "r")
@@ -315,7 +315,7 @@ def test_foreign_content_stops_nothing(tmp_path: Path, content: str) -> None:
     assert run.attempts["good", 1].status == "success"
 
 
-def test_a_run_that_was_deleted_is_gone(tmp_path: Path) -> None:
+def test_a_deleted_run_is_missing(tmp_path: Path) -> None:
     begin(tmp_path / "r", 1000)
     source = OpenAdaptSource(tmp_path / "r")
     read(source)
@@ -336,7 +336,7 @@ def test_a_run_that_was_deleted_is_gone(tmp_path: Path) -> None:
 def test_a_domain_that_is_unknown_is_what_the_configuration_names(
     described: dict[str, Any], domain: str | None
 ) -> None:
-    assert domain_of(described) == domain
+    assert find_domain(described) == domain
 
 
 def test_the_model_is_what_the_executions_name_where_the_metadata_does_not(tmp_path: Path) -> None:
