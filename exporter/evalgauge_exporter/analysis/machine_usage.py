@@ -315,6 +315,7 @@ def _make_row(
         named=named,
         billing=billing,
         key=machine.key,
+        ends_at=machine.vm.interruption.at if machine.vm is not None and machine.vm.interruption is not None else None,
     )
 
 

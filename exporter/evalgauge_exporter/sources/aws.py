@@ -113,7 +113,7 @@ class AwsClient:
 
     def call(self, service: str, region: str, operation: str, **parameters: Any) -> Mapping[str, Any]:
         """Call one operation. Raises RefreshError, which names the right that is missing."""
-        right = _name_right(service, operation)
+        right = name_right(service, operation)
         try:
             answer: Mapping[str, Any] = getattr(self._get_client(service, region), operation)(**parameters)
             return answer
@@ -175,7 +175,8 @@ class AwsClient:
         return AWSResponse(request.url, answer.status, dict(answer.headers), _Body(answer.body))
 
 
-def _name_right(service: str, operation: str) -> str:
+def name_right(service: str, operation: str) -> str:
+    """Return the action of a policy that allows a call: ``ec2:DescribeInstances``."""
     return f"{service}:{''.join(word.title() for word in operation.split('_'))}"
 
 
@@ -272,7 +273,7 @@ class AwsCloud(Cloud):
                 for service, operation, rows, parameters in CALLS:
                     place = PRICING_REGION if service == "pricing" else region
                     call = partial(self._try_call, service, place, operation, rows, parameters)
-                    yield try_access(f"{_name_right(service, operation)} in {place}", call)
+                    yield try_access(f"{name_right(service, operation)} in {place}", call)
 
     def _try_call(
         self, service: str, region: str, operation: str, rows: str, parameters: Mapping[str, Any]
