@@ -55,7 +55,8 @@ def resolve_machine(run_id: str, worker_id: str, worker: Worker, fleet: FleetSta
     if provider is None and (worker.vm_size or "").lower().startswith("standard_"):
         provider = AZURE
     key = f"named:{worker.vm.lower()}" if worker.vm else f"worker:{run_id}:{worker_id}"
-    return MachineRef(key, worker.vm or worker_id, provider, worker.vm_size, None)
+    name = (worker.vm or "").rpartition("/")[2]  # of an ARM id the name alone
+    return MachineRef(key, name or worker_id, provider, worker.vm_size, None)
 
 
 def get_worker_span(run: RunState, worker: Worker, now: float, stall_after: float) -> tuple[Interval, bool]:
