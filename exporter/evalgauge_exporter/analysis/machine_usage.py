@@ -126,10 +126,8 @@ def find_billed_intervals(
 ) -> list[Interval]:
     """Return when a machine billed while a run used it: all of that time except what is known to be free."""
     spans = union(use)
-    if machine.declared is not None:
-        return intersection(spans, _get_declared_span(machine, now))
     if fleet is None or machine.vm is None:
-        return spans
+        return spans if machine.declared is None else intersection(spans, _get_declared_span(machine, now))
     return difference(spans, machine.vm.list_free(fleet.get_known_until(machine.vm, now)))
 
 
@@ -235,7 +233,7 @@ def compute_run_machine_costs(
         rows.append(_make_run_row(busy, use, billed, rivals, fleet, now))
     named = {use.machine.key for use in own} | {use.machine.key for _, use in theirs}
     if period is not None:
-        for machine in map(fleet.machine_of_declared, fleet.declared.values()):
+        for machine in fleet.list_declared():
             if machine.key in named:
                 continue
             billed = intersection([period], _get_declared_span(machine, now))
@@ -393,7 +391,7 @@ def compute_fleet_machine_costs(
         tally = tallies.get(known.key) or _shared_machine_use(known, serving, now, stall_after)
         machine = known._replace(size=known.size or tally.size, provider=known.provider or tally.provider)
         used = union(tally.spans)
-        exists = _get_declared_span(machine, now) if machine.declared is not None else []
+        exists = _get_declared_span(machine, now)
         if machine.vm is not None:
             exists = machine.vm.list_billing(fleet.get_known_until(machine.vm, now))
         busy = min(tally.busy_seconds(), total_seconds(used))
@@ -417,7 +415,7 @@ def _shared_machine_use(
 ) -> _Tally:
     """Return the use that the runs made of a machine that no worker names."""
     tally = _Tally()
-    if machine.declared is None:
+    if machine.declared is None or machine.vm is not None:
         return tally
     exists = _get_declared_span(machine, now)
     busy: list[Interval] = []

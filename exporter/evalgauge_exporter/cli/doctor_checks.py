@@ -38,7 +38,9 @@ from evalgauge_exporter.state.fleet_events import (
 )
 
 FILE = "evalgauge.toml"
-_OTHER_VARIABLES = frozenset(f"EVALGAUGE_{name}" for name in ("ALERT_KIND", "ALERT_URL", "DEBUG", "PORT", "TOKEN"))
+_OTHER_VARIABLES = frozenset(
+    f"EVALGAUGE_{name}" for name in ("ALERT_KIND", "ALERT_URL", "DEBUG", "INSTANCE_METADATA", "PORT", "TOKEN")
+)
 """Variables that are no keys of the configuration: of docker compose, of the command, of senders of runs."""
 _SIGN_IN = {
     "azure": "sign in (az login), or set up a managed identity or a service principal: docs/azure.md",

@@ -41,6 +41,7 @@ from evalgauge_exporter.state.fleet_models import (
 
 CLOUD_SOURCES = ("azure_vm", "aws_ec2", "cloud")
 """The ``source`` labels of clouds; ``cloud`` is that of plug-ins."""
+LOCAL = ("localhost", "127.0.0.1", "::1")
 STALE_INTERVALS = 3
 MAX_CHANGES = 1000
 """Changes of the power state that are kept for each machine."""
@@ -337,25 +338,35 @@ class FleetState:
 
     def list_machines(self) -> Iterator[MachineRef]:
         """Yield every machine: Azure's (with those that are gone), declared ones, then those only registries name."""
-        seen = set()
         for vm in self.vms.values():
-            seen.add(vm.name.lower())
             yield self.machine_of_vm(vm)
-        for declared in self.declared.values():
-            seen.add(declared.name.lower())
-            yield self.machine_of_declared(declared)
+        yield from self.list_declared()
+        names = {vm.name.lower() for vm in self.vms.values()}
         for registered in self.list_registered():
-            if registered.name.lower() not in seen:
+            found = self.resolve(registered.name)
+            known = found is not None and (found.vm is not None or found.declared is not None)
+            if not known and registered.name.lower() not in names:
                 yield self._of_registered(registered)
 
+    def list_declared(self) -> Iterator[MachineRef]:
+        """Yield the machines of the configuration that are no VM of a cloud: each machine counts once."""
+        for declared in self.declared.values():
+            machine = self.machine_of_declared(declared)
+            if machine.vm is None:
+                yield machine
+
     def resolve(self, name: str) -> MachineRef | None:
-        """Return the machine with a name: a VM's name or computer name, a registry's name or address.
+        """Return the machine with a name: a VM's name, id or alias, a declared name, a registry's name or address.
 
         Of several VMs with one name it is the one in the registry's resource group, else the only one that bills;
         otherwise it is ambiguous, and the result is None.
         """
         registered = self._registry().get(name.lower())
-        for word in (name, registered.name if registered is not None else name):
+        words = [name]
+        if registered is not None:
+            addresses = (registered.host, registered.internal_ip)
+            words += [registered.name, *(address for address in addresses if address and address not in LOCAL)]
+        for word in words:
             if (declared := self.declared.get(word.lower())) is not None:
                 return self.machine_of_declared(declared)
             if (vm := self._vm_named(word, registered)) is not None:
@@ -413,10 +424,16 @@ class FleetState:
         info = self.inventory.get(vm.vm_id)
         size, location = (info.size, info.location) if info is not None else (None, None)
         registered = self._registry().get(vm.name.lower())
-        return MachineRef(vm.vm_id, vm.name, vm.provider, size, location, vm=vm, registered=registered)
+        declared = None
+        if self.declared:  # its price holds, and the cloud's word on when it bills
+            rows = (self.declared.get(alias) for alias in self.list_aliases(vm))
+            declared = next((row for row in rows if row is not None and self._vm_named(row.name, None) is vm), None)
+        return MachineRef(vm.vm_id, vm.name, vm.provider, size, location, vm, declared, registered)
 
     def machine_of_declared(self, declared: MachineDeclared) -> MachineRef:
-        """Return the reference to a machine of the configuration."""
+        """Return the reference to a machine of the configuration, which may be a VM of a cloud."""
+        if (vm := self._vm_named(declared.name, None)) is not None:
+            return self.machine_of_vm(vm)
         key, registered = f"declared:{declared.name}", self._registry().get(declared.name.lower())
         return MachineRef(
             key,

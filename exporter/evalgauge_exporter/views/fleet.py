@@ -100,7 +100,7 @@ def collect_machine_use_samples(
         found = next((used[key] for key in keys if key in used), None)
         if found is None and machine.vm is not None and not fleet.is_for_evaluation(machine.vm):
             continue  # nobody waits for it to be used, so it has no series that an alert could fire on
-        count, busy = found or (serving if machine.declared is not None else (0, 0))
+        count, busy = found or (serving if machine.vm is None else (0, 0))
         yield m.VM_RUNS, labels, count
         yield m.VM_BUSY_WORKERS, labels, busy
 
@@ -116,10 +116,10 @@ def list_shown_machines(fleet: FleetState, now: float) -> Iterator[tuple[Machine
         name, group = labels[vm.vm_id]
         yield (name, group, group, vm.provider), fleet.machine_of_vm(vm)
     taken = set(labels.values())
-    for declared in fleet.declared.values():
-        provider = declared.provider
-        if (declared.name, provider) not in taken:
-            yield (declared.name, provider, provider, provider), fleet.machine_of_declared(declared)
+    for machine in fleet.list_declared():
+        provider = machine.provider or ""
+        if (machine.name, provider) not in taken:
+            yield (machine.name, provider, provider, provider), machine
 
 
 def _label_vms(vms: Sequence[VmState]) -> dict[str, tuple[str, str]]:

@@ -15,7 +15,8 @@ pytest.importorskip("moto.server")
 
 from moto.server import ThreadedMotoServer
 
-from evalgauge_exporter.config.model import Aws
+from evalgauge_exporter.cli.doctor_checks import check_all
+from evalgauge_exporter.config.model import Aws, load_config
 from evalgauge_exporter.sources import aws
 from evalgauge_exporter.sources.aws import AwsCloud, AwsPriceList, choose_price
 from evalgauge_exporter.sources.cloud import CloudSource
@@ -439,3 +440,23 @@ def test_access_is_checked_by_asking_and_names_the_rights(server: AwsServer) -> 
         "ec2:DescribeSpotPriceHistory in us-east-1": None,
         "pricing:GetProducts in us-east-1": None,
     }
+
+
+def test_doctor_reports_who_is_signed_in_and_each_right(server: AwsServer, tmp_path: Path) -> None:
+    server.launch(tags={"Name": "waa-00"})
+    server.refused["GetProducts"] = AwsFault(
+        400, b'{"__type": "AccessDeniedException", "message": "no"}', {"Content-Type": "application/x-amz-json-1.1"}
+    )
+    config = load_config(
+        listen="127.0.0.1:0",
+        aws=[{"regions": ["us-east-1"], "endpoint_url": server.url}],
+        prices={"cache_dir": tmp_path},
+    )
+    found = {finding.what: finding for finding in check_all(config) if finding.what.startswith(("aws", "price"))}
+    assert found["aws default credentials"].detail.startswith("signed in as arn:aws:")
+    assert found["aws default ec2:DescribeInstances in us-east-1"].ok is True
+    refused = found["aws default pricing:GetProducts in us-east-1"]
+    assert (refused.ok, "docs/aws.md" in (refused.fix or "")) == (False, True)
+    assert found["aws default machines"].detail == "1 machines, the power state of 1"
+    assert found["prices"].ok is False
+    assert "hunter2" not in repr(found)
