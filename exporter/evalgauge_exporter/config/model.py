@@ -310,6 +310,12 @@ def load_config(path: Path | None = None, **given: Any) -> Config:
             words = "this subscription is listed twice; name it once, with all its resource_groups"
             raise ConfigError(messages.with_location(("azure", number), where, f"[[azure]] {number + 1}: {words}"))
         seen.add(azure.subscription_id.lower())
+    profiles = set()
+    for number, aws in enumerate(config.aws):
+        if aws.profile in profiles:
+            words = "this profile is listed twice; name it once, with all its regions"
+            raise ConfigError(messages.with_location(("aws", number), where, f"[[aws]] {number + 1}: {words}"))
+        profiles.add(aws.profile)
     return config
 
 

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evalgauge_exporter.config.model import Azure
 from evalgauge_exporter.sources import http
 from evalgauge_exporter.sources.azure import client as arm
-from evalgauge_exporter.sources.azure.vms import AzureCloud
+from evalgauge_exporter.sources.azure.vms import ArmReader, AzureCloud, read_power_state
 from evalgauge_exporter.sources.cloud import CloudSource
 from evalgauge_exporter.sources.http import parse_retry_after
 from evalgauge_exporter.state.fleet import FleetState
@@ -525,8 +527,8 @@ def test_a_worker_is_found_by_name_by_tag_by_computer_name_and_by_id(name: str) 
     machine["properties"]["osProfile"]["computerName"] = "win11"
     with watching(ArmServer([machine, vm("other")]), worker_tag="evalgauge-worker") as watch:
         watch.source.poll()
-    for given in (name, machine["id"]):
-        found = watch.fleet.resolve(given)
+    for reported in (name, machine["id"]):
+        found = watch.fleet.resolve(reported)
         assert found is not None
         assert found.name == "waa-00"
 
@@ -561,3 +563,40 @@ def test_a_thousand_machines_take_twenty_one_requests_and_then_ten() -> None:
         watch.source.poll()
     assert (first, len(server.requests) - first) == (21, 10)
     assert len(watch.fleet.vms) == len(watch.fleet.inventory) == 1000
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+PROPERTIES = (
+    "hardwareProfile",
+    "storageProfile",
+    "osProfile",
+    "instanceView",
+    "timeCreated",
+    "licenseType",
+    "priority",
+)
+KEYS = ("id", "name", "location", "tags", "sku")
+
+
+@given(
+    st.dictionaries(st.sampled_from(KEYS), JSON),
+    st.dictionaries(st.sampled_from(PROPERTIES), JSON) | JSON,
+    st.booleans(),
+)
+def test_a_row_of_any_kind_is_read_or_left_out_and_never_a_defect(
+    row: dict[str, object], properties: object, has_id: bool
+) -> None:
+    cloud = AzureCloud(
+        Azure(subscription_id=SUBSCRIPTION, credential="none", tags=("a",), worker_tag="w", evaluation_tags=("x=y",))
+    )
+    if has_id:
+        row["id"] = vm("a")["id"]
+    with cloud.client.open() as session:
+        reader = ArmReader(cloud, session)
+        for convert in (cloud.read_vm, read_power_state):
+            for found in reader.convert(iter([{**row, "properties": properties}, properties]), convert):
+                assert found is None or found.vm_id
