@@ -21,6 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("evalgauge_exporter.ingest", "evalgauge_exporter.views", "evalgauge_exporter.export", "evalgauge_exporter.replay"),
     ("evalgauge_exporter.sources", "evalgauge_exporter.analysis", "evalgauge_exporter.demo"),
     ("evalgauge_exporter.state", "evalgauge_exporter.config"),
+    ("evalgauge_exporter.errors",),
     ("evalgauge_dashboards",),
     ("evalgauge",),
 )

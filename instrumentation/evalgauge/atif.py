@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from evalgauge.model_names import split_model_name
 from evalgauge.normalize import llm_fields
+from evalgauge.values import parse_timestamp
 
 _LARGEST = 64 << 20
 """Bytes of a trajectory that is read."""
@@ -74,13 +75,7 @@ def _named(name: str, provider: str | None, model: str | None) -> tuple[str | No
     """Provider and model of a name; the trial's own model is of its provider."""
     if name in (model, f"{provider}/{model}"):
         return provider, model
-    return provider_and_model(name)
-
-
-def provider_and_model(name: str | None) -> tuple[str | None, str | None]:
-    """``provider/model`` taken apart; the provider is None where there is none."""
-    provider, slash, model = (name or "").partition("/")
-    return (provider, model) if slash and provider and model else (None, name)
+    return split_model_name(name)
 
 
 def trajectories(trial: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -130,7 +125,7 @@ def steps_of(
                 thought = turn.get("reasoning_content")
                 reasoning = thought if isinstance(thought, str) and thought else said or None
                 for action in _actions(turn, said):
-                    yield seconds(turn.get("timestamp")), shot, {"action": action, "reasoning": reasoning}
+                    yield parse_timestamp(turn.get("timestamp")), shot, {"action": action, "reasoning": reasoning}
                     reasoning = None
                 observation = turn.get("observation")
                 results = observation.get("results") if isinstance(observation, dict) else None
@@ -170,12 +165,3 @@ def _pictures(content: object, folder: Path, trial: Path) -> list[Path]:
 def _sum(counts: Iterator[Any]) -> int | None:
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
-
-
-def seconds(moment: object) -> float | None:
-    """Unix seconds of a time, or of a text that is one; Harbor's naive times are local."""
-    try:
-        at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-        return at.timestamp() if isinstance(at, datetime) else None
-    except (ValueError, OverflowError, OSError):
-        return None

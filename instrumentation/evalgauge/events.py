@@ -14,21 +14,19 @@ from typing import Any, NamedTuple
 
 from evalgauge.metrics import OUTCOMES, REQUEST_STATUSES, WORKER_STATES
 from evalgauge.usage import TokenUsage
+from evalgauge.values import (
+    ID_LENGTH,
+    LATEST,
+    TEXT_LENGTH,
+    parse_count,
+    parse_float,
+    parse_id,
+    parse_non_negative,
+    parse_text,
+)
 
 VERSION = 1
 """The version of the vocabulary that this release writes and reads."""
-
-ID_LENGTH = 512
-"""Ids are cut to so many characters: they become labels and file names."""
-
-TEXT_LENGTH = 4000
-"""Instructions, errors and reasons are cut to so many characters when they are read."""
-
-LATEST = 4.1e9
-"""Unix seconds, late in 2099: a later time is an error (milliseconds, perhaps) and would keep a run going for ever."""
-
-LARGEST = 1e15
-"""A larger number of seconds or dollars, or a score, is an error and counts as not given."""
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -215,21 +213,11 @@ def decode(raw: object, writer: str) -> Event:
     ts = raw.get("ts")
     if (type(ts) is not float and type(ts) is not int) or not 0 <= ts < LATEST:  # false for NaN too
         raise InvalidEvent("bad_field", f"{kind} without a time in Unix seconds: ts is {str(ts)[:60]!r}")
-    return decoder(raw, float(ts), _count(raw, "seq") or 0, writer)
-
-
-def _text(raw: dict[str, Any], key: str, length: int = TEXT_LENGTH) -> str | None:
-    value = raw.get(key)
-    if type(value) is str:
-        return value if len(value) <= length else value[:length]
-    return None
+    return decoder(raw, float(ts), parse_count(raw.get("seq")) or 0, writer)
 
 
 def _id(raw: dict[str, Any], key: str) -> str | None:
-    value = raw.get(key)
-    if type(value) is str and value:
-        return value if len(value) <= ID_LENGTH else value[:ID_LENGTH]
-    return str(value) if type(value) is int else None
+    return parse_id(raw.get(key), accept_unknown=True)
 
 
 def _needed(raw: dict[str, Any], key: str) -> str:
@@ -239,26 +227,9 @@ def _needed(raw: dict[str, Any], key: str) -> str:
     return value
 
 
-def _number(raw: dict[str, Any], key: str) -> float | None:
-    value = raw.get(key)
-    if (type(value) is float or type(value) is int) and -LARGEST < value < LARGEST:  # false for NaN too
-        return float(value)
-    return None
-
-
-def _amount(raw: dict[str, Any], key: str) -> float | None:
-    value = _number(raw, key)
-    return value if value is not None and value >= 0 else None
-
-
-def _count(raw: dict[str, Any], key: str) -> int | None:
-    value = raw.get(key)
-    return value if type(value) is int and 0 <= value < 1 << 62 else None
-
-
 def _attempt(raw: dict[str, Any]) -> int:
-    value = raw.get("attempt")
-    return value if type(value) is int and value >= 0 else 1
+    attempt = parse_count(raw.get("attempt"))
+    return 1 if attempt is None else attempt
 
 
 def _flag(raw: dict[str, Any], key: str) -> bool | None:
@@ -270,7 +241,7 @@ def _planned(value: object) -> tuple[PlannedTask, ...]:
     planned: list[PlannedTask] = []
     for item in value if isinstance(value, list) else ():
         if isinstance(item, dict) and (task_id := _id(item, "task_id")) is not None:
-            planned.append(PlannedTask(task_id, _id(item, "domain"), _text(item, "instruction")))
+            planned.append(PlannedTask(task_id, _id(item, "domain"), parse_text(item.get("instruction"))))
         elif isinstance(item, str) and item:
             planned.append(PlannedTask(item[:ID_LENGTH]))
     return tuple(planned)
@@ -278,7 +249,8 @@ def _planned(value: object) -> tuple[PlannedTask, ...]:
 
 def _run_started(raw: dict[str, Any], ts: float, seq: int, writer: str) -> RunStarted:
     tasks, tags = raw.get("tasks"), raw.get("tags")
-    total = tasks if type(tasks) is int and tasks >= 0 else _count(raw, "total_tasks")
+    total = parse_count(tasks)
+    total = parse_count(raw.get("total_tasks")) if total is None else total
     return RunStarted(
         ts,
         seq,
@@ -289,8 +261,8 @@ def _run_started(raw: dict[str, Any], ts: float, seq: int, writer: str) -> RunSt
         _id(raw, "agent"),
         _planned(tasks),
         total,
-        max(1, _count(raw, "attempts") or 1),
-        _amount(raw, "budget_usd"),
+        max(1, parse_count(raw.get("attempts")) or 1),
+        parse_non_negative(raw.get("budget_usd")),
         _id(raw, "baseline_run_id"),
         {str(k): str(v)[:ID_LENGTH] for k, v in tags.items()} if isinstance(tags, dict) else {},
     )
@@ -309,7 +281,7 @@ def _worker_state(raw: dict[str, Any], ts: float, seq: int, writer: str) -> Work
         _id(raw, "vm"),
         _id(raw, "vm_size"),
         _id(raw, "provider"),
-        _amount(raw, "hourly_rate_usd"),
+        parse_non_negative(raw.get("hourly_rate_usd")),
     )
 
 
@@ -322,8 +294,8 @@ def _task_started(raw: dict[str, Any], ts: float, seq: int, writer: str) -> Task
         _attempt(raw),
         _id(raw, "worker_id"),
         _id(raw, "domain"),
-        _text(raw, "instruction"),
-        _count(raw, "max_steps"),
+        parse_text(raw.get("instruction")),
+        parse_count(raw.get("max_steps")),
     )
 
 
@@ -336,12 +308,12 @@ def _step(raw: dict[str, Any], ts: float, seq: int, writer: str) -> Step:
         _needed(raw, "task_id"),
         _attempt(raw),
         _id(raw, "worker_id"),
-        _count(raw, "step_idx") or 0,
+        parse_count(raw.get("step_idx")) or 0,
         action if isinstance(action, dict) else {"type": action} if isinstance(action, str) else {},
         raw["reasoning"] if type(raw.get("reasoning")) is str else None,
         raw["screenshot"] if type(raw.get("screenshot")) is str else None,
-        _amount(raw, "think_seconds"),
-        _amount(raw, "env_seconds"),
+        parse_non_negative(raw.get("think_seconds")),
+        parse_non_negative(raw.get("env_seconds")),
         _flag(raw, "first_action_correct"),
     )
 
@@ -355,24 +327,24 @@ def _llm_call(raw: dict[str, Any], ts: float, seq: int, writer: str) -> LlmCall:
         _id(raw, "provider"),
         _id(raw, "model"),
         TokenUsage(
-            _count(raw, "input_tokens"),
-            _count(raw, "cache_read_tokens"),
-            _count(raw, "cache_write_tokens"),
-            _count(raw, "output_tokens"),
+            parse_count(raw.get("input_tokens")),
+            parse_count(raw.get("cache_read_tokens")),
+            parse_count(raw.get("cache_write_tokens")),
+            parse_count(raw.get("output_tokens")),
         ),
-        _amount(raw, "duration_seconds"),
+        parse_non_negative(raw.get("duration_seconds")),
         status if isinstance(status, str) and status in REQUEST_STATUSES else "ok",
         raw.get("batch") is True,
         _id(raw, "task_id"),
         _attempt(raw),
         _id(raw, "worker_id"),
-        _count(raw, "cache_write_1h_tokens"),
+        parse_count(raw.get("cache_write_1h_tokens")),
     )
 
 
 def _log(raw: dict[str, Any], ts: float, seq: int, writer: str) -> LogLine:
-    message = _text(raw, "message")
-    if message is None:
+    message = raw.get("message")
+    if not isinstance(message, str):
         raise InvalidEvent("bad_field", "log without a message")
     return LogLine(
         ts,
@@ -382,7 +354,7 @@ def _log(raw: dict[str, Any], ts: float, seq: int, writer: str) -> LogLine:
         _attempt(raw),
         _id(raw, "worker_id"),
         log_level(raw.get("level")),
-        message,
+        message[:TEXT_LENGTH],
     )
 
 
@@ -404,11 +376,11 @@ def _task_finished(raw: dict[str, Any], ts: float, seq: int, writer: str) -> Tas
         _attempt(raw),
         _id(raw, "worker_id"),
         outcome,
-        _number(raw, "score"),
-        _count(raw, "steps"),
-        _amount(raw, "duration_seconds"),
-        _text(raw, "error"),
-        _text(raw, "reason"),
+        parse_float(raw.get("score")),
+        parse_count(raw.get("steps")),
+        parse_non_negative(raw.get("duration_seconds")),
+        parse_text(raw.get("error")),
+        parse_text(raw.get("reason")),
     )
 
 
@@ -417,7 +389,7 @@ def _run_finished(raw: dict[str, Any], ts: float, seq: int, writer: str) -> RunF
 
 
 def _heartbeat(raw: dict[str, Any], ts: float, seq: int, writer: str) -> Heartbeat:
-    return Heartbeat(ts, seq, writer, _id(raw, "worker_id"), _count(raw, "lost_events") or 0)
+    return Heartbeat(ts, seq, writer, _id(raw, "worker_id"), parse_count(raw.get("lost_events")) or 0)
 
 
 _DECODERS: dict[str, Callable[[dict[str, Any], float, int, str], Event]] = {

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, SupportsIndex, TypedDict
 
-from evalgauge.events import ID_LENGTH, TEXT_LENGTH
 from evalgauge.metrics import OUTCOMES, REQUEST_STATUSES
 from evalgauge.runlog import encode, text_of
 from evalgauge.usage import UNKNOWN, TokenUsage, billed_as_batch, cache_write_1h, parse_usage
+from evalgauge.values import ID_LENGTH, TEXT_LENGTH
 
 log = logging.getLogger("evalgauge")
 

@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from evalgauge.events import LlmCall
+from evalgauge.model_names import split_model_name
 from evalgauge.price_overrides import ModelOverride, Overrides, PriceTableError, load_overrides
 from evalgauge.usage import TokenUsage
 
@@ -309,8 +310,8 @@ class _GenaiPrices:
             if found := self._look_up(provider, model):
                 return found
             # a gateway's spelling, provider/model, of the provider that was named
-            head, slash, rest = model.partition("/")
-            return self._look_up(provider, rest) if slash and self._same(provider, head) else None
+            maker, rest = split_model_name(model)
+            return self._look_up(provider, rest or "") if maker is not None and self._same(provider, maker) else None
         # a provider in the model's name tells more than the name of the model does
         order = ("litellm", None) if "/" in model else (None,)
         for guess in (*order, "aws") if _BEDROCK_MODEL.match(model.lower()) else order:

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
-from evalgauge.events import TERMINAL_ACTIONS, TEXT_LENGTH, log_level
+from evalgauge.events import TERMINAL_ACTIONS, log_level
 from evalgauge.metrics import WORKER_STATES
 from evalgauge.normalize import (
     LlmCallFields,
@@ -41,6 +41,7 @@ from evalgauge.process_log import process_log
 from evalgauge.run_lock import RunLock
 from evalgauge.runlog import EVENTS_FOLDER, safe_name, text_of
 from evalgauge.screenshots import Screenshot, save_screenshot
+from evalgauge.values import TEXT_LENGTH
 
 log = logging.getLogger("evalgauge")
 

@@ -8,7 +8,8 @@ import click
 
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.replay import found_in
-from evalgauge_exporter.export.runlog import ConvertError, convert
+from evalgauge_exporter.errors import ConvertError
+from evalgauge_exporter.export.runlog import convert
 
 
 def run(source: Path, out: Path) -> None:

@@ -25,9 +25,10 @@ from evalgauge_exporter.cli.output import format_percent
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.demo.player import Evaluation, draw_earlier, write_earlier
 from evalgauge_exporter.demo.scenario import Scenario, plan
+from evalgauge_exporter.errors import ListenError
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.state.run import RunState, fold
-from evalgauge_exporter.web.server import ListenError, serving
+from evalgauge_exporter.web.server import serving
 
 MODEL, OTHER_MODEL = "claude-sonnet-4-5", "claude-haiku-4-5"
 WORKERS = 4

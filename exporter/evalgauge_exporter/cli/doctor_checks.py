@@ -17,13 +17,13 @@ from evalgauge.price_overrides import PriceTableError, load_overrides
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.config.errors import unknown_variables
 from evalgauge_exporter.config.model import Azure, AzureMl, Config
-from evalgauge_exporter.config.token_file import TokenError, read_token
+from evalgauge_exporter.config.token_file import read_token
+from evalgauge_exporter.errors import RefreshError, TokenError
 from evalgauge_exporter.ingest.fleet import configured_targets, declared
 from evalgauge_exporter.sources.azure import client as arm
 from evalgauge_exporter.sources.azure.ml_jobs import AzureMlSource
 from evalgauge_exporter.sources.azure.prices import AzurePriceSource, default_cache_dir
 from evalgauge_exporter.sources.azure.vms import AzureVmSource
-from evalgauge_exporter.sources.polling import RefreshError
 from evalgauge_exporter.sources.probe import THREADS, Target, probe, shown
 from evalgauge_exporter.sources.vm_registry import VmRegistrySource
 from evalgauge_exporter.state.fleet import FleetState

@@ -193,7 +193,8 @@ def send(run_dir: Path, url: str, token_file: Path, run_id: str | None, follow: 
     """Send what is missing of a run's log to an exporter that shares no folder with this machine."""
     from evalgauge.send import SendError
     from evalgauge.send import send as send_log
-    from evalgauge_exporter.config.token_file import TokenError, read_token
+    from evalgauge_exporter.config.token_file import read_token
+    from evalgauge_exporter.errors import TokenError
 
     try:
         sent = send_log(run_dir, url, read_token(token_file), run_id=run_id, follow=follow, again=again)

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import escape_control
-from evalgauge_exporter.replay.errors import ReplayError
+from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.replay.single import LARGE, single_file
 from evalgauge_exporter.replay.site import Generated, generate
 from evalgauge_exporter.sources.discovery import Discovery, Found

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from evalgauge_exporter.cli.errors import CliError, existing_dirs
-from evalgauge_exporter.config.model import Config, ConfigError, load_config
+from evalgauge_exporter.config.model import Config, load_config
+from evalgauge_exporter.errors import ConfigError, ListenError
 from evalgauge_exporter.exporter import Exporter
-from evalgauge_exporter.web.server import ListenError, base_url, listening_socket, web_server
+from evalgauge_exporter.web.server import base_url, listening_socket, web_server
 
 log = logging.getLogger("evalgauge.exporter")
 

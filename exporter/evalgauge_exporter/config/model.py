@@ -19,10 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from evalgauge_exporter.config import errors as config_errors
 from evalgauge_exporter.config.durations import format_duration, parse_duration
-
-
-class ConfigError(ValueError):
-    """A configuration that can't be used; the message is one line that names the key and what to do."""
+from evalgauge_exporter.errors import ConfigError
 
 
 def _seconds(value: object) -> object:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-
-class TokenError(ValueError):
-    """A token file that can't be used; the message says what to do."""
+from evalgauge_exporter.errors import TokenError
 
 
 def read_token(path: Path) -> str:

@@ -25,6 +25,7 @@ from evalgauge.events import (
     WorkerState,
 )
 from evalgauge.runlog import EVENTS_FOLDER, encode, safe_name
+from evalgauge_exporter.errors import ConvertError
 from evalgauge_exporter.sources.base import RunSource
 from evalgauge_exporter.sources.discovery import Found
 
@@ -41,10 +42,6 @@ _TYPES: dict[type, str] = {
     RunFinished: "run_finished",
     Heartbeat: "heartbeat",
 }
-
-
-class ConvertError(ValueError):
-    """A run that can't be converted; the message says why and what to do."""
 
 
 def convert(found: Found, out: Path) -> int:

@@ -13,7 +13,7 @@ one page of it. What runs in the browser lies in `web/`.
 
 from __future__ import annotations
 
-from evalgauge_exporter.replay.errors import ReplayError
+from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.replay.single import single_file
 from evalgauge_exporter.replay.site import Generated, generate
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 from urllib.parse import urlsplit
 
 from evalgauge.runlog import encode
-from evalgauge_exporter.replay.errors import ReplayError
+from evalgauge_exporter.errors import ReplayError
 
 SCRIPTS = (
     "core.js",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from evalgauge_exporter.replay.errors import ReplayError
+from evalgauge_exporter.errors import ReplayError
 
 Way = Literal["link", "symlink", "copy", "none"]
 """How screenshots come into the site: hard links where the file system can, else copies; symbolic links, for a site

@@ -10,9 +10,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.replay.attempts import annotate_steps, attempt_content
 from evalgauge_exporter.replay.comparisons import compared, comparisons
-from evalgauge_exporter.replay.errors import ReplayError
 from evalgauge_exporter.replay.names import attempt_key, key_of
 from evalgauge_exporter.replay.page import render_single_page
 from evalgauge_exporter.replay.reading import ReadRun, listed_prices, read_run, shots_of

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalgauge.runlog import Problem
+from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.replay.attempts import Place, annotate_steps, attempt_content
 from evalgauge_exporter.replay.comparisons import Compared, compared, comparisons
-from evalgauge_exporter.replay.errors import ReplayError
 from evalgauge_exporter.replay.names import attempt_key, key_of
 from evalgauge_exporter.replay.page import render_chunk, script, site_document, style
 from evalgauge_exporter.replay.reading import ReadRun, fresh, listed_prices, read_run, shots_of

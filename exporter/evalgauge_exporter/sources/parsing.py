@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from evalgauge.events import ID_LENGTH, LARGEST, LATEST, TEXT_LENGTH
 from evalgauge.runlog import MAX_LINE, encode
+from evalgauge.values import ID_LENGTH, LARGEST, LATEST, TEXT_LENGTH
 
 MAX_FILE = 256 << 20
 """Bytes: a larger file is not read."""

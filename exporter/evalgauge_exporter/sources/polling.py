@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from evalgauge_exporter.errors import RefreshError
 from evalgauge_exporter.state.fleet_events import FleetEvent, Refreshed, RefreshFailed
 
 log = logging.getLogger("evalgauge.exporter")
@@ -29,18 +30,6 @@ LONGEST_RETRY_AFTER = 6 * 3600.0
 """A ``Retry-After`` is obeyed up to this many seconds: a mistaken header must not end a source for good."""
 STOP_SECONDS = 2.0
 """So long ``stop`` waits for a refresh that hangs; its thread ends with the process."""
-
-
-class RefreshError(Exception):
-    """A refresh that failed for a reason that has a word; the message is one line that says what to mend."""
-
-    def __init__(self, reason: str, detail: str, retry_after: float | None = None) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        """A short word for the ``reason`` label."""
-        self.detail = detail
-        self.retry_after = retry_after
-        """Seconds that the other side asked to be left alone."""
 
 
 class ManagedSource(Protocol):

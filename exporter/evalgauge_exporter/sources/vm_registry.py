@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from stat import S_ISREG
 
+from evalgauge_exporter.errors import RefreshError
 from evalgauge_exporter.sources.parsing import parse
-from evalgauge_exporter.sources.polling import Emit, PollingSource, RefreshError
+from evalgauge_exporter.sources.polling import Emit, PollingSource
 from evalgauge_exporter.state.fleet_events import FleetEvent, RegisteredVm, RegistrySeen
 
 NAMES = ("vm_registry.json", "vm_pool_registry.json")

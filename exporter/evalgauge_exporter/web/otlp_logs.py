@@ -31,6 +31,7 @@ from pydantic_core import from_json, to_json
 
 from evalgauge.events import VERSION
 from evalgauge.runlog import EVENTS_FOLDER, encode, safe_name
+from evalgauge_exporter.errors import RecordError
 
 log = logging.getLogger("evalgauge.exporter")
 
@@ -57,10 +58,6 @@ KEPT = 500
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
 _SEQ = re.compile(rb'\{"v":\d+,"seq":(\d{1,18}),')
-
-
-class _Refused(ValueError):
-    """One record that is not stored; the message is one line."""
 
 
 class Line(NamedTuple):
@@ -166,12 +163,12 @@ class Received:
         self._lock = threading.Lock()
         self._logs: OrderedDict[tuple[str, str], _Log] = OrderedDict()
 
-    def store(self, records: Iterator[Line | _Refused]) -> Stored:
+    def store(self, records: Iterator[Line | RecordError]) -> Stored:
         """Append what is new. Raises OSError where it can't be written: then nothing is acknowledged."""
         by_log: dict[tuple[str, str], list[Line]] = {}
         rejected, reason = 0, ""
         for record in records:
-            if isinstance(record, _Refused):
+            if isinstance(record, RecordError):
                 rejected += 1
                 reason = reason or str(record)
             else:
@@ -181,7 +178,7 @@ class Received:
             for key, lines in by_log.items():
                 try:
                     count = self._log(*key).add(lines)
-                except _Refused as refused:
+                except RecordError as refused:
                     rejected += len(lines)
                     reason = reason or str(refused)
                     continue
@@ -195,10 +192,10 @@ class Received:
         if found is None or not found.path.exists():
             run = self.folder / run_id
             if not run.exists() and _count(self.folder) >= MAX_RUNS:
-                raise _Refused(f"there are {MAX_RUNS} runs here already")
+                raise RecordError(f"there are {MAX_RUNS} runs here already")
             path = run / EVENTS_FOLDER / f"{writer}.jsonl"
             if not path.exists() and _count(path.parent) >= MAX_WRITERS:
-                raise _Refused(f"the run {run_id} has {MAX_WRITERS} writers already")
+                raise RecordError(f"the run {run_id} has {MAX_WRITERS} writers already")
             found = self._logs[key] = _Log(path)
             while len(self._logs) > KEPT:
                 self._logs.popitem(last=False)
@@ -322,7 +319,7 @@ def _answer(stored: Stored, kind: str) -> bytes:
 # -- the records
 
 
-def _json_records(content: bytes) -> Iterator[Line | _Refused]:
+def _json_records(content: bytes) -> Iterator[Line | RecordError]:
     try:
         asked = from_json(content)
     except (ValueError, RecursionError) as error:
@@ -353,7 +350,7 @@ def _json_attributes(value: object) -> dict[str, Any]:
     return found
 
 
-def _protobuf_records(content: bytes) -> Iterator[Line | _Refused]:
+def _protobuf_records(content: bytes) -> Iterator[Line | RecordError]:
     try:
         from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
     except ModuleNotFoundError as error:
@@ -375,35 +372,35 @@ def _value(value: Any) -> str | int | None:
     return getattr(value, kind) if kind in ("string_value", "int_value") else None
 
 
-def _record(attributes: Mapping[str, Any], body: object) -> Line | _Refused:
+def _record(attributes: Mapping[str, Any], body: object) -> Line | RecordError:
     """A record as a line of a log, written anew; what is wrong with it where it is none."""
     try:
         run_id = _name(attributes.get("evalgauge.run_id"), "evalgauge.run_id")
         writer = _name(attributes.get("evalgauge.writer"), "evalgauge.writer")
         if not isinstance(body, str):
-            raise _Refused("a record without a line of a log as its body")
+            raise RecordError("a record without a line of a log as its body")
         if len(body) > MAX_RECORD:
-            raise _Refused(f"a line of more than {MAX_RECORD >> 20} MiB")
+            raise RecordError(f"a line of more than {MAX_RECORD >> 20} MiB")
         try:
             event = from_json(body)
         except (ValueError, RecursionError) as error:
-            raise _Refused("a record whose body is no JSON") from error
+            raise RecordError("a record whose body is no JSON") from error
         seq = event.get("seq") if isinstance(event, dict) else None
         if type(event.get("v", VERSION) if isinstance(event, dict) else None) is not int:
-            raise _Refused("a record whose body is no event")
+            raise RecordError("a record whose body is no event")
         if type(seq) is not int or not 0 <= seq < 1 << 53 or not isinstance(event.get("type"), str):
-            raise _Refused("a record whose body is no event")
+            raise RecordError("a record whose body is no event")
         if _is_outside(event.get("screenshot")):
             event["screenshot"] = None
         data = encode({"v": event.pop("v", VERSION), "seq": event.pop("seq"), **event})
-    except _Refused as refused:
+    except RecordError as refused:
         return refused
     return Line(run_id, writer, seq, data)
 
 
 def _name(value: object, what: str) -> str:
     if not isinstance(value, str) or not value or safe_name(value) != value:
-        raise _Refused(f"{what} is {str(value)[:60]!r}, which can't be a folder's name")
+        raise RecordError(f"{what} is {str(value)[:60]!r}, which can't be a folder's name")
     return value
 
 

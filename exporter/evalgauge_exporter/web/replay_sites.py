@@ -94,7 +94,7 @@ class ReplaySites:
     def _make(self, site: _Site, places: list[Found]) -> None:
         if importlib.util.find_spec("evalgauge_dashboards") is None:
             raise HTTPException(404, "the replay is not installed")
-        from evalgauge_exporter.replay.errors import ReplayError
+        from evalgauge_exporter.errors import ReplayError
         from evalgauge_exporter.replay.site import generate
 
         try:

@@ -9,13 +9,10 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from evalgauge_exporter.errors import ListenError
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.web.app import create_app
 from evalgauge_exporter.web.sse import SnapshotBroadcaster
-
-
-class ListenError(OSError):
-    """The address can't be listened on; the message is one line that says what to do."""
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

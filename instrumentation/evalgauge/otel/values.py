@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
-from evalgauge.events import LARGEST
 from evalgauge.metrics import TOKEN_KINDS
 from evalgauge.runlog import text_of
+from evalgauge.values import LARGEST
 
 _NUMBERS = frozenset(
     (

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from evalgauge_exporter.config.errors import line_of
-from evalgauge_exporter.config.model import ConfigError, load_config
+from evalgauge_exporter.config.model import load_config
+from evalgauge_exporter.errors import ConfigError
 
 PROBE = '[[probe]]\nname = "a"\nkind = "tcp"\ntarget = "h:1"\n'
 MACHINE = '[[machine]]\nname = "a"\nprovider = "p"\ninstance_type = "i"\nhourly_rate_usd = 1\n'

@@ -11,8 +11,9 @@ import pytest
 from evalgauge import track_run
 from evalgauge.events import Step
 from evalgauge.runlog import read_events
+from evalgauge_exporter.errors import ConvertError
 from evalgauge_exporter.export.atif import SCHEMA, to_atif
-from evalgauge_exporter.export.runlog import ConvertError, convert
+from evalgauge_exporter.export.runlog import convert
 from evalgauge_exporter.sources.agentlab import AgentLabSource
 from evalgauge_exporter.sources.atif.source import AtifSource
 from evalgauge_exporter.sources.base import RunSource

@@ -7,7 +7,8 @@ from urllib.parse import urljoin
 import pytest
 from fastapi.testclient import TestClient
 
-from evalgauge_exporter.config.token_file import TokenError, read_token
+from evalgauge_exporter.config.token_file import read_token
+from evalgauge_exporter.errors import TokenError
 from evalgauge_exporter.web.app import create_app
 from tests.exporter.runs import exporter_of
 

@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
-from evalgauge_exporter.sources.polling import RefreshError
+from evalgauge_exporter.errors import RefreshError
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential

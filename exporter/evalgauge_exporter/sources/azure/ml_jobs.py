@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from evalgauge_exporter.config.model import AzureMl
+from evalgauge_exporter.errors import RefreshError
 from evalgauge_exporter.sources.azure import client as arm
 from evalgauge_exporter.sources.parsing import parse
-from evalgauge_exporter.sources.polling import Emit, PollingSource, RefreshError
+from evalgauge_exporter.sources.polling import Emit, PollingSource
 from evalgauge_exporter.state.fleet_events import FleetEvent, Job, JobsSeen, Skipped
 
 if TYPE_CHECKING:

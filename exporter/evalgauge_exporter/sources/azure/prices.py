@@ -20,9 +20,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from evalgauge_exporter.config.model import Prices
+from evalgauge_exporter.errors import RefreshError
 from evalgauge_exporter.sources.azure import client as arm
 from evalgauge_exporter.sources.parsing import parse
-from evalgauge_exporter.sources.polling import Emit, PollingSource, RefreshError
+from evalgauge_exporter.sources.polling import Emit, PollingSource
 from evalgauge_exporter.state.fleet_events import FleetEvent, PriceKey, PriceSeen
 
 log = logging.getLogger("evalgauge.exporter")

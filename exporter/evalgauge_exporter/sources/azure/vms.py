@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from evalgauge.metrics import POWER_STATES
 from evalgauge_exporter.config.model import Azure
+from evalgauge_exporter.errors import RefreshError
 from evalgauge_exporter.sources.azure import client as arm
-from evalgauge_exporter.sources.polling import Emit, PollingSource, RefreshError
+from evalgauge_exporter.sources.polling import Emit, PollingSource
 from evalgauge_exporter.state.fleet_events import (
     FleetEvent,
     RateLimitSeen,

@@ -1,41 +1,47 @@
-"""Members of a zip file with zstd in it, and of one that was cut off before its directory was written.
+"""Reading of zip files with zstd members, also of one that was cut off before its directory was written.
 
-Python reads method 93 (zstd) from 3.14 on. Method numbers and the local header: PKWARE's APPNOTE.TXT, 4.3.7 and 4.4.5.
+Python's zipfile reads method 93 (zstd) from 3.14 on; ``backports.zstd`` is that module for the releases before. The
+local header: PKWARE's APPNOTE.TXT, 4.3.7.
 """
 
 from __future__ import annotations
 
 import struct
-import zipfile
+import sys
 import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-import zstandard
+if sys.version_info >= (3, 14):
+    import zipfile
 
-STORED, DEFLATED, ZSTD = 0, 8, 93
+    from compression.zstd import ZstdError
+else:
+    from backports.zstd import ZstdError, zipfile
+
+from evalgauge_exporter.errors import EvalZipError
+
 MAX_MEMBER = 512 << 20
-"""Bytes: what a larger member holds is not read, so that a small file can't fill the memory."""
+"""Bytes: a larger member is not read, so that a small file can't fill the memory."""
+_BLOCK = 4096
+"""Bytes that are asked for at once: not every release of zipfile bounds what one call unpacks."""
 _LOCAL = struct.Struct("<4s5H3L2H")
 _SIGNATURE = b"PK\x03\x04"
 _SIZES_FOLLOW = 0x08
 _ENCRYPTED = 0x01
 
 
-class EvalZipError(ValueError):
-    """A member that can't be read; ``reason`` is one word for counting."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
 class EvalZipReader:
-    """The members of a zip file, by name; of two with one name the later."""
+    """The members of a zip file by name; of two with one name the later. A context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file. Raises OSError where it can't be read, MemberError where there is no member in it."""
+        """Open the file.
+
+        Raises:
+            OSError: It can't be read.
+            EvalZipError: There is no member in it.
+        """
         self._file: IO[bytes] = path.open("rb")
         self.whole = True
         """Whether the file has its directory; a log that was cut off has none."""
@@ -60,7 +66,12 @@ class EvalZipReader:
         self._file.close()
 
     def read(self, name: str) -> bytes:
-        """What a member holds. Raises MemberError; KeyError for a name that is not there."""
+        """Return the content of a member.
+
+        Raises:
+            KeyError: There is no member of this name.
+            EvalZipError: It is too large, encrypted, damaged, or compressed in an unknown way.
+        """
         info = self.members[name]
         if info.file_size > MAX_MEMBER:
             raise EvalZipError("long_file", f"{name}: larger than {MAX_MEMBER >> 20} MiB")
@@ -72,17 +83,15 @@ class EvalZipReader:
             if fields[0] != _SIGNATURE:
                 raise EvalZipError("torn_file", f"{name}: not where the directory says")
             self._file.seek(fields[9] + fields[10], 1)
-            data = _decompressed(info, self._file.read(info.compress_size))
-        except (OSError, struct.error, zlib.error, zstandard.ZstdError, OverflowError, ValueError) as error:
-            if isinstance(error, EvalZipError):
-                raise
-            raise EvalZipError("torn_file", f"{name}: {error}") from error
-        if len(data) != info.file_size:
-            raise EvalZipError("torn_file", f"{name}: {len(data)} bytes, not {info.file_size}")
-        return data
+            member = zipfile.ZipExtFile(self._file, "r", info)
+            return b"".join(iter(lambda: member.read1(_BLOCK), b""))
+        except NotImplementedError as error:
+            raise EvalZipError("unreadable", f"{name}: {error}") from error
+        except (OSError, EOFError, struct.error, zlib.error, ZstdError, zipfile.BadZipFile, OverflowError) as error:
+            raise EvalZipError("torn_file", f"{name}: {str(error) or 'cut off'}") from error
 
     def _scan(self) -> list[zipfile.ZipInfo]:
-        """The members by their local headers, up to the first that is not whole."""
+        """Return the members by their local headers, up to the first that is not whole."""
         self._file.seek(0, 2)
         size = self._file.tell()
         offset = 0
@@ -108,16 +117,3 @@ class EvalZipReader:
             found.append(info)
             offset = following
         return found
-
-
-def _decompressed(info: zipfile.ZipInfo, data: bytes) -> bytes:
-    """The content of a member, at most as much as its header says and a byte more."""
-    most = info.file_size + 1
-    if info.compress_type == STORED:
-        return data
-    if info.compress_type == DEFLATED:
-        return zlib.decompressobj(-15).decompress(data, most)
-    if info.compress_type == ZSTD:
-        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data, read_across_frames=True) as reader:
-            return reader.read(most)
-    raise EvalZipError("unreadable", f"{info.filename}: compressed in way {info.compress_type}")

@@ -17,9 +17,10 @@ from typing import Any
 
 from evalgauge.events import PlannedTask, RunFinished, RunStarted
 from evalgauge.runlog import Problem
+from evalgauge_exporter.errors import EvalZipError
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
-from evalgauge_exporter.sources.inspect.eval_zip import EvalZipError, EvalZipReader
+from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader
 from evalgauge_exporter.sources.inspect.samples import named, tell_sample
 from evalgauge_exporter.sources.parsing import (
     FileFingerprint,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evalgauge.integrations.inspect import outcomes as inspect_words
 from evalgauge.integrations.inspect.outcomes import DOMAINS, SCORING, SUBMITS, score_of
+from evalgauge.model_names import split_model_name
 from evalgauge.usage import TokenUsage, parse_usage
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.osworld.actions import action_of
@@ -23,7 +23,7 @@ _MOST_EVENTS = 200_000
 
 def named(model: object) -> tuple[str | None, str | None]:
     """Provider and model of a name like ``anthropic/claude-sonnet-4-5``."""
-    return inspect_words.named(parse_id(model) or "")
+    return split_model_name(parse_id(model))
 
 
 def tell_sample(

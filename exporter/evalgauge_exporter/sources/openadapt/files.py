@@ -8,8 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evalgauge.events import TEXT_LENGTH, Step, log_level
+from evalgauge.events import Step, log_level
 from evalgauge.metrics import OUTCOMES
+from evalgauge.values import TEXT_LENGTH
 from evalgauge_exporter.sources.parsing import parse_float, parse_non_negative
 
 MOST_LINES = 2000

@@ -21,11 +21,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from evalgauge.atif import calls_of, provider_and_model, seconds, steps_of, trajectories
+from evalgauge.atif import calls_of, steps_of, trajectories
 from evalgauge.events import TERMINAL_ACTIONS, TaskFinished
+from evalgauge.model_names import split_model_name
 from evalgauge.normalize import outcome_of, planned_tasks
 from evalgauge.runlog import LogReader, log_files, safe_name
 from evalgauge.tracker import Run, Task
+from evalgauge.values import parse_timestamp
 
 log = logging.getLogger("evalgauge")
 
@@ -117,7 +119,7 @@ class _AgentRun:
         started = {
             "run_id": safe_name(name),
             "benchmark": _benchmark(job.config),
-            "model": provider_and_model(agent.model_name)[1] or "unknown",
+            "model": split_model_name(agent.model_name).model or "unknown",
             "agent": _agent_name(agent),
             "attempts": self._attempts,
             "budget_usd": None,
@@ -166,7 +168,7 @@ class _AgentRun:
         """A trial that ended before this process began, with the times it had."""
         task_id, attempt = self._number(result.config)
         ids = {"task_id": task_id, "attempt": attempt, "worker_id": None}
-        begun, ended = seconds(result.started_at), seconds(result.finished_at)
+        begun, ended = parse_timestamp(result.started_at), parse_timestamp(result.finished_at)
         times = {} if begun is None else {"ts": begun}
         about = {"domain": result.config.task.source, "instruction": _instruction(result.config)}
         self.run._write("task_started", {**times, **ids, **about, "max_steps": None})
@@ -188,7 +190,7 @@ class _AgentRun:
             documents += trajectories(_trial_folder(result.config))
         except (OSError, ValueError, RecursionError) as error:
             log.warning("trial %s: its trajectory can't be read (%s)", result.trial_name, error)
-        count, last, ended = 0, "", seconds(result.finished_at)
+        count, last, ended = 0, "", parse_timestamp(result.finished_at)
         try:
             for at, shot, step in steps_of(documents, _trial_folder(result.config)):
                 moment = {} if (when := at if at is not None else ended) is None else {"ts": when}

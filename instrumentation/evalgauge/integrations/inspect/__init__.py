@@ -14,7 +14,8 @@ from typing import Any
 
 from inspect_ai.hooks import Hooks, SampleEnd, SampleEvent, SampleStart, TaskEnd, TaskStart, hooks
 
-from evalgauge.integrations.inspect.outcomes import DOMAINS, SCORING, SUBMITS, named, score_of
+from evalgauge.integrations.inspect.outcomes import DOMAINS, SCORING, SUBMITS, score_of
+from evalgauge.model_names import split_model_name
 from evalgauge.tracker import Run, Task, track_run
 
 FOLDER, VARIABLE, OFF = "results", "EVALGAUGE_RESULTS", "off"
@@ -41,7 +42,7 @@ class EvalgaugeHooks(Hooks):
         self._runs[data.eval_id] = track_run(
             os.environ.get(VARIABLE, FOLDER),
             benchmark=spec.task,
-            model=named(spec.model)[1] or "unknown",
+            model=split_model_name(spec.model).model or "unknown",
             agent=getattr(spec, "solver", None),
             tasks=[str(sample_id) for sample_id in ids] if ids else spec.dataset.samples or 0,
             attempts=spec.config.epochs or 1,
@@ -135,7 +136,7 @@ class _Sample:
         """A model's call; what came from Inspect's own cache cost nothing and is none."""
         if event.cache == "read":
             return
-        provider, model = named(event.model)
+        provider, model = split_model_name(event.model)
         for _ in range(event.retries or 0):  # tries that were turned away: nothing was made of them
             self.task.llm_call(provider=provider, model=model, input_tokens=0, output_tokens=0, status="retry")
         usage = event.output.usage  # its kinds are disjoint

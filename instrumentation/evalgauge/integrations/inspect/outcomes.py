@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from evalgauge.events import LARGEST
+from evalgauge.values import parse_float
 
 SUBMITS: Final = frozenset({"submit", "submit_answer"})
 """Tools with which an agent ends its task."""
@@ -29,12 +29,4 @@ def score_of(value: object) -> float | None:
         return score_of(value[0])
     if isinstance(value, dict) and value:
         return score_of(next(iter(value.values())))
-    if not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) < LARGEST else None  # false for NaN too
-
-
-def named(model: str) -> tuple[str | None, str | None]:
-    """Provider and model of a name like ``anthropic/claude-sonnet-4-5``."""
-    provider, slash, rest = model.partition("/")
-    return (provider, rest) if slash and provider and rest else (None, model or None)
+    return float(value) if isinstance(value, bool) else parse_float(value)
