@@ -1,4 +1,4 @@
-"""Any run as a run log: what its source tells is written down, with its screenshots beside it.
+"""Conversion of any run to a run log: the events of its source as lines, with its screenshots beside them.
 
 Folding the log gives the same state as folding the source, so a converted run shows the same figures everywhere.
 """
@@ -29,7 +29,7 @@ from evalgauge_exporter.errors import ConvertError
 from evalgauge_exporter.sources.base import RunSource
 from evalgauge_exporter.sources.discovery import Found
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
 _TRIES = 3
 _TYPES: dict[type, str] = {
     RunStarted: "run_started",
@@ -45,30 +45,46 @@ _TYPES: dict[type, str] = {
 
 
 def convert(found: Found, out: Path) -> int:
-    """Write the run to ``<out>/<run id>/`` and return how many events it has.
+    """Write a run to ``<out>/<run id>/``; the folder appears once it is complete.
 
-    The folder appears when it is whole. Raises ConvertError where it is there already or the run is not there any more,
-    OSError where ``out`` can't be written.
+    Args:
+        found: The run.
+        out: The folder for converted runs.
+
+    Returns:
+        The number of events.
+
+    Raises:
+        ConvertError: The folder exists already, or the run holds no events, no longer exists or keeps changing.
+        OSError: ``out`` can't be written.
     """
     run_id = found.source.declared_run_id or found.path_id
     target = out / safe_name(run_id)
     if target.exists():
-        raise ConvertError(f"{target} is there already; name another folder with --out, or remove it")
+        raise ConvertError(f"{target} exists already; name another folder with --out, or remove it")
     part = out / f".{target.name}.part"
     try:
         for _ in range(_TRIES):
             shutil.rmtree(part, ignore_errors=True)
-            written = _Writing(found, part).run()
+            written = _Conversion(found, part).run()
             if written is not None:
                 os.rename(part, target)
                 return written
-        raise ConvertError(f"{found.folder} is being written anew all the time; convert it once it is over")
+        raise ConvertError(f"{found.folder} is being rewritten all the time; convert it once it has finished")
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def line_of(event: Event, run_id: str | None = None) -> bytes:
-    """An event as a line of a run log, without its newline; ``run_id`` is what a start of the run says."""
+def encode_event(event: Event, run_id: str | None = None) -> bytes:
+    """Encode an event as a line of a run log.
+
+    Args:
+        event: The event.
+        run_id: The id that a start of the run states; by default its own.
+
+    Returns:
+        The line without its newline.
+    """
     fields: dict[str, Any] = event._asdict()
     del fields["writer"]
     if isinstance(event, RunStarted):
@@ -81,8 +97,8 @@ def line_of(event: Event, run_id: str | None = None) -> bytes:
     return encode({**head, **fields})
 
 
-class _Writing:
-    """One try to write a run down, with a source of its own: whoever follows the run is not disturbed."""
+class _Conversion:
+    """One try to write a run, with a source of its own, so that whoever follows the run is not disturbed."""
 
     def __init__(self, found: Found, target: Path) -> None:
         self._found = found
@@ -93,24 +109,24 @@ class _Writing:
         self._real = Path(os.path.realpath(self._source.folder))
 
     def run(self) -> int | None:
-        """How many events were written, None where the run was written anew meanwhile."""
+        """Return the number of events written, None where the run was restarted meanwhile."""
         written = 0
         (self._target / EVENTS_FOLDER).mkdir(parents=True)
         try:
-            more = True
-            while more:
-                reading = self._source.read()
-                if reading.missing:
-                    raise ConvertError(f"{self._found.folder} is there no more")
-                if reading.restarted:
+            has_more = True
+            while has_more:
+                result = self._source.read()
+                if result.missing:
+                    raise ConvertError(f"{self._found.folder} no longer exists")
+                if result.restarted:
                     return None
                 run_id = self._source.declared_run_id or self._found.path_id
-                for event in reading.events:
-                    self._log(event.writer).write(line_of(event, run_id) + b"\n")
+                for event in result.events:
+                    self._open_log(event.writer).write(encode_event(event, run_id) + b"\n")
                     if isinstance(event, Step) and event.screenshot is not None:
-                        self._keep(event.screenshot)
-                written += len(reading.events)
-                more = reading.has_more
+                        self._copy_screenshot(event.screenshot)
+                written += len(result.events)
+                has_more = result.has_more
         finally:
             for log in self._logs.values():
                 log.close()
@@ -118,16 +134,20 @@ class _Writing:
             raise ConvertError(f"{self._found.folder} holds no events: there is nothing to convert")
         return written
 
-    def _log(self, writer: str) -> BinaryIO:
+    def _open_log(self, writer: str) -> BinaryIO:
         log = self._logs.get(writer)
         if log is None:
             log = self._logs[writer] = (self._target / EVENTS_FOLDER / f"{safe_name(writer)}.jsonl").open("ab")
         return log
 
-    def _keep(self, screenshot: str) -> None:
-        """Copy a picture to where the log says that it is; what lies outside the run's folder stays there."""
+    def _copy_screenshot(self, screenshot: str) -> None:
+        """Copy a screenshot to the path that the log names; what lies outside the run's folder is not copied."""
         target = Path(os.path.normpath(self._target / screenshot))
-        if screenshot in self._copied or target.suffix.lower() not in PICTURES or self._target not in target.parents:
+        if (
+            screenshot in self._copied
+            or target.suffix.lower() not in IMAGE_SUFFIXES
+            or self._target not in target.parents
+        ):
             return
         self._copied.add(screenshot)
         image: Callable[[str], bytes | None] | None = getattr(self._source, "image", None)
@@ -142,7 +162,7 @@ class _Writing:
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
-        except FileNotFoundError:  # the log says that there is one, and there is not
+        except FileNotFoundError:  # the log names a file that does not exist
             return
         except (OSError, ValueError) as error:
             if not self._target.is_dir() or getattr(error, "errno", None) is not None:

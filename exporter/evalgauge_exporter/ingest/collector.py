@@ -1,8 +1,8 @@
-"""Following the results folders: finds runs, reads what they gain, folds it into the state.
+"""Collection of runs: finds them, reads what is new, folds it into the state.
 
-One thread does it. What the file system tells (watchfiles) makes it look at once; since not every file system tells
-(network mounts, some container mounts), it also looks by itself: at runs that go on every second, at new folders
-every two, at all others in turn.
+One thread does it. Notifications of the file system (watchfiles) make it read at once; since not every file system
+sends them (network mounts, some container mounts), it also polls: running runs every second, new folders every two, all
+other runs in turn.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ log = logging.getLogger("evalgauge.exporter")
 POLL_SECONDS = 1.0
 DISCOVER_SECONDS = 2.0
 EAGER_SECONDS, EAGER_STEP = 1.0, 0.1
-"""A folder that appears is no run before its first file is there: after a change, runs are looked for more often."""
+"""A new folder is not a run before its first file is there: after a change, runs are searched for more often."""
 IDLE_SECONDS = 5.0
 UNLOAD_SECONDS = 30.0
 IDLE_BATCH = 200
-"""So many of the runs that are over are looked at every ``IDLE_SECONDS``."""
+"""The number of finished runs that are checked every ``IDLE_SECONDS``."""
 MAX_WATCHED = 2000
-"""Folders that are watched at once; the rest is found by polling."""
+"""Folders that are watched at once; the rest is polled."""
 SLICE = 2000
-"""Events that are folded before a view that waits gets the lock."""
-MAX_NAMED = 1000
-"""Different problems that are named in the log; all are counted."""
+"""Events that are folded before a waiting view gets the lock."""
+MAX_LOGGED = 1000
+"""Different problems that are logged; all are counted."""
 
 
 class _TrackedRun:
-    """A run that is followed."""
+    """A run and how far it was read."""
 
     def __init__(self, found: Found, run: RunState) -> None:
         self.found = found
         self.run = run
-        self.more = True
-        self.signature: str | None = None
-        """Of the files, where the run was taken out of the archive and was not read."""
-        self.level = False
-        """Whether all that was there was read once. Before, nobody sees the run: after a restart of the exporter its
-        counters would seem to have gone down."""
+        self.has_more = True
+        self.fingerprint: str | None = None
+        """The fingerprint of the files of a run that was taken from the cache and not read."""
+        self.caught_up = False
+        """Whether everything that was there was read once. Before that no view shows the run: after a restart of the
+        exporter its counters would seem to have fallen."""
 
 
 class RunCollector:
@@ -68,34 +68,42 @@ class RunCollector:
         loaded: int = 60,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """``loaded``: so many of the runs that are over keep their attempts in memory.
+        """Prepare; nothing is read before ``start``.
 
-        ``on_change`` is called, from the follower's thread, whenever the state has changed.
+        Args:
+            state: Takes the runs.
+            roots: The served folders.
+            stall_after: Seconds without an event after which a run is stalled.
+            pricer: Prices model calls.
+            archive: The cache of finished runs; by default nothing is cached.
+            success_threshold: The least score of a success, for formats that give scores only.
+            loaded: The number of finished runs whose attempts stay in memory.
+            on_change: Called, from the collector's thread, whenever the state has changed.
         """
         self.state = state
         self.roots = [root.absolute() for root in roots]
         self._stall_after = stall_after
         self._pricer = pricer
-        self._archive = archive or RunCache(None, "")
-        self._most_loaded = loaded
+        self._cache = archive or RunCache(None, "")
+        self._max_loaded = loaded
         self._on_change = on_change
         self._discovery = Discovery(self.roots, success_threshold)
         self._runs: dict[Path, _TrackedRun] = {}
-        self._named: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
         self._changes: queue.SimpleQueue[set[Path]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="evalgauge-follow", daemon=True)
         self._watcher = Watcher(self._changes)
         self._turn = 0
-        self._going: set[int] = set()
+        self._running: set[int] = set()
         self._eager_until = 0.0
 
     def start(self) -> None:
-        """Begin in the background."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; returns when the threads have."""
+        """Stop the threads; returns when they have ended."""
         self._stop.set()
         self._changes.put(set())
         if self._thread.is_alive():
@@ -103,15 +111,15 @@ class RunCollector:
         self._watcher.stop()
 
     def source_of(self, run: RunState) -> Found | None:
-        """Where a run is, for those that read it again from its beginning; None where it is gone."""
-        return next((followed.found for followed in list(self._runs.values()) if followed.run is run), None)
+        """Return where a run is, for those that read it again from its beginning; None where it no longer exists."""
+        return next((tracked.found for tracked in list(self._runs.values()) if tracked.run is run), None)
 
     # -- the loop
 
     def _loop(self) -> None:
         discovered = idle = polled = 0.0
-        shelved = -UNLOAD_SECONDS
-        silence_due = True
+        unloaded = -UNLOAD_SECONDS
+        stalls_due = True
         while not self._stop.is_set():
             changed = self._await_change()
             if self._stop.is_set():
@@ -122,70 +130,70 @@ class RunCollector:
                     self._eager_until = now + EAGER_SECONDS
                 if now - discovered >= DISCOVER_SECONDS or now < self._eager_until:
                     discovered = now
-                    self._discover()
-                due = self._touched(changed)
+                    self._find_runs()
+                due = self._find_changed(changed)
                 if now - polled >= POLL_SECONDS:
                     polled = now
-                    due += [followed for followed in self._runs.values() if self._goes_on(followed)]
-                    silence_due = True
+                    due += [tracked for tracked in self._runs.values() if self._is_running(tracked)]
+                    stalls_due = True
                 if now - idle >= IDLE_SECONDS:
                     idle = now
-                    self._read_all(self._idle_turn(), thorough=True)
+                    self._read_all(self._next_idle_batch(), full_scan=True)
                 self._read_all(dict.fromkeys(due))
                 if not self.state.ready:
-                    self._read_until_level()
+                    self._read_until_caught_up()
                     self._set_ready()
-                if silence_due:  # once what is due was read
-                    silence_due = False
-                    self._notice_silence()
-                if now - shelved >= UNLOAD_SECONDS:
-                    shelved = now
+                if stalls_due:  # after what is due was read
+                    stalls_due = False
+                    self._notice_stalls()
+                if now - unloaded >= UNLOAD_SECONDS:
+                    unloaded = now
                     self._unload_finished()
-                    self._archive.flush(set(self._runs))
-                self._watcher.watch(self._folders())
-            except Exception:  # a defect must not end the following of everything else
-                log.exception("following failed; trying again")
+                    self._cache.flush(set(self._runs))
+                self._watcher.watch(self._list_watched_folders())
+            except Exception:  # a defect must not end the collection of everything else
+                log.exception("collecting runs failed; trying again")
                 time.sleep(POLL_SECONDS)
 
     def _await_change(self) -> set[Path]:
-        if not self.state.ready or any(followed.more for followed in self._runs.values()):
+        if not self.state.ready or any(tracked.has_more for tracked in self._runs.values()):
             return set()
         try:
             eager = time.monotonic() < self._eager_until
             changed = self._changes.get(timeout=EAGER_STEP if eager else POLL_SECONDS)
         except queue.Empty:
             return set()
-        while True:  # what came meanwhile is looked at in the same go
+        while True:  # changes that came meanwhile are handled at once
             try:
                 changed |= self._changes.get_nowait()
             except queue.Empty:
                 return changed
 
-    def _touched(self, changed: set[Path]) -> list[_TrackedRun]:
-        due = [followed for followed in self._runs.values() if followed.more]
+    def _find_changed(self, changed: set[Path]) -> list[_TrackedRun]:
+        due = [tracked for tracked in self._runs.values() if tracked.has_more]
         if changed:
             due += [
-                followed
-                for followed in self._runs.values()
-                if any(folder in changed for folder in followed.found.source.watch_paths())
+                tracked
+                for tracked in self._runs.values()
+                if any(folder in changed for folder in tracked.found.source.watch_paths())
             ]
         return due
 
-    def _notice_silence(self) -> None:
-        """A run that has become stalled has changed, though nothing happened."""
-        going = {id(followed.run) for followed in self._runs.values() if self._goes_on(followed)}
-        if going != self._going:
-            self._going = going
+    def _notice_stalls(self) -> None:
+        """Count a run that has become stalled as changed, though it had no event."""
+        running = {id(tracked.run) for tracked in self._runs.values() if self._is_running(tracked)}
+        if running != self._running:
+            self._running = running
             with self.state.lock:
                 self.state.version += 1
             self._on_change()
 
-    def _goes_on(self, followed: _TrackedRun) -> bool:
-        if not followed.run.version:  # nothing is known of it yet: it begins
+    def _is_running(self, tracked: _TrackedRun) -> bool:
+        if not tracked.run.version:  # nothing is known of it yet: it starts
             return True
-        return followed.run.status(time.time(), self._stall_after) == "running"
+        return tracked.run.status(time.time(), self._stall_after) == "running"
 
-    def _idle_turn(self) -> list[_TrackedRun]:
+    def _next_idle_batch(self) -> list[_TrackedRun]:
         runs = list(self._runs.values())
         if len(runs) <= IDLE_BATCH:
             return runs
@@ -193,71 +201,73 @@ class RunCollector:
         self._turn = start + IDLE_BATCH
         return (runs + runs)[start : start + IDLE_BATCH]
 
-    def _folders(self) -> list[Path]:
+    def _list_watched_folders(self) -> list[Path]:
         folders = dict.fromkeys(self.roots)
-        for followed in self._runs.values():
-            if self._goes_on(followed):
-                folders.update(dict.fromkeys(followed.found.source.watch_paths()))
+        for tracked in self._runs.values():
+            if self._is_running(tracked):
+                folders.update(dict.fromkeys(tracked.found.source.watch_paths()))
         return list(folders)[:MAX_WATCHED]
 
     # -- finding and reading
 
-    def _discover(self) -> None:
+    def _find_runs(self) -> None:
         found, problems = self._discovery.scan()
         self._report("runlog", problems)
         for new in found:
-            self._runs[new.folder] = self._known(new)
+            self._runs[new.folder] = self._restore(new)
         if self.state.ready:
             self._read_all([self._runs[new.folder] for new in found])
 
-    def _known(self, found: Found) -> _TrackedRun:
-        """A run that was found: out of the archive where its files have not changed, else to be read."""
-        signature = found.source.fingerprint()
-        if signature is not None:
-            run = self._archive.get(found.folder, signature, found.path_id, self._pricer)
+    def _restore(self, found: Found) -> _TrackedRun:
+        """Return the record of a run that was found: from the cache if its files have not changed, else to be read."""
+        fingerprint = found.source.fingerprint()
+        if fingerprint is not None:
+            run = self._cache.get(found.folder, fingerprint, found.path_id, self._pricer)
             if run is not None:
-                followed = _TrackedRun(found, run)
-                followed.level, followed.more, followed.signature = True, False, signature
+                tracked = _TrackedRun(found, run)
+                tracked.caught_up, tracked.has_more, tracked.fingerprint = True, False, fingerprint
                 run.unload(self._reader(found))
-                return followed
+                return tracked
         return _TrackedRun(found, RunState(found.path_id, found.source.source, self._pricer))
 
     def _reader(self, found: Found) -> Callable[[], RunState]:
-        """Reads a run that is over again, for its attempts."""
+        """Return what reads a finished run again, for its attempts."""
 
         def read() -> RunState:
             source = found.fresh()
             run = RunState(found.path_id, source.source, self._pricer)
-            more = True
-            while more:
-                reading = source.read()
-                for event in reading.events:
+            has_more = True
+            while has_more:
+                result = source.read()
+                for event in result.events:
                     run.apply(event)
-                more = reading.has_more and not reading.missing and not reading.restarted
+                has_more = result.has_more and not result.missing and not result.restarted
             return run
 
         return read
 
     def _unload_finished(self) -> None:
-        """Archive the runs that are over; let the attempts of all but the newest go."""
-        over = [f for f in self._runs.values() if f.level and not f.more and f.run.ended() and not f.run.open]
-        over.sort(key=lambda followed: followed.run.last_event_at, reverse=True)
-        for number, followed in enumerate(over):
-            if followed.run.is_unloaded:
+        """Cache the finished runs; unload the attempts of all but the newest."""
+        finished = [
+            f for f in self._runs.values() if f.caught_up and not f.has_more and f.run.ended() and not f.run.open
+        ]
+        finished.sort(key=lambda tracked: tracked.run.last_event_at, reverse=True)
+        for number, tracked in enumerate(finished):
+            if tracked.run.is_unloaded:
                 continue
-            signature = followed.signature or followed.found.source.fingerprint()
-            if signature is None:
+            fingerprint = tracked.fingerprint or tracked.found.source.fingerprint()
+            if fingerprint is None:
                 continue
-            self._archive.put(followed.found.folder, signature, followed.run)
-            if number >= self._most_loaded:
+            self._cache.put(tracked.found.folder, fingerprint, tracked.run)
+            if number >= self._max_loaded:
                 with self.state.lock:
-                    followed.run.unload(self._reader(followed.found))
+                    tracked.run.unload(self._reader(tracked.found))
 
-    def _read_until_level(self) -> None:
-        """The first reading: everything that is there and was not archived."""
-        for number, followed in enumerate(list(self._runs.values())):
-            while followed.more and not self._stop.is_set():
-                self._read_all([followed])
+    def _read_until_caught_up(self) -> None:
+        """Read everything that is there and was not cached, for the first time."""
+        for number, tracked in enumerate(list(self._runs.values())):
+            while tracked.has_more and not self._stop.is_set():
+                self._read_all([tracked])
             if number % 20 == 0:
                 self._unload_finished()
 
@@ -268,23 +278,23 @@ class RunCollector:
             self.state.version += 1
         self._on_change()
 
-    def _read_all(self, due: Iterable[_TrackedRun], *, thorough: bool = False) -> None:
+    def _read_all(self, due: Iterable[_TrackedRun], *, full_scan: bool = False) -> None:
         spent: dict[str, float] = {}
         changed = renamed = False
-        for followed in due:
+        for tracked in due:
             if self._stop.is_set():
                 return
             start = time.perf_counter()
-            source = followed.found.source
-            before = (followed.run.own_id, followed.level, followed.run.version > 0)
+            source = tracked.found.source
+            before = (tracked.run.own_id, tracked.caught_up, tracked.run.version > 0)
             try:
-                changed |= self._read(followed, thorough)
-            except Exception as error:  # a defect in the reading of one run must not stop that of all others
-                log.debug("%s", followed.found.folder, exc_info=True)
-                detail = f"{followed.found.folder}: {type(error).__name__}: {error}"
+                changed |= self._read(tracked, full_scan)
+            except Exception as error:  # a defect in reading one run must not stop the reading of all others
+                log.debug("%s", tracked.found.folder, exc_info=True)
+                detail = f"{tracked.found.folder}: {type(error).__name__}: {error}"
                 self._report(source.source, [Problem("defect", detail)])
-                followed.level, followed.more = True, False
-            renamed |= (followed.run.own_id, followed.level, followed.run.version > 0) != before
+                tracked.caught_up, tracked.has_more = True, False
+            renamed |= (tracked.run.own_id, tracked.caught_up, tracked.run.version > 0) != before
             spent[source.source] = spent.get(source.source, 0.0) + time.perf_counter() - start
         with self.state.lock:
             for name, seconds in spent.items():
@@ -295,75 +305,75 @@ class RunCollector:
         if changed:
             self._on_change()
 
-    def _read(self, followed: _TrackedRun, thorough: bool) -> bool:
-        """Take in what one run has gained; whether that was anything."""
-        source = followed.found.source
-        if followed.signature is not None:
-            return self._look_at_archived(followed)
-        reading = source.read(full_scan=thorough)
-        self._report(source.source, reading.problems)
-        if reading.missing:
-            self._report(source.source, [Problem("deleted", f"{followed.found.folder}: the run was deleted")])
-            self._drop(followed)
+    def _read(self, tracked: _TrackedRun, full_scan: bool) -> bool:
+        """Fold the new events of one run; return whether there were any."""
+        source = tracked.found.source
+        if tracked.fingerprint is not None:
+            return self._check_cached(tracked)
+        result = source.read(full_scan=full_scan)
+        self._report(source.source, result.problems)
+        if result.missing:
+            self._report(source.source, [Problem("deleted", f"{tracked.found.folder}: the run was deleted")])
+            self._drop(tracked)
             return True
-        if reading.restarted:
-            self._restart(followed)
+        if result.restarted:
+            self._restart(tracked)
             return True
-        followed.more = reading.has_more
-        followed.level |= not reading.has_more
-        self._fold(followed.run, reading)
-        return bool(reading.events)
+        tracked.has_more = result.has_more
+        tracked.caught_up |= not result.has_more
+        self._fold(tracked.run, result)
+        return bool(result.events)
 
-    def _look_at_archived(self, followed: _TrackedRun) -> bool:
-        signature = followed.found.source.fingerprint()
-        if signature == followed.signature:
+    def _check_cached(self, tracked: _TrackedRun) -> bool:
+        fingerprint = tracked.found.source.fingerprint()
+        if fingerprint == tracked.fingerprint:
             return False
-        if signature is None and not followed.found.folder.exists():
-            self._drop(followed)
+        if fingerprint is None and not tracked.found.folder.exists():
+            self._drop(tracked)
         else:
-            self._restart(followed)
+            self._restart(tracked)
         return True
 
-    def _fold(self, run: RunState, reading: ReadResult) -> None:
-        events = reading.events
+    def _fold(self, run: RunState, result: ReadResult) -> None:
+        events = result.events
         for start in range(0, len(events), SLICE):
             with self.state.lock:
                 for event in events[start : start + SLICE]:
                     run.apply(event)
                 self.state.version += 1
 
-    def _drop(self, followed: _TrackedRun) -> None:
-        self._runs.pop(followed.found.folder, None)
-        self._discovery.forget(followed.found.folder)
-        followed.more = False
+    def _drop(self, tracked: _TrackedRun) -> None:
+        self._runs.pop(tracked.found.folder, None)
+        self._discovery.forget(tracked.found.folder)
+        tracked.has_more = False
         self._name_runs()
 
-    def _restart(self, followed: _TrackedRun) -> None:
-        """Read a run from its beginning; the old state is shown until the new one is whole."""
-        found = followed.found
+    def _restart(self, tracked: _TrackedRun) -> None:
+        """Read a run from its beginning; the old state is shown until the new one is complete."""
+        found = tracked.found
         source = found.fresh()
-        run = RunState(followed.run.run_id, source.source, self._pricer)
-        more = True
-        while more and not self._stop.is_set():
-            reading = source.read()
-            if reading.missing or reading.restarted:
-                return  # it changes still: the next look begins anew
-            self._report(source.source, reading.problems)
-            for event in reading.events:
+        run = RunState(tracked.run.run_id, source.source, self._pricer)
+        has_more = True
+        while has_more and not self._stop.is_set():
+            result = source.read()
+            if result.missing or result.restarted:
+                return  # it is still changing: the next read starts again
+            self._report(source.source, result.problems)
+            for event in result.events:
                 run.apply(event)
-            more = reading.has_more
-        run.version += followed.run.version + 1
-        followed.found, followed.run, followed.more = found._replace(source=source), run, False
-        followed.signature = None
+            has_more = result.has_more
+        run.version += tracked.run.version + 1
+        tracked.found, tracked.run, tracked.has_more = found._replace(source=source), run, False
+        tracked.fingerprint = None
         self._name_runs()
 
     def _name_runs(self) -> None:
-        """Say which run has which id: a run that comes or goes can change whether an id is shared."""
-        followed = [run for run in self._runs.values() if run.level and run.run.version]
-        names = run_names([run.found for run in followed], [run.run.own_id for run in followed])
+        """Set the ids of all runs: a run that comes or goes can change whether an id is shared."""
+        tracked = [run for run in self._runs.values() if run.caught_up and run.run.version]
+        names = run_names([run.found for run in tracked], [run.run.own_id for run in tracked])
         with self.state.lock:
             self.state.runs = {}
-            for name, run in zip(names, followed, strict=True):
+            for name, run in zip(names, tracked, strict=True):
                 if run.run.run_id != name:
                     run.run.run_id = name
                     run.run.version += 1
@@ -376,6 +386,6 @@ class RunCollector:
                 errors = self.state.health(source).errors
                 errors[problem.reason] = errors.get(problem.reason, 0) + 1
                 self.state.version += 1
-            if (problem.reason, problem.detail) not in self._named and len(self._named) < MAX_NAMED:
-                self._named.add((problem.reason, problem.detail))
+            if (problem.reason, problem.detail) not in self._logged and len(self._logged) < MAX_LOGGED:
+                self._logged.add((problem.reason, problem.detail))
                 log.warning("skipped (%s): %s", problem.reason, problem.detail)

@@ -1,7 +1,7 @@
-"""Runs that are over, kept in a cache file without their attempts: a start over 2,000 of them parses none again.
+"""Cache file of finished runs, without their attempts: a start over 2,000 of them parses none again.
 
-An entry stands for as long as the run's files look the same (names, sizes, times) and the same release with the same
-prices reads it. Losing the file costs a slower start and nothing else.
+An entry is valid while the run's files look the same (names, sizes, times) and the same release with the same prices
+reads it. Losing the file costs a slower start and nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from evalgauge_exporter.state.run import Pricer, RunState
 
 log = logging.getLogger("evalgauge.exporter")
 
-_PLAIN = (
+_FIELDS = (
     "source",
     "own_id",
     "benchmark",
@@ -41,14 +41,19 @@ _PLAIN = (
     "last_event_at",
     "last_progress_at",
 )
-_WORKER = ("state", "first_seen", "outcomes", "vm", "vm_size", "provider", "rate")
+_WORKER_FIELDS = ("state", "first_seen", "outcomes", "vm", "vm_size", "provider", "rate")
 
 
 class RunCache:
-    """The cache file. ``key`` says by which release and with which prices its entries were made."""
+    """The cache of finished runs."""
 
     def __init__(self, path: Path | None, key: str) -> None:
-        """Without a path nothing is kept. A file that can't be read is an empty one."""
+        """Read the file; one that can't be read is empty.
+
+        Args:
+            path: The file; None for no cache.
+            key: What the entries depend on beside the runs' files: the release and the prices.
+        """
         self._path = path
         self._key = key
         self._entries: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -62,29 +67,39 @@ class RunCache:
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
             self._entries = {}
 
-    def get(self, folder: Path, signature: str, run_id: str, pricer: Pricer) -> RunState | None:
-        """The run as it was kept, None where it was not or its files have changed."""
+    def get(self, folder: Path, fingerprint: str, run_id: str, pricer: Pricer) -> RunState | None:
+        """Return a cached run.
+
+        Args:
+            folder: The run's place.
+            fingerprint: The fingerprint of its files.
+            run_id: The id that the run gets.
+            pricer: Prices its further calls.
+
+        Returns:
+            The run without its attempts; None where it is not cached or its files have changed.
+        """
         entry = self._entries.get(str(folder))
-        if entry is None or entry[0] != signature:
+        if entry is None or entry[0] != fingerprint:
             return None
         try:
             return restore_run(entry[1], run_id, pricer)
         except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError):
-            del self._entries[str(folder)]  # the run is read, and kept anew
+            del self._entries[str(folder)]  # the run is read, and cached again
             return None
 
-    def put(self, folder: Path, signature: str, run: RunState) -> None:
-        """Remember a run that is over."""
-        if self._entries.get(str(folder), ("",))[0] != signature:
-            self._entries[str(folder)] = (signature, dump_run(run))
+    def put(self, folder: Path, fingerprint: str, run: RunState) -> None:
+        """Cache a finished run."""
+        if self._entries.get(str(folder), ("",))[0] != fingerprint:
+            self._entries[str(folder)] = (fingerprint, dump_run(run))
             self._changed = True
 
     def flush(self, folders: set[Path]) -> None:
-        """Write the file where anything has changed; the entries of other folders are dropped."""
+        """Write the file if anything has changed; entries of runs in other places than ``folders`` are dropped."""
         if self._path is None or not self._changed:
             return
-        there = {str(folder) for folder in folders}
-        self._entries = {name: entry for name, entry in self._entries.items() if name in there}
+        existing = {str(folder) for folder in folders}
+        self._entries = {name: entry for name, entry in self._entries.items() if name in existing}
         new = self._path.with_suffix(f".{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,14 +107,14 @@ class RunCache:
             new.replace(self._path)
             self._changed = False
         except OSError as error:
-            log.info("runs are not kept for the next start: %s", error)
+            log.info("runs are not cached for the next start: %s", error)
             self._path = None
 
 
 def dump_run(run: RunState) -> dict[str, Any]:
-    """What of a run is kept, as JSON's types."""
+    """Return what is cached of a run, in JSON's types."""
     return {
-        **{name: getattr(run, name) for name in _PLAIN},
+        **{name: getattr(run, name) for name in _FIELDS},
         "counts": [[domain, status, count] for (domain, status), count in run.counts.items() if count],
         "usage": [
             [
@@ -111,7 +126,7 @@ def dump_run(run: RunState) -> dict[str, Any]:
         ],
         "workers": {
             name: {
-                **{field: getattr(worker, field) for field in _WORKER},
+                **{field: getattr(worker, field) for field in _WORKER_FIELDS},
                 "stamp": worker.stamp,
                 "clocks": {
                     writer: [c.since, c.seen, c.state, c.busy, c.idle, c.off] for writer, c in worker.clocks.items()
@@ -123,26 +138,30 @@ def dump_run(run: RunState) -> dict[str, Any]:
     }
 
 
-def restore_run(kept: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
-    """The run of a snapshot, without its attempts. Raises what comes of it where it is none."""
-    run = RunState(run_id, kept["source"], pricer)
-    for name in _PLAIN:
-        setattr(run, name, kept[name])
+def restore_run(entry: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
+    """Return the run of a cache entry, without its attempts.
+
+    Raises:
+        KeyError, TypeError, ValueError, ArithmeticError, AttributeError: The entry is damaged.
+    """
+    run = RunState(run_id, entry["source"], pricer)
+    for name in _FIELDS:
+        setattr(run, name, entry[name])
     run.version = run.tasks_version = 1
-    run.counts = {(domain, status): count for domain, status, count in kept["counts"]}
-    for provider, model, tokens, requests, unpriced, unknown, cost, tables in kept["usage"]:
+    run.counts = {(domain, status): count for domain, status, count in entry["counts"]}
+    for provider, model, tokens, requests, unpriced, unknown, cost, tables in entry["usage"]:
         usage = run.usage[provider, model] = Usage()
         usage.tokens, usage.requests, usage.unpriced, usage.unknown = tokens, requests, unpriced, unknown
         usage.cost_usd = None if cost is None else Decimal(cost)
         usage.tables = dict.fromkeys(tables)
-    for name, fields in kept["workers"].items():
+    for name, fields in entry["workers"].items():
         worker = run.workers[name] = Worker(fields["first_seen"])
-        for field in _WORKER:
+        for field in _WORKER_FIELDS:
             setattr(worker, field, fields[field])
         worker.stamp = None if fields["stamp"] is None else EventTime(*fields["stamp"])
         for writer, (since, seen, state, busy, idle, off) in fields["clocks"].items():
             clock = worker.clocks[writer] = BusyIdleClock(since)
             clock.seen, clock.state, clock.busy, clock.idle = seen, state, busy, idle
             clock.off = [(start, end) for start, end in off]
-    run.set_end_marks(kept["end"])
+    run.set_end_marks(entry["end"])
     return run

@@ -1,4 +1,4 @@
-"""What the file system itself tells of changes (inotify and its kin, through watchfiles)."""
+"""Notifications of the file system about changes (inotify and its like, through watchfiles)."""
 
 from __future__ import annotations
 
@@ -13,41 +13,47 @@ from watchfiles import watch
 log = logging.getLogger("evalgauge.exporter")
 
 SETTLE_SECONDS = 0.25
-"""What is watched is changed no more often than this."""
+"""Seconds between two changes of the set of watched folders."""
 
 
 class Watcher:
-    """Tells in which of a changing set of folders something changed."""
+    """Notifies of changes in a set of folders, which may itself change.
+
+    Args:
+        changes: Takes the paths that changed and their folders.
+    """
 
     def __init__(self, changes: queue.SimpleQueue[set[Path]]) -> None:
         self._changes = changes
-        self._folders: frozenset[Path] = frozenset()
+        self._watched_folders: frozenset[Path] = frozenset()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._since = 0.0
 
     def watch(self, folders: list[Path]) -> None:
-        """From now on watch these folders, not what is below them."""
+        """Watch these folders from now on, without what is below them."""
         wanted = frozenset(folders)
-        if wanted == self._folders or time.monotonic() - self._since < SETTLE_SECONDS:
+        if wanted == self._watched_folders or time.monotonic() - self._since < SETTLE_SECONDS:
             return
         self.stop()
-        self._folders, self._since = wanted, time.monotonic()
-        there = [folder for folder in wanted if folder.is_dir()]
-        if not there:
+        self._watched_folders, self._since = wanted, time.monotonic()
+        existing = [folder for folder in wanted if folder.is_dir()]
+        if not existing:
             return
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(there, self._stop), name="evalgauge-watch", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(existing, self._stop), name="evalgauge-watch", daemon=True
+        )
         self._thread.start()
-        self._changes.put(set(there))  # what changed before the watch began
+        self._changes.put(set(existing))  # what changed before the watch began
 
     def stop(self) -> None:
-        """Watch nothing."""
+        """Stop watching."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        self._folders = frozenset()
+        self._watched_folders = frozenset()
 
     def _run(self, folders: list[Path], stop: threading.Event) -> None:
         try:
@@ -66,5 +72,5 @@ class Watcher:
                 if changes:
                     paths = [Path(path) for _, path in changes]
                     self._changes.put({*paths, *(path.parent for path in paths)})
-        except Exception as error:  # no notices on this file system, or too many watches: polling goes on
-            log.info("no notices of changes (%s); runs are polled instead", error)
+        except Exception as error:  # no notifications on this file system, or too many watches: runs are polled
+            log.info("no notifications of changes (%s); runs are polled instead", error)

@@ -1,4 +1,4 @@
-"""The events of one attempt, in the order in which its files tell them."""
+"""Builds the events of one attempt from what its files say."""
 
 from __future__ import annotations
 
@@ -8,53 +8,77 @@ from typing import Any
 
 from evalgauge.events import Event, LlmCall, Step, TaskFinished, TaskStarted
 from evalgauge.usage import TokenUsage
-from evalgauge_exporter.sources.parsing import parse_float, parse_non_negative, parse_text, sanitize_id
+from evalgauge.values import parse_float, parse_non_negative, parse_text, sanitize_id
 
 
 class AttemptBuilder:
-    """Gathers the events of one attempt. A time that is None is that of the event before."""
+    """Collects the events of one attempt, in order.
+
+    Times are Unix seconds; a time of None is that of the event before. Fields that come straight from a file are taken
+    as ``object``: what is no text or no number counts as not given.
+    """
 
     def __init__(self, writer: str, task_id: str, attempt: int = 1, worker: str | None = None) -> None:
+        """Start without events.
+
+        Args:
+            writer: Name of the writer of the events: the source.
+            task_id: The task, as the format names it.
+            attempt: Number of the attempt at this task, counted from 1.
+            worker: The worker that ran it, where the format names one.
+        """
         self.events: list[Event] = []
-        self.over = False
-        """True once the attempt has ended."""
+        self.is_finished = False
+        """True once the end of the attempt was added."""
         self.latest = 0.0
+        """The latest time of an event, in Unix seconds."""
         self._writer = writer
         self._ids = (sanitize_id(task_id), attempt, None if worker is None else sanitize_id(worker))
         self._steps = 0
-        self._began = 0.0
+        self._start = 0.0
 
-    def started(
+    def add_start(
         self,
         ts: float | None,
         domain: str | None = None,
-        instruction: str | None = None,
+        instruction: object = None,
         max_steps: int | None = None,
     ) -> None:
-        """The attempt began."""
-        self._began = self._at(ts)
-        self._add(TaskStarted(self._began, 0, self._writer, *self._ids, domain, parse_text(instruction), max_steps))
+        """Add the start of the attempt."""
+        self._start = self._resolve_time(ts)
+        self.events.append(
+            TaskStarted(self._start, 0, self._writer, *self._ids, domain, parse_text(instruction), max_steps)
+        )
 
-    def step(
+    def add_step(
         self,
         ts: float | None,
         action: Mapping[str, Any],
         *,
-        reasoning: str | None = None,
+        reasoning: object = None,
         screenshot: str | None = None,
         think_seconds: object = None,
         env_seconds: object = None,
     ) -> None:
-        """The agent acted; steps are counted from 0."""
-        self._add(
+        """Add a step of the agent; steps are numbered from 0.
+
+        Args:
+            ts: When it happened.
+            action: Its ``type`` and fields.
+            reasoning: Why the agent acted.
+            screenshot: What the agent saw before it acted: a path relative to the run's folder.
+            think_seconds: How long the agent took to decide.
+            env_seconds: How long the environment took to carry out the action.
+        """
+        self.events.append(
             Step(
-                self._at(ts),
+                self._resolve_time(ts),
                 0,
                 self._writer,
                 *self._ids,
                 self._steps,
                 action,
-                reasoning or None,
+                reasoning if isinstance(reasoning, str) and reasoning else None,
                 screenshot,
                 parse_non_negative(think_seconds),
                 parse_non_negative(env_seconds),
@@ -63,21 +87,21 @@ class AttemptBuilder:
         )
         self._steps += 1
 
-    def call(
+    def add_call(
         self,
         ts: float | None,
         provider: str | None,
         model: str | None,
-        counted: TokenUsage,
+        tokens: TokenUsage,
         *,
         status: str = "ok",
         duration_seconds: object = None,
     ) -> None:
-        """A model was called."""
-        seconds = parse_non_negative(duration_seconds)
-        self._add(LlmCall(self._at(ts), 0, self._writer, provider, model, counted, seconds, status, False, *self._ids))
+        """Add a model call; ``status`` is ``ok``, ``error`` or ``retry``."""
+        at, seconds = self._resolve_time(ts), parse_non_negative(duration_seconds)
+        self.events.append(LlmCall(at, 0, self._writer, provider, model, tokens, seconds, status, False, *self._ids))
 
-    def finished(
+    def add_finish(
         self,
         ts: float | None,
         outcome: str,
@@ -88,28 +112,34 @@ class AttemptBuilder:
         error: object = None,
         reason: object = None,
     ) -> None:
-        """The attempt ended; how long it took is told by its times where nothing else does."""
-        at = self._at(ts)
+        """Add the end of the attempt; without ``duration_seconds`` it took from its start to ``ts``."""
+        at = self._resolve_time(ts)
         seconds = parse_non_negative(duration_seconds)
-        if seconds is None and at > self._began:
-            seconds = round(at - self._began, 6)
+        if seconds is None and at > self._start:
+            seconds = round(at - self._start, 6)
         texts = (parse_text(error), parse_text(reason))
-        self._add(TaskFinished(at, 0, self._writer, *self._ids, outcome, parse_float(score), steps, seconds, *texts))
-        self.over = True
+        self.events.append(
+            TaskFinished(at, 0, self._writer, *self._ids, outcome, parse_float(score), steps, seconds, *texts)
+        )
+        self.is_finished = True
 
-    def measured(self, ts: float | None, score: float, threshold: float, **more: Any) -> None:
-        """The attempt ended with this score and nothing else that says whether it succeeded."""
-        self.finished(ts, "success" if score >= threshold else "failure", score=score, **more)
+    def add_scored_finish(self, ts: float | None, score: float, threshold: float, **more: Any) -> None:
+        """Add the end of an attempt whose format gives a score only: a success from ``threshold`` on.
+
+        Args:
+            ts: When it ended.
+            score: The score.
+            threshold: The least score of a success.
+            more: What else ``add_finish`` takes.
+        """
+        self.add_finish(ts, "success" if score >= threshold else "failure", score=score, **more)
 
     def digest(self, length: int) -> bytes:
-        """What tells the first ``length`` events from others."""
+        """Return a digest of the first ``length`` events."""
         return hashlib.blake2b(repr(self.events[:length]).encode("utf-8", "replace"), digest_size=12).digest()
 
-    def _at(self, ts: float | None) -> float:
+    def _resolve_time(self, ts: float | None) -> float:
         if ts is None:
             return self.latest
         self.latest = max(self.latest, ts)
         return ts
-
-    def _add(self, event: Event) -> None:
-        self.events.append(event)

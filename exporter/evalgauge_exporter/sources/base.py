@@ -1,7 +1,7 @@
-"""Sources: each file here knows one thing that evalgauge reads, and makes events of it. No source knows a view.
+"""The interface of a source of runs.
 
-A source of runs is made for one run's folder and has the shape of ``RunSource``; ``discovery`` finds which one fits a
-folder by what is in it.
+A source reads what one run left on disk in one format and yields events. It knows no view. ``discovery`` finds, by what
+is in a folder, which source reads it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from evalgauge.runlog import Problem
 
 @dataclass
 class ReadResult:
-    """What one look at a run gave."""
+    """What one call of ``RunSource.read`` found."""
 
     events: list[Event] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     has_more: bool = False
-    """There is more to read at once: a large log comes in parts, so that others get their turn."""
+    """There is more to read now: a large log is read in parts, so that other runs get their turn."""
     restarted: bool = False
-    """What was read before no longer stands (a file was cut or written anew): read the run from its beginning."""
+    """What was read before is no longer valid (a file was cut or rewritten): read the run from its beginning."""
     missing: bool = False
-    """The run's folder is there no more."""
+    """The run's folder no longer exists."""
 
 
 class RunSource(Protocol):
@@ -34,20 +34,23 @@ class RunSource(Protocol):
     source: str
     """The value of the ``source`` label: the format."""
     folder: Path
-    """The run's folder."""
+    """The run's folder; paths of screenshots are relative to it."""
 
     @property
     def declared_run_id(self) -> str | None:
         """The run id that the run itself states, None where the format has none."""
 
     def read(self, *, full_scan: bool = False) -> ReadResult:
-        """What happened since the last call. ``full_scan``: also look at what is not expected to change any more.
+        """Return what happened since the last call.
 
-        Never raises for what is in the folder: that becomes problems.
+        Never raises for what is in the folder: that is reported as problems.
+
+        Args:
+            full_scan: Also check the files that are not expected to change any more.
         """
 
     def fingerprint(self) -> str | None:
-        """What changes when any file of the run does, cheaply; None where that can't be said."""
+        """Return a text that changes when any file of the run does, without reading them; None where there is none."""
 
     def watch_paths(self) -> list[Path]:
-        """The folders in which something will change when the run goes on; empty once it is over."""
+        """Return the folders in which files change while the run is running; empty once it has finished."""

@@ -1,9 +1,8 @@
-"""What the sources for trees of task folders share: a task's files are read again when they change, its events are
-told once.
+"""The base of sources that read trees of task folders.
 
-A format says which attempts there are and which files they have, and makes the whole tale of an attempt from those
-files. Here it is found out what of a tale is new. A tale whose beginning has changed replaces the run: everything is
-read again. So events depend on what is in the files and on nothing else.
+A format lists the attempts and their files, and builds all events of an attempt from these files. The base finds out
+which of them are new: an attempt is read again when its files change. An attempt whose first events have changed
+restarts the run: everything is read again. So events depend on the content of the files and on nothing else.
 """
 
 from __future__ import annotations
@@ -22,22 +21,25 @@ from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_folder, read_object
 
-Asked = TypeVar("Asked")
+Result = TypeVar("Result")
 
-QUIET = 600.0
-"""Seconds: where a format does not say that a run is over, it is once no task is open and nothing happened so long."""
-NEAR = 900.0
-"""Seconds within which a file's time is believed to belong to what its content says."""
-MOST_WATCHED = 20
+IDLE_AFTER = 600.0
+"""Seconds without an event after which a run without open tasks counts as finished, if its format states no end."""
+MTIME_TOLERANCE = 900.0
+"""Seconds within which a file's time is taken as the time of what its content states."""
+MAX_WATCHED = 20
+"""Folders of open tasks that are watched."""
+_MAX_REPORTED = 10_000
 
 
 class RunInfo(NamedTuple):
-    """What the run's own files say of it."""
+    """What the run's own files state about it."""
 
     benchmark: str | None = None
     model: str | None = None
     agent: str | None = None
     created_at: float | None = None
+    """Unix seconds."""
     total_tasks: int | None = None
     planned: tuple[PlannedTask, ...] = ()
     attempts: int = 1
@@ -45,7 +47,7 @@ class RunInfo(NamedTuple):
 
 
 class TaskFiles(NamedTuple):
-    """Where the files of one attempt are."""
+    """The folder of one attempt, and what is known of the attempt from the names of folders."""
 
     task_id: str
     folder: Path
@@ -53,67 +55,75 @@ class TaskFiles(NamedTuple):
     domain: str | None = None
 
 
-class _Followed:
-    """An attempt of which something was read."""
+class _AttemptProgress:
+    """What was read of an attempt."""
 
-    __slots__ = ("count", "digest", "over", "signature")
+    __slots__ = ("count", "digest", "files", "finished")
 
     def __init__(self) -> None:
-        self.signature = 0
+        self.files = 0
+        """Hash of the fingerprints of its files."""
         self.count = 0
+        """Events that were returned, and their digest."""
         self.digest = b""
-        self.over = False
+        self.finished = False
 
 
 class FolderSource(ABC):
-    """A run that is a tree of task folders."""
+    """Reads a run that is a tree of task folders."""
 
     source: str
     run_files: tuple[str, ...] = ()
-    """The run's own files."""
+    """Names of the run's own files."""
     task_files: tuple[str, ...]
-    """The files of a task whose change tells of something new."""
+    """Names of the files of a task that change when something happens in it."""
     tree = ""
-    """Where in the run's folder the tasks' folders are."""
+    """The folder below which the tasks' folders lie, relative to the run's."""
     levels = 1
-    """How many levels below that they lie."""
+    """How many levels below ``tree`` the tasks' folders lie."""
 
     def __init__(self, folder: Path, *, success_threshold: float = 1.0) -> None:
-        """``success_threshold``: the score from which on an attempt is a success, where a format gives nothing else."""
+        """Start with nothing read.
+
+        Args:
+            folder: The run's folder.
+            success_threshold: The least score of a success, where a format gives scores only.
+        """
         self.folder = folder
         self.threshold = success_threshold
-        self._attempts: dict[str, _Followed] = {}
+        self.known_tasks: dict[str, TaskFiles] = {}
+        """What ``list_tasks`` last returned: paths are slow to make."""
+        self._attempts: dict[str, _AttemptProgress] = {}
         self._listings: dict[Path, tuple[int, list[str]]] = {}
-        self._thorough = False
+        self._full_scan = False
         self._problems: list[Problem] = []
-        self._complained: set[tuple[str, str]] = set()
-        self._told: RunInfo | None = None
+        self._reported: set[tuple[str, str]] = set()
+        self._announced: RunInfo | None = None
+        """What the last start of the run stated."""
         self._seq = 0
         self._latest = 0.0
-        self._over = False
+        self._finished = False
         self._open: list[Path] = []
-        self._asleep: str | None = None
-        """The signature of a run that is over and of which nothing else is kept."""
+        self._released: str | None = None
+        """The fingerprint of a finished run of which nothing else is kept in memory."""
         self._contents: dict[Path, tuple[FileFingerprint, dict[str, Any] | None]] = {}
-        self.seen: dict[str, TaskFiles] = {}
-        """What ``tasks`` gave at the last look: paths are slow to make."""
 
-    # -- what a format says
+    # -- what a format implements
 
     @abstractmethod
-    def tasks(self) -> dict[str, TaskFiles]:
-        """Every attempt that is there, by a key that stays the same."""
+    def list_tasks(self) -> dict[str, TaskFiles]:
+        """Return every attempt that is there, by a key that stays the same."""
 
     @abstractmethod
     def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
-        """Everything that the files of an attempt tell; None where that is nothing yet, or nothing that is whole."""
+        """Return all events of an attempt; None where its files hold nothing yet, or nothing that is whole."""
 
     @abstractmethod
-    def info(self) -> RunInfo:
-        """What is known of the run."""
+    def read_info(self) -> RunInfo:
+        """Return what is known of the run."""
 
-    def ended(self) -> str | None:
-        """``completed`` or ``aborted`` where the format says that the run is over."""
+    def final_status(self) -> str | None:
+        """Return ``completed`` or ``aborted`` where the format states that the run has finished, else None."""
         return None
 
     # -- RunSource
@@ -124,77 +134,82 @@ class FolderSource(ABC):
         return None
 
     def watch_paths(self) -> list[Path]:
-        """The folders in which tasks appear, and those of the open ones; none once the run is over."""
-        if self._over:
+        """Return the folders in which tasks appear, and those of open tasks; none once the run has finished."""
+        if self._finished:
             return []
-        folders = [self.folder, *self._listings, *self._open[-MOST_WATCHED:]]
+        folders = [self.folder, *self._listings, *self._open[-MAX_WATCHED:]]
         return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
     def fingerprint(self) -> str | None:
-        """Times and sizes of the run's files and of its tasks'; None where there is no such folder."""
+        """Return a digest of the times and sizes of the run's files and its tasks'; None without such a folder."""
         if not self.folder.is_dir():
             return None
         digest = hashlib.blake2b(digest_size=16)
         for name in self.run_files:
-            digest.update(_mark(f"{self.folder}/{name}"))
-        self._mark_tasks(f"{self.folder}/{self.tree}" if self.tree else str(self.folder), self.levels, digest)
+            digest.update(_stat_bytes(f"{self.folder}/{name}"))
+        self._hash_tasks(f"{self.folder}/{self.tree}" if self.tree else str(self.folder), self.levels, digest)
         return digest.hexdigest()
 
     def read(self, *, full_scan: bool = False) -> ReadResult:
-        """What the files tell that they did not tell at the last call."""
-        reading = ReadResult()
-        self._thorough, self._problems = full_scan, reading.problems
+        """Return what happened in the run since the last call."""
+        result = ReadResult()
+        self._full_scan, self._problems = full_scan, result.problems
         if not self.folder.is_dir():
-            reading.missing = True
-        elif self._asleep is not None:
-            reading.restarted = full_scan and self.fingerprint() != self._asleep
+            result.missing = True
+        elif self._released is not None:
+            result.restarted = full_scan and self.fingerprint() != self._released
         else:
-            before = self.fingerprint() if full_scan and self._over else None
-            self._read(reading)
-            if before is not None and self._over and not reading.events and not reading.restarted:
-                self._sleep(before)
-        return reading
+            before = self.fingerprint() if full_scan and self._finished else None
+            self._read_tasks(result)
+            if before is not None and self._finished and not result.events and not result.restarted:
+                self._release(before)
+        return result
 
-    def _read(self, reading: ReadResult) -> None:
-        found = self.seen = self._safely(self.tasks, self.seen, self.folder)
+    def _read_tasks(self, result: ReadResult) -> None:
+        found = self.known_tasks = self._call_guarded(self.list_tasks, self.known_tasks, self.folder)
         if self._attempts.keys() - found.keys():
-            reading.restarted = True
+            result.restarted = True
             return
         fresh: list[list[Event]] = []
         for key, files in found.items():
-            told = self._look(self._attempts.setdefault(key, _Followed()), files)
-            if told is None:
-                reading.restarted = True
+            events = self._read_new_events(self._attempts.setdefault(key, _AttemptProgress()), files)
+            if events is None:
+                result.restarted = True
                 return
-            if told:
-                fresh.append(told)
-        self._open = [files.folder for key, files in found.items() if not self._attempts[key].over]
+            if events:
+                fresh.append(events)
+        self._open = [files.folder for key, files in found.items() if not self._attempts[key].finished]
         fresh.sort(key=lambda events: (events[-1].ts, events[0].ts))
-        self._announce(fresh, reading)
+        self._add_run_start(fresh, result)
         for events in fresh:
-            reading.events += (self._stamped(event) for event in events)
-        self._notice_end(reading)
+            result.events += (self._number(event) for event in events)
+        self._add_run_finish(result)
 
-    def _sleep(self, signature: str) -> None:
-        """Keep nothing of a run that is over but what tells whether it has changed: there may be thousands."""
-        self._asleep = signature
-        for kept in (self._attempts, self._listings, self._contents, self.seen, self._complained):
-            kept.clear()
+    def _release(self, fingerprint: str) -> None:
+        """Keep nothing of a finished run in memory but what shows whether it has changed: there may be thousands."""
+        self._released = fingerprint
+        for memory in (self._attempts, self._listings, self._contents, self.known_tasks, self._reported):
+            memory.clear()
 
     # -- what formats use
 
     def report(self, reason: str, detail: str) -> None:
-        """Note a problem; the same one is noted once."""
-        if (reason, detail) not in self._complained and len(self._complained) < 10_000:
-            self._complained.add((reason, detail))
+        """Report a problem; the same one is reported once.
+
+        Args:
+            reason: One word, the ``reason`` label under which it is counted.
+            detail: A sentence for people, with the path.
+        """
+        if (reason, detail) not in self._reported and len(self._reported) < _MAX_REPORTED:
+            self._reported.add((reason, detail))
             self._problems.append(Problem(reason, detail))
 
-    def subfolders(self, folder: Path) -> list[str]:
-        """The names of the folders in a folder, in order; hidden ones are left out."""
+    def list_subfolders(self, folder: Path) -> list[str]:
+        """Return the names of the folders in a folder, sorted and without hidden ones."""
         try:
             changed = folder.stat().st_mtime_ns
             before = self._listings.get(folder)
-            if before is not None and before[0] == changed and not self._thorough:
+            if before is not None and before[0] == changed and not self._full_scan:
                 return before[1]
             with os.scandir(folder) as entries:
                 names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry))
@@ -206,57 +221,57 @@ class FolderSource(ABC):
         self._listings[folder] = (changed, names)
         return names
 
-    def content(self, path: Path) -> dict[str, Any] | None:
-        """The JSON object in one of the run's own files, read when it changes; the last good one while it is torn."""
+    def read_cached(self, path: Path) -> dict[str, Any] | None:
+        """Return the JSON object in one of the run's own files; the last whole one while it is being written."""
         now = fingerprint(path)
         if now is None:
             return None
         before = self._contents.get(path)
         if before is None or before[0] != now:
-            read = read_object(path, self.report)
-            before = (now, read if read is not None or before is None else before[1])
+            content = read_object(path, self.report)
+            before = (now, content if content is not None or before is None else before[1])
             self._contents[path] = before
         return before[1]
 
-    def relative(self, folder: Path) -> str:
-        """A folder of the run as text relative to the run's folder."""
+    def relative_path(self, folder: Path) -> str:
+        """Return the path of a folder of the run, relative to the run's folder."""
         return folder.relative_to(self.folder).as_posix()
 
     # -- finding out what is new
 
-    def _safely(self, ask: Callable[[], Asked], otherwise: Asked, where: Path) -> Asked:
-        """What a format says; files of a shape that nobody thought of are a problem and no more."""
+    def _call_guarded(self, ask: Callable[[], Result], default: Result, where: Path) -> Result:
+        """Call a format's method; an exception over files of an unforeseen shape is reported, and gives ``default``."""
         try:
             return ask()
         except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
             self.report("foreign_file", f"{where}: {type(error).__name__}: {str(error)[:200]}")
-            return otherwise
+            return default
 
-    def _look(self, followed: _Followed, files: TaskFiles) -> list[Event] | None:
-        """The new events of an attempt; None where what was told before is no longer so."""
-        if followed.over and not self._thorough:
+    def _read_new_events(self, progress: _AttemptProgress, files: TaskFiles) -> list[Event] | None:
+        """Return the new events of an attempt; None where earlier ones have changed."""
+        if progress.finished and not self._full_scan:
             return []
-        now = hash(b"".join(_mark(f"{files.folder}/{name}") for name in self.task_files))
-        if now == followed.signature:
+        now = hash(b"".join(_stat_bytes(f"{files.folder}/{name}") for name in self.task_files))
+        if now == progress.files:
             return []
-        tale = self._safely(lambda: self.read_attempt(files), None, files.folder)
-        if tale is None or not tale.events:
-            followed.signature = now
+        attempt = self._call_guarded(lambda: self.read_attempt(files), None, files.folder)
+        if attempt is None or not attempt.events:
+            progress.files = now
             return []  # nothing yet, or half of a file that is written in place
-        before = followed.count
-        if before == 1 and isinstance(tale.events[0], TaskStarted):
-            before = 0 if len(tale.events) > 1 else 1  # the time of a mere start may be a file's: it is told again
-        elif before and (before > len(tale.events) or tale.digest(before) != followed.digest):
+        before = progress.count
+        if before == 1 and isinstance(attempt.events[0], TaskStarted):
+            before = 0 if len(attempt.events) > 1 else 1  # the time of a mere start may be a file's: it is sent again
+        elif before and (before > len(attempt.events) or attempt.digest(before) != progress.digest):
             return None
-        followed.signature, followed.over = now, tale.over
-        followed.count = len(tale.events)
-        followed.digest = tale.digest(followed.count)
-        return tale.events[before:]
+        progress.files, progress.finished = now, attempt.is_finished
+        progress.count = len(attempt.events)
+        progress.digest = attempt.digest(progress.count)
+        return attempt.events[before:]
 
-    def _mark_tasks(self, folder: str, levels: int, digest: Any) -> None:
+    def _hash_tasks(self, folder: str, levels: int, digest: Any) -> None:
         if levels == 0:
             for name in self.task_files:
-                digest.update(_mark(f"{folder}/{name}"))
+                digest.update(_stat_bytes(f"{folder}/{name}"))
             return
         try:
             with os.scandir(folder) as entries:
@@ -265,22 +280,22 @@ class FolderSource(ABC):
             return
         for name in names:
             digest.update(os.fsencode(name))
-            self._mark_tasks(f"{folder}/{name}", levels - 1, digest)
+            self._hash_tasks(f"{folder}/{name}", levels - 1, digest)
 
-    def _announce(self, fresh: list[list[Event]], reading: ReadResult) -> None:
-        """Say what the run is; said again where more is learned, or where it goes on after its end."""
-        info = self._safely(self.info, self._told or RunInfo(), self.folder)
-        if info == self._told and not (self._over and fresh):
+    def _add_run_start(self, fresh: list[list[Event]], result: ReadResult) -> None:
+        """Add the start of the run: at first, when more is known of it, and when it continues after its end."""
+        info = self._call_guarded(self.read_info, self._announced or RunInfo(), self.folder)
+        if info == self._announced and not (self._finished and fresh):
             return
         first = min((event.ts for events in fresh for event in events), default=None)
         times = [at for at in (info.created_at, first) if at is not None]
-        if self._told is not None and self._latest:
+        if self._announced is not None and self._latest:
             times = [self._latest]
-        if not times or (self._over and not fresh):
+        if not times or (self._finished and not fresh):
             return
-        self._told, self._over = info, False
-        reading.events.append(
-            self._stamped(
+        self._announced, self._finished = info, False
+        result.events.append(
+            self._number(
                 RunStarted(
                     min(times), 0, self.source, None, info.benchmark, info.model, info.agent, info.planned,
                     info.total_tasks, info.attempts, None, None, info.tags,
@@ -288,34 +303,34 @@ class FolderSource(ABC):
             )
         )  # fmt: skip
 
-    def _notice_end(self, reading: ReadResult) -> None:
-        if self._over or self._told is None:
+    def _add_run_finish(self, result: ReadResult) -> None:
+        if self._finished or self._announced is None:
             return
-        status = self._safely(self.ended, None, self.folder)
-        if status is None and self._finished():
+        status = self._call_guarded(self.final_status, None, self.folder)
+        if status is None and self._all_finished(self._announced):
             status = "completed"
         if status is not None:
-            self._over = True
-            reading.events.append(self._stamped(RunFinished(self._latest, 0, self.source, status)))
+            self._finished = True
+            result.events.append(self._number(RunFinished(self._latest, 0, self.source, status)))
 
-    def _finished(self) -> bool:
-        """Whether all tasks that are known have ended, and these are all or nothing happened for long."""
-        over = sum(followed.over for followed in self._attempts.values())
-        if not over or over < len(self._attempts) or self._told is None:
+    def _all_finished(self, info: RunInfo) -> bool:
+        """Return whether all known tasks have finished, and these are all, or nothing happened for long."""
+        finished = sum(progress.finished for progress in self._attempts.values())
+        if not finished or finished < len(self._attempts):
             return False
-        total = max(self._told.total_tasks or 0, len(self._told.planned)) * self._told.attempts
+        total = max(info.total_tasks or 0, len(info.planned)) * info.attempts
         if total:
-            return over >= total
-        return time.time() - self._latest > QUIET
+            return finished >= total
+        return time.time() - self._latest > IDLE_AFTER
 
-    def _stamped(self, event: Event) -> Event:
+    def _number(self, event: Event) -> Event:
         self._seq += 1
         self._latest = max(self._latest, event.ts)
         return event._replace(seq=self._seq)
 
 
-def _mark(path: str) -> bytes:
-    """What changes when a file does."""
+def _stat_bytes(path: str) -> bytes:
+    """Return bytes that change when a file does."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):

@@ -1,13 +1,13 @@
 """Log folders of MobileWorld.
 
-``<log>/metadata.json`` and ``<log>/<task>/{traj.json, result.txt, screenshots/<task>-<n>-<step>.png}``. What to know of
-them:
+``<log>/metadata.json`` and ``<log>/<task>/{traj.json, result.txt, screenshots/<task>-<n>-<step>.png}``. Traps of
+the format:
 
-- ``traj.json`` is written anew, in place, at each step: a reader may meet half of it.
-- There is no time but the run's ``timestamp`` (naive, local): a step happened when its screenshot was written.
+- ``traj.json`` is rewritten in place at each step: a reader may see half of it.
+- The only time is the run's ``timestamp`` (naive, local): a step happened when its screenshot was written.
 - ``result.txt`` is ``score: x`` and ``reason: y``. ``token_usage`` is the sum over the task so far: it is counted once,
-  when the task has ended, as one call.
-- A task that is done again leaves ``<task>_backup_<time>`` behind; that is not read. Nothing says that a run is over.
+  when the task has finished, as one call.
+- A task that is repeated leaves ``<task>_backup_<time>`` behind; that is not read. The end of a run is not recorded.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+from evalgauge.model_names import infer_provider
 from evalgauge.usage import parse_usage
+from evalgauge.values import parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.osworld.actions import action_of
-from evalgauge_exporter.sources.osworld.layout import peek
-from evalgauge_exporter.sources.parsing import file_time, parse, parse_float, parse_id, parse_timestamp, read_bytes
-from evalgauge_exporter.sources.providers import provider_of
+from evalgauge_exporter.sources.osworld.actions import parse_action
+from evalgauge_exporter.sources.osworld.layout import sample_subfolders
+from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_bytes
 
 METADATA = "metadata.json"
 TRAJECTORY = "traj.json"
@@ -31,14 +32,14 @@ _BACKUP = re.compile(r"_backup_\d{8}_\d{6}\Z")
 
 
 def matches(folder: Path, names: frozenset[str]) -> bool:
-    """Whether a folder is one run: its folders hold trajectories of this format."""
-    if not any((below / TRAJECTORY).is_file() for below in peek(folder)):
+    """Return whether a folder is one run: its folders hold trajectories of this format."""
+    if not any((below / TRAJECTORY).is_file() for below in sample_subfolders(folder)):
         return False
-    return METADATA in names or any(_has_steps(below / TRAJECTORY) for below in peek(folder))
+    return METADATA in names or any(_has_steps(below / TRAJECTORY) for below in sample_subfolders(folder))
 
 
 def _has_steps(path: Path) -> bool:
-    """Whether a ``traj.json`` is of this format; others use the name too."""
+    """Return whether a ``traj.json`` is of this format; others use the name too."""
     try:
         with path.open("rb") as file:
             return b'"traj"' in file.read(1 << 18)
@@ -47,23 +48,23 @@ def _has_steps(path: Path) -> bool:
 
 
 class MobileWorldSource(FolderSource):
-    """One log folder."""
+    """Reads one log folder."""
 
     source = "mobileworld"
     run_files = (METADATA,)
     task_files = (TRAJECTORY, RESULT)
 
-    def tasks(self) -> dict[str, TaskFiles]:
-        """Each task's folder by its name."""
+    def list_tasks(self) -> dict[str, TaskFiles]:
+        """Return each task's folder by its name."""
         return {
-            name: self.seen.get(name) or TaskFiles(name, self.folder / name)
-            for name in self.subfolders(self.folder)
+            name: self.known_tasks.get(name) or TaskFiles(name, self.folder / name)
+            for name in self.list_subfolders(self.folder)
             if not _BACKUP.search(name)
         }
 
-    def info(self) -> RunInfo:
-        """What ``metadata.json`` says."""
-        content = self.content(self.folder / METADATA) or {}
+    def read_info(self) -> RunInfo:
+        """Return what ``metadata.json`` states."""
+        content = self.read_cached(self.folder / METADATA) or {}
         tags = {"seed": str(content["seed"])} if isinstance(content.get("seed"), int) else {}
         return RunInfo(
             parse_id(content.get("suite_family")) or "mobileworld",
@@ -74,57 +75,56 @@ class MobileWorldSource(FolderSource):
         )
 
     def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
-        """The start, the steps and, once there is a result, the tokens and the end."""
+        """Return the start, the steps and, once there is a result, the tokens and the end."""
         data = read_bytes(files.folder / TRAJECTORY, self.report)
         try:
-            content = parse(data) if data else None
+            content = parse_json(data) if data else None
         except ValueError:
-            content = None  # being written: the next look finds the whole
-        tale = AttemptBuilder(self.source, files.task_id)
+            content = None  # being written: the next read finds it whole
+        attempt = AttemptBuilder(self.source, files.task_id)
         if not isinstance(content, dict):
             if not (files.folder / RESULT).is_file():
                 return None
             content = {}
         parts = [(key, part) for key, part in content.items() if isinstance(part, dict) and "traj" in part]
-        steps = [(key, step) for key, part in parts for step in _steps(part)]
-        times = [self._shot(files, key, step)[1] for key, step in steps]
+        steps = [(key, step) for key, part in parts for step in _list_steps(part)]
+        times = [self._find_screenshot(files, key, step)[1] for key, step in steps]
         goal = next((step["task_goal"] for _, step in steps if isinstance(step.get("task_goal"), str)), None)
         start = next((at for at in times if at is not None), None)
-        tale.started(start if start is not None else file_time(files.folder / TRAJECTORY), None, goal)
+        attempt.add_start(start if start is not None else get_mtime(files.folder / TRAJECTORY), None, goal)
         for (key, step), at in zip(steps, times, strict=True):
-            prediction = step.get("prediction")
-            tale.step(
+            attempt.add_step(
                 at,
-                _action(step.get("action")),
-                reasoning=prediction if isinstance(prediction, str) else None,
-                screenshot=self._shot(files, key, step)[0],
+                _parse_action(step.get("action")),
+                reasoning=step.get("prediction"),
+                screenshot=self._find_screenshot(files, key, step)[0],
             )
-        self._end(tale, files, content, parts)
-        return tale
+        self._add_end(attempt, files, content, parts)
+        return attempt
 
-    def _shot(self, files: TaskFiles, key: str, step: dict[str, Any]) -> tuple[str | None, float | None]:
-        """The screenshot of a step and when it was written."""
+    def _find_screenshot(self, files: TaskFiles, key: str, step: dict[str, Any]) -> tuple[str | None, float | None]:
+        """Return the screenshot of a step and when it was written."""
         index = step.get("step")
         if type(index) is not int or "/" in key:
             return None, None
         name = f"screenshots/{files.folder.name}-{key}-{index}.png"
-        at = file_time(files.folder / name)
-        return (None, None) if at is None else (f"{self.relative(files.folder)}/{name}", at)
+        at = get_mtime(files.folder / name)
+        return (None, None) if at is None else (f"{self.relative_path(files.folder)}/{name}", at)
 
-    def _end(
-        self, tale: AttemptBuilder, files: TaskFiles, content: dict[str, Any], parts: list[tuple[str, Any]]
+    def _add_end(
+        self, attempt: AttemptBuilder, files: TaskFiles, content: dict[str, Any], parts: list[tuple[str, Any]]
     ) -> None:
         data = read_bytes(files.folder / RESULT, self.report, 1 << 20)
-        said = data.decode("utf-8", "replace").strip() if data is not None else ""
-        if not said:
+        text = data.decode("utf-8", "replace").strip() if data is not None else ""
+        if not text:
             return
-        at = file_time(files.folder / RESULT)
-        model = self.info().model
+        at = get_mtime(files.folder / RESULT)
+        model = self.read_info().model
         spent = content.get("token_usage")
         for usage in [spent] if spent else [part.get("token_usage") for _, part in parts]:
             if usage:
-                tale.call(None, provider_of(model), model, parse_usage(usage))
-        first, _, rest = said.partition("\n")
+                attempt.add_call(None, infer_provider(model), model, parse_usage(usage))
+        first, _, rest = text.partition("\n")
         name, _, value = first.partition(":")
         try:
             score = parse_float(float(value)) if name.strip().lower() == "score" else None
@@ -132,17 +132,17 @@ class MobileWorldSource(FolderSource):
             score = None
         reason = rest.strip().removeprefix("reason:").strip() or None
         if score is None:
-            self.report("foreign_file", f"{files.folder / RESULT}: {said[:60]!r} is no score")
-            tale.finished(at, "evaluation_error", error=f"result.txt says {said[:200]!r}")
+            self.report("foreign_file", f"{files.folder / RESULT}: {text[:60]!r} is not a score")
+            attempt.add_finish(at, "evaluation_error", error=f"result.txt says {text[:200]!r}")
         else:
-            tale.measured(at, score, self.threshold, reason=reason)
+            attempt.add_scored_finish(at, score, self.threshold, reason=reason)
 
 
-def _steps(part: dict[str, Any]) -> list[dict[str, Any]]:
+def _list_steps(part: dict[str, Any]) -> list[dict[str, Any]]:
     steps = part["traj"]
     return [step for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
 
 
-def _action(value: object) -> dict[str, Any]:
-    action = action_of(value)
+def _parse_action(value: object) -> dict[str, Any]:
+    action = parse_action(value)
     return {**action, "type": "done"} if action["type"] == "finished" else action

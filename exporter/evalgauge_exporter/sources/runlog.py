@@ -1,4 +1,4 @@
-"""Runs written by the tracker: follows the log files under ``events/``."""
+"""Runs written by the tracker: the log files under ``events/``."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from evalgauge.events import RunFinished, RunStarted
 from evalgauge.runlog import EVENTS_FOLDER, LogReader, Problem, log_files
 from evalgauge_exporter.sources.base import ReadResult
 
-PART = 8 << 20
-"""Bytes that are read of a log before others get their turn."""
+READ_BYTES = 8 << 20
+"""Bytes that are read of a log before other runs get their turn."""
 
 
 def matches(folder: Path, names: frozenset[str]) -> bool:
-    """Whether a folder with entries of these names is a run of this format."""
+    """Return whether a folder with entries of these names is a run of this format."""
     return EVENTS_FOLDER in names and bool(log_files(folder))
 
 
 class RunLogSource:
-    """One run's log, of however many writers."""
+    """Reads one run's log, of any number of writers."""
 
     source = "runlog"
 
@@ -27,17 +27,17 @@ class RunLogSource:
         self.folder = folder
         self._events = folder / EVENTS_FOLDER
         self._readers: dict[str, LogReader] = {}
-        self._own_id: str | None = None
-        self._over = False
-        self._listed: int | None = None
+        self._declared_run_id: str | None = None
+        self._finished = False
+        self._listed_mtime: int | None = None
 
     @property
     def declared_run_id(self) -> str | None:
-        """What ``run_started`` says, None before that was read."""
-        return self._own_id
+        """The id in ``run_started``, None before that was read."""
+        return self._declared_run_id
 
     def fingerprint(self) -> str | None:
-        """Names, sizes and times of the log files; None where there are none."""
+        """Return names, sizes and times of the log files; None where there are none."""
         try:
             with os.scandir(self._events) as entries:
                 logs = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".jsonl")]
@@ -46,41 +46,41 @@ class RunLogSource:
         return " ".join(sorted(f"{name}:{found.st_size}:{found.st_mtime_ns}" for name, found in logs)) or None
 
     def watch_paths(self) -> list[Path]:
-        """The folder of the log, while the run goes on."""
-        return [] if self._over else [self._events]
+        """Return the folder of the log while the run is running."""
+        return [] if self._finished else [self._events]
 
     def read(self, *, full_scan: bool = False) -> ReadResult:
-        """The lines that were appended since the last call, writer by writer."""
-        reading = ReadResult()
+        """Return the events of the lines that were appended since the last call, writer by writer."""
+        result = ReadResult()
         try:
-            listed = self._events.stat().st_mtime_ns
+            mtime = self._events.stat().st_mtime_ns
         except OSError:
-            reading.missing = True
-            return reading
-        if full_scan or listed != self._listed:
-            self._listed = listed
+            result.missing = True
+            return result
+        if full_scan or mtime != self._listed_mtime:
+            self._listed_mtime = mtime
             for path in log_files(self.folder):
                 if path.name not in self._readers:
                     self._readers[path.name] = LogReader(path)
         for reader in self._readers.values():
             try:
-                events, problems, more = reader.read(PART)
+                events, problems, has_more = reader.read(READ_BYTES)
             except FileNotFoundError:
-                reading.restarted = True
-                return reading
+                result.restarted = True
+                return result
             except OSError as error:
-                reading.problems.append(Problem("unreadable", f"{reader.path}: {error.strerror or error}"))
+                result.problems.append(Problem("unreadable", f"{reader.path}: {error.strerror or error}"))
                 continue
             if reader.replaced:
-                reading.restarted = True
-                return reading
-            reading.events += events
-            reading.problems += problems
-            reading.has_more |= more
-        for event in reading.events:
+                result.restarted = True
+                return result
+            result.events += events
+            result.problems += problems
+            result.has_more |= has_more
+        for event in result.events:
             if isinstance(event, RunStarted):
-                self._over = False
-                self._own_id = self._own_id or event.run_id
+                self._finished = False
+                self._declared_run_id = self._declared_run_id or event.run_id
             elif isinstance(event, RunFinished):
-                self._over = True
-        return reading
+                self._finished = True
+        return result

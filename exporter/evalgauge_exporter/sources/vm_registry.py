@@ -13,7 +13,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from evalgauge_exporter.errors import RefreshError
-from evalgauge_exporter.sources.parsing import parse
+from evalgauge_exporter.sources.parsing import parse_json
 from evalgauge_exporter.sources.polling import Emit, PollingSource
 from evalgauge_exporter.state.fleet_events import FleetEvent, RegisteredVm, RegistrySeen
 
@@ -103,7 +103,7 @@ def read_registry(file: Path) -> tuple[RegisteredVm, ...]:
     """The machines of a registry file. Raises OSError, or ValueError with what is wrong in it."""
     if file.stat().st_size > MAX_BYTES:
         raise ValueError("it is too large")
-    content = parse(file.read_bytes())
+    content = parse_json(file.read_bytes())
     if isinstance(content, list):
         rows, pool = content, {}
     elif isinstance(content, Mapping) and isinstance(content.get("workers"), list):

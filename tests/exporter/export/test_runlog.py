@@ -110,21 +110,21 @@ def test_a_run_log_with_workers_and_money_is_converted_too(tmp_path: Path) -> No
     assert list((tmp_path / "to" / "mine").rglob("*.png"))
 
 
-def test_a_run_that_is_there_already_is_not_written_over(tmp_path: Path) -> None:
+def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
     place = test_osworld.make_run(tmp_path)
     found = found_at(place, OSWorldSource(place))
     convert(found, tmp_path / "to")
     before = sorted((tmp_path / "to").rglob("*"))
-    with pytest.raises(ConvertError, match="is there already"):
+    with pytest.raises(ConvertError, match="exists already"):
         convert(found, tmp_path / "to")
     assert sorted((tmp_path / "to").rglob("*")) == before
 
 
-def test_a_run_that_is_gone_or_holds_nothing_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_run_that_is_missing_or_empty_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConvertError, match="no events"):
         convert(found_at(tmp_path / "empty", OSWorldSource(tmp_path / "empty")), tmp_path / "to")
-    with pytest.raises(ConvertError, match="no more"):
+    with pytest.raises(ConvertError, match="no longer exists"):
         convert(found_at(tmp_path / "gone", OSWorldSource(tmp_path / "gone")), tmp_path / "to")
     assert list((tmp_path / "to").iterdir()) == []
 

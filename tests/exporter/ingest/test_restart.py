@@ -37,7 +37,7 @@ def ready(url: str) -> Samples:
     return found
 
 
-def test_counters_never_go_down_over_restarts(tmp_path: Path) -> None:
+def test_counters_never_fall_over_restarts(tmp_path: Path) -> None:
     stop = threading.Event()
 
     def evaluate(worker: int) -> None:

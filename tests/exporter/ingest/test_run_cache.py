@@ -31,7 +31,7 @@ def started(*results: Path, **options: Any) -> Exporter:
 
 def archived(exporter: Exporter) -> None:
     """Waits until the archive is on disk."""
-    path = exporter.follower._archive._path
+    path = exporter.follower._cache._path
     assert path is not None
     wait_for(path.exists)
     exporter.stop()
@@ -63,7 +63,7 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return read
 
 
-def test_a_second_start_reads_no_run_that_is_over(tmp_path: Path, no_reading: list[str]) -> None:
+def test_a_second_start_reads_no_finished_run(tmp_path: Path, no_reading: list[str]) -> None:
     small_run(tmp_path, "own-name")
     shutil.move(tmp_path / "own-name", tmp_path / "folder")
     small_run(tmp_path, "after", outcomes="sfsfaisff")
@@ -95,7 +95,7 @@ def test_the_attempts_are_read_when_somebody_asks(tmp_path: Path) -> None:
     exporter.stop()
 
 
-def test_a_run_that_changed_is_read_anew(tmp_path: Path) -> None:
+def test_a_changed_run_is_read_again(tmp_path: Path) -> None:
     run = small_run(tmp_path, "r")
     archived(started(tmp_path))
     small_run(tmp_path, "r", outcomes="ssss")  # taken up again
@@ -129,10 +129,10 @@ def test_only_the_newest_runs_keep_their_attempts_in_memory(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"key": 3}', '{"key": "x", "runs": []}', '{"runs": {"a": [1]}}'])
-def test_a_cache_that_is_broken_is_none(tmp_path: Path, content: str) -> None:
+def test_a_damaged_cache_is_empty(tmp_path: Path, content: str) -> None:
     small_run(tmp_path, "r")
     exporter = started(tmp_path)
-    path = exporter.follower._archive._path
+    path = exporter.follower._cache._path
     archived(exporter)
     assert path is not None
     path.write_text(content)
@@ -151,7 +151,7 @@ def test_a_folder_whose_name_is_no_text_spoils_no_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("entry", [["s", []], ["s", {"source": "runlog"}], ["s", None], ["s", 1]])
-def test_an_entry_that_is_broken_is_none_and_is_mended(tmp_path: Path, entry: object) -> None:
+def test_a_damaged_entry_is_ignored_and_replaced(tmp_path: Path, entry: object) -> None:
     path = tmp_path / "cache.json"
     path.write_text(json.dumps({"key": "key", "runs": {"/results/r": entry}}))
     archive, folder = RunCache(path, "key"), Path("/results/r")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evalgauge.events import Step
 from evalgauge_exporter.sources import agentlab
-from evalgauge_exporter.sources.agentlab import AgentLabSource, browser_action, episode_of
+from evalgauge_exporter.sources.agentlab import AgentLabSource, parse_browser_action, parse_episode
 from evalgauge_exporter.state.run import fold
 from tests.exporter.sources.reading import DATA, NOW, STALL, drain, folded, outcomes, snapshot, write
 
@@ -50,7 +50,7 @@ def test_the_log_gives_times_thoughts_and_actions_and_the_pictures_are_there() -
     assert all(seconds is not None and 0.5 < seconds < 60 for seconds in durations)
 
 
-def test_a_study_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: Path) -> None:
+def test_a_running_study_gives_the_same_state_as_a_fresh_read(tmp_path: Path) -> None:
     study = tmp_path / STUDY.name
     folders = sorted(STUDY.iterdir())
     for folder in folders:
@@ -101,28 +101,28 @@ def test_outcomes_by_error_and_reward(tmp_path: Path) -> None:
 
 
 def test_what_a_folders_name_says() -> None:
-    found = episode_of("2026-11-21_22-15-33_GenericAgent-gpt-4o_on_workarena.servicenow.sort-list_42_1")
+    found = parse_episode("2026-11-21_22-15-33_GenericAgent-gpt-4o_on_workarena.servicenow.sort-list_42_1")
     assert found is not None
     assert (found.agent, found.task_id, found.domain) == (
         "GenericAgent-gpt-4o",
         "workarena.servicenow.sort-list_42",
         "servicenow",
     )
-    assert episode_of("_2026-11-21_22-15-33_A_on_b_1") is None
-    assert episode_of("screenshots") is None
+    assert parse_episode("_2026-11-21_22-15-33_A_on_b_1") is None
+    assert parse_episode("screenshots") is None
 
 
 def test_browser_actions() -> None:
-    assert browser_action("fill('12', 'a \"b\"')") == {
+    assert parse_browser_action("fill('12', 'a \"b\"')") == {
         "type": "fill",
         "bid": "12",
         "text": 'a "b"',
         "code": "fill('12', 'a \"b\"')",
     }
-    assert browser_action("press('7', 'Enter')")["key"] == "Enter"
-    assert browser_action("send_msg_to_user('done')")["text"] == "done"
-    assert browser_action("noop()")["type"] == "noop"
-    assert browser_action("for i in range(3): pass")["type"] == "code"
+    assert parse_browser_action("press('7', 'Enter')")["key"] == "Enter"
+    assert parse_browser_action("send_msg_to_user('done')")["text"] == "done"
+    assert parse_browser_action("noop()")["type"] == "noop"
+    assert parse_browser_action("for i in range(3): pass")["type"] == "code"
 
 
 def test_other_folders_are_no_studies(tmp_path: Path) -> None:

@@ -58,19 +58,19 @@ def names(found: list[Found]) -> dict[str, str]:
 
 def test_every_format_is_found_by_what_is_in_its_folder(tmp_path: Path) -> None:
     make_all(tmp_path)
-    looking = Discovery([tmp_path])
-    found, problems = looking.scan()
+    scanner = Discovery([tmp_path])
+    found, problems = scanner.scan()
     assert problems == []
     assert names(found) == EXPECTED
-    assert looking.scan() == ([], []), "what is known is not found again"
+    assert scanner.scan() == ([], []), "what is known is not found again"
 
 
-def test_a_run_that_is_gone_and_comes_back_is_new(tmp_path: Path) -> None:
+def test_a_forgotten_run_that_comes_back_is_new(tmp_path: Path) -> None:
     shutil.copytree(DATA / "inspect-0.3.285", tmp_path / "logs")
-    looking = Discovery([tmp_path])
-    found, _ = looking.scan()
-    looking.forget(found[0].folder)
-    again, _ = looking.scan()
+    scanner = Discovery([tmp_path])
+    found, _ = scanner.scan()
+    scanner.forget(found[0].folder)
+    again, _ = scanner.scan()
     assert [run.folder for run in again] == [found[0].folder]
 
 
@@ -109,13 +109,13 @@ def test_a_run_that_lies_too_deep_is_found_by_a_shorter_way(tmp_path: Path, way:
     assert Discovery([tmp_path]).scan() == ([], [])
     if way == "link":
         (tmp_path / "shorter").symlink_to(folder)
-    looking = Discovery([tmp_path] if way == "link" else [tmp_path, folder])
-    assert [run.folder.name for run in looking.scan()[0]] == ["deep"]
-    assert looking.scan() == ([], [])
+    scanner = Discovery([tmp_path] if way == "link" else [tmp_path, folder])
+    assert [run.folder.name for run in scanner.scan()[0]] == ["deep"]
+    assert scanner.scan() == ([], [])
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
-def test_a_pipe_is_waited_for_by_nobody(tmp_path: Path) -> None:
+def test_a_pipe_blocks_nothing(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     for name in ("run.jsonl", "log.eval", "metadata.json", "summary.json", "benchmark_live.json"):
         os.mkfifo(tmp_path / "other" / name)
@@ -128,7 +128,7 @@ def test_a_pipe_is_waited_for_by_nobody(tmp_path: Path) -> None:
     assert "r" in exporter.state.runs
 
 
-def test_a_format_that_fails_over_a_folder_hides_no_other_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_format_that_raises_for_a_folder_hides_no_other_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(folder: Path, _: frozenset[str]) -> list[Path]:
         if folder.name == "bad":
             raise ZeroDivisionError("what nobody thought of")
@@ -137,11 +137,11 @@ def test_a_format_that_fails_over_a_folder_hides_no_other_run(tmp_path: Path, mo
     small_run(tmp_path, "good")
     (tmp_path / "bad").mkdir()
     monkeypatch.setattr(discovery, "FORMATS", (*discovery.FORMATS, discovery.Format(fails, RunLogSource)))
-    looking = Discovery([tmp_path])
-    found, problems = looking.scan()
+    scanner = Discovery([tmp_path])
+    found, problems = scanner.scan()
     assert list(names(found)) == ["good"]
     assert [problem.reason for problem in problems] == ["defect"]
-    assert looking.scan() == ([], []), "it is said once"
+    assert scanner.scan() == ([], []), "it is said once"
 
 
 def test_a_folder_whose_name_is_no_text_has_an_id_that_is(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from evalgauge.events import RunFinished, RunStarted
-from evalgauge_exporter.sources.folders import QUIET
+from evalgauge.values import parse_timestamp
+from evalgauge_exporter.sources.folders import IDLE_AFTER
 from evalgauge_exporter.sources.osworld.osworld import OSWorldSource
-from evalgauge_exporter.sources.parsing import parse_timestamp, resolve_relative
+from evalgauge_exporter.sources.parsing import resolve_relative
 from evalgauge_exporter.state.run import fold
 from tests.exporter.sources.osworld.test_osworld import make_run
 from tests.exporter.sources.reading import drain, write
@@ -25,12 +26,12 @@ def task(run: Path, name: str, ago: float, result: str | None = "1.0") -> None:
         write(run / "os" / name / "result.txt", result, at)
 
 
-def test_a_run_that_is_over_sleeps_until_one_of_its_files_changes(tmp_path: Path) -> None:
+def test_a_finished_run_is_released_until_one_of_its_files_changes(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     source = OSWorldSource(run)
     drain(source)
     assert drain(source, full_scan=True) == ([], [])
-    assert source.seen == {}
+    assert source.known_tasks == {}
     assert drain(source, full_scan=True) == ([], [])
     write(run / "os" / "bbb-2" / "result.txt", "1.0\n")
     assert not source.read().restarted
@@ -38,7 +39,7 @@ def test_a_run_that_is_over_sleeps_until_one_of_its_files_changes(tmp_path: Path
 
 
 @pytest.mark.parametrize("change", ["os/bbb-2/result.txt", "os/bbb-2/traj.jsonl", "args.json", "vlc/new/traj.jsonl"])
-def test_the_signature_tells_of_every_change(tmp_path: Path, change: str) -> None:
+def test_the_fingerprint_changes_with_every_file(tmp_path: Path, change: str) -> None:
     run = make_run(tmp_path)
     before = OSWorldSource(run).fingerprint()
     assert before is not None
@@ -48,21 +49,21 @@ def test_the_signature_tells_of_every_change(tmp_path: Path, change: str) -> Non
     assert OSWorldSource(tmp_path / "none").fingerprint() is None
 
 
-def test_a_format_that_does_not_say_so_is_over_once_nothing_is_open_and_it_is_quiet(tmp_path: Path) -> None:
-    task(tmp_path, "a", QUIET / 2)
+def test_a_run_whose_format_states_no_end_finishes_once_nothing_is_open_and_it_is_idle(tmp_path: Path) -> None:
+    task(tmp_path, "a", IDLE_AFTER / 2)
     source = OSWorldSource(tmp_path)
     events, _ = drain(source)
     assert not fold("run", "osworld", events).ended()
     assert source.watch_paths() != []
-    write(tmp_path / "os" / "a" / "result.txt", "1.0", time.time() - 2 * QUIET)
-    task(tmp_path, "a", 2 * QUIET)
+    write(tmp_path / "os" / "a" / "result.txt", "1.0", time.time() - 2 * IDLE_AFTER)
+    task(tmp_path, "a", 2 * IDLE_AFTER)
     assert fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).ended()
-    task(tmp_path, "b", 2 * QUIET, result=None)
+    task(tmp_path, "b", 2 * IDLE_AFTER, result=None)
     assert not fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).ended()
 
 
-def test_a_run_that_was_over_and_goes_on_is_running_again(tmp_path: Path) -> None:
-    task(tmp_path, "a", 2 * QUIET)
+def test_a_finished_run_that_continues_is_running_again(tmp_path: Path) -> None:
+    task(tmp_path, "a", 2 * IDLE_AFTER)
     source = OSWorldSource(tmp_path)
     events, _ = drain(source)
     assert isinstance(events[-1], RunFinished)

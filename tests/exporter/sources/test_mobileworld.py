@@ -73,7 +73,7 @@ def test_a_step_happened_when_its_picture_was_written(tmp_path: Path) -> None:
     assert len([event for event in events if isinstance(event, LlmCall)]) == 2
 
 
-def test_a_run_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: Path) -> None:
+def test_a_running_run_gives_the_same_state_as_a_fresh_read(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     source = MobileWorldSource(run)
     events, _ = drain(source)

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 from evalgauge_exporter.config.model import AzureMl
 from evalgauge_exporter.errors import RefreshError
 from evalgauge_exporter.sources.azure import client as arm
-from evalgauge_exporter.sources.parsing import parse
+from evalgauge_exporter.sources.parsing import parse_json
 from evalgauge_exporter.sources.polling import Emit, PollingSource
 from evalgauge_exporter.state.fleet_events import FleetEvent, Job, JobsSeen, Skipped
 
@@ -135,7 +135,7 @@ class AzureMlSource(PollingSource):
             response = client.send_request(HttpRequest("GET", url, headers={"Accept": "application/json"}))
             if response.status_code != 200:
                 raise HttpResponseError(response=response)
-            answer = parse(response.content)
+            answer = parse_json(response.content)
             if not isinstance(answer, Mapping) or not isinstance(answer.get("value"), list):
                 raise TypeError("it has no list of jobs")
             yield from answer["value"]

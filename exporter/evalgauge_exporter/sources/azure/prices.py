@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 from evalgauge_exporter.config.model import Prices
 from evalgauge_exporter.errors import RefreshError
 from evalgauge_exporter.sources.azure import client as arm
-from evalgauge_exporter.sources.parsing import parse
+from evalgauge_exporter.sources.parsing import parse_json
 from evalgauge_exporter.sources.polling import Emit, PollingSource
 from evalgauge_exporter.state.fleet_events import FleetEvent, PriceKey, PriceSeen
 
@@ -127,7 +127,7 @@ class AzurePriceSource(PollingSource):
 
     def _load(self) -> dict[str, _Kept]:
         try:
-            content = parse(self._file.read_bytes())
+            content = parse_json(self._file.read_bytes())
         except (OSError, ValueError):
             return {}
         if not isinstance(content, dict):
@@ -233,7 +233,7 @@ def _get(url: str) -> Mapping[str, Any]:
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise RefreshError("unreachable", f"{what}: {getattr(error, 'reason', error)}") from error
     try:
-        answer = parse(body) if len(body) <= MAX_BYTES else None
+        answer = parse_json(body) if len(body) <= MAX_BYTES else None
     except ValueError:
         answer = None
     if not isinstance(answer, dict):

@@ -1,7 +1,7 @@
-"""A sample of an Inspect log as the tale of an attempt.
+"""The events of a sample of an Inspect log.
 
-What to know of them: token counts are disjoint; a model call that came from Inspect's own cache cost nothing and is no
-call; calls that a scorer made are calls of the task and no steps of it; pictures are attachments, named by a hash.
+Traps of the format: token counts are disjoint; a model call that was answered from Inspect's own cache cost nothing and
+is not counted; calls that a scorer made are calls of the task but not steps; images are attachments, named by a hash.
 """
 
 from __future__ import annotations
@@ -12,47 +12,54 @@ from typing import Any
 from evalgauge.integrations.inspect.outcomes import DOMAINS, SCORING, SUBMITS, score_of
 from evalgauge.model_names import split_model_name
 from evalgauge.usage import TokenUsage, parse_usage
+from evalgauge.values import parse_count, parse_id, parse_non_negative, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.osworld.actions import action_of
-from evalgauge_exporter.sources.parsing import parse_count, parse_id, parse_non_negative, parse_timestamp
+from evalgauge_exporter.sources.osworld.actions import parse_action
 
 ATTACHMENT = "attachment://"
 _IMAGES = {"data:image/png": ".png", "data:image/jpeg": ".jpg", "data:image/webp": ".webp", "data:image/gif": ".gif"}
-_MOST_EVENTS = 200_000
+_MAX_EVENTS = 200_000
 
 
-def named(model: object) -> tuple[str | None, str | None]:
-    """Provider and model of a name like ``anthropic/claude-sonnet-4-5``."""
-    return split_model_name(parse_id(model))
-
-
-def tell_sample(
-    sample: Mapping[str, Any], tale: AttemptBuilder, below: str, threshold: float, scorers: list[str]
+def add_sample(
+    sample: Mapping[str, Any], attempt: AttemptBuilder, below: str, threshold: float, scorers: list[str]
 ) -> None:
-    """Tell a sample. ``below``: where its pictures are to be found; ``scorers``: their names, the first one counts."""
+    """Add the events of a sample.
+
+    Args:
+        sample: The document.
+        attempt: Takes the events.
+        below: The path below which its images are named.
+        threshold: The least score of a success.
+        scorers: The names of the scorers; the first one that scored counts.
+    """
     events = sample.get("events")
-    events = [event for event in events[:_MOST_EVENTS] if isinstance(event, dict)] if isinstance(events, list) else []
+    events = [event for event in events[:_MAX_EVENTS] if isinstance(event, dict)] if isinstance(events, list) else []
     start = parse_timestamp(sample.get("started_at"))
     if start is None:
         start = next((at for event in events if (at := parse_timestamp(event.get("timestamp"))) is not None), 0.0)
     metadata = sample.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    domain = next((said for name in DOMAINS if (said := parse_id(metadata.get(name)))), None)
-    shots = _Shots(sample, below)
-    first = shots.of(sample.get("input"))
-    tale.started(start, domain, _text(sample.get("input")))
-    _tell_events(events, sample, tale, shots, first[-1] if first else None)
-    ended = parse_timestamp(sample.get("completed_at"))
+    domain = next((value for name in DOMAINS if (value := parse_id(metadata.get(name)))), None)
+    images = _SampleImages(sample, below)
+    first = images.list_paths(sample.get("input"))
+    attempt.add_start(start, domain, _join_text(sample.get("input")))
+    _add_events(events, sample, attempt, images, first[-1] if first else None)
+    end = parse_timestamp(sample.get("completed_at"))
     total = parse_non_negative(sample.get("total_time"))
-    if ended is None:
-        ended = start + total if total is not None else tale.latest
-    _end(sample, tale, ended, total, threshold, scorers)
+    if end is None:
+        end = start + total if total is not None else attempt.latest
+    _add_end(sample, attempt, end, total, threshold, scorers)
 
 
-def _tell_events(
-    events: list[dict[str, Any]], sample: Mapping[str, Any], tale: AttemptBuilder, shots: _Shots, shot: str | None
+def _add_events(
+    events: list[dict[str, Any]],
+    sample: Mapping[str, Any],
+    attempt: AttemptBuilder,
+    images: _SampleImages,
+    shot: str | None,
 ) -> None:
-    scoring = _scoring_spans(events)
+    scoring = _find_scoring_spans(events)
     results = {
         event["id"]: event for event in events if event.get("event") == "tool" and isinstance(event.get("id"), str)
     }
@@ -60,80 +67,84 @@ def _tell_events(
     for event in events:
         if event.get("event") != "model":
             continue
-        called |= _tell_call(event, tale)
+        called |= _add_call(event, attempt)
         output = event.get("output")
         choices = output.get("choices") if isinstance(output, dict) else None
         if event.get("span_id") in scoring or not isinstance(choices, list) or not choices or event.get("error"):
             continue
         message = choices[0].get("message") if isinstance(choices[0], dict) else None
         if isinstance(message, dict):
-            shot = _tell_turn(event, message, results, tale, shots, shot)
+            shot = _add_turn(event, message, results, attempt, images, shot)
     if not called:
-        _tell_sums(sample, tale)
+        _add_total_usage(sample, attempt)
 
 
-def _tell_turn(
+def _add_turn(
     event: dict[str, Any],
     message: dict[str, Any],
     results: dict[str, dict[str, Any]],
-    tale: AttemptBuilder,
-    shots: _Shots,
+    attempt: AttemptBuilder,
+    images: _SampleImages,
     shot: str | None,
 ) -> str | None:
-    """A turn of the agent: a step for each tool that it called, else one that says what it said."""
+    """Add a turn of the agent: a step for each tool that it called, else one with its message.
+
+    Returns:
+        The latest screenshot: what the next step saw.
+    """
     at = parse_timestamp(event.get("completed")) or parse_timestamp(event.get("timestamp"))
-    said = _text(message.get("content"))
-    reasoning = _reasoning(message) or said
+    text = _join_text(message.get("content"))
+    reasoning = _find_reasoning(message) or text
     think = parse_non_negative(event.get("working_time"))
     calls = message.get("tool_calls")
     calls = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     if not calls:
-        told = {"type": "message", "text": (said or "")[:4000]}
-        tale.step(at, told, reasoning=reasoning, screenshot=shot, think_seconds=think)
+        action = {"type": "message", "text": (text or "")[:4000]}
+        attempt.add_step(at, action, reasoning=reasoning, screenshot=shot, think_seconds=think)
     for index, call in enumerate(calls):
         result = results.get(str(call.get("id")), {})
-        tale.step(
+        attempt.add_step(
             parse_timestamp(result.get("timestamp")) or at,
-            _action(call),
+            _parse_tool_call(call),
             reasoning=reasoning if index == 0 else None,
             screenshot=shot,
             think_seconds=think if index == 0 else None,
             env_seconds=result.get("working_time"),
         )
-        seen = shots.of(result.get("result"))
+        seen = images.list_paths(result.get("result"))
         shot = seen[-1] if seen else shot
     return shot
 
 
-def _action(call: dict[str, Any]) -> dict[str, Any]:
+def _parse_tool_call(call: dict[str, Any]) -> dict[str, Any]:
     name = parse_id(call.get("function")) or "unknown"
     arguments = call.get("arguments")
     arguments = arguments if isinstance(arguments, dict) else {}
     kind = arguments.get("action")
-    if isinstance(kind, str) and kind and len(kind) <= 60:  # one tool for everything that a computer does
-        return {**action_of({**arguments, "action_type": kind}), "tool": name}
+    if isinstance(kind, str) and kind and len(kind) <= 60:  # one tool for all actions of a computer
+        return {**parse_action({**arguments, "action_type": kind}), "tool": name}
     return {**arguments, "type": "done" if name in SUBMITS else name}
 
 
-def _tell_call(event: dict[str, Any], tale: AttemptBuilder) -> bool:
-    """Count a model call; whether it was one."""
+def _add_call(event: dict[str, Any], attempt: AttemptBuilder) -> bool:
+    """Add a model call; return False where it was answered from the cache."""
     if event.get("cache") == "read":
         return False
     at = parse_timestamp(event.get("completed")) or parse_timestamp(event.get("timestamp"))
-    provider, model = named(event.get("model"))
+    provider, model = split_model_name(parse_id(event.get("model")))
     for _ in range(min(parse_count(event.get("retries")) or 0, 100)):
-        # attempts that were turned away (rate limits, timeouts): nothing was made of them
-        tale.call(at, provider, model, TokenUsage(0, None, None, 0), status="retry")
+        # requests that were refused (rate limits, timeouts): they produced nothing
+        attempt.add_call(at, provider, model, TokenUsage(0, None, None, 0), status="retry")
     output = event.get("output")
     usage = output.get("usage") if isinstance(output, dict) else None
     status = "error" if event.get("error") else "ok"
     seconds = output.get("time") if isinstance(output, dict) else None
-    tale.call(at, provider, model, usage_of(usage), status=status, duration_seconds=seconds)
+    attempt.add_call(at, provider, model, parse_inspect_usage(usage), status=status, duration_seconds=seconds)
     return True
 
 
-def usage_of(usage: object) -> TokenUsage:
-    """Token counts by Inspect's names."""
+def parse_inspect_usage(usage: object) -> TokenUsage:
+    """Parse token counts under Inspect's names."""
     if not isinstance(usage, dict):
         return parse_usage(None)
     return parse_usage(
@@ -146,16 +157,16 @@ def usage_of(usage: object) -> TokenUsage:
     )
 
 
-def _tell_sums(sample: Mapping[str, Any], tale: AttemptBuilder) -> None:
-    """A sample without events, as they are left out on demand: its sums, one call for each model."""
+def _add_total_usage(sample: Mapping[str, Any], attempt: AttemptBuilder) -> None:
+    """Add the tokens of a sample without events (Inspect can leave them out): its sums, one call for each model."""
     usage = sample.get("model_usage")
     for model, spent in usage.items() if isinstance(usage, dict) else ():
-        tale.call(None, *named(model), usage_of(spent))
+        attempt.add_call(None, *split_model_name(parse_id(model)), parse_inspect_usage(spent))
 
 
-def _end(
+def _add_end(
     sample: Mapping[str, Any],
-    tale: AttemptBuilder,
+    attempt: AttemptBuilder,
     at: float,
     total: float | None,
     threshold: float,
@@ -168,10 +179,10 @@ def _end(
     error = sample.get("error")
     if error:
         message = error.get("message") if isinstance(error, dict) else error
-        # it may be the agent's or the environment's; Inspect leaves such samples out of its metrics
+        # whose error it was is not stated; Inspect leaves such samples out of its metrics
         cancelled = "Cancelled" in str(message)
         outcome = "interrupted" if cancelled else "infrastructure_error"
-        tale.finished(at, outcome, error=str(message) or "error", **more)
+        attempt.add_finish(at, outcome, error=str(message) or "error", **more)
         return
     scores = sample.get("scores")
     scores = scores if isinstance(scores, dict) else {}
@@ -183,13 +194,13 @@ def _end(
         more.setdefault("reason", explanation)
     score = score_of(stated.get("value"))
     if score is None:
-        tale.finished(at, "evaluation_error", error="the sample has no score", **more)
+        attempt.add_finish(at, "evaluation_error", error="the sample has no score", **more)
     else:
-        tale.measured(at, score, threshold, **more)
+        attempt.add_scored_finish(at, score, threshold, **more)
 
 
-def _scoring_spans(events: list[dict[str, Any]]) -> set[str]:
-    """The spans in which samples are scored, and those within them."""
+def _find_scoring_spans(events: list[dict[str, Any]]) -> set[str]:
+    """Return the ids of the spans in which samples are scored, and of those within them."""
     found: set[str] = set()
     for event in events:
         span = event.get("id")
@@ -200,25 +211,25 @@ def _scoring_spans(events: list[dict[str, Any]]) -> set[str]:
     return found
 
 
-def _text(content: object) -> str | None:
+def _join_text(content: object) -> str | None:
     if isinstance(content, str):
         return content or None
     parts: list[str] = []
     for part in content if isinstance(content, list) else ():
         if isinstance(part, dict):
-            said = part.get("text") if isinstance(part.get("text"), str) else _text(part.get("content"))
-            parts += [said] if said and part.get("role") in (None, "user") else []
+            text = part.get("text") if isinstance(part.get("text"), str) else _join_text(part.get("content"))
+            parts += [text] if text and part.get("role") in (None, "user") else []
     return "\n".join(parts) or None
 
 
-def _reasoning(message: dict[str, Any]) -> str | None:
+def _find_reasoning(message: dict[str, Any]) -> str | None:
     content = message.get("content")
     parts = [part.get("reasoning") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     return "\n".join(part for part in parts if isinstance(part, str) and part) or None
 
 
-class _Shots:
-    """Where the pictures of a sample are to be found."""
+class _SampleImages:
+    """The images of a sample."""
 
     def __init__(self, sample: Mapping[str, Any], below: str) -> None:
         attachments = sample.get("attachments")
@@ -230,8 +241,8 @@ class _Shots:
             and (suffix := next((suffix for head, suffix in _IMAGES.items() if content.startswith(head)), None))
         }
 
-    def of(self, content: object) -> list[str]:
-        """The pictures in a content."""
+    def list_paths(self, content: object) -> list[str]:
+        """Return the paths of the images in a content."""
         found: list[str] = []
         for part in content if isinstance(content, list) else ():
             if not isinstance(part, dict):
@@ -241,5 +252,5 @@ class _Shots:
                 name = image.removeprefix(ATTACHMENT)
                 found += [f"{self._below}/{name}{self._suffixes[name]}"] if name in self._suffixes else []
             elif isinstance(part.get("content"), list):
-                found += self.of(part["content"])
+                found += self.list_paths(part["content"])
         return found

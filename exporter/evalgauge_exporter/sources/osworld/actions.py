@@ -1,7 +1,7 @@
-"""Actions as desktop agents write them, as the fields that an action has here.
+"""Parser of the actions that desktop agents write.
 
 Desktop benchmarks take actions as Python code (``pyautogui.click(100, 200)``, ``computer.mouse.single_click()``), as
-words (``DONE``, ``FAIL``, ``WAIT``) or as objects. Code is read with patterns and never run.
+words (``DONE``, ``FAIL``, ``WAIT``) or as objects. Code is matched with patterns and never run.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-LONGEST_CODE = 20_000
-"""Characters of code that are looked at."""
+MAX_CODE = 20_000
+"""Characters of code that are read."""
 
 _WORDS = {"done": "done", "fail": "done", "wait": "wait"}
 _CALL = re.compile(r"\b(?:pyautogui|computer\.(?:mouse|keyboard|os|clipboard|window_manager))\.(\w+)\(([^()]*)\)")
-_PLACE = re.compile(r"\s*(?:x\s*=\s*)?(-?\d+(?:\.\d+)?)\s*,\s*(?:y\s*=\s*)?(-?\d+(?:\.\d+)?)")
+_POSITION = re.compile(r"\s*(?:x\s*=\s*)?(-?\d+(?:\.\d+)?)\s*,\s*(?:y\s*=\s*)?(-?\d+(?:\.\d+)?)")
 _AMOUNT = re.compile(r"\s*(?:clicks\s*=\s*)?(-?\d+(?:\.\d+)?)\s*(?:,|$)")
 _QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'")
 _KINDS = {
@@ -48,34 +48,41 @@ _KINDS = {
 _NESTED = ("input", "parameters", "arguments", "args")
 
 
-def action_of(value: object) -> dict[str, Any]:
-    """The action's fields: ``type``, and what of place, text and keys can be told; ``code`` is the code as it was."""
+def parse_action(value: object) -> dict[str, Any]:
+    """Parse an action.
+
+    Args:
+        value: Code, a word or an object, as an agent wrote it.
+
+    Returns:
+        The action's fields: ``type``, coordinates, text and keys as far as they can be read, and ``code`` as it was.
+    """
     if isinstance(value, str):
         word = _WORDS.get(value.strip().lower())
         if word is not None:
             return {"type": word, "code": value.strip()}
-        return _of_code(value)
+        return _parse_code(value)
     if isinstance(value, Mapping):
-        return _of_object(value)
-    return {"type": "unknown"} if value is None else {"type": "code", "code": str(value)[:LONGEST_CODE]}
+        return _parse_object(value)
+    return {"type": "unknown"} if value is None else {"type": "code", "code": str(value)[:MAX_CODE]}
 
 
-def _of_code(code: str) -> dict[str, Any]:
-    """The last call that does more than to move, with the place where the mouse then is."""
-    place: tuple[float, float] | None = None
+def _parse_code(code: str) -> dict[str, Any]:
+    """Return the last call that does more than move, with the position of the mouse."""
+    position: tuple[float, float] | None = None
     fields: dict[str, Any] = {}
-    for name, arguments in _CALL.findall(code[:LONGEST_CODE]):
+    for name, arguments in _CALL.findall(code[:MAX_CODE]):
         kind = _KINDS.get(name.lower(), name.lower())
-        before = place
-        if kind in ("click", "double_click", "right_click", "move", "drag") and (found := _PLACE.match(arguments)):
-            place = (float(found[1]), float(found[2]))
+        before = position
+        if kind in ("click", "double_click", "right_click", "move", "drag") and (found := _POSITION.match(arguments)):
+            position = (float(found[1]), float(found[2]))
         if fields and kind in ("move", "wait", "keyup") and fields["type"] != "move":
             continue
         fields = {"type": kind}
-        if kind == "drag" and before is not None and place is not None:
-            fields |= {"x": before[0], "y": before[1], "end_x": place[0], "end_y": place[1]}
-        elif kind not in ("key", "type", "wait") and place is not None:
-            fields |= {"x": place[0], "y": place[1]}
+        if kind == "drag" and before is not None and position is not None:
+            fields |= {"x": before[0], "y": before[1], "end_x": position[0], "end_y": position[1]}
+        elif kind not in ("key", "type", "wait") and position is not None:
+            fields |= {"x": position[0], "y": position[1]}
         quoted = [first or second for first, second in _QUOTED.findall(arguments)]
         if kind == "type" and quoted:
             fields["text"] = quoted[0]
@@ -84,11 +91,11 @@ def _of_code(code: str) -> dict[str, Any]:
         elif kind == "scroll" and (found := _AMOUNT.match(arguments)):
             amount = float(found[1])
             fields |= {"scroll_direction": "up" if amount > 0 else "down", "scroll_amount": abs(amount)}
-    return {**(fields or {"type": "code"}), "code": code[:LONGEST_CODE]}
+    return {**(fields or {"type": "code"}), "code": code[:MAX_CODE]}
 
 
-def _of_object(value: Mapping[str, Any]) -> dict[str, Any]:
-    """An object that names its type in one of many ways, with its arguments in it or below it."""
+def _parse_object(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of an object that names its type in one of many ways, with its arguments in it or below it."""
     nested: Mapping[str, Any] = next((value[key] for key in _NESTED if isinstance(value.get(key), Mapping)), {})
     fields = {str(key): item for key, item in value.items() if key not in _NESTED or not isinstance(item, Mapping)}
     fields.update({str(key): item for key, item in nested.items()})
@@ -97,8 +104,8 @@ def _of_object(value: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(kind, str) and kind:
             word = _WORDS.get(kind.lower())
             if key == "action" and word is None and ("(" in kind or len(kind) > 60):
-                return {**fields, **_of_code(kind)}
+                return {**fields, **_parse_code(kind)}
             return {**fields, "type": word or kind}
     if isinstance(command := fields.get("command"), str):
-        return {**fields, **_of_code(command)}
+        return {**fields, **_parse_code(command)}
     return {**fields, "type": "unknown"}

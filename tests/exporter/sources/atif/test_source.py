@@ -90,7 +90,7 @@ def test_steps_have_their_actions_reasons_and_the_pictures_that_came_before() ->
     assert all((JOB / step.screenshot).is_file() for step in steps if step.screenshot)
 
 
-def test_a_job_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: Path) -> None:
+def test_a_running_job_gives_the_same_state_as_a_fresh_read(tmp_path: Path) -> None:
     job = tmp_path / "job"
     order = [
         "no-box__ab35",
@@ -151,7 +151,7 @@ def test_a_trial_of_several_steps_counts_them_all(tmp_path: Path) -> None:
         {"step_name": name, "verifier_result": {"rewards": {"reward": reward}}}
         for name, reward in (("one", 1), ("two", 0))
     ]
-    write_json(trial / "result.json", {"trial_name": "mail__x", "step_results": steps})
+    write_json(trial / "result.json", {"trial_name": "mail__x", "list_step_results": steps})
     run = folded(AtifSource(tmp_path / "job"))
     attempt = run.attempts["org/mail", 1]
     assert (attempt.recorded_steps, attempt.calls, attempt.score, attempt.status) == (2, 2, 0.5, "failure")

@@ -112,14 +112,14 @@ def test_steps_are_the_tool_calls_with_the_picture_that_came_before() -> None:
     assert pictures[0] != pictures[1]
 
 
-def test_a_screenshot_that_is_not_in_the_log_is_none() -> None:
+def test_a_screenshot_that_the_log_lacks_is_none() -> None:
     source = InspectLogSource(LOGS / "tools.eval")
     assert source.image("tools.eval/samples/none.json/0.png") is None
     assert source.image("tools.eval/samples/open notepad_epoch_1.json/0.png") is None
     assert source.image("../../etc/passwd") is None
 
 
-def test_a_log_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: Path) -> None:
+def test_a_growing_log_gives_the_same_state_as_a_fresh_read(tmp_path: Path) -> None:
     path = make_log(tmp_path / "a.eval", {"_journal/start.json": START, "samples/1.json": sample(1)})
     source = InspectLogSource(path)
     events, _ = drain(source)
@@ -129,24 +129,24 @@ def test_a_log_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: P
         "samples/1.json": sample(1),
         "samples/2.json": sample(2),
     }
-    more, problems = drain_after(source, path, members)
+    more, problems = rewrite_and_drain(source, path, members)
     assert problems == []
     assert [event.task_id for event in more if isinstance(event, TaskFinished)] == ["s2"]
     assert source.watch_paths() == [tmp_path]
     members["header.json"] = {**START, "status": "success", "stats": {"completed_at": "2026-11-21T20:01:00+00:00"}}
-    last, _ = drain_after(source, path, members)
+    last, _ = rewrite_and_drain(source, path, members)
     assert source.watch_paths() == []
     live = fold("run", "inspect", events + more + last)
     assert snapshot(live) == snapshot(folded(InspectLogSource(path)))
     assert live.model == "gpt-5.1"
 
 
-def drain_after(source: InspectLogSource, path: Path, members: Mapping[str, object]) -> Any:
+def rewrite_and_drain(source: InspectLogSource, path: Path, members: Mapping[str, object]) -> Any:
     make_log(path, members)
     return drain(source)
 
 
-def test_a_sample_that_was_written_anew_replaces_the_run(tmp_path: Path) -> None:
+def test_a_rewritten_sample_restarts_the_run(tmp_path: Path) -> None:
     path = make_log(tmp_path / "a.eval", {"_journal/start.json": START, "samples/1.json": sample(1)})
     source = InspectLogSource(path)
     drain(source)
@@ -154,7 +154,7 @@ def test_a_sample_that_was_written_anew_replaces_the_run(tmp_path: Path) -> None
     assert source.read().restarted
 
 
-def test_a_log_that_was_deleted_is_gone(tmp_path: Path) -> None:
+def test_a_deleted_log_is_missing(tmp_path: Path) -> None:
     path = make_log(tmp_path / "a.eval", {"_journal/start.json": START})
     source = InspectLogSource(path)
     drain(source)
@@ -265,7 +265,7 @@ def test_a_member_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path) -
         log.read("samples/1.json")
 
 
-def test_a_file_that_is_no_zip_is_a_problem_and_is_said_once(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_zip_is_reported_once(tmp_path: Path) -> None:
     path = tmp_path / "a.eval"
     path.write_bytes(b"PK\x03\x04 and no more")
     assert matches_file(path)

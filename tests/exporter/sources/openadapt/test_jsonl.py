@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge.events import Step
-from evalgauge_exporter.sources.openadapt.jsonl import PART, OpenAdaptJsonlSource, matches_file
+from evalgauge_exporter.sources.openadapt.jsonl import READ_BYTES, OpenAdaptJsonlSource, matches_file
 from evalgauge_exporter.state.run import fold
 from tests.exporter.sources.reading import NOW, STALL, drain, folded, outcomes, snapshot, write
 
@@ -77,7 +77,7 @@ def test_the_pictures_beside_the_file_are_what_was_seen_before_each_step(tmp_pat
     ]
 
 
-def test_a_run_that_was_taken_up_again_goes_on_and_read_anew_gives_the_same(tmp_path: Path) -> None:
+def test_a_resumed_run_continues_and_gives_the_same_state_as_a_fresh_read(tmp_path: Path) -> None:
     path = write(tmp_path / "full_eval_1.jsonl", meta(0) + row("a", 1, 1.0, error_type="interrupted"))
     source = OpenAdaptJsonlSource(path)
     events, _ = drain(source)
@@ -93,7 +93,7 @@ def test_a_run_that_was_taken_up_again_goes_on_and_read_anew_gives_the_same(tmp_
     assert source.watch_paths() == []
 
 
-def test_a_file_that_was_cut_replaces_the_run_and_one_that_was_deleted_is_gone(tmp_path: Path) -> None:
+def test_a_cut_file_restarts_the_run_and_a_deleted_one_is_missing(tmp_path: Path) -> None:
     path = write(tmp_path / "full_eval_1.jsonl", meta(0) + row("a", 1, 1.0))
     source = OpenAdaptJsonlSource(path)
     drain(source)
@@ -112,13 +112,14 @@ def test_bad_lines_are_counted_and_the_others_read(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_is_skipped(tmp_path: Path) -> None:
-    path = write(tmp_path / "full_eval_1.jsonl", meta(0) + '{"a": "' + "x" * (PART + 100) + '"}\n' + row("a", 1, 1.0))
+    long_line = '{"a": "' + "x" * (READ_BYTES + 100) + '"}\n'
+    path = write(tmp_path / "full_eval_1.jsonl", meta(0) + long_line + row("a", 1, 1.0))
     events, problems = drain(OpenAdaptJsonlSource(path))
     assert "long_line" in {problem.reason for problem in problems}
     assert fold("run", "openadapt", events).attempts["a", 1].status == "success"
 
 
-def test_files_are_told_by_their_first_line(tmp_path: Path) -> None:
+def test_files_are_recognised_by_their_first_line(tmp_path: Path) -> None:
     assert matches_file(write(tmp_path / "full_eval_1.jsonl", meta(0)))
     assert matches_file(write(tmp_path / "mine.jsonl", meta(0)))
     assert not matches_file(write(tmp_path / "full_eval_2.jsonl", '{"other": 1}\n'))

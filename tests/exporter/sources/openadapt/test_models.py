@@ -96,7 +96,7 @@ def test_times_may_be_seconds_since_the_task_began(tmp_path: Path) -> None:
     assert (attempt.started_at, attempt.finished_at) == (AT, AT + 9.5)
 
 
-def test_a_run_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: Path) -> None:
+def test_a_running_run_gives_the_same_state_as_a_fresh_read(tmp_path: Path) -> None:
     run = make_run(tmp_path, summary=False)
     third = run / "tasks" / "vlc_3"
     write(third / "task.json", json.dumps({"task_id": "vlc_3", "domain": "vlc", "description": "Play"}))

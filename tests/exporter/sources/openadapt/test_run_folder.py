@@ -13,7 +13,7 @@ from evalgauge.events import Event, Heartbeat, LogLine, RunStarted, Step, TaskFi
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.analysis.summary import summarise
 from evalgauge_exporter.sources.discovery import Discovery, run_names
-from evalgauge_exporter.sources.openadapt.files import domain_of
+from evalgauge_exporter.sources.openadapt.files import find_domain
 from evalgauge_exporter.sources.openadapt.pool import OpenAdaptPool
 from evalgauge_exporter.sources.openadapt.run_folder import OpenAdaptSource
 from evalgauge_exporter.state.run import RunState, State, fold
@@ -66,7 +66,7 @@ def test_metrics_equal_what_the_raw_files_say(name: str) -> None:
     assert row.avg_steps == pytest.approx(sum(expected.measured_steps) / len(expected.measured_steps))
 
 
-def test_both_meanings_of_success_rate_are_told_apart() -> None:
+def test_both_meanings_of_success_rate_are_distinguished() -> None:
     run = RUNS["waa_mixed_48_seed2"]
     row = summarise(fold("r", "openadapt", read(OpenAdaptSource(run))), NOW, STALL)
     summary = json.loads((run / "summary.json").read_text())
@@ -122,7 +122,7 @@ def test_a_pool_tree_is_one_run_with_its_workers(tmp_path: Path) -> None:
     assert all(worker.busy_seconds > 0 for worker in run.workers.values())
 
 
-def test_the_screenshots_of_a_pool_are_told_from_its_folder_on(tmp_path: Path) -> None:
+def test_the_screenshots_of_a_pool_are_relative_to_its_folder(tmp_path: Path) -> None:
     pool = tmp_path / "exp"
     begin(pool / "exp_w0", 1000)
     task(pool / "exp_w0", "a")
@@ -137,7 +137,7 @@ def test_the_screenshots_of_a_pool_are_told_from_its_folder_on(tmp_path: Path) -
     assert shots == ["exp_w0/tasks/a/screenshots/step_000.png"]
 
 
-def test_what_a_task_logged_is_told_with_its_time_and_level(tmp_path: Path) -> None:
+def test_what_a_task_logged_has_its_time_and_level(tmp_path: Path) -> None:
     begin(tmp_path, 1000)
     task(tmp_path, "a")
     lines = [
@@ -167,7 +167,7 @@ def test_a_line_of_a_time_to_come_keeps_no_run_going(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_every_line_of_recorded_tasks_is_told(name: str) -> None:
+def test_every_logged_line_of_recorded_tasks_is_an_event(name: str) -> None:
     executions = [json.loads(path.read_text()) for path in RUNS[name].glob("tasks/*/execution.json")]
     expected = sorted(line["message"] for content in executions for line in content.get("logs", ()))
     told = [event for event in read(OpenAdaptSource(RUNS[name])) if isinstance(event, LogLine)]
@@ -269,7 +269,7 @@ def test_times_come_from_the_content_where_a_tree_was_copied(tmp_path: Path) -> 
     assert abs(state.last_event_at - 1795289917) < 60
 
 
-def test_a_run_that_is_begun_anew_in_its_folder_replaces_the_old_one(tmp_path: Path) -> None:
+def test_a_new_run_in_the_same_folder_replaces_the_old_one(tmp_path: Path) -> None:
     begin(tmp_path / "r", 1000)
     execution(tmp_path / "r", "a")
     source = OpenAdaptSource(tmp_path / "r")
@@ -278,7 +278,7 @@ def test_a_run_that_is_begun_anew_in_its_folder_replaces_the_old_one(tmp_path: P
     assert source.read().restarted
 
 
-def test_a_finished_task_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
+def test_a_rewritten_finished_task_is_read_again(tmp_path: Path) -> None:
     begin(tmp_path / "r", 1000)
     execution(tmp_path / "r", "a")
     source = OpenAdaptSource(tmp_path / "r")
@@ -315,7 +315,7 @@ def test_foreign_content_stops_nothing(tmp_path: Path, content: str) -> None:
     assert run.attempts["good", 1].status == "success"
 
 
-def test_a_run_that_was_deleted_is_gone(tmp_path: Path) -> None:
+def test_a_deleted_run_is_missing(tmp_path: Path) -> None:
     begin(tmp_path / "r", 1000)
     source = OpenAdaptSource(tmp_path / "r")
     read(source)
@@ -336,7 +336,7 @@ def test_a_run_that_was_deleted_is_gone(tmp_path: Path) -> None:
 def test_a_domain_that_is_unknown_is_what_the_configuration_names(
     described: dict[str, Any], domain: str | None
 ) -> None:
-    assert domain_of(described) == domain
+    assert find_domain(described) == domain
 
 
 def test_the_model_is_what_the_executions_name_where_the_metadata_does_not(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def ended(run: Path, task_id: str, **fields: Any) -> None:
     execution(run, task_id, at=time.time() - 60, **fields)
 
 
-def test_tasks_that_ran_before_the_log_began_are_told_from_the_files(tmp_path: Path) -> None:
+def test_tasks_that_ran_before_the_log_started_come_from_the_files(tmp_path: Path) -> None:
     folder = tmp_path / "r"
     begin(folder, time.time() - 120)
     ended(folder, "before", logs=LINES)
@@ -99,7 +99,7 @@ def test_of_a_task_that_both_have_the_log_is_right(tmp_path: Path) -> None:
     assert state.status(time.time(), STALL) == "aborted"
 
 
-def test_while_the_run_goes_on_no_task_is_counted_twice(tmp_path: Path) -> None:
+def test_while_the_run_is_running_no_task_is_counted_twice(tmp_path: Path) -> None:
     folder = tmp_path / "r"
     run = started(tmp_path)
     follower = Follower(folder)
@@ -132,7 +132,7 @@ def test_while_the_run_goes_on_no_task_is_counted_twice(tmp_path: Path) -> None:
     assert sum(isinstance(event, RunFinished) for event in follower.events) == 1
 
 
-def test_a_task_that_the_log_begins_after_the_files_told_it_is_read_anew(tmp_path: Path) -> None:
+def test_a_task_that_the_log_starts_after_it_came_from_the_files_restarts_the_run(tmp_path: Path) -> None:
     folder = tmp_path / "r"
     begin(folder, time.time() - 120)
     ended(folder, "a", success=True)
@@ -210,7 +210,7 @@ def test_a_step_without_a_screenshot_shows_the_one_that_openadapt_took(tmp_path:
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_a_tasks_own_lines_are_not_told_twice(tmp_path: Path, own: bool) -> None:
+def test_a_tasks_own_lines_are_not_added_twice(tmp_path: Path, own: bool) -> None:
     folder = tmp_path / "r"
     begin(folder, time.time() - 120)
     ended(folder, "a", logs=LINES)
@@ -252,7 +252,7 @@ def test_the_worker_of_a_pool_that_has_no_log_is_filled_in(tmp_path: Path) -> No
     lambda folder: write(folder / "summary.json", {"tasks": [], "more": 1}),
     lambda folder: task(folder, "new"),
 ])  # fmt: skip
-def test_a_change_of_the_files_changes_the_signature(tmp_path: Path, change: Callable[[Path], None]) -> None:
+def test_a_change_of_the_files_changes_the_fingerprint(tmp_path: Path, change: Callable[[Path], None]) -> None:
     folder = tmp_path / "r"
     begin(folder, time.time() - 120)
     ended(folder, "a")
@@ -284,7 +284,7 @@ def test_a_summary_of_another_origin_ends_no_run(tmp_path: Path) -> None:
     assert follower.look().ended()
 
 
-def test_a_run_that_goes_on_after_the_files_said_that_it_is_over_does_go_on(tmp_path: Path) -> None:
+def test_a_run_that_finished_by_its_files_is_running_again_once_its_log_continues(tmp_path: Path) -> None:
     folder = tmp_path / "r"
     begin(folder, time.time() - 120)
     task(folder, "a")
@@ -301,7 +301,7 @@ def test_a_run_that_goes_on_after_the_files_said_that_it_is_over_does_go_on(tmp_
     assert follower.look().ended()
 
 
-def test_a_run_that_was_over_and_is_taken_up_again_is_watched(tmp_path: Path) -> None:
+def test_a_finished_run_that_is_resumed_is_watched(tmp_path: Path) -> None:
     folder = tmp_path / "r"
     begin(folder, time.time() - 120)
     ended(folder, "a")
@@ -350,7 +350,7 @@ def test_files_that_came_late_are_not_added_to_what_was_read_without_them(tmp_pa
     run.finish()
 
 
-def test_a_task_whose_start_in_the_log_cannot_be_read_is_not_told_twice(tmp_path: Path) -> None:
+def test_a_task_whose_start_in_the_log_cannot_be_read_is_not_added_twice(tmp_path: Path) -> None:
     folder = tmp_path / "r"
     begin(folder, time.time() - 120)
     ended(folder, "a")

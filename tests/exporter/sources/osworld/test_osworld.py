@@ -12,7 +12,7 @@ import pytest
 
 from evalgauge.events import Step
 from evalgauge_exporter.sources.osworld import osworld
-from evalgauge_exporter.sources.osworld.actions import action_of
+from evalgauge_exporter.sources.osworld.actions import parse_action
 from evalgauge_exporter.sources.osworld.osworld import OSWorldSource
 from evalgauge_exporter.state.run import fold
 from tests.exporter.sources.reading import NOW, STALL, drain, folded, outcomes, snapshot, write
@@ -98,7 +98,7 @@ def test_the_threshold_can_be_set(tmp_path: Path) -> None:
     assert outcomes(run)["success"] == 3
 
 
-def test_a_run_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: Path) -> None:
+def test_a_running_run_gives_the_same_state_as_a_fresh_read(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     source = OSWorldSource(run)
     events, _ = drain(source)
@@ -133,7 +133,7 @@ def test_a_task_that_is_done_again_replaces_the_run(tmp_path: Path) -> None:
     assert source.read(full_scan=True).restarted
 
 
-def test_a_task_that_was_deleted_replaces_the_run_and_a_folder_that_was_is_gone(tmp_path: Path) -> None:
+def test_a_deleted_task_restarts_the_run_and_a_deleted_folder_is_missing(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     source = OSWorldSource(run)
     drain(source)
@@ -149,7 +149,7 @@ def test_a_task_that_was_deleted_replaces_the_run_and_a_folder_that_was_is_gone(
     ("said", "status"),
     [("1", "success"), ("1.0\n", "success"), ("False", "failure"), ("0.999", "failure"), ("oops", "evaluation_error")],
 )
-def test_what_result_files_say(tmp_path: Path, said: str, status: str) -> None:
+def test_what_result_files_state(tmp_path: Path, said: str, status: str) -> None:
     write(tmp_path / "run" / "os" / "a" / "traj.jsonl", line(1, 1, "DONE"))
     write(tmp_path / "run" / "os" / "a" / "result.txt", said)
     events, problems = drain(OSWorldSource(tmp_path / "run"))
@@ -208,15 +208,15 @@ def test_a_run_is_one_before_its_first_task(tmp_path: Path) -> None:
     ],
 )
 def test_code_is_read_and_never_run(code: str, fields: dict[str, Any]) -> None:
-    assert action_of(code) == {**fields, "code": code}
+    assert parse_action(code) == {**fields, "code": code}
 
 
 def test_actions_that_are_objects() -> None:
     claude = {"name": "computer", "input": {"action": "left_click", "coordinate": [1, 2]}, "command": "import x"}
-    assert action_of(claude)["type"] == "left_click"
-    assert action_of(claude)["coordinate"] == [1, 2]
-    assert action_of({"action_type": "DONE"})["type"] == "done"
-    assert action_of({"command": "pyautogui.click(1, 2)"})["type"] == "click"
-    assert action_of({"x": 1})["type"] == "unknown"
-    assert action_of(None) == {"type": "unknown"}
-    assert action_of(["a"])["type"] == "code"
+    assert parse_action(claude)["type"] == "left_click"
+    assert parse_action(claude)["coordinate"] == [1, 2]
+    assert parse_action({"action_type": "DONE"})["type"] == "done"
+    assert parse_action({"command": "pyautogui.click(1, 2)"})["type"] == "click"
+    assert parse_action({"x": 1})["type"] == "unknown"
+    assert parse_action(None) == {"type": "unknown"}
+    assert parse_action(["a"])["type"] == "code"

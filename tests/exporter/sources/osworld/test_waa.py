@@ -92,7 +92,7 @@ def test_the_models_folder_is_the_run_and_no_tree_of_osworld(tmp_path: Path) -> 
     assert not osworld.matches(run, names(run))
 
 
-def test_a_run_that_goes_on_is_followed_and_read_anew_gives_the_same(tmp_path: Path) -> None:
+def test_a_running_run_gives_the_same_state_as_a_fresh_read(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     source = WaaSource(run)
     events, _ = drain(source)
