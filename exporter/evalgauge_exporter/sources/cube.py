@@ -109,17 +109,23 @@ class CubeSource(FolderSource):
         status = self.read_cached(self.folder / STATUS) or {}
         agent = as_object(record.get("agent"))
         settings = as_object(agent.get("config")) or as_object(config.get("agent_config"))
-        name = split_model_name(parse_id(agent.get("llm_model")) or _find_model(settings))
         kind = parse_id(agent.get("config_type")) or parse_id(settings.get("_type"))
         benchmark = parse_id(record.get("benchmark_name")) or _find_benchmark(config)
         total = parse_count(status.get("total_episodes"))
         return RunInfo(
             benchmark,
-            name.model,
+            self._model().model,
             parse_id(settings.get("agent_name")) or (kind.rpartition(".")[2].removesuffix("Config") if kind else None),
             parse_timestamp(status.get("started_at") or record.get("evaluation_timestamp")),
             total if total is not None else parse_count(as_object(record.get("benchmark_subset")).get("n_tasks")),
         )
+
+    def _model(self) -> ModelName:
+        """Return the agent's model, as the record or the configuration of the experiment names it."""
+        agent = as_object((self.read_cached(self.folder / RECORD) or {}).get("agent"))
+        config = self.read_cached(self.folder / CONFIG) or {}
+        settings = as_object(agent.get("config")) or as_object(config.get("agent_config"))
+        return _model_name(parse_id(agent.get("llm_model")) or _find_model(settings))
 
     def final_status(self) -> str | None:
         """Return what ``experiment_status.json`` states, once the experiment has ended."""
@@ -140,6 +146,8 @@ class CubeSource(FolderSource):
         if start is None:
             start = get_mtime(files.folder / EPISODE_METADATA) or get_mtime(files.folder)
         attempt.add_start(start, None, record.get("task_description"))
+        if steps and steps[-1][1] == "act" and _is_running(status, metadata, record):
+            steps.pop()  # how long the environment took is known with the observation that follows
         number = self._add_steps(attempt, files, steps)
         if not number:
             self._add_sum(attempt, record, metadata)
@@ -229,7 +237,12 @@ class CubeSource(FolderSource):
             }
         )
         if tokens != UNKNOWN or parse_count(usage.get("n_llm_calls", stats.get("total_llm_calls"))):
-            attempt.add_call(None, *_model_name(self.read_info().model), tokens)
+            attempt.add_call(None, *self._model(), tokens)
+
+
+def _is_running(status: Mapping[str, Any], metadata: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    state = status.get("status")
+    return state == "RUNNING" or (state is None and parse_timestamp(metadata.get("end_time")) is None and not record)
 
 
 def _add_finish(
@@ -245,7 +258,7 @@ def _add_finish(
     reward = next((found for each in rewards if (found := parse_float(each)) is not None), None)
     ends = (status.get("ended_at"), metadata.get("end_time"))
     end = next((at for each in ends if (at := parse_timestamp(each)) is not None), None)
-    if state == "RUNNING" or (state is None and end is None and not record):
+    if _is_running(status, metadata, record):
         return
     error = status.get("error_type") or record.get("error")
     if status.get("error_message"):

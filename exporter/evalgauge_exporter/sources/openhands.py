@@ -47,6 +47,7 @@ _AGENT_ERRORS = re.compile(
     r"maximum iteration|stuck in (?:a )?loop|AgentStuckInLoop|max(?:imum)? budget", re.IGNORECASE
 )
 _NO_ACTIONS = frozenset({"system", "recall", "change_agent_state", "condensation"})
+_NO_FIELDS = frozenset({"thought", "action", "id", "timestamp", "source", "message", "cause"})
 _MAX_CALLS = 100_000
 
 
@@ -194,7 +195,8 @@ class OpenHandsSource(FolderSource):
         limit = parse_count(as_object(row.get("metadata")).get("max_iterations"))
         attempt.add_start(start if start is not None else get_mtime(self.path), None, instruction, limit)
         steps = 0
-        for event in events:
+        task_is_first = bool(events) and events[0].get("action") == "message" and "source" not in events[0]
+        for event in events[task_is_first:]:
             action = _parse_action(event)
             if action is not None:
                 steps += action["type"] != "done"
@@ -324,7 +326,9 @@ def _parse_action(event: Mapping[str, Any]) -> dict[str, Any] | None:
     name = event.get("action")
     if not isinstance(name, str) or event.get("source") == "user" or name in _NO_ACTIONS:
         return None
-    fields = {key: value for key, value in as_object(event.get("args")).items() if key != "thought"}
+    arguments = event.get("args")  # old releases have them in the event itself
+    arguments = arguments if isinstance(arguments, dict) else event
+    fields = {key: value for key, value in arguments.items() if key not in _NO_FIELDS}
     return {**fields, "type": "done" if name in ("finish", "reject") else name}
 
 

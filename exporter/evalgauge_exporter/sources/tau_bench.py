@@ -32,7 +32,7 @@ _HEAD = re.compile(
     rb'\A\s*\[\s*\{\s*"task_id"\s*:\s*"?[^",\s]{1,80}"?\s*,\s*"reward"\s*:\s*[-\d.eE]+\s*,\s*"info"\s*:\s*\{'
 )
 _NAME = re.compile(
-    r"(?P<strategy>[a-z-]+?)-(?P<model>.+)-\d+\.\d+_range_-?\d+--?\d+"
+    r"(?P<strategy>tool-calling|few-shot|[a-z]+(?:-tool-calling)?)-(?P<model>.+)-\d+\.\d+_range_-?\d+--?\d+"
     r"_user-(?P<user>.+)-(?P<user_strategy>[a-z]+)_(?P<time>\d{10})\Z"
 )
 _WEEK = 7 * 86400.0

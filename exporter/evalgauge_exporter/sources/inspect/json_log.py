@@ -31,7 +31,7 @@ _MAX_LOG = 512 << 20
 def matches_file(path: Path) -> bool:
     """Return whether a file is such a log."""
     head = read_head(path, 1 << 13)
-    if _HEAD.match(head):
+    if _HEAD.match(head) and b'"task"' in head and b'"created"' in head:
         return True
     return _OLD_HEAD.match(head) is not None and all(
         key in head for key in (b'"eval"', b'"task_version"', b'"model"', b'"dataset"')

@@ -20,7 +20,10 @@ from evalgauge_exporter.sources.osworld.layout import sample_subfolders
 from evalgauge_exporter.sources.parsing import fingerprint, read_object
 from evalgauge_exporter.sources.swebench.reports import Reports, Verdict
 
-_AGENT_EXITS = re.compile(r"limit|exceeded|format|cost|context|time|early_exit|skipped", re.IGNORECASE)
+_AGENT_EXITS = re.compile(
+    r"limit|exceeded|format|forfeit|exit_(?:cost|context|total_execution_time|command_timeout)|early_exit",
+    re.IGNORECASE,
+)
 """Ends that are the agent's own: its budget is used up, or the model does not follow the format."""
 _INTERRUPTED = re.compile(r"keyboardinterrupt|userinterruption|cancel", re.IGNORECASE)
 
