@@ -16,7 +16,7 @@ from benchmarks.rows import Row
 
 
 def available() -> dict[str, Callable[[], Iterator[Row]]]:
-    """The benchmarks by name: each module here that has a function ``rows``."""
+    """Return the benchmarks by name: each module of this package with a function ``rows``."""
     modules = {
         info.name: importlib.import_module(f"benchmarks.{info.name}")
         for info in pkgutil.iter_modules(benchmarks.__path__)
@@ -29,7 +29,7 @@ def main(names: list[str]) -> int:
     """Run the named benchmarks, or all; exit 2 where a name is unknown."""
     found = available()
     if unknown := [name for name in names if name not in found]:
-        print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(sorted(found))}", file=sys.stderr)
+        print(f"unknown benchmark {', '.join(unknown)}; available: {', '.join(sorted(found))}", file=sys.stderr)
         return 2
     console = Console(width=150)
     for name in names or sorted(found):

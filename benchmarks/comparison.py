@@ -33,7 +33,7 @@ Times = NDArray[np.float64]
 
 
 class Runs(NamedTuple):
-    """What A and B made of each task, and when B began and ended it; A ended before."""
+    """Outcomes of each task in A and B, and when B started and ended it; A ended before."""
 
     a: Outcomes
     b: Outcomes
@@ -45,14 +45,14 @@ def rows() -> Iterator[Row]:
     for flips in (0.12, 0.24, 0.36):
         yield false_alarms(flips)
     for workers, factor, words in ((16, 0.25, "a quarter of"), (16, 4.0, "four times"), (64, 0.25, "a quarter of")):
-        yield side_by_side(workers, factor, words)
+        yield false_alarms_in_parallel(workers, factor, words)
     for drop, longest in DROPS.items():
         yield detection(drop, longest)
-    yield detection_side_by_side(0.10, 600, 16)
+    yield detection_in_parallel(0.10, 600, 16)
 
 
-def simulated(generator: np.random.Generator, tasks: int, flips: float, drop: float = 0.0) -> tuple[Outcomes, Outcomes]:
-    """What A and B made of each task, in the order of the tasks."""
+def simulate(generator: np.random.Generator, tasks: int, flips: float, drop: float = 0.0) -> tuple[Outcomes, Outcomes]:
+    """Simulate the outcomes of each task in A and B, in the order of the tasks."""
     # the mean of 2p(1 − p) under Beta(cν, (1 − c)ν) is 2c(1 − c)ν / (ν + 1)
     share = flips / (2 * MEAN * (1 - MEAN))
     spread = share / (1 - share)
@@ -60,8 +60,8 @@ def simulated(generator: np.random.Generator, tasks: int, flips: float, drop: fl
     return generator.random(tasks) < chances, generator.random(tasks) < chances * (1 - drop / MEAN)
 
 
-def scheduled(generator: np.random.Generator, a: Outcomes, b: Outcomes, workers: int, factor: float) -> Runs:
-    """The tasks of B handed out in their order, where failing takes ``factor`` times as long."""
+def schedule(generator: np.random.Generator, a: Outcomes, b: Outcomes, workers: int, factor: float) -> Runs:
+    """Assign the tasks of B to the workers in their order; a failure takes ``factor`` times as long."""
     durations = generator.lognormal(0, 0.5, len(b)) * np.where(b, 1.0, factor)
     free = [0.0] * workers
     began, ended = np.empty(len(b)), np.empty(len(b))
@@ -73,7 +73,7 @@ def scheduled(generator: np.random.Generator, a: Outcomes, b: Outcomes, workers:
 
 
 def first_alarm(a: Outcomes, b: Outcomes) -> int | None:
-    """Pairs after which the anytime-valid test first says "worse", looked at after each."""
+    """Return the pairs after which the anytime-valid test first says "worse", evaluated after each."""
     martingale = Martingale()
     for pair in np.flatnonzero(a != b):
         martingale.update(bool(b[pair]))
@@ -82,8 +82,8 @@ def first_alarm(a: Outcomes, b: Outcomes) -> int | None:
     return None
 
 
-def first_alarm_side_by_side(runs: Runs) -> int | None:
-    """Tasks that B has ended when the test first says "worse", with the tasks that run counted against it."""
+def first_alarm_in_parallel(runs: Runs) -> int | None:
+    """Return the finished tasks of B when the test first says "worse", with running tasks counted against it."""
     by_end = np.sort(runs.ended)
     for done in range(LOOK_EVERY, len(by_end) + 1, LOOK_EVERY):
         now = by_end[done - 1]
@@ -98,7 +98,7 @@ def first_alarm_side_by_side(runs: Runs) -> int | None:
 
 
 def exact_alarms(a: Outcomes, b: Outcomes) -> tuple[bool, bool]:
-    """Whether the exact McNemar test, repeated after each pair, ever says "worse", and whether it says anything."""
+    """Return whether the exact McNemar test, repeated after each pair, ever says "worse", and ever rejects."""
     lost, won = np.cumsum(a & ~b)[MIN_PAIRS - 1 :], np.cumsum(b & ~a)[MIN_PAIRS - 1 :]
     found = 2 * bdtr(np.minimum(lost, won), lost + won, 0.5) < ALPHA
     return bool(np.any(found & (lost > won))), bool(np.any(found))
@@ -108,7 +108,7 @@ def false_alarms(flips: float) -> Row:
     generator = np.random.default_rng(1)
     counts = np.zeros(3)
     for _ in range(RUNS):
-        a, b = simulated(generator, TASKS, flips)
+        a, b = simulate(generator, TASKS, flips)
         counts += (first_alarm(a, b) is not None, *exact_alarms(a, b))
     anytime, worse, either = counts / RUNS
     return Row(
@@ -120,14 +120,14 @@ def false_alarms(flips: float) -> Row:
     )
 
 
-def side_by_side(workers: int, factor: float, words: str, runs: int = 1_000, flips: float = 0.24) -> Row:
+def false_alarms_in_parallel(workers: int, factor: float, words: str, runs: int = 1_000, flips: float = 0.24) -> Row:
     generator = np.random.default_rng(2)
     counts = np.zeros(3)
     for _ in range(runs):
-        pair = scheduled(generator, *simulated(generator, TASKS, flips), workers, factor)
+        pair = schedule(generator, *simulate(generator, TASKS, flips), workers, factor)
         by_end = np.argsort(pair.ended)
         a, b = pair.a[by_end], pair.b[by_end]
-        counts += (first_alarm_side_by_side(pair) is not None, first_alarm(a, b) is not None, exact_alarms(a, b)[0])
+        counts += (first_alarm_in_parallel(pair) is not None, first_alarm(a, b) is not None, exact_alarms(a, b)[0])
     anytime, ended, exact = counts / runs
     return Row(
         f"{runs:,} equal pairs, {workers} workers, failing takes {words} the time: ever alarms",
@@ -140,7 +140,7 @@ def side_by_side(workers: int, factor: float, words: str, runs: int = 1_000, fli
 
 def detection(drop: float, longest: int, runs: int = 500, flips: float = 0.24) -> Row:
     generator = np.random.default_rng(4)
-    alarms = [first_alarm(*simulated(generator, longest, flips, drop)) or longest + 1 for _ in range(runs)]
+    alarms = [first_alarm(*simulate(generator, longest, flips, drop)) or longest + 1 for _ in range(runs)]
     median = int(np.median(alarms))
     # how often the two differ: A's chance p against p(1 − r), averaged over tasks
     both = (1 - drop / MEAN) * (MEAN - flips / 2)
@@ -148,26 +148,26 @@ def detection(drop: float, longest: int, runs: int = 500, flips: float = 0.24) -
     assert even is not None
     return Row(
         f"true drop of {drop * 100:.0f} points, flip rate {flips:.0%}: median pairs to the alarm",
-        f"{median:,} ({within(alarms, 154)}, {within(alarms, 369)})",
+        f"{median:,} ({share_within(alarms, 154)}, {share_within(alarms, 369)})",
         f"one exact test at the end: {even:,} at 50 % power, {likely:,} at 80 %",
         median / even,
     )
 
 
-def detection_side_by_side(drop: float, longest: int, workers: int, runs: int = 200, flips: float = 0.24) -> Row:
+def detection_in_parallel(drop: float, longest: int, workers: int, runs: int = 200, flips: float = 0.24) -> Row:
     generator = np.random.default_rng(5)
     alone, together = [], []
     for _ in range(runs):
-        a, b = simulated(generator, longest, flips, drop)
+        a, b = simulate(generator, longest, flips, drop)
         alone.append(first_alarm(a, b) or longest + 1)
-        together.append(first_alarm_side_by_side(scheduled(generator, a, b, workers, 1.0)) or longest + 1)
+        together.append(first_alarm_in_parallel(schedule(generator, a, b, workers, 1.0)) or longest + 1)
     return Row(
         f"the same drop of {drop * 100:.0f} points, {workers} workers: median pairs to the alarm",
-        f"{np.median(together):,.0f} ({within(together, 154)}, {within(together, 369)})",
+        f"{np.median(together):,.0f} ({share_within(together, 154)}, {share_within(together, 369)})",
         f"one worker, the same runs: {np.median(alone):,.0f}",
         float(np.median(together) / np.median(alone)),
     )
 
 
-def within(alarms: list[int], pairs: int) -> str:
+def share_within(alarms: list[int], pairs: int) -> str:
     return f"in {pairs}: {np.mean(np.array(alarms) <= pairs):.0%}"

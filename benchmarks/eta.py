@@ -68,7 +68,7 @@ class Judged(NamedTuple):
     """Whether the end came between p10 and p90."""
 
 
-def moments(tasks: Sequence[Task], lost: Sequence[Task] = (), cuts: Sequence[float] = CUTS) -> Iterator[Moment]:
+def cut_evaluation(tasks: Sequence[Task], lost: Sequence[Task] = (), cuts: Sequence[float] = CUTS) -> Iterator[Moment]:
     """The evaluation as it was when so much of its tasks had ended; ``lost`` are attempts that went with their worker.
 
     The naive estimate is elapsed time / tasks done × tasks not done.
@@ -96,32 +96,32 @@ def moments(tasks: Sequence[Task], lost: Sequence[Task] = (), cuts: Sequence[flo
         yield Moment(cut, now, ended, running, dict(pending), again, now - start, left, naive)
 
 
-def by_model(moment: Moment, earlier: DurationStats | None = None) -> Eta | None:
+def estimate_from_moment(moment: Moment, earlier: DurationStats | None = None) -> Eta | None:
     """The estimate of evalgauge."""
     return estimate(moment.now, moment.ended, moment.running, moment.pending, again=moment.again, earlier=earlier)
 
 
-def by_model_named_late(moment: Moment) -> Eta | None:
+def estimate_named_late(moment: Moment) -> Eta | None:
     """The same where a task's domain is known only once it runs."""
-    return by_model(moment._replace(pending={UNNAMED: sum(moment.pending.values())}))
+    return estimate_from_moment(moment._replace(pending={UNNAMED: sum(moment.pending.values())}))
 
 
-def by_model_ends_only(moment: Moment) -> Eta | None:
+def estimate_ends_only(moment: Moment) -> Eta | None:
     """The same where the source tells neither of running tasks nor of workers."""
     pending = Counter(moment.pending) + Counter(task.domain for task in (*moment.running, *moment.again))
     ended = [task._replace(worker_id=None) for task in moment.ended]
-    return by_model(moment._replace(ended=ended, running=[], again=[], pending=dict(pending)))
+    return estimate_from_moment(moment._replace(ended=ended, running=[], again=[], pending=dict(pending)))
 
 
 def judge(
     tasks: Sequence[Task],
     lost: Sequence[Task] = (),
     cuts: Sequence[float] = CUTS,
-    estimated: Callable[[Moment], Eta | None] = by_model,
+    estimated: Callable[[Moment], Eta | None] = estimate_from_moment,
 ) -> list[Judged]:
     """The estimates of an evaluation, simulated or recorded, beside what came."""
     judged = []
-    for moment in moments(tasks, lost, cuts):
+    for moment in cut_evaluation(tasks, lost, cuts):
         if eta := estimated(moment):
             missed, naive, whole = (
                 abs(eta.p50 - moment.left),
@@ -158,7 +158,7 @@ class Simulated(NamedTuple):
     earlier: DurationStats
 
 
-def simulated(scenario: Scenario, seed: int, gap: float = 0.0) -> Simulated:
+def simulate(scenario: Scenario, seed: int, gap: float = 0.0) -> Simulated:
     """Lognormal durations; the domains' medians go from 1 to 10 min in even ratios, in random order.
 
     The earlier run has another speed altogether (spread 0.4 of its log) and in each domain (0.2). The worker that is
@@ -178,7 +178,7 @@ def simulated(scenario: Scenario, seed: int, gap: float = 0.0) -> Simulated:
     if scenario.order == "shuffled":
         rng.shuffle(queue)
     lost_after = int(len(queue) * rng.uniform(0.4, 0.5)) if scenario.loses else None
-    tasks, lost = played(queue, scenario.workers, lost_after, gap)
+    tasks, lost = play(queue, scenario.workers, lost_after, gap)
     speed = rng.gauss(0, 0.4)
     then = {domain: math.log(median) + speed + rng.gauss(0, 0.2) for domain, median in medians.items()}
     earlier = DurationStats(
@@ -187,7 +187,7 @@ def simulated(scenario: Scenario, seed: int, gap: float = 0.0) -> Simulated:
     return Simulated(scenario, tasks, lost, medians, spread, earlier)
 
 
-def played(
+def play(
     queue: Sequence[tuple[str, float]], workers: int, lost_after: int | None, gap: float
 ) -> tuple[list[Task], list[Task]]:
     """Workers take (domain, seconds) from the queue as they come free; one is lost after so many tasks have ended."""
@@ -212,7 +212,7 @@ def played(
     return tasks, lost
 
 
-def recorded(run: Path) -> list[Task]:
+def read_recorded(run: Path) -> list[Task]:
     """The tasks of a recorded OpenAdapt run; those without a step have no start and are left out."""
     tasks: list[Task] = []
     for path in sorted(run.glob("tasks/*/execution.json")):
@@ -226,7 +226,7 @@ def recorded(run: Path) -> list[Task]:
     return tasks
 
 
-def told_all(evaluation: Simulated, rng: random.Random, draws: int = 200) -> Callable[[Moment], Eta]:
+def with_true_distribution(evaluation: Simulated, rng: random.Random, draws: int = 200) -> Callable[[Moment], Eta]:
     """An estimate that knows the true distribution of each domain: what is left of its error is chance."""
     normal = NormalDist()
     spread = evaluation.spread
@@ -241,7 +241,7 @@ def told_all(evaluation: Simulated, rng: random.Random, draws: int = 200) -> Cal
         longest = middle - spread * normal.inv_cdf(max(1e-300, longer * (1 - rng.random())))
         return max(0.0, math.exp(longest) - task.elapsed_seconds)
 
-    def told(moment: Moment) -> Eta:
+    def estimate_with_truth(moment: Moment) -> Eta:
         ends = []
         deck = [domain for domain, count in moment.pending.items() for _ in range(count)]
         for _ in range(draws):
@@ -256,7 +256,7 @@ def told_all(evaluation: Simulated, rng: random.Random, draws: int = 200) -> Cal
         ends.sort()
         return Eta(ends[draws // 10], ends[draws // 2], ends[-draws // 10])
 
-    return told
+    return estimate_with_truth
 
 
 def row(what: str, judged: Sequence[Judged], aim: str = "") -> Row:
@@ -284,7 +284,7 @@ def rows() -> Iterator[Row]:
         for loses in (False, True)
         if workers > 1 or not loses
     ]
-    evaluations = [simulated(scenario, seed) for scenario in scenarios for seed in range(SEEDS)]
+    evaluations = [simulate(scenario, seed) for scenario in scenarios for seed in range(SEEDS)]
     judged = [(each.scenario, judge(each.tasks, each.lost)) for each in evaluations]
     yield LEGEND
     yield from _by_cut(judged)
@@ -292,7 +292,7 @@ def rows() -> Iterator[Row]:
     rng = random.Random(1)
     known: dict[str, list[Judged]] = {"shuffled": [], "sorted": []}
     for each in evaluations[:: SEEDS // 10]:
-        known[each.scenario.order] += judge(each.tasks, each.lost, (0.5,), told_all(each, rng))
+        known[each.scenario.order] += judge(each.tasks, each.lost, (0.5,), with_true_distribution(each, rng))
     yield row("50%: floor: all known but chance", [one for many in known.values() for one in many])
     for order in ("shuffled", "sorted"):
         yield row(f"50%: {order}, floor", known[order])
@@ -327,10 +327,10 @@ def _other_knowledge(order: str, some: Sequence[Simulated]) -> Iterator[Row]:
 
     yield row(
         f"50%: {order}, earlier run known",
-        at_half(lambda each: lambda moment: by_model(moment, each.earlier)),
+        at_half(lambda each: lambda moment: estimate_from_moment(moment, each.earlier)),
     )
-    yield row(f"50%: {order}, named as they start", at_half(lambda _: by_model_named_late))
-    yield row(f"50%: {order}, only ends are known", at_half(lambda _: by_model_ends_only))
+    yield row(f"50%: {order}, named as they start", at_half(lambda _: estimate_named_late))
+    yield row(f"50%: {order}, only ends are known", at_half(lambda _: estimate_ends_only))
 
 
 def _by_spread(shuffled: Sequence[Simulated]) -> Iterator[Row]:
@@ -340,16 +340,14 @@ def _by_spread(shuffled: Sequence[Simulated]) -> Iterator[Row]:
             f"50%: shuffled, spread {spread}",
             [one for each in some for one in judge(each.tasks, each.lost, (0.5,))],
         )
-    gaps = [
-        simulated(Scenario("shuffled", workers, False), seed, gap=60.0) for workers in WORKERS for seed in range(20)
-    ]
+    gaps = [simulate(Scenario("shuffled", workers, False), seed, gap=60.0) for workers in WORKERS for seed in range(20)]
     yield row("50%: shuffled, 60 s between tasks", [one for each in gaps for one in judge(each.tasks, cuts=(0.5,))])
 
 
 def _recorded() -> Iterator[Row]:
     """Recorded runs as they were, a few moments each, and their durations in other orders and with more workers."""
     for run in sorted(RECORDED.glob("openadapt-*/benchmark_results/*/")):
-        if len(tasks := recorded(run)) < 12:
+        if len(tasks := read_recorded(run)) < 12:
             continue
         yield row(f"recorded: {run.name}", judge(tasks))
         for order in ("shuffled", "sorted"):
@@ -368,14 +366,14 @@ def _played_anew(tasks: Sequence[Task], order: str, times: int = 20) -> Iterator
         if order == "shuffled":
             rng.shuffle(queue)
         for workers in (1, 2, 4):
-            yield from judge(played(queue, workers, None, 0.0)[0])
+            yield from judge(play(queue, workers, None, 0.0)[0])
 
 
 def _cost() -> Row:
     rng = random.Random(1)
     queue = [(f"domain_{rng.randrange(11)}", rng.lognormvariate(5, 0.6)) for _ in range(10_000)]
-    tasks, _ = played(queue, 100, None, 0.0)
-    moment = next(moments(tasks, cuts=(0.5,)))
+    tasks, _ = play(queue, 100, None, 0.0)
+    moment = next(cut_evaluation(tasks, cuts=(0.5,)))
     history = DurationStats(moment.ended)
     seconds = best_of(20, lambda: estimate(moment.now, history, moment.running, moment.pending))
     return Row("one estimate, 10,000 tasks, 100 workers", f"{seconds * 1e3:.1f} ms", "", None, "< 5 ms")

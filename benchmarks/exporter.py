@@ -1,4 +1,4 @@
-"""What following, starting and being scraped cost the exporter."""
+"""Cost of following runs, starting up and being scraped."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _scrape(folder: Path) -> Iterator[Row]:
     first = time.perf_counter() - start
     series = sum(1 for line in body.splitlines() if not line.startswith(b"#"))
     again = best_of(5, lambda: exporter.exposition.render(now))
-    fresh = best_of(3, lambda: Exposition(exporter.state, exporter.insights, Limits(), linger=None).render(now))
+    fresh = best_of(3, lambda: Exposition(exporter.state, exporter.analysis, Limits(), linger=None).render(now))
     families = list(text_string_to_metric_families(body.decode()))
     registry = CollectorRegistry()
     registry.register(_Given(families))

@@ -1,4 +1,4 @@
-"""How fast an event reaches a browser, and how the API answers many clients."""
+"""Latency from an event to the browser, and API latency with many clients."""
 
 from __future__ import annotations
 

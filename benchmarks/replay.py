@@ -1,4 +1,4 @@
-"""The replay: how long the site takes to make, how large it is, and how soon a browser shows it."""
+"""The replay: time to generate the site, its size, and the time until a browser shows it."""
 
 from __future__ import annotations
 

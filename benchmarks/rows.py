@@ -1,4 +1,4 @@
-"""What a benchmark prints: one row a measurement."""
+"""The rows that a benchmark prints, one per measurement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One measurement beside what it is compared with."""
+    """A measurement and its reference."""
 
     what: str
     """What was measured, with its size, e.g. ``"cold start, 200,000 events"``."""
@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
 
 def best_of(times: int, work: Callable[[], object]) -> float:
-    """The shortest of so many runs of ``work``, in seconds: the one that was disturbed least."""
+    """Return the shortest of ``times`` runs of ``work`` in seconds: the one that was disturbed least."""
     shortest = float("inf")
     for _ in range(times):
         start = time.perf_counter()

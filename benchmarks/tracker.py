@@ -1,4 +1,4 @@
-"""What a step costs the runner."""
+"""Cost of a tracker step to the runner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings of all tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.parts import chromium
 
-# a shared machine is slow at times: an example is judged by what it finds, not by how long it takes
+# a shared machine is slow at times: no deadline for an example
 settings.register_profile("evalgauge", deadline=None, max_examples=60)
 settings.load_profile("evalgauge")
 
@@ -25,18 +25,18 @@ CHROMIUM_FLAGS = (
 )
 
 
-SLOW = ("replay/test_page", "replay/test_site", "test_live", "test_cli", "_command", "test_example", "test_prometheus")
-"""Tests that start browsers, servers or the command come last."""
+SLOW = ("replay/test_page", "replay/test_site", "test_live", "/cli/", "_command", "test_example", "test_prometheus")
+"""Parts of the paths of tests that start browsers, servers or the command: they run last."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The fast ones first: what is wrong is mostly found in the first seconds."""
+    """Run the fast tests first: most failures show within seconds."""
     items.sort(key=lambda item: any(name in item.path.as_posix() for name in SLOW))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the user's cache."""
+def _isolated_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep every test off the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -44,7 +44,7 @@ def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium for the whole run: Playwright can be started only once in a thread."""
+    """A headless Chromium for the session: Playwright can be started only once in a thread."""
     program = chromium()
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))

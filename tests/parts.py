@@ -1,4 +1,4 @@
-"""The programs beside Python that some tests need. A test that lacks one is skipped, under CI it fails."""
+"""Programs that some tests need besides Python. Without them a test is skipped; under CI it fails."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 
 
 def prometheus() -> Path:
-    """Prometheus 3 or newer: on PATH, else where ``scripts/fetch-prometheus.sh`` puts it."""
-    return _recent("prometheus")
+    """Return Prometheus 3 or newer: on PATH, else where ``scripts/fetch-prometheus.sh`` puts it."""
+    return _find_program("prometheus")
 
 
 def promtool() -> Path:
-    """promtool 3 or newer, from the same places."""
-    return _recent("promtool")
+    """Return promtool 3 or newer, from the same places."""
+    return _find_program("promtool")
 
 
 def chromium() -> Path:
-    """Chromium or Chrome on PATH."""
+    """Return Chromium or Chrome on PATH."""
     for name in CHROMIUMS:
         if found := shutil.which(name):
             return Path(found)
-    return _missing(f"none of {', '.join(CHROMIUMS)} is on PATH: install Chromium")
+    return _skip_or_fail(f"none of {', '.join(CHROMIUMS)} is on PATH: install Chromium")
 
 
-def _recent(name: str) -> Path:
+def _find_program(name: str) -> Path:
     on_path = shutil.which(name)
     for candidate in (Path(on_path) if on_path else None, CACHE / name):
-        if candidate and candidate.is_file() and _major(candidate) >= 3:
+        if candidate and candidate.is_file() and _major_version(candidate) >= 3:
             return candidate
-    return _missing(f"{name} 3 or newer is neither on PATH nor in {CACHE}: run scripts/fetch-prometheus.sh")
+    return _skip_or_fail(f"{name} 3 or newer is neither on PATH nor in {CACHE}: run scripts/fetch-prometheus.sh")
 
 
 @functools.cache
-def _major(program: Path) -> int:
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    version = re.search(r"version (\d+)\.", said.stdout + said.stderr)
+def _major_version(program: Path) -> int:
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    version = re.search(r"version (\d+)\.", done.stdout + done.stderr)
     return int(version[1]) if version else 0
 
 
-def _missing(reason: str) -> NoReturn:
+def _skip_or_fail(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

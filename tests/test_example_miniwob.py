@@ -1,4 +1,4 @@
-"""examples/miniwob.py: its agent's sums, its errors, and a short real run whose log says what it printed."""
+"""examples/miniwob.py: the arithmetic of its agent, its error messages, and a short real run."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_the_run_names_its_benchmark_model_and_tasks(short_run: tuple[str, Path]
     assert instruction.startswith("Enter the username")
 
 
-def test_without_a_browser_one_line_says_so(tmp_path: Path) -> None:
+def test_without_a_browser_the_error_is_one_line(tmp_path: Path) -> None:
     done = run_example("--results", tmp_path / "results", "--chromium", "no-such-browser")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
@@ -126,7 +126,7 @@ def test_without_a_browser_one_line_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "results").exists()
 
 
-def test_without_the_package_one_line_says_so(
+def test_without_the_package_the_error_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def missing(name: str) -> None:
@@ -139,7 +139,7 @@ def test_without_the_package_one_line_says_so(
     assert capsys.readouterr().err == "Error: the package miniwob is missing: pip install miniwob\n"
 
 
-def test_an_unknown_task_is_named_with_what_is_near(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_task_is_reported_with_similar_ones(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         example.main(["--tasks", "click-tets"])
     assert ended.value.code == 2
@@ -171,13 +171,13 @@ def answer(problem: str) -> int:
 
 
 @given(st.integers(0, 99), st.sampled_from("+-x"), st.integers(0, 99))
-def test_it_adds_subtracts_and_multiplies(a: int, sign: str, b: int) -> None:
+def test_the_agent_adds_subtracts_and_multiplies(a: int, sign: str, b: int) -> None:
     result = {"+": operator.add, "-": operator.sub, "x": operator.mul}[sign](a, b)
     assert answer(f"{a} {sign} {b} =") == result
 
 
 @given(st.integers(0, 99), st.sampled_from("+-"), st.integers(-99, 99), st.booleans())
-def test_what_it_finds_for_x_solves_the_equation(a: int, sign: str, total: int, x_first: bool) -> None:
+def test_its_x_solves_the_equation(a: int, sign: str, total: int, x_first: bool) -> None:
     left, right = ("x", str(a)) if x_first else (str(a), "x")
     x = answer(f"{left} {sign} {right} = {total}")
     first, second = (x, a) if x_first else (a, x)

@@ -1,23 +1,27 @@
-"""Writes boards, alerts and rules as files, and says where written ones are stale."""
+"""The generated files: dashboards, alerts and rules, and the check that written ones are up to date."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from evalgauge_dashboards import alerts, comparison, evaluation, fleet
-from evalgauge_dashboards.dashboard import EXPORTER_URL
-
-DOCS_URL = "docs"
-"""Where runbook links point unless told otherwise: the folder in this repository."""
+from evalgauge_dashboards.options import DOCS_URL, EXPORTER_URL
 
 
-def files(docs_url: str = DOCS_URL, exporter_url: str = EXPORTER_URL) -> dict[str, str]:
-    """Every generated file: its path relative to the output folder, and its text.
+def render_files(docs_url: str = DOCS_URL, exporter_url: str = EXPORTER_URL) -> dict[str, str]:
+    """Render every generated file.
 
-    ``exporter_url`` is where links to the live page and to replays lead, unless a board's text box says otherwise.
+    Args:
+        docs_url: Where runbook links point: the address or path of the folder that holds ``runbooks.md``.
+        exporter_url: Where a reader's browser finds the exporter; links to the live page and to replays start with
+            it, unless a reader enters another address in the dashboard's text box.
+
+    Returns:
+        The text of each file by its path relative to the output folder.
     """
     written = {
         f"dashboards/{name}.json": JSONEncoder(sort_keys=True, indent=1).encode(make(exporter_url)) + "\n"
@@ -27,19 +31,29 @@ def files(docs_url: str = DOCS_URL, exporter_url: str = EXPORTER_URL) -> dict[st
             ("fleet", fleet.build),
         )
     }
-    written["alerting/evalgauge.json"] = json.dumps(alerts.provisioning(docs_url), indent=1, ensure_ascii=False) + "\n"
-    written["prometheus/rules.yml"] = _rules(docs_url)
+    written["alerting/evalgauge.json"] = (
+        json.dumps(alerts.build_provisioning(docs_url), indent=1, ensure_ascii=False) + "\n"
+    )
+    written["prometheus/rules.yml"] = _render_rules(docs_url)
     return written
 
 
 def build(out: Path, docs_url: str = DOCS_URL, exporter_url: str = EXPORTER_URL) -> list[Path]:
-    """Writes every file under ``out`` and returns their paths. Files that are there already are replaced.
+    """Write every generated file; existing ones are replaced.
+
+    Args:
+        out: The output folder, created where it does not exist.
+        docs_url: As for `render_files`.
+        exporter_url: As for `render_files`.
+
+    Returns:
+        The paths of the files.
 
     Raises:
-        OSError: where a file cannot be written.
+        OSError: If a file cannot be written.
     """
     paths = []
-    for name, text in files(docs_url, exporter_url).items():
+    for name, text in render_files(docs_url, exporter_url).items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -47,36 +61,44 @@ def build(out: Path, docs_url: str = DOCS_URL, exporter_url: str = EXPORTER_URL)
     return paths
 
 
-def stale(generated: Path, docs_url: str = DOCS_URL, exporter_url: str = EXPORTER_URL) -> list[str]:
-    """What is wrong with a folder of written files, a line a file; nothing where it is fresh."""
-    expected = files(docs_url, exporter_url)
+def find_stale(generated: Path, docs_url: str = DOCS_URL, exporter_url: str = EXPORTER_URL) -> list[str]:
+    """Compare a folder of generated files with what the code generates now.
+
+    Args:
+        generated: The folder.
+        docs_url: As for `render_files`.
+        exporter_url: As for `render_files`.
+
+    Returns:
+        One sentence for each file that is missing, different or no longer generated; empty where all are up to date.
+    """
+    expected = render_files(docs_url, exporter_url)
     problems = []
     for name, text in expected.items():
         path = generated / name
         if not path.is_file():
             problems.append(f"{name} is missing")
         elif path.read_text(encoding="utf-8") != text:
-            problems.append(f"{name} is not what the code makes")
+            problems.append(f"{name} differs from what the code generates")
     present = sorted(path.relative_to(generated).as_posix() for path in generated.rglob("*") if path.is_file())
-    problems += [f"{name} is not made by the code any more" for name in present if name not in expected]
+    problems += [f"{name} is no longer generated" for name in present if name not in expected]
     return problems
 
 
-def _rules(docs_url: str) -> str:
-    """Prometheus' rule file. JSON strings are YAML strings, so only the expressions need care: they are blocks."""
-    lines = ["# Made by `evalgauge dashboards build`; the thresholds and their reasons are in the code."]
-    lines += ["groups:", f"  - name: {alerts.GROUP}", f"    interval: {alerts.INTERVAL}", "    rules:"]
-    loaded = alerts.rules_loaded()
-    lines += ["", f"      - record: {loaded['record']}", f"        expr: {loaded['expr']}"]
-    for alert in alerts.table():
-        rule = alert.prometheus(docs_url)
-        lines += ["", f"      - alert: {alert.name}", "        expr: |"]
-        lines += [f"          {line}" for line in alert.expression.text.splitlines()]
-        lines += [f"        for: {alert.pending}"]
-        lines += [f"        keep_firing_for: {alert.hold}"] if alert.hold else []
-        for key in ("labels", "annotations"):
-            lines.append(f"        {key}:")
-            entries = rule[key]
-            assert isinstance(entries, dict)
-            lines += [f"          {name}: {json.dumps(text, ensure_ascii=False)}" for name, text in entries.items()]
-    return "\n".join(lines) + "\n"
+class _RulesDumper(yaml.SafeDumper):
+    """Writes texts of several lines, which are expressions, as literal blocks."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_RulesDumper.add_representer(str, _represent_text)
+
+
+def _render_rules(docs_url: str) -> str:
+    """Render the rule file of Prometheus."""
+    rules = [alerts.build_recording_rule(), *(alert.to_prometheus(docs_url) for alert in alerts.list_alerts())]
+    document = {"groups": [{"name": alerts.GROUP, "interval": alerts.INTERVAL, "rules": rules}]}
+    text = yaml.dump(document, Dumper=_RulesDumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+    return f"# Generated by `evalgauge dashboards build`; the thresholds and their reasons are in the code.\n{text}"

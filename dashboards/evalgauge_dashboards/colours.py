@@ -1,7 +1,7 @@
-"""One meaning, one colour: the table that every board takes its colours and marks from.
+"""One meaning, one colour: the table from which every dashboard takes its colours and marks.
 
-A board's JSON has one colour for both themes of Grafana, while the live page and the replay have one for each. So a
-board uses the mixture of the two that stands out equally well on the light and on the dark panel background.
+A dashboard's JSON has one colour for both themes of Grafana, while the live page and the replay have one for each. So
+a dashboard uses the mixture of the two that has the same contrast on the light and on the dark panel background.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ DARK_PANEL = "#181b1f"
 
 
 class Meaning(NamedTuple):
-    """What a colour stands for, with the mark that stands beside it."""
+    """The colours of a meaning in both themes, and the mark shown beside them."""
 
     light: str
     dark: str
@@ -60,7 +60,7 @@ ALIASES: dict[str, str] = {
     "warning": "infrastructure_error",
     "critical": "failure",
 }
-"""What shares the colour and the mark of another meaning because it says the same of something else."""
+"""Words that share the colour and mark of another meaning, because they mean the same for something else."""
 
 PLAIN: dict[str, str] = {
     # tokens: fresh input and output stand out, cached ones stand back
@@ -81,32 +81,32 @@ PLAIN: dict[str, str] = {
     "limit": "failure",
     "bound": "interrupted",
 }
-"""What only borrows a colour: kinds that are neither good nor bad, and have no mark."""
+"""Words that only use a colour: kinds that are neither good nor bad and have no mark."""
 
 
-def channels(colour: str) -> tuple[float, float, float]:
-    """Linear red, green and blue, 0 to 1, of ``#rrggbb`` (IEC 61966-2-1)."""
+def linear_channels(colour: str) -> tuple[float, float, float]:
+    """Return linear red, green and blue, 0 to 1, of ``#rrggbb`` (IEC 61966-2-1)."""
     values = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values)
     return red, green, blue
 
 
 def luminance(colour: str) -> float:
-    """Relative luminance, 0 to 1 (WCAG 2.2)."""
-    red, green, blue = channels(colour)
+    """Return the relative luminance, 0 to 1 (WCAG 2.2)."""
+    red, green, blue = linear_channels(colour)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def contrast(one: str, other: str) -> float:
-    """Contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
+    """Return the contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
-def between(light: str, dark: str) -> str:
-    """The mixture of both that has the same contrast to white as to `DARK_PANEL`, or comes nearest to it."""
+def mix_colours(light: str, dark: str) -> str:
+    """Mix both colours so that the contrast to white and to `DARK_PANEL` is the same, or as near as possible."""
     best, best_gap = light, float("inf")
-    one, two = channels(light), channels(dark)
+    one, two = linear_channels(light), linear_channels(dark)
     for share in range(101):
         mixed = _hex(tuple(a + (b - a) * share / 100 for a, b in zip(one, two, strict=True)))
         gap = abs(contrast(mixed, "#ffffff") - contrast(mixed, DARK_PANEL))
@@ -121,20 +121,20 @@ def _hex(linear: tuple[float, ...]) -> str:
 
 
 def colour(meaning: str) -> str:
-    """The boards' colour for an outcome, a state, a cost component or an alias of one.
+    """Return the dashboards' colour for an outcome, a state, a cost component or an alias of one.
 
     Raises:
-        KeyError: for a word that the table does not have.
+        KeyError: If the table does not have the word.
     """
     entry = MEANINGS[ALIASES.get(meaning, PLAIN.get(meaning, meaning))]
-    return between(entry.light, entry.dark)
+    return mix_colours(entry.light, entry.dark)
 
 
 def mark(meaning: str) -> str:
-    """The mark that stands beside a meaning's colour."""
+    """Return the mark shown beside a meaning's colour."""
     return "" if meaning in PLAIN else MEANINGS[ALIASES.get(meaning, meaning)].mark
 
 
 def label(meaning: str) -> str:
-    """The word with its mark, so that no one has to tell by colour alone: ``✓ success``."""
+    """Return the word with its mark, so that colour is never the only sign: ``✓ success``."""
     return f"{mark(meaning)} {meaning.replace('_', ' ')}".strip()

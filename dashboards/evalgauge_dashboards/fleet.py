@@ -1,4 +1,4 @@
-"""The Fleet board: what do the workers and machines do, what do they cost, what is forgotten and idle?"""
+"""The Fleet dashboard: what do workers and machines do, what do they cost, which are idle or unused?"""
 
 from __future__ import annotations
 
@@ -6,65 +6,66 @@ from grafana_foundation_sdk.models import dashboard
 
 from evalgauge import metrics as m
 from evalgauge_dashboards import panels as p
-from evalgauge_dashboards import queries as measure
+from evalgauge_dashboards import queries as q
 from evalgauge_dashboards.alerts import JOB
-from evalgauge_dashboards.dashboard import EXPORTER_URL, FLEET, RUNS, Row, board
-from evalgauge_dashboards.panels import About, Column, Panel, Query
+from evalgauge_dashboards.dashboard import FLEET, Row, build_dashboard
+from evalgauge_dashboards.options import EXPORTER_URL
+from evalgauge_dashboards.panels import Column, Panel, PanelSpec, Query
 from evalgauge_dashboards.promql import RANGE, SCRAPE_DURATION, SCRAPE_SAMPLES, UP, Expression, select, vector
-from evalgauge_dashboards.run_variables import chosen
+from evalgauge_dashboards.variables import RUNS, selected_runs
 
 MACHINE = ("vm", "resource_group")
 WORKER = ("run_id", "worker_id")
 POWER = {state: state for state in m.POWER_STATES} | {"stopped": "warning"}
-"""The meaning of each power state: a machine that is stopped costs money and does nothing, unlike a worker that is."""
+"""The meaning of each power state: a stopped machine is billed and does nothing, unlike a stopped worker."""
 
 
 def build(exporter_url: str = EXPORTER_URL) -> dashboard.Dashboard:
-    """The board, ready to be encoded; its links to replays start with ``exporter_url``."""
+    """Build the dashboard; its links to replays start with ``exporter_url``."""
     rows = [
-        Row("What is busy, what bills, what is forgotten?", [*_worker_counts(), *_machine_counts()]),
+        Row("What is busy, what is billed, what is unused?", [*_worker_counts(), *_machine_counts()]),
         Row("Workers", _workers()),
         Row("Machines", _machines()),
         Row("Probes and jobs", _probes()),
-        Row("The exporter and what it reads", _sources()),
+        Row("Exporter and sources", _sources()),
     ]
-    text = "Workers, machines and what they cost, with what bills and is not used."
-    return board(FLEET, text, rows, many_runs=True, exporter_url=exporter_url)
+    text = "Workers, machines and their cost, with the machines that are billed and not used."
+    return build_dashboard(FLEET, text, rows, many_runs=True, exporter_url=exporter_url)
 
 
 def _in_state(state: str) -> Expression:
-    """Workers of chosen runs that go on, in the state; 0 where there are workers but none in it."""
+    """Count the workers of running selected runs in the state; 0 where there are workers but none in it."""
     workers = select(m.WORKER_STATE, state=state, run_id=RUNS).max(*WORKER)
-    return workers.where(_going(), on=("run_id",)).sum()
+    return workers.where(_running_selected(), on=("run_id",)).sum()
 
 
-def _going() -> Expression:
-    """One series for each chosen run that goes on."""
-    return measure.running(run_id=RUNS).where(chosen(), on=("run_id",))
+def _running_selected() -> Expression:
+    """Select the running ones of the selected runs."""
+    return q.running_runs(run_id=RUNS).where(selected_runs(), on=("run_id",))
 
 
-def _seconds(metric: m.Metric, *by: str) -> Expression:
-    """What a counter of the chosen runs' workers grew by in this range."""
+def _increase(metric: m.Metric, *by: str) -> Expression:
+    """Compute the increase of a worker counter of the selected runs over the time range."""
     grown = select(metric, run_id=RUNS).over("increase", RANGE).sum(*WORKER)
-    return grown.where(chosen(window=RANGE), on=("run_id",)).sum(*by)
+    return grown.where(selected_runs(window=RANGE), on=("run_id",)).sum(*by)
 
 
 def _by_machine(value: Expression) -> Expression:
-    """One value for each machine: a name is only unique within its resource group."""
-    return value.joined("machine", *MACHINE).max("machine")
+    """Reduce to one value for each machine: a name is unique only within its resource group."""
+    return value.join_labels("machine", *MACHINE).max("machine")
 
 
 def _worker_counts() -> list[Panel]:
-    busy, idle = _seconds(m.WORKER_BUSY), _seconds(m.WORKER_IDLE)
+    busy, idle = _increase(m.WORKER_BUSY), _increase(m.WORKER_IDLE)
     counts = [
-        (1, "Busy workers", "busy", "Workers with a task, of the chosen runs that go on."),
-        (2, "Idle workers", "idle", "Workers that are up and have no task."),
-        (3, "Lost workers", "lost", "Workers that nothing has been heard of for the stall time."),
+        (1, "Busy workers", "busy", "Workers with a task, of the running selected runs."),
+        (2, "Idle workers", "idle", "Workers that are up without a task."),
+        (3, "Lost workers", "lost", "Workers without an event or heartbeat for the stall time."),
     ]
     return [
         *(
             p.stat(
-                About(number, title, text, p.COUNT, "no run goes on", 3, 4),
+                PanelSpec(number, title, text, p.COUNT, "no run is running", 3, 4),
                 [Query(_in_state(state))],
                 decimals=0,
                 colour_of=state,
@@ -73,12 +74,12 @@ def _worker_counts() -> list[Panel]:
             for number, title, state, text in counts
         ),
         p.stat(
-            About(
+            PanelSpec(
                 4,
-                "Time with a task",
+                "Worker utilization",
                 "Share of the workers' time in this range in which they had a task.",
                 p.RATIO,
-                "no worker was up in this time",
+                "no worker was up in this time range",
                 3,
                 4,
             ),
@@ -90,38 +91,38 @@ def _worker_counts() -> list[Panel]:
 
 
 def _machine_counts() -> list[Panel]:
-    bill = measure.billing(*MACHINE)
-    unused, idle = measure.unused_machines(), measure.idle_machines(measure.IDLE_WINDOW)
-    wasted = measure.hourly_price(unused.or_(idle)).sum()
+    bill = q.billing_machines(*MACHINE)
+    unused, idle = q.unused_machines(), q.idle_machines(q.IDLE_WINDOW)
+    wasted = q.hourly_price(unused.or_(idle)).sum()
     known = bill.count()
     zero = vector(0).where(known, on=())
     return [
         p.stat(
-            About(5, "Machines that bill", "Every power state but deallocated.", p.COUNT, "no machine watched", 3, 4),
+            PanelSpec(5, "Billed machines", "Every power state but deallocated.", p.COUNT, "no machine watched", 3, 4),
             [Query(known)],
             decimals=0,
         ),
         p.stat(
-            About(
+            PanelSpec(
                 6,
-                "Machines an hour",
-                "The prices of the machines that bill, of those whose price is known.",
+                "Machine cost per hour",
+                "Sum of the known prices of the billed machines.",
                 p.DOLLARS,
                 "no price known",
                 3,
                 4,
             ),
-            [Query(measure.hourly_price(bill).sum())],
+            [Query(q.hourly_price(bill).sum())],
             decimals=2,
             colour_of="llm",
         ),
         p.stat(
-            About(
+            PanelSpec(
                 7,
-                "Wasted an hour",
-                f"The prices of machines that bill and have no run, or had no task for {measure.IDLE_WINDOW}.",
+                "Wasted per hour",
+                f"Sum of the known prices of billed machines without a run or without a task for {q.IDLE_WINDOW}.",
                 p.DOLLARS,
-                "no machine bills",
+                "no billed machine",
                 3,
                 4,
             ),
@@ -130,12 +131,12 @@ def _machine_counts() -> list[Panel]:
             steps=p.thresholds((None, "success"), (0.01, "warning")),
         ),
         p.stat(
-            About(
+            PanelSpec(
                 8,
-                "Without a run",
-                "Machines that bill and that no running run uses.",
+                "Machines without a run",
+                "Billed machines that no running run uses.",
                 p.COUNT,
-                "no machine bills",
+                "no billed machine",
                 3,
                 4,
             ),
@@ -147,65 +148,65 @@ def _machine_counts() -> list[Panel]:
 
 
 def _workers() -> list[Panel]:
-    state = measure.state_number(m.WORKER_STATE, *WORKER, run_id=RUNS).where(_going(), on=("run_id",))
-    busy, idle = _seconds(m.WORKER_BUSY, "worker_id"), _seconds(m.WORKER_IDLE, "worker_id")
+    state = q.state_number(m.WORKER_STATE, *WORKER, run_id=RUNS).where(_running_selected(), on=("run_id",))
+    busy, idle = _increase(m.WORKER_BUSY, "worker_id"), _increase(m.WORKER_IDLE, "worker_id")
     finished = select(m.WORKER_TASKS, run_id=RUNS).rate().sum("run_id", "outcome")
-    finished = finished.where(chosen(), on=("run_id",)).sum("outcome") * 3600
-    machines = measure.cost("run_id", component=("vm", "gpu"), run_id=RUNS).where(chosen(), on=("run_id",))
+    finished = finished.where(selected_runs(), on=("run_id",)).sum("outcome") * 3600
+    machines = q.cost("run_id", component=("vm", "gpu"), run_id=RUNS).where(selected_runs(), on=("run_id",))
     return [
-        p.timeline(
-            About(
+        p.state_timeline(
+            PanelSpec(
                 10,
                 "Worker states",
-                "A row for each worker of the chosen runs while they go on.",
+                "A row for each worker of the selected runs while they are running.",
                 p.NONE,
-                "no run went on in this time",
+                "no run was running in this time range",
                 14,
                 10,
             ),
             [Query(state, "{{worker_id}}")],
-            states=p.numbered(m.WORKER_STATES),
+            states=p.map_states(m.WORKER_STATES),
         ),
-        p.bars(
-            About(
+        p.bar_gauge(
+            PanelSpec(
                 11,
-                "Time with a task by worker",
-                "Share of the time it was up in this range, least first.",
+                "Utilization by worker",
+                "Share of its time with a task, of the time it was up in this range, lowest first.",
                 p.RATIO,
-                "no worker was up in this time",
+                "no worker was up in this time range",
                 10,
                 10,
             ),
-            [Query((busy / (busy + idle > 0)).sorted(), "{{worker_id}}")],
+            [Query((busy / (busy + idle > 0)).sort(), "{{worker_id}}")],
             decimals=0,
             maximum=1,
             colour_of="busy",
         ),
         p.timeseries(
-            About(
+            PanelSpec(
                 12,
-                "Attempts an hour by outcome",
-                "What the workers of the chosen runs finish.",
+                "Attempts per hour by outcome",
+                "Attempts that the workers of the selected runs finish.",
                 p.COUNT,
-                "nothing finished in this time",
+                "no attempt finished in this time range",
                 14,
                 8,
             ),
             [Query(finished, "{{outcome}}")],
             stacked=True,
-            overrides=p.series_of(*m.OUTCOMES),
+            overrides=p.style_series(*m.OUTCOMES),
         ),
-        p.bars(
-            About(
+        p.bar_gauge(
+            PanelSpec(
                 22,
                 "Machine and GPU cost by run",
-                "What is known, the dearest eight first.",
+                "Known cost, the eight most expensive runs.",
                 p.DOLLARS,
                 "no machine cost known",
                 10,
                 8,
             ),
-            [Query(machines.top(8).sorted(descending=True), "{{run_id}}")],
+            [Query(machines.topk(8).sort(descending=True), "{{run_id}}")],
             decimals=2,
             colour_of="vm",
         ),
@@ -213,32 +214,32 @@ def _workers() -> list[Panel]:
 
 
 def _machines() -> list[Panel]:
-    power = measure.state_number(m.VM_POWER_STATE, *MACHINE)
+    power = q.state_number(m.VM_POWER_STATE, *MACHINE)
     use = (
-        (measure.idle_machines(measure.IDLE_WINDOW) * 0 + 2)
-        .or_(measure.unused_machines() * 0 + 3)
-        .or_(measure.billing(*MACHINE) * 0 + 1)
+        (q.idle_machines(q.IDLE_WINDOW) * 0 + 2)
+        .or_(q.unused_machines() * 0 + 3)
+        .or_(q.billing_machines(*MACHINE) * 0 + 1)
     )
     created = select(m.VM_CREATED).max(*MACHINE)
     return [
-        p.timeline(
-            About(
+        p.state_timeline(
+            PanelSpec(
                 21,
                 "Power states",
-                "A row for each machine. All but deallocated cost money: stopped does too.",
+                "A row for each machine. Every state but deallocated is billed, stopped too.",
                 p.NONE,
                 "no machine watched",
                 8,
                 10,
             ),
             [Query(power, "{{vm}}")],
-            states=p.worded(POWER),
+            states=p.map_words(POWER),
         ),
         p.table(
-            About(
+            PanelSpec(
                 20,
                 "Machines",
-                f"A machine that is stopped but not deallocated bills. Idle: no task for {measure.IDLE_WINDOW}.",
+                f"A stopped machine is billed until it is deallocated. Idle: no task for {q.IDLE_WINDOW}.",
                 p.NONE,
                 "no machine watched: set [[azure]] or [[machine]] in the exporter's configuration",
                 16,
@@ -251,12 +252,12 @@ def _machines() -> list[Panel]:
                 Column(
                     "Power",
                     Query(_by_machine(power), ref="power"),
-                    p.mapped(p.worded(POWER)) | {"custom.width": 110},
+                    p.style_mapped(p.map_words(POWER)) | {"custom.width": 110},
                 ),
                 Column(
                     "Use",
                     Query(_by_machine(use), ref="use"),
-                    p.mapped(p.worded({"in use": "busy", "idle": "warning", "no run": "critical"}))
+                    p.style_mapped(p.map_words({"in use": "busy", "idle": "warning", "no run": "critical"}))
                     | {"custom.width": 80},
                 ),
                 Column("Runs", Query(_by_machine(select(m.VM_RUNS).max(*MACHINE)), ref="runs"), {"custom.width": 60}),
@@ -266,7 +267,7 @@ def _machines() -> list[Panel]:
                     {"custom.width": 60},
                 ),
                 Column(
-                    "An hour",
+                    "Per hour",
                     Query(_by_machine(select(m.VM_PRICE).max(*MACHINE)), ref="price"),
                     {"unit": p.DOLLARS, "decimals": 3, "custom.width": 75},
                 ),
@@ -278,7 +279,7 @@ def _machines() -> list[Panel]:
                     {"unit": p.TIME, "custom.width": 100},
                 ),
             ],
-            rows=select(m.VM_INFO).max("vm", "size", "location", "resource_group").joined("machine", *MACHINE),
+            rows=select(m.VM_INFO).max("vm", "size", "location", "resource_group").join_labels("machine", *MACHINE),
             sort=("Use", True),
         ),
     ]
@@ -288,25 +289,27 @@ def _probes() -> list[Panel]:
     answers = 2 - select(m.PROBE_SUCCESS).max("target", "kind")
     jobs = select(m.AZURE_ML_JOBS).sum("workspace", "status") > 0
     return [
-        p.timeline(
-            About(30, "Probes", "Whether each target answers.", p.NONE, "no probe configured", 6, 8),
+        p.state_timeline(
+            PanelSpec(30, "Probes", "Whether each target answers.", p.NONE, "no probe configured", 6, 8),
             [Query(answers, "{{target}} {{kind}}")],
-            states=p.numbered(("answers", "silent")),
+            states=p.map_states(("answers", "silent")),
         ),
         p.timeseries(
-            About(31, "Probe duration", "How long the last probe took.", p.SECONDS, "no probe configured", 6, 8),
+            PanelSpec(31, "Probe duration", "Duration of the last probe.", p.SECONDS, "no probe configured", 6, 8),
             [Query(select(m.PROBE_DURATION).max("target", "kind"), "{{target}} {{kind}}")],
         ),
-        p.bars(
-            About(32, "Azure ML jobs by status", "Of each workspace.", p.COUNT, "no workspace configured", 6, 8),
-            [Query(jobs.sorted(descending=True), "{{status}} in {{workspace}}")],
+        p.bar_gauge(
+            PanelSpec(
+                32, "Azure ML jobs by status", "Jobs of each workspace.", p.COUNT, "no workspace configured", 6, 8
+            ),
+            [Query(jobs.sort(descending=True), "{{status}} in {{workspace}}")],
             decimals=0,
         ),
         p.timeseries(
-            About(
+            PanelSpec(
                 33,
-                "Requests that Azure still takes",
-                "As its last answers said, for each kind of request; at 0 it refuses, and the exporter waits.",
+                "Azure requests remaining",
+                "From Azure's last answers, for each kind of request; at 0 Azure throttles, and the exporter waits.",
                 p.COUNT,
                 "no subscription watched",
                 6,
@@ -319,16 +322,16 @@ def _probes() -> list[Panel]:
 
 def _sources() -> list[Panel]:
     state = 2 - select(UP, job=JOB).min()
-    version = select(m.BUILD_INFO).max("version").top(1)
+    version = select(m.BUILD_INFO).max("version").topk(1)
     known = state.combine("*", version, on=(), carry=("version",))
     errors = select(m.SOURCE_ERRORS).over("increase", RANGE).sum("source")
     return [
         p.table(
-            About(
+            PanelSpec(
                 40,
                 "Sources",
-                "What the exporter reads, whether that went well, and what it had to skip in this range; of several "
-                "exporters the one that fares worst.",
+                "What the exporter reads, whether it could, and what it skipped in this time range; of several "
+                "exporters the worst.",
                 p.NONE,
                 "the exporter is not scraped",
                 12,
@@ -340,24 +343,26 @@ def _sources() -> list[Panel]:
                 Column(
                     "State",
                     Query(2 - select(m.SOURCE_UP).min("source"), ref="up"),
-                    p.mapped(p.worded({"up": "success", "failing": "failure"})),
+                    p.style_mapped(p.map_words({"up": "success", "failing": "failure"})),
                 ),
                 Column(
                     "Last success",
                     Query(select(m.SOURCE_LAST_SUCCESS).min("source") * 1000, ref="last"),
                     {"unit": p.TIME},
                 ),
-                Column("Took", Query(select(m.SOURCE_REFRESH_DURATION).max("source"), ref="took"), {"unit": p.SECONDS}),
+                Column(
+                    "Duration", Query(select(m.SOURCE_REFRESH_DURATION).max("source"), ref="took"), {"unit": p.SECONDS}
+                ),
                 Column("Errors", Query(errors, ref="errors"), {"decimals": 0}),
             ],
             rows=select(m.SOURCE_UP).max("source"),
             sort=("Source", False),
         ),
         p.stat(
-            About(
+            PanelSpec(
                 42,
                 "Exporter",
-                "Whether Prometheus can scrape it (each of them, where there are several), and its version.",
+                "Whether Prometheus can scrape the exporter (all of them, where there are several), and its version.",
                 p.NONE,
                 "Prometheus has no job evalgauge",
                 4,
@@ -366,13 +371,13 @@ def _sources() -> list[Panel]:
             [Query(known.or_(state.unless(known, on=())), "version {{version}}")],
             text="value_and_name",
             colour_of=None,
-            mappings=p.worded({"up": "success", "down": "failure"}),
+            mappings=p.map_words({"up": "success", "down": "failure"}),
         ),
         p.timeseries(
-            About(
+            PanelSpec(
                 43,
                 "Scrape",
-                "How long a scrape of the exporter takes, and how many series it brings.",
+                "Duration of a scrape of the exporter, and its number of series.",
                 p.SECONDS,
                 "Prometheus has no job evalgauge",
                 8,
@@ -383,8 +388,8 @@ def _sources() -> list[Panel]:
                 Query(select(SCRAPE_SAMPLES, job=JOB).max(), "series", "B"),
             ],
             overrides={
-                "duration": p.of_colour("neutral"),
-                "series": p.of_colour("bound") | {"unit": p.COUNT, "custom.axisPlacement": "right"},
+                "duration": p.colour_series("neutral"),
+                "series": p.colour_series("bound") | {"unit": p.COUNT, "custom.axisPlacement": "right"},
             },
         ),
     ]

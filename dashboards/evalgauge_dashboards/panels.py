@@ -19,6 +19,7 @@ from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from evalgauge_dashboards.colours import colour, label, mark
+from evalgauge_dashboards.errors import PanelError
 from evalgauge_dashboards.promql import Expression
 
 DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="$datasource")
@@ -52,16 +53,16 @@ Properties = dict[str, Any]
 """Field options by id, such as ``{"unit": "s", "custom.width": 90}``."""
 
 
-class About(NamedTuple):
-    """What every panel says of itself."""
+class PanelSpec(NamedTuple):
+    """What every panel must state."""
 
     id: int
     """Stable: links, alerts and embedded panels name it."""
     title: str
     description: str
     unit: str
-    none: str
-    """Shown in place of an empty panel: why nothing is there."""
+    no_value: str
+    """Shown in an empty panel: why it is empty."""
     width: int
     """Of 24 columns."""
     height: int
@@ -79,7 +80,7 @@ class Query:
 def _targets(panel: P, queries: Sequence[Query], *, instant: bool, table: bool = False) -> P:
     refs = [query.ref for query in queries]
     if len(set(refs)) != len(refs):
-        raise ValueError(f"two queries of one panel have the same name: {refs}")
+        raise PanelError(f"two queries of one panel have the same refId: {refs}")
     for query in queries:
         target = prometheus.Dataquery().datasource(DATASOURCE).expr(query.expression.text).ref_id(query.ref)
         target = target.legend_format(query.legend or "__auto")
@@ -88,54 +89,54 @@ def _targets(panel: P, queries: Sequence[Query], *, instant: bool, table: bool =
     return panel
 
 
-def _about(panel: P, about: About, decimals: int | None, colour_of: str | None) -> P:
-    panel.id(about.id).title(about.title).description(about.description).datasource(DATASOURCE)
-    panel.span(about.width).height(about.height).unit(about.unit).no_value(about.none)
+def _apply_spec(panel: P, spec: PanelSpec, decimals: int | None, colour_of: str | None) -> P:
+    panel.id(spec.id).title(spec.title).description(spec.description).datasource(DATASOURCE)
+    panel.span(spec.width).height(spec.height).unit(spec.unit).no_value(spec.no_value)
     if decimals is not None:
         panel.decimals(decimals)
     if colour_of is not None:
-        panel.color_scheme(fixed(colour_of))
+        panel.color_scheme(fixed_colour(colour_of))
     return panel
 
 
 def _overrides(panel: P, overrides: Mapping[str, Properties] | None) -> P:
     for name, properties in (overrides or {}).items():
-        panel.override_by_name(name, _values(properties))
+        panel.override_by_name(name, _config_values(properties))
     return panel
 
 
-def _values(properties: Properties) -> list[dashboard.DynamicConfigValue]:
+def _config_values(properties: Properties) -> list[dashboard.DynamicConfigValue]:
     return [dashboard.DynamicConfigValue(id_val=key, value=value) for key, value in properties.items()]
 
 
-def fixed(meaning: str) -> dashboard_builder.FieldColor:
-    """The colour of a meaning, for a whole panel."""
+def fixed_colour(meaning: str) -> dashboard_builder.FieldColor:
+    """Build the fixed colour of a meaning for a whole panel."""
     return dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.FIXED).fixed_color(colour(meaning))
 
 
-def of_colour(meaning: str) -> Properties:
-    """The colour of a meaning, for one series."""
+def colour_series(meaning: str) -> Properties:
+    """Build the override that gives one series the colour of a meaning."""
     return {"color": {"mode": "fixed", "fixedColor": colour(meaning)}}
 
 
-def series_of(*words: str) -> dict[str, Properties]:
-    """Overrides that give each series its meaning's colour, mark and readable name."""
-    return {word: of_colour(word) | {"displayName": label(word)} for word in words}
+def style_series(*words: str) -> dict[str, Properties]:
+    """Build the overrides that give each series the colour, mark and label of the meaning it is named after."""
+    return {word: colour_series(word) | {"displayName": label(word)} for word in words}
 
 
 def thresholds(*steps: tuple[float | None, str]) -> dashboard_builder.ThresholdsConfig:
-    """Colours by value: ``(None, meaning)`` first, then ``(from this value on, meaning)``."""
+    """Build thresholds that colour by value: ``(None, meaning)`` first, then ``(from this value on, meaning)``."""
     levels = [dashboard.Threshold(value=value, color=colour(meaning)) for value, meaning in steps]
     return dashboard_builder.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(levels)
 
 
-def numbered(words: Sequence[str]) -> list[dashboard.ValueMapping]:
-    """Mappings of 1, 2, … to the words with mark and colour, for a state that is told by a number."""
-    return worded({word: word for word in words})
+def map_states(words: Sequence[str]) -> list[dashboard.ValueMapping]:
+    """Map 1, 2, … to the words with their marks and colours, for a state given as a number."""
+    return map_words({word: word for word in words})
 
 
-def worded(meanings: Mapping[str, str]) -> list[dashboard.ValueMapping]:
-    """Mappings of 1, 2, … to words in the colours and with the marks of other meanings."""
+def map_words(meanings: Mapping[str, str]) -> list[dashboard.ValueMapping]:
+    """Map 1, 2, … to words with the colours and marks of other meanings."""
     options = {
         str(number): dashboard.ValueMappingResult(
             text=f"{mark(meaning)} {word.replace('_', ' ')}".strip(), color=colour(meaning), index=number - 1
@@ -145,14 +146,14 @@ def worded(meanings: Mapping[str, str]) -> list[dashboard.ValueMapping]:
     return [dashboard.ValueMap(options=options)]
 
 
-def under(limit: float, text: str) -> list[dashboard.ValueMapping]:
-    """A mapping of everything from 0 to ``limit`` to the text."""
+def map_below(limit: float, text: str) -> list[dashboard.ValueMapping]:
+    """Map every number from 0 to ``limit`` to the text."""
     result = dashboard.ValueMappingResult(text=text)
     return [dashboard.RangeMap(options=dashboard.DashboardRangeMapOptions(from_val=0, to=limit, result=result))]
 
 
-def mapped(mappings: list[dashboard.ValueMapping]) -> Properties:
-    """A column or series whose numbers stand for words."""
+def style_mapped(mappings: list[dashboard.ValueMapping]) -> Properties:
+    """Build the options of a column or series whose numbers stand for words."""
     return {"mappings": mappings, "custom.align": "left"}
 
 
@@ -167,16 +168,16 @@ RATIO_CELL: Properties = {
 
 
 HIDDEN: Properties = {"custom.hideFrom": {"viz": True, "legend": True, "tooltip": True}}
-"""A column that links read and nobody sees."""
+"""A hidden column that links read."""
 
 
-def link(title: str, url: str, *, new_tab: bool = False) -> dict[str, object]:
-    """A data link, as a field option takes it."""
+def build_link(title: str, url: str, *, new_tab: bool = False) -> dict[str, object]:
+    """Build a data link for a field option."""
     return {"title": title, "url": url, "targetBlank": new_tab}
 
 
 def stat(
-    about: About,
+    spec: PanelSpec,
     queries: Sequence[Query],
     *,
     decimals: int | None = None,
@@ -191,7 +192,7 @@ def stat(
 
     ``steps`` colour them by value and then replace ``colour_of``.
     """
-    panel = _about(stat_builder.Panel(), about, decimals, None if steps else colour_of)
+    panel = _apply_spec(stat_builder.Panel(), spec, decimals, None if steps else colour_of)
     panel.reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
     panel.graph_mode(common.BigValueGraphMode.NONE).color_mode(common.BigValueColorMode.VALUE)
     panel.justify_mode(common.BigValueJustifyMode.CENTER).text_mode(common.BigValueTextMode(text))
@@ -209,7 +210,7 @@ def stat(
 
 
 def timeseries(
-    about: About,
+    spec: PanelSpec,
     queries: Sequence[Query],
     *,
     decimals: int | None = None,
@@ -221,7 +222,7 @@ def timeseries(
     overrides: Mapping[str, Properties] | None = None,
 ) -> timeseries_builder.Panel:
     """Lines over time; ``stacked`` fills them on top of each other."""
-    panel = _about(timeseries_builder.Panel(), about, decimals, colour_of)
+    panel = _apply_spec(timeseries_builder.Panel(), spec, decimals, colour_of)
     panel.line_width(1 if stacked else 2).fill_opacity(70 if stacked else 0)
     panel.show_points(common.VisibilityMode.NEVER).line_interpolation(common.LineInterpolation.LINEAR)
     panel.tooltip(
@@ -243,8 +244,8 @@ def _legend(right: bool = False) -> common_builder.VizLegendOptions:
     return options.placement(place).show_legend(True).calcs([])
 
 
-def bars(
-    about: About,
+def bar_gauge(
+    spec: PanelSpec,
     queries: Sequence[Query],
     *,
     decimals: int | None = None,
@@ -254,7 +255,7 @@ def bars(
     overrides: Mapping[str, Properties] | None = None,
 ) -> bargauge_builder.Panel:
     """A bar for each series, with its value, in the order of the query."""
-    panel = _about(bargauge_builder.Panel(), about, decimals, colour_of)
+    panel = _apply_spec(bargauge_builder.Panel(), spec, decimals, colour_of)
     panel.reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
     panel.orientation(common.VizOrientation.HORIZONTAL).display_mode(common.BarGaugeDisplayMode.BASIC)
     panel.value_mode(common.BarGaugeValueMode.TEXT).name_placement(common.BarGaugeNamePlacement.LEFT)
@@ -267,12 +268,12 @@ def bars(
         panel.max(maximum)
     _targets(panel, queries, instant=True)
     if links:
-        panel.override_by_regexp(".*", _values({"links": list(links)}))
+        panel.override_by_regexp(".*", _config_values({"links": list(links)}))
     return _overrides(panel, overrides)
 
 
-def grouped_bars(
-    about: About,
+def bar_chart(
+    spec: PanelSpec,
     queries: Sequence[Query],
     *,
     by: str,
@@ -281,7 +282,7 @@ def grouped_bars(
     overrides: Mapping[str, Properties] | None = None,
 ) -> barchart_builder.Panel:
     """Stacked horizontal bars, one for each value of the field ``by``."""
-    panel = _about(barchart_builder.Panel(), about, decimals, None)
+    panel = _apply_spec(barchart_builder.Panel(), spec, decimals, None)
     panel.x_field(by).orientation(common.VizOrientation.HORIZONTAL).stacking(common.StackingMode.NORMAL)
     panel.show_value(common.VisibilityMode.AUTO).bar_width(0.8).group_width(0.8).fill_opacity(80).line_width(0)
     panel.legend(_legend())
@@ -290,11 +291,11 @@ def grouped_bars(
     return _overrides(panel, overrides)
 
 
-def timeline(
-    about: About, queries: Sequence[Query], *, states: list[dashboard.ValueMapping], merge: bool = True
+def state_timeline(
+    spec: PanelSpec, queries: Sequence[Query], *, states: list[dashboard.ValueMapping], merge: bool = True
 ) -> statetimeline_builder.Panel:
     """A row for each series, coloured by the state that its number stands for."""
-    panel = _about(statetimeline_builder.Panel(), about, None, None)
+    panel = _apply_spec(statetimeline_builder.Panel(), spec, None, None)
     panel.mappings(states).merge_values(merge).show_value(common.VisibilityMode.AUTO).row_height(0.85)
     panel.line_width(0).fill_opacity(85).align_value(common.TimelineValueAlignment.LEFT)
     panel.color_scheme(dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
@@ -314,7 +315,7 @@ class Column:
 
 
 def table(
-    about: About,
+    spec: PanelSpec,
     key: str,
     columns: Sequence[Column],
     *,
@@ -326,11 +327,11 @@ def table(
 
     ``sort`` is a column's title and whether the largest comes first. ``more`` transformations come last.
     """
-    panel = _about(table_builder.Panel(), about, None, "neutral")
-    # a join brings every row of every query, so each is held to the rows that are asked for
+    panel = _apply_spec(table_builder.Panel(), spec, None, "neutral")
+    # a join brings every row of every query, so each is restricted to the rows asked for
     values = [c.source for c in columns if isinstance(c.source, Query)]
-    held = [dataclasses.replace(query, expression=query.expression.where(rows, on=(key,))) for query in values]
-    queries = [Query(rows, ref="rows"), *held]
+    restricted = [dataclasses.replace(query, expression=query.expression.where(rows, on=(key,))) for query in values]
+    queries = [Query(rows, ref="rows"), *restricted]
     _targets(panel, queries, instant=True, table=True)
     titles = {c.source if isinstance(c.source, str) else f"Value #{c.source.ref}": c.title for c in columns}
     hidden = ["Time", *(f"Time {n}" for n in range(1, len(queries) + 1)), "Value", "Value #rows"]
@@ -348,12 +349,12 @@ def table(
     panel.cell_height(common.TableCellHeight.SM)
     if sort:
         panel.sort_by([common_builder.TableSortByFieldState().display_name(sort[0]).desc(sort[1])])
-    panel.override_by_regexp(".*", _values({"noValue": "–"}))
+    panel.override_by_regexp(".*", _config_values({"noValue": "–"}))
     return _overrides(panel, {column.title: column.options for column in columns if column.options})
 
 
 def matrix(
-    about: About,
+    spec: PanelSpec,
     queries: Sequence[Query],
     transformations: Sequence[dashboard.DataTransformerConfig],
     *,
@@ -364,18 +365,18 @@ def matrix(
 
     ``sort`` is the title of the column whose order the rows have.
     """
-    panel = _about(table_builder.Panel(), about, 0, "success").min(0).max(1)
+    panel = _apply_spec(table_builder.Panel(), spec, 0, "success").min(0).max(1)
     panel.cell_height(common.TableCellHeight.SM)
     _targets(panel, queries, instant=True, table=True)
-    panel.override_by_field_type("number", _values(RATIO_CELL | {"noValue": "–", "custom.minWidth": 85}))
-    panel.override_by_field_type("string", _values({"custom.width": names}))
+    panel.override_by_field_type("number", _config_values(RATIO_CELL | {"noValue": "–", "custom.minWidth": 85}))
+    panel.override_by_field_type("string", _config_values({"custom.width": names}))
     if sort:
         panel.sort_by([common_builder.TableSortByFieldState().display_name(sort).desc(False)])
     return panel.transformations(list(transformations))
 
 
 def trend(
-    about: About,
+    spec: PanelSpec,
     queries: Sequence[Query],
     transformations: Sequence[dashboard.DataTransformerConfig],
     *,
@@ -384,7 +385,7 @@ def trend(
     days: int = 30,
 ) -> timeseries_builder.Panel:
     """Points over a time that the data brings with it, not the time of the scrape."""
-    panel = _about(timeseries_builder.Panel(), about, decimals, None).min(0).time_from(f"{days}d")
+    panel = _apply_spec(timeseries_builder.Panel(), spec, decimals, None).min(0).time_from(f"{days}d")
     panel.draw_style(common.GraphDrawStyle.POINTS).point_size(9).show_points(common.VisibilityMode.ALWAYS)
     panel.legend(_legend())
     if maximum is not None:

@@ -1,8 +1,8 @@
 """PromQL built from the metric catalogue, so that a wrong metric, label or label value cannot be written.
 
-A selection of a metric carries labels that nobody here knows (``job``, ``instance``, what a collector adds), so two
-selections never meet in an operation: each is aggregated first, by labels that it has. What an expression's labels
-are is therefore always known, and a series means the same whether it was scraped or pushed.
+A selection of a metric carries labels that the catalogue does not know (``job``, ``instance``, what a collector adds),
+so two selections never meet in an operation: each is aggregated first, by labels that it has. The labels of an
+expression are therefore always known, and a series means the same whether it was scraped or pushed.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 from evalgauge.metrics import Metric
+from evalgauge_dashboards.errors import ExpressionError
 
 RATE_INTERVAL = "$__rate_interval"
 """The window of a rate in a panel: Grafana makes it wide enough for the scrape interval and the zoom."""
 RANGE = "$__range"
-"""The window that is as long as the time range of the board."""
+"""The window that is as long as the time range of the dashboard."""
 
 UP = Metric("up", "gauge", "", ("job", "instance"), "1 where Prometheus could scrape the target.")
 SCRAPE_DURATION = Metric("scrape_duration_seconds", "gauge", "seconds", ("job", "instance"), "Length of the scrape.")
@@ -30,7 +31,11 @@ ALERTS = Metric(
     "1 for each alert that Prometheus' own rules raise.",
 )
 RULES_LOADED = Metric(
-    "evalgauge:alert_rules:count", "gauge", "rules", (), "Alerts that Prometheus judges, once it loaded the rules."
+    "evalgauge:alert_rules:count",
+    "gauge",
+    "rules",
+    (),
+    "Alerts that Prometheus evaluates; absent without the rules.",
 )
 PROMETHEUS_OWN = (UP, SCRAPE_DURATION, SCRAPE_SAMPLES, ALERTS, RULES_LOADED)
 """What Prometheus writes by itself: the only metrics beside the catalogue that an expression may use."""
@@ -47,13 +52,9 @@ _LEVELS = {
 Operator = Literal["or", "and", "unless", "==", "!=", ">", "<", ">=", "<=", "+", "-", "*", "/"]
 
 
-class ExpressionError(ValueError):
-    """An expression that names what does not exist, or that would mean something else than it says."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Variable:
-    """A variable of a board as a matcher's value; ``many`` where more than one value may be chosen."""
+    """A dashboard's variable as the value of a matcher; ``many`` where more than one value may be selected."""
 
     name: str
     many: bool = False
@@ -73,13 +74,13 @@ class Pattern:
     regex: str
 
 
-Matched = str | tuple[str, ...] | Variable | Not | Pattern
+LabelMatch = str | tuple[str, ...] | Variable | Not | Pattern
 Operand: TypeAlias = "Expression | float"
 
 
 @dataclasses.dataclass(frozen=True)
 class Expression:
-    """PromQL text with what is known of its result. Build it with `select`, `number` and the methods here."""
+    """PromQL text with the labels of its result. Build it with `select`, `scalar` and the methods here."""
 
     text: str
     labels: frozenset[str] | None
@@ -95,14 +96,14 @@ class Expression:
 
     def _aggregate(self, function: str, by: tuple[str, ...]) -> Expression:
         grouped = f" by ({', '.join(by)}) " if by else ""
-        return Expression(f"{function}{grouped}({self.text})", self._have(by))
+        return Expression(f"{function}{grouped}({self.text})", self._require_labels(by))
 
     def sum(self, *by: str) -> Expression:
         """The sum over everything but the labels ``by``."""
         return self._aggregate("sum", by)
 
     def max(self, *by: str) -> Expression:
-        """The largest value for each set of the labels ``by``: what makes a doubly reported series one."""
+        """The largest value for each set of the labels ``by``: it merges a series that two exporters expose."""
         return self._aggregate("max", by)
 
     def min(self, *by: str) -> Expression:
@@ -114,16 +115,16 @@ class Expression:
         return self._aggregate("avg", by)
 
     def count(self, *by: str) -> Expression:
-        """How many series there are for each set of the labels ``by``."""
+        """The number of series for each set of the labels ``by``."""
         return self._aggregate("count", by)
 
-    def top(self, count: int, *by: str) -> Expression:
-        """The ``count`` largest series (for each set of the labels ``by``), labels kept."""
-        self._have(by)
+    def topk(self, count: int, *by: str) -> Expression:
+        """The ``count`` largest series (for each set of the labels ``by``), with all their labels."""
+        self._require_labels(by)
         return self._call(f"topk by ({', '.join(by)}) " if by else "topk", f"{count}, ", "")
 
-    def counted(self, label: str) -> Expression:
-        """How many series have each value, with the value as the label: a number for a legend."""
+    def count_values(self, label: str) -> Expression:
+        """The number of series for each value, with the value as the new label: a number for a legend."""
         return Expression(f'count_values("{label}", {self.text})', frozenset({label}))
 
     def quantile(self, fraction: float) -> Expression:
@@ -132,7 +133,7 @@ class Expression:
         Raises:
             ExpressionError: where ``le`` is not among the labels.
         """
-        self._have(("le",))
+        self._require_labels(("le",))
         return dataclasses.replace(
             self._call("histogram_quantile", f"{fraction:g}, ", ""), labels=(self.labels or frozenset()) - {"le"}
         )
@@ -154,11 +155,11 @@ class Expression:
     def _call(self, function: str, before: str, after: str) -> Expression:
         return dataclasses.replace(self, text=f"{function}({before}{self.text}{after})", level=_ATOM)
 
-    def at_least(self, value: float) -> Expression:
+    def clamp_min(self, value: float) -> Expression:
         """Not below ``value``."""
         return self._call("clamp_min", "", f", {value:g}")
 
-    def at_most(self, value: float) -> Expression:
+    def clamp_max(self, value: float) -> Expression:
         """Not above ``value``."""
         return self._call("clamp_max", "", f", {value:g}")
 
@@ -167,36 +168,36 @@ class Expression:
         return self._call("sqrt", "", "")
 
     def floor(self) -> Expression:
-        """Without what is behind the decimal point."""
+        """Rounded down to an integer."""
         return self._call("floor", "", "")
 
-    def sorted(self, descending: bool = False) -> Expression:
-        """In order of value (an instant query's result has one)."""
+    def sort(self, descending: bool = False) -> Expression:
+        """Sorted by value (only an instant query's result has an order)."""
         return self._call("sort_desc" if descending else "sort", "", "")
 
     def absent(self, **labels: str) -> Expression:
-        """1 where there is no such series, else nothing; ``labels`` are those that the selection's matchers set."""
+        """1 where there is no such series, else no series; ``labels`` are those that the selection's matchers set."""
         return Expression(f"absent({self.text})", frozenset(labels))
 
-    def renamed(self, old: str, new: str) -> Expression:
+    def rename_label(self, old: str, new: str) -> Expression:
         """The label ``old`` under the name ``new``.
 
         Raises:
             ExpressionError: on a selection, and where there is no label ``old``.
         """
-        self._closed()
-        rest = self._have((old,), rest=True)
+        self._require_aggregated()
+        rest = self._require_labels((old,), rest=True)
         copied = f'label_replace({self.text}, "{new}", "$1", "{old}", "(.*)")'
         return Expression(copied, rest | {old, new}).max(*sorted(rest | {new}))
 
-    def joined(self, new: str, *labels: str) -> Expression:
+    def join_labels(self, new: str, *labels: str) -> Expression:
         """With one more label ``new``: the values of ``labels`` with a slash between them.
 
         Raises:
             ExpressionError: on a selection, and where one of the labels is not there.
         """
-        self._closed()
-        self._have(labels)
+        self._require_aggregated()
+        self._require_labels(labels)
         sources = ", ".join(f'"{label}"' for label in labels)
         joined = self._call("label_join", "", f', "{new}", "/", {sources}')
         return dataclasses.replace(joined, labels=(self.labels or frozenset()) | {new})
@@ -215,7 +216,7 @@ class Expression:
             ExpressionError: where a selection is combined with a vector, where the label sets differ and ``on`` is
                 not given, or where ``on`` or ``carry`` are not labels of the sides.
         """
-        right = other if isinstance(other, Expression) else number(other)
+        right = other if isinstance(other, Expression) else scalar(other)
         level = _LEVELS[operator]
         words: str = operator
         labels = self.labels
@@ -224,23 +225,25 @@ class Expression:
                 raise ExpressionError(f"a scalar is not matched on labels: {self.text} {operator} {right.text}")
             labels = right.labels if self.labels is None else self.labels
         else:
-            self._closed()
-            right._closed()
+            self._require_aggregated()
+            right._require_aggregated()
             labels = self.labels
             if on is None:
                 if self.labels != right.labels and operator != "or":
                     raise ExpressionError(f"{self.text} and {right.text} have other labels: say which to match on")
                 labels = self.labels | right.labels
             else:
-                self._have(on)
-                right._have((*on, *carry))
+                self._require_labels(on)
+                right._require_labels((*on, *carry))
                 words += f" on ({', '.join(on)})"
                 if operator not in ("or", "and", "unless"):
                     if self.labels != frozenset(on) or carry:
                         words += f" group_left ({', '.join(carry)})" if carry else " group_left ()"
                     labels = self.labels | set(carry)
         gap = "\n" if operator in ("or", "and", "unless") else " "
-        return Expression(f"{self._inside(level)}{gap}{words} {right._inside(level + 1)}", labels, self.raw, level)
+        return Expression(
+            f"{self._parenthesize(level)}{gap}{words} {right._parenthesize(level + 1)}", labels, self.raw, level
+        )
 
     def __add__(self, other: Operand) -> Expression:
         return self.combine("+", other)
@@ -252,10 +255,10 @@ class Expression:
         return self.combine("*", other)
 
     def __rmul__(self, other: float) -> Expression:
-        return number(other).combine("*", self)
+        return scalar(other).combine("*", self)
 
     def __rsub__(self, other: float) -> Expression:
-        return number(other).combine("-", self)
+        return scalar(other).combine("-", self)
 
     def __truediv__(self, other: Operand) -> Expression:
         return self.combine("/", other)
@@ -272,7 +275,7 @@ class Expression:
     def __le__(self, other: Operand) -> Expression:
         return self.combine("<=", other)
 
-    def is_(self, value: float) -> Expression:
+    def equals(self, value: float) -> Expression:
         """Only the series that have the value."""
         return self.combine("==", value)
 
@@ -290,21 +293,21 @@ class Expression:
 
     # -- checks ------------------------------------------------------------------------------------------------
 
-    def _inside(self, level: int) -> str:
+    def _parenthesize(self, level: int) -> str:
         return self.text if self.level >= level else f"({self.text})"
 
-    def _closed(self) -> None:
+    def _require_aggregated(self) -> None:
         if self.raw:
             raise ExpressionError(f"a selection is aggregated before it meets another vector: {self.text}")
 
-    def _have(self, names: Iterable[str], rest: bool = False) -> frozenset[str]:
+    def _require_labels(self, names: Iterable[str], rest: bool = False) -> frozenset[str]:
         known = self.labels if self.labels is not None else frozenset()
         if unknown := sorted(set(names) - known):
             raise ExpressionError(f"{self.text} has no label {', '.join(unknown)}; it has {', '.join(sorted(known))}")
         return known - set(names) if rest else frozenset(names)
 
 
-def number(value: float) -> Expression:
+def scalar(value: float) -> Expression:
     """A number."""
     return Expression(f"{value:.10g}", None)
 
@@ -318,7 +321,7 @@ def vector(value: float) -> Expression:
     return Expression(f"vector({value:g})", frozenset())
 
 
-def select(metric: Metric, **where: Matched) -> Expression:
+def select(metric: Metric, **where: LabelMatch) -> Expression:
     """The series of a metric whose labels match; a histogram's are selected with `buckets`.
 
     Raises:
@@ -326,35 +329,35 @@ def select(metric: Metric, **where: Matched) -> Expression:
     """
     if metric.kind == "histogram":
         raise ExpressionError(f"{metric.name} is a histogram: select its buckets, sum or count")
-    return _selection(metric.name, metric, where)
+    return _select_series(metric.name, metric, where)
 
 
-def buckets(metric: Metric, **where: Matched) -> Expression:
+def buckets(metric: Metric, **where: LabelMatch) -> Expression:
     """The buckets of a histogram, with the label ``le``."""
-    chosen = _selection(f"{metric.name}_bucket", metric, where)
+    chosen = _select_series(f"{metric.name}_bucket", metric, where)
     return dataclasses.replace(chosen, labels=(chosen.labels or frozenset()) | {"le"})
 
 
-def part(metric: Metric, which: Literal["sum", "count"], **where: Matched) -> Expression:
+def histogram_part(metric: Metric, which: Literal["sum", "count"], **where: LabelMatch) -> Expression:
     """The sum or the count of a histogram."""
-    return _selection(f"{metric.name}_{which}", metric, where)
+    return _select_series(f"{metric.name}_{which}", metric, where)
 
 
-def _selection(series: str, metric: Metric, where: dict[str, Matched]) -> Expression:
+def _select_series(series: str, metric: Metric, where: dict[str, LabelMatch]) -> Expression:
     if series not in metric.series:
         raise ExpressionError(f"{metric.name} is a {metric.kind} and has no series {series}")
-    matchers = ",".join(_matcher(metric, label, value) for label, value in where.items())
+    matchers = ",".join(_format_matcher(metric, label, value) for label, value in where.items())
     return Expression(f"{series}{{{matchers}}}" if matchers else series, frozenset(metric.labels), raw=True)
 
 
-def _matcher(metric: Metric, label: str, value: Matched) -> str:
+def _format_matcher(metric: Metric, label: str, value: LabelMatch) -> str:
     if label not in metric.labels:
         raise ExpressionError(f"{metric.name} has no label {label}; it has {', '.join(metric.labels)}")
     match value:
         case Variable(name, many):
             return f'{label}{"=~" if many else "="}"${name}"'
         case Pattern(regex):
-            return f'{label}=~"{_quoted(regex)}"'
+            return f'{label}=~"{_escape_string(regex)}"'
         case Not(inner):
             values, one, several = inner, "!=", "!~"
         case _:
@@ -364,15 +367,15 @@ def _matcher(metric: Metric, label: str, value: Matched) -> str:
     if closed and (wrong := sorted(set(values) - set(closed))):
         raise ExpressionError(f"{label} of {metric.name} is never {', '.join(wrong)}; it is one of {', '.join(closed)}")
     if len(values) == 1:
-        return f'{label}{one}"{_quoted(values[0])}"'
-    return f'{label}{several}"{_quoted("|".join(_literal(value) for value in values))}"'
+        return f'{label}{one}"{_escape_string(values[0])}"'
+    return f'{label}{several}"{_escape_string("|".join(_escape_regex(value) for value in values))}"'
 
 
-def _quoted(text: str) -> str:
-    """Inside a string of PromQL."""
+def _escape_string(text: str) -> str:
+    """Escape text for a PromQL string."""
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _literal(text: str) -> str:
-    """Inside a regular expression, where only these signs have a meaning (RE2)."""
+def _escape_regex(text: str) -> str:
+    """Escape text for a regular expression, in which only these characters have a meaning (RE2)."""
     return re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", text)

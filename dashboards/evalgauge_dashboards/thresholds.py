@@ -6,9 +6,9 @@ REGRESSION_P = 0.05
 """At most this share of runs that are as good as their baseline may ever raise the alert. Only the anytime-valid
 p-value is compared with it: it may be looked at each minute, the exact test's may not."""
 REGRESSION_SAMPLE = 20
-"""Measured tasks below which a comparison is not spoken of: a handful of hard tasks first is no regression."""
+"""Measured tasks below which a comparison raises nothing: a few hard tasks at the start are no regression."""
 REGRESSION_FLOOR = 0.02
-"""A difference under two percentage points is nobody's alarm, however certain it is. Above that, the difference has
+"""A difference under two percentage points raises nothing, however significant it is. Above that, the difference has
 to be larger than the standard error of the baseline's own rate, which no repeat of the same model exceeds by nature:
 √(Σ pᵢ (1 - pᵢ)) / n ≤ √(p (1 - p) / n) for tasks with their own chances pᵢ (Jensen's inequality)."""
 DOMAIN_SAMPLE = 5
@@ -17,19 +17,19 @@ DOMAIN_SAMPLE = 5
 BUDGET_SHARE = 1.0
 """Of the budget, for the cost so far and for the projected one."""
 BUDGET_NEWS = 3600.0
-"""Seconds after its last event for which a run that is over its budget still wakes someone: long enough for the last
-task that crossed the line to be told, short enough that a run which costs nothing any more lets people sleep."""
+"""Seconds after its last event for which a run over its budget still fires: long enough to report a last task that
+exceeded it, short enough that a finished run, which costs nothing any more, pages nobody at night."""
 PROJECTION_WORK = 0.05
-"""The share of the work that must be done before the projection is believed."""
+"""The share of the work that must be done before the projection is used."""
 SPIKE_FACTOR = 3.0
 """Times the run's own average: twice happens when the hard tasks come last."""
 SPIKE_USD_PER_HOUR = 1.0
-"""Below one dollar an hour a spike is not worth a message."""
+"""US dollars per hour below which a spike is not worth a message."""
 SPIKE_AGE = 1800.0
-"""Seconds: a run younger than half an hour has no average to speak of."""
+"""Seconds: a run younger than half an hour has no meaningful average."""
 UNCOSTED_SHARE = 0.01
 """Of a model's calls. A call that failed reports no tokens, so a few are in every run; beyond one in a hundred the
-cost is wrong by more than it is read to."""
+error of the cost is visible in the shown digits."""
 SILENT_SAMPLE = 3
 """Calls without tokens below which a share of few calls is chance: one that failed of the first fifty is 2 %."""
 
@@ -45,16 +45,16 @@ SLOW_BURN = 6.0
 BURN_SAMPLE = 3
 """Infrastructure errors in the long window below which a share of few attempts is chance."""
 
-HOLD = "10m"
-"""An alert whose number goes up and down around its limit fires on for this long after it fell below: one message
-and not one an hour of its kind."""
+KEEP_FIRING = "10m"
+"""How long an alert keeps firing after its value, which goes up and down around its limit, fell below: one message
+instead of one per hour."""
 
 IDLE_FOR = "30m"
-"""A machine between two tasks is idle for minutes; half an hour is forgotten."""
+"""A machine between two tasks is idle for minutes; one idle for half an hour was forgotten."""
 SOURCE_AGE = 1800.0
 """Seconds since a polled source last answered: three of the slowest default interval (10 min)."""
 PRICES_AGE = 2 * 86400.0
-"""Seconds: price lists are kept for a day."""
+"""Seconds: price lists are cached for a day."""
 RECENT = 86400.0
-"""Seconds: what happened to a run within a day is still news, so that the morning sees the night. Runs that ended
-before that are history and raise nothing."""
+"""Seconds after its last event for which a run raises alerts, so that the morning sees the night. Older runs raise
+nothing."""

@@ -1,4 +1,4 @@
-"""The exporter put together: sources that follow, the state they fold into, the views that read it."""
+"""The composition of the exporter: sources that collect events, the state they are folded into, views that read it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 from evalgauge import __version__
 from evalgauge.events import LlmCall
-from evalgauge.pricing import Price, PriceTable, load_overrides
+from evalgauge.price_overrides import load_overrides
+from evalgauge.pricing import Price, PriceTable
 from evalgauge_exporter.analysis.costs import MachineCost
-from evalgauge_exporter.analysis.machine_usage import run_machine_cost
+from evalgauge_exporter.analysis.machine_usage import compute_run_machine_costs
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
 from evalgauge_exporter.config.token_file import read_token
@@ -23,29 +24,37 @@ from evalgauge_exporter.sources.azure.prices import default_cache_dir
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.views.exposition import Exposition, Sample
-from evalgauge_exporter.views.fleet import fleet_samples, machine_use_samples
+from evalgauge_exporter.views.fleet import collect_fleet_samples, collect_machine_use_samples
 from evalgauge_exporter.views.limits import Limits
 
 
-def _archive_path(config: Config) -> Path:
-    """A file for each set of served folders, in the cache folder."""
+def _cache_path(config: Config) -> Path:
+    """Return the cache file for the served folders."""
     folders = "\0".join(str(folder.absolute()) for folder in config.results)
     name = hashlib.sha256(folders.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return (config.prices.cache_dir or default_cache_dir()) / f"runs-{name}.json"
 
 
-def _archive_key(config: Config) -> str:
-    """What the archived numbers depend on beside the runs' files: the release and the prices."""
+def _cache_key(config: Config) -> str:
+    """Return what cached numbers depend on beside the runs' files: the release, the threshold and the prices."""
     own = config.prices.overrides.read_bytes() if config.prices.overrides else b""
     prices = importlib.metadata.version("genai-prices")
     return f"{__version__} {config.success_threshold} {prices} {hashlib.sha256(own).hexdigest()[:16]}"
 
 
 class Exporter:
-    """Everything but the web server, from ``start`` to ``stop``."""
+    """The exporter without its web server.
+
+    Args:
+        config: The configuration.
+
+    Raises:
+        PriceTableError: The file of price overrides can't be read.
+        TokenError: The token file can't be read.
+        ValueError: A configured machine has no valid times.
+    """
 
     def __init__(self, config: Config) -> None:
-        """Raises PriceTableError or TokenError where a file can't be read, ValueError for a machine without times."""
         self.config = config
         self.state = State()
         overrides = load_overrides(config.prices.overrides) if config.prices.overrides else None
@@ -54,19 +63,19 @@ class Exporter:
         self.token = read_token(config.token_file) if config.token_file else None
         self.fleet = FleetState(self.prices)
         self.fleet_sources = FleetSources(config, self.fleet, self.state.lock, self._fleet_changed)
-        self.insights = RunAnalysis(
+        self.analysis = RunAnalysis(
             self.state, stall_after=config.stall_after, baselines=config.baselines, machines=self._machines
         )
-        self.exposition = Exposition(self.state, self.insights, self.limits, linger=config.linger)
+        self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger)
         self.exposition.extra.append(self._fleet_samples)
         self._listeners: list[Callable[[], None]] = []
         self._ready = threading.Event()
-        self.follower = RunCollector(
+        self.collector = RunCollector(
             self.state,
             config.results,
             stall_after=config.stall_after,
             pricer=self.price,
-            archive=RunCache(_archive_path(config), _archive_key(config)),
+            cache=RunCache(_cache_path(config), _cache_key(config)),
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
             on_change=self._changed,
@@ -77,18 +86,25 @@ class Exporter:
         self._listeners.append(listener)
 
     def start(self) -> None:
-        """Begin to follow, in the background."""
-        self.follower.start()
+        """Start collecting in background threads."""
+        self.collector.start()
         self.fleet_sources.start()
 
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until every source was read once; False where that took longer than ``timeout`` seconds."""
+        """Wait until every source was read once.
+
+        Args:
+            timeout: Seconds to wait, None for no limit.
+
+        Returns:
+            False where the timeout passed first.
+        """
         return self._ready.wait(timeout)
 
     def stop(self) -> None:
-        """End; returns when all threads have."""
+        """Stop and wait for all threads."""
         self.fleet_sources.stop()
-        self.follower.stop()
+        self.collector.stop()
 
     def _changed(self) -> None:
         if self.state.ready:
@@ -99,17 +115,17 @@ class Exporter:
     def _fleet_changed(self) -> None:
         with self.state.lock:
             self.state.version += 1
-            self.insights.prices_version = self.fleet.costs_version
+            self.analysis.prices_version = self.fleet.costs_version
         self._changed()
 
     def _machines(self, run: RunState, now: float) -> list[MachineCost]:
         stall_after, runs = self.config.stall_after, self.state.runs.values()
-        return run_machine_cost(run, self.fleet, self.prices, now, stall_after, runs).known()
+        return compute_run_machine_costs(run, self.fleet, self.prices, now, stall_after, runs).list_known()
 
     def _fleet_samples(self, now: float) -> Iterator[Sample]:
-        yield from fleet_samples(self.fleet, now)
-        yield from machine_use_samples(self.fleet, self.state.runs.values(), now, self.config.stall_after)
+        yield from collect_fleet_samples(self.fleet, now)
+        yield from collect_machine_use_samples(self.fleet, self.state.runs.values(), now, self.config.stall_after)
 
     def price(self, call: LlmCall) -> Price:
-        """What a model call costs by the exporter's prices."""
+        """Return the price of a model call by the exporter's price table."""
         return self.prices.price_of(call)

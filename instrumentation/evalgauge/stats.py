@@ -8,8 +8,6 @@
 Needs the extra ``exporter`` (scipy): ``pip install 'evalgauge[exporter]'``.
 """
 
-from evalgauge_exporter.analysis.comparison.comparison import Comparison, compare
-from evalgauge_exporter.analysis.comparison.pairing import Trial
-from evalgauge_exporter.analysis.comparison.tests import Interval, wilson
+from evalgauge_exporter.analysis.comparison import Comparison, Interval, Trial, compare, wilson
 
 __all__ = ["Comparison", "Interval", "Trial", "compare", "wilson"]

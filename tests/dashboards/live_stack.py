@@ -1,4 +1,4 @@
-"""A stand for the boards: real runs, the real exporter that reads them, and a real Prometheus that scrapes it."""
+"""A live stack for the dashboards: real runs, the real exporter that reads them, a real Prometheus that scrapes it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from tests.exporter.sources.azure.test_prices import PriceList
 DOMAINS = ("chrome", "vlc")
 TASKS = [{"task_id": f"{domain}_{n}", "domain": domain} for domain in DOMAINS for n in range(20)]
 DONE = 30
-"""Tasks of the run that goes on which have ended: all of chrome and half of vlc."""
+"""Finished tasks of the running run: all of chrome and half of vlc."""
 SOLVED = [task["task_id"] for task in TASKS[:DONE] if task["domain"] == "vlc"][::2]
-"""Those that it solved; the baseline solved every one."""
+"""The tasks that it solved; the baseline solved all tasks."""
 BUDGET = 0.25
 MACHINES = (vm("w1"), vm("forgotten"), vm("template", power="deallocated"))
-"""One that the run uses, one that bills and that nobody uses, one that costs nothing."""
+"""One that the run uses, one that is billed and unused, one that costs nothing."""
 HOURLY = 0.226
 """US dollars an hour of each, as the list on 127.0.0.1 says."""
 STARTUP = 60.0
@@ -41,13 +41,13 @@ STARTUP = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Stand:
+class LiveStack:
     """The addresses of the two processes."""
 
     exporter: str
     prometheus: str
 
-    def ask(self, expression: str, *, seconds: float = 0) -> list[dict[str, Any]]:
+    def query(self, expression: str, *, seconds: float = 0) -> list[dict[str, Any]]:
         """The result of a query: at this moment, or over the last ``seconds`` at steps of one.
 
         Raises:
@@ -63,9 +63,9 @@ class Stand:
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found
 
-    def number(self, expression: str) -> float:
+    def query_scalar(self, expression: str) -> float:
         """The value of a query that has exactly one series."""
-        (series,) = self.ask(expression)
+        (series,) = self.query(expression)
         return float(series["value"][1])
 
     def api(self, path: str) -> dict[str, Any]:
@@ -74,8 +74,8 @@ class Stand:
 
 
 @contextlib.contextmanager
-def stand(folder: Path, program: Path, rules: Path) -> Iterator[Stand]:
-    """Runs both processes for as long as the block lasts; one of the runs in ``folder/results`` goes on meanwhile."""
+def run_live_stack(folder: Path, program: Path, rules: Path) -> Iterator[LiveStack]:
+    """Run both processes for as long as the block lasts; one of the runs in ``folder/results`` is running meanwhile."""
     results, ports = folder / "results", _free_ports(2)
     exporter, prometheus = (f"127.0.0.1:{port}" for port in ports)
     config = folder / "prometheus.yml"
@@ -96,10 +96,10 @@ def stand(folder: Path, program: Path, rules: Path) -> Iterator[Stand]:
     serve = [sys.executable, "-c", command, "serve", str(results), "--listen", exporter, "--config", str(settings)]
     scrape = [str(program), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
     scrape += [f"--web.listen-address={prometheus}", "--log.level=warn"]
-    here = Stand(f"http://{exporter}", f"http://{prometheus}")
+    here = LiveStack(f"http://{exporter}", f"http://{prometheus}")
     with ArmServer(MACHINES) as arm, PriceList() as prices, contextlib.ExitStack() as stack:
         _configure(settings, arm, prices, exporter)
-        step = stack.enter_context(_run_that_goes_on(results))
+        step = stack.enter_context(_running_run(results))
         processes = (
             stack.enter_context(_process(serve, folder / "serve.log")),
             stack.enter_context(_process(scrape, folder / "scrape.log")),
@@ -112,11 +112,13 @@ def stand(folder: Path, program: Path, rules: Path) -> Iterator[Stand]:
         until(lambda: _answers(f"{here.prometheus}/-/ready"), "Prometheus is ready")
         # rates need growth between two scrapes, machines are read and priced in the background, and the rules judge
         # what was scraped
-        until(lambda: here.number("count_over_time(up[20s])") >= 2, "two scrapes")
+        until(lambda: here.query_scalar("count_over_time(up[20s])") >= 2, "two scrapes")
         step()
-        until(lambda: here.number("increase(agent_eval_worker_busy_seconds_total{run_id='new'}[20s])") > 0, "growth")
-        until(lambda: here.number("count(agent_eval_vm_price_usd_per_hour)") >= 2, "machines and prices")
-        until(lambda: bool(here.ask('ALERTS{alertstate="firing"}')), "an alert fires")
+        until(
+            lambda: here.query_scalar("increase(agent_eval_worker_busy_seconds_total{run_id='new'}[20s])") > 0, "growth"
+        )
+        until(lambda: here.query_scalar("count(agent_eval_vm_price_usd_per_hour)") >= 2, "machines and prices")
+        until(lambda: bool(here.query('ALERTS{alertstate="firing"}')), "an alert fires")
         yield here
 
 
@@ -149,7 +151,7 @@ def _baseline_run(results: Path) -> None:
 
 
 @contextlib.contextmanager
-def _run_that_goes_on(results: Path) -> Iterator[Callable[[], None]]:
+def _running_run(results: Path) -> Iterator[Callable[[], None]]:
     with track_run(
         results,
         benchmark="waa",

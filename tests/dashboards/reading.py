@@ -1,4 +1,4 @@
-"""Reading boards and expressions: what the tests of this folder share."""
+"""Reading dashboards and expressions: what the tests of this folder share."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Json = dict[str, Any]
 WINDOWS = {"__rate_interval": "1m", "__interval": "15s", "__range": "1h", "__range_s": "3600", "__interval_ms": "15000"}
 
 
-def boards() -> list[Json]:
-    """The generated boards as Grafana reads them."""
+def load_dashboards() -> list[Json]:
+    """The generated dashboards as Grafana reads them."""
     return [json.loads(path.read_text()) for path in sorted((GENERATED / "dashboards").glob("*.json"))]
 
 
-def panels(board: Json) -> list[Json]:
+def panels(dashboard: Json) -> list[Json]:
     """Its panels, without the headings of rows."""
-    return [panel for panel in board["panels"] if panel["type"] != "row"]
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
 def targets() -> Iterator[tuple[Json, Json, Json]]:
-    """Every query of every panel of every board: board, panel, target."""
-    for board in boards():
-        for panel in panels(board):
+    """Every query of every panel of every dashboard: dashboard, panel, target."""
+    for dashboard in load_dashboards():
+        for panel in panels(dashboard):
             for target in panel["targets"]:
-                yield board, panel, target
+                yield dashboard, panel, target
 
 
-def filled(expression: str, values: dict[str, str]) -> str:
+def fill_variables(expression: str, values: dict[str, str]) -> str:
     """An expression with its variables replaced, as Prometheus gets to see it.
 
     Raises:

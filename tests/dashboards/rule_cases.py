@@ -55,8 +55,8 @@ CASES = (
         (
             Firing(
                 PAIR,
-                "Run new succeeds less often than its baseline base: -20% of the tasks of both, significant and "
-                "larger than the noise.",
+                "Run new succeeds less often than its baseline base: -20% over the tasks measured in both, "
+                "significant and larger than the noise.",
             ),
         ),
     ),
@@ -86,8 +86,8 @@ CASES = (
         (
             Firing(
                 PAIR,
-                "Run new succeeds less often than its baseline base: -4.3% of the tasks of both, significant and "
-                "larger than the noise.",
+                "Run new succeeds less often than its baseline base: -4.3% over the tasks measured in both, "
+                "significant and larger than the noise.",
             ),
         ),
     ),
@@ -183,7 +183,7 @@ CASES = (
         (Firing({"run_id": "new"}, "Run new has made no progress for 1h 2m 0s."),),
     ),
     Case("EvalRunStalled", "a task may take an hour", run("new", "running", progress=0), "60m"),
-    Case("EvalRunStalled", "a run that is over rests", run("new", "completed", progress=0), "90m"),
+    Case("EvalRunStalled", "a finished run is not stalled", run("new", "completed", progress=0), "90m"),
     Case(
         FAST,
         "a third of the attempts, in the last hour and the last ten minutes",
@@ -204,7 +204,7 @@ CASES = (
     ),
     Case(
         FAST,
-        "it is over: none in the last ten minutes",
+        "none in the last ten minutes",
         (*run("new", "running"), *tasks("new", success="0+2x600", infrastructure_error="0+1x50 50x550")),
         "66m",
     ),
@@ -216,7 +216,7 @@ CASES = (
     ),
     Case(
         FAST,
-        "a run that is over burns nothing",
+        "a finished run burns nothing",
         (*run("new", "completed"), *tasks("new", success="0+2x600", infrastructure_error="0+1x600")),
         "70m",
     ),
@@ -260,13 +260,13 @@ CASES = (
     ),
     Case(
         "EvalOverBudget",
-        "nobody is woken for a run that ended an hour ago",
+        "a run that finished an hour ago raises nothing",
         (*run("new", "completed", progress="0x600"), cost("new", 30), series(m.RUN_BUDGET, 25, run_id="new")),
         "61m",
     ),
     Case(
         "EvalOverBudget",
-        "two exporters that tell of one run do not double its cost",
+        "two exporters of one run do not double its cost",
         (
             *run("new", "running"),
             scraped_from("a", cost("new", 20)),
@@ -335,7 +335,7 @@ CASES = (
     ),
     Case(
         "EvalProjectedOverBudget",
-        "an estimate that stays below is over",
+        "an estimate that stays below ends the alert",
         (
             *run("new", "running"),
             *tasks("new", success=20, failure=4, running=2, pending=74),
@@ -352,7 +352,7 @@ CASES = (
         (
             Firing(
                 {"run_id": "new"},
-                "Run new now spends 60 dollars an hour, more than 3 times its average.",
+                "Run new now costs 60 dollars per hour, more than 3 times its average.",
             ),
         ),
     ),
@@ -377,8 +377,8 @@ CASES = (
         tuple(
             Firing(
                 {"run_id": "new", "provider": "x", "model": model},
-                f"{share} of the calls of run new to x/{model} are in no cost: no price is known, or they reported no "
-                "tokens.",
+                f"{share} of the calls of run new to x/{model} have no known cost: no price is known, or they "
+                "reported no tokens.",
             )
             for model, share in (("a", "100%"), ("b", "3%"))
         ),
@@ -403,7 +403,8 @@ CASES = (
         (
             Firing(
                 {"run_id": "new", "provider": "x", "model": "a"},
-                "100% of the calls of run new to x/a are in no cost: no price is known, or they reported no tokens.",
+                "100% of the calls of run new to x/a have no known cost: no price is known, or they reported no "
+                "tokens.",
             ),
         ),
     ),
@@ -422,7 +423,7 @@ CASES = (
     ),
     Case(
         "EvalWorkerLost",
-        "the workers of a stalled run are told by its own alert",
+        "a stalled run has an alert of its own",
         (*run("new", "stalled"), *worker("new", "w2", "lost")),
         "5m",
     ),
@@ -433,7 +434,8 @@ CASES = (
         "35m",
         (
             Firing(
-                {"vm": "vm-2", "resource_group": "eval-rg"}, "Machine vm-2 (eval-rg) has had no task for 30m and bills."
+                {"vm": "vm-2", "resource_group": "eval-rg"},
+                "Machine vm-2 (eval-rg) has had no task for 30m and is billed.",
             ),
         ),
     ),
@@ -458,7 +460,7 @@ CASES = (
         tuple(
             Firing(
                 {"vm": vm, "resource_group": "eval-rg"},
-                f"Machine {vm} (eval-rg) bills and no run has used it for 30m.",
+                f"Machine {vm} (eval-rg) is billed and no run has used it for 30m.",
             )
             for vm in ("vm-1", "vm-2")
         ),
@@ -520,7 +522,7 @@ CASES = (
         (
             Firing(
                 {"job": "evalgauge", "instance": "exporter:9909"},
-                "Prometheus cannot scrape the evalgauge exporter exporter:9909: the boards show the past.",
+                "Prometheus cannot scrape the evalgauge exporter exporter:9909: the dashboards are out of date.",
             ),
         ),
     ),
@@ -532,7 +534,7 @@ CASES = (
         (
             Firing(
                 {"job": "evalgauge"},
-                "Prometheus cannot scrape the evalgauge exporter: the boards show the past.",
+                "Prometheus cannot scrape the evalgauge exporter: the dashboards are out of date.",
             ),
         ),
     ),

@@ -44,7 +44,7 @@ def tasks(run: str, domain: str = "chrome", **counts: object) -> tuple[Series, .
 
 
 def run(name: str, state: str, *, progress: object = "0+60x600") -> tuple[Series, ...]:
-    """A run in a state whose last event was always just now, unless told otherwise."""
+    """A run in a state whose last event was always just now, unless given otherwise."""
     return (
         *states(m.RUN_STATE, m.RUN_STATES, state, run_id=name),
         series(m.RUN_LAST_PROGRESS, progress, run_id=name),
@@ -79,7 +79,7 @@ def cost(name: str, usd: object) -> Series:
 
 
 def calls(name: str, model: str, *, unpriced: int = 0, unknown: int = 0, **statuses: int) -> tuple[Series, ...]:
-    """The calls of one model by how they ended, and those of them that are in no cost."""
+    """The calls of one model by how they ended, and those of them without a known cost."""
     labels = {"run_id": name, "provider": "x", "model": model}
     return (
         *(series(m.RUN_LLM_REQUESTS, statuses.get(s, 0), **labels, status=s) for s in m.REQUEST_STATUSES),

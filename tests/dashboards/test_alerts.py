@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from evalgauge_dashboards import alerts
-from evalgauge_dashboards.build import DOCS_URL, build
+from evalgauge_dashboards.build import build
+from evalgauge_dashboards.options import DOCS_URL
 from tests.dashboards.rule_cases import CASES, Case
 from tests.parts import promtool
 
-TABLE = {alert.name: alert for alert in alerts.table()}
+TABLE = {alert.name: alert for alert in alerts.list_alerts()}
 ROOT = Path(__file__).parents[2]
 
 
@@ -33,7 +34,7 @@ def unit_test(case: Case) -> dict[str, object]:
     expected = [
         {
             "exp_labels": {"severity": alert.severity} | firing.labels,
-            "exp_annotations": {"summary": firing.summary, "runbook_url": alert.runbook(DOCS_URL)},
+            "exp_annotations": {"summary": firing.summary, "runbook_url": alert.runbook_url(DOCS_URL)},
         }
         for firing in case.firing
     ]
@@ -50,7 +51,7 @@ def test_an_alert_fires_and_is_quiet_as_its_cases_say(name: str, tmp_path: Path)
     cases = [case for case in CASES if case.alert == name]
     assert any(case.firing for case in cases), "no case in which it fires"
     assert any(not case.firing for case in cases), "no case in which it is quiet"
-    group = {"name": name, "interval": alerts.INTERVAL, "rules": [TABLE[name].prometheus(DOCS_URL)]}
+    group = {"name": name, "interval": alerts.INTERVAL, "rules": [TABLE[name].to_prometheus(DOCS_URL)]}
     (tmp_path / "rule.json").write_text(json.dumps({"groups": [group]}))
     tests = {"rule_files": ["rule.json"], "evaluation_interval": "1m", "tests": [unit_test(c) for c in cases]}
     path = tmp_path / "cases.json"
@@ -70,7 +71,7 @@ def test_promtool_accepts_the_rules_and_lints_them(rules_file: Path) -> None:
 
 def test_the_rule_file_says_what_the_table_says(rules_file: Path) -> None:
     written = yaml.safe_load(rules_file.read_text())["groups"][0]["rules"]
-    expected = [alerts.rules_loaded(), *(alert.prometheus(DOCS_URL) for alert in alerts.table())]
+    expected = [alerts.build_recording_rule(), *(alert.to_prometheus(DOCS_URL) for alert in alerts.list_alerts())]
     assert [rule | {"expr": rule["expr"].rstrip("\n")} for rule in written] == expected
 
 
@@ -95,7 +96,7 @@ def test_the_runbooks_have_a_section_for_nothing_but_alerts() -> None:
 
 
 def test_grafana_asks_the_same_expressions_and_fires_for_every_series() -> None:
-    document = alerts.provisioning(DOCS_URL)
+    document = alerts.build_provisioning(DOCS_URL)
     groups = document["groups"]
     assert isinstance(groups, list)
     rules = groups[0]["rules"]
@@ -109,12 +110,12 @@ def test_grafana_asks_the_same_expressions_and_fires_for_every_series() -> None:
         assert firing["model"]["conditions"][0]["evaluator"] == {"type": "gt", "params": [0]}
         assert rule["condition"] == firing["refId"]
         assert rule["for"] == TABLE[rule["title"]].pending
-        assert rule.get("keepFiringFor") == TABLE[rule["title"]].hold
+        assert rule.get("keepFiringFor") == TABLE[rule["title"]].keep_firing
         assert rule["noDataState"] == "OK"
 
 
 def test_a_prometheus_that_does_not_answer_makes_grafana_raise_one_alert_and_not_one_for_each_rule() -> None:
-    groups = alerts.provisioning(DOCS_URL)["groups"]
+    groups = alerts.build_provisioning(DOCS_URL)["groups"]
     assert isinstance(groups, list)
     states = {rule["title"]: rule["execErrState"] for rule in groups[0]["rules"]}
     assert states.pop("EvalExporterDown") == "Alerting"
@@ -122,7 +123,7 @@ def test_a_prometheus_that_does_not_answer_makes_grafana_raise_one_alert_and_not
 
 
 def test_grafana_takes_no_dollar_for_an_environment_variable_and_a_value_for_a_number() -> None:
-    groups = alerts.provisioning(DOCS_URL)["groups"]
+    groups = alerts.build_provisioning(DOCS_URL)["groups"]
     assert isinstance(groups, list)
     for rule in groups[0]["rules"]:
         expanded = [rule["title"], rule["uid"], *rule["labels"].values()]
@@ -135,19 +136,19 @@ def test_grafana_takes_no_dollar_for_an_environment_variable_and_a_value_for_a_n
 def test_a_summary_that_grafana_would_take_for_an_environment_variable_is_refused() -> None:
     alert = dataclasses.replace(TABLE["EvalSpendSpike"], summary="It spends ${{ $value | humanize }} an hour.")
     with pytest.raises(ValueError, match="environment variable"):
-        alert.grafana(DOCS_URL)
+        alert.to_grafana(DOCS_URL)
 
 
 def test_alert_uids_are_unique_and_short_enough_for_grafana() -> None:
-    uids = [alert.anchor for alert in alerts.table()]
+    uids = [alert.anchor for alert in alerts.list_alerts()]
     assert len(set(uids)) == len(uids)
     assert max(map(len, uids)) <= 40
 
 
 def test_runbook_links_point_where_they_are_told_to() -> None:
     alert = TABLE["EvalRunStalled"]
-    assert alert.runbook("https://example.org/docs/") == "https://example.org/docs/runbooks.md#evalrunstalled"
-    assert alert.prometheus("https://example.org/docs")["annotations"] == {
+    assert alert.runbook_url("https://example.org/docs/") == "https://example.org/docs/runbooks.md#evalrunstalled"
+    assert alert.to_prometheus("https://example.org/docs")["annotations"] == {
         "summary": alert.summary,
         "runbook_url": "https://example.org/docs/runbooks.md#evalrunstalled",
     }

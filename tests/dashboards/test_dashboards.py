@@ -1,4 +1,4 @@
-"""Boards: the rules of grafana/dashboard-linter checked again here, and what they do not know of."""
+"""Dashboards: the rules of grafana/dashboard-linter checked again here, and what they do not know of."""
 
 from __future__ import annotations
 
@@ -13,39 +13,38 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from evalgauge import metrics as m
-from evalgauge_dashboards import alerts
-from evalgauge_dashboards import panel_links as share
-from evalgauge_dashboards.dashboard import BOARDS, NOT_SHOWN
+from evalgauge_dashboards import alerts, panel_links
+from evalgauge_dashboards.dashboard import TITLES, UNUSED_METRICS
 from evalgauge_dashboards.promql import PROMETHEUS_OWN
-from tests.dashboards.reading import Json, boards, filled, metrics_of, nodes, panels, targets
+from tests.dashboards.reading import Json, fill_variables, load_dashboards, metrics_of, nodes, panels, targets
 
 VALUES = {"run": "some.run", "benchmark": "waa", "model": "m"}
-EVERY_BOARD = pytest.mark.parametrize("board", boards(), ids=lambda board: str(board["uid"]))
+EVERY_DASHBOARD = pytest.mark.parametrize("dashboard", load_dashboards(), ids=lambda dashboard: str(dashboard["uid"]))
 EVERY_QUERY = pytest.mark.parametrize(
     ("panel", "target"),
     [
-        pytest.param(panel, target, id=f"{board['uid']}-{panel['id']}-{target['refId']}")
-        for board, panel, target in targets()
+        pytest.param(panel, target, id=f"{dashboard['uid']}-{panel['id']}-{target['refId']}")
+        for dashboard, panel, target in targets()
     ],
 )
 
 
-@EVERY_BOARD
-def test_a_board_chooses_its_data_source_and_reloads_its_variables(board: Json) -> None:
-    variables = board["templating"]["list"]
+@EVERY_DASHBOARD
+def test_a_dashboard_chooses_its_data_source_and_reloads_its_variables(dashboard: Json) -> None:
+    variables = dashboard["templating"]["list"]
     assert [(v["name"], v["label"]) for v in variables if v["type"] == "datasource"] == [("datasource", "Data source")]
     queries = [v for v in variables if v["type"] == "query"]
     assert {v["name"] for v in queries} == {"benchmark", "model", "run"}
     assert [v["refresh"] for v in queries] == [2] * len(queries)
     # Grafana finds the function of a variable's query by patterns that end at a line's end
     assert not any("\n" in v["query"]["query"] for v in queries)
-    assert not board["editable"]
-    assert board["uid"] in BOARDS
+    assert not dashboard["editable"]
+    assert dashboard["uid"] in TITLES
 
 
-@EVERY_BOARD
-def test_every_panel_says_what_it_shows_in_what_unit_and_why_it_is_empty(board: Json) -> None:
-    for panel in panels(board):
+@EVERY_DASHBOARD
+def test_every_panel_says_what_it_shows_in_what_unit_and_why_it_is_empty(dashboard: Json) -> None:
+    for panel in panels(dashboard):
         defaults = panel["fieldConfig"]["defaults"]
         assert panel["title"]
         assert panel["description"]
@@ -55,24 +54,24 @@ def test_every_panel_says_what_it_shows_in_what_unit_and_why_it_is_empty(board: 
         assert panel["targets"]
 
 
-@EVERY_BOARD
-def test_ids_of_panels_and_rows_are_unique(board: Json) -> None:
-    ids = [panel["id"] for panel in board["panels"]]
+@EVERY_DASHBOARD
+def test_ids_of_panels_and_rows_are_unique(dashboard: Json) -> None:
+    ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(set(ids)) == len(ids)
     assert all(ids)
 
 
-@EVERY_BOARD
-def test_panels_fill_24_columns_and_do_not_overlap(board: Json) -> None:
+@EVERY_DASHBOARD
+def test_panels_fill_24_columns_and_do_not_overlap(dashboard: Json) -> None:
     cells = [
         (x, y)
-        for panel in panels(board)
+        for panel in panels(dashboard)
         for place in [panel["gridPos"]]
         for x in range(place["x"], place["x"] + place["w"])
         for y in range(place["y"], place["y"] + place["h"])
     ]
     assert len(set(cells)) == len(cells), "two panels overlap"
-    headings = {panel["gridPos"]["y"] for panel in board["panels"] if panel["type"] == "row"}
+    headings = {panel["gridPos"]["y"] for panel in dashboard["panels"] if panel["type"] == "row"}
     for y, row in itertools.groupby(sorted(cells, key=lambda cell: cell[1]), key=lambda cell: cell[1]):
         assert sorted(x for x, _ in row) == list(range(24)), f"line {y} has a gap"
     assert not headings & {y for _, y in cells}
@@ -81,7 +80,7 @@ def test_panels_fill_24_columns_and_do_not_overlap(board: Json) -> None:
 @EVERY_QUERY
 def test_a_query_is_promql_over_the_catalogue(panel: Json, target: Json) -> None:
     known = {name for metric in (*m.CATALOGUE, *PROMETHEUS_OWN) for name in metric.series}
-    used = metrics_of(filled(target["expr"], VALUES))
+    used = metrics_of(fill_variables(target["expr"], VALUES))
     assert used
     assert used <= known
 
@@ -90,7 +89,7 @@ def test_a_query_is_promql_over_the_catalogue(panel: Json, target: Json) -> None
 def test_a_counter_over_time_is_a_rate_and_a_rate_has_grafanas_window(panel: Json, target: Json) -> None:
     for _, window in re.findall(r"\b(i?rate)\([^\[]*\[([^\]]+)\]", target["expr"]):
         assert window == "$__rate_interval"
-    tree = promql_parser.parse(filled(target["expr"], VALUES))
+    tree = promql_parser.parse(fill_variables(target["expr"], VALUES))
     for node, parents in nodes(tree):
         if isinstance(node, promql_parser.VectorSelector) and str(node.name).endswith("_total"):
             functions = [parent.func.name for parent in parents if isinstance(parent, promql_parser.Call)]
@@ -107,37 +106,37 @@ def test_a_legend_names_labels_that_the_query_keeps(panel: Json, target: Json) -
 
 
 def test_every_metric_of_the_catalogue_is_used_or_has_a_reason_not_to_be() -> None:
-    used = {name for _, _, target in targets() for name in metrics_of(filled(target["expr"], VALUES))}
-    used |= {name for alert in alerts.table() for name in metrics_of(alert.expression.text)}
+    used = {name for _, _, target in targets() for name in metrics_of(fill_variables(target["expr"], VALUES))}
+    used |= {name for alert in alerts.list_alerts() for name in metrics_of(alert.expression.text)}
     unused = {metric.name for metric in m.CATALOGUE if not used & set(metric.series)}
-    assert unused == set(NOT_SHOWN)
-    assert all(NOT_SHOWN.values())
+    assert unused == set(UNUSED_METRICS)
+    assert all(UNUSED_METRICS.values())
 
 
-@EVERY_BOARD
-def test_every_variable_that_is_named_is_there(board: Json) -> None:
-    here = {variable["name"] for variable in board["templating"]["list"]}
+@EVERY_DASHBOARD
+def test_every_variable_that_is_named_is_there(dashboard: Json) -> None:
+    here = {variable["name"] for variable in dashboard["templating"]["list"]}
     builtin = {"__rate_interval", "__range", "__url_time_range", "__value", "__series", "__data"}
-    text = json.dumps([board["panels"], board["annotations"], board["templating"], board["links"]])
+    text = json.dumps([dashboard["panels"], dashboard["annotations"], dashboard["templating"], dashboard["links"]])
     named = {a or b for a, b in re.findall(r"\$(?:\{([a-z_]\w*)[^}]*\}|([a-z_]\w*))", text)}
     assert named <= here | builtin
 
 
-@EVERY_BOARD
-def test_links_lead_to_boards_that_are_there_or_to_the_exporter(board: Json) -> None:
-    text = json.dumps(board)
+@EVERY_DASHBOARD
+def test_links_lead_to_dashboards_that_are_there_or_to_the_exporter(dashboard: Json) -> None:
+    text = json.dumps(dashboard)
     urls = re.findall(r'"url": "([^"]+)"', text)
     assert len(urls) >= 3
     for url in urls:
         match = re.match(r"/d/([\w-]+)", url)
-        assert match[1] in BOARDS if match else url.startswith("${exporter}/"), url
-    others = {link["title"] for link in board["links"]}
-    assert others == {name for uid, name in BOARDS.items() if uid != board["uid"]} | {"Live page"}
+        assert match[1] in TITLES if match else url.startswith("${exporter}/"), url
+    others = {link["title"] for link in dashboard["links"]}
+    assert others == {name for uid, name in TITLES.items() if uid != dashboard["uid"]} | {"Live page"}
 
 
 @EVERY_QUERY
-def test_a_query_of_the_chosen_runs_keeps_to_the_chosen_benchmarks_and_models(panel: Json, target: Json) -> None:
-    # with all runs chosen, their variable matches every run there is
+def test_a_query_of_the_selected_runs_keeps_to_the_selected_benchmarks_and_models(panel: Json, target: Json) -> None:
+    # with All runs selected, their variable matches every run there is
     if 'run_id=~"$run"' in target["expr"]:
         assert 'benchmark=~"$benchmark"' in target["expr"]
         assert 'model=~"$model"' in target["expr"]
@@ -151,9 +150,9 @@ def test_a_query_of_machines_tells_two_of_one_name_apart(panel: Json, target: Js
 
 
 def test_a_run_of_the_past_can_be_seen_over_the_time_it_ran() -> None:
-    for uid, title in (("evalgauge-evaluation", "Recent runs"), ("evalgauge-comparison", "Chosen runs")):
-        (board,) = [board for board in boards() if board["uid"] == uid]
-        (table,) = [panel for panel in panels(board) if panel["title"] == title]
+    for uid, title in (("evalgauge-evaluation", "Recent runs"), ("evalgauge-comparison", "Selected runs")):
+        (dashboard,) = [dashboard for dashboard in load_dashboards() if dashboard["uid"] == uid]
+        (table,) = [panel for panel in panels(dashboard) if panel["title"] == title]
         options = {
             o["matcher"]["options"]: {v["id"]: v["value"] for v in o["properties"]}
             for o in table["fieldConfig"]["overrides"]
@@ -166,8 +165,8 @@ def test_a_run_of_the_past_can_be_seen_over_the_time_it_ran() -> None:
 
 def test_a_model_has_one_colour_in_every_trend() -> None:
     # a series has the colour of its place, so every trend has to have the same series in the same order
-    (board,) = [board for board in boards() if board["uid"] == "evalgauge-comparison"]
-    trends = [panel for panel in panels(board) if "by when they started" in panel["title"]]
+    (dashboard,) = [dashboard for dashboard in load_dashboards() if dashboard["uid"] == "evalgauge-comparison"]
+    trends = [panel for panel in panels(dashboard) if "by start time" in panel["title"]]
     assert len(trends) == 2
     assert len({panel["targets"][0]["expr"] for panel in trends}) == 1
     for panel in trends:
@@ -177,54 +176,56 @@ def test_a_model_has_one_colour_in_every_trend() -> None:
         }
 
 
-@EVERY_BOARD
-def test_no_axis_of_ratios_is_cut_to_nothing_but_0_and_100_percent(board: Json) -> None:
+@EVERY_DASHBOARD
+def test_no_axis_of_ratios_is_cut_to_nothing_but_0_and_100_percent(dashboard: Json) -> None:
     # Grafana allows no ticks closer than the decimals of the number that stands behind the percentage
-    for panel in panels(board):
+    for panel in panels(dashboard):
         if panel["type"] == "timeseries" and panel["fieldConfig"]["defaults"]["unit"] == "percentunit":
             assert "decimals" not in panel["fieldConfig"]["defaults"]
 
 
-@EVERY_BOARD
-def test_the_heights_of_bars_are_those_that_are_asked_for(board: Json) -> None:
-    assert all(panel["options"]["sizing"] == "manual" for panel in panels(board) if panel["type"] == "bargauge")
+@EVERY_DASHBOARD
+def test_the_heights_of_bars_are_those_that_are_asked_for(dashboard: Json) -> None:
+    assert all(panel["options"]["sizing"] == "manual" for panel in panels(dashboard) if panel["type"] == "bargauge")
 
 
 def test_tables_of_runs_lead_to_the_replay() -> None:
     tables = [
         panel
-        for board in boards()
-        for panel in panels(board)
+        for dashboard in load_dashboards()
+        for panel in panels(dashboard)
         if panel["type"] == "table" and "${exporter}/replay/${__value.text:percentencode}/" in json.dumps(panel)
     ]
     assert len(tables) >= 3
 
 
-@EVERY_BOARD
-def test_runs_mark_their_start_and_end(board: Json) -> None:
-    marks = {mark["name"]: mark for mark in board["annotations"]["list"]}
+@EVERY_DASHBOARD
+def test_runs_mark_their_start_and_end(dashboard: Json) -> None:
+    marks = {mark["name"]: mark for mark in dashboard["annotations"]["list"]}
     assert set(marks) == {"Run started", "Run ended"}
     for mark in marks.values():
         assert mark["useValueForTime"]
-        promql_parser.parse(filled(mark["expr"], VALUES))
+        promql_parser.parse(fill_variables(mark["expr"], VALUES))
 
 
-@EVERY_BOARD
-def test_a_board_reads_back_as_what_it_was(board: Json) -> None:
+@EVERY_DASHBOARD
+def test_a_dashboard_reads_back_as_what_it_was(dashboard: Json) -> None:
     register_default_plugins()
-    again = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(board)))
-    assert again == board
+    again = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(dashboard)))
+    assert again == dashboard
 
 
-@pytest.mark.parametrize("alert", alerts.table(), ids=lambda alert: str(alert.name))
+@pytest.mark.parametrize("alert", alerts.list_alerts(), ids=lambda alert: str(alert.name))
 def test_an_alert_leads_to_a_panel_that_is_there(alert: alerts.Alert) -> None:
     uid, panel = alert.panel
-    (board,) = [board for board in boards() if board["uid"] == uid]
-    assert panel in [p["id"] for p in panels(board)]
+    (dashboard,) = [dashboard for dashboard in load_dashboards() if dashboard["uid"] == uid]
+    assert panel in [p["id"] for p in panels(dashboard)]
 
 
 def test_the_link_to_one_panel_holds_run_and_range() -> None:
-    link = share.link("evalgauge-evaluation", 14, run="study.run 1@old", start="1700000000000", end="1700003600000")
+    link = panel_links.panel_path(
+        "evalgauge-evaluation", 14, run="study.run 1@old", start="1700000000000", end="1700003600000"
+    )
     assert link == (
         "/d-solo/evalgauge-evaluation/evaluation?orgId=1&panelId=14&var-run=study.run%201%40old"
         "&from=1700000000000&to=1700003600000"
@@ -232,9 +233,9 @@ def test_the_link_to_one_panel_holds_run_and_range() -> None:
 
 
 def test_the_page_of_panels_lists_every_panel() -> None:
-    text = share.markdown()
-    for board in boards():
-        for panel in panels(board):
+    text = panel_links.render_markdown()
+    for dashboard in load_dashboards():
+        for panel in panels(dashboard):
             assert f"| {panel['title']} |" in text
-            assert f"/d-solo/{board['uid']}/" in text
+            assert f"/d-solo/{dashboard['uid']}/" in text
             assert f"panelId={panel['id']}&" in text

@@ -10,39 +10,41 @@ import pytest
 from scipy import stats
 
 from evalgauge_dashboards import alerts, comparison
-from tests.dashboards.live_stack import BUDGET, DONE, HOURLY, SOLVED, TASKS, Stand, stand
-from tests.dashboards.reading import GENERATED, Json, boards, filled, metrics_of, targets
+from tests.dashboards.live_stack import BUDGET, DONE, HOURLY, SOLVED, TASKS, LiveStack, run_live_stack
+from tests.dashboards.reading import GENERATED, Json, fill_variables, load_dashboards, metrics_of, targets
 from tests.parts import prometheus
 
-RIGHTLY_EMPTY = {
+EXPECTED_EMPTY = {
     ("evalgauge-comparison", 14, "A"): "needs two runs of a model with measured tasks on a benchmark",
 }
 """Queries whose metrics are there and which answer with nothing all the same."""
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with stand(tmp_path_factory.mktemp("stand"), prometheus(), GENERATED / "prometheus" / "rules.yml") as running:
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
+    with run_live_stack(
+        tmp_path_factory.mktemp("stack"), prometheus(), GENERATED / "prometheus" / "rules.yml"
+    ) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def exposed(live: Stand) -> set[str]:
+def exposed(live: LiveStack) -> set[str]:
     """The names of the series that Prometheus has."""
-    found = live.ask('group by (__name__) ({__name__=~".+"})')
+    found = live.query('group by (__name__) ({__name__=~".+"})')
     return {series["metric"]["__name__"] for series in found}
 
 
-def chosen(live: Stand, board: Json) -> dict[str, str]:
-    """The board's variables as Grafana would set them when it is opened."""
+def select_variables(live: LiveStack, dashboard: Json) -> dict[str, str]:
+    """The dashboard's variables as Grafana would set them when it is opened."""
     values: dict[str, str] = {}
-    for variable in board["templating"]["list"]:
+    for variable in dashboard["templating"]["list"]:
         if variable.get("includeAll"):
             values[variable["name"]] = variable["allValue"]
         elif variable["type"] == "query":
             function = re.fullmatch(r"query_result\((.+)\)", variable["query"]["query"])
             assert function
-            first = live.ask(filled(function[1], values))[0]["metric"]
+            first = live.query(fill_variables(function[1], values))[0]["metric"]
             pattern = re.compile(variable["regex"].strip("/"))
             match = pattern.search(",".join(f'{name}="{value}"' for name, value in first.items()))
             assert match
@@ -50,122 +52,122 @@ def chosen(live: Stand, board: Json) -> dict[str, str]:
     return values
 
 
-@pytest.mark.parametrize("board", boards(), ids=lambda board: str(board["uid"]))
-def test_every_query_of_a_board_answers_and_has_data_where_data_is(board: Json, live: Stand, exposed: set[str]) -> None:
-    values = chosen(live, board)
+@pytest.mark.parametrize("dashboard", load_dashboards(), ids=lambda dashboard: str(dashboard["uid"]))
+def test_every_query_of_a_dashboard_answers_and_has_data(dashboard: Json, live: LiveStack, exposed: set[str]) -> None:
+    values = select_variables(live, dashboard)
     empty = []
     for of, panel, target in targets():
-        if of["uid"] != board["uid"]:
+        if of["uid"] != dashboard["uid"]:
             continue
-        expression = filled(target["expr"], values)
-        found = live.ask(expression, seconds=0 if target.get("instant") else 30)
+        expression = fill_variables(target["expr"], values)
+        found = live.query(expression, seconds=0 if target.get("instant") else 30)
         if not found and metrics_of(expression) <= exposed:
-            empty.append((board["uid"], panel["id"], target["refId"]))
-    assert [query for query in empty if query not in RIGHTLY_EMPTY] == []
+            empty.append((dashboard["uid"], panel["id"], target["refId"]))
+    assert [query for query in empty if query not in EXPECTED_EMPTY] == []
 
 
-@pytest.mark.parametrize("board", boards(), ids=lambda board: str(board["uid"]))
-def test_the_marks_of_a_board_are_the_starts_of_its_runs(board: Json, live: Stand) -> None:
-    values = chosen(live, board)
-    (started,) = [mark for mark in board["annotations"]["list"] if mark["name"] == "Run started"]
-    found = {s["metric"]["run_id"]: float(s["value"][1]) for s in live.ask(filled(started["expr"], values))}
+@pytest.mark.parametrize("dashboard", load_dashboards(), ids=lambda dashboard: str(dashboard["uid"]))
+def test_the_marks_of_a_dashboard_are_the_starts_of_its_runs(dashboard: Json, live: LiveStack) -> None:
+    values = select_variables(live, dashboard)
+    (started,) = [mark for mark in dashboard["annotations"]["list"] if mark["name"] == "Run started"]
+    found = {s["metric"]["run_id"]: float(s["value"][1]) for s in live.query(fill_variables(started["expr"], values))}
     assert "new" in found
-    assert found["new"] == live.number('max(agent_eval_run_start_timestamp_seconds{run_id="new"}) * 1000')
+    assert found["new"] == live.query_scalar('max(agent_eval_run_start_timestamp_seconds{run_id="new"}) * 1000')
 
 
-@pytest.mark.parametrize("alert", alerts.table(), ids=lambda alert: str(alert.name))
-def test_every_alert_is_judged_without_error(alert: alerts.Alert, live: Stand) -> None:
-    live.ask(alert.expression.text)
+@pytest.mark.parametrize("alert", alerts.list_alerts(), ids=lambda alert: str(alert.name))
+def test_every_alert_is_evaluated_without_error(alert: alerts.Alert, live: LiveStack) -> None:
+    live.query(alert.expression.text)
 
 
-def test_prometheus_has_every_rule_loaded_and_healthy(live: Stand) -> None:
+def test_prometheus_has_every_rule_loaded_and_healthy(live: LiveStack) -> None:
     with urllib.request.urlopen(f"{live.prometheus}/api/v1/rules") as answer:
         text = answer.read().decode()
-    assert re.findall(r'"name":"(Eval\w+)"', text) == [alert.name for alert in alerts.table()]
+    assert re.findall(r'"name":"(Eval\w+)"', text) == [alert.name for alert in alerts.list_alerts()]
     assert '"health":"err"' not in text
 
 
-def shown(live: Stand, uid: str, panel: int, ref: str = "A") -> float:
-    """The number that a panel shows first when its board is opened."""
-    for board, of, target in targets():
-        if (board["uid"], of["id"], target["refId"]) == (uid, panel, ref):
-            return live.number(filled(target["expr"], chosen(live, board)))
+def read_panel(live: LiveStack, uid: str, panel: int, ref: str = "A") -> float:
+    """The number that a panel shows first when its dashboard is opened."""
+    for dashboard, of, target in targets():
+        if (dashboard["uid"], of["id"], target["refId"]) == (uid, panel, ref):
+            return live.query_scalar(fill_variables(target["expr"], select_variables(live, dashboard)))
     raise LookupError(f"{uid} has no panel {panel} with a query {ref}")
 
 
-def test_the_run_that_goes_on_is_the_one_that_is_shown_first(live: Stand) -> None:
-    by_name = {board["uid"]: chosen(live, board) for board in boards()}
+def test_the_run_that_is_running_is_the_one_that_is_shown_first(live: LiveStack) -> None:
+    by_name = {dashboard["uid"]: select_variables(live, dashboard) for dashboard in load_dashboards()}
     assert by_name["evalgauge-evaluation"]["run"] == "new"
     assert by_name["evalgauge-comparison"]["run"] == ".+"
 
 
-def test_the_evaluation_board_shows_what_really_happened(live: Stand) -> None:
-    board = "evalgauge-evaluation"
-    assert [shown(live, board, 2, ref) for ref in "ABC"] == [DONE, 1, len(TASKS) - DONE - 1]
+def test_the_evaluation_dashboard_shows_what_happened(live: LiveStack) -> None:
+    dashboard = "evalgauge-evaluation"
+    assert [read_panel(live, dashboard, 2, ref) for ref in "ABC"] == [DONE, 1, len(TASKS) - DONE - 1]
     interval = stats.binomtest(len(SOLVED), DONE).proportion_ci(method="wilson")
-    assert shown(live, board, 4, "A") == pytest.approx(len(SOLVED) / DONE)
-    assert shown(live, board, 4, "B") == pytest.approx(interval.low, abs=1e-6)
-    assert shown(live, board, 4, "C") == pytest.approx(interval.high, abs=1e-6)
+    assert read_panel(live, dashboard, 4, "A") == pytest.approx(len(SOLVED) / DONE)
+    assert read_panel(live, dashboard, 4, "B") == pytest.approx(interval.low, abs=1e-6)
+    assert read_panel(live, dashboard, 4, "C") == pytest.approx(interval.high, abs=1e-6)
     # two calls an attempt at 3, 0.3 and 15 dollars for a million fresh, cached and written tokens
     calls = DONE * 2 * (1000 * 3 + 5000 * 0.3 + 100 * 15) / 1e6
-    assert live.number('agent_eval_run_cost_usd{run_id="new",component="llm"}') == pytest.approx(calls)
+    assert live.query_scalar('agent_eval_run_cost_usd{run_id="new",component="llm"}') == pytest.approx(calls)
     # the machine's share grows by a cent in 48 seconds
-    cost = shown(live, board, 7)
+    cost = read_panel(live, dashboard, 7)
     assert calls < cost < calls + 0.05
     said = live.api("/api/benchmark/costs?run_id=new")["projected_total_usd"]
-    assert shown(live, board, 8) == pytest.approx(said, rel=0.02)
-    assert shown(live, board, 9) == pytest.approx(cost / BUDGET, rel=0.01)
-    assert shown(live, board, 10) == pytest.approx(cost / len(SOLVED), rel=0.01)
-    assert shown(live, board, 12, "A") == shown(live, board, 12, "B") == 0
-    assert shown(live, board, 24, "C") == pytest.approx((DONE * 2 + 2) / DONE)
-    assert shown(live, board, 24, "D") == pytest.approx(len(SOLVED) / DONE)
-    assert shown(live, board, 13) >= 1, "it is over its budget"
+    assert read_panel(live, dashboard, 8) == pytest.approx(said, rel=0.02)
+    assert read_panel(live, dashboard, 9) == pytest.approx(cost / BUDGET, rel=0.01)
+    assert read_panel(live, dashboard, 10) == pytest.approx(cost / len(SOLVED), rel=0.01)
+    assert read_panel(live, dashboard, 12, "A") == read_panel(live, dashboard, 12, "B") == 0
+    assert read_panel(live, dashboard, 24, "C") == pytest.approx((DONE * 2 + 2) / DONE)
+    assert read_panel(live, dashboard, 24, "D") == pytest.approx(len(SOLVED) / DONE)
+    assert read_panel(live, dashboard, 13) >= 1, "it has exceeded its budget"
 
 
-def test_the_comparison_board_says_what_the_exporters_own_comparison_says(live: Stand) -> None:
+def test_the_comparison_dashboard_agrees_with_the_comparison_of_the_api(live: LiveStack) -> None:
     found = live.api("/api/benchmark/compare?runs=base,new")["comparison"]
-    board = "evalgauge-comparison"
-    # the API's difference is the baseline's minus the run's, the board's the other way round
-    assert shown(live, board, 20, "estimate") == pytest.approx(-found["delta"]["success_rate"])
+    dashboard = "evalgauge-comparison"
+    # the API's difference is the baseline's minus the run's, the dashboard's the other way round
+    assert read_panel(live, dashboard, 20, "estimate") == pytest.approx(-found["delta"]["success_rate"])
     assert found["significance"]["verdict"] == "worse"
-    assert shown(live, board, 4) == 1
-    assert shown(live, board, 20, "verdict") == comparison.WORSE
-    assert shown(live, board, 3) == shown(live, board, 5) == 0
+    assert read_panel(live, dashboard, 4) == 1
+    assert read_panel(live, dashboard, 20, "verdict") == comparison.WORSE
+    assert read_panel(live, dashboard, 3) == read_panel(live, dashboard, 5) == 0
 
 
 @pytest.mark.parametrize("uid", ["evalgauge-comparison", "evalgauge-fleet"])
-def test_once_a_model_is_chosen_no_run_of_another_one_is_shown(uid: str, live: Stand) -> None:
+def test_no_run_of_another_model_is_shown_once_a_model_is_selected(uid: str, live: LiveStack) -> None:
     values = {"run": ".+", "benchmark": ".*", "model": "a model that has no run"}
     shown_all_the_same = [
         (panel["title"], target["refId"])
-        for board, panel, target in targets()
-        if board["uid"] == uid and 'run_id=~"$run"' in target["expr"]
-        if live.ask(filled(target["expr"], values), seconds=0 if target.get("instant") else 30)
+        for dashboard, panel, target in targets()
+        if dashboard["uid"] == uid and 'run_id=~"$run"' in target["expr"]
+        if live.query(fill_variables(target["expr"], values), seconds=0 if target.get("instant") else 30)
     ]
     assert shown_all_the_same == []
 
 
-def test_boards_and_api_agree_on_rates_of_a_run(live: Stand) -> None:
+def test_dashboards_and_api_agree_on_rates_of_a_run(live: LiveStack) -> None:
     runs = {run["run_id"]: run for run in live.api("/api/benchmark/runs")["runs"]}
-    assert shown(live, "evalgauge-evaluation", 4) == pytest.approx(runs["new"]["success_rate"])
-    assert shown(live, "evalgauge-evaluation", 4, "D") == pytest.approx(runs["new"]["success_rate_all"])
+    assert read_panel(live, "evalgauge-evaluation", 4) == pytest.approx(runs["new"]["success_rate"])
+    assert read_panel(live, "evalgauge-evaluation", 4, "D") == pytest.approx(runs["new"]["success_rate_all"])
 
 
-def test_the_alerts_of_a_run_are_0_only_where_prometheus_judges_them(live: Stand) -> None:
-    assert live.number("evalgauge:alert_rules:count") == len(alerts.table())
-    (panel,) = [t for board, p, t in targets() if (board["uid"], p["id"]) == ("evalgauge-evaluation", 13)]
-    assert live.number(filled(panel["expr"], {"run": "base"})) == 0
+def test_the_alerts_of_a_run_are_0_only_where_prometheus_evaluates_them(live: LiveStack) -> None:
+    assert live.query_scalar("evalgauge:alert_rules:count") == len(alerts.list_alerts())
+    (panel,) = [t for dashboard, p, t in targets() if (dashboard["uid"], p["id"]) == ("evalgauge-evaluation", 13)]
+    assert live.query_scalar(fill_variables(panel["expr"], {"run": "base"})) == 0
     unloaded = panel["expr"].replace("evalgauge:alert_rules:count", "evalgauge:not_loaded")
-    assert live.ask(filled(unloaded, {"run": "base"})) == []
+    assert live.query(fill_variables(unloaded, {"run": "base"})) == []
 
 
-def test_the_fleet_board_counts_the_workers(live: Stand) -> None:
-    assert shown(live, "evalgauge-fleet", 1) == 1
-    assert shown(live, "evalgauge-fleet", 2) == shown(live, "evalgauge-fleet", 3) == 0
+def test_the_fleet_dashboard_counts_the_workers(live: LiveStack) -> None:
+    assert read_panel(live, "evalgauge-fleet", 1) == 1
+    assert read_panel(live, "evalgauge-fleet", 2) == read_panel(live, "evalgauge-fleet", 3) == 0
 
 
-def test_the_fleet_board_counts_the_machines_and_what_is_wasted(live: Stand) -> None:
-    assert shown(live, "evalgauge-fleet", 5) == 2, "the third is deallocated"
-    assert shown(live, "evalgauge-fleet", 6) == pytest.approx(2 * HOURLY)
-    assert shown(live, "evalgauge-fleet", 7) == pytest.approx(HOURLY)
-    assert shown(live, "evalgauge-fleet", 8) == 1, "one is forgotten"
+def test_the_fleet_dashboard_counts_the_machines_and_the_waste(live: LiveStack) -> None:
+    assert read_panel(live, "evalgauge-fleet", 5) == 2, "the third is deallocated"
+    assert read_panel(live, "evalgauge-fleet", 6) == pytest.approx(2 * HOURLY)
+    assert read_panel(live, "evalgauge-fleet", 7) == pytest.approx(HOURLY)
+    assert read_panel(live, "evalgauge-fleet", 8) == 1, "one is unused"

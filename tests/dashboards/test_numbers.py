@@ -1,4 +1,4 @@
-"""Numbers of the boards in situations that are rare in life, computed by real promtool."""
+"""Numbers of the dashboards in situations that are rare in life, computed by real promtool."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from evalgauge import metrics as m
 from evalgauge_dashboards import comparison
-from tests.dashboards.reading import filled, targets
+from tests.dashboards.reading import fill_variables, targets
 from tests.dashboards.rule_series import Series, calls, compared, cost, run, series, tasks
 from tests.parts import promtool
 
@@ -18,7 +18,7 @@ from tests.parts import promtool
 def query(uid: str, panel: int, ref: str = "A", *, run: str = "new") -> str:
     """What a panel asks of a run, or of all runs that a pattern matches."""
     (text,) = [t["expr"] for b, p, t in targets() if (b["uid"], p["id"], t["refId"]) == (uid, panel, ref)]
-    return filled(text, {"run": run, "benchmark": ".*", "model": ".*"})
+    return fill_variables(text, {"run": run, "benchmark": ".*", "model": ".*"})
 
 
 def info(name: str, model: str) -> Series:
@@ -50,7 +50,7 @@ def assert_number(
 @pytest.mark.parametrize(
     ("what", "seconds"), [(run("new", "running"), 7200), (run("new", "stalled", progress="0+60x10 600x600"), 600)]
 )
-def test_time_passes_for_a_run_that_goes_on_and_not_for_one_that_was_killed(
+def test_time_passes_for_a_run_that_is_running_and_not_for_one_that_was_killed(
     what: tuple[Series, ...], seconds: float, tmp_path: Path
 ) -> None:
     assert_number(tmp_path, query("evalgauge-evaluation", 6), what, "2h", ("{}", seconds))

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalgauge import metrics as m
+from evalgauge_dashboards.errors import ExpressionError
 from evalgauge_dashboards.promql import (
     NOW,
     Expression,
-    ExpressionError,
     Not,
     Operator,
     Pattern,
     Variable,
     buckets,
-    part,
+    histogram_part,
     select,
 )
 
@@ -51,9 +51,9 @@ def test_a_selection_writes_its_matchers() -> None:
         (lambda: select(m.RUN_TASKS).sum("run_id").where(select(m.VM_INFO).max("vm"), on=("run_id",)), "no label"),
         (lambda: buckets(m.RUN_TASK_DURATION).sum("run_id").quantile(0.5), "has no label le"),
         (lambda: NOW.combine("+", 1, on=()), "not matched on labels"),
-        (lambda: select(m.WORKER_STATE).renamed("worker_id", "vm"), "is aggregated before it meets"),
-        (lambda: select(m.VM_RUNS).joined("machine", "vm"), "is aggregated before it meets"),
-        (lambda: select(m.VM_RUNS).max("vm").joined("machine", "resource_group"), "has no label resource_group"),
+        (lambda: select(m.WORKER_STATE).rename_label("worker_id", "vm"), "is aggregated before it meets"),
+        (lambda: select(m.VM_RUNS).join_labels("machine", "vm"), "is aggregated before it meets"),
+        (lambda: select(m.VM_RUNS).max("vm").join_labels("machine", "resource_group"), "has no label resource_group"),
     ],
 )
 def test_what_does_not_exist_or_would_mean_something_else_is_refused(wrong: Callable[[], object], says: str) -> None:
@@ -71,17 +71,17 @@ def test_labels_are_known_through_every_step() -> None:
         "max by (run_id, model) (agent_eval_run_info)"
     )
     assert joined.sum("model").labels == frozenset({"model"})
-    machine = select(m.VM_RUNS).max("vm", "resource_group").joined("machine", "resource_group", "vm")
+    machine = select(m.VM_RUNS).max("vm", "resource_group").join_labels("machine", "resource_group", "vm")
     assert machine.labels == frozenset({"vm", "resource_group", "machine"})
     assert str(machine.max("machine")) == (
         "max by (machine) (label_join(max by (vm, resource_group) (agent_eval_vm_runs), "
         '"machine", "/", "resource_group", "vm"))'
     )
-    assert cost.renamed("run_id", "other").labels == frozenset({"other"})
+    assert cost.rename_label("run_id", "other").labels == frozenset({"other"})
     assert buckets(m.RUN_TASK_DURATION).sum("run_id", "le").quantile(0.9).labels == frozenset({"run_id"})
-    assert part(m.RUN_TASK_DURATION, "sum").labels == frozenset({"run_id"})
+    assert histogram_part(m.RUN_TASK_DURATION, "sum").labels == frozenset({"run_id"})
     assert (NOW - cost).labels == frozenset({"run_id"})
-    assert cost.counted("usd").labels == frozenset({"usd"})
+    assert cost.count_values("usd").labels == frozenset({"usd"})
 
 
 _SIDES = st.sampled_from([select(m.RUN_COST).sum("run_id"), select(m.RUN_BUDGET).max("run_id"), NOW])

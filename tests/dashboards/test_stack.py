@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from evalgauge_dashboards import alerts
-from evalgauge_dashboards.dashboard import EXPORTER_URL
+from evalgauge_dashboards.options import EXPORTER_URL
 from tests.parts import promtool
 
 ROOT = Path(__file__).parents[2]
@@ -137,7 +137,7 @@ def test_prometheus_takes_its_configuration_and_rules(tmp_path: Path) -> None:
     here.write_text(config.replace("/etc/prometheus/rules/", f"{generated}/"))
     done = subprocess.run([promtool(), "check", "config", here], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(alerts.table()) + 1} rules found" in done.stdout
+    assert f"{len(alerts.list_alerts()) + 1} rules found" in done.stdout
 
 
 def test_job_intervals_and_names_agree_between_the_files() -> None:
@@ -174,7 +174,7 @@ def test_alertmanagers_alerts_go_to_the_same_address_and_prometheus_finds_it() -
     alerting = yaml.safe_load((ROOT / "prometheus.yml").read_text())["alerting"]["alertmanagers"]
     assert alerting[0]["dns_sd_configs"][0]["names"] == ["alertmanager"]
     inhibited = config["inhibit_rules"][0]["source_matchers"][0]
-    assert inhibited.split('"')[1] in {alert.name for alert in alerts.table()}
+    assert inhibited.split('"')[1] in {alert.name for alert in alerts.list_alerts()}
 
 
 @pytest.mark.parametrize("name", ["prometheus", "alertmanager"])

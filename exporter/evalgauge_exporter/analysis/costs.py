@@ -1,8 +1,8 @@
-"""What a run costs: model calls, machines, and what will come of it. Pure functions of the state.
+"""Costs of a run: model calls, machines, rates and projections. Pure functions of the state.
 
 A model call is in one of three money states: priced, unpriced (tokens known, no price known), unknown usage (no tokens
-reported). A machine is priced or it is not. Nothing unknown is ever counted as 0: a sum is that of what is known, and
-beside it stands how much is not.
+reported). A machine is priced or not. Nothing unknown is counted as 0: a sum is over what is known, and the number of
+unknown items is reported beside it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState
 
 RATE_MINUTES = 15
-"""Money per hour is what was spent in so many minutes before now."""
+"""The window, in minutes before now, over which spending per hour is measured."""
 
 
 class MachineCost(NamedTuple):
-    """What one machine cost a run."""
+    """Cost of one machine for a run."""
 
     name: str
     component: str
@@ -29,7 +29,7 @@ class MachineCost(NamedTuple):
     instance_type: str | None
     hourly_rate_usd: float | None
     hours: float
-    """Hours that it billed for the run, idle ones included."""
+    """Billed hours for the run, idle time included."""
     busy_hours: float
     cost_usd: float | None
     """None where no price is known."""
@@ -39,7 +39,7 @@ class MachineCost(NamedTuple):
 
 
 class RunCosts(NamedTuple):
-    """All in US dollars; None where nothing is known."""
+    """Costs of a run in US dollars; None where nothing is known."""
 
     llm: float | None
     vm: float | None
@@ -49,15 +49,15 @@ class RunCosts(NamedTuple):
     unknown_usage_calls: int
     unpriced_machines: int
     per_hour: float | None
-    """Money per hour now; 0 once the run is over."""
+    """Present spending per hour; 0 once the run is finished."""
     per_success: float | None
-    """Everything that was spent, failed attempts included, over the successes."""
+    """Total cost, failed attempts included, divided by the successes."""
     projected_total: float | None
-    """At the run's end, if the tasks to come cost what those that ended did; None before 3 attempts ended."""
+    """At the run's end, if pending tasks cost what finished ones did; None before 3 attempts finished."""
     budget: float | None
     budget_hit_at: float | None
-    """Unix seconds; now where it is spent. None where there is no budget, it lasts to the projected end, or the run is
-    over."""
+    """Unix seconds; now where the budget is spent. None where there is no budget, it lasts to the projected end, or the
+    run is finished."""
     machines: tuple[MachineCost, ...]
 
 
@@ -67,63 +67,79 @@ def _sum(amounts: Sequence[float | None]) -> float | None:
 
 
 def llm_cost(run: RunState) -> float | None:
-    """The known cost of the run's model calls."""
+    """Return the known cost of the run's model calls in US dollars."""
     known = [usage.cost_usd for usage in run.usage.values() if usage.cost_usd is not None]
     return float(sum(known, Decimal(0))) if known else None
 
 
 def llm_per_hour(run: RunState, now: float) -> float | None:
-    """What model calls cost an hour at present: of the newest minutes, or of the run's life where that is shorter."""
+    """Return the present cost of model calls per hour, over the last minutes or the run's whole time if shorter."""
     if llm_cost(run) is None or run.started_at is None:
         return None
     since = max(now - RATE_MINUTES * 60, run.started_at)
     hours = max(now - since, 60.0) / 3600
     spent = 0.0
     for minute, usd in run.spent_by_minute.items():
-        # of the minute that is half before, half of its money; the run's first minute is all the run's
+        # a minute that is half outside counts half; the run's first minute counts in full
         inside = 1.0 if since == run.started_at else (minute + 1) - since / 60
         spent += float(usd) * min(max(inside, 0.0), 1.0)
     return spent / hours
 
 
 def projected_llm(run: RunState, pending: int, running: Sequence[Attempt]) -> float | None:
-    """The model calls' cost at the end, if each attempt to come costs what the mean of those that ended did.
+    """Return the projected cost of model calls at the run's end, in US dollars.
 
-    Calls that belong to no task (a judge's, say) are spread over the attempts that ended: they will go on too. An
-    attempt that ended without a call cost nothing; one of whose calls none has a price tells nothing. None before three
-    attempts ended.
+    Each pending attempt is taken to cost the mean of the finished ones. Calls that belong to no task (a judge's, for
+    example) are spread over the finished attempts and continue at that rate. A finished attempt without a call cost
+    nothing; one of whose calls none has a price is left out.
+
+    Args:
+        run: The run.
+        pending: Number of attempts that have not started.
+        running: The running attempts.
+
+    Returns:
+        US dollars; None before three attempts finished and where nothing is priced.
     """
     known = llm_cost(run)
-    ended = [a for a in run.attempts.values() if a.finished and a.status != "interrupted" and not _unpriced(a)]
-    if known is None or len(ended) < 3:
+    finished = [a for a in run.attempts.values() if a.finished and a.status != "interrupted" and not _unpriced(a)]
+    if known is None or len(finished) < 3:
         return None
     of_tasks = sum((a.cost_usd for a in run.attempts.values() if a.cost_usd is not None), Decimal(0))
-    per_task = float(sum((a.cost_usd for a in ended if a.cost_usd is not None), Decimal(0))) / len(ended)
-    aside = max(0.0, known - float(of_tasks)) / len(ended)
-    begun = sum(max(0.0, per_task - float(a.cost_usd or 0)) + aside for a in running)
-    return known + (per_task + aside) * pending + begun
+    per_task = float(sum((a.cost_usd for a in finished if a.cost_usd is not None), Decimal(0))) / len(finished)
+    untasked = max(0.0, known - float(of_tasks)) / len(finished)
+    started = sum(max(0.0, per_task - float(a.cost_usd or 0)) + untasked for a in running)
+    return known + (per_task + untasked) * pending + started
 
 
 def _unpriced(attempt: Attempt) -> bool:
-    """Whether calls were made of which none has a known cost."""
+    """Return whether the attempt made calls and none of them has a known cost."""
     return attempt.calls > 0 and attempt.cost_usd is None
 
 
 def run_costs(
     run: RunState, machines: Sequence[MachineCost], eta: Eta | None, now: float, stall_after: float
 ) -> RunCosts:
-    """Everything about a run's money as of ``now``."""
+    """Return the costs of a run.
+
+    Args:
+        run: The run.
+        machines: What each machine cost it.
+        eta: The estimate of the time left, None where there is none.
+        now: The present, Unix seconds.
+        stall_after: Seconds without an event after which an unfinished run is stalled.
+    """
     statuses = run.statuses(now, stall_after)
-    going = run.status(now, stall_after) == "running"
+    running = run.status(now, stall_after) == "running"
     llm = llm_cost(run)
     vm = _sum([machine.cost_usd for machine in machines if machine.component == "vm"])
     gpu = _sum([machine.cost_usd for machine in machines if machine.component == "gpu"])
     total = _sum([llm, vm, gpu])
     machine_rate = _sum([machine.hourly_rate_usd for machine in machines if machine.billing])
-    per_hour = _sum([llm_per_hour(run, now), machine_rate]) if going else None if total is None else 0.0
+    per_hour = _sum([llm_per_hour(run, now), machine_rate]) if running else None if total is None else 0.0
     projected = total
-    if going and total is not None:
-        calls = projected_llm(run, statuses.get("pending", 0), run.running(now, stall_after))
+    if running and total is not None:
+        calls = projected_llm(run, statuses.get("pending", 0), run.running_attempts(now, stall_after))
         left = (machine_rate or 0.0) * eta.p50 / 3600 if eta is not None else None
         projected = None
         if (calls is not None or llm is None) and (left is not None or machine_rate is None):
@@ -141,7 +157,7 @@ def run_costs(
         per_success=total / successes if total is not None and successes else None,
         projected_total=projected,
         budget=run.budget_usd,
-        budget_hit_at=_budget_hit(run.budget_usd, total, per_hour, projected, now) if going else None,
+        budget_hit_at=_budget_hit(run.budget_usd, total, per_hour, projected, now) if running else None,
         machines=tuple(machines),
     )
 

@@ -1,14 +1,14 @@
-"""When a run will end: p10, p50 and p90 of the time left, from what ended, what runs and what is still to come.
+"""Estimate of a run's remaining time: p10, p50 and p90 from its finished, running and pending tasks.
 
-Durations are taken as lognormal round a mean of each domain's own, and the domains' log means as normal round one
-middle (the hierarchical normal model; Gelman et al., *Bayesian Data Analysis*, 3rd edition, chapter 5). So a domain of
-few ended tasks leans on the others, and one never seen is as uncertain as the others differ. A running task says that
-its duration is longer than its elapsed time (a censored observation), which mends the bias of the first minutes, when
-only short tasks have ended. The widths within and between domains are averaged over on a grid, so the bounds hold what
-is not known about the means as well as the scatter of the tasks.
+Durations are modelled as lognormal around each domain's own mean, and the domains' log means as normal around a common
+middle (the hierarchical normal model; Gelman et al., *Bayesian Data Analysis*, 3rd edition, chapter 5). So a domain
+with few finished tasks borrows from the others, and one never seen is as uncertain as the others differ. A running task
+is a censored observation, longer than its elapsed time, which corrects the bias of the first minutes, when only short
+tasks have finished. The spreads within and between domains are integrated out on a grid, so the bounds include the
+uncertainty of the means as well as the scatter of the tasks.
 
 The time left is drawn from that model :data:`DRAWS` times, always at the same points, so that the same input gives the
-same answer. In each draw the workers take the pending tasks as they come free (list scheduling).
+same result. In each draw the workers take the pending tasks as they become free (list scheduling).
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr, ndtri
 
 UNNAMED = "unknown"
-"""The domain of pending tasks that have no name yet."""
-ENOUGH = 3
-"""So many tasks must have ended before there is an estimate."""
+"""The domain of pending tasks whose names are not known yet."""
+MIN_FINISHED = 3
+"""Finished tasks needed for an estimate."""
 DRAWS = 160
-"""So often is the time left drawn."""
+"""Number of draws of the time left."""
 
-_SHORTEST = 1e-3  # seconds; a shorter duration says only "at once"
+_SHORTEST = 1e-3  # seconds; shorter durations are treated as this
 _LONGEST = 30 * 86400.0  # seconds; a longer duration is a clock that jumped
-_SPREAD, _SPREAD_WEIGHT = 0.6, 4.0  # of log durations in a domain before any ended, and how many tasks that is worth
-_SPREAD_STEPS = np.array([-1.6, -0.8, 0.0, 0.8, 1.6, 2.4])  # the grid of that, in standard errors of its log
-_BETWEENS = 0.08 * 1.5 ** np.arange(8)  # the grid of the width between domains, of their log means
-# before any ended: about tenfold from the quickest domain to the slowest, but in one benchmark of five all alike
+_SPREAD, _SPREAD_WEIGHT = 0.6, 4.0  # prior spread of log durations in a domain, and its weight in tasks
+_SPREAD_STEPS = np.array([-1.6, -0.8, 0.0, 0.8, 1.6, 2.4])  # grid of that spread, in standard errors of its log
+_BETWEENS = 0.08 * 1.5 ** np.arange(8)  # grid of the spread between domains, of their log means
+# prior: about tenfold from the quickest domain to the slowest, but in one benchmark of five all alike
 _BETWEEN, _BETWEEN_FACTOR, _ALIKE = 0.9, 0.5, 0.2
-_BETWEEN_TOLD = 0.3  # the same where an earlier run has told the domains apart
-_ONE_BY_ONE = 40  # up to so many pending tasks are handed to the workers one by one
-_MOST_WORKERS = 256  # more are taken as so many, each with its share of the tasks
+_BETWEEN_KNOWN = 0.3  # the same where an earlier run has shown how domains differ
+_ONE_BY_ONE = 40  # up to this number, pending tasks are assigned to the workers one by one
+_MOST_WORKERS = 256  # more workers are simulated as this many, with a proportional share of the tasks
 
 Array = NDArray[np.float64]
 
 
 class FinishedAttempt(NamedTuple):
-    """An attempt that ended, whatever its outcome."""
+    """An attempt that finished with any outcome."""
 
     domain: str
     duration_seconds: float
@@ -55,7 +55,7 @@ class FinishedAttempt(NamedTuple):
 
 
 class RunningAttempt(NamedTuple):
-    """An attempt that runs now."""
+    """An attempt that is running."""
 
     domain: str
     elapsed_seconds: float
@@ -63,7 +63,7 @@ class RunningAttempt(NamedTuple):
 
 
 class Eta(NamedTuple):
-    """The bounds of the time left, in seconds from now: finite, not negative, ``p10 <= p50 <= p90``."""
+    """Percentiles of the time left, in seconds from now: finite, not negative, ``p10 <= p50 <= p90``."""
 
     p10: float
     p50: float
@@ -71,7 +71,7 @@ class Eta(NamedTuple):
 
 
 class _Totals:
-    """What is kept of a domain's ended attempts: their number n, Σ d and Σ d ln d."""
+    """Sums over a domain's finished attempts of duration d: their number n, Σ d and Σ d ln d."""
 
     __slots__ = ("count", "log_weighted", "seconds")
 
@@ -82,7 +82,11 @@ class _Totals:
 
 
 class DurationStats:
-    """A run's ended attempts in a few sums: adding one costs the same however many there are."""
+    """A run's finished attempts as a few sums; adding one is O(1).
+
+    Args:
+        ended: Finished attempts in the order in which they ended.
+    """
 
     def __init__(self, ended: Iterable[FinishedAttempt] = ()) -> None:
         self.count = 0
@@ -90,7 +94,7 @@ class DurationStats:
         self.longest = 0.0
         self.domains: dict[str, _Totals] = {}
         self.recent: deque[tuple[float, float, str | None]] = deque(maxlen=256)
-        """(end, duration, worker) of those that came last."""
+        """(end, duration, worker) of the latest ones."""
         self._gaps = 0
         self._gap_seconds = 0.0
         self._last_end: dict[str | None, float] = {}
@@ -100,7 +104,7 @@ class DurationStats:
             self.add(task)
 
     def add(self, task: FinishedAttempt) -> None:
-        """Count an attempt in; one whose duration cannot be (negative, over 30 days, not a number) is left out."""
+        """Add an attempt; one with an impossible duration (negative, over 30 days, not a number) is left out."""
         seconds = task.duration_seconds
         if not 0.0 <= seconds <= _LONGEST:
             return
@@ -117,24 +121,24 @@ class DurationStats:
             return
         before = self._last_end.get(task.worker_id)
         if before is not None and (gap := task.ended_at - seconds - before) >= 0:
-            self._gap_seconds += min(gap, self.longest)  # the night a run was paused is no gap of its workers
+            self._gap_seconds += min(gap, self.longest)  # a night in which the run was paused is no handoff gap
             self._gaps += 1
         self._last_end[task.worker_id] = task.ended_at
         self.recent.append((task.ended_at, seconds, task.worker_id))
 
     @property
     def handoff_gap(self) -> float:
-        """The mean time in seconds from the end of a worker's task to the start of its next; 0 where unknown."""
+        """Mean seconds from the end of a worker's task to the start of its next; 0 where unknown."""
         return self._gap_seconds / self._gaps if self._gaps else 0.0
 
     @property
     def idle_grace(self) -> float:
-        """So many seconds after its last task a worker may still be about to take the next."""
+        """Seconds after its last task during which a worker may still be about to take the next."""
         return 3 * self.handoff_gap if self._gaps else self.seconds / max(1, self.count) / 4
 
     @property
     def domain_clustering(self) -> float:
-        """From 0, the domains come mixed, to 1, they come one after the other (by how often neighbours are alike)."""
+        """From 0, domains come mixed, to 1, they come one after the other (by how often neighbours are equal)."""
         pairs = self.count * (self.count - 1)
         alike = sum(totals.count * (totals.count - 1) for totals in self.domains.values())
         if alike == pairs:
@@ -153,81 +157,88 @@ def estimate(
     again: Sequence[RunningAttempt] = (),
     earlier: DurationStats | None = None,
 ) -> Eta | None:
-    """The time left in seconds, counted from ``now`` (Unix seconds).
+    """Estimate the time left.
 
-    ``ended`` is best a :class:`History` that grows with the run: a list is read whole each time. ``pending`` counts the
-    attempts not started yet by domain, those not named yet under ``"unknown"``. ``workers`` is the number really at
-    work; where it is not given, a worker is at work that runs a task or ended one a moment ago. Where more tasks run
-    than there are workers, the longest-running are taken as lost and to be run again. Where nothing is said to run but
-    tasks ended lately, the source tells of ended tasks only and the first pending ones are taken as running.
+    Where nothing is reported as running but tasks ended recently, the source reports finished tasks only, and the first
+    pending ones are assumed to be running.
 
-    ``again`` are attempts that ended with their worker, after so long, and are to be done again from the start once
-    nothing else is left. They are not among the pending ones: their durations are known to be longer than that, and
-    what was cut short is more often long than not.
+    Args:
+        now: The present, Unix seconds.
+        ended: Finished attempts; best a :class:`DurationStats` that grows with the run, as a list is read each time.
+        running: Running attempts. Where there are more than ``workers``, the longest-running ones are treated as lost
+            and to be repeated.
+        pending: Number of attempts not started yet by domain; those whose names are unknown under ``"unknown"``.
+        workers: Number of active workers; by default those that run a task or finished one a moment ago.
+        again: Attempts that ended with their worker after ``elapsed_seconds`` and are to be repeated from the start
+            once nothing else is left. They are not in ``pending``: their durations are known to exceed that time, and
+            an attempt that was cut short is more often long than not.
+        earlier: Another run of the same benchmark: it shows how the domains differ, this run how fast it is. Without it
+            the bounds are wide while whole domains are pending.
 
-    ``earlier`` is another run of the same benchmark: it tells how the domains differ, this run how fast it is. Without
-    it the bounds are wide while whole domains are still to come.
-
-    ``None`` before three tasks with a usable duration ended, and where nothing moves: ``workers`` is 0, or nothing runs
-    and the last end is further back than twice the longest task and three gaps between tasks.
+    Returns:
+        The percentiles in seconds from ``now``. ``None`` before three tasks with a usable duration finished, and where
+        there is no progress: ``workers`` is 0, or nothing is running and the last end is further back than twice the
+        longest task and three handoff gaps.
     """
-    history = ended if isinstance(ended, DurationStats) else DurationStats(ended)
-    if history.count < ENOUGH:
+    stats = ended if isinstance(ended, DurationStats) else DurationStats(ended)
+    if stats.count < MIN_FINISHED:
         return None
     left: dict[str, float] = {domain: min(count, 10**9) for domain, count in pending.items() if count > 0}
     if not running and not left and not again:
         return Eta(0.0, 0.0, 0.0)
     if workers is not None and workers <= 0:
         return None
-    going = [task._replace(elapsed_seconds=_clamped(task.elapsed_seconds)) for task in running]
-    repeats = [task._replace(elapsed_seconds=_clamped(task.elapsed_seconds)) for task in again]
+    running = [task._replace(elapsed_seconds=_clamp(task.elapsed_seconds)) for task in running]
+    repeats = [task._replace(elapsed_seconds=_clamp(task.elapsed_seconds)) for task in again]
     for task in repeats[_ONE_BY_ONE:]:
         left[task.domain] = left.get(task.domain, 0) + 1
     del repeats[_ONE_BY_ONE:]
-    if not going:
-        going = _unseen(now, history, left, workers)
-        workers = len(going)
-        if not going:
+    if not running:
+        running = _infer_running(now, stats, left, workers)
+        workers = len(running)
+        if not running:
             return None
     elif workers is None:
-        workers = len(going) + (_between_tasks(now, history, going) if left or repeats else 0)
-    if len(going) > workers:
-        going.sort(key=lambda task: task.elapsed_seconds)
-        for task in going[workers:]:
+        workers = len(running) + (_count_between_tasks(now, stats, running) if left or repeats else 0)
+    if len(running) > workers:
+        running.sort(key=lambda task: task.elapsed_seconds)
+        for task in running[workers:]:
             left[task.domain] = left.get(task.domain, 0) + 1
-        del going[workers:]
-    seconds = _time_left(history, going, left, repeats, workers, earlier)
+        del running[workers:]
+    seconds = _draw_time_left(stats, running, left, repeats, workers, earlier)
     p10, p50, p90 = (float(value) for value in np.quantile(seconds, (0.1, 0.5, 0.9)))
     return Eta(p10, p50, p90)
 
 
-def _clamped(seconds: float) -> float:
-    return min(seconds, _LONGEST) if seconds > 0 else 0.0  # not a number: 0
+def _clamp(seconds: float) -> float:
+    return min(seconds, _LONGEST) if seconds > 0 else 0.0  # NaN becomes 0
 
 
-def _between_tasks(now: float, history: DurationStats, going: Sequence[RunningAttempt]) -> int:
-    """How many workers have just ended a task and will take another."""
-    since = now - history.idle_grace
-    lately = {worker for end, _, worker in history.recent if worker is not None and end >= since}
-    return len(lately - {task.worker_id for task in going})
+def _count_between_tasks(now: float, stats: DurationStats, running: Sequence[RunningAttempt]) -> int:
+    """Return how many workers have just finished a task and will take another."""
+    since = now - stats.idle_grace
+    lately = {worker for end, _, worker in stats.recent if worker is not None and end >= since}
+    return len(lately - {task.worker_id for task in running})
 
 
-def _unseen(now: float, history: DurationStats, left: dict[str, float], workers: int | None) -> list[RunningAttempt]:
-    """The pending tasks that must run now, where the source tells of ended ones only; taken out of ``left``."""
-    since = now - 3 * history.handoff_gap - 2 * history.longest
-    lately = sorted((item for item in history.recent if item[0] >= since), key=lambda item: item[0])
+def _infer_running(
+    now: float, stats: DurationStats, left: dict[str, float], workers: int | None
+) -> list[RunningAttempt]:
+    """Return pending tasks that must be running where only finished ones are reported; remove them from ``left``."""
+    since = now - 3 * stats.handoff_gap - 2 * stats.longest
+    lately = sorted((item for item in stats.recent if item[0] >= since), key=lambda item: item[0])
     if not lately:
         return []
     last_end = {worker: end for end, _, worker in lately}
     if workers is None:
-        workers = max(len(last_end), _at_once(lately) if None in last_end else 0)
-    # without names, the tasks that run now began as the last ones ended
+        workers = max(len(last_end), _estimate_concurrency(lately) if None in last_end else 0)
+    # without worker names, the running tasks started when the last ones ended
     ends = [end for end, _, _ in lately] if None in last_end else sorted(last_end.values())
     starts = ends[: -workers - 1 : -1]
     starts += starts[-1:] * (min(workers, _MOST_WORKERS) - len(starts))
     waiting = (domain for domain, count in left.items() for _ in range(min(int(count), len(starts))))
     found = [
-        RunningAttempt(domain, _clamped(now - start - history.handoff_gap), None)
+        RunningAttempt(domain, _clamp(now - start - stats.handoff_gap), None)
         for start, domain in zip(starts, waiting, strict=False)
     ]
     for task in found:
@@ -235,10 +246,10 @@ def _unseen(now: float, history: DurationStats, left: dict[str, float], workers:
     return found
 
 
-def _at_once(ended: Sequence[tuple[float, float, str | None]]) -> int:
-    """How many attempts went on at once of late: as many as for a quarter of the time, over four mean durations.
+def _estimate_concurrency(ended: Sequence[tuple[float, float, str | None]]) -> int:
+    """Return the upper quartile of the number of concurrent attempts over the last four mean durations.
 
-    The upper quarter, for of the last moments the attempts that go on still are not known.
+    The upper quartile, because of the last moments the attempts that are still running are not known.
     """
     last = max(end for end, _, _ in ended)
     since = last - 4 * sum(seconds for _, seconds, _ in ended) / len(ended)
@@ -257,81 +268,81 @@ def _at_once(ended: Sequence[tuple[float, float, str | None]]) -> int:
     return 1
 
 
-def _time_left(
-    history: DurationStats,
-    going: Sequence[RunningAttempt],
+def _draw_time_left(
+    stats: DurationStats,
+    running: Sequence[RunningAttempt],
     left: Mapping[str, float],
     repeats: Sequence[RunningAttempt],
     workers: int,
     earlier: DurationStats | None,
 ) -> Array:
-    """The seconds left in each draw, (draws,)."""
-    workers = min(workers, len(going) + math.ceil(sum(left.values())) + len(repeats))
+    """Return the seconds left in each draw, shape (draws,)."""
+    workers = min(workers, len(running) + math.ceil(sum(left.values())) + len(repeats))
     if (share := math.ceil(workers / _MOST_WORKERS)) > 1:
-        going = sorted(going, key=lambda task: task.elapsed_seconds)[::share]
+        running = sorted(running, key=lambda task: task.elapsed_seconds)[::share]
         left = {domain: count / share for domain, count in left.items()}
         repeats = repeats[::share]
-        workers = max(len(going), workers // share)
-    # where domains come one after the other, those of the tasks without a name are still to come
+        workers = max(len(running), workers // share)
+    # where domains come one after the other, those of the tasks without a name have not been seen yet
     unnamed = left.get(UNNAMED, 0)
-    new = unnamed * history.domain_clustering
-    if len(history.domains) == 1:
-        new = 0 if UNNAMED in history.domains else unnamed * unnamed / (unnamed + history.count)
-    blanks = min(8, math.ceil(new * len(history.domains) / history.count))
+    new = unnamed * stats.domain_clustering
+    if len(stats.domains) == 1:
+        new = 0 if UNNAMED in stats.domains else unnamed * unnamed / (unnamed + stats.count)
+    blanks = min(8, math.ceil(new * len(stats.domains) / stats.count))
     named = {domain: count for domain, count in left.items() if domain != UNNAMED}
-    started = (*going, *repeats)
-    domains = list(dict.fromkeys((*history.domains, *(task.domain for task in started), *named)))
+    started = (*running, *repeats)
+    domains = list(dict.fromkeys((*stats.domains, *(task.domain for task in started), *named)))
     index = {domain: at for at, domain in enumerate(domains)}
     count = np.array([named.get(domain, 0) for domain in domains] + [new / max(1, blanks)] * blanks + [unnamed - new])
 
     shift = np.zeros(len(domains) + blanks)
-    if earlier is not None and earlier.count >= ENOUGH:
+    if earlier is not None and earlier.count >= MIN_FINISHED:
         shift[:] = _condition_on_finished(earlier, domains, blanks)
-        posterior = _posterior(domains, blanks, history, started, shift, _prior(_BETWEEN_TOLD))
+        posterior = _posterior(domains, blanks, stats, started, shift, _prior(_BETWEEN_KNOWN))
     else:
-        posterior = _posterior(domains, blanks, history, started, shift, _prior(_BETWEEN))
+        posterior = _posterior(domains, blanks, stats, started, shift, _prior(_BETWEEN))
     log_mean, spread = _draw_log_normal(posterior)
-    log_mean, spread = _with_mixture(log_mean + shift, spread, index, history, started)
+    log_mean, spread = _append_mixture(log_mean + shift, spread, index, stats, started)
 
-    which = [index[task.domain] if task.domain != UNNAMED or UNNAMED in history.domains else -1 for task in started]
+    which = [index[task.domain] if task.domain != UNNAMED or UNNAMED in stats.domains else -1 for task in started]
     elapsed = np.array([task.elapsed_seconds for task in started])
-    beyond = _rest_of_running(log_mean[:, which], spread[:, which], elapsed)
+    beyond = _draw_remaining(log_mean[:, which], spread[:, which], elapsed)
     free = np.zeros((DRAWS, workers))
-    free[:, : len(going)] = beyond[:, : len(going)]
+    free[:, : len(running)] = beyond[:, : len(running)]
     if pending := count.sum():
         schedule = _schedule_one_by_one if pending <= _ONE_BY_ONE else _schedule_in_bulk
-        free = schedule(free, log_mean, spread, count, history.handoff_gap)
-    _assign(free, (elapsed + beyond)[:, len(going) :] + history.handoff_gap)
+        free = schedule(free, log_mean, spread, count, stats.handoff_gap)
+    _assign(free, (elapsed + beyond)[:, len(running) :] + stats.handoff_gap)
     return np.asarray(free.max(1))
 
 
 class _Posterior(NamedTuple):
-    """What has been seen says so much: A widths within domains × B widths between them, over D domains."""
+    """Posterior on a grid of A spreads within domains × B spreads between them, over D domains."""
 
     weight: Array  # (A, B), sums to 1
     spread: Array  # (A,), of log durations within a domain
     step: float  # from one of these to the next, on the log scale
     middle: Array  # (A, B), of the domains' log means
     middle_variance: Array  # (A, B)
-    log_mean: Array  # (A, D), by the domain's own tasks alone
+    log_mean: Array  # (A, D), from the domain's own tasks alone
     precision: Array  # (A, D), of that; 0 where it has none
 
 
 def _posterior(
     domains: Sequence[str],
     blanks: int,
-    history: DurationStats,
-    going: Sequence[RunningAttempt],
+    stats: DurationStats,
+    running: Sequence[RunningAttempt],
     shift: Array,
     prior: Array,
 ) -> _Posterior:
-    """``shift`` is what is known beforehand of each log mean, up to one constant; the last ``blanks`` have no tasks."""
+    """Return the posterior; ``shift`` is each log mean a priori up to a constant, the last ``blanks`` have no tasks."""
     none = _Totals()
-    totals = [history.domains.get(domain, none) for domain in domains] + [none] * blanks
+    totals = [stats.domains.get(domain, none) for domain in domains] + [none] * blanks
     count = np.array([t.count for t in totals], dtype=np.float64)
     seen, n = count > 0, np.maximum(count, 1.0)
     mean = np.maximum(np.array([t.seconds for t in totals]) / n, _SHORTEST)
-    variance, freedom, squares = _spread_of_ended(count, mean, np.array([t.log_weighted for t in totals]))
+    variance, freedom, squares = _estimate_spread(count, mean, np.array([t.log_weighted for t in totals]))
     error = 1 / math.sqrt(2 * freedom)
     spread = np.minimum(2.0, math.sqrt(variance) * np.exp(_SPREAD_STEPS * error))
     s = spread[:, None]
@@ -342,27 +353,27 @@ def _posterior(
     log_likelihood = -freedom * np.log(spread) - squares / (2 * spread**2) - 0.5 * (np.log(own_variance) @ seen)
 
     log_mean, precision = own, own_precision
-    log_weight, middle, middle_variance = _over_betweens(log_mean, precision, prior)
-    started = [task for task in going if task.elapsed_seconds > _SHORTEST]
+    log_weight, middle, middle_variance = _average_over_between(log_mean, precision, prior)
+    started = [task for task in running if task.elapsed_seconds > _SHORTEST]
     if started:
         which = np.array([domains.index(task.domain) for task in started])
         elapsed = np.log([task.elapsed_seconds for task in started]) - shift[which]
         to_domain = np.equal.outer(which, np.arange(len(totals))).astype(np.float64)
         censored = np.zeros(len(spread))
-        for _ in range(3):  # Newton's steps to the mode, where each domain's censored part is taken as quadratic
-            at = _shrunk(log_weight, middle, log_mean, precision)
+        for _ in range(3):  # Newton steps to the mode, with each domain's censored part approximated as quadratic
+            at = _shrink_to_middle(log_weight, middle, log_mean, precision)
             a = (elapsed - at[:, which]) / s + s / 2
             log_survival = log_ndtr(-a)
             hazard = np.exp(-a * a / 2 - log_survival) / math.sqrt(2 * math.pi)
             slope = (hazard / s) @ to_domain
             bend = (np.maximum(hazard * (hazard - a), 0.0) / s**2) @ to_domain
-            told = own_precision + bend > 1e-6
-            precision = np.where(told, own_precision + bend, 0.0)
-            step = np.where(told, own_precision * (own - at) + slope, 0.0) / np.where(told, precision, 1.0)
+            informed = own_precision + bend > 1e-6
+            precision = np.where(informed, own_precision + bend, 0.0)
+            step = np.where(informed, own_precision * (own - at) + slope, 0.0) / np.where(informed, precision, 1.0)
             log_mean = at + step
-            misfit = np.where(told, own_precision * (own - log_mean) ** 2 + bend * step**2, 0.0)
+            misfit = np.where(informed, own_precision * (own - log_mean) ** 2 + bend * step**2, 0.0)
             censored = log_survival.sum(1) + (slope * step - misfit / 2).sum(1)
-            log_weight, middle, middle_variance = _over_betweens(log_mean, precision, prior)
+            log_weight, middle, middle_variance = _average_over_between(log_mean, precision, prior)
         log_likelihood = log_likelihood + censored
     log_weight = log_weight + log_likelihood[:, None]
     weight = np.exp(log_weight - log_weight.max())
@@ -370,12 +381,12 @@ def _posterior(
     return _Posterior(weight / weight.sum(), spread, step_width, middle, middle_variance, log_mean, precision)
 
 
-def _spread_of_ended(count: Array, mean: Array, log_weighted: Array) -> tuple[float, float, float]:
-    """The variance of log durations within a domain, its degrees of freedom and the product of both.
+def _estimate_spread(count: Array, mean: Array, log_weighted: Array) -> tuple[float, float, float]:
+    """Return the variance of log durations within a domain, its degrees of freedom and the sum of squares.
 
-    By the Theil index T = Σ d ln(d / mean) / Σ d: of a lognormal it is half that variance, and a task that fails at
-    once hardly moves it, which the variance of the logs cannot say. In n draws 2T falls short of the variance v by
-    v exp(v (1 - 1/n)) / n on average (a fit to simulated draws, n from 2 to 40, good to 0.05 v up to v = 1).
+    By the Theil index T = Σ d ln(d / mean) / Σ d: for a lognormal it is half that variance, and a task that fails at
+    once hardly affects it, unlike the variance of the logs. In n draws 2T falls short of the variance v by
+    v exp(v (1 - 1/n)) / n on average (a fit to simulated draws, n from 2 to 40, accurate to 0.05 v up to v = 1).
     """
     n, m = count[count > 1], mean[count > 1]
     theil = np.maximum(log_weighted[count > 1] / m - n * np.log(m), 0.0)
@@ -388,14 +399,14 @@ def _spread_of_ended(count: Array, mean: Array, log_weighted: Array) -> tuple[fl
 
 
 def _prior(between: float) -> Array:
-    """The weights of the widths between domains before any task ended: round ``between``, or next to none."""
+    """Return the prior weights of the spreads between domains: around ``between``, or next to none."""
     differ = np.exp(-0.5 * (np.log(_BETWEENS / between) / _BETWEEN_FACTOR) ** 2)
     alike = (_BETWEENS < 0.15).astype(np.float64)
     return np.asarray((1 - _ALIKE) * differ / differ.sum() + _ALIKE * alike / alike.sum())
 
 
-def _over_betweens(log_mean: Array, precision: Array, prior: Array) -> tuple[Array, Array, Array]:
-    """For each width between domains: its log weight, the domains' middle and that one's variance, each (A, B)."""
+def _average_over_between(log_mean: Array, precision: Array, prior: Array) -> tuple[Array, Array, Array]:
+    """Return for each spread between domains its log weight, the domains' middle and its variance, each (A, B)."""
     grow = 1 + precision[:, None, :] * _BETWEENS[:, None] ** 2
     weight = precision[:, None, :] / grow
     total = weight.sum(2)
@@ -404,8 +415,8 @@ def _over_betweens(log_mean: Array, precision: Array, prior: Array) -> tuple[Arr
     return np.log(prior) - 0.5 * (np.log(grow).sum(2) + misfit + np.log(total)), middle, 1 / total
 
 
-def _shrunk(log_weight: Array, middle: Array, log_mean: Array, precision: Array) -> Array:
-    """Each domain's log mean, drawn to the middle, for each width within domains: (A, D)."""
+def _shrink_to_middle(log_weight: Array, middle: Array, log_mean: Array, precision: Array) -> Array:
+    """Return each domain's log mean, shrunk to the middle, for each spread within domains: (A, D)."""
     weight = np.exp(log_weight - log_weight.max(1, keepdims=True))
     weight /= weight.sum(1, keepdims=True)
     pull = precision[:, None, :] * _BETWEENS[:, None] ** 2
@@ -414,18 +425,18 @@ def _shrunk(log_weight: Array, middle: Array, log_mean: Array, precision: Array)
 
 
 def _condition_on_finished(earlier: DurationStats, domains: Sequence[str], blanks: int) -> Array:
-    """The log means of the domains in an earlier run; of a domain that it has not, their average."""
+    """Return the log means of the domains in an earlier run; the average for a domain that it lacks."""
     names = list(earlier.domains)
     posterior = _posterior(names, 0, earlier, (), np.zeros(len(names)), _prior(_BETWEEN))
-    at = _shrunk(np.log(posterior.weight + 1e-300), posterior.middle, posterior.log_mean, posterior.precision)
+    at = _shrink_to_middle(np.log(posterior.weight + 1e-300), posterior.middle, posterior.log_mean, posterior.precision)
     log_mean = posterior.weight.sum(1) @ at
-    told = dict(zip(names, log_mean.tolist(), strict=True))
+    informed = dict(zip(names, log_mean.tolist(), strict=True))
     average = float(log_mean.mean())
-    return np.array([told.get(domain, average) for domain in domains] + [average] * blanks)
+    return np.array([informed.get(domain, average) for domain in domains] + [average] * blanks)
 
 
 def _draw_log_normal(posterior: _Posterior) -> tuple[Array, Array]:
-    """Log means of the domains and spreads within them, each (draws, D)."""
+    """Draw log means of the domains and spreads within them, each (draws, D)."""
     edges = np.cumsum(posterior.weight)
     u = _uniform("width", 2)
     a, b = np.divmod(np.minimum(np.searchsorted(edges, u[:, 0]), edges.size - 1), _BETWEENS.size)
@@ -438,15 +449,15 @@ def _draw_log_normal(posterior: _Posterior) -> tuple[Array, Array]:
     return log_mean, np.repeat(spread[:, None], log_mean.shape[1], axis=1)
 
 
-def _with_mixture(
-    log_mean: Array, spread: Array, index: Mapping[str, int], history: DurationStats, going: Sequence[RunningAttempt]
+def _append_mixture(
+    log_mean: Array, spread: Array, index: Mapping[str, int], stats: DurationStats, running: Sequence[RunningAttempt]
 ) -> tuple[Array, Array]:
-    """One more column at the end: a task of any domain, in the shares that the domains have of the started tasks."""
+    """Append a column for a task of unknown domain, mixed in proportion to the domains' started tasks."""
     started = np.zeros(log_mean.shape[1])
-    for domain, totals in history.domains.items():
+    for domain, totals in stats.domains.items():
         started[index[domain]] += totals.count
-    for task in going:
-        started[index[task.domain]] += task.domain in history.domains
+    for task in running:
+        started[index[task.domain]] += task.domain in stats.domains
     share = started / started.sum()
     means = np.exp(log_mean)
     mean = means @ share
@@ -456,24 +467,24 @@ def _with_mixture(
     return np.column_stack((log_mean, any_mean)), np.column_stack((spread, any_spread))
 
 
-def _rest_of_running(log_mean: Array, spread: Array, elapsed: Array) -> Array:
-    """What is left of the running tasks, (draws, tasks): lognormal durations, given that they exceed ``elapsed``."""
+def _draw_remaining(log_mean: Array, spread: Array, elapsed: Array) -> Array:
+    """Draw the rest of the running tasks, (draws, tasks): lognormal durations, given that they exceed ``elapsed``."""
     u = _uniform("running", elapsed.size)
     a = (np.log(np.maximum(elapsed, _SHORTEST)) - log_mean) / spread + spread / 2
-    far = a > 6  # there the tail of the normal is nearly exponential, and the exact formula runs out of digits
+    far = a > 6  # there the normal tail is nearly exponential, and the exact formula loses all digits
     z = np.where(far, a - np.log(u) / np.where(far, a, 1.0), -ndtri(u * ndtr(-np.where(far, 6.0, a))))
     return np.maximum(np.exp(log_mean - spread**2 / 2 + spread * z) - elapsed, 0.0)
 
 
 def _assign(free: Array, seconds: Array) -> None:
-    """Each task, one column after the other, goes to the worker that is free first, whose time it is added to."""
+    """Assign the tasks, one column after the other, to the worker that is free first; adds to ``free`` in place."""
     draw = np.arange(len(free))
     for task in range(seconds.shape[1]):
         free[draw, free.argmin(1)] += seconds[:, task]
 
 
 def _schedule_one_by_one(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float) -> Array:
-    """When each worker is done, (draws, workers), where the pending tasks are taken in random order."""
+    """Return when each worker is done, (draws, workers), with the pending tasks taken in random order."""
     deck = np.repeat(np.arange(count.size), np.ceil(count).astype(int))
     which = deck[np.argsort(_uniform("order", deck.size), axis=1)]
     draw = np.arange(DRAWS)[:, None]
@@ -484,10 +495,10 @@ def _schedule_one_by_one(rest: Array, log_mean: Array, spread: Array, count: Arr
 
 
 def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float) -> Array:
-    """The same for many tasks: all the work over all the workers, and the wait for the one that ends last.
+    """Return the same for many tasks: the total work divided by the workers, and the wait for the last one.
 
-    Once the last task is taken, each worker is somewhere within one: its rest is a uniform part of a task that is drawn
-    in proportion to its length (the equilibrium distribution of renewal theory; Cox, *Renewal Theory*, 1962).
+    Once the last task is taken, each worker is somewhere within a task: its rest is a uniform part of a task drawn in
+    proportion to its length (the equilibrium distribution of renewal theory; Cox, *Renewal Theory*, 1962).
     """
     workers = rest.shape[1]
     at = np.flatnonzero(count)
@@ -508,10 +519,10 @@ def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array,
 
 @lru_cache(maxsize=128)
 def _table(purpose: str, columns: int) -> tuple[Array, Array]:
-    """Uniform numbers and the normal ones of the same rank, (draws, columns): each column once in every stratum.
+    """Return uniform numbers and the normal ones of equal rank, (draws, columns), each column stratified.
 
     A Latin hypercube (McKay, Beckman and Conover, 1979). A column is the same in tables of any width, so that an
-    estimate does not jump as a run goes on.
+    estimate does not jump while a run is running.
     """
     strata = (np.arange(DRAWS) + 0.5) / DRAWS
     seeds = [[*purpose.encode(), column] for column in range(columns)]

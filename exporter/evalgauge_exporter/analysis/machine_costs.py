@@ -1,4 +1,4 @@
-"""One machine's hours and money as a row, and which machines count as GPU time."""
+"""A machine's hours and cost as a row, and which machines count as GPU time."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _GPU_WORDS = re.compile(
 )
 
 
-def component_of(provider: str | None, instance_type: str | None) -> Component:
-    """Whether a machine's cost counts as GPU time: by its type, as its cloud names it."""
+def classify_component(provider: str | None, instance_type: str | None) -> Component:
+    """Return the cost component of a machine, ``gpu`` or ``vm``, by its type as its cloud names it."""
     if not instance_type:
         return "vm"
     if provider == AZURE or instance_type.lower().startswith(("standard_", "basic_")):
@@ -30,7 +30,7 @@ def component_of(provider: str | None, instance_type: str | None) -> Component:
 
 
 class MachineRow(NamedTuple):
-    """One machine's time and money, over a run or over all that is known. Hours are hours that bill."""
+    """A machine's hours and cost, over a run or over all that is known. Hours are hours that bill."""
 
     name: str
     component: Component
@@ -46,35 +46,35 @@ class MachineRow(NamedTuple):
     unused_hours: float
     """Used by no run; always 0 in a run's own rows."""
     run_ids: tuple[str, ...]
-    """The runs that use it now; in a run's own rows that run."""
+    """The runs that use it now; in a run's own rows that run alone."""
     named: bool
-    """Whether anything says that this is a machine: its name, type, cloud or price. False for a mere worker id."""
+    """Whether a name, a type, a cloud or a price states that this is a machine. False for a mere worker id."""
     billing: bool
     """Whether it bills now; in a run's own rows: for that run."""
     key: str
 
     @property
     def hours(self) -> float:
-        """All hours."""
+        """All hours that bill."""
         return self.busy_hours + self.idle_hours + self.unused_hours
 
     @property
     def cost_usd(self) -> float | None:
-        """None where it has no price."""
+        """US dollars, None where it has no price."""
         return self.cost_of(self.hours)
 
     def cost_of(self, hours: float) -> float | None:
-        """What so many hours cost."""
+        """Return the cost of so many hours in US dollars, None where the machine has no price."""
         return None if self.hourly_rate_usd is None else hours * self.hourly_rate_usd
 
 
 class MachineCosts(NamedTuple):
-    """The machines of a run, or all."""
+    """The machines of a run, or all machines."""
 
     rows: tuple[MachineRow, ...]
 
-    def known(self) -> list[MachineCost]:
-        """The machines as `costs` sums them up; without the workers of which nothing says that they are machines."""
+    def list_known(self) -> list[MachineCost]:
+        """Return the machines as `costs` adds them up, without workers that nothing states to be machines."""
         return [
             MachineCost(
                 name=row.name,
@@ -93,15 +93,15 @@ class MachineCosts(NamedTuple):
         ]
 
     def cost_usd(self, component: Component) -> float | None:
-        """The sum of what is known; None where nothing of that component is priced."""
+        """Return the known cost of a component in US dollars, None where nothing of it is priced."""
         known = [row.cost_usd for row in self.rows if row.component == component and row.cost_usd is not None]
         return sum(known) if known else None
 
     def hours(self, component: Component) -> float:
-        """Hours of that component, priced or not."""
+        """Return the hours of a component, priced or not."""
         return sum(row.hours for row in self.rows if row.component == component)
 
     @property
     def unpriced(self) -> tuple[MachineRow, ...]:
-        """The machines that are in no total."""
+        """The machines without a price, which are in no total."""
         return tuple(row for row in self.rows if row.named and row.hourly_rate_usd is None)

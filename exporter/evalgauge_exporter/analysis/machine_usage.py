@@ -1,9 +1,9 @@
-"""Machines, workers and runs joined: which run used which machine for how long, and what that cost.
+"""The join of machines, workers and runs: which run used which machine for how long, and at what cost.
 
-A worker's machine is the one it named (``vm``), else the one that has its id as name: an Azure VM's, one of the
-configuration's, one of OpenAdapt's registries'. Where Azure told the machine's power states, it costs what they say
-(deallocated does not bill, stopped does); where not, it costs from the worker's first word to its last. A declared
-machine that no worker names serves the runs that go on while it bills, in equal parts: a GPU box with the model.
+A worker's machine is the one it reported (``vm``), else the one with the worker's id as its name: a cloud's, one of the
+configuration, one of OpenAdapt's registries. Where a cloud reports the machine's power states, they decide when it
+bills (deallocated does not, stopped does); elsewhere it bills from the worker's first event to its last. A declared
+machine that no worker names serves the runs that are running while it bills, in equal parts: a GPU box with the model.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from evalgauge.pricing import PriceTable
-from evalgauge_exporter.analysis.machine_costs import MachineCosts, MachineRow, component_of
+from evalgauge_exporter.analysis.machine_costs import MachineCosts, MachineRow, classify_component
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_models import AZURE, BILLING, FREE, MachineRef, Rate
-from evalgauge_exporter.state.intervals import Interval, difference, intersection, length, shares, union
+from evalgauge_exporter.state.intervals import Interval, difference, intersection, share_seconds, total_seconds, union
 from evalgauge_exporter.state.models import Attempt, Worker
 from evalgauge_exporter.state.run import RunState
 
 HOUR = 3600.0
 
-_over: WeakKeyDictionary[RunState, tuple[int, dict[str | None, list[Interval]]]] = WeakKeyDictionary()
-"""Of runs that are over: their version, and when each worker's attempts were worked at. Such a run may have let its
-attempts go, and reading its files at each look would take long."""
+_finished_busy_times: WeakKeyDictionary[RunState, tuple[int, dict[str | None, list[Interval]]]] = WeakKeyDictionary()
+"""Of finished runs: their version, and the busy intervals of each worker. The attempts of such a run may be unloaded,
+and reading its files again each time would take long."""
 
 
 class MachineUse(NamedTuple):
@@ -33,15 +33,15 @@ class MachineUse(NamedTuple):
     machine: MachineRef
     workers: tuple[str, ...]
     spans: tuple[Interval, ...]
-    """From its workers' first word to their last, of those that go on to now."""
+    """From its workers' first event to their last; of workers that are running, to now."""
     live: bool
-    """Whether one of them goes on."""
+    """Whether one of its workers is running."""
     worker_rate: float | None
     named: bool
 
 
-def machine_of(run_id: str, worker_id: str, worker: Worker, fleet: FleetState | None) -> MachineRef:
-    """The machine that a worker runs on; one of its own where nothing known has its name."""
+def resolve_machine(run_id: str, worker_id: str, worker: Worker, fleet: FleetState | None) -> MachineRef:
+    """Return the machine that a worker runs on; one of its own where no known machine has its name."""
     found = None
     if fleet is not None:
         found = fleet.resolve(worker.vm) if worker.vm else fleet.resolve(worker_id)
@@ -57,8 +57,8 @@ def machine_of(run_id: str, worker_id: str, worker: Worker, fleet: FleetState | 
     return MachineRef(key, worker.vm or worker_id, provider, worker.vm_size, None)
 
 
-def worker_span(run: RunState, worker: Worker, now: float, stall_after: float) -> tuple[Interval, bool]:
-    """From a worker's first word to when it ended, and whether it goes on (then the end is ``now``)."""
+def get_worker_span(run: RunState, worker: Worker, now: float, stall_after: float) -> tuple[Interval, bool]:
+    """Return the interval from a worker's first event to its end, or to ``now`` and True while it is running."""
     if run.worker_state(worker, now, stall_after) in ("stopped", "lost"):
         if worker.state in ("stopped", "lost") and worker.stamp is not None:
             end = worker.stamp.ts
@@ -70,14 +70,14 @@ def worker_span(run: RunState, worker: Worker, now: float, stall_after: float) -
     return (worker.first_seen, max(worker.first_seen, now)), True
 
 
-def worker_spans(run: RunState, worker: Worker, now: float, stall_after: float) -> tuple[list[Interval], bool]:
-    """When a worker was there, and whether it goes on.
+def get_worker_spans(run: RunState, worker: Worker, now: float, stall_after: float) -> tuple[list[Interval], bool]:
+    """Return when a worker was present, and whether it is running.
 
-    From its first word to its end, without the time from when it stopped or was lost to when it was back, and without
-    the silence of those who speak of it where that is longer than ``stall_after``: the night before a run was resumed.
+    It is present from its first event to its end, without the time from when it stopped or was lost to when it was
+    back, and without gaps of its writers longer than ``stall_after`` seconds: the night before a run was resumed.
     """
-    whole, live = worker_span(run, worker, now, stall_after)
-    there: list[tuple[float, float, bool]] = []  # from, to, whether it ended in so many words
+    whole, live = get_worker_span(run, worker, now, stall_after)
+    there: list[tuple[float, float, bool]] = []  # from, to, whether its end was reported
     for writer, clock in worker.clocks.items():
         start = clock.since
         for stopped, back in clock.off:
@@ -95,12 +95,12 @@ def worker_spans(run: RunState, worker: Worker, now: float, stall_after: float) 
     return difference([whole], away), live
 
 
-def uses(run: RunState, fleet: FleetState | None, now: float, stall_after: float) -> list[MachineUse]:
-    """The machines that a run's workers are on, one row for each."""
+def list_machine_uses(run: RunState, fleet: FleetState | None, now: float, stall_after: float) -> list[MachineUse]:
+    """Return the machines that a run's workers are on, one row for each machine."""
     found: dict[str, MachineUse] = {}
     for worker_id, worker in run.workers.items():
-        machine = machine_of(run.run_id, worker_id, worker, fleet)
-        spans, live = worker_spans(run, worker, now, stall_after)
+        machine = resolve_machine(run.run_id, worker_id, worker, fleet)
+        spans, live = get_worker_spans(run, worker, now, stall_after)
         named = not machine.key.startswith("worker:") or any((worker.vm_size, worker.provider, worker.rate))
         use = found.get(machine.key)
         if use is None:
@@ -119,17 +119,19 @@ def uses(run: RunState, fleet: FleetState | None, now: float, stall_after: float
     return list(found.values())
 
 
-def billed_in(use: Sequence[Interval], machine: MachineRef, fleet: FleetState | None, now: float) -> list[Interval]:
-    """When a machine billed while a run used it: all that time but what is known to be free."""
+def find_billed_intervals(
+    use: Sequence[Interval], machine: MachineRef, fleet: FleetState | None, now: float
+) -> list[Interval]:
+    """Return when a machine billed while a run used it: all of that time except what is known to be free."""
     spans = union(use)
     if machine.declared is not None:
-        return intersection(spans, _declared_span(machine, now))
+        return intersection(spans, _get_declared_span(machine, now))
     if fleet is None or machine.vm is None:
         return spans
-    return difference(spans, machine.vm.within(FREE, fleet.known_until(machine.vm, now)))
+    return difference(spans, machine.vm.list_intervals(FREE, fleet.get_known_until(machine.vm, now)))
 
 
-def _declared_span(machine: MachineRef, now: float) -> list[Interval]:
+def _get_declared_span(machine: MachineRef, now: float) -> list[Interval]:
     declared = machine.declared
     if declared is None:
         return []
@@ -138,7 +140,7 @@ def _declared_span(machine: MachineRef, now: float) -> list[Interval]:
 
 
 class BusyTime:
-    """When the attempts of a run were worked at; goes through them at most once, and only when asked."""
+    """The busy intervals of a run's workers; it goes through the attempts at most once, and only when asked."""
 
     def __init__(self, run: RunState, now: float, stall_after: float) -> None:
         self.run = run
@@ -147,39 +149,39 @@ class BusyTime:
         self._by_worker: dict[str | None, list[Interval]] | None = None
 
     def spans(self, workers: Iterable[str | None] | None = None) -> list[Interval]:
-        """When any attempt at one of these workers was worked at, or any at all."""
+        """Return when these workers, or any, had an attempt."""
         if self._by_worker is None:
             self._by_worker = self._spans_by_worker()
         names = self._by_worker if workers is None else workers
         return union(span for name in names for span in self._by_worker.get(name, ()))
 
     def _spans_by_worker(self) -> dict[str | None, list[Interval]]:
-        version, kept = _over.get(self.run, (None, {}))
+        version, cached = _finished_busy_times.get(self.run, (None, {}))
         if version == self.run.version:
-            return kept
+            return cached
         found: dict[str | None, list[Interval]] = {}
         for attempt in self.run.attempts.values():
             if attempt.started_at is not None:
                 span = (attempt.started_at, self._end(attempt, attempt.started_at))
                 found.setdefault(attempt.worker_id, []).append(span)
-        if self.run.ended() and not self.run.open:
-            _over[self.run] = (self.run.version, found)
+        if self.run.is_finished() and not self.run.open_attempts:
+            _finished_busy_times[self.run] = (self.run.version, found)
         return found
 
     def within(self, workers: Iterable[str | None] | None, billed: list[Interval]) -> list[Interval]:
-        """When any attempt at one of these workers, or any at all, was worked at while a machine billed."""
+        """Return when these workers, or any, had an attempt while a machine billed."""
         return intersection(self.spans(workers), billed)
 
     def seconds(self, use: MachineUse, billed: list[Interval]) -> float:
-        """How long the machine had a task while it billed."""
-        if len(use.workers) > 1 and self.spans():  # their tasks overlap: each moment counts once
-            return length(self.within(use.workers, billed))
+        """Return the seconds in which the machine had a task while it billed."""
+        if len(use.workers) > 1 and self.spans():  # their tasks overlap: time with several counts once
+            return total_seconds(self.within(use.workers, billed))
         busy = 0.0
         for worker in (self.run.workers[name] for name in use.workers):
             busy += worker.busy_seconds
             if use.live and self.run.worker_state(worker, self._now, self._stall_after) == "busy":
                 busy += max(0.0, self._now - worker.last_seen)
-        return min(busy, length(billed))
+        return min(busy, total_seconds(billed))
 
     def _end(self, attempt: Attempt, start: float) -> float:
         if attempt.status != "running":
@@ -189,7 +191,7 @@ class BusyTime:
         return min(self._now, self.run.writers.get(attempt.writer or "", start))
 
 
-def run_machine_cost(
+def compute_run_machine_costs(
     run: RunState,
     fleet: FleetState | None,
     prices: PriceTable,
@@ -197,47 +199,55 @@ def run_machine_cost(
     stall_after: float,
     runs: Iterable[RunState] = (),
 ) -> MachineCosts:
-    """What a run's machines cost it as of ``now``: busy, and idle within the run; machines without a price have None.
+    """Return the machines of a run with their hours and cost, busy and idle; without a price the cost is None.
 
-    ``runs`` are all runs that are known: a moment in which several of them use one machine is shared between them, and
-    a declared machine that no worker of theirs names is shared by all that go on.
+    Time in which several runs use one machine is divided between them. A declared machine that no worker names is
+    divided between all runs that are running meanwhile.
+
+    Args:
+        run: The run.
+        fleet: What is known of machines.
+        prices: The user's price table, used where there is no fleet.
+        now: Unix seconds.
+        stall_after: Seconds of silence after which a run counts as stalled.
+        runs: All known runs.
     """
     fleet = fleet if fleet is not None else FleetState(prices)
-    period = _period(run, now, stall_after)
+    period = _get_period(run, now, stall_after)
     others = [
         other
         for other in runs
-        if other is not run and period is not None and _overlap(period, _period(other, now, stall_after))
+        if other is not run and period is not None and _overlaps(period, _get_period(other, now, stall_after))
     ]
-    own = uses(run, fleet, now, stall_after)
-    theirs = [(other.run_id, use) for other in others for use in uses(other, fleet, now, stall_after)]
+    own = list_machine_uses(run, fleet, now, stall_after)
+    theirs = [(other.run_id, use) for other in others for use in list_machine_uses(other, fleet, now, stall_after)]
     busy = BusyTime(run, now, stall_after)
     rows = []
     for use in own:
-        billed = billed_in(use.spans, use.machine, fleet, now)
+        billed = find_billed_intervals(use.spans, use.machine, fleet, now)
         rivals = {
-            other_id: billed_in(other.spans, other.machine, fleet, now)
+            other_id: find_billed_intervals(other.spans, other.machine, fleet, now)
             for other_id, other in theirs
             if other.machine.key == use.machine.key
         }
-        rows.append(_run_row(busy, use, billed, rivals, fleet, now))
+        rows.append(_make_run_row(busy, use, billed, rivals, fleet, now))
     named = {use.machine.key for use in own} | {use.machine.key for _, use in theirs}
     if period is not None:
         for machine in map(fleet.machine_of_declared, fleet.declared.values()):
             if machine.key in named:
                 continue
-            billed = intersection([period], _declared_span(machine, now))
+            billed = intersection([period], _get_declared_span(machine, now))
             if not billed:
                 continue
             rivals = {}
             for other in others:
-                if (theirs_period := _period(other, now, stall_after)) is not None:
-                    rivals[other.run_id] = intersection([theirs_period], _declared_span(machine, now))
-            rows.append(_served_row(busy, machine, billed, rivals, fleet, now))
+                if (theirs_period := _get_period(other, now, stall_after)) is not None:
+                    rivals[other.run_id] = intersection([theirs_period], _get_declared_span(machine, now))
+            rows.append(_make_served_row(busy, machine, billed, rivals, fleet, now))
     return MachineCosts(tuple(rows))
 
 
-def _run_row(
+def _make_run_row(
     busy: BusyTime,
     use: MachineUse,
     billed: list[Interval],
@@ -246,14 +256,14 @@ def _run_row(
     now: float,
 ) -> MachineRow:
     run_id = busy.run.run_id
-    part = _part(run_id, billed, rivals)
+    part = _compute_share(run_id, billed, rivals)
     working = busy.seconds(use, billed)
-    hours = (working * part, (length(billed) - working) * part, 0.0)
-    rate = fleet.rate(use.machine, now, use.worker_rate)
-    return _row(use.machine, rate, hours, (run_id,), use.live and _reaches(billed, now), use.named)
+    hours = (working * part, (total_seconds(billed) - working) * part, 0.0)
+    rate = fleet.get_rate(use.machine, now, use.worker_rate)
+    return _make_row(use.machine, rate, hours, (run_id,), use.live and _is_billing(billed, now), use.named)
 
 
-def _served_row(
+def _make_served_row(
     busy: BusyTime,
     machine: MachineRef,
     billed: list[Interval],
@@ -262,25 +272,25 @@ def _served_row(
     now: float,
 ) -> MachineRow:
     run_id = busy.run.run_id
-    part = _part(run_id, billed, rivals)
-    working = length(intersection(billed, busy.spans()))
-    hours = (working * part, (length(billed) - working) * part, 0.0)
-    return _row(machine, fleet.rate(machine, now), hours, (run_id,), _reaches(billed, now), True)
+    part = _compute_share(run_id, billed, rivals)
+    working = total_seconds(intersection(billed, busy.spans()))
+    hours = (working * part, (total_seconds(billed) - working) * part, 0.0)
+    return _make_row(machine, fleet.get_rate(machine, now), hours, (run_id,), _is_billing(billed, now), True)
 
 
-def _part(run_id: str, billed: list[Interval], rivals: dict[str, list[Interval]]) -> float:
-    """The share of the time that a run has to bear, where others used the machine too."""
-    total = length(billed)
+def _compute_share(run_id: str, billed: list[Interval], rivals: dict[str, list[Interval]]) -> float:
+    """Return the share of the time that counts for a run, where others used the machine too."""
+    total = total_seconds(billed)
     if not total or not any(rivals.values()):
         return 1.0
-    return shares({**{f"other {name}": spans for name, spans in rivals.items()}, run_id: billed})[run_id] / total
+    return share_seconds({**{f"other {name}": spans for name, spans in rivals.items()}, run_id: billed})[run_id] / total
 
 
-def _reaches(billed: Sequence[Interval], now: float) -> bool:
+def _is_billing(billed: Sequence[Interval], now: float) -> bool:
     return bool(billed) and billed[-1][1] >= now
 
 
-def _row(
+def _make_row(
     machine: MachineRef,
     rate: Rate | None,
     seconds: tuple[float, float, float],
@@ -292,7 +302,7 @@ def _row(
     busy, idle, unused = seconds
     return MachineRow(
         name=machine.name,
-        component=component_of(machine.provider, machine.size),
+        component=classify_component(machine.provider, machine.size),
         provider=machine.provider,
         instance_type=machine.size,
         hourly_rate_usd=None if rate is None else rate.usd_per_hour,
@@ -307,61 +317,69 @@ def _row(
     )
 
 
-def _period(run: RunState, now: float, stall_after: float) -> Interval | None:
+def _get_period(run: RunState, now: float, stall_after: float) -> Interval | None:
     if run.started_at is None:
         return None
-    going = run.status(now, stall_after) == "running"
-    end = run.ended_at if run.ended_at is not None else now if going else run.last_event_at
+    running = run.status(now, stall_after) == "running"
+    end = run.ended_at if run.ended_at is not None else now if running else run.last_event_at
     return (run.started_at, end) if end > run.started_at else None
 
 
-def _overlap(one: Interval, other: Interval | None) -> bool:
+def _overlaps(one: Interval, other: Interval | None) -> bool:
     return other is not None and one[0] < other[1] and other[0] < one[1]
 
 
 class _Tally:
-    """What the runs did with one machine."""
+    """The use that all runs made of one machine."""
 
     def __init__(self) -> None:
         self.spans: list[Interval] = []
         self.uses: list[tuple[BusyTime, MachineUse, list[Interval]]] = []
-        """With when the machine billed meanwhile."""
+        """With the intervals in which the machine billed meanwhile."""
         self.served = 0.0
-        """Seconds in which runs that it served had a task: of a machine that no worker names."""
+        """Of a machine that no worker names: seconds in which the runs that it served had a task."""
         self.run_ids: list[str] = []
         self.rate: float | None = None
         self.size: str | None = None
         self.provider: str | None = None
 
     def busy_seconds(self) -> float:
-        """How long it had a task of any run; a moment with tasks of several runs counts once."""
-        shared = sum(length(billed) for _, _, billed in self.uses) > length(union(self.spans)) + 1e-6
+        """Return the seconds in which it had a task of any run; time with tasks of several runs counts once."""
+        shared = sum(total_seconds(billed) for _, _, billed in self.uses) > total_seconds(union(self.spans)) + 1e-6
         if shared and all(busy.spans() for busy, _, _ in self.uses):
-            return length(union(span for busy, use, billed in self.uses for span in busy.within(use.workers, billed)))
+            return total_seconds(
+                union(span for busy, use, billed in self.uses for span in busy.within(use.workers, billed))
+            )
         return self.served + sum(busy.seconds(use, billed) for busy, use, billed in self.uses)
 
 
-def fleet_machine_cost(
+def compute_fleet_machine_costs(
     runs: Iterable[RunState], fleet: FleetState, now: float, stall_after: float
 ) -> Iterator[tuple[MachineRef, MachineRow]]:
-    """Every known machine with its hours so far: busy for a run, idle within one, used by none.
+    """Yield every known machine with its hours so far: busy for a run, idle within a run, used by no run.
 
-    Hours count from when the machine's power state was first known (a declared machine's from its start). Of a machine
-    of which only a registry tells, no state is known: it has the hours in which runs used it.
+    Hours count from when the machine's power state was first known (a declared machine's from its start). A machine
+    that only a registry names has no known state: its hours are those in which runs used it.
+
+    Args:
+        runs: All known runs.
+        fleet: What is known of machines.
+        now: Unix seconds.
+        stall_after: Seconds of silence after which a run counts as stalled.
     """
-    machines = list(fleet.machines())
+    machines = list(fleet.list_machines())
     since = min((_known_since(machine, now) for machine in machines), default=now)
     tallies: dict[str, _Tally] = {}
     serving: list[tuple[RunState, Interval]] = []
     for run in runs:
-        period = _period(run, now, stall_after)
+        period = _get_period(run, now, stall_after)
         if period is None or period[1] <= since:
             continue
         serving.append((run, period))
         busy_of = BusyTime(run, now, stall_after)
-        for use in uses(run, fleet, now, stall_after):
+        for use in list_machine_uses(run, fleet, now, stall_after):
             tally = tallies.setdefault(use.machine.key, _Tally())
-            billed = billed_in(use.spans, use.machine, fleet, now)
+            billed = find_billed_intervals(use.spans, use.machine, fleet, now)
             tally.spans += billed
             tally.uses.append((busy_of, use, billed))
             tally.rate = use.worker_rate if use.worker_rate is not None else tally.rate
@@ -372,14 +390,17 @@ def fleet_machine_cost(
         tally = tallies.get(known.key) or _shared_machine_use(known, serving, now, stall_after)
         machine = known._replace(size=known.size or tally.size, provider=known.provider or tally.provider)
         used = union(tally.spans)
-        exists = _declared_span(machine, now) if machine.declared is not None else []
+        exists = _get_declared_span(machine, now) if machine.declared is not None else []
         if machine.vm is not None:
-            exists = machine.vm.within(BILLING, fleet.known_until(machine.vm, now))
-        busy = min(tally.busy_seconds(), length(used))
-        unused = length(difference(exists, used))
-        rate = fleet.rate(machine, now, tally.rate)
-        billing = _reaches(exists, now) or (bool(tally.run_ids) and _reaches(used, now))
-        yield machine, _row(machine, rate, (busy, length(used) - busy, unused), tuple(tally.run_ids), billing, True)
+            exists = machine.vm.list_intervals(BILLING, fleet.get_known_until(machine.vm, now))
+        busy = min(tally.busy_seconds(), total_seconds(used))
+        unused = total_seconds(difference(exists, used))
+        rate = fleet.get_rate(machine, now, tally.rate)
+        billing = _is_billing(exists, now) or (bool(tally.run_ids) and _is_billing(used, now))
+        yield (
+            machine,
+            _make_row(machine, rate, (busy, total_seconds(used) - busy, unused), tuple(tally.run_ids), billing, True),
+        )
 
 
 def _known_since(machine: MachineRef, now: float) -> float:
@@ -391,11 +412,11 @@ def _known_since(machine: MachineRef, now: float) -> float:
 def _shared_machine_use(
     machine: MachineRef, serving: list[tuple[RunState, Interval]], now: float, stall_after: float
 ) -> _Tally:
-    """What the runs did with a machine that no worker names."""
+    """Return the use that the runs made of a machine that no worker names."""
     tally = _Tally()
     if machine.declared is None:
         return tally
-    exists = _declared_span(machine, now)
+    exists = _get_declared_span(machine, now)
     busy: list[Interval] = []
     for run, period in serving:
         used = intersection([period], exists)
@@ -405,18 +426,18 @@ def _shared_machine_use(
         busy += intersection(BusyTime(run, now, stall_after).spans(), used)
         if run.status(now, stall_after) == "running":
             tally.run_ids.append(run.run_id)
-    tally.served = length(union(busy))
+    tally.served = total_seconds(union(busy))
     return tally
 
 
-def worker_machines(
+def list_worker_machines(
     runs: Iterable[RunState], fleet: FleetState, now: float, stall_after: float
 ) -> Iterator[tuple[str, str, str]]:
-    """``(run_id, worker_id, machine name)`` of the workers that go on and whose machine is known."""
+    """Yield ``(run_id, worker_id, machine name)`` of the workers that are running and whose machine is known."""
     for run in runs:
         if run.status(now, stall_after) != "running":
             continue
-        for use in uses(run, fleet, now, stall_after):
+        for use in list_machine_uses(run, fleet, now, stall_after):
             if use.named and use.live:
                 for worker_id in use.workers:
                     yield run.run_id, worker_id, use.machine.name

@@ -1,13 +1,13 @@
-"""Numbers about runs that take some computing: ETA, costs, comparisons. Each is computed once a state."""
+"""Cached analyses of runs: ETA, costs and comparisons, each computed once per version of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from evalgauge_exporter.analysis.comparison.comparison import Comparison, Trial, compare
+from evalgauge_exporter.analysis.comparison import Comparison, Trial, compare
 from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, run_costs
-from evalgauge_exporter.analysis.eta import ENOUGH, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
+from evalgauge_exporter.analysis.eta import MIN_FINISHED, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
 from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState, State
 
@@ -22,7 +22,15 @@ class BaselineComparison(NamedTuple):
 
 
 class RunAnalysis:
-    """Computes and remembers. Whoever calls it holds the state's lock."""
+    """Analyses of all runs, with a cache. Callers hold the state's lock.
+
+    Args:
+        state: The state of all runs.
+        stall_after: Seconds without an event after which an unfinished run is stalled.
+        baselines: Baseline run ids by ``benchmark/model`` or ``benchmark``.
+        min_pairs: Pairs below which a comparison gives no verdict.
+        machines: Returns what machines cost a run.
+    """
 
     def __init__(
         self,
@@ -33,16 +41,13 @@ class RunAnalysis:
         min_pairs: int = 10,
         machines: Machines = lambda run, now: [],
     ) -> None:
-        """``baselines``: run ids by ``benchmark/model`` or ``benchmark``; ``min_pairs``: fewer pairs get no verdict;
-        ``machines``: what machines cost a run.
-        """
         self.state = state
         self.stall_after = stall_after
         self._min_pairs = min_pairs
         self._baselines = dict(baselines or {})
         self._machines = machines
         self.prices_version = 0
-        """Grows when a machine's price or use is learned: what runs that are over cost may have changed."""
+        """Grows when a machine's price or use changes: the costs of finished runs may have changed."""
         self._completed: dict[tuple[str, str | None], list[RunState]] = {}
         self._completed_of: tuple[int, ...] = ()
         self._completed_at = (-1, -1)
@@ -53,61 +58,62 @@ class RunAnalysis:
         self._etas: dict[int, tuple[RunState, int, float, Eta | None]] = {}
         self._evict_threshold = 16
 
-    def finished(self, run: RunState, now: float) -> bool:
-        """Whether the run will gain nothing more, as far as is known."""
+    def is_finished(self, run: RunState, now: float) -> bool:
+        """Return whether the run is not running: completed, aborted or stalled."""
         return run.status(now, self.stall_after) != "running"
 
     # -- ETA
 
     def eta(self, run: RunState, now: float) -> Eta | None:
-        """The time left in seconds from now; None where it can't be said, and once the run is over."""
-        if self.finished(run, now):
+        """Return the seconds left from ``now``; None where no estimate is possible and once the run is finished."""
+        if self.is_finished(run, now):
             return None
-        kept = self._etas.get(id(run))
-        if kept is not None and kept[0] is run and kept[1] == run.version and 0 <= now - kept[2] < 1.0:
-            return kept[3]
-        running, again = self._at_work(run, now)
+        cached = self._etas.get(id(run))
+        if cached is not None and cached[0] is run and cached[1] == run.version and 0 <= now - cached[2] < 1.0:
+            return cached[3]
+        running, again = self._split_running(run, now)
         pending: dict[str, int] = {}
         for (domain, status), count in run.task_counts(now, self.stall_after).items():
             if status == "pending" and count > 0:
                 pending[domain] = count
-        before = self._before(run, same_model=False)
-        earlier = self._history(before) if before is not None else None
-        eta = estimate(now, self._history(run), running, pending, again=again, earlier=earlier)
+        before = self._previous_run(run, same_model=False)
+        earlier = self._duration_stats(before) if before is not None else None
+        eta = estimate(now, self._duration_stats(run), running, pending, again=again, earlier=earlier)
         self._etas[id(run)] = (run, run.version, now, eta)
-        self._forget_gone()
+        self._evict_removed()
         return eta
 
     def eta_reason(self, run: RunState, now: float) -> str | None:
-        """Why there is no ETA; None where there is one."""
+        """Return why there is no ETA; None where there is one."""
         if self.eta(run, now) is not None:
             return None
-        if self.finished(run, now):
+        if self.is_finished(run, now):
             return f"the run is {run.status(now, self.stall_after)}"
-        ended = self._history(run).count
-        if ended < ENOUGH:
-            return f"an estimate needs {ENOUGH} finished tasks, there {'is' if ended == 1 else 'are'} {ended or 'none'}"
-        return "nothing moves at present"
+        finished = self._duration_stats(run).count
+        if finished < MIN_FINISHED:
+            verb = "is" if finished == 1 else "are"
+            return f"an estimate needs {MIN_FINISHED} finished tasks, there {verb} {finished or 'none'}"
+        return "no worker is making progress"
 
-    def _at_work(self, run: RunState, now: float) -> tuple[list[RunningAttempt], list[RunningAttempt]]:
-        """The attempts that go on, and those that have to be done again since their worker stopped or was lost."""
+    def _split_running(self, run: RunState, now: float) -> tuple[list[RunningAttempt], list[RunningAttempt]]:
+        """Return the running attempts, and those to be repeated because their worker stopped or was lost."""
         running: list[RunningAttempt] = []
         again: list[RunningAttempt] = []
-        for attempt in run.running(now, self.stall_after):
+        for attempt in run.running_attempts(now, self.stall_after):
             worker = None if attempt.worker_id is None else run.workers.get(attempt.worker_id)
-            gone = worker is not None and run.worker_state(worker, now, self.stall_after) in ("stopped", "lost")
-            until = worker.stamp.ts if gone and worker is not None and worker.stamp is not None else now
+            lost = worker is not None and run.worker_state(worker, now, self.stall_after) in ("stopped", "lost")
+            until = worker.stamp.ts if lost and worker is not None and worker.stamp is not None else now
             elapsed = max(0.0, until - (now if attempt.started_at is None else attempt.started_at))
-            (again if gone else running).append(RunningAttempt(attempt.domain, elapsed, attempt.worker_id))
+            (again if lost else running).append(RunningAttempt(attempt.domain, elapsed, attempt.worker_id))
         return running, again
 
-    def _history(self, run: RunState) -> DurationStats:
-        kept = self._histories.get(id(run))
-        if kept is None or kept[0] is not run:
+    def _duration_stats(self, run: RunState) -> DurationStats:
+        cached = self._histories.get(id(run))
+        if cached is None or cached[0] is not run:
             history, seen = DurationStats(), 0
             fresh = sorted(run.finish_log, key=lambda a: a.finished_at or 0.0)  # the logs were read one by one
         else:
-            _, history, seen = kept
+            _, history, seen = cached
             fresh = run.finish_log[seen:]
         for attempt in fresh:
             if attempt.duration_seconds is not None and attempt.status != "interrupted":
@@ -119,57 +125,57 @@ class RunAnalysis:
     # -- costs
 
     def costs(self, run: RunState, now: float) -> RunCosts:
-        """The run's money."""
-        over = self.finished(run, now)
-        kept = self._costs.get(id(run))
-        if over and kept is not None and kept[:3] == (run, run.version, self.prices_version):
-            return kept[3]
+        """Return the run's costs."""
+        finished = self.is_finished(run, now)
+        cached = self._costs.get(id(run))
+        if finished and cached is not None and cached[:3] == (run, run.version, self.prices_version):
+            return cached[3]
         costs = run_costs(run, self._machines(run, now), self.eta(run, now), now, self.stall_after)
-        if over:
+        if finished:
             self._costs[id(run)] = (run, run.version, self.prices_version, costs)
-            self._forget_gone()
+            self._evict_removed()
         return costs
 
     # -- comparison
 
     def trials(self, run: RunState) -> list[Trial]:
-        """The run's measured attempts."""
-        kept = self._trials.get(id(run))
-        if kept is not None and kept[0] is run and kept[1] == run.tasks_version:
-            return kept[2]
+        """Return the run's measured attempts."""
+        cached = self._trials.get(id(run))
+        if cached is not None and cached[0] is run and cached[1] == run.tasks_version:
+            return cached[2]
         trials = [_trial(attempt) for attempt in run.attempts.values() if attempt.measured]
         self._trials[id(run)] = (run, run.tasks_version, trials)
         return trials
 
     def compare(self, baseline: RunState, run: RunState, now: float) -> Comparison:
-        """``run`` against ``baseline``, over the tasks that both have measured."""
-        finished = self.finished(baseline, now) and self.finished(run, now)
+        """Compare ``run`` with ``baseline`` over the tasks that both have measured."""
+        finished = self.is_finished(baseline, now) and self.is_finished(run, now)
         key = (id(baseline), id(run), finished)
-        kept = self._compared.get(key)
-        if kept is not None and kept[:4] == (baseline, run, baseline.tasks_version, run.tasks_version):
-            return kept[4]
+        cached = self._compared.get(key)
+        if cached is not None and cached[:4] == (baseline, run, baseline.tasks_version, run.tasks_version):
+            return cached[4]
         comparison = compare(
             self.trials(baseline),
             self.trials(run),
             finished=finished,
             min_pairs=self._min_pairs,
-            running_a=self._begun(baseline, now),
-            running_b=self._begun(run, now),
+            running_a=self._running_since(baseline, now),
+            running_b=self._running_since(run, now),
         )
         self._compared[key] = (baseline, run, baseline.tasks_version, run.tasks_version, comparison)
-        self._forget_gone()
+        self._evict_removed()
         return comparison
 
-    def _begun(self, run: RunState, now: float) -> dict[str, float]:
-        """When the tasks that run now began: quick failures must not come before slow successes."""
+    def _running_since(self, run: RunState, now: float) -> dict[str, float]:
+        """Return when each running task started: quick failures must not be ordered before slow successes."""
         begun: dict[str, float] = {}
-        for attempt in run.running(now, self.stall_after):
+        for attempt in run.running_attempts(now, self.stall_after):
             started = attempt.started_at or now
             begun[attempt.task_id] = min(started, begun.get(attempt.task_id, started))
         return begun
 
     def baseline(self, run: RunState) -> RunState | None:
-        """What the run is compared with: what it names, what is configured, else the last completed run like it."""
+        """Return the run's baseline: what the run names, what is configured, else the last completed run like it."""
         for name in (
             run.baseline_run_id,
             self._baselines.get(f"{run.benchmark}/{run.model}"),
@@ -177,29 +183,31 @@ class RunAnalysis:
         ):
             if name is not None and name != run.run_id and (named := self.state.runs.get(name)) is not None:
                 return named
-        return self._before(run, same_model=True)
+        return self._previous_run(run, same_model=True)
 
-    def against_baseline(self, run: RunState, now: float) -> BaselineComparison | None:
-        """The run compared with its baseline; None where it has none."""
+    def compare_with_baseline(self, run: RunState, now: float) -> BaselineComparison | None:
+        """Compare the run with its baseline; None where it has none."""
         baseline = self.baseline(run)
         return None if baseline is None else BaselineComparison(baseline, self.compare(baseline, run, now))
 
-    def against_previous(self, run: RunState, now: float) -> BaselineComparison | None:
-        """The run compared with its baseline, else with the last completed run of its benchmark, whatever the model."""
-        other = self.baseline(run) or self._before(run, same_model=False)
+    def compare_with_previous(self, run: RunState, now: float) -> BaselineComparison | None:
+        """Compare the run with its baseline, else with the last completed run of its benchmark, of any model."""
+        other = self.baseline(run) or self._previous_run(run, same_model=False)
         return None if other is None else BaselineComparison(other, self.compare(other, run, now))
 
-    def _before(self, run: RunState, *, same_model: bool) -> RunState | None:
+    def _previous_run(self, run: RunState, *, same_model: bool) -> RunState | None:
         began = run.started_at or 0.0
         like = self._completed_runs().get((run.benchmark, run.model if same_model else None), ())
         return next((other for other in reversed(like) if other is not run and (other.started_at or 0.0) < began), None)
 
     def _completed_runs(self) -> dict[tuple[str, str | None], list[RunState]]:
-        """Completed runs by benchmark and model, and by benchmark alone (None), in the order in which they ended."""
+        """Return completed runs by (benchmark, model) and by (benchmark, None), in the order in which they ended."""
         if self._completed_at == (self.state.version, len(self.state.runs)):
             return self._completed
         self._completed_at = (self.state.version, len(self.state.runs))
-        completed = [run for run in self.state.runs.values() if run.ended() and run.status(0.0, 1.0) == "completed"]
+        completed = [
+            run for run in self.state.runs.values() if run.is_finished() and run.status(0.0, 1.0) == "completed"
+        ]
         key = tuple(id(run) for run in completed)
         if key != self._completed_of:
             self._completed_of, self._completed = key, {}
@@ -208,19 +216,21 @@ class RunAnalysis:
                 self._completed.setdefault((run.benchmark, None), []).append(run)
         return self._completed
 
-    def _forget_gone(self) -> None:
-        """Drop what belongs to runs that are no more, each time what is kept has doubled."""
-        if self._kept() < self._evict_threshold:
+    def _evict_removed(self) -> None:
+        """Drop cached results of removed runs, each time the number of cached results has doubled."""
+        if self._cached_count() < self._evict_threshold:
             return
-        there = {id(run) for run in self.state.runs.values()}
-        self._trials = {key: kept for key, kept in self._trials.items() if key in there}
-        self._compared = {key: kept for key, kept in self._compared.items() if key[0] in there and key[1] in there}
-        self._histories = {key: kept for key, kept in self._histories.items() if key in there}
-        self._costs = {key: kept for key, kept in self._costs.items() if key in there}
-        self._etas = {key: kept for key, kept in self._etas.items() if key in there}
-        self._evict_threshold = 2 * self._kept() + 16
+        present = {id(run) for run in self.state.runs.values()}
+        self._trials = {key: cached for key, cached in self._trials.items() if key in present}
+        self._compared = {
+            key: cached for key, cached in self._compared.items() if key[0] in present and key[1] in present
+        }
+        self._histories = {key: cached for key, cached in self._histories.items() if key in present}
+        self._costs = {key: cached for key, cached in self._costs.items() if key in present}
+        self._etas = {key: cached for key, cached in self._etas.items() if key in present}
+        self._evict_threshold = 2 * self._cached_count() + 16
 
-    def _kept(self) -> int:
+    def _cached_count(self) -> int:
         return len(self._trials) + len(self._compared) + len(self._histories) + len(self._costs) + len(self._etas)
 
 

@@ -1,4 +1,4 @@
-"""A run in one row: what lists of runs show."""
+"""Summary of a run in one row, for lists of runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from evalgauge_exporter.state.run import RunState
 
 
 class RunSummary(BaseModel):
-    """One run of a list. What was not measured is null."""
+    """Summary of one run. What was not measured is null."""
 
     run_id: str
     model_id: str
@@ -24,13 +24,13 @@ class RunSummary(BaseModel):
     outcomes: dict[str, int]
     elapsed_seconds: float | None
     ended_at: float | None
-    cost_usd: float | None = Field(description="What is known of the model calls' cost; null where nothing is.")
-    unpriced_calls: int = Field(description="Model calls that are not in the cost for want of a price.")
-    unknown_usage_calls: int = Field(description="Model calls that are not in the cost for want of tokens.")
+    cost_usd: float | None = Field(description="Known cost of the model calls, US dollars; null where none is known.")
+    unpriced_calls: int = Field(description="Model calls without a known price, not included in the cost.")
+    unknown_usage_calls: int = Field(description="Model calls without reported tokens, not included in the cost.")
 
 
 def rates(statuses: dict[str, int]) -> tuple[float | None, float | None]:
-    """``success_rate`` over measured attempts and ``success_rate_all`` over all that ended; None over none."""
+    """Return ``success_rate`` over measured attempts and ``success_rate_all`` over finished ones; None over none."""
     success = statuses.get("success", 0)
     measured = success + statuses.get("failure", 0) + statuses.get("agent_error", 0)
     ended = sum(count for status, count in statuses.items() if status not in ("pending", "running"))
@@ -38,12 +38,12 @@ def rates(statuses: dict[str, int]) -> tuple[float | None, float | None]:
 
 
 def mean(values: list[float]) -> float | None:
-    """The mean; None of nothing."""
+    """Return the arithmetic mean, None of an empty list."""
     return sum(values) / len(values) if values else None
 
 
 def elapsed(run: RunState, now: float, stall_after: float) -> float | None:
-    """Seconds from the run's start to its end; to now while it goes on, to its last event once it is dead."""
+    """Return seconds from the run's start to its end, to ``now`` while it is running, to its last event if stalled."""
     if run.started_at is None:
         return None
     status = run.status(now, stall_after)
@@ -51,8 +51,8 @@ def elapsed(run: RunState, now: float, stall_after: float) -> float | None:
     return max(0.0, end - run.started_at)
 
 
-def summarise(run: RunState, now: float, stall_after: float) -> RunSummary:
-    """The run as of ``now``."""
+def summarize(run: RunState, now: float, stall_after: float) -> RunSummary:
+    """Return the summary of a run as of ``now`` (Unix seconds)."""
     statuses = run.statuses(now, stall_after)
     rate, rate_all = rates(statuses)
     costs = [usage.cost_usd for usage in run.usage.values() if usage.cost_usd is not None]

@@ -1,4 +1,4 @@
-"""``evalgauge convert``."""
+"""``evalgauge convert``: runs of other formats as run logs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ from pathlib import Path
 import click
 
 from evalgauge_exporter.cli.errors import CliError
-from evalgauge_exporter.cli.replay import found_in
+from evalgauge_exporter.cli.output import count_of, escape_control
+from evalgauge_exporter.cli.run_selection import existing_run, find_runs
 from evalgauge_exporter.errors import ConvertError
 from evalgauge_exporter.export.runlog import convert
 
 
-def run(source: Path, out: Path) -> None:
-    """Convert every run below ``source``, a line for each."""
-    for found in found_in((source,)):
+@click.command("convert")
+@click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Results folder.")
+def command(source: Path, out: Path) -> None:
+    """Write runs of other formats as run logs.
+
+    SRC is a run or a folder of runs, in any known format. Screenshots are copied.
+    """
+    for found in find_runs((existing_run(source),)):
         try:
             events = convert(found, out)
         except ConvertError as error:
             raise CliError(str(error)) from error
         except OSError as error:
             raise CliError(f"{out}: {error.strerror or error}; name another folder with --out") from error
-        click.echo(f"{found.path_id} ({found.source.source}): {events:,} events")
+        click.echo(f"{escape_control(found.path_id)} ({found.source.source}): {count_of(events, 'event')}")

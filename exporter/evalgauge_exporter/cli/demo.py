@@ -1,8 +1,9 @@
-"""``evalgauge demo``."""
+"""``evalgauge demo``: a simulated evaluation with the exporter beside it."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -19,11 +20,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from evalgauge import Run
 from evalgauge.runlog import read_events
-from evalgauge_exporter.analysis.summary import summarise
+from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import format_percent
+from evalgauge_exporter.cli.run_selection import STALL_AFTER
 from evalgauge_exporter.config.model import load_config
-from evalgauge_exporter.demo.player import Evaluation, draw_earlier, write_earlier
+from evalgauge_exporter.demo.player import Evaluation, draw_screenshots, write_finished_run
 from evalgauge_exporter.demo.scenario import Scenario, plan
 from evalgauge_exporter.errors import ListenError
 from evalgauge_exporter.exporter import Exporter
@@ -33,10 +35,31 @@ from evalgauge_exporter.web.server import serving
 MODEL, OTHER_MODEL = "claude-sonnet-4-5", "claude-haiku-4-5"
 WORKERS = 4
 BUDGET_PER_TASK_USD = 0.12
-STALL_AFTER = 600.0
 
 
-def run(
+def _refuse_nan(_: click.Context, __: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # it passes every range check
+        raise click.BadParameter("nan is not a number")
+    return value
+
+
+@click.command("demo")
+@click.option("--port", type=click.IntRange(0, 65535), default=9909, show_default=True, help="0 takes a free port.")
+@click.option("--tasks", type=click.IntRange(1, 10_000), default=154, show_default=True, help="Number of tasks.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(0.01),
+    callback=_refuse_nan,
+    default=60.0,
+    show_default=True,
+    help="Speed relative to real time.",
+)
+@click.option("--seed", type=int, default=7, show_default=True, help="Seed of the simulation.")
+@click.option("--results", type=click.Path(path_type=Path), help="Keep the runs here.  [default: a temporary folder]")
+@click.option("--once", is_flag=True, help="Exit after the evaluation, with a summary.")
+@click.option("--no-browser", is_flag=True, help="Do not open the live page.")
+@click.option("--no-serve", is_flag=True, help="Only write the runs, for an exporter that runs elsewhere.")
+def command(
     *,
     port: int,
     tasks: int,
@@ -47,9 +70,12 @@ def run(
     no_browser: bool,
     no_serve: bool,
 ) -> None:
-    """Play the evaluation, and serve it unless told not to."""
+    """Run a simulated evaluation with the exporter beside it.
+
+    No Docker, no model and no cost. Two earlier runs are there to compare with.
+    """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_ending_in_order())
+        stack.enter_context(_sigterm_as_interrupt())
         if results is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evalgauge-demo-")))
         else:
@@ -59,10 +85,10 @@ def run(
             except OSError as error:
                 raise CliError(f"{folder}: {error.strerror or error}; name another folder with --results") from error
         # before anything is written: the port may be taken
-        url = None if no_serve else stack.enter_context(_exporter(folder, port))
+        url = None if no_serve else stack.enter_context(_serve(folder, port))
         stop = threading.Event()
-        earlier = _earlier(folder, tasks, speed, seed)
-        drawing = threading.Thread(target=_draw, args=(earlier, stop), name="evalgauge-draw", daemon=True)
+        earlier = _write_earlier_runs(folder, tasks, speed, seed)
+        drawing = threading.Thread(target=_draw_screenshots, args=(earlier, stop), name="evalgauge-draw", daemon=True)
         if url is not None:
             click.echo(f"The live page: {url}/   metrics: {url}/metrics")
             if not no_browser and _has_browser():
@@ -74,17 +100,17 @@ def run(
             model=MODEL,
             speed=speed,
             budget_usd=round(BUDGET_PER_TASK_USD * tasks, 2),
-            baseline=_earlier_id(MODEL, tasks, seed),
+            baseline=_earlier_run_id(MODEL, tasks, seed),
         )
         evaluation.start()
         drawing.start()
         try:
             _show_progress(evaluation, tasks)
             if no_serve and results is not None:
-                drawing.join()  # whoever serves the runs wants the earlier ones' screenshots too
-            _say_summary(fold(evaluation.run.run_id, "runlog", read_events(evaluation.run.folder)))
+                drawing.join()  # whoever serves the runs needs the screenshots of the earlier ones too
+            _print_summary(fold(evaluation.run.run_id, "runlog", read_events(evaluation.run.folder)))
             if not once and not no_serve:
-                click.echo("The evaluation is over; the page stays. Ctrl-C ends.")
+                click.echo("The evaluation has finished; the page stays up. Press Ctrl-C to stop.")
                 threading.Event().wait()
         except KeyboardInterrupt:
             click.echo("")
@@ -94,29 +120,31 @@ def run(
             drawing.join()
 
 
-def _earlier_id(model: str, tasks: int, seed: int) -> str:
+def _earlier_run_id(model: str, tasks: int, seed: int) -> str:
     return f"waa-demo-{model}-{tasks}-{seed}-earlier"
 
 
-def _earlier(folder: Path, tasks: int, speed: float, seed: int) -> list[tuple[Run, Scenario]]:
-    """Two runs that were over before, so that there is something to compare with: the same model and another one."""
+def _write_earlier_runs(folder: Path, tasks: int, speed: float, seed: int) -> list[tuple[Run, Scenario]]:
+    """Write two finished runs to compare with, one of the same model and one of another."""
     written: list[tuple[Run, Scenario]] = []
     for model, skill, hours in ((MODEL, 0.0, 5.0), (OTHER_MODEL, -0.18, 26.0)):
         scenario = plan(tasks, workers=min(WORKERS, tasks), seed=seed + 1, skill=skill)
-        run_id = _earlier_id(model, tasks, seed)
-        made = write_earlier(folder, run_id, scenario, model=model, speed=speed, ended_at=time.time() - hours * 3600)
-        written.append((made, scenario))
+        run_id = _earlier_run_id(model, tasks, seed)
+        run = write_finished_run(
+            folder, run_id, scenario, model=model, speed=speed, ended_at=time.time() - hours * 3600
+        )
+        written.append((run, scenario))
     return written
 
 
-def _draw(earlier: list[tuple[Run, Scenario]], stop: threading.Event) -> None:
-    for made, scenario in earlier:
-        draw_earlier(made, scenario, stop)
+def _draw_screenshots(earlier: list[tuple[Run, Scenario]], stop: threading.Event) -> None:
+    for run, scenario in earlier:
+        draw_screenshots(run, scenario, stop)
 
 
 @contextlib.contextmanager
-def _ending_in_order() -> Iterator[None]:
-    """A demo that is told to end (SIGTERM, as by ``docker stop``) ends as by Ctrl-C and leaves nothing behind."""
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM, as from ``docker stop``, like Ctrl-C, so that the demo cleans up after itself."""
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt
@@ -129,7 +157,7 @@ def _ending_in_order() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _exporter(folder: Path, port: int) -> Iterator[str]:
+def _serve(folder: Path, port: int) -> Iterator[str]:
     exporter = Exporter(load_config(None, results=(folder,), listen=f"127.0.0.1:{port}"))
     try:
         with serving(exporter) as url:
@@ -140,33 +168,33 @@ def _exporter(folder: Path, port: int) -> Iterator[str]:
 
 
 def _has_browser() -> bool:
-    """Whether there is a person with a screen before it."""
+    """Return whether a browser can be opened for someone at a screen."""
     graphical = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     return sys.stdout.isatty() and (graphical or sys.platform in ("darwin", "win32"))
 
 
 def _show_progress(evaluation: Evaluation, tasks: int) -> None:
     if not Console().is_terminal:
-        said = 0
+        printed = 0
         while not evaluation.wait(0.1):
-            tenth = 10 * evaluation.ended // tasks
-            if tenth > said:
-                said = tenth
-                click.echo(f"{evaluation.ended} of {tasks} tasks")
+            tenth = 10 * evaluation.finished_tasks // tasks
+            if tenth > printed:
+                printed = tenth
+                click.echo(f"{evaluation.finished_tasks} of {tasks} tasks")
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         bar = progress.add_task("evaluating", total=tasks)
         while not evaluation.wait(0.1):
-            progress.update(bar, completed=evaluation.ended)
-        progress.update(bar, completed=evaluation.ended)
+            progress.update(bar, completed=evaluation.finished_tasks)
+        progress.update(bar, completed=evaluation.finished_tasks)
 
 
-def _say_summary(state: RunState) -> None:
-    row = summarise(state, time.time(), STALL_AFTER)
+def _print_summary(state: RunState) -> None:
+    row = summarize(state, time.time(), STALL_AFTER)
     outcomes = ", ".join(f"{count} {name}" for name, count in row.outcomes.items())
     measured, finished = format_percent(row.success_rate), format_percent(row.success_rate_all)
     click.echo(
         f"{row.run_id}: {row.state}, {row.finished_tasks} of {row.total_tasks} tasks ({outcomes}); "
-        f"success rate {measured} of the measured, {finished} of all"
+        f"success rate {measured} of measured tasks, {finished} of all finished ones"
     )

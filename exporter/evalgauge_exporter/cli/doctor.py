@@ -1,4 +1,4 @@
-"""``evalgauge doctor``."""
+"""``evalgauge doctor``: a check of everything that is configured."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from pathlib import Path
 
 import click
 
-from evalgauge_exporter.cli.doctor_checks import check
+from evalgauge_exporter.cli.doctor_checks import check_all
 from evalgauge_exporter.cli.output import escape_control
-from evalgauge_exporter.cli.serve import configured
+from evalgauge_exporter.cli.serve import read_config
 
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", None)}
 
 
-def run(config_path: Path | None) -> None:
-    """Print a line for each finding, with what to do under what is wrong; exit 1 where anything is."""
-    config = configured((), config_path, {})
+@click.command("doctor")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
+def command(config_path: Path | None) -> None:
+    """Check the configuration and what it refers to.
+
+    Prints each finding and how to fix it. Exits with 1 if anything is wrong.
+    """
+    config = read_config((), config_path, {})
     wrong = 0
-    for finding in check(config, config_path):
+    for finding in check_all(config, config_path):
         mark, colour = _MARKS[finding.ok]
         click.echo(f"{click.style(mark, fg=colour)} {escape_control(finding.what)}: {escape_control(finding.detail)}")
         if finding.ok is False:
@@ -26,5 +31,5 @@ def run(config_path: Path | None) -> None:
         if finding.fix is not None:
             click.echo(f"    → {escape_control(finding.fix)}")
     if wrong:
-        click.echo(f"evalgauge: {wrong} thing{'s' if wrong > 1 else ''} to mend", err=True)
+        click.echo(f"evalgauge: {wrong} thing{'s' if wrong > 1 else ''} to fix", err=True)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""``evalgauge export``."""
+"""``evalgauge export``: a run as a table, as JSON or as ATIF trajectories."""
 
 from __future__ import annotations
 
@@ -8,22 +8,29 @@ from pathlib import Path
 
 import click
 
-from evalgauge_exporter.analysis.summary import summarise
+from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
-from evalgauge_exporter.cli.replay import found_in
-from evalgauge_exporter.config.durations import parse_duration
+from evalgauge_exporter.cli.output import escape_control
+from evalgauge_exporter.cli.run_selection import STALL_AFTER, existing_run, find_runs
 from evalgauge_exporter.export.atif import to_atif
 from evalgauge_exporter.export.table import csv_text, task_rows
 from evalgauge_exporter.replay.reading import listed_prices, read_run
-from evalgauge_exporter.sources.discovery import Found, run_names
+from evalgauge_exporter.sources.discovery import FoundRun, name_runs
 
 
-def run(folder: Path, form: str, out: Path) -> None:
-    """Write the run's tasks as a table, the whole run as JSON, or its attempts as ATIF trajectories."""
-    found = found_in((folder,))
+@click.command("export")
+@click.argument("run_dir", metavar="RUN_DIR", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["csv", "json", "atif"]), required=True, help="What to write.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Output file; - is standard output.")
+def command(run_dir: Path, form: str, out: Path) -> None:
+    """Write a run as CSV, JSON or ATIF trajectories.
+
+    csv is a table of the run's tasks, json the run with its tasks, atif a trajectory for each attempt.
+    """
+    found = find_runs((existing_run(run_dir),))
     if len(found) > 1:
-        names = ", ".join(run.path_id for run in found[:5])
-        raise CliError(f"{folder} holds {len(found)} runs ({names}…); name the folder of one")
+        names = ", ".join(escape_control(run.path_id) for run in found[:5]) + (", …" if len(found) > 5 else "")
+        raise CliError(f"{run_dir} holds {len(found)} runs ({names}); name the folder of one")
     text = _atif(found[0]) if form == "atif" else _table(found[0], form)
     try:
         if str(out) == "-":
@@ -34,18 +41,18 @@ def run(folder: Path, form: str, out: Path) -> None:
         raise CliError(f"{out}: {error.strerror or error}; name another file with --out") from error
 
 
-def _table(found: Found, form: str) -> str:
+def _table(found: FoundRun, form: str) -> str:
     state = read_run(found, listed_prices()).state
-    state.run_id = run_names([found])[0]
-    now, stall_after = time.time(), parse_duration("10m")
-    rows = task_rows(state, now, stall_after)
+    state.run_id = name_runs([found])[0]
+    now = time.time()
+    rows = task_rows(state, now, STALL_AFTER)
     if form == "csv":
         return csv_text(rows)
-    summary = summarise(state, now, stall_after).model_dump(mode="json")
+    summary = summarize(state, now, STALL_AFTER).model_dump(mode="json")
     return json.dumps({"run": summary, "tasks": rows}, indent=2) + "\n"
 
 
-def _atif(found: Found) -> str:
+def _atif(found: FoundRun) -> str:
     events = []
     more = True
     while more:

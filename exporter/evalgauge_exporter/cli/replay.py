@@ -1,4 +1,4 @@
-"""``evalgauge replay``."""
+"""``evalgauge replay``: a static site that replays runs."""
 
 from __future__ import annotations
 
@@ -9,56 +9,53 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from evalgauge_exporter.cli.errors import CliError
-from evalgauge_exporter.cli.output import escape_control
+from evalgauge_exporter.cli.output import count_of, escape_control
+from evalgauge_exporter.cli.run_selection import existing_run, find_runs
 from evalgauge_exporter.errors import ReplayError
-from evalgauge_exporter.replay.single import LARGE, single_file
+from evalgauge_exporter.replay.single import LARGE, write_single_file
 from evalgauge_exporter.replay.site import Generated, generate
-from evalgauge_exporter.sources.discovery import Discovery, Found
+from evalgauge_exporter.sources.discovery import FoundRun
 
-_MOST_PROBLEMS = 20
-"""Problems that are told one by one."""
-
-
-def found_in(folders: tuple[Path, ...]) -> list[Found]:
-    """The runs in these folders, each a run or a folder of runs. Raises Failure where one holds none."""
-    found: dict[Path, Found] = {}
-    for folder in folders:
-        root = folder.parent if folder.is_file() else folder
-        runs, problems = Discovery([root]).scan()
-        if root != folder:  # a run can be a file, such as an Inspect log
-            runs = [run for run in runs if run.folder == folder]
-        if problems:
-            raise CliError(escape_control(problems[0].detail))
-        if not runs:
-            raise CliError(f"{folder}: no run of any known format is in it; evalgauge runs lists what there is")
-        for run in runs:  # a folder may be named twice, or lie in another that is named
-            found.setdefault(run.folder.resolve(), run)
-    return list(found.values())
+_MAX_PROBLEMS = 20
+"""Problems that are printed one by one."""
 
 
-def run(
-    folders: tuple[Path, ...],
+@click.command("replay")
+@click.argument("runs", metavar="RUN_DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the site, or the single file.")
+@click.option("--single-file", "single", is_flag=True, help="Write one HTML file that contains everything.")
+@click.option("--task", help="With --single-file: only this task.")
+@click.option("--screenshot-base-url", metavar="URL", help="Link screenshots below this address, don't copy them.")
+@click.option("--thumbnails", is_flag=True, help="Write small images for the scrub bar.")
+def command(
+    runs: tuple[Path, ...],
     out: Path,
-    *,
     single: bool,
     task: str | None,
     screenshot_base_url: str | None,
     thumbnails: bool,
 ) -> None:
-    """Write the site, or the one file."""
-    runs = found_in(folders)
+    """Write a static site that replays runs step by step.
+
+    RUN_DIR is a run or a folder of runs. The site opens from the disk, without a server.
+    """
+    if task is not None and not single:
+        raise click.UsageError("--task needs --single-file")
+    if single and (thumbnails or screenshot_base_url is not None):
+        raise click.UsageError("a single file contains its screenshots: omit --thumbnails and --screenshot-base-url")
+    found = find_runs(tuple(existing_run(run) for run in runs))
     try:
         if single:
-            _say_single(out, single_file(runs, out, task=task))
+            _print_size(out, write_single_file(found, out, task=task))
         else:
-            _say(out, _generate(runs, out, screenshot_base_url, thumbnails))
+            _print_summary(out, _generate(found, out, screenshot_base_url, thumbnails))
     except ReplayError as error:
         raise CliError(str(error)) from error
     except OSError as error:
-        raise CliError(f"{out}: {error.strerror or error}; name another place with --out") from error
+        raise CliError(f"{out}: {error.strerror or error}; name another path with --out") from error
 
 
-def _generate(runs: list[Found], out: Path, screenshot_base_url: str | None, thumbnails: bool) -> Generated:
+def _generate(runs: list[FoundRun], out: Path, screenshot_base_url: str | None, thumbnails: bool) -> Generated:
     if not Console().is_terminal:
         return generate(runs, out, screenshot_base_url=screenshot_base_url, thumbnails=thumbnails)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -73,19 +70,19 @@ def _generate(runs: list[Found], out: Path, screenshot_base_url: str | None, thu
         )
 
 
-def _say(out: Path, made: Generated) -> None:
-    for problem in made.problems[:_MOST_PROBLEMS]:
+def _print_summary(out: Path, made: Generated) -> None:
+    for problem in made.problems[:_MAX_PROBLEMS]:
         click.echo(f"skipped: {escape_control(problem.detail)}", err=True)
-    if len(made.problems) > _MOST_PROBLEMS:
-        click.echo(f"skipped: {len(made.problems) - _MOST_PROBLEMS} more", err=True)
-    missing = f", {made.missing} screenshots are not there" if made.missing else ""
+    if len(made.problems) > _MAX_PROBLEMS:
+        click.echo(f"skipped: {len(made.problems) - _MAX_PROBLEMS} more", err=True)
+    missing = f", {made.missing} screenshots missing" if made.missing else ""
     click.echo(
-        f"{out / 'index.html'}: {made.runs} run{'s' if made.runs != 1 else ''}, {made.tasks} tasks "
+        f"{out / 'index.html'}: {count_of(made.runs, 'run')}, {count_of(made.tasks, 'task')} "
         f"({made.written} written, {made.unchanged} unchanged), {made.screenshots} screenshots{missing}"
     )
 
 
-def _say_single(out: Path, size: int) -> None:
+def _print_size(out: Path, size: int) -> None:
     click.echo(f"{out}: {size / 1e6:.1f} MB")
     if size > LARGE:
-        click.echo(f"evalgauge: that is more than {LARGE / 1e6:.0f} MB; --task picks one task", err=True)
+        click.echo(f"evalgauge: the file has more than {LARGE / 1e6:.0f} MB; --task writes one task only", err=True)

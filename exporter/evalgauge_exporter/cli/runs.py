@@ -1,4 +1,4 @@
-"""``evalgauge runs``."""
+"""``evalgauge runs``: a table of all runs."""
 
 from __future__ import annotations
 
@@ -15,32 +15,31 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evalgauge_exporter.analysis.summary import RunSummary, summarise
+from evalgauge_exporter.analysis.summary import RunSummary, summarize
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import escape_control, format_percent, format_seconds
+from evalgauge_exporter.cli.run_selection import existing_dirs, read_runs
 from evalgauge_exporter.config.durations import parse_duration
-from evalgauge_exporter.config.model import load_config
-from evalgauge_exporter.exporter import Exporter
-from evalgauge_exporter.state.run import RunState
 
 
-def read_runs(results: tuple[Path, ...]) -> list[RunState]:
-    """Every run below the folders as it is now, in the order in which they began."""
-    exporter = Exporter(load_config(None, results=results))
-    exporter.start()
-    exporter.wait_ready()
-    exporter.stop()
-    return sorted(exporter.state.runs.values(), key=lambda run: (run.started_at or 0.0, run.run_id))
+@click.command("runs")
+@click.argument("results", metavar="RESULTS_DIR...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--stall-after", metavar="DURATION", default="10m", show_default=True, help="Silence that means stalled.")
+def command(results: tuple[Path, ...], as_json: bool, stall_after: str) -> None:
+    """List the runs in results folders.
 
-
-def run(results: tuple[Path, ...], as_json: bool, stall_after: str) -> None:
-    """Print the table, or what /api/benchmark/runs answers."""
+    RESULTS_DIR may be a results folder, its parent or one run, in any known format.
+    """
+    if not results:
+        raise click.UsageError("name at least one folder with runs")
     try:
         silence = parse_duration(stall_after)
     except ValueError as error:
         raise CliError(f"--stall-after: {error}") from error
+    states = read_runs(existing_dirs(results))
     now = time.time()
-    found = [summarise(state, now, silence) for state in read_runs(results)]
+    found = [summarize(state, now, silence) for state in states]
     if as_json:
         found.reverse()  # the newest first, as the API has it
         click.echo(json.dumps({"runs": [item.model_dump(mode="json") for item in found]}, indent=2))
@@ -49,13 +48,13 @@ def run(results: tuple[Path, ...], as_json: bool, stall_after: str) -> None:
         click.echo(f"no runs in {', '.join(map(str, results))}", err=True)
         return
     console = Console()
-    if not console.is_terminal:  # nobody's screen is narrow
+    if not console.is_terminal:  # a pipe or a file has no width
         console = Console(width=200)
     console.print(_table(found, console.width))
 
 
 def _table(found: list[RunSummary], width: int) -> Table:
-    """The runs as a table. A narrow terminal gets the columns that matter most."""
+    """Return the runs as a table; a narrow terminal gets the columns that matter most."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     columns = [column for column in _COLUMNS if width >= column.least_width]
     for column in columns:
@@ -88,9 +87,9 @@ _COLUMNS = (
         100,
         lambda item: "–" if item.elapsed_seconds is None else format_seconds(item.elapsed_seconds),
     ),
-    _Column("started", "right", 120, lambda item: _started(item.created_at)),
+    _Column("started", "right", 120, lambda item: _format_start(item.created_at)),
 )
 
 
-def _started(at: float | None) -> str:
+def _format_start(at: float | None) -> str:
     return "–" if at is None else f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}"

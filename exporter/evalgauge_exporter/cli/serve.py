@@ -1,4 +1,4 @@
-"""``evalgauge serve``."""
+"""``evalgauge serve``: the exporter as a process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from evalgauge_exporter.cli.errors import CliError, existing_dirs
+from evalgauge_exporter.cli.errors import CliError
+from evalgauge_exporter.cli.run_selection import existing_dirs
 from evalgauge_exporter.config.model import Config, load_config
 from evalgauge_exporter.errors import ConfigError, ListenError
 from evalgauge_exporter.exporter import Exporter
@@ -17,26 +18,22 @@ from evalgauge_exporter.web.server import base_url, listening_socket, web_server
 log = logging.getLogger("evalgauge.exporter")
 
 
-def configured(results: tuple[Path, ...], config_path: Path | None, options: dict[str, Any]) -> Config:
-    """The configuration of a command; raises Failure with one line."""
-    try:
-        return load_config(config_path, results=results or None, **options)
-    except ConfigError as error:
-        raise CliError(str(error)) from error
+@click.command("serve")
+@click.argument("results", metavar="RESULTS_DIR...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--listen", metavar="HOST:PORT", help="Address to listen on.  [default: 127.0.0.1:9909]")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
+@click.option("--linger", metavar="DURATION", help="Expose a finished run for this long.  [default: never drop]")
+@click.option("--stall-after", metavar="DURATION", help="Silence after which a run is stalled.  [default: 10m]")
+@click.option("--token-file", type=click.Path(path_type=Path), help="Require this file's token, except at /healthz.")
+@click.option("--receive", type=click.Path(path_type=Path), help="Store runs from `evalgauge send` in this folder.")
+def command(results: tuple[Path, ...], config_path: Path | None, **options: Any) -> None:
+    """Serve metrics, the API, the live page and replays.
 
-
-def run(results: tuple[Path, ...], config_path: Path | None, options: dict[str, Any]) -> None:
-    """Serve until interrupted."""
-    config = configured(results, config_path, options)
+    Follows the runs below each RESULTS_DIR until interrupted.
+    """
+    config = read_config(results, config_path, options)
     if config.receive is not None:
-        if config.token_file is None:
-            raise CliError("--receive needs a token that senders have: make one and name it with --token-file")
-        try:
-            config.receive.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CliError(f"{config.receive}: received runs can't be kept here ({error.strerror})") from error
-        if config.receive not in config.results:
-            config = config.model_copy(update={"results": (*config.results, config.receive)})
+        config = _with_receive_folder(config, config.receive)
     if not config.results:
         raise click.UsageError("name at least one folder with runs, or set results in the configuration")
     existing_dirs(config.results)
@@ -46,7 +43,7 @@ def run(results: tuple[Path, ...], config_path: Path | None, options: dict[str, 
     except (ValueError, ListenError) as error:
         raise CliError(str(error)) from error
     click.echo(f"evalgauge serves {', '.join(map(str, config.results))} on {base_url(bound)}/", err=True)
-    exporter.on_change(_Announcement(exporter))
+    exporter.on_change(_ReadyLog(exporter))
     exporter.start()
     try:
         web_server(exporter).run(sockets=[bound])
@@ -56,22 +53,49 @@ def run(results: tuple[Path, ...], config_path: Path | None, options: dict[str, 
         exporter.stop()
 
 
-class _Announcement:
-    """Says once what the first reading found."""
+def read_config(results: tuple[Path, ...], config_path: Path | None, options: dict[str, Any]) -> Config:
+    """Read the configuration of a command.
+
+    Args:
+        results: Results folders named on the command line; none leaves those of the configuration.
+        config_path: The configuration file, if one was named.
+        options: Values of the command line by key, None where an option was not used.
+
+    Raises:
+        CliError: The file or a value is invalid.
+    """
+    try:
+        return load_config(config_path, results=results or None, **options)
+    except ConfigError as error:
+        raise CliError(str(error)) from error
+
+
+def _with_receive_folder(config: Config, folder: Path) -> Config:
+    """Create the folder for received runs, and serve it too."""
+    if config.token_file is None:
+        raise CliError("--receive needs a token that senders have: write one into a file and name it with --token-file")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CliError(f"{folder}: received runs can't be stored here ({error.strerror})") from error
+    if folder in config.results:
+        return config
+    return config.model_copy(update={"results": (*config.results, folder)})
+
+
+class _ReadyLog:
+    """Logs once how many runs the first scan found."""
 
     def __init__(self, exporter: Exporter) -> None:
         self._exporter = exporter
-        self._said = False
+        self._logged = False
 
     def __call__(self) -> None:
-        if self._said or not self._exporter.state.ready:
+        if self._logged or not self._exporter.state.ready:
             return
-        self._said = True
+        self._logged = True
         count = len(self._exporter.state.runs)
         if count:
             log.info("ready: %d run%s found", count, "" if count == 1 else "s")
         else:
-            log.info(
-                "no runs there yet; waiting for one to appear in %s",
-                ", ".join(map(str, self._exporter.config.results)),
-            )
+            log.info("no runs yet; waiting for one in %s", ", ".join(map(str, self._exporter.config.results)))

@@ -1,4 +1,4 @@
-"""Durations as Prometheus writes them: ``30s``, ``10m``, ``1h30m``, ``7d``."""
+"""Durations in Prometheus notation: ``30s``, ``10m``, ``1h30m``, ``7d``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ _PART = re.compile(r"(\d+)(y|w|d|h|ms|m|s)")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds. Raises ValueError with a sentence that names the form where ``text`` is no duration."""
+    """Return a duration in seconds.
+
+    Raises:
+        ValueError: ``text`` is not a duration; the message shows the notation.
+    """
     if text == "0":
         return 0.0
     if not _WHOLE.fullmatch(text):
-        raise ValueError(f"{text!r} is no duration; write it as 30s, 10m, 1h30m or 7d")
+        raise ValueError(f"{text!r} is not a duration; write it as 30s, 10m, 1h30m or 7d")
     return sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(text))
 
 
 def format_duration(seconds: float) -> str:
-    """The same form, in whole seconds: ``1h30m``."""
+    """Return a duration rounded to whole seconds in the same notation, such as ``1h30m``."""
     rest = round(seconds)
     parts = []
     for unit in ("d", "h", "m", "s"):

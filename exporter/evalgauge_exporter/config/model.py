@@ -17,14 +17,14 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from evalgauge_exporter.config import errors as config_errors
+from evalgauge_exporter.config import messages
 from evalgauge_exporter.config.durations import format_duration, parse_duration
 from evalgauge_exporter.errors import ConfigError
 
 
 def _seconds(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError(f"{str(value).lower()} is no duration; write it as 30s, 10m, 1h30m or 7d")
+        raise ValueError(f"{str(value).lower()} is not a duration; write it as 30s, 10m, 1h30m or 7d")
     return parse_duration(value) if isinstance(value, str) else value
 
 
@@ -38,8 +38,8 @@ def _folders(value: object) -> object:
     return value
 
 
-def _moment(value: object) -> object:
-    """TOML has times of its own; written as a text they are as good."""
+def _iso_text(value: object) -> object:
+    """Return a TOML date or time as ISO 8601 text; other values unchanged."""
     return value.isoformat() if isinstance(value, date) else value
 
 
@@ -56,10 +56,10 @@ Duration = Annotated[
     Field(ge=0, allow_inf_nan=False),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
 ]
-Often = Annotated[Duration, Field(ge=1)]
-"""How often another's server is asked: once a second at most."""
+PollInterval = Annotated[Duration, Field(ge=1)]
+"""Interval between requests to another server, at least one second."""
 Linger = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_linger)]
-Moment = Annotated[str, BeforeValidator(_moment)]
+IsoTime = Annotated[str, BeforeValidator(_iso_text)]
 Name = Annotated[str, Field(min_length=1)]
 Url = Annotated[str, AfterValidator(_web_address)]
 
@@ -69,14 +69,14 @@ class _Table(BaseModel):
 
 
 class Prices(_Table):
-    """Where prices come from."""
+    """Sources of prices."""
 
     overrides: Path | None = None
-    """A TOML file of your own prices of models and machines, which win (docs/numbers.md)."""
+    """A TOML file with your own prices of models and machines, which take precedence (docs/numbers.md)."""
     azure_retail_url: Url = "https://prices.azure.com/api/retail/prices"
     """The Azure Retail Prices API."""
     cache_dir: Path | None = None
-    """Where Azure prices are kept for a day; the user's cache folder where it is not set."""
+    """Folder in which Azure prices are cached for a day; the user's cache folder where it is not set."""
 
 
 class Azure(_Table):
@@ -84,17 +84,17 @@ class Azure(_Table):
 
     subscription_id: Name
     resource_groups: tuple[str, ...] = ()
-    """Only these; all where none is named."""
+    """Only these resource groups; all where none is named."""
     base_url: Url = "https://management.azure.com"
-    """Azure Resource Manager; sovereign clouds have another."""
+    """Azure Resource Manager; sovereign clouds have another address."""
     credential: Literal["default", "none"] = "default"
     """``default``: DefaultAzureCredential; ``none``: no sign-in, for a local server."""
-    inventory_interval: Often = 600.0
-    """How often sizes, tags and new machines are read."""
-    status_interval: Often = 60.0
-    """How often power states are read."""
+    inventory_interval: PollInterval = 600.0
+    """Interval between readings of sizes, tags and new machines."""
+    status_interval: PollInterval = 60.0
+    """Interval between readings of power states."""
     tags: tuple[str, ...] = ()
-    """Names of the tags that may be shown."""
+    """Names of the tags that may be exposed."""
 
 
 class AzureMl(_Table):
@@ -105,11 +105,11 @@ class AzureMl(_Table):
     workspace: Name
     base_url: Url = "https://management.azure.com"
     credential: Literal["default", "none"] = "default"
-    interval: Often = 60.0
+    interval: PollInterval = 60.0
 
 
 class Probe(_Table):
-    """Something that should answer."""
+    """A server that is probed."""
 
     name: Name
     kind: Literal["waa", "http", "tcp", "vnc"]
@@ -134,14 +134,14 @@ class Machine(_Table):
     provider: str
     instance_type: str
     hourly_rate_usd: float = Field(ge=0, allow_inf_nan=False)
-    start: Moment
-    """When it began to bill, as ISO 8601."""
-    stop: Moment | None = None
-    """When it stopped to; it still bills where this is not set."""
+    start: IsoTime
+    """When billing began, ISO 8601."""
+    stop: IsoTime | None = None
+    """When billing stopped; it still bills where this is not set."""
 
 
 class LimitsTable(_Table):
-    """The most of each kind that is exposed."""
+    """Upper limits of what is exposed."""
 
     runs: int = Field(50, ge=0)
     workers: int = Field(500, ge=0)
@@ -150,7 +150,7 @@ class LimitsTable(_Table):
 
 
 class Config(BaseSettings):
-    """Everything that can be set."""
+    """The configuration of the exporter."""
 
     model_config = SettingsConfigDict(
         env_prefix="EVALGAUGE_",
@@ -162,25 +162,25 @@ class Config(BaseSettings):
     _file: ClassVar[dict[str, Any]] = {}
 
     results: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders)] = ()
-    """Folders with runs; in the variable as JSON, or separated as PATH is."""
+    """Folders with runs; in the environment as JSON, or separated as in PATH."""
     listen: str = "127.0.0.1:9909"
-    """``host:port`` to answer on."""
+    """``host:port`` to listen on."""
     linger: Linger = None
-    """How long a run is exposed once it is over; ``never`` drops none."""
+    """How long a finished run stays exposed; ``never`` drops none."""
     stall_after: Duration = Field(600.0, gt=0)
-    """Silence after which a run counts as dead; longer than any step takes."""
+    """Silence after which a run counts as stalled; longer than any step takes."""
     receive: Path | None = None
     """A folder for the logs that other machines send to /v1/logs; it needs ``token_file``."""
     token_file: Path | None = None
-    """A file with the token that guards everything but /healthz."""
+    """A file with the bearer token that protects everything but /healthz."""
     grafana_url: str | None = None
-    """Where Grafana is, for links from the live page."""
+    """Address of Grafana, for links from the live page."""
     public_url: str | None = None
-    """Under which address people reach this exporter; its host is accepted in the Host header."""
+    """Address under which people reach this exporter; its host is accepted in the Host header."""
     success_threshold: float = Field(1.0, allow_inf_nan=False)
     """The score from which on a task counts as a success, where a format only gives scores."""
     probe_registries: bool = True
-    """Whether the machines that OpenAdapt's registry files name are probed."""
+    """Whether the machines in OpenAdapt's registry files are probed."""
     baselines: dict[str, str] = Field(default_factory=dict)
     """``"benchmark/model"`` or ``"benchmark"`` = run id."""
     prices: Prices = Prices()
@@ -200,22 +200,22 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The command line before the environment before the file."""
+        """Return the sources in order of precedence: command line, environment, file."""
         return init_settings, env_settings, _FileSource(settings_cls, cls._file)
 
     @property
     def host(self) -> str:
-        """The host of ``listen``."""
+        """Host part of ``listen``."""
         return self.listen.rpartition(":")[0].strip("[]")
 
     @property
     def port(self) -> int:
-        """The port of ``listen``."""
+        """Port part of ``listen``."""
         return int(self.listen.rpartition(":")[2])
 
 
 class _FileSource(PydanticBaseSettingsSource):
-    """The keys of the TOML file."""
+    """The TOML file as a source of settings."""
 
     def __init__(self, settings: type[BaseSettings], content: dict[str, Any]) -> None:
         super().__init__(settings)
@@ -229,9 +229,14 @@ class _FileSource(PydanticBaseSettingsSource):
 
 
 def load_config(path: Path | None = None, **given: Any) -> Config:
-    """The configuration; ``given`` are the command line's values, None where an option was not used.
+    """Load the configuration.
 
-    Raises ConfigError with one line where the file or a value is not right.
+    Args:
+        path: The TOML file, None for none.
+        **given: Values of the command line, None where an option was not used.
+
+    Raises:
+        ConfigError: The file can't be read or a value is invalid.
     """
     content: dict[str, Any] = {}
     text = ""
@@ -242,34 +247,34 @@ def load_config(path: Path | None = None, **given: Any) -> Config:
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror or error}; name an existing file with --config") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is no TOML: {error}") from error
+            raise ConfigError(f"{path} is not valid TOML: {error}") from error
         content = _relative_to(path.parent, content)
 
     class _Config(Config):
         _file = content
 
-    where = config_errors.ConfigSources(given, path, text)
+    where = messages.ConfigSources(given, path, text)
     try:
         config = _Config(**{key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
-        raise ConfigError(config_errors.format_error(error, Config, where)) from error
+        raise ConfigError(messages.format_error(error, Config, where)) from error
     except SettingsError as error:
-        raise ConfigError(config_errors.format_env_error(error)) from error
+        raise ConfigError(messages.format_env_error(error)) from error
     host, _, port = config.listen.rpartition(":")
     if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
         words = f"listen is {config.listen!r}; write it as host:port, e.g. 127.0.0.1:9909"
-        raise ConfigError(config_errors.with_location(("listen",), where, words))
+        raise ConfigError(messages.with_location(("listen",), where, words))
     seen = set()
     for number, azure in enumerate(config.azure):
-        if azure.subscription_id.lower() in seen:  # each would take the other's machines for gone
-            words = "this subscription is there already; name it once, with all its resource_groups"
-            raise ConfigError(config_errors.with_location(("azure", number), where, f"[[azure]] {number + 1}: {words}"))
+        if azure.subscription_id.lower() in seen:  # each would treat the other's machines as deleted
+            words = "this subscription is listed twice; name it once, with all its resource_groups"
+            raise ConfigError(messages.with_location(("azure", number), where, f"[[azure]] {number + 1}: {words}"))
         seen.add(azure.subscription_id.lower())
     return config
 
 
 def _relative_to(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Paths in the file are meant relative to the file."""
+    """Return the content of a file with its paths made relative to the file's folder."""
 
     def absolute(value: object) -> object:
         return str(folder / os.path.expanduser(value)) if isinstance(value, str) else value

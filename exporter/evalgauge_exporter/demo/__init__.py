@@ -1,1 +1,1 @@
-"""What ``evalgauge demo`` simulates: the screens and the course of a made-up evaluation."""
+"""The simulated evaluation of ``evalgauge demo``: its tasks and steps, its screenshots, and how it is played."""

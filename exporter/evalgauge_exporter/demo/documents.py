@@ -1,13 +1,13 @@
-"""The programs in which documents are made: Notepad, Calc, Writer, Paint, Visual Studio Code."""
+"""Programs for documents: Notepad, Calc, Writer, Paint, Visual Studio Code."""
 
 from __future__ import annotations
 
-from evalgauge_exporter.demo import font
 from evalgauge_exporter.demo.app import (
     BLUE,
     BOTTOM,
     FAINT,
     GREY,
+    HEADING,
     INK,
     LEFT,
     LINE,
@@ -16,24 +16,25 @@ from evalgauge_exporter.demo.app import (
     TOP,
     App,
     Box,
-    bars,
+    Canvas,
     column_of,
-    labelled,
+    draw_bars,
+    draw_button,
     row_of,
+    text_width,
 )
-from evalgauge_exporter.demo.canvas import Canvas
 from evalgauge_exporter.demo.scene import Scene
 
 
-def _notepad(canvas: Canvas, scene: Scene) -> None:
+def _draw_notepad(canvas: Canvas, scene: Scene) -> None:
     for row, line in enumerate(scene.lines[-17:]):
-        canvas.text(LEFT + 16, TOP + 42 + row * 24, line, INK, room=780)
+        canvas.write(LEFT + 16, TOP + 42 + row * 24, line, INK, room=780)
     last = scene.lines[-1] if scene.lines else ""
     row = min(len(scene.lines), 17)
-    canvas.fill(LEFT + 18 + font.width(last, 2), TOP + 16 + max(row, 1) * 24, 2, 20, INK)
-    canvas.fill(LEFT, BOTTOM - 28, RIGHT - LEFT, 28, "#f3f4f6")
-    canvas.text(LEFT + 16, BOTTOM - 21, f"Ln {max(len(scene.lines), 1)}, Col {len(last) + 1}", GREY)
-    canvas.text(RIGHT - 80, BOTTOM - 21, "UTF-8", GREY)
+    canvas.block(LEFT + 18 + text_width(last), TOP + 16 + max(row, 1) * 24, 2, 20, INK)
+    canvas.block(LEFT, BOTTOM - 28, RIGHT - LEFT, 28, "#f3f4f6")
+    canvas.write(LEFT + 16, BOTTOM - 21, f"Ln {max(len(scene.lines), 1)}, Col {len(last) + 1}", GREY)
+    canvas.write(RIGHT - 80, BOTTOM - 21, "UTF-8", GREY)
 
 
 _CELL_W, _CELL_H, _GRID_Y = 94, 26, TOP + 136
@@ -63,70 +64,70 @@ _OFFICE_MENUS = {
 }
 
 
-def _calc_furniture(canvas: Canvas) -> None:
-    canvas.fill(LEFT, TOP + MENU_HEIGHT, RIGHT - LEFT, 84, "#f5f7fa")
+def _draw_calc_frame(canvas: Canvas) -> None:
+    canvas.block(LEFT, TOP + MENU_HEIGHT, RIGHT - LEFT, 84, "#f5f7fa")
     for name, box in _CALC_TOOLS.items():
-        labelled(canvas, box, name)
+        draw_button(canvas, box, name)
     canvas.rounded(LEFT + 10, TOP + 72, 796, 30, "#ffffff", 4)
-    canvas.text(LEFT + 20, TOP + 80, "fx", GREY)
-    canvas.fill(LEFT + 44, _GRID_Y, 8 * _CELL_W, 13 * _CELL_H, "#ffffff")
-    canvas.fill(LEFT, _GRID_Y - 26, RIGHT - LEFT, 26, "#eef1f5")
+    canvas.write(LEFT + 20, TOP + 80, "fx", GREY)
+    canvas.block(LEFT + 44, _GRID_Y, 8 * _CELL_W, 13 * _CELL_H, "#ffffff")
+    canvas.block(LEFT, _GRID_Y - 26, RIGHT - LEFT, 26, "#eef1f5")
     for column, letter in enumerate("ABCDEFGH"):
-        canvas.text(_cell(column, 0)[0] + 42, _GRID_Y - 20, letter, GREY)
+        canvas.write(_cell(column, 0)[0] + 42, _GRID_Y - 20, letter, GREY)
     for row in range(13):
         y = _GRID_Y + row * _CELL_H
-        canvas.fill(LEFT, y, 44, _CELL_H - 1, "#eef1f5")
-        canvas.text(LEFT + 12, y + 7, str(row + 1), GREY)
-        canvas.fill(LEFT + 44, y + _CELL_H - 1, RIGHT - LEFT - 44, 1, LINE)
+        canvas.block(LEFT, y, 44, _CELL_H - 1, "#eef1f5")
+        canvas.write(LEFT + 12, y + 7, str(row + 1), GREY)
+        canvas.block(LEFT + 44, y + _CELL_H - 1, RIGHT - LEFT - 44, 1, LINE)
     for column in range(9):
-        canvas.fill(LEFT + 43 + column * _CELL_W, _GRID_Y - 26, 1, 14 * _CELL_H, LINE)
+        canvas.block(LEFT + 43 + column * _CELL_W, _GRID_Y - 26, 1, 14 * _CELL_H, LINE)
     for row, cells in enumerate(_TABLE):
         for column, text in enumerate(cells):
             x, y, _, _ = _cell(column, row)
-            canvas.text(x + 8, y + 7, text, "#0b5d3b" if row == 0 else INK)
+            canvas.write(x + 8, y + 7, text, "#0b5d3b" if row == 0 else INK)
 
 
-def _calc(canvas: Canvas, scene: Scene) -> None:
-    canvas.text(LEFT + 60, TOP + 80, scene.lines[-1] if scene.lines else "", INK, room=720)
+def _draw_calc(canvas: Canvas, scene: Scene) -> None:
+    canvas.write(LEFT + 60, TOP + 80, scene.lines[-1] if scene.lines else "", INK, room=720)
     cells = [name for name in scene.touched if name in _CALC_CELLS] or ["cell D1"]
     for index, line in enumerate(scene.lines):  # each was typed into the cell that was clicked before
         x, y, _, _ = _CALC_CELLS[cells[min(index, len(cells) - 1)]]
-        canvas.text(x + 8, y + 7, line.lstrip("="), "#0b5d3b", room=_CELL_W - 14)
-    canvas.frame(*_CALC_CELLS[cells[-1]], "#16803c", 2)
+        canvas.write(x + 8, y + 7, line.lstrip("="), "#0b5d3b", room=_CELL_W - 14)
+    canvas.outline(*_CALC_CELLS[cells[-1]], "#16803c", 2)
     if "Chart" in scene.touched:
         x, y = LEFT + 470, _GRID_Y + 60
         canvas.rounded(x, y, 320, 220, "#ffffff", 4)
-        canvas.frame(x, y, 320, 220, FAINT)
+        canvas.outline(x, y, 320, 220, FAINT)
         for index, (_, units, _) in enumerate(_TABLE[1:]):
             high = int(units)
-            canvas.fill(x + 30 + index * 45, y + 200 - high, 30, high, ("#16803c", "#5aa36f")[index % 2])
-        canvas.fill(x + 20, y + 200, 284, 2, GREY)
+            canvas.block(x + 30 + index * 45, y + 200 - high, 30, high, ("#16803c", "#5aa36f")[index % 2])
+        canvas.block(x + 20, y + 200, 284, 2, GREY)
 
 
 _WRITER_TOOLS = row_of(("Style", "Bold", "Italic", "Underline", "Centre", "Bullets"), LEFT + 10, TOP + 34)
 
 
-def _writer_furniture(canvas: Canvas) -> None:
-    canvas.fill(LEFT, TOP + MENU_HEIGHT, RIGHT - LEFT, 44, "#f5f7fa")
+def _draw_writer_frame(canvas: Canvas) -> None:
+    canvas.block(LEFT, TOP + MENU_HEIGHT, RIGHT - LEFT, 44, "#f5f7fa")
     for name, box in _WRITER_TOOLS.items():
-        labelled(canvas, box, name)
-    canvas.fill(LEFT, TOP + 72, RIGHT - LEFT, BOTTOM - TOP - 72, "#d4d9e0")
-    canvas.fill(LEFT + 124, TOP + 90, 572, BOTTOM - TOP - 90, "#b9c0c9")
-    canvas.fill(LEFT + 120, TOP + 86, 572, BOTTOM - TOP - 86, "#ffffff")
+        draw_button(canvas, box, name)
+    canvas.block(LEFT, TOP + 72, RIGHT - LEFT, BOTTOM - TOP - 72, "#d4d9e0")
+    canvas.block(LEFT + 124, TOP + 90, 572, BOTTOM - TOP - 90, "#b9c0c9")
+    canvas.block(LEFT + 120, TOP + 86, 572, BOTTOM - TOP - 86, "#ffffff")
 
 
-def _writer(canvas: Canvas, scene: Scene) -> None:
-    canvas.text(LEFT + 160, TOP + 116, scene.title.split(".")[0].capitalize(), INK, 4, room=500)
+def _draw_writer(canvas: Canvas, scene: Scene) -> None:
+    canvas.write(LEFT + 160, TOP + 116, scene.title.split(".")[0].capitalize(), INK, HEADING, room=500)
     bold = "Bold" in scene.touched
     y = TOP + 176
     for line in scene.lines[-8:]:
-        end = canvas.text(LEFT + 160, y, line, INK, room=490)
+        end = canvas.write(LEFT + 160, y, line, INK, room=490)
         if bold:
-            canvas.text(LEFT + 161, y, line, INK, room=490)
+            canvas.write(LEFT + 161, y, line, INK, room=490)
         if "Underline" in scene.touched:
-            canvas.fill(LEFT + 160, y + 18, end - LEFT - 160, 2, INK)
+            canvas.block(LEFT + 160, y + 18, end - LEFT - 160, 2, INK)
         y += 26
-    bars(canvas, LEFT + 160, y + 8, (480, 492, 470, 486, 300, 0, 478, 490, 465, 240)[: (BOTTOM - y - 10) // 20])
+    draw_bars(canvas, LEFT + 160, y + 8, (480, 492, 470, 486, 300, 0, 478, 490, 465, 240)[: (BOTTOM - y - 10) // 20])
 
 
 _PAINTS = {"black": INK, "red": "#d13438", "orange": "#f7851e", "yellow": "#f2c811", "green": "#16803c", "blue": BLUE}
@@ -136,30 +137,30 @@ _PAINT = {
 }
 
 
-def _paint_furniture(canvas: Canvas) -> None:
-    canvas.fill(LEFT, TOP + MENU_HEIGHT, RIGHT - LEFT, 56, "#f5f7fa")
+def _draw_paint_frame(canvas: Canvas) -> None:
+    canvas.block(LEFT, TOP + MENU_HEIGHT, RIGHT - LEFT, 56, "#f5f7fa")
     for name in ("Brush", "Fill", "Line", "Rectangle"):
-        labelled(canvas, _PAINT[name], name)
+        draw_button(canvas, _PAINT[name], name)
     for name, colour in _PAINTS.items():
         x, y, _, _ = _PAINT[f"the colour {name}"]
-        canvas.disc(x + 17, y + 17, 16, colour)
-    canvas.fill(LEFT, TOP + 84, RIGHT - LEFT, BOTTOM - TOP - 84, "#d4d9e0")
-    canvas.fill(LEFT + 60, TOP + 100, 696, 366, "#ffffff")
+        canvas.circle((x + 17, y + 17), 16, colour)
+    canvas.block(LEFT, TOP + 84, RIGHT - LEFT, BOTTOM - TOP - 84, "#d4d9e0")
+    canvas.block(LEFT + 60, TOP + 100, 696, 366, "#ffffff")
 
 
-def _paint(canvas: Canvas, scene: Scene) -> None:
+def _draw_paint(canvas: Canvas, scene: Scene) -> None:
     chosen = next((name for name in reversed(scene.touched) if name.startswith("the colour")), "the colour black")
     x, y, width, height = _PAINT[chosen]
-    canvas.frame(x - 2, y - 2, width + 4, height + 4, BLUE, 2)
+    canvas.outline(x - 2, y - 2, width + 4, height + 4, BLUE, 2)
     for index, (x1, y1, x2, y2) in enumerate(scene.drags):
         colour = list(_PAINTS.values())[(index + list(_PAINTS).index(chosen.split()[-1])) % len(_PAINTS)]
         (ax, ay), (bx, by) = scene.pixel(x1, y1), scene.pixel(x2, y2)
         if "Rectangle" in scene.touched and index % 2:
-            canvas.frame(min(ax, bx), min(ay, by), abs(bx - ax), abs(by - ay), colour, 5)
+            canvas.outline(min(ax, bx), min(ay, by), abs(bx - ax), abs(by - ay), colour, 5)
         else:
             steps = max(abs(bx - ax), abs(by - ay), 1) // 3 + 1
             for step in range(steps + 1):
-                canvas.disc(ax + (bx - ax) * step // steps, ay + (by - ay) * step // steps, 5, colour)
+                canvas.circle((ax + (bx - ax) * step // steps, ay + (by - ay) * step // steps), 5, colour)
 
 
 _CODE_FILES = ("app.py", "models.py", "settings.json", "test_app.py", "README.md")
@@ -174,41 +175,41 @@ _CODE = {
 _SOURCE = ("import json", "from pathlib import Path", "", "def load(path):", "    text = Path(path).read_text()")
 
 
-def _code_furniture(canvas: Canvas) -> None:
-    canvas.fill(LEFT, TOP + MENU_HEIGHT, RIGHT - LEFT, BOTTOM - TOP - MENU_HEIGHT, "#1e1e1e")
-    canvas.fill(LEFT, TOP + MENU_HEIGHT, 48, BOTTOM - TOP - MENU_HEIGHT, "#333338")
-    canvas.fill(LEFT + 48, TOP + MENU_HEIGHT, 186, BOTTOM - TOP - MENU_HEIGHT, "#252529")
-    canvas.text(LEFT + 60, TOP + 44, "EXPLORER", "#9da3ad")
+def _draw_code_frame(canvas: Canvas) -> None:
+    canvas.block(LEFT, TOP + MENU_HEIGHT, RIGHT - LEFT, BOTTOM - TOP - MENU_HEIGHT, "#1e1e1e")
+    canvas.block(LEFT, TOP + MENU_HEIGHT, 48, BOTTOM - TOP - MENU_HEIGHT, "#333338")
+    canvas.block(LEFT + 48, TOP + MENU_HEIGHT, 186, BOTTOM - TOP - MENU_HEIGHT, "#252529")
+    canvas.write(LEFT + 60, TOP + 44, "EXPLORER", "#9da3ad")
     for top in (44, 92, 140):
         canvas.rounded(LEFT + 12, TOP + top + 6, 24, 24, "#8a9099", 5)
         canvas.rounded(LEFT + 16, TOP + top + 10, 16, 16, "#333338", 3)
-    canvas.fill(LEFT + 234, TOP + MENU_HEIGHT, RIGHT - LEFT - 234, 44, "#2b2b30")
-    labelled(canvas, _CODE["Run"], "Run", "#16803c", "#ffffff")
-    canvas.fill(LEFT + 234, BOTTOM - 142, RIGHT - LEFT - 234, 1, "#4a4a52")
-    canvas.text(LEFT + 250, BOTTOM - 134, "TERMINAL", "#9da3ad")
-    canvas.fill(LEFT, BOTTOM - 4, RIGHT - LEFT, 4, BLUE)
+    canvas.block(LEFT + 234, TOP + MENU_HEIGHT, RIGHT - LEFT - 234, 44, "#2b2b30")
+    draw_button(canvas, _CODE["Run"], "Run", "#16803c", "#ffffff")
+    canvas.block(LEFT + 234, BOTTOM - 142, RIGHT - LEFT - 234, 1, "#4a4a52")
+    canvas.write(LEFT + 250, BOTTOM - 134, "TERMINAL", "#9da3ad")
+    canvas.block(LEFT, BOTTOM - 4, RIGHT - LEFT, 4, BLUE)
 
 
-def _code(canvas: Canvas, scene: Scene) -> None:
+def _draw_code(canvas: Canvas, scene: Scene) -> None:
     opened = next((name for name in reversed(scene.touched) if name in _CODE_FILES), "app.py")
     for name in _CODE_FILES:
         x, y, width, height = _CODE[name]
         if name == opened:
-            canvas.fill(x - 8, y, width + 16, height, "#37373d")
-        canvas.text(x + 8, y + 8, name, "#d4d4d4")
-    canvas.fill(LEFT + 234, TOP + MENU_HEIGHT, font.width(opened, 2) + 40, 44, "#1e1e1e")
-    canvas.text(LEFT + 254, TOP + 44, opened, "#ffffff")
+            canvas.block(x - 8, y, width + 16, height, "#37373d")
+        canvas.write(x + 8, y + 8, name, "#d4d4d4")
+    canvas.block(LEFT + 234, TOP + MENU_HEIGHT, text_width(opened) + 40, 44, "#1e1e1e")
+    canvas.write(LEFT + 254, TOP + 44, opened, "#ffffff")
     lines = [*_SOURCE, *scene.lines][-11:]
     for row, line in enumerate(lines):
         y = TOP + 82 + row * 23
-        canvas.text(LEFT + 244, y, str(row + 1), "#6e7681")
+        canvas.write(LEFT + 244, y, str(row + 1), "#6e7681")
         first, space, rest = line.partition(" ")
         keyword = first in ("import", "from", "def", "return", "for", "if")
-        x = canvas.text(LEFT + 284, y, first, "#c586c0" if keyword else "#9cdcfe")
-        canvas.text(x + (8 if space else 0), y, rest, "#d4d4d4", room=RIGHT - x - 20)
-    canvas.text(LEFT + 250, BOTTOM - 106, f"> python {opened}" if "Run" in scene.touched else ">", "#d4d4d4")
+        x = canvas.write(LEFT + 284, y, first, "#c586c0" if keyword else "#9cdcfe")
+        canvas.write(x + (8 if space else 0), y, rest, "#d4d4d4", room=RIGHT - x - 20)
+    canvas.write(LEFT + 250, BOTTOM - 106, f"> python {opened}" if "Run" in scene.touched else ">", "#d4d4d4")
     if "Run" in scene.touched:
-        canvas.text(LEFT + 250, BOTTOM - 80, "3 rows read", "#8bc78b")
+        canvas.write(LEFT + 250, BOTTOM - 80, "3 rows read", "#8bc78b")
 
 
 _NOTEPAD_MENUS = {
@@ -218,23 +219,28 @@ _NOTEPAD_MENUS = {
 }
 
 NOTEPAD = App(
-    "Notepad", "#5b8fd9", _NOTEPAD_MENUS, {"the text": (LEFT + 20, TOP + 60, 700, 300)}, lambda canvas: None, _notepad
+    "Notepad",
+    "#5b8fd9",
+    _NOTEPAD_MENUS,
+    {"the text": (LEFT + 20, TOP + 60, 700, 300)},
+    lambda canvas: None,
+    _draw_notepad,
 )
-CALC = App("LibreOffice Calc", "#16803c", _OFFICE_MENUS, {**_CALC_CELLS, **_CALC_TOOLS}, _calc_furniture, _calc)
-WRITER = App("LibreOffice Writer", "#1f5fa8", _OFFICE_MENUS, _WRITER_TOOLS, _writer_furniture, _writer)
+CALC = App("LibreOffice Calc", "#16803c", _OFFICE_MENUS, {**_CALC_CELLS, **_CALC_TOOLS}, _draw_calc_frame, _draw_calc)
+WRITER = App("LibreOffice Writer", "#1f5fa8", _OFFICE_MENUS, _WRITER_TOOLS, _draw_writer_frame, _draw_writer)
 PAINT = App(
     "Paint",
     "#d13438",
     {"File": ("New", "Open", "Save", "Save as"), "View": ("Zoom in", "Zoom out", "Grid")},
     _PAINT,
-    _paint_furniture,
-    _paint,
+    _draw_paint_frame,
+    _draw_paint,
 )
 VS_CODE = App(
     "Visual Studio Code",
     "#0a7bbd",
     {"File": ("New", "Open folder", "Save"), "View": ("Themes", "Word wrap"), "Terminal": ("New", "Split")},
     _CODE,
-    _code_furniture,
-    _code,
+    _draw_code_frame,
+    _draw_code,
 )

@@ -1,4 +1,4 @@
-"""What the made-up benchmark asks for in each domain, and how an agent goes about it."""
+"""The domains of the simulated benchmark: their tasks, and the moves of an agent that works on them."""
 
 from __future__ import annotations
 
@@ -49,26 +49,26 @@ WORDS: dict[str, tuple[str, ...]] = {
     ),
     "module": ("app.py", "models.py", "test_app.py", "settings.json"),
 }
-"""What the words in braces stand for."""
+"""The values of the placeholders in braces."""
 
 
 class Domain(NamedTuple):
     """One kind of program in the benchmark."""
 
     share: int
-    """How many of 154 tasks are of it."""
+    """Number of tasks among 154."""
     success: float
-    """The chance of success of an agent with skill 0."""
+    """Success rate of an agent with skill 0."""
     steps: float
     """The median number of steps of a success."""
     pace: float
-    """How long a step takes, 1 on average."""
+    """Duration of a step relative to the average."""
     title: str
     instructions: tuple[str, ...]
     routes: tuple[tuple[str, ...], ...]
-    """Pieces of work: the first opens the task, the others follow in any order."""
+    """Sequences of moves: the first opens the task, the others follow in any order."""
     proof: str
-    """What the check at the end looks for."""
+    """What the evaluator checks at the end."""
 
 
 _BROWSING = (
@@ -311,9 +311,9 @@ DOMAINS: dict[str, Domain] = {
         "the lines of the file",
     ),
 }
-"""The domains of the made-up benchmark, by name."""
+"""The domains of the simulated benchmark, by name."""
 
-SEEN = (
+OBSERVATIONS = (
     "The window shows what I expected.",
     "The last step worked.",
     "This is the right place.",

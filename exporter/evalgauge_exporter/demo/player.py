@@ -1,4 +1,4 @@
-"""Playing a made-up evaluation: live through the tracker, or as one that was over before."""
+"""Playing a simulated evaluation: live through the tracker, or written at once as a finished run."""
 
 from __future__ import annotations
 
@@ -21,17 +21,27 @@ VM_SIZE, VM_RATE_USD = "Standard_D4ds_v5", 0.226
 
 
 class Evaluation:
-    """A run that is played in the background, ``speed`` times as fast as real ones go."""
+    """A run that is played in background threads, one for each worker."""
 
     def __init__(
         self, results: Path, scenario: Scenario, *, model: str, speed: float, budget_usd: float, baseline: str | None
     ) -> None:
+        """Create the run; nothing happens until ``start``.
+
+        Args:
+            results: Results folder in which the run is written.
+            scenario: What happens in it.
+            model: Name of the model that is recorded.
+            speed: Factor relative to real time; 60 plays an hour in a minute.
+            budget_usd: Budget of the run in US dollars.
+            baseline: Run id to compare with, if any.
+        """
         self._scenario = scenario
         self._model = model
         self._speed = speed
-        self.ended = 0
-        """Tasks that have ended so far."""
-        self._counting = threading.Lock()
+        self.finished_tasks = 0
+        """Tasks that have finished so far."""
+        self._count_lock = threading.Lock()
         self._stop = threading.Event()
         self._queue: queue.SimpleQueue[TaskPlan] = queue.SimpleQueue()
         for task in scenario.tasks:
@@ -52,27 +62,27 @@ class Evaluation:
         self._threads = [
             threading.Thread(target=self._work, args=(worker,), name=worker, daemon=True) for worker in scenario.workers
         ]
-        self._end = threading.Thread(target=self._finish, name="evalgauge-demo", daemon=True)
+        self._finisher = threading.Thread(target=self._finish, name="evalgauge-demo", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the workers."""
         for worker in self._scenario.workers:
             self.run.worker(
                 worker, "idle", vm=f"vm-{worker}", vm_size=VM_SIZE, provider="azure", hourly_rate_usd=VM_RATE_USD
             )
         for thread in self._threads:
             thread.start()
-        self._end.start()
+        self._finisher.start()
 
     def wait(self, timeout: float) -> bool:
-        """Wait for the end at most ``timeout`` seconds; whether it has come."""
-        self._end.join(timeout)
-        return not self._end.is_alive()
+        """Wait at most ``timeout`` seconds for the end of the run; return whether it has ended."""
+        self._finisher.join(timeout)
+        return not self._finisher.is_alive()
 
     def stop(self) -> None:
-        """Break off; the run ends as aborted."""
+        """Stop the workers; an unfinished run ends as aborted."""
         self._stop.set()
-        self._end.join()
+        self._finisher.join()
 
     def _finish(self) -> None:
         for thread in self._threads:
@@ -86,8 +96,8 @@ class Evaluation:
             except queue.Empty:
                 break
             self._play(task, worker)
-            with self._counting:
-                self.ended += 1
+            with self._count_lock:
+                self.finished_tasks += 1
         self.run.worker(worker, "stopped")
 
     def _play(self, plan: TaskPlan, worker: str) -> None:
@@ -95,7 +105,7 @@ class Evaluation:
             plan.task_id, domain=plan.domain, instruction=plan.instruction, worker=worker, max_steps=plan.max_steps
         ) as task:
             for step in plan.steps:
-                picture = draw(step.scene)
+                screenshot = draw(step.scene)
                 if self._stop.wait(step.think_seconds / self._speed):
                     return
                 for status in ("retry", "ok") if step.retry else ("ok",):
@@ -111,7 +121,7 @@ class Evaluation:
                 task.step(
                     action=dict(step.action),
                     reasoning=step.reasoning,
-                    screenshot=picture,
+                    screenshot=screenshot,
                     think_seconds=step.think_seconds / self._speed,
                     env_seconds=step.env_seconds / self._speed,
                     first_action_correct=step.first_action_correct,
@@ -119,17 +129,28 @@ class Evaluation:
             task.finish(outcome=plan.outcome, score=plan.score, error=plan.error, reason=plan.reason)
 
 
-def write_earlier(results: Path, run_id: str, scenario: Scenario, *, model: str, speed: float, ended_at: float) -> Run:
-    """Write the log of a run that ended at ``ended_at`` (Unix seconds), where it is not there already.
+def write_finished_run(
+    results: Path, run_id: str, scenario: Scenario, *, model: str, speed: float, ended_at: float
+) -> Run:
+    """Write the log of a finished run, unless it exists. Its screenshots take longer: see ``draw_screenshots``.
 
-    Its screenshots are drawn by ``draw_earlier``: that takes some seconds more.
+    Args:
+        results: Results folder.
+        run_id: Id of the run.
+        scenario: What happened in it.
+        model: Name of the model that is recorded.
+        speed: Factor relative to real time.
+        ended_at: When it ended, in Unix seconds.
+
+    Returns:
+        The run.
     """
     run, folder = Run(results / run_id, run_id, None, "never"), results / run_id / EVENTS_FOLDER
     if folder.exists():
         return run
     events = sorted(_events(run_id, scenario, model, speed), key=lambda item: item[0])
     shift = ended_at - events[-1][0]
-    unfinished = run.folder / ".events"  # nobody shall see half of it
+    unfinished = run.folder / ".events"  # a run that is half written must not be seen
     shutil.rmtree(unfinished, ignore_errors=True)
     writer = LogWriter(unfinished / "demo.jsonl")
     for at, kind, fields in events:
@@ -140,7 +161,7 @@ def write_earlier(results: Path, run_id: str, scenario: Scenario, *, model: str,
 
 
 def _events(run_id: str, scenario: Scenario, model: str, speed: float) -> Iterator[tuple[float, str, dict[str, Any]]]:
-    """(seconds since the start, type, fields); the next task goes to the worker that is free first."""
+    """Yield (seconds since the start, event type, fields); the worker that is free first takes the next task."""
     planned = [{"task_id": task.task_id, "domain": task.domain} for task in scenario.tasks]
     started = {"run_id": run_id, "benchmark": BENCHMARK, "model": model, "agent": AGENT, "tasks": planned}
     yield 0.0, "run_started", started
@@ -187,24 +208,24 @@ def _step(step: StepPlan, index: int, task: TaskPlan, speed: float) -> dict[str,
         "step_idx": index,
         "action": dict(step.action),
         "reasoning": step.reasoning,
-        "screenshot": _shot(task, index),
+        "screenshot": _screenshot_path(task, index),
         "think_seconds": step.think_seconds / speed,
         "env_seconds": step.env_seconds / speed,
         "first_action_correct": step.first_action_correct,
     }
 
 
-def _shot(task: TaskPlan, index: int) -> str:
+def _screenshot_path(task: TaskPlan, index: int) -> str:
     return f"screenshots/{task.task_id}/1/step_{index:04d}.png"
 
 
-def draw_earlier(run: Run, scenario: Scenario, stop: threading.Event) -> None:
-    """Draw what is missing of the screenshots of an earlier run, until all are there or ``stop`` is set."""
+def draw_screenshots(run: Run, scenario: Scenario, stop: threading.Event) -> None:
+    """Draw the screenshots of a run that do not exist yet, until all exist or ``stop`` is set."""
     for task in scenario.tasks:
         for index, step in enumerate(task.steps):
             if stop.is_set():
                 return
-            path = run.folder / _shot(task, index)
+            path = run.folder / _screenshot_path(task, index)
             if path.exists():
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)

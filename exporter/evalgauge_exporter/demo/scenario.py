@@ -1,7 +1,7 @@
-"""The course of a made-up evaluation: which tasks there are, what is done in each step, and how each ends.
+"""The course of a simulated evaluation: its tasks, their steps and their outcomes.
 
-The benchmark (tasks, texts, how hard each is) is always the same; ``seed`` is the luck of one run and ``skill`` how
-good its agent is. Two runs over the same tasks therefore agree on most of them, as real ones do.
+The benchmark (tasks, texts, difficulty) is always the same; ``seed`` is the randomness of one run and ``skill`` the
+ability of its agent. Two runs over the same tasks therefore agree on most of them, as real ones do.
 """
 
 from __future__ import annotations
@@ -19,44 +19,45 @@ from evalgauge_exporter.demo.domains import (
     DOUBTS,
     EVALUATION_ERRORS,
     INFRASTRUCTURE_ERRORS,
-    SEEN,
+    OBSERVATIONS,
     WORDS,
 )
 from evalgauge_exporter.demo.scene import Scene
-from evalgauge_exporter.demo.screens import places
+from evalgauge_exporter.demo.screens import click_points
 
 MAX_STEPS = 15
 MIN_STEPS = 3
 MAX_TASKS = 10_000
 ERROR_SHARES = {"agent_error": 0.05, "infrastructure_error": 0.03, "evaluation_error": 0.02}
-"""The parts of all tasks that end so; from 20 tasks on there is at least one of each."""
-COMMON_LUCK = 0.9
-"""How much of a task's outcome lies in the task, not in the run: the correlation between runs of equal skill."""
+"""Fractions of the tasks with these outcomes; a run of 20 or more tasks has at least one of each."""
+TASK_CORRELATION = 0.9
+"""Correlation of the outcomes of one task in two runs of equal skill: the share that lies in the task."""
 RETRIES = 0.03
+"""Fraction of the model calls that are retried."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step: what the agent sees, does and says, how long it takes and what its model call costs."""
+    """One step: the screen, the action, the reasoning, the durations in seconds and the tokens of the model call."""
 
     scene: Scene
-    """The screen on which the agent decides; ``screens.draw`` makes the screenshot of it."""
+    """The screen on which the agent decides; ``screens.draw`` draws its screenshot."""
     action: Mapping[str, Any]
-    """``type`` (click, type, key, scroll, drag, done or error) and what belongs to it; places are 0 to 1."""
+    """``type`` (click, type, key, scroll, drag, done or error) and its arguments; coordinates are 0 to 1."""
     reasoning: str
     think_seconds: float
     env_seconds: float
     usage: Mapping[str, int]
-    """Tokens of the model call under the names of Anthropic's API."""
+    """Tokens of the model call, by the field names of Anthropic's API."""
     retry: bool
-    """Whether the model had to be asked a second time, because the first call was turned away."""
+    """Whether the first model call was rejected and sent again."""
     first_action_correct: bool | None
-    """Only in a task's first step, and there not always known."""
+    """Of a task's first step only, and even there not always known."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan:
-    """One task: what is asked, the steps and the end."""
+    """One task: its instruction, its steps and its outcome."""
 
     task_id: str
     domain: str
@@ -70,13 +71,13 @@ class TaskPlan:
 
     @property
     def seconds(self) -> float:
-        """How long the task takes."""
+        """Duration of the task in seconds."""
         return sum(step.think_seconds + step.env_seconds for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A whole run: the tasks in the order in which they are begun, and who works on them."""
+    """A run: its tasks in the order in which they start, and its workers."""
 
     tasks: tuple[TaskPlan, ...]
     workers: tuple[str, ...]
@@ -85,9 +86,16 @@ class Scenario:
 
 
 def plan(tasks: int = 154, workers: int = 4, seed: int = 7, skill: float = 0.0) -> Scenario:
-    """A run of so many tasks (1 to 10,000). ``skill`` is added to the chance of success (-1 to 1), 0 gives about 45 %.
+    """Plan a run. The same arguments give the same run.
 
-    The same arguments give the same run. Raises ValueError where an argument is out of range.
+    Args:
+        tasks: Number of tasks, 1 to 10,000.
+        workers: Number of workers, at least 1.
+        seed: Randomness of this run.
+        skill: Added to each domain's success rate, -1 to 1; with 0 about 45 % of the tasks succeed.
+
+    Raises:
+        ValueError: An argument is out of range.
     """
     if not 1 <= tasks <= MAX_TASKS:
         raise ValueError(f"tasks must be 1 to {MAX_TASKS}, not {tasks}")
@@ -96,13 +104,13 @@ def plan(tasks: int = 154, workers: int = 4, seed: int = 7, skill: float = 0.0) 
     if not -1 <= skill <= 1:
         raise ValueError(f"skill must be between -1 and 1, not {skill}")
     names = _task_names(tasks)
-    errors = _errors(names, seed)
-    planned = tuple(_task(domain, task_id, errors.get(task_id), seed, skill) for domain, task_id in names)
+    errors = _assign_errors(names, seed)
+    planned = tuple(_plan_task(domain, task_id, errors.get(task_id), seed, skill) for domain, task_id in names)
     return Scenario(planned, tuple(f"worker-{number}" for number in range(1, workers + 1)), seed, skill)
 
 
 def _task_names(tasks: int) -> list[tuple[str, str]]:
-    """Domain and id of each task: shares by the method of the largest remainder, the order well mixed."""
+    """Return domain and id of each task, shuffled: counts by the largest remainder method."""
     whole = sum(domain.share for domain in DOMAINS.values())
     exact = {name: domain.share * tasks / whole for name, domain in DOMAINS.items()}
     counts = {name: math.floor(share) for name, share in exact.items()}
@@ -113,7 +121,7 @@ def _task_names(tasks: int) -> list[tuple[str, str]]:
     return names
 
 
-def _errors(names: list[tuple[str, str]], seed: int) -> dict[str, str]:
+def _assign_errors(names: list[tuple[str, str]], seed: int) -> dict[str, str]:
     left = [task_id for _, task_id in names]
     Random(f"errors {seed}").shuffle(left)
     found: dict[str, str] = {}
@@ -124,24 +132,25 @@ def _errors(names: list[tuple[str, str]], seed: int) -> dict[str, str]:
 
 
 def _succeeds(domain: str, task_id: str, seed: int, skill: float) -> bool:
-    """Whether a task is solved: a Gaussian copula, so that the chance is exact and runs are alike in part.
+    """Return whether a task is solved, by a Gaussian copula: the success rate is exact, runs are correlated.
 
-    How hard the tasks of a domain are is spread evenly by the golden ratio, so that a few tasks are as hard as many.
+    The difficulties of a domain's tasks are a low-discrepancy sequence (multiples of the golden ratio modulo 1), so
+    that a few tasks are as hard on average as many.
     """
     number = int(task_id.rpartition("_")[2])
     spread = (Random(f"hard {domain}").random() + number * (math.sqrt(5) - 1) / 2) % 1
     hard = NormalDist().inv_cdf(min(max(spread, 1e-9), 1 - 1e-9))
     luck = Random(f"luck {seed} {task_id}").gauss()
     chance = min(max(DOMAINS[domain].success + skill, 0.02), 0.98)
-    return math.sqrt(COMMON_LUCK) * hard + math.sqrt(1 - COMMON_LUCK) * luck < NormalDist().inv_cdf(chance)
+    return math.sqrt(TASK_CORRELATION) * hard + math.sqrt(1 - TASK_CORRELATION) * luck < NormalDist().inv_cdf(chance)
 
 
-def _task(domain: str, task_id: str, error: str | None, seed: int, skill: float) -> TaskPlan:
+def _plan_task(domain: str, task_id: str, error: str | None, seed: int, skill: float) -> TaskPlan:
     text, chance = Random(f"text {task_id}"), Random(f"run {seed} {task_id}")
     words = {name: text.choice(choices) for name, choices in WORDS.items()}
     instruction = text.choice(DOMAINS[domain].instructions).format(**words)
     outcome = error or ("success" if _succeeds(domain, task_id, seed, skill) else "failure")
-    steps = _steps(domain, words, outcome, chance)
+    steps = _plan_steps(domain, words, outcome, chance)
     proof = DOMAINS[domain].proof
     score: float | None = None
     message = reason = None
@@ -160,13 +169,13 @@ def _task(domain: str, task_id: str, error: str | None, seed: int, skill: float)
     return TaskPlan(task_id, domain, instruction, MAX_STEPS, tuple(steps), outcome, score, message, reason)
 
 
-def _count(domain: str, outcome: str, chance: Random) -> int:
+def _step_count(domain: str, outcome: str, chance: Random) -> int:
     median = DOMAINS[domain].steps * (1.0 if outcome == "success" else 1.5)
     return min(max(round(chance.lognormvariate(math.log(median), 0.35)), MIN_STEPS), MAX_STEPS)
 
 
-def _moves(domain: str, count: int, chance: Random) -> list[str]:
-    """So many moves: the opening, then other pieces of work, none twice in a row."""
+def _plan_moves(domain: str, count: int, chance: Random) -> list[str]:
+    """Return ``count`` moves: the opening, then other routes, none twice in a row."""
     first, *others = DOMAINS[domain].routes
     moves, last = list(first), first
     while len(moves) < count:
@@ -175,22 +184,22 @@ def _moves(domain: str, count: int, chance: Random) -> list[str]:
     return moves[:count]
 
 
-def _steps(domain: str, words: Mapping[str, str], outcome: str, chance: Random) -> list[StepPlan]:
-    count = _count(domain, outcome, chance)
+def _plan_steps(domain: str, words: Mapping[str, str], outcome: str, chance: Random) -> list[StepPlan]:
+    count = _step_count(domain, outcome, chance)
     ends = {"success": "done", "evaluation_error": "done", "agent_error": "error"}.get(outcome)
     if outcome == "failure" and count < MAX_STEPS:
         ends = "done"
-    moves = _moves(domain, count - (ends is not None), chance) + ([ends] if ends else [])
+    moves = _plan_moves(domain, count - (ends is not None), chance) + ([ends] if ends else [])
     opened = 60 * chance.randrange(8 * 60, 17 * 60)
-    scene = Scene(domain, DOMAINS[domain].title.format(**words), time=_time(opened // 60))
+    scene = Scene(domain, DOMAINS[domain].title.format(**words), time=_format_time(opened // 60))
     read, written = (3600, 1500) if chance.random() < 0.8 else (0, 5100)
     plans: list[StepPlan] = []
     clock = 0.0
     for index, move in enumerate(moves):
-        action, reasoning = _action(domain, move.format(**words), chance)
+        action, reasoning = _plan_action(domain, move.format(**words), chance)
         if index and move != ends:
             doubtful = outcome != "success" and chance.random() < 0.4
-            reasoning = f"{chance.choice(DOUBTS if doubtful else SEEN)} {reasoning}"
+            reasoning = f"{chance.choice(DOUBTS if doubtful else OBSERVATIONS)} {reasoning}"
         seconds = min(max(chance.lognormvariate(math.log(18 * DOMAINS[domain].pace), 0.35), 10.0), 40.0)
         thinking = seconds * chance.uniform(0.35, 0.65)
         output = round(min(max(chance.lognormvariate(math.log(170), 0.5), 30), 1500))
@@ -207,16 +216,16 @@ def _steps(domain: str, words: Mapping[str, str], outcome: str, chance: Random) 
         plans.append(StepPlan(scene, action, reasoning, think, env, usage, chance.random() < RETRIES, right))
         read, written = read + written, output + chance.randrange(950, 1150)
         clock += seconds
-        scene = replace(_after(scene, action), time=_time(int(opened + clock) // 60))
+        scene = replace(_apply(scene, action), time=_format_time(int(opened + clock) // 60))
     return plans
 
 
-def _action(domain: str, move: str, chance: Random) -> tuple[dict[str, Any], str]:
-    """The action and the words for it. A move is a verb and what it is about, e.g. ``click the address bar``."""
+def _plan_action(domain: str, move: str, chance: Random) -> tuple[dict[str, Any], str]:
+    """Return the action of a move and the reasoning for it. A move is verb and object: ``click the address bar``."""
     verb, _, rest = move.partition(" ")
     match verb:
         case "click":
-            x, y = places(domain)[rest]
+            x, y = click_points(domain)[rest]
             plain = rest.startswith(("the ", "cell ")) or " > " in rest
             return {"type": "click", "x": x, "y": y, "target_name": rest}, f"I click {rest if plain else repr(rest)}."
         case "type":
@@ -235,8 +244,8 @@ def _action(domain: str, move: str, chance: Random) -> tuple[dict[str, Any], str
             return {"type": "error"}, "I could not decide on a valid action."
 
 
-def _after(scene: Scene, action: Mapping[str, Any]) -> Scene:
-    """The screen once the action has been carried out."""
+def _apply(scene: Scene, action: Mapping[str, Any]) -> Scene:
+    """Return the screen after an action."""
     match action["type"]:
         case "click":
             touched = (*scene.touched, action["target_name"])
@@ -252,5 +261,5 @@ def _after(scene: Scene, action: Mapping[str, Any]) -> Scene:
             return scene
 
 
-def _time(minutes: int) -> str:
+def _format_time(minutes: int) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}"

@@ -1,4 +1,4 @@
-"""What a screenshot of the demo shows: a program and what has been done in it so far."""
+"""The content of a screenshot of the demo: a program and what has been done in it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ WIDTH, HEIGHT = 960, 600
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is on the screen: a program and what has been done in it so far."""
+    """A program and what has been done in it so far."""
 
     domain: str
     title: str = ""
     """The document, page or file that is open."""
     lines: tuple[str, ...] = ()
-    """What was typed, a line each."""
+    """The lines that were typed."""
     touched: tuple[str, ...] = ()
-    """The names of the places that were clicked, in order."""
+    """The names of the click targets, in the order of the clicks."""
     drags: tuple[tuple[float, float, float, float], ...] = ()
-    """From where to where something was dragged, as parts of the picture's width and height."""
+    """Start and end (x, y, x, y) of each drag, as fractions of the screen's width and height."""
     scrolled: int = 0
-    """How often the wheel was turned downwards."""
+    """Number of scrolls downwards."""
     pointer: tuple[float, float] | None = None
-    """Where the mouse is, as parts of the picture's width and height."""
+    """Position of the mouse, as fractions of the screen's width and height."""
     time: str = "10:00"
 
     def pixel(self, x: float, y: float) -> tuple[int, int]:
-        """Parts of the picture's width and height in pixels."""
+        """Convert fractions of the screen's width and height to pixels."""
         return round(x * WIDTH), round(y * HEIGHT)

@@ -1,8 +1,8 @@
-"""A run's attempts as trajectories in the Agent Trajectory Interchange Format (ATIF), version 1.8.
+"""Export of a run's attempts as trajectories in the Agent Trajectory Interchange Format (ATIF), version 1.8.
 
-Each attempt is one document. The user's step is the instruction, with what the agent saw first; each step of the agent
-is a turn with one tool call, whose result is what the agent saw next. ``prompt_tokens`` holds the cached tokens, as the
-format wants it; how the attempt ended stands under ``extra``.
+Each attempt is one document. The user's step is the instruction, with the first observation; each step of the agent is
+a turn with one tool call, whose result is the next observation. ``prompt_tokens`` includes the cached tokens, as the
+format requires; the attempt's outcome is under ``extra``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gi
 
 
 class _Attempt:
-    """What was gathered of one attempt."""
+    """The events of one attempt."""
 
     def __init__(self, task_id: str, attempt: int) -> None:
         self.task_id = task_id
@@ -30,19 +30,21 @@ class _Attempt:
         self.clear()
 
     def clear(self) -> None:
-        """It began anew."""
+        """Drop the events: the attempt started again."""
         self.start: TaskStarted | None = None
         self.steps: list[tuple[Step, list[LlmCall]]] = []
         self.calls: list[LlmCall] = []
-        """Those after the last step."""
+        """Calls after the last step."""
         self.end: TaskFinished | None = None
 
 
 def to_atif(events: Iterable[Event], run_folder: Path) -> list[dict[str, Any]]:
-    """The trajectories of a run's attempts, in the order in which they began.
+    """Return the trajectories of a run's attempts, in the order in which they started.
 
-    ``run_folder``: where the run's screenshots are; a picture's path is relative to it, so the documents belong there.
-    Pictures that are not there are left out.
+    Args:
+        events: The run's events.
+        run_folder: Folder of the run's screenshots. The documents' image paths are relative to it; missing images are
+            left out.
     """
     run: RunStarted | None = None
     planned: dict[str, PlannedTask] = {}
@@ -55,11 +57,11 @@ def to_atif(events: Iterable[Event], run_folder: Path) -> list[dict[str, Any]]:
             isinstance(event, LlmCall) and event.task_id is not None
         ):
             key = (str(event.task_id), event.attempt)
-            _take(attempts.setdefault(key, _Attempt(*key)), event)
+            _add(attempts.setdefault(key, _Attempt(*key)), event)
     return [_document(attempt, run, planned.get(attempt.task_id), run_folder) for attempt in attempts.values()]
 
 
-def _take(attempt: _Attempt, event: Event) -> None:
+def _add(attempt: _Attempt, event: Event) -> None:
     if isinstance(event, TaskStarted):
         attempt.clear()
         attempt.start = event
@@ -68,7 +70,7 @@ def _take(attempt: _Attempt, event: Event) -> None:
         attempt.calls = []
     elif isinstance(event, LlmCall):
         last = attempt.steps[-1] if attempt.steps else None
-        if last is not None and last[0].ts == event.ts:  # some formats tell a step before the calls that led to it
+        if last is not None and last[0].ts == event.ts:  # some formats report a step before the calls that led to it
             last[1].append(event)
         else:
             attempt.calls.append(event)
@@ -84,7 +86,7 @@ def _document(attempt: _Attempt, run: RunStarted | None, planned: PlannedTask | 
     if shots and shots[0] is not None:
         message = [{"type": "text", "text": instruction or ""}, shots[0]]
     steps: list[dict[str, Any]] = [
-        _plain(step_id=1, timestamp=_time(start.ts if start is not None else None), source="user", message=message)
+        _compact(step_id=1, timestamp=_time(start.ts if start is not None else None), source="user", message=message)
     ]
     for index, (step, calls) in enumerate(attempt.steps):
         if index == len(attempt.steps) - 1:
@@ -93,7 +95,7 @@ def _document(attempt: _Attempt, run: RunStarted | None, planned: PlannedTask | 
         steps.append(_turn(step, calls, seen, len(steps) + 1))
     if attempt.calls and not attempt.steps:
         steps.append(
-            _plain(
+            _compact(
                 step_id=2,
                 timestamp=_time(attempt.calls[-1].ts),
                 source="agent",
@@ -105,19 +107,19 @@ def _document(attempt: _Attempt, run: RunStarted | None, planned: PlannedTask | 
     model = run.model if run is not None else None
     every = [call for _, calls in attempt.steps for call in calls] + attempt.calls
     totals = _metrics(every) or {}
-    return _plain(
+    return _compact(
         schema_version=SCHEMA,
         session_id=(run.run_id if run is not None else None) or folder.name,
         trajectory_id=f"{attempt.task_id}#{attempt.attempt}",
-        agent=_plain(name=(run.agent if run is not None else None) or "unknown", version="unknown", model_name=model),
+        agent=_compact(name=(run.agent if run is not None else None) or "unknown", version="unknown", model_name=model),
         steps=steps,
-        final_metrics=_plain(
+        final_metrics=_compact(
             total_prompt_tokens=totals.get("prompt_tokens"),
             total_completion_tokens=totals.get("completion_tokens"),
             total_cached_tokens=totals.get("cached_tokens"),
             total_steps=len(steps),
         ),
-        extra=_plain(
+        extra=_compact(
             exported_by=f"evalgauge {__version__}",
             task_id=attempt.task_id,
             attempt=attempt.attempt,
@@ -139,7 +141,7 @@ def _turn(step: Step, calls: list[LlmCall], seen: dict[str, Any] | None, step_id
     arguments = {str(key): value for key, value in step.action.items() if key != "type"}
     models = {call.model for call in calls if call.model is not None}
     results = None if seen is None else {"results": [{"source_call_id": call_id, "content": [seen]}]}
-    return _plain(
+    return _compact(
         step_id=step_id,
         timestamp=_time(step.ts),
         source="agent",
@@ -154,13 +156,15 @@ def _turn(step: Step, calls: list[LlmCall], seen: dict[str, Any] | None, step_id
 
 
 def _metrics(calls: list[LlmCall]) -> dict[str, Any] | None:
-    """The sums of some calls; None where none of them reported tokens."""
+    """Return the token sums of some calls; None where none of them reported tokens."""
     counted = TokenUsage(*map(_sum, *(call.tokens for call in calls))) if calls else TokenUsage(None, None, None, None)
     prompt = _sum(counted.input, counted.cache_read, counted.cache_write)
     if prompt is None and counted.output is None:
         return None
     extra = None if counted.cache_write is None else {"cache_creation_input_tokens": counted.cache_write}
-    return _plain(prompt_tokens=prompt, completion_tokens=counted.output, cached_tokens=counted.cache_read, extra=extra)
+    return _compact(
+        prompt_tokens=prompt, completion_tokens=counted.output, cached_tokens=counted.cache_read, extra=extra
+    )
 
 
 def _sum(*counts: int | None) -> int | None:
@@ -169,7 +173,7 @@ def _sum(*counts: int | None) -> int | None:
 
 
 def _picture(screenshot: str | None, folder: Path) -> dict[str, Any] | None:
-    """A picture of the run as a part of a message; None where it is not there or not within the run's folder."""
+    """Return a screenshot as a part of a message; None where it is missing or outside the run's folder."""
     media = _MEDIA.get(os.path.splitext(screenshot)[1].lower()) if screenshot is not None else None
     if screenshot is None or media is None:
         return None
@@ -183,13 +187,13 @@ def _picture(screenshot: str | None, folder: Path) -> dict[str, Any] | None:
 
 
 def _time(ts: float | None) -> str | None:
-    """ISO 8601 in UTC; None for what no calendar has."""
+    """Return ISO 8601 in UTC; None for a time outside the calendar."""
     try:
         return None if ts is None else datetime.fromtimestamp(ts, UTC).isoformat().replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def _plain(**fields: Any) -> dict[str, Any]:
-    """The fields that are known."""
+def _compact(**fields: Any) -> dict[str, Any]:
+    """Return the fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalgauge.pricing import PriceTable
-from evalgauge_exporter.analysis.summary import summarise
+from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.export.table import task_rows
-from evalgauge_exporter.sources.discovery import Discovery, Found
+from evalgauge_exporter.sources.discovery import Discovery, FoundRun
 from evalgauge_exporter.state.run import Pricer, RunState
 
 
@@ -41,17 +41,17 @@ def read_records(results: Path, stall_after_seconds: float) -> Iterator[Record]:
     seen: set[str] = set()
     for run in found:
         state = fold_run(run, price_of)
-        name = state.own_id or run.path_id
+        name = state.declared_run_id or run.path_id
         if name in seen:  # a copy of a run states the id of the first
             name = f"{name}@{run.path_id}"
         seen.add(name)
         state.run_id = name
         now = time.time()
-        summary = summarise(state, now, stall_after_seconds).model_dump(mode="json")
+        summary = summarize(state, now, stall_after_seconds).model_dump(mode="json")
         yield Record(name, run.folder, summary, task_rows(state, now, stall_after_seconds))
 
 
-def fold_run(found: Found, price_of: Pricer) -> RunState:
+def fold_run(found: FoundRun, price_of: Pricer) -> RunState:
     """Read a run from its beginning into a state of its own.
 
     Args:
@@ -62,7 +62,7 @@ def fold_run(found: Found, price_of: Pricer) -> RunState:
         The state; of a run that is rewritten while it is read, the state after one more reading.
     """
     while True:
-        source, more = found.fresh(), True
+        source, more = found.open_source(), True
         state = RunState(found.path_id, source.source, price_of)
         while more:
             result = source.read()

@@ -1,4 +1,4 @@
-"""A run's attempts as a table, for spreadsheets and notebooks."""
+"""Export of a run's attempts as a table (CSV, JSON), for spreadsheets and notebooks."""
 
 from __future__ import annotations
 
@@ -33,12 +33,16 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def task_rows(run: RunState, now: float = 0.0, stall_after: float = 0.0) -> list[dict[str, Any]]:
-    """One row for each attempt with the keys ``COLUMNS``, by task and attempt.
+    """Return one row per attempt with the keys ``COLUMNS``, sorted by task and attempt.
 
     ``outcome`` is an outcome, or ``pending`` or ``running`` for an attempt that has none yet; one that was open when
-    the run ended, or whose process has been silent for ``stall_after`` seconds at ``now`` (Unix seconds; without it
-    every process is taken for alive), is ``interrupted``. What is not known is None. Tokens are disjoint kinds;
-    ``cost_usd`` is what is known of the attempt's cost in US dollars.
+    the run ended, or whose writer is silent, is ``interrupted``. What is unknown is None. Tokens are disjoint kinds;
+    ``cost_usd`` is the known cost of the attempt in US dollars.
+
+    Args:
+        run: The run.
+        now: The present, Unix seconds; with the default every writer counts as alive.
+        stall_after: Seconds without an event after which a writer is silent.
     """
     return [
         _row(run, attempt, run.status_of(attempt, now, stall_after))
@@ -48,7 +52,7 @@ def task_rows(run: RunState, now: float = 0.0, stall_after: float = 0.0) -> list
 
 def _row(run: RunState, attempt: Attempt, status: str) -> dict[str, Any]:
     counted = attempt.tokens or (None, None, None, None)
-    begun = attempt.started_at is not None
+    started = attempt.started_at is not None
     values = (
         run.run_id,
         attempt.task_id,
@@ -57,7 +61,7 @@ def _row(run: RunState, attempt: Attempt, status: str) -> dict[str, Any]:
         run.model,
         status,
         attempt.score,
-        attempt.steps if begun else None,
+        attempt.steps if started else None,
         attempt.duration_seconds,
         *counted,
         None if attempt.cost_usd is None else float(attempt.cost_usd),
@@ -68,9 +72,9 @@ def _row(run: RunState, attempt: Attempt, status: str) -> dict[str, Any]:
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows as CSV (RFC 4180) with a line of column names; None is an empty cell.
+    """Return rows as CSV (RFC 4180) with a header line; None is an empty cell.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises
+    Text that a spreadsheet would read as a formula is preceded by an apostrophe, as OWASP advises
     (https://owasp.org/www-community/attacks/CSV_Injection): ids, errors and reasons are written by agents.
     """
     out = io.StringIO(newline="")
@@ -81,7 +85,7 @@ def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def json_text(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows as a JSON list of objects."""
+    """Return rows as a JSON list of objects."""
     return json.dumps([dict(row) for row in rows], indent=2, allow_nan=False) + "\n"
 
 

@@ -1,6 +1,6 @@
-"""The fleet's sources put together: which of them a configuration asks for, and how they work on each other.
+"""The fleet's sources, put together as the configuration asks for: they fold their events into the fleet's state.
 
-New machines have their prices looked up; the machines of a registry are probed.
+The prices of new machines are looked up, and the machines of a registry are probed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,21 @@ from evalgauge_exporter.state.fleet_events import FleetEvent, MachineDeclared, P
 
 PROBE_INTERVAL = 30.0
 PROBE_TIMEOUT = 5.0
-"""For tunnels and for the machines of registries, which have no row of their own."""
+"""Seconds, for tunnels and for the machines of registries, which have no row of their own."""
 
 
 class FleetSources:
-    """Every source of the fleet, from ``start`` to ``stop``. Its threads fold what they find into ``fleet``."""
+    """All sources of the fleet, from `start` to `stop`. Their threads fold what they find into the state.
+
+    Args:
+        config: What to read.
+        fleet: The state that takes the events.
+        lock: Guards ``fleet``.
+        on_change: Called, from another thread, when ``fleet.version`` has changed.
+
+    Raises:
+        ValueError: The start or stop of a machine is no time; the message is one line.
+    """
 
     def __init__(
         self,
@@ -34,18 +44,14 @@ class FleetSources:
         lock: AbstractContextManager[object],
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """``lock`` guards ``fleet``; ``on_change`` is called, from another thread, when its ``version`` has changed.
-
-        Raises ValueError with one line where a machine's start or stop is no time.
-        """
         self._fleet = fleet
         self._lock = lock
         self._on_change = on_change
         self.sources: list[ManagedSource] = []
-        given: list[FleetEvent] = [declared(machine) for machine in config.machine]
+        given: list[FleetEvent] = [declare_machine(machine) for machine in config.machine]
         given += [TunnelDeclared(tunnel.name, tunnel.local_port, tunnel.remote) for tunnel in config.tunnel]
         with lock:
-            for event in given:  # nobody is told: who listens may not be whole yet
+            for event in given:  # without on_change: its owner may not be complete yet
                 fleet.apply(event)
         self._prices: AzurePriceSource | None = None
         if config.azure or {"azure_retail_url", "cache_dir"} & config.prices.model_fields_set:
@@ -56,17 +62,17 @@ class FleetSources:
         for workspace in config.azure_ml:
             self.sources.append(AzureMlSource(workspace, self._take))
         self._probe_registries = config.probe_registries
-        self._configured = configured_targets(config)
+        self._configured = list_configured_targets(config)
         self._probes = ProbeSource(self._configured, self._take)
         self.sources += [self._probes, VmRegistrySource(config.results, self._registries_changed)]
 
     def start(self) -> None:
-        """Begin in the background."""
+        """Start in the background."""
         for source in self.sources:
             source.start()
 
     def stop(self) -> None:
-        """End; returns when all threads have, but for those that hang at another's server."""
+        """Stop; returns when all threads have ended, except those that wait for another's server."""
         for source in self.sources:
             source.stop()
 
@@ -83,7 +89,7 @@ class FleetSources:
 
     def _wanted_prices(self) -> set[PriceKey]:
         with self._lock:
-            return self._fleet.price_keys()
+            return self._fleet.list_price_keys()
 
     def _look_up_prices(self) -> None:
         if self._prices is not None:
@@ -93,13 +99,17 @@ class FleetSources:
         self._take(events)
         if self._probe_registries and any(isinstance(event, RegistrySeen) for event in events):
             with self._lock:
-                targets = registry_targets(self._fleet, self._configured)
+                targets = list_registry_targets(self._fleet, self._configured)
             self._probes.replace(targets)
             self._look_up_prices()
 
 
-def declared(machine: Machine) -> MachineDeclared:
-    """A machine of the configuration as an event. Raises ValueError with one line where its times are none."""
+def declare_machine(machine: Machine) -> MachineDeclared:
+    """Return a machine of the configuration as an event.
+
+    Raises:
+        ValueError: Its start or stop is no time, or they are in the wrong order; the message is one line.
+    """
     times = {}
     for key, text in (("start", machine.start), ("stop", machine.stop)):
         if text is not None:
@@ -117,8 +127,8 @@ def declared(machine: Machine) -> MachineDeclared:
     )
 
 
-def configured_targets(config: Config) -> list[Target]:
-    """What the configuration has probed, tunnels too."""
+def list_configured_targets(config: Config) -> list[Target]:
+    """Return the targets that the configuration names, tunnels included."""
     targets = [
         Target(probe.name, probe.kind, probe.target, max(1.0, probe.interval), probe.timeout) for probe in config.probe
     ]
@@ -129,11 +139,16 @@ def configured_targets(config: Config) -> list[Target]:
     return targets
 
 
-def registry_targets(fleet: FleetState, configured: Iterable[Target]) -> list[Target]:
-    """What the registries have probed: the WAA server and VNC of each machine that the configuration does not."""
+def list_registry_targets(fleet: FleetState, configured: Iterable[Target]) -> list[Target]:
+    """Return the targets of the registries: the WAA server and VNC of each machine.
+
+    Args:
+        fleet: The state, for the machines of the registries.
+        configured: The targets of the configuration, which replace those of a registry with the same name and kind.
+    """
     taken = {(target.name, target.kind) for target in configured}
     targets = []
-    for machine in fleet.registered_machines():
+    for machine in fleet.list_registered():
         host = f"[{machine.host}]" if machine.host and ":" in machine.host else machine.host
         for kind, port in (("waa", machine.waa_port), ("vnc", machine.vnc_port)):
             if host and port and (machine.name, kind) not in taken:

@@ -20,7 +20,7 @@ log = logging.getLogger("evalgauge.exporter")
 
 _FIELDS = (
     "source",
-    "own_id",
+    "declared_run_id",
     "benchmark",
     "model",
     "agent",

@@ -1,7 +1,7 @@
-"""What all sources of the fleet share: a thread that refreshes again and again, and never lets an error out.
+"""The base of the fleet's polling sources: a thread that refreshes at an interval and survives every error.
 
-A source yields events; how its refresh went becomes an event too. After a failure it waits longer each time, and at
-least as long as the other side asked for.
+A source yields events; the result of a refresh becomes an event too. After each failure it waits longer, and at least
+as long as the other side asked for.
 """
 
 from __future__ import annotations
@@ -21,35 +21,40 @@ log = logging.getLogger("evalgauge.exporter")
 Emit = Callable[[Sequence[FleetEvent]], None]
 
 FIRST_BACKOFF = 60.0
-"""Seconds to the first new try after a failure, where the interval is not shorter; each further one takes double."""
+"""Seconds to the first retry after a failure, where the interval is not shorter; the pause doubles with each retry."""
 MIDDLE_BACKOFF = 300.0
-"""The longest pause of a source with a shorter interval, so that the end of an outage is soon seen."""
+"""The longest pause of a source with a shorter interval, so that the end of an outage is noticed soon."""
 LONGEST_BACKOFF = 3600.0
 """The longest pause of any source."""
 LONGEST_RETRY_AFTER = 6 * 3600.0
 """A ``Retry-After`` is obeyed up to this many seconds: a mistaken header must not end a source for good."""
 STOP_SECONDS = 2.0
-"""So long ``stop`` waits for a refresh that hangs; its thread ends with the process."""
+"""Seconds that ``stop`` waits for a refresh that hangs; its thread ends with the process."""
 
 
 class ManagedSource(Protocol):
-    """Something of the fleet that is read in the background."""
+    """A source of the fleet that runs in the background."""
 
     def start(self) -> None:
-        """Begin in the background."""
+        """Start in the background."""
 
     def stop(self) -> None:
-        """End; returns soon, also while a refresh hangs."""
+        """Stop; returns soon, even while a refresh hangs."""
 
 
 class PollingSource(ABC):
-    """Refreshes every ``interval`` seconds in a thread of its own. A subclass says what a refresh is."""
+    """A source that refreshes every ``interval`` seconds in a thread of its own. A subclass defines what a refresh is.
+
+    Args:
+        scope: Distinguishes sources of one kind, such as the subscription.
+        interval: Seconds between two refreshes.
+        emit: Takes the events of each refresh, in order; called from the source's thread.
+    """
 
     source = ""
     """The ``source`` label."""
 
     def __init__(self, scope: str, interval: float, emit: Emit) -> None:
-        """``scope`` tells sources of one kind apart, such as the subscription; ``emit`` takes the events, in order."""
         self.scope = scope
         self.interval = interval
         self._emit = emit
@@ -61,17 +66,21 @@ class PollingSource(ABC):
 
     @abstractmethod
     def refresh(self) -> Iterator[FleetEvent]:
-        """Read once. What was yielded before an error counts. Raises RefreshError, or anything."""
+        """Read once and yield the events; what was yielded before an error counts.
+
+        Raises:
+            RefreshError: A failure whose reason is known. Anything else counts as a defect and ends nothing.
+        """
 
     def close(self) -> None:  # noqa: B027  # most sources open nothing, so they need not say it
-        """Let go of what a refresh opened; called by the thread at its end."""
+        """Close what a refresh opened; called by the thread at its end."""
 
     def start(self) -> None:
-        """Begin in the background."""
+        """Start in the background."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; returns soon, also while a refresh hangs."""
+        """Stop; returns soon, even while a refresh hangs."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -83,15 +92,15 @@ class PollingSource(ABC):
         return self._stop.is_set()
 
     def trigger(self) -> None:
-        """Refresh soon rather than at the next turn."""
+        """Refresh soon, before the interval is over."""
         self._wake.set()
 
     def next_delay(self) -> float:
-        """Seconds to the next refresh after one that went well."""
+        """Return the seconds to the next refresh after a successful one."""
         return self.interval
 
     def poll(self) -> float:
-        """Refresh once and emit what it gave and how it went; seconds to wait until the next. Never raises."""
+        """Refresh once, emit the events and the result, and return the seconds to wait until the next. Never raises."""
         began = time.monotonic()
         events: list[FleetEvent] = []
         failure: RefreshError | None = None
@@ -102,19 +111,19 @@ class PollingSource(ABC):
                     return 0.0
         except RefreshError as error:
             failure = error
-        except Exception as error:  # a defect of ours, or an answer nobody thought of: the source stays alive
+        except Exception as error:  # a defect of ours, or an unforeseen answer: the source stays alive
             if self._last_failure != f"defect {error!r}":
                 log.exception("%s %s: refreshing failed", self.source, self.scope)
             self._last_failure = f"defect {error!r}"
             failure = RefreshError("defect", f"{type(error).__name__}: {error}")
-        wait = self._judge(events, failure, time.monotonic() - began)
+        wait = self._conclude(events, failure, time.monotonic() - began)
         try:
             self._emit(events)
         except Exception:
-            log.exception("%s %s: its events were not taken in", self.source, self.scope)
+            log.exception("%s %s: its events could not be processed", self.source, self.scope)
         return wait
 
-    def _judge(self, events: list[FleetEvent], failure: RefreshError | None, seconds: float) -> float:
+    def _conclude(self, events: list[FleetEvent], failure: RefreshError | None, seconds: float) -> float:
         if failure is None:
             if self._failures:
                 log.info("%s %s: answers again", self.source, self.scope)
@@ -141,7 +150,7 @@ class PollingSource(ABC):
             self.close()
 
     def _wait(self, seconds: float) -> None:
-        """Wait; a wake ends it early, but not while the source is failing: what it asked for holds."""
+        """Wait; a trigger ends it early, but not while the source is failing: what the other side asked for holds."""
         if self._failures:
             self._stop.wait(seconds)
         else:

@@ -1,35 +1,32 @@
-"""Asking machines whether they answer: the WAA server's ``/probe``, a web address, a TCP port, VNC, a tunnel's end.
+"""Probes of machines: the WAA server's ``/probe``, HTTP, TCP, VNC and the near end of a tunnel.
 
-A probe has one deadline for everything, so that an answer that drips in takes no longer than one that never comes; only
-looking up a name takes as long as the machine's resolver lets it. Nothing is followed to another address, nobody is
-signed in to. Probes run side by side in a bounded number of threads of their own.
+A probe has one deadline for everything, from the name lookup to the last byte. It follows no redirect, uses no proxy
+and signs in nowhere. All probes run side by side in one thread, on an event loop of their own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import functools
 import logging
-import math
-import queue
-import re
-import socket
-import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from re import compile as pattern
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
+from evalgauge_exporter.sources.http import create_client, explain_error, fetch, tls_context
 from evalgauge_exporter.sources.polling import STOP_SECONDS, Emit
-from evalgauge_exporter.state.fleet_events import ProbeSeen, Refreshed
+from evalgauge_exporter.state.fleet_events import FleetEvent, ProbeSeen, Refreshed
 
 log = logging.getLogger("evalgauge.exporter")
+P = ParamSpec("P")
+T = TypeVar("T")
 
-THREADS = 16
-"""Probes that run at one time."""
-MOST_THREADS = 128
-"""As many as that where 16 could not ask all targets within their intervals while all hang: a pool that is off."""
+MAX_CONCURRENT = 128
+"""Probes that run at one time: each may hold a file descriptor until its timeout."""
 MAX_BYTES = 65536
 MAX_DETAIL = 300
 BANNER_SECONDS = 1.0
@@ -38,14 +35,12 @@ CLOSED_SECONDS = 0.25
 """A tunnel's near end accepts, whatever is at its far end; it closes at once where nothing is."""
 WAA_PATH = "/probe"
 
-_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,9})\r?\n?", re.IGNORECASE)
-_RFB = re.compile(rb"RFB \d{3}\.\d{3}\n")
+_RFB = pattern(rb"RFB \d{3}\.\d{3}\n")
 """https://www.rfc-editor.org/rfc/rfc6143#section-7.1.1"""
 
 
 class Target(NamedTuple):
-    """Something that is probed."""
+    """Something that is probed; ``interval`` and ``timeout`` are in seconds."""
 
     name: str
     kind: str
@@ -57,7 +52,7 @@ class Target(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a probe came to."""
+    """The result of a probe."""
 
     ok: bool
     seconds: float
@@ -65,26 +60,36 @@ class Answer(NamedTuple):
 
 
 class Address(NamedTuple):
-    """Where a target is."""
+    """The address of a target."""
 
     host: str
     port: int
     tls: bool
     path: str
-    """What is asked for, with its query."""
+    """The path of a URL, with its query."""
+
+    @property
+    def url(self) -> str:
+        """The address as a URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}{self.path}"
 
 
-def shown(target: str) -> str:
-    """A target as people may see it: without user, password and query, which may be secrets."""
+def redact_target(target: str) -> str:
+    """Return a target as people may see it: without user, password and query, which may be secrets."""
     scheme, separator, rest = target.partition("://") if "://" in target else ("", "", target)
     place, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
     return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"
 
 
-def address_of(kind: str, target: str) -> Address:
-    """Where a target is. Raises ValueError with one sentence where it can't be told."""
+def parse_target(kind: str, target: str) -> Address:
+    """Return the address of a target.
+
+    Raises:
+        ValueError: It is no address; the message is one sentence that shows no secret.
+    """
     text = target.strip()
-    target = shown(text)
+    target = redact_target(text)
     is_url = "://" in text
     parts = urlsplit(text if is_url else f"tcp://{text}")
     try:
@@ -103,255 +108,209 @@ def address_of(kind: str, target: str) -> Address:
     if kind == "waa" and path == "/":
         path = WAA_PATH
     if any(not " " < letter < "\x7f" for letter in path + parts.hostname):
-        raise ValueError(f"{target!r} holds letters that no address has")
+        raise ValueError(f"{target!r} contains characters that no address has")
     return Address(parts.hostname, port, parts.scheme == "https", path)
 
 
 def probe(kind: str, target: str, timeout: float) -> Answer:
-    """Ask once, for ``timeout`` seconds at most. Never raises."""
+    """Probe a target once, for ``timeout`` seconds at most. Never raises."""
+    return asyncio.run(_probe(kind, target, timeout))
+
+
+def probe_all(targets: Iterable[Target]) -> list[Answer]:
+    """Probe each target once, side by side, and return the answers in the order of the targets. Never raises."""
+    limit = asyncio.Semaphore(MAX_CONCURRENT)
+
+    async def one(target: Target) -> Answer:
+        async with limit:
+            return await _probe(target.kind, target.target, target.timeout)
+
+    async def all_of_them() -> list[Answer]:
+        return await asyncio.gather(*map(one, targets))
+
+    return asyncio.run(all_of_them())
+
+
+async def _probe(kind: str, target: str, timeout: float) -> Answer:
     began = time.monotonic()
+    deadline = asyncio.get_running_loop().time() + timeout
     try:
-        address = address_of(kind, target)
-        ok, detail = _ask(kind, address, began + timeout)
+        ok, detail = await _KINDS[kind](parse_target(kind, target), deadline)
     except TimeoutError:
         ok, detail = False, f"no answer in {timeout:g} s"
-    except ConnectionRefusedError:
-        ok, detail = False, "connection refused"
-    except socket.gaierror:
-        ok, detail = False, "the name is not known"
-    except ssl.SSLError as error:
-        ok, detail = False, f"TLS: {error.reason or error}"
-    except (OSError, ValueError) as error:
-        ok, detail = False, str(getattr(error, "strerror", None) or error)
-    return Answer(ok, time.monotonic() - began, _line(detail))
+    except ValueError as error:
+        ok, detail = False, str(error)
+    except Exception as error:
+        ok, detail = False, explain_error(error)[1]
+    return Answer(ok, time.monotonic() - began, " ".join(detail.split())[:MAX_DETAIL])
 
 
-def _ask(kind: str, address: Address, deadline: float) -> tuple[bool, str]:
-    with _connected(address, deadline) as connection:
-        if kind in ("waa", "http"):
-            return _ask_web(connection, address, deadline, ok_below=300 if kind == "waa" else 400)
-        if kind == "vnc":
-            return _ask_vnc(connection, address, deadline)
-        if kind == "tunnel":
-            return _ask_tunnel(connection, deadline)
-        return True, "connected"
+async def _ask_web(address: Address, deadline: float, ok_below: int = 400) -> tuple[bool, str]:
+    async with create_client(proxies=False) as client:
+        request = client.build_request("GET", address.url, headers={"Connection": "close"})
+        status, _, body, _ = await fetch(client, request, deadline, MAX_BYTES)
+    text = body.decode("utf-8", "replace").strip()
+    return status < ok_below, text if status < ok_below and text else f"status {status}"
 
 
-@contextlib.contextmanager
-def _connected(address: Address, deadline: float) -> Iterator[socket.socket]:
-    with _open(address, deadline) as plain:
-        if not address.tls:
-            yield plain
-            return
-        plain.settimeout(_left(deadline))
-        with _tls().wrap_socket(plain, server_hostname=address.host) as secure:
-            yield secure
+async def _ask_waa(address: Address, deadline: float) -> tuple[bool, str]:
+    return await _ask_web(address, deadline, ok_below=300)
 
 
-def _open(address: Address, deadline: float) -> socket.socket:
-    """Connected to the first of the host's addresses that answers; each has its share of the time."""
-    places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    failure: OSError = ConnectionRefusedError()
-    for rest, (family, kind, protocol, _, place) in zip(range(len(places), 0, -1), places, strict=True):
-        connection = socket.socket(family, kind, protocol)
-        try:
-            connection.settimeout(_left(deadline) / rest)
-            connection.connect(place)
-        except OSError as error:
-            connection.close()
-            failure = error
-        else:
-            return connection
-    raise failure
+async def _ask_tcp(address: Address, deadline: float) -> tuple[bool, str]:
+    await _read_first(address, deadline, 0, 0.0)
+    return True, "connected"
 
 
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """The machine's certificates; reading them for each probe would take longer than the probe."""
-    return ssl.create_default_context()
-
-
-def _ask_web(connection: socket.socket, address: Address, deadline: float, ok_below: int) -> tuple[bool, str]:
-    # HTTP/1.0: the answer comes in one piece and ends with the connection
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    connection.sendall(
-        f"GET {address.path} HTTP/1.0\r\nHost: {host}:{address.port}\r\nUser-Agent: evalgauge\r\n"
-        "Accept: */*\r\nConnection: close\r\n\r\n".encode("ascii")
-    )
-    answer = _read_answer(connection, deadline)
-    status = _STATUS.match(answer)
-    if status is None:
-        return False, "it does not speak HTTP" if answer else "closed without an answer"
-    body = answer.partition(b"\r\n\r\n")[2].decode("utf-8", "replace").strip()
-    code = int(status[1])
-    return code < ok_below, body if code < ok_below and body else f"status {code}"
-
-
-def _ask_vnc(connection: socket.socket, address: Address, deadline: float) -> tuple[bool, str]:
-    waiting = min(BANNER_SECONDS, _left(deadline) / 2)
-    try:
-        banner = _read(connection, time.monotonic() + waiting, most=12)
-    except TimeoutError:
-        ok, detail = _ask_web(connection, address, deadline, ok_below=400)
+async def _ask_vnc(address: Address, deadline: float) -> tuple[bool, str]:
+    banner = await _read_first(address, deadline, 12, BANNER_SECONDS)
+    if banner is None:
+        ok, detail = await _ask_web(address, deadline)
         return ok, "noVNC answers" if ok else detail
-    return bool(_RFB.fullmatch(banner)), banner.decode("ascii", "replace").strip() or "closed without an answer"
+    return bool(_RFB.fullmatch(banner)), banner.decode("ascii", "replace").strip() or "closed without a banner"
 
 
-def _ask_tunnel(connection: socket.socket, deadline: float) -> tuple[bool, str]:
+async def _ask_tunnel(address: Address, deadline: float) -> tuple[bool, str]:
+    if await _read_first(address, deadline, 1, CLOSED_SECONDS) == b"":
+        return False, "nothing answers at the far end"
+    return True, "connected"
+
+
+_KINDS: dict[str, Callable[[Address, float], Coroutine[Any, Any, tuple[bool, str]]]] = {
+    "waa": _ask_waa,
+    "http": _ask_web,
+    "tcp": _ask_tcp,
+    "vnc": _ask_vnc,
+    "tunnel": _ask_tunnel,
+}
+
+
+async def _read_first(address: Address, deadline: float, most: int, seconds: float) -> bytes | None:
+    """Connect and return the first ``most`` bytes, or what came until the other side closed.
+
+    None where neither happened within ``seconds``, or within half of the time that was left. Raises TimeoutError where
+    no connection was made by the deadline.
+    """
+    clock = asyncio.get_running_loop().time
+    async with asyncio.timeout_at(deadline):
+        reader, writer = await asyncio.open_connection(
+            address.host, address.port, ssl=tls_context() if address.tls else None, happy_eyeballs_delay=0.25
+        )
     try:
-        first = _read(connection, min(deadline, time.monotonic() + CLOSED_SECONDS), most=1)
+        async with asyncio.timeout(min(seconds, (deadline - clock()) / 2)):
+            return await reader.readexactly(most)
     except TimeoutError:
-        return True, "connected"
-    return bool(first), "connected" if first else "nothing answers at the far end"
-
-
-def _read_answer(connection: socket.socket, deadline: float) -> bytes:
-    """An HTTP answer: to its end, or what came of it by the deadline. Raises TimeoutError where nothing came."""
-    answer = b""
-    try:
-        while len(answer) < MAX_BYTES and not _whole(answer):
-            part = _read(connection, deadline, most=1) + _at_hand(connection)
-            if not part:
-                break
-            answer += part
-    except TimeoutError:
-        if not _STATUS.match(answer):
-            raise
-    return answer
-
-
-def _whole(answer: bytes) -> bool:
-    """Whether the answer tells its length and has it."""
-    head, blank, body = answer.partition(b"\r\n\r\n")
-    told = _LENGTH.search(head) if blank else None
-    return told is not None and len(body) >= int(told[1])
-
-
-def _at_hand(connection: socket.socket) -> bytes:
-    """What has come already."""
-    connection.settimeout(0.0)
-    try:
-        return connection.recv(MAX_BYTES)
-    except (BlockingIOError, ssl.SSLWantReadError, ConnectionResetError):
+        return None
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except ConnectionResetError:
         return b""
+    finally:
+        writer.transport.abort()
 
 
-def _read(connection: socket.socket, deadline: float, most: int) -> bytes:
-    """``most`` bytes, or what came until the other side closed. Raises TimeoutError where neither happens."""
-    got = b""
-    while len(got) < most:
-        connection.settimeout(_left(deadline))
-        try:
-            part = connection.recv(most - len(got))
-        except ConnectionResetError:
-            break
-        if not part:
-            break
-        got += part
-    return got
+class _DaemonThreads(ThreadPoolExecutor):
+    """Threads that do not keep the process from ending: a resolver that hangs may take half a minute."""
 
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
 
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
+        def run() -> None:
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
 
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:MAX_DETAIL]
+        threading.Thread(target=run, name="evalgauge-probing", daemon=True).start()
+        return future
 
 
 class ProbeSource:
-    """Probes its targets, each at its own interval, from ``start`` to ``stop``."""
+    """A source that probes its targets, each at its own interval, from `start` to `stop`.
+
+    Args:
+        targets: What is configured.
+        emit: Takes the events; it is called from other threads.
+        limit: Probes that run at one time at most.
+    """
 
     source = "probe"
 
-    def __init__(self, targets: Iterable[Target], emit: Emit, threads: int = MOST_THREADS) -> None:
-        """``threads``: probes that run at one time at most."""
+    def __init__(self, targets: Iterable[Target], emit: Emit, limit: int = MAX_CONCURRENT) -> None:
         self._emit = emit
-        self._due: dict[Target, float] = dict.fromkeys(targets, 0.0)
-        """When each is next, on the monotonic clock; infinity while it is being probed."""
-        self._changed = threading.Condition()
-        self._stop = threading.Event()
-        self._work: queue.SimpleQueue[Target | None] = queue.SimpleQueue()
-        self._most = threads
-        self._threads: list[threading.Thread] = []
-        self._scheduler = threading.Thread(target=self._schedule, name="evalgauge-probe", daemon=True)
+        self._limit = asyncio.Semaphore(limit)
+        self._targets = frozenset(targets)
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="evalgauge-probe", daemon=True)
 
     def start(self) -> None:
-        """Begin in the background."""
-        self._scheduler.start()
+        """Start probing in the background."""
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(_DaemonThreads())
+        self._thread.start()
 
     def stop(self) -> None:
-        """End; returns soon, also while a probe hangs."""
-        with self._changed:
-            self._stop.set()
-            self._changed.notify_all()
-        until = time.monotonic() + STOP_SECONDS
-        for thread in (self._scheduler, *self._threads):
-            if thread.is_alive():
-                thread.join(max(0.0, until - time.monotonic()))
+        """Stop probing; returns soon, even while a probe hangs."""
+        self._stopping = True
+        self._notify()
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
 
     def replace(self, targets: Iterable[Target]) -> None:
-        """From now on these are the targets that nobody configured: what the registries name."""
-        with self._changed:
-            wanted = set(targets)
-            for target in [known for known in self._due if not known.configured and known not in wanted]:
-                del self._due[target]
-            for target in wanted:
-                self._due.setdefault(target, 0.0)
-            self._changed.notify_all()
+        """Replace the targets that nobody configured, which are those that the registries name."""
+        self._targets = frozenset(target for target in self._targets if target.configured) | frozenset(targets)
+        self._notify()
 
-    def _schedule(self) -> None:
+    def _notify(self) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it is closed
+                self._loop.call_soon_threadsafe(self._changed.set)
+
+    def _run(self) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.run_until_complete(self._probe_targets())
+        finally:
+            self._loop.close()
+
+    async def _probe_targets(self) -> None:
+        tasks: dict[Target, asyncio.Task[None]] = {}
+        while not self._stopping:
+            self._changed.clear()
+            for target in tasks.keys() - self._targets:
+                tasks.pop(target).cancel()
+            for target in self._targets - tasks.keys():
+                tasks[target] = asyncio.create_task(self._probe_repeatedly(target))
+            await self._changed.wait()
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+    async def _probe_repeatedly(self, target: Target) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            with self._changed:
-                if self._stop.is_set():
-                    break
-                now = time.monotonic()
-                ready = [target for target, due in self._due.items() if due <= now]
-                if not ready:
-                    wait = min(self._due.values(), default=math.inf) - now
-                    self._changed.wait(None if wait == math.inf else wait)
-                    continue
-                for target in ready:
-                    self._due[target] = math.inf
-            for target in ready:
-                self._work.put(target)
-            for _ in range(self._wanted_threads() - len(self._threads)):
-                thread = threading.Thread(target=self._probe_all, name="evalgauge-probing", daemon=True)
-                self._threads.append(thread)
-                thread.start()
-        for _ in self._threads:
-            self._work.put(None)
-
-    def _wanted_threads(self) -> int:
-        """So many that each target has its turn within its interval even while none of them answers."""
-        hanging = math.ceil(sum(target.timeout / target.interval for target in self._due))
-        return min(self._most, len(self._due), max(THREADS, hanging))
-
-    def _probe_all(self) -> None:
-        while (target := self._work.get()) is not None and not self._stop.is_set():
-            answer = probe(target.kind, target.target, target.timeout)
-            now = time.time()
-            seen = ProbeSeen(
-                ts=now,
-                name=target.name,
-                kind=target.kind,
-                target=shown(target.target),
-                interval=target.interval,
-                ok=answer.ok,
-                seconds=answer.seconds,
-                detail=answer.detail,
-                configured=target.configured,
-            )
-            with self._changed:
-                if target in self._due:
-                    self._due[target] = time.monotonic() + max(0.1, target.interval - answer.seconds)
-                    self._changed.notify_all()
-            if self._stop.is_set():
-                return
-            try:
-                self._emit([seen, Refreshed(now, self.source, self.source, answer.seconds)])
-            except Exception:
-                log.exception("probe %s: its result was not taken in", target.name)
+            async with self._limit:
+                answer = await _probe(target.kind, target.target, target.timeout)
+                now = time.time()
+                seen = ProbeSeen(
+                    ts=now,
+                    name=target.name,
+                    kind=target.kind,
+                    target=redact_target(target.target),
+                    interval=target.interval,
+                    ok=answer.ok,
+                    seconds=answer.seconds,
+                    detail=answer.detail,
+                    configured=target.configured,
+                )
+                try:  # in a thread: whoever takes it may wait for a lock, and the other probes' deadlines keep running
+                    events: list[FleetEvent] = [seen, Refreshed(now, self.source, self.source, answer.seconds)]
+                    await loop.run_in_executor(None, self._emit, events)
+                except Exception:
+                    log.exception("probe %s: its result could not be processed", target.name)
+            await asyncio.sleep(max(0.1, target.interval - answer.seconds))

@@ -1,7 +1,7 @@
-"""The fleet's part of the state: what is known of machines, folded from the events of `fleet_events`.
+"""The fleet's part of the state: machines, prices, jobs and probes, folded from the events of `fleet_events`.
 
-What Azure said stands for three intervals of the list it came from; older than that it is not shown any more. A
-machine's power states are kept as a history, so that what it cost while a run used it can be told afterwards too.
+What a cloud reported is current for three intervals of its list; after that it is no longer shown. A machine's power
+states are kept as a history, from which the cost of a run that used it is computed afterwards too.
 """
 
 from __future__ import annotations
@@ -40,31 +40,35 @@ from evalgauge_exporter.state.fleet_models import (
 
 STALE_INTERVALS = 3
 MAX_CHANGES = 1000
-"""Changes of the power state that are kept of one machine."""
+"""Changes of the power state that are kept for each machine."""
 MAX_GONE = 2000
-"""Machines that exist no more and are kept, for the cost of the runs that used them."""
+"""Machines that no longer exist and are kept, for the cost of the runs that used them."""
 
 
 class FleetState:
-    """All that is known of machines. Whoever reads or writes it holds the lock of the state it belongs to."""
+    """The state of the fleet. Whoever reads or writes it holds the lock of the state it belongs to.
+
+    Args:
+        prices: The user's price table.
+    """
 
     def __init__(self, prices: PriceTable | None = None) -> None:
         self.table = prices if prices is not None else PriceTable()
         self.version = 0
-        """Grows when something changed that people are shown, so not when a machine was seen again as it was."""
+        """Grows when something changed that is shown, so not when a machine was read again without a change."""
         self.costs_version = 0
-        """Grows when what machines cost changed by more than time: a state, a price, a name."""
+        """Grows when costs changed by more than time: a state, a price, a name."""
         self.subscriptions: dict[str, Subscription] = {}
         self.inventory: dict[str, VmInfo] = {}
-        """By ARM id; what it says of machines that are gone is kept with them."""
+        """By machine id; of machines that are gone too, as long as they are kept."""
         self.vms: dict[str, VmState] = {}
         self.jobs: dict[str, JobsSeen] = {}
         self.probes: dict[tuple[str, str], ProbeSeen] = {}
         """The last result by (name, kind)."""
         self.answered: set[tuple[str, str]] = set()
-        """The probes that ever went well."""
+        """The probes that have ever succeeded."""
         self.prices: dict[PriceKey, PriceSeen] = {}
-        self.headroom: dict[str, RateLimitSeen] = {}
+        self.rate_limits: dict[str, RateLimitSeen] = {}
         self.registries: dict[str, tuple[RegisteredVm, ...]] = {}
         self.declared: dict[str, MachineDeclared] = {}
         """By name in lower case."""
@@ -79,7 +83,7 @@ class FleetState:
     # -- folding
 
     def apply(self, event: FleetEvent) -> None:
-        """Take one event in."""
+        """Fold one event."""
         _FOLDS[type(event)](self, event)
 
     def _changed(self, *, costs: bool = False) -> None:
@@ -90,7 +94,7 @@ class FleetState:
     def _subscription(self, scope: str) -> Subscription:
         return self.subscriptions.setdefault(scope, Subscription())
 
-    def _vms_seen(self, event: VmInventory) -> None:
+    def _fold_inventory(self, event: VmInventory) -> None:
         subscription = self._subscription(event.scope)
         subscription.inventory_at, subscription.inventory_interval = event.ts, event.interval
         listed = {vm.vm_id: vm for vm in event.vms}
@@ -101,9 +105,9 @@ class FleetState:
         } | listed
         self._names = None
 
-    def _power_seen(self, event: VmPowerStates) -> None:
+    def _fold_power_states(self, event: VmPowerStates) -> None:
         subscription = self._subscription(event.scope)
-        looked_before = subscription.status_at
+        previous = subscription.status_at
         subscription.status_at, subscription.status_interval = event.ts, event.interval
         present = set()
         changed = False
@@ -117,10 +121,10 @@ class FleetState:
             if not vm.changes:
                 changed = True
                 vm.changes.append((min(since, event.ts) if since is not None else event.ts, state))
-            elif vm.state != state:  # an operation that ended since the last look is what made the change
+            elif vm.state != state:  # an operation that ended since the last refresh made the change
                 changed = True
-                told = since is not None and looked_before is not None and looked_before < since <= event.ts
-                vm.changes.append((since if told and since is not None else event.ts, state))
+                dated = since is not None and previous is not None and previous < since <= event.ts
+                vm.changes.append((since if dated and since is not None else event.ts, state))
                 if len(vm.changes) > MAX_CHANGES:
                     del vm.changes[0]
         gone = [vm for vm in self.vms.values() if vm.scope == event.scope and vm.vm_id not in present]
@@ -135,13 +139,13 @@ class FleetState:
             self.inventory.pop(vm.vm_id, None)
             self._names = None
 
-    def _jobs_seen(self, event: JobsSeen) -> None:
+    def _fold_jobs(self, event: JobsSeen) -> None:
         before = self.jobs.get(event.scope)
         if before is None or (before.counts, before.newest) != (event.counts, event.newest):
             self._changed()
         self.jobs[event.scope] = event
 
-    def _probe_seen(self, event: ProbeSeen) -> None:
+    def _fold_probe(self, event: ProbeSeen) -> None:
         before = self.probes.get((event.name, event.kind))
         if before is None or (before.ok, before.detail) != (event.ok, event.detail):
             self._changed()
@@ -149,16 +153,16 @@ class FleetState:
         if event.ok:
             self.answered.add((event.name, event.kind))
 
-    def _price_seen(self, event: PriceSeen) -> None:
+    def _fold_price(self, event: PriceSeen) -> None:
         before = self.prices.get(event.key)
         if before is None or before.usd_per_hour != event.usd_per_hour:
             self._changed(costs=True)
         self.prices[event.key] = event
 
-    def _headroom(self, event: RateLimitSeen) -> None:
-        self.headroom[event.scope] = event
+    def _fold_rate_limit(self, event: RateLimitSeen) -> None:
+        self.rate_limits[event.scope] = event
 
-    def _registry_seen(self, event: RegistrySeen) -> None:
+    def _fold_registry(self, event: RegistrySeen) -> None:
         if event.machines:
             self.registries[event.path] = event.machines
         else:
@@ -166,11 +170,11 @@ class FleetState:
         self._registered = None
         self._changed(costs=True)
 
-    def _machine_declared(self, event: MachineDeclared) -> None:
+    def _fold_declared_machine(self, event: MachineDeclared) -> None:
         self.declared[event.name.lower()] = event
         self._changed(costs=True)
 
-    def _tunnel_declared(self, event: TunnelDeclared) -> None:
+    def _fold_tunnel(self, event: TunnelDeclared) -> None:
         self.tunnels[event.name] = event
         self._changed()
 
@@ -179,84 +183,92 @@ class FleetState:
         health.refresh_seconds = event.seconds
         return health
 
-    def _refreshed(self, event: Refreshed) -> None:
+    def _fold_refreshed(self, event: Refreshed) -> None:
         health = self._health(event)
         if not health.up:
             self._changed()
         health.up, health.last_success_at, health.detail = True, event.ts, None
 
-    def _refresh_failed(self, event: RefreshFailed) -> None:
+    def _fold_refresh_failed(self, event: RefreshFailed) -> None:
         health = self._health(event)
         if health.up:
             self._changed()
         health.up, health.detail = False, event.detail
         self._count(event.source, event.reason)
 
-    def _skipped(self, event: Skipped) -> None:
+    def _fold_skipped(self, event: Skipped) -> None:
         self._count(event.source, event.reason)
 
     def _count(self, source: str, reason: str) -> None:
         self.errors[source, reason] = self.errors.get((source, reason), 0) + 1
 
-    # -- judging: what depends on the time at which one looks
+    # -- what depends on the time of reading
 
-    def power_known(self, vm: VmState, now: float) -> bool:
-        """Whether its power state is not older than three intervals."""
-        return self.subscription_stands(vm.scope, now)
+    def is_power_current(self, vm: VmState, now: float) -> bool:
+        """Return whether its power state is not older than three intervals."""
+        return self.is_subscription_current(vm.scope, now)
 
-    def known_until(self, vm: VmState, now: float) -> float:
-        """Up to when its last power state may be taken to last."""
-        if vm.state == GONE or self.power_known(vm, now):
+    def get_known_until(self, vm: VmState, now: float) -> float:
+        """Return up to when its last power state may be assumed, in Unix seconds."""
+        if vm.state == GONE or self.is_power_current(vm, now):
             return now
         return self.subscriptions[vm.scope].status_at or now
 
-    def present_vms(self, now: float) -> Iterator[VmState]:
-        """The Azure machines that exist and whose power state is known."""
+    def list_present_vms(self, now: float) -> Iterator[VmState]:
+        """Yield the cloud machines that exist and whose power state is current."""
         for vm in self.vms.values():
-            if vm.changes and vm.state != GONE and self.power_known(vm, now):
+            if vm.changes and vm.state != GONE and self.is_power_current(vm, now):
                 yield vm
 
-    def info(self, vm: VmState, now: float) -> VmInfo | None:
-        """What the inventory says of it, where that is not older than three intervals."""
+    def get_info(self, vm: VmState, now: float) -> VmInfo | None:
+        """Return its row of the inventory, None where that is older than three intervals."""
         at = self.subscriptions[vm.scope]
         if at.inventory_at is None or now - at.inventory_at > STALE_INTERVALS * at.inventory_interval:
             return None
         return self.inventory.get(vm.vm_id)
 
-    def standing_probes(self, now: float) -> Iterator[ProbeSeen]:
-        """The results that are not older than three intervals."""
+    def list_current_probes(self, now: float) -> Iterator[ProbeSeen]:
+        """Yield the results that are not older than three intervals."""
         for probe in self.probes.values():
             if now - probe.ts <= STALE_INTERVALS * probe.interval:
                 yield probe
 
-    def shown_probes(self, now: float) -> Iterator[ProbeSeen]:
-        """Of those: a registry's machines only once they answered, since nobody promised that they would."""
-        for probe in self.standing_probes(now):
+    def list_shown_probes(self, now: float) -> Iterator[ProbeSeen]:
+        """Yield the current results; those of a registry's machines only once they have ever answered."""
+        for probe in self.list_current_probes(now):
             if probe.configured or (probe.name, probe.kind) in self.answered:
                 yield probe
 
-    def subscription_stands(self, scope: str, now: float) -> bool:
-        """Whether a subscription's power states are not older than three intervals."""
+    def is_subscription_current(self, scope: str, now: float) -> bool:
+        """Return whether a subscription's power states are not older than three intervals."""
         at = self.subscriptions.get(scope)
         return (
             at is not None and at.status_at is not None and now - at.status_at <= STALE_INTERVALS * at.status_interval
         )
 
-    def jobs_stand(self, scope: str, now: float) -> bool:
-        """Whether a workspace's jobs are not older than three intervals."""
+    def are_jobs_current(self, scope: str, now: float) -> bool:
+        """Return whether a workspace's jobs are not older than three intervals."""
         jobs = self.jobs.get(scope)
         return jobs is not None and now - jobs.ts <= STALE_INTERVALS * jobs.interval
 
-    def stands(self, source: str, scope: str, now: float) -> bool:
-        """Whether what a source said of a place is not older than three intervals, where it has one."""
+    def is_current(self, source: str, scope: str, now: float) -> bool:
+        """Return whether a source's data of a scope is not older than three intervals, where it has an interval."""
         if source == "azure_vm":
-            return self.subscription_stands(scope, now)
-        return source != "azure_ml" or self.jobs_stand(scope, now)
+            return self.is_subscription_current(scope, now)
+        return source != "azure_ml" or self.are_jobs_current(scope, now)
 
     # -- prices
 
-    def rate(self, machine: MachineRef, now: float, worker_rate: float | None = None) -> Rate | None:
-        """What it costs an hour: the user's table, its declaration, its worker's word, the retail price; else None."""
+    def get_rate(self, machine: MachineRef, now: float, worker_rate: float | None = None) -> Rate | None:
+        """Return a machine's hourly price, None where nothing prices it.
+
+        The user's table comes first, then the configuration, what its worker reported, and the list price.
+
+        Args:
+            machine: What is priced.
+            now: Unix seconds.
+            worker_rate: USD an hour that a worker on it reported.
+        """
         override = self.table.machine(machine.provider, machine.size)
         if override is not None:
             return Rate(float(override.usd_per_hour), override.table)
@@ -264,34 +276,34 @@ class FleetState:
             return Rate(machine.declared.usd_per_hour, "configuration")
         if worker_rate is not None:
             return Rate(worker_rate, "worker")
-        key = self.price_key(machine)
+        key = self.get_price_key(machine)
         seen = self.prices.get(key) if key is not None else None
         if seen is None or seen.usd_per_hour is None or now - seen.ts > STALE_INTERVALS * seen.interval:
             return None
         return Rate(seen.usd_per_hour, "azure retail prices")
 
-    def price_key(self, machine: MachineRef) -> PriceKey | None:
-        """What its retail price is looked up by; None where too little is known of it."""
+    def get_price_key(self, machine: MachineRef) -> PriceKey | None:
+        """Return the key of its list price, None where too little is known of it."""
         if machine.provider != AZURE or not machine.size or not machine.location:
             return None
         vm = self.inventory.get(machine.vm.vm_id) if machine.vm is not None else None
         location = machine.location.lower().replace(" ", "")
         return PriceKey(location, machine.size, vm.spot if vm else False, vm.windows if vm else False)
 
-    def price_keys(self) -> set[PriceKey]:
-        """The retail prices that are wanted: of Azure machines that the user's table does not price."""
+    def list_price_keys(self) -> set[PriceKey]:
+        """Return the keys of the list prices to look up: of Azure machines that the user's table does not price."""
         wanted = set()
-        for machine in self.machines():
+        for machine in self.list_machines():
             if machine.vm is not None and machine.vm.state == GONE:
                 continue
-            if (key := self.price_key(machine)) is not None and self.table.machine(AZURE, machine.size) is None:
+            if (key := self.get_price_key(machine)) is not None and self.table.machine(AZURE, machine.size) is None:
                 wanted.add(key)
         return wanted
 
-    # -- which machine is meant
+    # -- machines by name
 
-    def machines(self) -> Iterator[MachineRef]:
-        """Every machine: of Azure (those that are gone, too), then declared ones, then those only registries name."""
+    def list_machines(self) -> Iterator[MachineRef]:
+        """Yield every machine: Azure's (with those that are gone), declared ones, then those only registries name."""
         seen = set()
         for vm in self.vms.values():
             seen.add(vm.name.lower())
@@ -299,15 +311,15 @@ class FleetState:
         for declared in self.declared.values():
             seen.add(declared.name.lower())
             yield self.machine_of_declared(declared)
-        for registered in self.registered_machines():
+        for registered in self.list_registered():
             if registered.name.lower() not in seen:
                 yield self._of_registered(registered)
 
     def resolve(self, name: str) -> MachineRef | None:
-        """The machine that a worker or a user means by a name: a VM's, its computer name, a registry's name or address.
+        """Return the machine with a name: a VM's name or computer name, a registry's name or address.
 
-        Of several VMs with one name it is the one that the registry's resource group names, else the only one that
-        bills; otherwise nobody can say, and it is none.
+        Of several VMs with one name it is the one in the registry's resource group, else the only one that bills;
+        otherwise it is ambiguous, and the result is None.
         """
         registered = self._registry().get(name.lower())
         for word in (name, registered.name if registered is not None else name):
@@ -317,17 +329,17 @@ class FleetState:
                 return self.machine_of_vm(vm)
         return self._of_registered(registered) if registered is not None else None
 
-    def aliases(self, vm: VmState) -> set[str]:
-        """What a worker may call a VM, in lower case: its name and its computer name."""
+    def list_aliases(self, vm: VmState) -> set[str]:
+        """Return the names that a worker may use for a VM, in lower case: its name and its computer name."""
         info = self.inventory.get(vm.vm_id)
         return {vm.name.lower(), (info.computer_name or vm.name).lower() if info is not None else vm.name.lower()}
 
-    def registered(self, name: str) -> RegisteredVm | None:
-        """What the registries say of a machine."""
+    def get_registered(self, name: str) -> RegisteredVm | None:
+        """Return a machine's row in the registries, by its name or address."""
         return self._registry().get(name.lower())
 
-    def registered_machines(self) -> Iterator[RegisteredVm]:
-        """The machines of all registries, each name once."""
+    def list_registered(self) -> Iterator[RegisteredVm]:
+        """Yield the machines of all registries, each name once."""
         names = set()
         for machine in self._registry().values():
             if machine.name.lower() not in names:
@@ -338,7 +350,7 @@ class FleetState:
         if self._names is None:
             self._names = {}
             for vm in self.vms.values():
-                for alias in self.aliases(vm):
+                for alias in self.list_aliases(vm):
                     self._names.setdefault(alias, []).append(vm.vm_id)
         found = [self.vms[vm_id] for vm_id in self._names.get(name.lower(), ())]
         if len(found) > 1 and registered is not None and registered.resource_group:
@@ -354,7 +366,7 @@ class FleetState:
             for machines in self.registries.values():
                 for machine in machines:
                     name = machine.name.lower()
-                    known[name] = _merged(known.get(name), machine)
+                    known[name] = _merge(known.get(name), machine)
                     if machine.host:
                         addresses.setdefault(machine.host.lower(), set()).add(name)
             for host, sharing in addresses.items():
@@ -364,14 +376,14 @@ class FleetState:
         return self._registered
 
     def machine_of_vm(self, vm: VmState) -> MachineRef:
-        """The machine of an Azure VM."""
+        """Return the reference to an Azure VM."""
         info = self.inventory.get(vm.vm_id)
         size, location = (info.size, info.location) if info is not None else (None, None)
         registered = self._registry().get(vm.name.lower())
         return MachineRef(vm.vm_id, vm.name, AZURE, size, location, vm=vm, registered=registered)
 
     def machine_of_declared(self, declared: MachineDeclared) -> MachineRef:
-        """The machine of a row of the configuration."""
+        """Return the reference to a machine of the configuration."""
         key, registered = f"declared:{declared.name}", self._registry().get(declared.name.lower())
         return MachineRef(
             key,
@@ -389,24 +401,24 @@ class FleetState:
         return MachineRef(key, registered.name, provider, registered.size, registered.location, registered=registered)
 
 
-def _merged(one: RegisteredVm | None, other: RegisteredVm) -> RegisteredVm:
-    """What two files say of one machine; where both do, the later read one holds."""
+def _merge(one: RegisteredVm | None, other: RegisteredVm) -> RegisteredVm:
+    """Merge the rows of one machine in two files; the one that was read later wins."""
     if one is None:
         return other
     return one._replace(**{field: value for field, value in other._asdict().items() if value is not None})
 
 
 _FOLDS: Mapping[type, Callable[..., None]] = {
-    VmInventory: FleetState._vms_seen,
-    VmPowerStates: FleetState._power_seen,
-    JobsSeen: FleetState._jobs_seen,
-    ProbeSeen: FleetState._probe_seen,
-    PriceSeen: FleetState._price_seen,
-    RateLimitSeen: FleetState._headroom,
-    RegistrySeen: FleetState._registry_seen,
-    MachineDeclared: FleetState._machine_declared,
-    TunnelDeclared: FleetState._tunnel_declared,
-    Refreshed: FleetState._refreshed,
-    RefreshFailed: FleetState._refresh_failed,
-    Skipped: FleetState._skipped,
+    VmInventory: FleetState._fold_inventory,
+    VmPowerStates: FleetState._fold_power_states,
+    JobsSeen: FleetState._fold_jobs,
+    ProbeSeen: FleetState._fold_probe,
+    PriceSeen: FleetState._fold_price,
+    RateLimitSeen: FleetState._fold_rate_limit,
+    RegistrySeen: FleetState._fold_registry,
+    MachineDeclared: FleetState._fold_declared_machine,
+    TunnelDeclared: FleetState._fold_tunnel,
+    Refreshed: FleetState._fold_refreshed,
+    RefreshFailed: FleetState._fold_refresh_failed,
+    Skipped: FleetState._fold_skipped,
 }

@@ -1,6 +1,6 @@
-"""What is learnt about machines: the events that the fleet's sources make and that `fleet` folds.
+"""The events that the fleet's sources make and that `fleet` folds.
 
-A list that was read whole is one event, so that what is missing in it is known to be gone. Times are Unix seconds.
+A complete list is one event, so that what it lacks is known to be gone. Times are Unix seconds.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class PriceKey(NamedTuple):
 
 
 class VmInfo(NamedTuple):
-    """What the inventory says of a machine."""
+    """A machine as the inventory describes it."""
 
     vm_id: str
-    """The ARM id in lower case: Azure's lists do not agree on the case."""
+    """The ARM id in lower case: Azure's lists differ in case."""
     name: str
     resource_group: str
     subscription_id: str
@@ -39,7 +39,7 @@ class VmInfo(NamedTuple):
 
 
 class VmInventory(NamedTuple):
-    """The inventory of a subscription, whole."""
+    """The complete inventory of a subscription."""
 
     ts: float
     scope: str
@@ -57,11 +57,11 @@ class VmPowerState(NamedTuple):
     state: str
     """One of ``evalgauge.metrics.POWER_STATES``."""
     since: float | None
-    """When Azure last did something to it; from then on it was allocated, or not, as it is now."""
+    """When the last operation of Azure on it ended; since then it has been allocated, or not, as it is now."""
 
 
 class VmPowerStates(NamedTuple):
-    """The power states of a subscription, whole: a machine that is not in it exists no more."""
+    """The complete power states of a subscription: a machine that is not in it no longer exists."""
 
     ts: float
     scope: str
@@ -98,7 +98,7 @@ class JobsSeen(NamedTuple):
 
 
 class ProbeSeen(NamedTuple):
-    """What one probe came to."""
+    """The result of one probe."""
 
     ts: float
     name: str
@@ -108,13 +108,13 @@ class ProbeSeen(NamedTuple):
     ok: bool
     seconds: float
     detail: str
-    """What it answered, or why it did not, in one line."""
+    """What it answered, or why there is no answer, in one line."""
     configured: bool
-    """False: the target was read from a registry, and nobody promised that it can be reached from here."""
+    """False: the target is from a registry, and may not be reachable from here."""
 
 
 class PriceSeen(NamedTuple):
-    """A retail price was looked up."""
+    """A list price that was looked up."""
 
     ts: float
     key: PriceKey
@@ -124,7 +124,7 @@ class PriceSeen(NamedTuple):
 
 
 class RateLimitSeen(NamedTuple):
-    """How many more requests Azure would take now, by its buckets."""
+    """How many more requests Azure accepts now, by its buckets."""
 
     ts: float
     scope: str
@@ -150,7 +150,7 @@ class RegisteredVm(NamedTuple):
 
 
 class RegistrySeen(NamedTuple):
-    """A registry file was read; without machines once it is gone."""
+    """The machines of a registry file; none once it is gone."""
 
     ts: float
     path: str
@@ -177,7 +177,7 @@ class TunnelDeclared(NamedTuple):
 
 
 class Refreshed(NamedTuple):
-    """A source was read well."""
+    """A successful refresh of a source."""
 
     ts: float
     source: str
@@ -186,7 +186,7 @@ class Refreshed(NamedTuple):
 
 
 class RefreshFailed(NamedTuple):
-    """A source could not be read, or not all of it."""
+    """A failed refresh: nothing, or not everything, could be read."""
 
     ts: float
     source: str
@@ -198,7 +198,7 @@ class RefreshFailed(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """One thing of a list meant nothing and was left out; the rest was read."""
+    """One row of a list that can't be interpreted and was left out; the rest was read."""
 
     ts: float
     source: str

@@ -1,4 +1,4 @@
-"""What the fleet's state is made of: an Azure machine's history, a machine by whatever is known of it, a price."""
+"""The records of the fleet's state: a cloud machine's history, a reference to a machine, a price."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ GONE = "gone"
 BILLING = frozenset({"starting", "running", "stopping", "stopped"})
 """Power states that cost money; https://learn.microsoft.com/azure/virtual-machines/states-billing."""
 FREE = frozenset({"deallocating", "deallocated", GONE})
-"""Power states that do not. In Azure's ``unknown`` a machine may do either."""
+"""Power states that do not cost money. In ``unknown`` a machine may do either."""
 
 
 class Rate(NamedTuple):
-    """What a machine costs an hour, and the table that says so."""
+    """The hourly price of a machine, and the table that states it."""
 
     usd_per_hour: float
     priced_by: str
 
 
 class VmState:
-    """An Azure machine: when it was in which power state."""
+    """A cloud machine: when it was in which power state."""
 
     __slots__ = ("changes", "name", "resource_group", "scope", "vm_id")
 
@@ -33,15 +33,15 @@ class VmState:
         self.name = ""
         self.resource_group = ""
         self.changes: list[tuple[float, str]] = []
-        """(since, state); the state ``gone`` for a machine that exists no more."""
+        """``(since, state)``; the state is ``gone`` for a machine that no longer exists."""
 
     @property
     def state(self) -> str:
-        """The power state as last seen, or ``gone``."""
+        """The power state at the last refresh, or ``gone``."""
         return self.changes[-1][1]
 
-    def within(self, states: frozenset[str], until: float) -> list[Interval]:
-        """When it was in one of these states, as far as is known, up to ``until``."""
+    def list_intervals(self, states: frozenset[str], until: float) -> list[Interval]:
+        """Return when it was in one of these states, as far as is known, up to ``until`` (Unix seconds)."""
         ends = [since for since, _ in self.changes[1:]] + [until]
         spans: list[Interval] = []
         for (since, state), end in zip(self.changes, ends, strict=True):
@@ -54,7 +54,7 @@ class VmState:
 
 
 class Subscription:
-    """When the lists of a subscription were read, and how long that stands."""
+    """When the lists of a subscription were last read, and their intervals in seconds."""
 
     __slots__ = ("inventory_at", "inventory_interval", "status_at", "status_interval")
 
@@ -66,7 +66,7 @@ class Subscription:
 
 
 class ScopeHealth:
-    """How it goes with one source at one place, such as a subscription."""
+    """The health of one source in one scope, such as a subscription."""
 
     __slots__ = ("detail", "last_success_at", "refresh_seconds", "up")
 
@@ -79,7 +79,7 @@ class ScopeHealth:
 
 
 class MachineRef(NamedTuple):
-    """A machine, by whatever is known of it."""
+    """A machine, with whatever is known of it."""
 
     key: str
     name: str

@@ -1,4 +1,4 @@
-"""Sets of moments as sorted, disjoint, non-empty intervals ``(start, end)`` in seconds: unions, overlaps, shares."""
+"""Sets of points in time as sorted, disjoint, non-empty intervals ``(start, end)`` in Unix seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """All moments that are in any of the intervals, which may overlap, touch or be empty."""
+    """Return the union of intervals that may overlap, touch or be empty."""
     joined: list[Interval] = []
     for start, end in sorted(interval for interval in intervals if interval[1] > interval[0]):
         if joined and start <= joined[-1][1]:
@@ -22,7 +22,7 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def intersection(one: Sequence[Interval], other: Sequence[Interval]) -> list[Interval]:
-    """The moments that are in both."""
+    """Return the intersection of two sets."""
     both: list[Interval] = []
     i = j = 0
     while i < len(one) and j < len(other):
@@ -37,7 +37,7 @@ def intersection(one: Sequence[Interval], other: Sequence[Interval]) -> list[Int
 
 
 def difference(one: Sequence[Interval], other: Sequence[Interval]) -> list[Interval]:
-    """The moments of ``one`` that are not in ``other``."""
+    """Return the part of ``one`` that is not in ``other``."""
     left: list[Interval] = []
     j = 0
     for start, end in one:
@@ -54,13 +54,13 @@ def difference(one: Sequence[Interval], other: Sequence[Interval]) -> list[Inter
     return left
 
 
-def length(intervals: Iterable[Interval]) -> float:
-    """Seconds in all."""
+def total_seconds(intervals: Iterable[Interval]) -> float:
+    """Return the total length in seconds."""
     return sum(end - start for start, end in intervals)
 
 
-def shares(users: Mapping[K, Sequence[Interval]]) -> dict[K, float]:
-    """Seconds for each user, where moments with several users are divided equally among them."""
+def share_seconds(users: Mapping[K, Sequence[Interval]]) -> dict[K, float]:
+    """Return the seconds of each user; time with several users is divided equally among them."""
     changes: list[tuple[float, int, K]] = []
     for user, intervals in users.items():
         for start, end in intervals:

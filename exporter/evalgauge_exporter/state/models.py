@@ -1,4 +1,4 @@
-"""What a run's state is made of: an attempt, a worker and its clocks, a model's usage."""
+"""Records that a run's state consists of: attempts, workers and their clocks, model usage."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ UNKNOWN = "unknown"
 
 
 class EventTime(NamedTuple):
-    """When and by whom something was said."""
+    """When and by which writer an event was written."""
 
     ts: float
     writer: str
     seq: int
 
     def after(self, other: EventTime | None) -> bool:
-        """Whether this was said later: one writer's own order counts, between writers their clocks do."""
+        """Return whether this event is later: by sequence within one writer, by time between writers."""
         if other is None:
             return True
         if self.writer == other.writer:
@@ -63,9 +63,9 @@ class Attempt:
         self.domain = domain or UNKNOWN
         self.instruction = instruction
         self.status = "pending"
-        """``pending``, ``running`` or an outcome, as the log says; ``RunState.status_of`` judges a dead run's."""
+        """``pending``, ``running`` or an outcome, as the log has it; ``RunState.status_of`` also knows dead runs."""
         self.stamp: EventTime | None = None
-        """Of the event that gave the status; its time is when the attempt started or ended."""
+        """The event that set the status; its time is when the attempt started or ended."""
         self.started_at: float | None = None
         self.writer: str | None = None
         self.worker_id: str | None = None
@@ -84,23 +84,23 @@ class Attempt:
         self.trail: deque[Step] | None = None
         """The newest steps while the attempt is open."""
         self.tokens: list[int | None] | None = None
-        """Sums by kind in the order of ``TOKEN_KINDS``; a kind that no call reported is None."""
+        """Sums by kind in the order of ``TOKEN_KINDS``; None for a kind that no call reported."""
 
     @property
     def steps(self) -> int:
-        """What the runner reported, else the recorded steps without a terminal one."""
+        """The steps that the runner reported, else the recorded steps without a terminal one."""
         if self.reported_steps is not None:
             return self.reported_steps
         return max(0, self.recorded_steps - (self.last_action in TERMINAL_ACTIONS))
 
     @property
     def measured(self) -> bool:
-        """Whether the attempt says something about the agent."""
+        """Whether the outcome measures the agent."""
         return self.status in MEASURED_OUTCOMES
 
     @property
     def finished(self) -> bool:
-        """Whether the attempt ended, in whatever way."""
+        """Whether the attempt has an outcome."""
         return self.status in OUTCOMES
 
     @property
@@ -110,24 +110,24 @@ class Attempt:
 
 
 class BusyIdleClock:
-    """How long a worker was busy and idle, as one writer told it, in whole microseconds."""
+    """Busy and idle time of a worker as one writer reported it, in whole microseconds."""
 
     __slots__ = ("busy", "idle", "off", "open", "seen", "since", "state")
 
     def __init__(self, ts: float) -> None:
         self.since = ts
-        """Unix seconds of the first word."""
+        """Unix seconds of the first event."""
         self.seen = ts
-        """Unix seconds of the last word."""
+        """Unix seconds of the last event."""
         self.off: list[tuple[float, float]] = []
-        """From when to when it was stopped or lost, before the last word."""
+        """Intervals in which it was stopped or lost, before the last event."""
         self.state = "idle"
         self.open = 0
         self.busy = 0
         self.idle = 0
 
     def advance(self, ts: float) -> None:
-        """Book the time since the last event to what the worker did; a clock that went back books nothing."""
+        """Count the time since the last event as busy, idle or off; a clock that went back counts nothing."""
         self.since = min(self.since, ts)
         if ts > self.seen:
             passed = round((ts - self.seen) * 1e6)
@@ -144,7 +144,7 @@ class BusyIdleClock:
 
 
 class Worker:
-    """A worker of a run: a machine, a process or a thread that does one task after the other."""
+    """A worker of a run: a machine, process or thread that runs one task after the other."""
 
     __slots__ = (
         "clocks",
@@ -180,22 +180,22 @@ class Worker:
 
     @property
     def busy_seconds(self) -> float:
-        """Time with a task, up to the last event."""
+        """Seconds with a task, up to the last event."""
         return sum(clock.busy for clock in self.clocks.values()) / 1e6
 
     @property
     def idle_seconds(self) -> float:
-        """Time up and without a task, up to the last event."""
+        """Seconds without a task, up to the last event."""
         return sum(clock.idle for clock in self.clocks.values()) / 1e6
 
     @property
     def tasks_completed(self) -> int:
-        """Attempts that the worker ended, in whatever way."""
+        """Attempts that the worker finished, with any outcome."""
         return sum(self.outcomes.values())
 
 
 class Usage:
-    """What the calls of one model came to."""
+    """Sums over the calls of one model."""
 
     __slots__ = ("cost_usd", "requests", "tables", "tokens", "unknown", "unpriced")
 

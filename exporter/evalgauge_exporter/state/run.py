@@ -1,9 +1,9 @@
-"""The fold: what a run is, computed from its events and from nothing else.
+"""The fold: the state of a run, computed from its events and nothing else.
 
-``RunState.apply`` takes one event and costs the same however many came before. The result does not depend on the
-order in which the logs of different writers are read: what is counted is a sum of integers, what can be replaced is
-replaced only by something later, and a worker's time is kept for each writer that spoke of it. So an exporter that is
-restarted in the middle of a run shows the same counters as before, or larger ones.
+``RunState.apply`` adds one event at constant cost. The result does not depend on the order in which the logs of
+different writers are read: counts are sums of integers, a value is replaced only by a later one, and a worker's time
+is recorded per writer. So an exporter that is restarted in the middle of a run shows the same counters as before, or
+larger ones.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from evalgauge.events import (
     Heartbeat,
     LlmCall,
     LogLine,
+    Message,
     PlannedTask,
     RunFinished,
     RunStarted,
@@ -34,13 +35,14 @@ from evalgauge_exporter.state.models import UNKNOWN, Attempt, BusyIdleClock, Eve
 
 OTHER = "other"
 MAX_ACTIONS = 40
-"""Action types are what agents write: more different ones than this are counted as ``other``."""
+"""Distinct action types of a run; they are free text of agents, so further ones are counted as ``other``."""
 MAX_MODELS = 100
-"""Pairs of provider and model in one run; more are counted as ``other``."""
+"""Distinct pairs of provider and model of a run; further ones are counted as ``other``."""
 
 SPEND_MINUTES = 120
+"""Minutes of model cost that are kept for the rate of spending."""
 TRAIL = 100
-"""So many steps of an open attempt are kept."""
+"""Steps of an open attempt that are kept."""
 
 EndStatus = Literal["completed", "aborted"]
 RunStatus = Literal["running", "completed", "aborted", "stalled"]
@@ -48,23 +50,29 @@ Pricer = Callable[[LlmCall], Price]
 
 
 def unpriced(call: LlmCall) -> Price:
-    """The pricer of those who have no prices: nothing is priced, calls without tokens are unknown usage."""
+    """Price nothing: a call with tokens is unpriced, one without tokens has unknown usage."""
     known = call.tokens.input is not None or call.tokens.output is not None
     return Price("unpriced" if known else "unknown_usage", None, None)
 
 
 class RunState:
-    """Everything that is known of one run."""
+    """State of one run.
+
+    Args:
+        run_id: The id under which the run is served.
+        source: Name of the source that reads it.
+        pricer: Prices a model call.
+    """
 
     def __init__(self, run_id: str, source: str, pricer: Pricer = unpriced) -> None:
         self.run_id = run_id
         self.source = source
-        self.own_id: str | None = None
-        """The run id that the run itself states."""
+        self.declared_run_id: str | None = None
+        """The run id that the run's own content states."""
         self.version = 0
         """Grows with each event: what was computed from an older version is stale."""
         self.tasks_version = 0
-        """Grows when a task starts or ends: what is computed of tasks' ends need not heed steps."""
+        """Grows when a task starts or ends: what depends on outcomes alone need not be recomputed at each step."""
         self.benchmark = UNKNOWN
         self.model = UNKNOWN
         self.agent: str | None = None
@@ -78,11 +86,11 @@ class RunState:
         self._reload: Callable[[], RunState] | None = None
         self.attempt_count = 0
         self.measured_steps = [0, 0]
-        """Of the measured attempts: the sum of their steps, and how many they are."""
+        """Sum of the measured attempts' steps, and number of measured attempts."""
         self.counts: dict[tuple[str, str], int] = {}
-        """Attempts by (domain, status), as the log says."""
-        self.open: dict[tuple[str, int], Attempt] = {}
-        """The attempts that have started and not ended."""
+        """Attempts by (domain, status), as the log has them."""
+        self.open_attempts: dict[tuple[str, int], Attempt] = {}
+        """Attempts that have started and not ended."""
         self.workers: dict[str, Worker] = {}
         self.writers: dict[str, float] = {}
         """Time of each writer's last event."""
@@ -93,7 +101,7 @@ class RunState:
         self.duration_counts = [0] * (len(DURATION_BUCKETS) + 1)
         self.duration_micros = 0
         self.spent_by_minute: dict[int, Decimal] = {}
-        """What model calls cost in each of the newest minutes (Unix seconds / 60) in which any did."""
+        """US dollars of model calls by minute (Unix seconds / 60), for the newest minutes with any."""
         self.started_at: float | None = None
         self.last_event_at = 0.0
         self.last_progress_at = 0.0
@@ -103,17 +111,17 @@ class RunState:
         self._finished: EventTime | None = None
         self._end_status: EndStatus = "completed"
 
-    # -- the attempts, which of an old run are read again when somebody asks for them
+    # -- the attempts; those of an unloaded run are read again on demand
 
     @property
     def attempts(self) -> dict[tuple[str, int], Attempt]:
-        """The run's attempts by task and number."""
+        """Attempts by task id and number."""
         self._ensure_loaded()
         return self._attempts
 
     @property
     def finish_log(self) -> list[Attempt]:
-        """The attempts in the order in which their ends were read; one that was taken up again is there twice."""
+        """Attempts in the order in which their ends were read; one that was resumed is listed twice."""
         self._ensure_loaded()
         return self._finish_log
 
@@ -123,7 +131,7 @@ class RunState:
         return self._reload is not None
 
     def unload(self, reload: Callable[[], RunState]) -> None:
-        """Let the attempts go; ``reload`` folds the run again when they are needed. For runs that are over."""
+        """Drop the attempts of a finished run from memory; ``reload`` folds the run again when they are needed."""
         self._attempts, self._finish_log, self._reload = {}, [], reload
 
     def _ensure_loaded(self) -> None:
@@ -134,14 +142,14 @@ class RunState:
     # -- folding
 
     def apply(self, event: Event) -> None:
-        """Take one event in."""
+        """Add one event to the state."""
         self.version += 1
         ts = event.ts
         if ts > self.last_event_at:
             self.last_event_at = ts
         if ts > self.writers.get(event.writer, 0.0):
             self.writers[event.writer] = ts
-        if not isinstance(event, Heartbeat | LogLine):
+        if not isinstance(event, Heartbeat | LogLine | Message):
             if ts > self.last_progress_at:
                 self.last_progress_at = ts
             if self.started_at is None or ts < self.started_at:
@@ -155,7 +163,7 @@ class RunState:
         stamp = EventTime(event.ts, event.writer, event.seq)
         if stamp.after(self._started):
             self._started = stamp
-        self.own_id = self.own_id or event.run_id
+        self.declared_run_id = self.declared_run_id or event.run_id
         newer = stamp.after(self._info)
         if newer:
             self._info = stamp
@@ -210,13 +218,13 @@ class RunState:
         if event.max_steps is not None:
             attempt.max_steps = event.max_steps
         if stamp.after(attempt.stamp):
-            self._leave(attempt)
-            self._measure(attempt, -1)
+            self._release_worker(attempt)
+            self._count_measured_steps(attempt, -1)
             attempt.stamp, attempt.started_at = stamp, event.ts
             attempt.writer, attempt.worker_id = event.writer, event.worker_id
             attempt.recorded_steps, attempt.reported_steps, attempt.last_action = 0, None, None
             attempt.score = attempt.duration_seconds = attempt.error = attempt.reason = None
-            self._move(attempt, "running")
+            self._set_status(attempt, "running")
         worker = self._worker(event.worker_id, event)
         if worker is not None:
             clock = worker.clocks[event.writer]
@@ -229,19 +237,19 @@ class RunState:
 
     def _step(self, event: Step) -> None:
         attempt = self._attempt(event.task_id, event.attempt)
-        if attempt.stamp is None:  # its start was lost, or is in a log that is read later
+        if attempt.stamp is None:  # its start was lost, or is in a log that has not been read yet
             attempt.started_at = event.ts if attempt.started_at is None else min(attempt.started_at, event.ts)
             attempt.worker_id = attempt.worker_id or event.worker_id
             if attempt.status == "pending":
-                self._move(attempt, "running")
-        self._measure(attempt, -1)  # a step that comes after its task's end
+                self._set_status(attempt, "running")
+        self._count_measured_steps(attempt, -1)  # a step may come after its task's end
         attempt.recorded_steps += 1
         if attempt.status == "running":
             if attempt.trail is None:
                 attempt.trail = deque(maxlen=TRAIL)
             attempt.trail.append(event)
         action = attempt.last_action = event.action_type
-        self._measure(attempt, 1)
+        self._count_measured_steps(attempt, 1)
         if action not in self.steps and len(self.steps) >= MAX_ACTIONS:
             action = OTHER
         self.steps[action] = self.steps.get(action, 0) + 1
@@ -295,7 +303,7 @@ class RunState:
             del self.spent_by_minute[min(self.spent_by_minute)]
 
     def _log_line(self, event: LogLine) -> None:
-        """Somebody is alive; what a line says is for the replay."""
+        """Note that the worker is alive; the text is for the replay."""
         self._worker(event.worker_id, event)
 
     def _task_finished(self, event: TaskFinished) -> None:
@@ -308,16 +316,16 @@ class RunState:
         worker_id = event.worker_id or attempt.worker_id
         worker = self._worker(worker_id, event)
         if stamp.after(attempt.stamp):
-            self._leave(attempt)
-            self._measure(attempt, -1)
+            self._release_worker(attempt)
+            self._count_measured_steps(attempt, -1)
             attempt.stamp, attempt.worker_id = stamp, worker_id
             attempt.reported_steps, attempt.score = event.steps, event.score
             attempt.duration_seconds, attempt.error, attempt.reason = duration, event.error, event.reason
             if attempt.started_at is None and duration is not None:
                 attempt.started_at = event.ts - duration
-            self._move(attempt, event.outcome)
+            self._set_status(attempt, event.outcome)
             self._finish_log.append(attempt)
-            self._measure(attempt, 1)
+            self._count_measured_steps(attempt, 1)
         if worker is not None:
             worker.outcomes[event.outcome] += 1
             worker.current.pop((event.task_id, event.attempt), None)
@@ -341,7 +349,7 @@ class RunState:
         if event.lost_events > self.lost_events.get(event.writer, 0):
             self.lost_events[event.writer] = event.lost_events
 
-    def _measure(self, attempt: Attempt, change: int) -> None:
+    def _count_measured_steps(self, attempt: Attempt, change: int) -> None:
         if attempt.measured:
             self.measured_steps[0] += change * attempt.steps
             self.measured_steps[1] += change
@@ -365,15 +373,15 @@ class RunState:
         key = (attempt.domain, attempt.status)
         self.counts[key] = self.counts.get(key, 0) + change
 
-    def _move(self, attempt: Attempt, status: str) -> None:
+    def _set_status(self, attempt: Attempt, status: str) -> None:
         self._count(attempt, -1)
         attempt.status, attempt.trail = status, None
         self._count(attempt, 1)
         key = (attempt.task_id, attempt.attempt)
         if status == "running":
-            self.open[key] = attempt
+            self.open_attempts[key] = attempt
         else:
-            self.open.pop(key, None)
+            self.open_attempts.pop(key, None)
 
     def _describe(self, attempt: Attempt, domain: str | None, instruction: str | None) -> None:
         if domain and domain != UNKNOWN and domain != attempt.domain:
@@ -383,8 +391,8 @@ class RunState:
         if instruction:
             attempt.instruction = instruction
 
-    def _leave(self, attempt: Attempt) -> None:
-        """The worker that was at this attempt is so no more."""
+    def _release_worker(self, attempt: Attempt) -> None:
+        """Remove the attempt from its worker's current tasks."""
         if attempt.worker_id is not None and (worker := self.workers.get(attempt.worker_id)) is not None:
             worker.current.pop((attempt.task_id, attempt.attempt), None)
 
@@ -403,52 +411,57 @@ class RunState:
             clock.advance(event.ts)
         return worker
 
-    # -- judging: what depends on the time at which one looks
+    # -- what depends on the present time
 
-    def ended(self) -> bool:
-        """Whether the log says that the run is over and nobody took it up again."""
+    def is_finished(self) -> bool:
+        """Return whether the log records the run's end and no later start."""
         return self._finished is not None and (self._started is None or self._finished.after(self._started))
 
     def end_marks(self) -> list[Any]:
-        """What ``ended`` judges by, for an archive."""
+        """Return the events times that ``is_finished`` compares, as JSON values for a cache."""
         return [self._started, self._finished, self._end_status]
 
     def set_end_marks(self, marks: Sequence[Any]) -> None:
-        """Take over what ``end_marks`` gave, after it was JSON."""
+        """Restore what ``end_marks`` returned."""
         started, finished, self._end_status = marks
         self._started = None if started is None else EventTime(*started)
         self._finished = None if finished is None else EventTime(*finished)
 
     def status(self, now: float, stall_after: float) -> RunStatus:
-        """``running``, ``completed``, ``aborted``, or ``stalled``: silent for longer than ``stall_after`` seconds."""
-        if self.ended():
+        """Return the run's status.
+
+        Args:
+            now: The present, Unix seconds.
+            stall_after: Seconds without an event after which an unfinished run is ``stalled``.
+        """
+        if self.is_finished():
             return self._end_status
         return "stalled" if now - self.last_event_at > stall_after else "running"
 
     @property
     def ended_at(self) -> float | None:
-        """Unix seconds of the run's end, None while the log knows none."""
-        return self._finished.ts if self._finished is not None and self.ended() else None
+        """Unix seconds of the run's end, None while the log records none."""
+        return self._finished.ts if self._finished is not None and self.is_finished() else None
 
-    def silent(self, writer: str | None, now: float, stall_after: float) -> bool:
-        """Whether a writer is taken for dead; where none is known, whether the run is."""
+    def is_silent(self, writer: str | None, now: float, stall_after: float) -> bool:
+        """Return whether a writer has been silent for longer than ``stall_after``; without a writer, the whole run."""
         last = self.last_event_at if writer is None else self.writers.get(writer, 0.0)
         return now - last > stall_after
 
     def status_of(self, attempt: Attempt, now: float, stall_after: float) -> str:
-        """The attempt's status; one that is open though its run is over or its process dead is ``interrupted``."""
-        if attempt.status == "running" and (self.ended() or self.silent(attempt.writer, now, stall_after)):
+        """Return the status; ``interrupted`` for an open attempt whose run is finished or whose writer is silent."""
+        if attempt.status == "running" and (self.is_finished() or self.is_silent(attempt.writer, now, stall_after)):
             return "interrupted"
         return attempt.status
 
-    def running(self, now: float, stall_after: float) -> list[Attempt]:
-        """The attempts that are really being worked at, in the order in which they started."""
-        return [a for a in self.open.values() if self.status_of(a, now, stall_after) == "running"]
+    def running_attempts(self, now: float, stall_after: float) -> list[Attempt]:
+        """Return the attempts that are running, in the order in which they started."""
+        return [a for a in self.open_attempts.values() if self.status_of(a, now, stall_after) == "running"]
 
     def task_counts(self, now: float, stall_after: float) -> dict[tuple[str, str], int]:
-        """Attempts by (domain, status) as of now; those that are only known by their number are in domain unknown."""
+        """Return the attempts by (domain, status) as of ``now``; planned ones without a name are in domain unknown."""
         counts = dict(self.counts)
-        for attempt in self.open.values():
+        for attempt in self.open_attempts.values():
             if self.status_of(attempt, now, stall_after) == "interrupted":
                 counts[attempt.domain, "running"] -= 1
                 key = (attempt.domain, "interrupted")
@@ -459,46 +472,46 @@ class RunState:
 
     @property
     def total(self) -> int:
-        """How many attempts the run has: planned ones and those that came unplanned."""
+        """Number of attempts, planned and unplanned."""
         return max(self.attempt_count, (self.total_tasks or 0) * self.attempts_planned)
 
     def statuses(self, now: float, stall_after: float) -> dict[str, int]:
-        """Attempts by status over all domains; statuses that do not occur are not there."""
+        """Return the attempts by status over all domains; statuses that do not occur are left out."""
         sums: dict[str, int] = {}
         for (_, status), count in self.task_counts(now, stall_after).items():
             sums[status] = sums.get(status, 0) + count
         return sums
 
     def worker_state(self, worker: Worker, now: float, stall_after: float) -> str:
-        """The worker's state; ``stopped`` once the run is over, ``lost`` once everyone who spoke of it is silent."""
+        """Return the worker's state: ``stopped`` once the run is finished, ``lost`` once all its writers are silent."""
         if worker.state in ("stopped", "lost"):
             return worker.state
-        if self.ended():
+        if self.is_finished():
             return "stopped"
-        if all(self.silent(writer, now, stall_after) for writer in worker.clocks):
+        if all(self.is_silent(writer, now, stall_after) for writer in worker.clocks):
             return "lost"
         return worker.state
 
     @property
     def mean_steps(self) -> float | None:
-        """Over the measured attempts; None over none."""
+        """Mean steps of the measured attempts; None without any."""
         steps, count = self.measured_steps
         return steps / count if count else None
 
-    def durations(self) -> Iterator[tuple[str, int]]:
-        """The duration histogram: upper bound in seconds as a label, cumulative count."""
+    def cumulative_durations(self) -> Iterator[tuple[str, int]]:
+        """Yield the duration histogram: upper bound in seconds as a label value, cumulative count."""
         total = 0
         for bound, count in zip((*map(repr, DURATION_BUCKETS), "+Inf"), self.duration_counts, strict=True):
             total += count
             yield bound, total
 
     def finished_attempts(self) -> list[Attempt]:
-        """The attempts that ended, in the order in which they did."""
+        """Return the finished attempts in the order in which they ended."""
         return sorted((a for a in self.attempts.values() if a.finished), key=lambda a: (a.finished_at, a.task_id))
 
 
 class SourceHealth:
-    """How it goes with one kind of source."""
+    """Health of one kind of source."""
 
     __slots__ = ("errors", "last_success_at", "refresh_seconds", "up")
 
@@ -510,7 +523,7 @@ class SourceHealth:
 
 
 class State:
-    """All that is known: what every view reads. Whoever reads or writes it holds ``lock``."""
+    """State of everything, which the views read. Readers and writers hold ``lock``."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -520,10 +533,10 @@ class State:
         self.ready = False
         """True once every source was read once."""
         self.version = 0
-        """Grows with every change of anything here."""
+        """Grows with every change."""
 
     def health(self, source: str) -> SourceHealth:
-        """The health of a source, made where there is none yet."""
+        """Return the health of a source, created on first use."""
         health = self.sources.get(source)
         if health is None:
             health = self.sources[source] = SourceHealth()
@@ -531,7 +544,7 @@ class State:
 
 
 def fold(run_id: str, source: str, events: Iterable[Event], pricer: Pricer = unpriced) -> RunState:
-    """The state that these events leave."""
+    """Return the state after these events."""
     state = RunState(run_id, source, pricer)
     for event in events:
         state.apply(event)
@@ -545,6 +558,7 @@ _FOLDS: Mapping[type, Callable[..., None]] = {
     Step: RunState._step,
     LlmCall: RunState._llm_call,
     LogLine: RunState._log_line,
+    Message: RunState._log_line,
     TaskFinished: RunState._task_finished,
     RunFinished: RunState._run_finished,
     Heartbeat: RunState._heartbeat,

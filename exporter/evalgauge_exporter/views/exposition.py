@@ -1,7 +1,7 @@
-"""``/metrics``: the state as Prometheus text or OpenMetrics, made anew at each scrape.
+"""``/metrics``: the state in the Prometheus text format or OpenMetrics, rendered at each scrape.
 
-Written by hand because of its size: 60,000 series have to come in under 100 ms, and the client library takes over a
-second for that. What a run that is over exposes is rendered once. No sample has an explicit timestamp, so that a run
+Rendered without the client library, which takes over a second for the 60,000 series that have to be served in under
+100 ms. The samples of a run that is not running are rendered once. No sample has an explicit timestamp, so that a run
 that is no longer exposed is stale within one scrape.
 
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/ and
@@ -24,20 +24,20 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 Sample = tuple[Metric, Sequence[str], float | int]
-"""A sample of a metric that has no suffixes: its label values in the catalogue's order, and its value."""
+"""A sample of a metric without suffixes: the metric, its label values in the catalogue's order, and the value."""
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 def escape(value: str) -> str:
-    """A label's value as it stands between the quotes."""
+    """Escape a label value."""
     if "\\" in value or '"' in value or "\n" in value:
         return value.translate(_ESCAPES)
     return value
 
 
-def line(metric: Metric, values: Sequence[str], value: float | int) -> str:
-    """One sample as both formats write it, with its newline."""
+def format_sample(metric: Metric, values: Sequence[str], value: float | int) -> str:
+    """Return the line of a sample, which is the same in both formats."""
     if not values:
         return f"{metric.name} {value!r}\n"
     labels = ",".join([f'{name}="{escape(label)}"' for name, label in zip(metric.labels, values, strict=True)])
@@ -45,36 +45,51 @@ def line(metric: Metric, values: Sequence[str], value: float | int) -> str:
 
 
 class Exposition:
-    """Renders the state; keeps what runs that are over came to."""
+    """The exposition of the state, with a cache for runs that are not running.
 
-    def __init__(self, state: State, insights: RunAnalysis, limits: Limits, *, linger: float | None) -> None:
+    Args:
+        state: The state of all runs.
+        analysis: The analyses of the runs.
+        limits: Upper limits of what is exposed.
+        linger: Seconds after its last event for which a run that is not running stays exposed; None for ever.
+    """
+
+    def __init__(self, state: State, analysis: RunAnalysis, limits: Limits, *, linger: float | None) -> None:
         self.state = state
-        self.insights = insights
+        self.analysis = analysis
         self.limits = limits
-        self.stall_after = insights.stall_after
+        self.stall_after = analysis.stall_after
         self.linger = linger
         self.extra: list[Callable[[float], Iterable[Sample]]] = []
-        """Further samples, of what belongs to no run: each function is asked at each scrape with the time."""
+        """Further samples that belong to no run: functions that are called at each scrape with the time."""
         self._rendered: dict[str, tuple[tuple[int, int, int, str], dict[Metric, str]]] = {}
 
     def render(self, now: float, *, openmetrics: bool = False) -> bytes:
-        """The whole page, in one of the two formats."""
+        """Render all metrics.
+
+        Args:
+            now: The present, Unix seconds.
+            openmetrics: Whether to use OpenMetrics rather than the Prometheus text format.
+
+        Returns:
+            The response body, UTF-8.
+        """
         blocks: dict[Metric, list[str]] = {metric: [] for metric in m.CATALOGUE}
         with self.state.lock:
             runs = exposed_runs(self.state.runs.values(), now, self.stall_after, self.linger, self.limits.runs)
             for run in runs:
                 for metric, text in self._run(run, now).items():
                     blocks[metric].append(text)
-            for metric, values, value in _comparisons(runs, self.insights, now):
-                blocks[metric].append(line(metric, values, value))
-            for metric, values, value in self._rest():
-                blocks[metric].append(line(metric, values, value))
+            for metric, values, value in _comparisons(runs, self.analysis, now):
+                blocks[metric].append(format_sample(metric, values, value))
+            for metric, values, value in self._process_samples():
+                blocks[metric].append(format_sample(metric, values, value))
             for more in self.extra:
                 for metric, values, value in more(now):
-                    blocks[metric].append(line(metric, values, value))
+                    blocks[metric].append(format_sample(metric, values, value))
             if len(self._rendered) > 2 * len(runs) + 16:
                 names = {run.run_id for run in runs}
-                self._rendered = {name: kept for name, kept in self._rendered.items() if name in names}
+                self._rendered = {name: cached for name, cached in self._rendered.items() if name in names}
         parts: list[str] = []
         for metric, texts in blocks.items():
             if texts:
@@ -86,19 +101,19 @@ class Exposition:
 
     def _run(self, run: RunState, now: float) -> dict[Metric, str]:
         status = run.status(now, self.stall_after)
-        key = (id(run), run.version, self.insights.prices_version, status)
-        if status != "running" and (kept := self._rendered.get(run.run_id)) is not None and kept[0] == key:
-            return kept[1]
+        key = (id(run), run.version, self.analysis.prices_version, status)
+        if status != "running" and (cached := self._rendered.get(run.run_id)) is not None and cached[0] == key:
+            return cached[1]
         lines: dict[Metric, list[str]] = {}
-        for metric, values, value in run_samples(run, now, self.insights, self.limits):
-            lines.setdefault(metric, []).append(line(metric, values, value))
+        for metric, values, value in run_samples(run, now, self.analysis, self.limits):
+            lines.setdefault(metric, []).append(format_sample(metric, values, value))
         lines[m.RUN_TASK_DURATION] = list(_durations(run))
         texts = {metric: "".join(found) for metric, found in lines.items()}
         if status != "running":
             self._rendered[run.run_id] = (key, texts)
         return texts
 
-    def _rest(self) -> Iterator[Sample]:
+    def _process_samples(self) -> Iterator[Sample]:
         for name, health in sorted(self.state.sources.items()):
             yield m.SOURCE_UP, (name,), int(health.up)
             if health.last_success_at is not None:
@@ -123,15 +138,15 @@ def _head(metric: Metric, openmetrics: bool) -> str:
 def _durations(run: RunState) -> Iterator[str]:
     name, run_id = m.RUN_TASK_DURATION.name, escape(run.run_id)
     count = 0
-    for bound, count in run.durations():
+    for bound, count in run.cumulative_durations():
         yield f'{name}_bucket{{run_id="{run_id}",le="{bound}"}} {count}\n'
     yield f'{name}_sum{{run_id="{run_id}"}} {run.duration_micros / 1e6!r}\n'
     yield f'{name}_count{{run_id="{run_id}"}} {count}\n'
 
 
-def run_samples(run: RunState, now: float, insights: RunAnalysis, limits: Limits) -> Iterator[Sample]:
-    """What a run exposes by itself, but for its histogram."""
-    run_id, stall_after = run.run_id, insights.stall_after
+def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits) -> Iterator[Sample]:
+    """Yield the samples of a run, except its comparison and its histogram."""
+    run_id, stall_after = run.run_id, analysis.stall_after
     status = run.status(now, stall_after)
     yield m.RUN_INFO, (run_id, run.benchmark, run.model, run.agent or "", run.source), 1
     for state in m.RUN_STATES:
@@ -148,11 +163,11 @@ def run_samples(run: RunState, now: float, insights: RunAnalysis, limits: Limits
         for correct, count in run.first_actions.items():
             yield m.RUN_FIRST_ACTIONS, (run_id, correct), count
     yield from _usage(run, limits.models)
-    eta = insights.eta(run, now)
+    eta = analysis.eta(run, now)
     if eta is not None:
         for bound, seconds in zip(m.ETA_BOUNDS, eta, strict=True):
             yield m.RUN_ETA, (run_id, bound), now + seconds
-    money = insights.costs(run, now)
+    money = analysis.costs(run, now)
     for component, usd in zip(m.COST_COMPONENTS, (money.llm, money.vm, money.gpu), strict=True):
         if usd is not None:
             yield m.RUN_COST, (run_id, component), usd
@@ -163,11 +178,11 @@ def run_samples(run: RunState, now: float, insights: RunAnalysis, limits: Limits
     yield from _workers(run, now, stall_after, limits.workers)
 
 
-def _comparisons(runs: Iterable[RunState], insights: RunAnalysis, now: float) -> Iterator[Sample]:
-    """Each run against its baseline; and the baselines that the newest runs of each benchmark and model have."""
+def _comparisons(runs: Iterable[RunState], analysis: RunAnalysis, now: float) -> Iterator[Sample]:
+    """Yield each run's comparison with its baseline, and the baseline of each benchmark and model's newest run."""
     newest: dict[tuple[str, str], RunState] = {}
-    for run in runs:  # in the order in which they began
-        paired = insights.against_baseline(run, now)
+    for run in runs:  # in the order in which they started
+        paired = analysis.compare_with_baseline(run, now)
         if paired is None:
             continue
         newest[run.benchmark, run.model] = paired.baseline
@@ -182,7 +197,7 @@ def _comparisons(runs: Iterable[RunState], insights: RunAnalysis, now: float) ->
             if delta is not None:
                 yield m.COMPARISON_SUCCESS_DELTA, (*labels, bound), 0.0 - delta
     for (benchmark, model), baseline in newest.items():
-        statuses = baseline.statuses(now, insights.stall_after)
+        statuses = baseline.statuses(now, analysis.stall_after)
         labels3 = (benchmark, model, baseline.run_id)
         yield m.BASELINE_SUCCESS_TASKS, labels3, statuses.get("success", 0)
         yield m.BASELINE_MEASURED_TASKS, labels3, sum(statuses.get(name, 0) for name in m.MEASURED_OUTCOMES)
@@ -205,7 +220,7 @@ def _tasks(run: RunState, now: float, stall_after: float, most: int) -> Iterator
 
 
 def _usage(run: RunState, most: int) -> Iterator[Sample]:
-    """Counters by model. Which are folded into ``other`` depends on their order alone, so that none goes down."""
+    """Yield counters by model. Which are summed as ``other`` depends on their order alone, so no counter decreases."""
     sums: dict[tuple[str, str], tuple[list[int], dict[str, int], list[int]]] = {}
     for index, ((provider, model), usage) in enumerate(run.usage.items()):
         key = (provider, model) if index < most else (OTHER, OTHER)

@@ -1,4 +1,4 @@
-"""Which runs, and how much of them, are shown."""
+"""Limits of what is exposed: which runs, and how much of each."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from evalgauge_exporter.state.run import RunState
 
 
 class Limits(NamedTuple):
-    """The most of each kind that is exposed."""
+    """Upper limits of what is exposed."""
 
     runs: int = 50
-    """Runs that are over; those that go on are always exposed."""
+    """Runs that are not running; running ones are always exposed."""
     workers: int = 500
     """Workers of a run."""
     domains: int = 100
@@ -24,16 +24,21 @@ class Limits(NamedTuple):
 def exposed_runs(
     runs: Iterable[RunState], now: float, stall_after: float, linger: float | None, most: int
 ) -> list[RunState]:
-    """The runs that go on and the newest ``most`` others; of those none that has been over for ``linger`` seconds.
+    """Return the running runs and the newest others, in the order in which they started.
 
-    Linger counts from a run's last event; None keeps runs for ever. In the order in which the runs began.
+    Args:
+        runs: All runs.
+        now: The present, Unix seconds.
+        stall_after: Seconds without an event after which an unfinished run is stalled.
+        linger: Seconds after its last event for which a run that is not running stays exposed; None for ever.
+        most: The most runs that are not running.
     """
-    going: list[RunState] = []
-    over: list[RunState] = []
+    running: list[RunState] = []
+    finished: list[RunState] = []
     for run in runs:
         if run.status(now, stall_after) == "running":
-            going.append(run)
+            running.append(run)
         elif linger is None or now - run.last_event_at <= linger:
-            over.append(run)
-    over.sort(key=lambda run: run.last_event_at, reverse=True)
-    return sorted(going + over[:most], key=lambda run: (run.started_at or 0.0, run.run_id))
+            finished.append(run)
+    finished.sort(key=lambda run: run.last_event_at, reverse=True)
+    return sorted(running + finished[:most], key=lambda run: (run.started_at or 0.0, run.run_id))

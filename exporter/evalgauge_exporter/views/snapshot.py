@@ -1,4 +1,4 @@
-"""Views for people and pages: the state as the JSON shapes have it. Whoever calls holds the state's lock."""
+"""JSON views of the state for the API and the live page. Callers hold the state's lock."""
 
 from __future__ import annotations
 
@@ -6,57 +6,61 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from evalgauge.metrics import MEASURED_OUTCOMES, TASK_STATUSES
-from evalgauge_exporter.analysis.comparison.comparison import Comparison, wilson
+from evalgauge_exporter.analysis.comparison import Comparison, wilson
 from evalgauge_exporter.analysis.costs import MachineCost
 from evalgauge_exporter.analysis.run_analysis import BaselineComparison, RunAnalysis
-from evalgauge_exporter.analysis.summary import elapsed, mean, rates, summarise
+from evalgauge_exporter.analysis.summary import elapsed, mean, rates, summarize
 from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views.schemas import run as shapes
 
 POINTS = 200
-"""The most points of a curve over a run's tasks."""
+"""Points of a curve over a run's tasks, at most."""
 QUEUE = 100
+"""Pending tasks that are listed."""
 RECENT = 15
+"""Runs in the live page's list."""
 RUN_IDS = 200
+"""Run ids in the live page's selector."""
 CURRENT = 100
-"""The most running tasks that are listed."""
+"""Running tasks that are listed."""
 WORKERS = 500
+"""Workers that are listed."""
 SEQUENTIAL_TEST = "anytime-valid Beta-binomial mixture martingale"
-"""The test behind a p-value of a run that goes on."""
+"""The test behind the p-value of a running run."""
 
 
 def newest_first(runs: Iterable[RunState]) -> list[RunState]:
-    """The runs in the order in which people look for them."""
+    """Return the runs, the one that started last first."""
     return sorted(runs, key=lambda run: (run.started_at or 0.0, run.run_id), reverse=True)
 
 
-def default_run(insights: RunAnalysis, now: float) -> RunState | None:
-    """The run that is meant where none is named: the newest that goes on, else the newest."""
-    runs = newest_first(insights.state.runs.values())
+def default_run(analysis: RunAnalysis, now: float) -> RunState | None:
+    """Return the run that is selected where none is named: the newest running one, else the newest."""
+    runs = newest_first(analysis.state.runs.values())
     newest = runs[0] if runs else None
-    return next((run for run in runs if not insights.finished(run, now)), newest)
+    return next((run for run in runs if not analysis.is_finished(run, now)), newest)
 
 
-def status(run: RunState | None, insights: RunAnalysis, now: float) -> shapes.Status:
-    """How far the run is."""
+def status(run: RunState | None, analysis: RunAnalysis, now: float) -> shapes.Status:
+    """Return the progress of a run."""
     if run is None:
         return shapes.Status(current_job=None, queue=[])
     waiting: list[shapes.QueuedTask] = []
-    length = run.statuses(now, insights.stall_after).get("pending", 0)
+    length = run.statuses(now, analysis.stall_after).get("pending", 0)
     if length:
         for attempt in run.attempts.values():
             if attempt.status == "pending":
                 waiting.append(shapes.QueuedTask(task_id=attempt.task_id, status="pending", domain=attempt.domain))
                 if len(waiting) == QUEUE:
                     break
-    return shapes.Status(current_job=_job(run, insights, now), queue=waiting, queue_length=length)
+    return shapes.Status(current_job=_job(run, analysis, now), queue=waiting, queue_length=length)
 
 
-def _job(run: RunState, insights: RunAnalysis, now: float) -> shapes.CurrentJob:
-    stall_after = insights.stall_after
+def _job(run: RunState, analysis: RunAnalysis, now: float) -> shapes.CurrentJob:
+    stall_after = analysis.stall_after
     statuses = dict.fromkeys(TASK_STATUSES, 0) | run.statuses(now, stall_after)
-    eta = insights.eta(run, now)
+    eta = analysis.eta(run, now)
     usual = run.mean_steps
     current = [
         shapes.RunningTask(
@@ -70,9 +74,9 @@ def _job(run: RunState, insights: RunAnalysis, now: float) -> shapes.CurrentJob:
             elapsed_seconds=max(0.0, now - (attempt.started_at or now)),
             max_steps=attempt.max_steps,
         )
-        for attempt in run.running(now, stall_after)[-CURRENT:]
+        for attempt in run.running_attempts(now, stall_after)[-CURRENT:]
     ]
-    paired = insights.baseline(run)
+    paired = analysis.baseline(run)
     return shapes.CurrentJob(
         run_id=run.run_id,
         model_id=run.model,
@@ -91,7 +95,7 @@ def _job(run: RunState, insights: RunAnalysis, now: float) -> shapes.CurrentJob:
         last_progress_at=run.last_progress_at or None,
         statuses=statuses,
         eta=None if eta is None else shapes.EtaBounds(**eta._asdict()),
-        eta_reason=insights.eta_reason(run, now),
+        eta_reason=analysis.eta_reason(run, now),
         current_tasks=current,
         budget_usd=run.budget_usd,
         baseline_run_id=None if paired is None else paired.run_id,
@@ -102,11 +106,11 @@ def _job(run: RunState, insights: RunAnalysis, now: float) -> shapes.CurrentJob:
 # -- costs
 
 
-def costs(run: RunState | None, insights: RunAnalysis, now: float) -> shapes.Costs:
-    """The run's money."""
+def costs(run: RunState | None, analysis: RunAnalysis, now: float) -> shapes.Costs:
+    """Return the costs of a run."""
     if run is None:
         return _no_costs()
-    money = insights.costs(run, now)
+    money = analysis.costs(run, now)
     vms = [machine for machine in money.machines if machine.component == "vm"]
     gpus: dict[str, list[MachineCost]] = {}
     for machine in money.machines:
@@ -218,13 +222,20 @@ def _api_calls(run: RunState) -> dict[str, shapes.ApiCalls]:
     return calls
 
 
-# -- how well it goes
+# -- results
 
 
-def metrics(run: RunState | None, insights: RunAnalysis, now: float, *, points: int = POINTS) -> shapes.Metrics:
-    """The run's rates and steps, over measured tasks."""
+def metrics(run: RunState | None, analysis: RunAnalysis, now: float, *, points: int = POINTS) -> shapes.Metrics:
+    """Return the rates and steps of a run over its measured attempts.
+
+    Args:
+        run: The run; None where there is none.
+        analysis: The analyses of the runs.
+        now: The present, Unix seconds.
+        points: The most points of each curve.
+    """
     measured = [attempt for attempt in run.finished_attempts() if attempt.measured] if run is not None else []
-    statuses = run.statuses(now, insights.stall_after) if run is not None else {}
+    statuses = run.statuses(now, analysis.stall_after) if run is not None else {}
     rate, rate_all = rates(statuses)
     successes = statuses.get("success", 0)
     interval = wilson(successes, sum(statuses.get(name, 0) for name in MEASURED_OUTCOMES))
@@ -234,7 +245,7 @@ def metrics(run: RunState | None, insights: RunAnalysis, now: float, *, points: 
     return shapes.Metrics(
         success_rate_over_time=rate_curve,
         avg_steps_per_task=steps_curve,
-        domain_breakdown=domains(run, measured, insights, now) if run is not None else {},
+        domain_breakdown=domains(run, measured, analysis, now) if run is not None else {},
         episode_success_metrics=shapes.EpisodeMetrics(
             first_action_accuracy=first["true"] / judged if judged else None,
             episode_success_rate=rate,
@@ -251,7 +262,7 @@ def metrics(run: RunState | None, insights: RunAnalysis, now: float, *, points: 
 
 
 def _curves(measured: list[Attempt], points: int) -> tuple[list[shapes.RateAt], list[shapes.StepsAt]]:
-    """Running means after each measured task; of a long run evenly spaced ones, the last always among them."""
+    """Return the running means after each measured task; of a long run evenly spaced ones, with the last."""
     count = len(measured)
     kept = set(range(count)) if count <= points else {round(i * (count - 1) / (points - 1)) for i in range(points)}
     rate_curve: list[shapes.RateAt] = []
@@ -266,10 +277,10 @@ def _curves(measured: list[Attempt], points: int) -> tuple[list[shapes.RateAt], 
     return rate_curve, steps_curve
 
 
-def domains(run: RunState, measured: list[Attempt], insights: RunAnalysis, now: float) -> dict[str, shapes.Domain]:
-    """Each domain's part, by name."""
+def domains(run: RunState, measured: list[Attempt], analysis: RunAnalysis, now: float) -> dict[str, shapes.Domain]:
+    """Return the results by domain, sorted by name."""
     counts: dict[str, dict[str, int]] = {}
-    for (domain, name), count in run.task_counts(now, insights.stall_after).items():
+    for (domain, name), count in run.task_counts(now, analysis.stall_after).items():
         counts.setdefault(domain, {})[name] = count
     steps: dict[str, list[float]] = {}
     for attempt in measured:
@@ -293,11 +304,11 @@ def domains(run: RunState, measured: list[Attempt], insights: RunAnalysis, now: 
     return breakdown
 
 
-def workers(run: RunState | None, insights: RunAnalysis, now: float) -> shapes.Workers:
-    """Who works on the run."""
+def workers(run: RunState | None, analysis: RunAnalysis, now: float) -> shapes.Workers:
+    """Return the workers of a run."""
     rows: list[shapes.WorkerRow] = []
     for worker_id, worker in list(run.workers.items())[:WORKERS] if run is not None else ():
-        state = run.worker_state(worker, now, insights.stall_after) if run is not None else "lost"
+        state = run.worker_state(worker, now, analysis.stall_after) if run is not None else "lost"
         current = next(reversed(worker.current))[0] if worker.current and state == "busy" else None
         rows.append(
             shapes.WorkerRow(
@@ -323,19 +334,19 @@ def workers(run: RunState | None, insights: RunAnalysis, now: float) -> shapes.W
 # -- several runs
 
 
-def runs(insights: RunAnalysis, now: float, *, only: RunState | None = None) -> shapes.Runs:
-    """All runs, the newest first; or one."""
-    found = newest_first(insights.state.runs.values()) if only is None else [only]
-    return shapes.Runs(runs=[summarise(run, now, insights.stall_after) for run in found])
+def runs(analysis: RunAnalysis, now: float, *, only: RunState | None = None) -> shapes.Runs:
+    """Return the summaries of all runs, the newest first, or of one."""
+    found = newest_first(analysis.state.runs.values()) if only is None else [only]
+    return shapes.Runs(runs=[summarize(run, now, analysis.stall_after) for run in found])
 
 
-def recent(insights: RunAnalysis, now: float) -> list[shapes.RecentRun]:
-    """The newest runs, each compared with the one before."""
+def recent(analysis: RunAnalysis, now: float) -> list[shapes.RecentRun]:
+    """Return the newest runs, each compared with its baseline or the previous run."""
     rows: list[shapes.RecentRun] = []
-    for run in newest_first(insights.state.runs.values())[:RECENT]:
-        paired = insights.against_previous(run, now)
-        summary = summarise(run, now, insights.stall_after).model_dump()
-        money = insights.costs(run, now)
+    for run in newest_first(analysis.state.runs.values())[:RECENT]:
+        paired = analysis.compare_with_previous(run, now)
+        summary = summarize(run, now, analysis.stall_after).model_dump()
+        money = analysis.costs(run, now)
         rows.append(
             shapes.RecentRun(
                 **summary | {"cost_usd": money.total},
@@ -364,19 +375,19 @@ def _negated(value: float | None) -> float | None:
 
 
 def _p_value(found: Comparison) -> float | None:
-    """The p-value that the verdict is based on; none over no pairs."""
+    """Return the p-value that the verdict is based on; None without pairs."""
     if not found.paired_tasks:
         return None
     return found.p_value if found.finished else found.anytime_p_value
 
 
-def compare(a: RunState, b: RunState, insights: RunAnalysis, now: float) -> shapes.Comparison:
-    """``b`` against the baseline ``a``."""
-    found = insights.compare(a, b, now)
+def compare(a: RunState, b: RunState, analysis: RunAnalysis, now: float) -> shapes.Comparison:
+    """Return the comparison of run ``b`` with its baseline ``a``."""
+    found = analysis.compare(a, b, now)
     return shapes.Comparison(
         comparison=shapes.Compared(
-            run_a=_run_metrics(a, insights, now),
-            run_b=_run_metrics(b, insights, now),
+            run_a=_run_metrics(a, analysis, now),
+            run_b=_run_metrics(b, analysis, now),
             delta=shapes.Delta(
                 success_rate=found.success_delta,
                 avg_steps=None if found.steps is None else found.steps.difference,
@@ -411,30 +422,30 @@ def compare(a: RunState, b: RunState, insights: RunAnalysis, now: float) -> shap
     )
 
 
-def _run_metrics(run: RunState, insights: RunAnalysis, now: float) -> shapes.RunMetrics:
-    return shapes.RunMetrics(run_id=run.run_id, model_id=run.model, **metrics(run, insights, now).model_dump())
+def _run_metrics(run: RunState, analysis: RunAnalysis, now: float) -> shapes.RunMetrics:
+    return shapes.RunMetrics(run_id=run.run_id, model_id=run.model, **metrics(run, analysis, now).model_dump())
 
 
-# -- the frame
+# -- the live page
 
 
-def snapshot(run: RunState | None, insights: RunAnalysis, now: float, grafana_url: str | None) -> shapes.Snapshot:
-    """Everything that the live page shows."""
-    how_far = status(run, insights, now)
-    how_well = metrics(run, insights, now)
+def snapshot(run: RunState | None, analysis: RunAnalysis, now: float, grafana_url: str | None) -> shapes.Snapshot:
+    """Return everything that the live page shows."""
+    progress = status(run, analysis, now)
+    results = metrics(run, analysis, now)
     return shapes.Snapshot(
-        version=insights.state.version,
+        version=analysis.state.version,
         generated_at=now,
         run_id=None if run is None else run.run_id,
-        current_job=how_far.current_job,
-        queue=how_far.queue,
-        queue_length=how_far.queue_length,
-        costs=costs(run, insights, now),
-        metrics=how_well,
-        workers=workers(run, insights, now),
-        domain_breakdown=how_well.domain_breakdown,
-        runs=recent(insights, now),
-        all_run_ids=[other.run_id for other in newest_first(insights.state.runs.values())[:RUN_IDS]],
+        current_job=progress.current_job,
+        queue=progress.queue,
+        queue_length=progress.queue_length,
+        costs=costs(run, analysis, now),
+        metrics=results,
+        workers=workers(run, analysis, now),
+        domain_breakdown=results.domain_breakdown,
+        runs=recent(analysis, now),
+        all_run_ids=[other.run_id for other in newest_first(analysis.state.runs.values())[:RUN_IDS]],
         links=shapes.Links(
             grafana_url=_grafana(grafana_url, run),
             replay=None if run is None else f"/replay/{quote(run.run_id, safe='')}/",

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from evalgauge import track_run
-from evalgauge.events import Event, LlmCall, RunFinished, RunStarted, TaskFinished, TaskStarted
+from evalgauge.events import (
+    Event,
+    LlmCall,
+    Outcome,
+    RequestStatus,
+    RunFinished,
+    RunStarted,
+    TaskFinished,
+    TaskStarted,
+    token_fields,
+)
 from evalgauge.pricing import UNKNOWN_USAGE, UNPRICED, Price
 from evalgauge.usage import TokenUsage
 from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, run_costs
@@ -35,23 +46,53 @@ class Story:
 
     def __init__(self, budget: float | None = None, tasks: int | None = None) -> None:
         self._events: list[Event] = [
-            RunStarted(T0, 1, "w", "r", "waa", "m", None, (), tasks, 1, budget, None, {}),
+            RunStarted(
+                ts=T0,
+                seq=1,
+                writer="w",
+                run_id="r",
+                benchmark="waa",
+                model="m",
+                tasks=(),
+                total_tasks=tasks,
+                attempts=1,
+                budget_usd=budget,
+            ),
         ]
 
     def call(
         self, at: float, cents: int | None, task: str | None = None, model: str = "m", status: str = "ok"
     ) -> Story:
         counted = TokenUsage(cents, None, None, 0)
-        call = LlmCall(T0 + at, self._seq(), "w", "p", model, counted, None, status, False, task, 1, None)
+        call = LlmCall(
+            ts=T0 + at,
+            seq=self._seq(),
+            writer="w",
+            provider="p",
+            model=model,
+            **token_fields(counted),
+            status=cast(RequestStatus, status),
+            task_id=task,
+            attempt=1,
+        )
         self._events.append(call)
         return self
 
     def begin(self, at: float, task: str) -> Story:
-        self._events.append(TaskStarted(T0 + at, self._seq(), "w", task, 1, None, None, None, None))
+        self._events.append(TaskStarted(ts=T0 + at, seq=self._seq(), writer="w", task_id=task, attempt=1))
         return self
 
     def end(self, at: float, task: str, outcome: str = "success") -> Story:
-        ended = TaskFinished(T0 + at, self._seq(), "w", task, 1, None, outcome, None, 1, 10.0, None, None)
+        ended = TaskFinished(
+            ts=T0 + at,
+            seq=self._seq(),
+            writer="w",
+            task_id=task,
+            attempt=1,
+            outcome=cast(Outcome, outcome),
+            steps=1,
+            duration_seconds=10.0,
+        )
         self._events.append(ended)
         return self
 
@@ -59,7 +100,7 @@ class Story:
         return self.begin(at, task).call(at, cents, task).end(at + 10, task, outcome)
 
     def over(self, at: float) -> Story:
-        self._events.append(RunFinished(T0 + at, self._seq(), "w", "completed"))
+        self._events.append(RunFinished(ts=T0 + at, seq=self._seq(), writer="w", status="completed"))
         return self
 
     def _seq(self) -> int:
@@ -78,7 +119,7 @@ def machine(name: str, rate: float | None, hours: float, billing: bool = True, c
     return MachineCost(name, component, None, None, rate, hours, 0.0, cost, None, billing)
 
 
-def test_retries_errors_failed_attempts_and_calls_of_no_task_cost_too() -> None:
+def test_retries_errors_failed_attempts_and_calls_of_no_task_are_costs() -> None:
     story = Story().begin(0, "a").call(1, 100, "a").call(2, 50, "a", status="retry").call(3, 25, "a", status="error")
     story.end(10, "a", "failure").task(20, "b", 200).call(40, 5).call(41, None, "b").call(42, 1, "b", "unheard-of")
     found = costs(story, 60)
@@ -104,7 +145,7 @@ def test_components_add_up_and_machines_without_a_price_are_counted() -> None:
     assert found.unpriced_machines == 1
 
 
-def test_money_per_hour_is_that_of_the_last_quarter_of_an_hour_and_of_the_machines_that_bill() -> None:
+def test_cost_per_hour_covers_the_last_quarter_of_an_hour_and_the_billing_machines() -> None:
     story = Story().task(0, "a", 9_000)
     for minute in range(60, 120):
         story.call(minute * 60.0, 10)
@@ -116,18 +157,18 @@ def test_money_per_hour_is_that_of_the_last_quarter_of_an_hour_and_of_the_machin
     assert costs(story.over(120 * 60.0), 121 * 60.0, machines=machines).per_hour == 0
 
 
-def test_a_minute_that_is_half_ago_counts_half() -> None:
+def test_a_minute_half_outside_the_window_counts_half() -> None:
     story = Story().call(0, 6_000).call(HOUR, 1)  # sixty dollars in minute 0
     assert costs(story, 15 * 60.0 - 1).per_hour == pytest.approx(60 / (899 / 3600), rel=1e-3)
     assert costs(story, 15 * 60.0 + 30).per_hour == pytest.approx(4 * (30 + 0.01), rel=1e-6)
     assert costs(story, 16 * 60.0).per_hour == pytest.approx(0.04, rel=1e-6)
 
 
-def test_a_run_of_some_seconds_is_taken_as_a_minute() -> None:
+def test_a_run_of_some_seconds_counts_as_a_minute() -> None:
     assert costs(Story().call(0, 100), 1).per_hour == 60.0
 
 
-def test_the_projection_is_what_is_spent_and_the_mean_of_the_ended_for_each_to_come() -> None:
+def test_the_projection_is_the_cost_so_far_and_the_mean_cost_for_each_pending_attempt() -> None:
     story = Story(tasks=10)
     for number, cents in enumerate((100, 200, 300, 400)):
         story.task(number * 20.0, f"t{number}", cents, "success" if number else "failure")
@@ -137,12 +178,12 @@ def test_the_projection_is_what_is_spent_and_the_mean_of_the_ended_for_each_to_c
     assert found.projected_total == pytest.approx(10.40 + 0.50 + 5 * 2.50 + 2.10 + 1.0)
 
 
-def test_a_running_attempt_that_cost_more_than_the_mean_is_not_paid_back() -> None:
+def test_a_running_attempt_above_the_mean_lowers_no_projection() -> None:
     story = Story().task(0, "a", 100).task(20, "b", 100).task(40, "c", 100).begin(60, "d").call(61, 500, "d")
     assert costs(story, 70, Eta(1.0, 2.0, 3.0)).projected_total == pytest.approx(8.0)
 
 
-def test_calls_that_name_no_task_go_on_at_the_rate_of_the_tasks() -> None:
+def test_calls_that_name_no_task_continue_at_the_rate_of_the_tasks() -> None:
     story = Story(tasks=8)
     for number in range(4):
         story.begin(number * 20.0, f"t{number}").call(number * 20.0, 30).end(number * 20.0 + 10, f"t{number}")
@@ -156,7 +197,7 @@ def test_attempts_without_a_call_lower_the_mean_and_those_without_a_price_do_not
     assert costs(story, 80, Eta(1.0, 2.0, 3.0)).projected_total == pytest.approx(2.0 + 4 * 2 / 3)
 
 
-def test_there_is_no_projection_before_three_attempts_ended_or_without_a_time_for_the_machines() -> None:
+def test_there_is_no_projection_before_three_finished_attempts_or_without_an_eta_for_the_machines() -> None:
     two = Story(tasks=9).task(0, "a", 100).task(20, "b", 100)
     assert costs(two, 40, Eta(1.0, 2.0, 3.0)).projected_total is None
     three = two.task(40, "c", 100)
@@ -164,7 +205,7 @@ def test_there_is_no_projection_before_three_attempts_ended_or_without_a_time_fo
     assert costs(three, 60, None, (machine("a", 0.5, 1.0),)).projected_total is None
 
 
-def test_a_run_that_is_over_has_cost_what_it_will() -> None:
+def test_the_projection_of_a_finished_run_is_its_cost() -> None:
     found = costs(Story(tasks=9).task(0, "a", 100).over(30), 9_000)
     assert (found.projected_total, found.per_hour) == (1.0, 0.0)
 
@@ -214,7 +255,7 @@ def test_the_tracker_the_log_and_the_exporter_agree_with_the_sum_by_hand(tmp_pat
     try:
         assert exporter.wait_ready(60)
         with exporter.state.lock:
-            total = exporter.insights.costs(exporter.state.runs["r"], T0).total
+            total = exporter.analysis.costs(exporter.state.runs["r"], T0).total
     finally:
         exporter.stop()
     opus = (1_000 * 5 + 20_000 * 0.5 + 1_000 * 6.25 + 2_000 * 10 + 500 * 25) / 1e6

@@ -37,13 +37,13 @@ def test_there_is_no_estimate_before_three_tasks_ended() -> None:
     assert estimate(1031.0, ended, running, {"a": 5}) is not None
 
 
-def test_nothing_left_is_zero_seconds() -> None:
+def test_no_tasks_left_is_zero_seconds() -> None:
     ended = one_after_another([("a", 10.0)] * 3)
     assert estimate(1030.0, ended, [], {}) == Eta(0.0, 0.0, 0.0)
     assert estimate(1030.0, ended, [], {"a": 0}) == Eta(0.0, 0.0, 0.0)
 
 
-def test_there_is_no_estimate_where_nothing_moves() -> None:
+def test_there_is_no_estimate_without_progress() -> None:
     ended = one_after_another([("a", 10.0)] * 5)
     assert estimate(1050.0 + 15, ended, [], {"a": 5}) is not None
     assert estimate(1050.0 + 21, ended, [], {"a": 5}) is None
@@ -52,7 +52,7 @@ def test_there_is_no_estimate_where_nothing_moves() -> None:
     assert estimate(1050.0, ended, [], {"a": 5}, workers=-3) is None
 
 
-def test_equal_tasks_on_one_worker_take_their_number_times_their_length() -> None:
+def test_equal_tasks_on_one_worker_take_their_number_times_their_duration() -> None:
     ended = one_after_another([("a", 10.0)] * 60)
     answer = known(estimate(1604.0, ended, [RunningAttempt("a", 4.0, "w1")], {"a": 30}))
     assert answer.p50 == pytest.approx(306, rel=0.02)
@@ -74,7 +74,7 @@ def test_a_night_between_two_tasks_is_not_a_gap_to_expect() -> None:
     assert answer.p50 == pytest.approx(310, rel=0.05)
 
 
-def test_the_workers_of_now_count_and_not_those_of_before() -> None:
+def test_only_active_workers_count() -> None:
     ended = [FinishedAttempt("a", 10.0, 1000.0 + 10 * turn, f"w{at}") for turn in range(1, 11) for at in range(4)]
     four = known(estimate(1100.0, ended, [RunningAttempt("a", 0.0, f"w{at}") for at in range(4)], {"a": 100}))
     two = known(estimate(1105.0, ended, [RunningAttempt("a", 5.0, f"w{at}") for at in range(2)], {"a": 100}))
@@ -82,7 +82,7 @@ def test_the_workers_of_now_count_and_not_those_of_before() -> None:
     assert two.p50 == pytest.approx(101 * 10 / 2, rel=0.05)
 
 
-def test_a_worker_between_two_tasks_is_at_work() -> None:
+def test_a_worker_between_two_tasks_is_active() -> None:
     ended = [FinishedAttempt("a", 10.0, 1000.0 + 14 * turn, f"w{at}") for turn in range(1, 21) for at in range(2)]
     now = 1280.0 + 2
     both = known(estimate(now, ended, [RunningAttempt("a", 2.0, "w0")], {"a": 40}))
@@ -91,14 +91,14 @@ def test_a_worker_between_two_tasks_is_at_work() -> None:
     assert later.p50 == pytest.approx(41 * 14, rel=0.06)
 
 
-def test_tasks_of_lost_workers_are_run_again() -> None:
+def test_tasks_of_lost_workers_are_repeated() -> None:
     ended = one_after_another([("a", 10.0)] * 60)
     running = [RunningAttempt("a", 2.0, "w1"), RunningAttempt("a", 500.0, "w2")]
     answer = known(estimate(1602.0, ended, running, {"a": 20}, workers=1))
     assert answer.p50 == pytest.approx(8 + 21 * 10, rel=0.03)
 
 
-def test_tasks_that_ended_with_their_worker_are_done_again_and_are_longer_than_they_were() -> None:
+def test_tasks_that_ended_with_their_worker_are_repeated_and_longer_than_before() -> None:
     ended = one_after_another([("a", 10.0)] * 60)
     running = [RunningAttempt("a", 4.0, "w1")]
     answer = known(estimate(1604.0, ended, running, {"a": 20}, again=[RunningAttempt("a", 5.0, "w2")]))
@@ -120,7 +120,7 @@ def test_tasks_that_ended_with_their_worker_are_done_again_and_are_longer_than_t
     assert 20 + 300 < answer.p50 < 20 + 400
 
 
-def test_a_task_that_has_run_for_long_is_not_expected_to_end_at_once() -> None:
+def test_a_long_running_task_is_not_expected_to_end_at_once() -> None:
     rng = random.Random(3)
     ended = one_after_another([("a", rng.lognormvariate(4, 0.6)) for _ in range(50)])
     longest = max(task.duration_seconds for task in ended)
@@ -137,7 +137,7 @@ def test_running_tasks_that_take_long_are_evidence_that_tasks_are_long() -> None
     assert known(estimate(1020.0, ended, old, pending)).p50 > 1.5 * known(estimate(1020.0, ended, fresh, pending)).p50
 
 
-def test_domains_are_told_apart() -> None:
+def test_domains_are_distinguished() -> None:
     ended = one_after_another([("quick", 10.0), ("slow", 100.0)] * 30)
     quick = known(estimate(9e9, ended, [RunningAttempt("quick", 0.0, "w1")], {"quick": 19}))
     slow = known(estimate(9e9, ended, [RunningAttempt("slow", 0.0, "w1")], {"slow": 19}))
@@ -145,7 +145,7 @@ def test_domains_are_told_apart() -> None:
     assert slow.p50 == pytest.approx(2000, rel=0.05)
 
 
-def test_a_domain_with_one_ended_task_leans_on_the_others() -> None:
+def test_a_domain_with_one_finished_task_borrows_from_the_others() -> None:
     rng = random.Random(5)
     tasks = [(f"d{at % 8}", rng.lognormvariate(3 + at % 8 / 7, 0.6)) for at in range(160)]
     usual = fmean(seconds for _, seconds in tasks)
@@ -163,7 +163,7 @@ def test_a_domain_never_seen_is_as_uncertain_as_the_others_differ() -> None:
     assert narrow.p10 < 21 * 50 < narrow.p90
 
 
-def test_an_earlier_run_tells_how_domains_differ_and_this_one_how_fast_it_is() -> None:
+def test_an_earlier_run_shows_how_domains_differ_and_this_one_how_fast_it_is() -> None:
     earlier = DurationStats(one_after_another([("a", 10.0), ("b", 100.0), ("c", 30.0)] * 10))
     ended = one_after_another([("a", 20.0)] * 20)
     running, pending = [RunningAttempt("b", 0.0, "w1")], {"b": 19}
@@ -194,7 +194,7 @@ def test_a_run_without_any_domain_is_one_domain() -> None:
 
 
 @pytest.mark.parametrize("names", [("w0", "w1", "w2", "w3"), (None, None, None, None)])
-def test_a_source_of_ended_tasks_only_is_enough(names: tuple[str | None, ...]) -> None:
+def test_a_source_that_reports_finished_tasks_only_is_enough(names: tuple[str | None, ...]) -> None:
     ended = [
         FinishedAttempt("a", 10.0, 1000.0 + 10 * turn + 2.5 * at, name)
         for turn in range(1, 21)
@@ -205,7 +205,7 @@ def test_a_source_of_ended_tasks_only_is_enough(names: tuple[str | None, ...]) -
     assert answer.p50 == pytest.approx((60 * 10 - 15) / 4, rel=0.1)
 
 
-def test_a_history_that_grew_says_the_same_as_a_list() -> None:
+def test_growing_statistics_agree_with_a_list() -> None:
     rng = random.Random(8)
     ended = one_after_another([(f"d{at % 5}", rng.lognormvariate(3, 0.5)) for at in range(40)], gap=2.0)
     history = DurationStats()
@@ -218,7 +218,7 @@ def test_a_history_that_grew_says_the_same_as_a_list() -> None:
     assert estimate(2000.0, history, running, pending) == estimate(2000.0, ended, running, pending)
 
 
-def test_durations_that_cannot_be_are_left_out() -> None:
+def test_impossible_durations_are_left_out() -> None:
     good = one_after_another([("a", 10.0)] * 20)
     bad = [FinishedAttempt("a", seconds, 1100.0, "w9") for seconds in (-5.0, math.nan, math.inf, 1.7e9)]
     running, pending = [RunningAttempt("a", 0.0, "w1")], {"a": 10}
@@ -234,7 +234,7 @@ def test_tasks_that_fail_at_once_do_not_blow_the_estimate_up() -> None:
     assert answer.p90 < 1.3 * answer.p50
 
 
-def test_a_thousand_workers_are_as_good_as_their_share() -> None:
+def test_a_thousand_workers_agree_with_their_share() -> None:
     ended = [FinishedAttempt("a", 10.0, 1000.0 + 10 * turn, f"w{at}") for turn in (1, 2) for at in range(1000)]
     running = [RunningAttempt("a", at / 100, f"w{at}") for at in range(1000)]
     answer = known(estimate(1020.0, ended, running, {"a": 10_000}))
@@ -262,7 +262,7 @@ running_of_any_kind = st.builds(RunningAttempt, names, seconds_of_any_kind, work
     again=st.one_of(st.lists(running_of_any_kind, max_size=4), st.just([RunningAttempt("a", 5.0, None)] * 300)),
     earlier=st.one_of(st.none(), st.lists(ended_of_any_kind, max_size=8).map(DurationStats)),
 )
-def test_any_input_has_a_defined_answer(
+def test_any_input_has_a_defined_result(
     now: float,
     ended: list[FinishedAttempt],
     running: list[RunningAttempt],
@@ -317,7 +317,7 @@ def test_pooled_domains_agree_with_the_eight_schools() -> None:
     # Gelman et al., Bayesian Data Analysis, 3rd edition, section 5.5: complete pooling gives 7.7 with error 4.1
     effects = np.array([[28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0]])
     errors = np.array([[15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0]])
-    _, middle, variance = module._over_betweens(effects, 1 / errors**2, module._prior(0.5))
+    _, middle, variance = module._average_over_between(effects, 1 / errors**2, module._prior(0.5))
     assert middle[0, 0] == pytest.approx(7.7, abs=0.05)
     assert math.sqrt(variance[0, 0]) == pytest.approx(4.1, abs=0.05)
 
@@ -326,7 +326,7 @@ def test_the_weights_of_the_widths_are_those_of_the_marginal_likelihood() -> Non
     # the same by scipy: all effects together are normal with one shared middle of a very wide prior
     effects, errors = np.array([1.0, 2.5, 1.7, 0.2]), np.array([0.3, 0.4, 0.2, 0.6])
     prior = np.linspace(0.05, 0.2, module._BETWEENS.size)
-    log_weight, _, _ = module._over_betweens(effects[None], 1 / errors[None] ** 2, prior)
+    log_weight, _, _ = module._average_over_between(effects[None], 1 / errors[None] ** 2, prior)
     wide = 1e6
     expected = np.array(
         [
@@ -341,7 +341,7 @@ def test_the_weights_of_the_widths_are_those_of_the_marginal_likelihood() -> Non
 @pytest.mark.parametrize("elapsed", [1.0, 60.0, 400.0, 3000.0, 1e6])
 def test_the_rest_of_a_running_task_agrees_with_scipy(elapsed: float) -> None:
     middle, spread = math.log(60.0), 0.6
-    rest = module._rest_of_running(
+    rest = module._draw_remaining(
         np.full((DRAWS, 1), middle + spread**2 / 2), np.full((DRAWS, 1), spread), np.array([elapsed])
     )
     log_survival = stats.norm.logsf((math.log(elapsed) - middle) / spread)
@@ -359,12 +359,12 @@ def test_the_spread_of_durations_is_found(spread: float, seed: int) -> None:
     draws = [rng.lognormal(rng.normal(4, 1), spread, size) for size in (3, 5, 8, 13, 21, 34, 55, 89)]
     count, mean = np.array([float(d.size) for d in draws]), np.array([d.mean() for d in draws])
     log_weighted = np.array([float((d * np.log(d)).sum()) for d in draws])
-    variance, freedom, _ = module._spread_of_ended(count, mean, log_weighted)
+    variance, freedom, _ = module._estimate_spread(count, mean, log_weighted)
     # five standard errors of the log of the spread and the bias of the formula
     assert abs(math.log(math.sqrt(variance) / spread)) < 5 / math.sqrt(2 * freedom) + 0.08
 
 
-def test_equal_tasks_are_taken_in_rounds() -> None:
+def test_equal_tasks_run_in_rounds() -> None:
     # five tasks of 10 s on two free workers: 3 rounds; a third that is busy for 25 s more takes none of the first four
     log_mean, spread = np.full((DRAWS, 1), math.log(10.0)), np.full((DRAWS, 1), 1e-9)
     count = np.array([5.0])
@@ -376,11 +376,11 @@ def test_equal_tasks_are_taken_in_rounds() -> None:
 
 
 @pytest.mark.parametrize(("workers", "tasks"), [(1, 60), (4, 60), (16, 120), (16, 400)])
-def test_tasks_taken_together_end_as_tasks_taken_one_by_one(workers: int, tasks: int) -> None:
+def test_scheduling_in_bulk_agrees_with_scheduling_one_by_one(workers: int, tasks: int) -> None:
     log_mean = np.tile(np.log([20.0, 60.0, 200.0]), (DRAWS, 1))
     spread = np.full((DRAWS, 3), 0.6)
     count = np.array([tasks / 2, tasks / 4, tasks / 4])
-    rest = module._rest_of_running(
+    rest = module._draw_remaining(
         np.full((DRAWS, workers), math.log(60.0)), np.full((DRAWS, workers), 0.6), np.linspace(0, 100, workers)
     )
     together = module._schedule_in_bulk(rest, log_mean, spread, count, 5.0).max(1)
@@ -410,7 +410,7 @@ def end_and_half(rng: random.Random, workers: int) -> tuple[float, Eta, float]:
 
 
 @pytest.mark.parametrize("workers", [1, 4, 16])
-def test_bounds_hold_as_often_as_they_say_and_the_median_beats_the_naive_estimate(workers: int) -> None:
+def test_bounds_cover_as_often_as_stated_and_the_median_beats_the_naive_estimate(workers: int) -> None:
     rng = random.Random(workers)
     runs = [end_and_half(rng, workers) for _ in range(200)]
     below = fmean(left < answer.p10 for left, answer, _ in runs)

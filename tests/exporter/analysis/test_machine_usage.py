@@ -4,14 +4,19 @@ import json
 from decimal import Decimal
 from functools import partial
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evalgauge.price_overrides import MachineOverride, Overrides
 from evalgauge.pricing import PriceTable
-from evalgauge_exporter.analysis.machine_costs import MachineCosts, MachineRow, component_of
-from evalgauge_exporter.analysis.machine_usage import fleet_machine_cost, run_machine_cost, worker_machines
+from evalgauge_exporter.analysis.machine_costs import MachineCosts, MachineRow, classify_component
+from evalgauge_exporter.analysis.machine_usage import (
+    compute_fleet_machine_costs,
+    compute_run_machine_costs,
+    list_worker_machines,
+)
 from evalgauge_exporter.ingest.run_cache import dump_run, restore_run
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_events import RegisteredVm, RegistrySeen
@@ -25,7 +30,7 @@ OWN = PriceTable(Overrides("overrides mine", machines=(MachineOverride("Standard
 def cost(
     run: RunState, fleet: FleetState | None = None, at: float = HOUR, prices: PriceTable = NO_PRICES, runs: object = ()
 ) -> MachineCosts:
-    return run_machine_cost(run, fleet, prices, T0 + at, STALL, runs)  # type: ignore[arg-type]
+    return compute_run_machine_costs(run, fleet, prices, T0 + at, STALL, runs)  # type: ignore[arg-type]
 
 
 def only(costs: MachineCosts) -> MachineRow:
@@ -34,7 +39,7 @@ def only(costs: MachineCosts) -> MachineRow:
 
 
 def whole(machine: str, fleet: FleetState, *runs: RunState, at: float) -> MachineRow:
-    return next(row for _, row in fleet_machine_cost(runs, fleet, T0 + at, STALL) if row.name == machine)
+    return next(row for _, row in compute_fleet_machine_costs(runs, fleet, T0 + at, STALL) if row.name == machine)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +64,7 @@ def whole(machine: str, fleet: FleetState, *runs: RunState, at: float) -> Machin
     ],
 )
 def test_a_machine_is_a_gpu_by_its_type(provider: str | None, kind: str | None, component: str) -> None:
-    assert component_of(provider, kind) == component
+    assert classify_component(provider, kind) == component
 
 
 def test_a_worker_with_a_price_costs_from_its_first_word_to_the_end_of_the_run() -> None:
@@ -86,11 +91,11 @@ def test_a_worker_without_a_price_has_hours_and_no_cost() -> None:
     assert costs.unpriced == (row,)
 
 
-def test_a_mere_worker_id_is_not_said_to_be_a_machine() -> None:
+def test_a_mere_worker_id_is_not_a_machine() -> None:
     costs = cost(Story().task(0, HOUR, "thread-1").end(HOUR).run())
     assert not only(costs).named
     assert not costs.unpriced
-    assert costs.known() == []
+    assert costs.list_known() == []
 
 
 def test_what_is_known_is_summed_and_the_rest_is_named() -> None:
@@ -124,7 +129,7 @@ def test_the_silence_before_a_run_is_resumed_costs_nothing_and_a_short_one_does(
     def resumed(at: float) -> RunState:
         story = Story().worker(0, "w", vm="m", rate=1.0).task(0, HOUR, "w")
         again = Story("again").worker(at, "w", vm="m").task(at, at + HOUR, "w").events
-        story.events += [event._replace(writer="second") for event in again[1:]]  # a process of its own
+        story.events += [msgspec.structs.replace(event, writer="second") for event in again[1:]]  # a process of its own
         return story.end(at + HOUR).run()
 
     assert only(cost(resumed(20 * HOUR), at=50 * HOUR)).hours == pytest.approx(2.0)
@@ -137,7 +142,7 @@ def test_a_dead_run_costs_up_to_its_last_word() -> None:
     assert only(cost(run, at=HOUR + STALL - 1)).hours == pytest.approx(1 + (STALL - 1) / HOUR)
 
 
-def test_a_task_that_goes_on_is_busy_time_up_to_now() -> None:
+def test_a_running_task_is_busy_time_up_to_now() -> None:
     run = Story().worker(0, "w", vm="m", rate=1.0).task(60, None, "w").run()
     row = only(cost(run, at=360))
     assert [row.busy_hours * HOUR, row.idle_hours * HOUR] == pytest.approx([300, 60])
@@ -197,7 +202,7 @@ def test_deallocated_time_is_free_and_stopped_time_is_not() -> None:
     assert only(cost(run, fleet, at=4 * HOUR)).hours == pytest.approx(3.0)
 
 
-def test_time_before_azure_was_watched_is_told_by_the_worker() -> None:
+def test_before_the_first_power_state_the_worker_decides() -> None:
     run = Story().worker(0, "w", vm="waa-00", rate=1.0).end(4 * HOUR).run()
     fleet = fleet_of(*(powers(hour * HOUR, {"waa-00": "deallocated"}) for hour in (3, 4)))
     assert only(cost(run, fleet, at=4 * HOUR)).hours == pytest.approx(3.0)
@@ -307,7 +312,7 @@ def test_a_machines_hours_are_split_in_busy_idle_and_unused() -> None:
 def test_a_machine_bills_now_where_its_state_does(state: str, billing: bool) -> None:
     run = Story("r").worker(0, "w", vm="waa-00", rate=0.5).task(0, None, "w").run()
     fleet = fleet_of(inventory("waa-00"), powers(0, {"waa-00": "running"}), powers(60, {"waa-00": state}))
-    (mine,) = cost(run, fleet, at=120).known()
+    (mine,) = cost(run, fleet, at=120).list_known()
     assert (mine.billing, mine.hourly_rate_usd, mine.component) == (billing, 0.5, "vm")
     assert whole("waa-00", fleet, run, at=120).billing is billing
 
@@ -321,8 +326,8 @@ def test_the_run_that_uses_a_machine_now_is_named() -> None:
     run = Story("r").worker(0, "w", vm="waa-00").task(0, None, "w").run()
     fleet = fleet_of(inventory("waa-00"), powers(0, {"waa-00": "running"}))
     assert whole("waa-00", fleet, run, at=60).run_ids == ("r",)
-    assert list(worker_machines([run], fleet, T0 + 60, STALL)) == [("r", "w", "waa-00")]
-    assert list(worker_machines([run], fleet, T0 + 2 * STALL, STALL)) == []
+    assert list(list_worker_machines([run], fleet, T0 + 60, STALL)) == [("r", "w", "waa-00")]
+    assert list(list_worker_machines([run], fleet, T0 + 2 * STALL, STALL)) == []
 
 
 def test_a_machine_that_is_gone_cost_a_run_what_it_cost() -> None:

@@ -5,10 +5,21 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterable
+from typing import cast
 
+import msgspec
 import pytest
 
-from evalgauge.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted, WorkerState
+from evalgauge.events import (
+    Event,
+    Outcome,
+    RunFinished,
+    RunStarted,
+    TaskFinished,
+    TaskStarted,
+    WorkerState,
+    WorkerStateName,
+)
 from evalgauge_exporter.analysis.eta import Eta
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.run import RunState, State, fold
@@ -18,28 +29,50 @@ STALL = 600.0
 
 
 def started(at: float, task: str, worker: str = "a", attempt: int = 1) -> Event:
-    return TaskStarted(T0 + at, 0, "w", task, attempt, worker, None, None, None)
+    return TaskStarted(ts=T0 + at, seq=0, writer="w", task_id=task, attempt=attempt, worker_id=worker)
 
 
 def ended(
     at: float, task: str, worker: str = "a", seconds: float | None = 100.0, outcome: str = "success", attempt: int = 1
 ) -> Event:
-    return TaskFinished(T0 + at, 0, "w", task, attempt, worker, outcome, None, 1, seconds, None, None)
+    return TaskFinished(
+        ts=T0 + at,
+        seq=0,
+        writer="w",
+        task_id=task,
+        attempt=attempt,
+        worker_id=worker,
+        outcome=cast(Outcome, outcome),
+        steps=1,
+        duration_seconds=seconds,
+    )
 
 
 def state_of(at: float, worker: str, state: str) -> Event:
-    return WorkerState(T0 + at, 0, "w", worker, state, None, None, None, None)
+    return WorkerState(ts=T0 + at, seq=0, writer="w", worker_id=worker, state=cast(WorkerStateName, state))
 
 
 def run_of(
     events: Iterable[Event], run_id: str = "r", tasks: int = 20, at: float = 0.0, attempts: int = 1, model: str = "m"
 ) -> RunState:
-    begin = RunStarted(T0 + at, 0, "w", run_id, "waa", model, None, (), tasks, attempts, None, None, {})
+    begin = RunStarted(
+        ts=T0 + at,
+        seq=0,
+        writer="w",
+        run_id=run_id,
+        benchmark="waa",
+        model=model,
+        tasks=(),
+        total_tasks=tasks,
+        attempts=attempts,
+    )
     told = [begin, *events]
-    return fold(run_id, "runlog", [event._replace(seq=number) for number, event in enumerate(told, start=1)])
+    return fold(
+        run_id, "runlog", [msgspec.structs.replace(event, seq=number) for number, event in enumerate(told, start=1)]
+    )
 
 
-def insights(*runs: RunState) -> RunAnalysis:
+def analysis_of(*runs: RunState) -> RunAnalysis:
     state = State()
     state.runs = {run.run_id: run for run in runs}
     return RunAnalysis(state, stall_after=STALL)
@@ -61,13 +94,13 @@ def known(eta: Eta | None) -> Eta:
     return eta
 
 
-def test_a_task_whose_worker_is_lost_is_done_again_by_those_that_are_left() -> None:
+def test_a_task_whose_worker_is_lost_is_repeated_by_the_remaining_workers() -> None:
     told = [*by_two_workers(), started(500, "a5"), started(500, "b5", "b"), state_of(510, "b", "lost")]
     run = run_of(told, tasks=12)
     # one worker: 50 s of its own task, then 100 s of the lost one
-    assert known(insights(run).eta(run, T0 + 550)).p50 == pytest.approx(150, rel=0.1)
+    assert known(analysis_of(run).eta(run, T0 + 550)).p50 == pytest.approx(150, rel=0.1)
     both = run_of(told[:-1], tasks=12)
-    assert known(insights(both).eta(both, T0 + 550)).p50 < 100
+    assert known(analysis_of(both).eta(both, T0 + 550)).p50 < 100
 
 
 @pytest.mark.parametrize(
@@ -79,22 +112,22 @@ def test_a_task_whose_worker_is_lost_is_done_again_by_those_that_are_left() -> N
             [ended(100 + n, f"x{n}", outcome="interrupted") for n in range(5)],
             "an estimate needs 3 finished tasks, there are none",
         ),
-        ([*by_two_workers(), RunFinished(T0 + 500, 0, "w", "completed")], "the run is completed"),
+        ([*by_two_workers(), RunFinished(ts=T0 + 500, seq=0, writer="w", status="completed")], "the run is completed"),
     ],
 )
-def test_where_there_is_no_estimate_it_says_why(told: list[Event], reason: str) -> None:
+def test_a_missing_estimate_has_a_reason(told: list[Event], reason: str) -> None:
     run = run_of(told)
-    found = insights(run)
+    found = analysis_of(run)
     assert found.eta(run, T0 + 550) is None
     assert found.eta_reason(run, T0 + 550) == reason
 
 
-def test_where_there_is_an_estimate_there_is_no_reason() -> None:
+def test_an_estimate_has_no_reason() -> None:
     run = run_of([*by_two_workers(), started(500, "a5")])
-    assert insights(run).eta_reason(run, T0 + 550) is None
+    assert analysis_of(run).eta_reason(run, T0 + 550) is None
 
 
-def test_of_repeats_side_by_side_a_quick_failure_is_no_loss_while_the_first_runs() -> None:
+def test_of_parallel_repeats_a_quick_failure_is_no_loss_while_the_first_is_running() -> None:
     tasks = [f"t{number}" for number in range(12)]
     baseline = run_of([ended(100 + n, task) for n, task in enumerate(tasks)], "before", attempts=2)
     told: list[Event] = []
@@ -102,14 +135,14 @@ def test_of_repeats_side_by_side_a_quick_failure_is_no_loss_while_the_first_runs
         told += [started(1000, task, attempt=1), started(1001, task, "b", attempt=2)]
     told += [ended(1010, task, "b", 9.0, "failure", attempt=2) for task in tasks]
     now = run_of(told, "now", at=900, attempts=2)
-    found = insights(baseline, now).compare(baseline, now, T0 + 1100)
+    found = analysis_of(baseline, now).compare(baseline, now, T0 + 1100)
     assert (found.paired_tasks, found.anytime_p_worse) == (12, 1.0)
     assert found.verdict == "no_significant_difference"
 
 
-def test_a_run_is_compared_with_what_it_names_then_with_what_is_configured_then_with_the_last_like_it() -> None:
+def test_a_baseline_is_the_run_that_is_named_then_the_configured_one_then_the_last_like_it() -> None:
     def over(run_id: str, at: float, model: str = "m") -> RunState:
-        told = [ended(at + 100, "x"), RunFinished(T0 + at + 200, 0, "w", "completed")]
+        told = [ended(at + 100, "x"), RunFinished(ts=T0 + at + 200, seq=0, writer="w", status="completed")]
         return run_of(told, run_id, at=at, model=model)
 
     first, last, other = over("first", 0), over("last", 1000), over("other", 2000, "another model")
@@ -126,8 +159,8 @@ def test_a_run_is_compared_with_what_it_names_then_with_what_is_configured_then_
     assert RunAnalysis(state, stall_after=STALL).baseline(first) is None
 
 
-def test_a_run_that_is_read_anew_again_and_again_is_not_kept_each_time_though_nothing_is_compared_with_it() -> None:
-    found, states = insights(), []
+def test_a_run_that_is_read_again_and_again_is_cached_only_once() -> None:
+    found, states = analysis_of(), []
     for _ in range(200):
         run = run_of(by_two_workers())
         found.state.runs = {"r": run}

@@ -27,7 +27,7 @@ def results(tmp_path: Path) -> Path:
         (("good", "same"), [], 0, "No significant difference"),
         (("good", "same"), ["--fail-on", "any-drop"], 3, "No significant difference"),
         (("good", "bad"), ["--fail-on", "never"], 0, "significantly worse"),
-        (("good", "bad"), ["--min-pairs", "50"], 0, "Too few tasks: 20"),
+        (("good", "bad"), ["--min-pairs", "50"], 0, "Too few tasks for a verdict: 20"),
     ],
 )
 def test_the_verdict_is_a_sentence_and_an_exit_code(
@@ -38,20 +38,20 @@ def test_the_verdict_is_a_sentence_and_an_exit_code(
     assert says in done.stdout
 
 
-def test_what_one_has_to_know_stands_beside_the_verdict(results: Path) -> None:
+def test_remarks_follow_the_verdict(results: Path) -> None:
     said = evalgauge("compare", results, "good", "bad").stdout
     assert "30 to 70%" in said  # Wilson's, of ten of twenty
     dropped = evalgauge("compare", results, "good", "same", "--fail-on", "any-drop").stdout
     assert "1 task only A solved" in dropped
     assert "Exit 3: B succeeded less often over these tasks, and --fail-on is any-drop." in dropped
-    small_run(results, "going", outcomes="f", finish=False)
-    going = evalgauge("compare", results, "good", "going")
-    assert "Too few tasks: 1 was measured" in going.stdout
-    assert "A run goes on: p is the one that stays right however often one looks." in going.stdout
-    assert "19 tasks only A has measured, in no number above." in going.stdout
+    small_run(results, "running", outcomes="f", finish=False)
+    running = evalgauge("compare", results, "good", "running")
+    assert "Too few tasks for a verdict: 1 was measured" in running.stdout
+    assert "A run is still running: p is anytime-valid, so it may be looked at repeatedly." in running.stdout
+    assert "19 tasks measured only in A, not counted above." in running.stdout
 
 
-def test_json_is_what_the_api_answers(results: Path) -> None:
+def test_json_equals_the_api_answer(results: Path) -> None:
     done = evalgauge("compare", results, "good", "bad", "--json")
     assert done.returncode == 3
     body = json.loads(done.stdout)["comparison"]
@@ -61,6 +61,6 @@ def test_json_is_what_the_api_answers(results: Path) -> None:
     assert body["run_a"]["run_id"] == "good"
 
 
-def test_an_unknown_run_is_one_line_with_those_that_come_near(results: Path) -> None:
+def test_an_unknown_run_is_one_line_with_the_nearest_ids(results: Path) -> None:
     said = complaint(evalgauge("compare", results, "goood", "bad"), 1)
-    assert "near it: good" in said
+    assert "did you mean good?" in said

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from evalgauge_exporter.cli.doctor_checks import Finding, check
+from evalgauge_exporter.cli.doctor_checks import Finding, check_all
 from evalgauge_exporter.config.model import Config, load_config
 from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, Fault, vm
 from tests.exporter.sources.azure.test_ml_jobs import job
 from tests.exporter.sources.azure.test_prices import PriceList
-from tests.exporter.sources.test_probe import OK, answering, listening, nobody
+from tests.exporter.sources.test_probe import OK, answer_with, find_closed_address, serve_tcp
 
 
 def config(tmp_path: Path, text: str = "", **given: object) -> Config:
@@ -26,7 +26,7 @@ def config(tmp_path: Path, text: str = "", **given: object) -> Config:
 
 def found(settings: Config, what: str) -> Finding:
     """The one finding whose subject begins so."""
-    (finding,) = [finding for finding in check(settings) if finding.what.startswith(what)]
+    (finding,) = [finding for finding in check_all(settings) if finding.what.startswith(what)]
     assert (finding.fix is None) is (finding.ok is True)
     assert "\n" not in finding.what + finding.detail + (finding.fix or "")
     return finding
@@ -37,7 +37,7 @@ def test_a_folder_with_runs_is_readable(tmp_path: Path) -> None:
     assert found(config(tmp_path, 'results = ["results"]'), "results").ok is True
 
 
-def test_a_folder_that_is_not_there_is_to_be_mended(tmp_path: Path) -> None:
+def test_a_missing_folder_is_a_problem(tmp_path: Path) -> None:
     finding = found(config(tmp_path, 'results = ["nowhere", "evalgauge.toml"]'), f"results {tmp_path / 'nowhere'}")
     assert (finding.ok, finding.detail) == (False, "there is no such folder")
     finding = found(config(tmp_path, 'results = ["nowhere", "evalgauge.toml"]'), f"results {tmp_path / 'evalgauge'}")
@@ -49,7 +49,7 @@ def test_without_a_folder_it_says_where_to_name_one(tmp_path: Path) -> None:
 
 
 def test_a_free_address_is_good(tmp_path: Path) -> None:
-    assert found(config(tmp_path, listen=nobody()), "listen").ok is True
+    assert found(config(tmp_path, listen=find_closed_address()), "listen").ok is True
 
 
 def test_an_address_that_is_taken_is_not(tmp_path: Path) -> None:
@@ -60,13 +60,13 @@ def test_an_address_that_is_taken_is_not(tmp_path: Path) -> None:
 
 
 def test_an_exporter_that_runs_there_already_is_no_error(tmp_path: Path) -> None:
-    with listening(answering(b"HTTP/1.0 200 OK\r\n\r\nok\n")) as address:
+    with serve_tcp(answer_with(b"HTTP/1.0 200 OK\r\n\r\nok\n")) as address:
         assert found(config(tmp_path, listen=address), "listen").ok is None
 
 
 def test_listening_to_the_world_without_a_token_is_worth_a_look(tmp_path: Path) -> None:
     assert found(config(tmp_path, listen="0.0.0.0:0"), "token_file").ok is None
-    assert not [one for one in check(config(tmp_path)) if one.what.startswith("token_file")]
+    assert not [one for one in check_all(config(tmp_path)) if one.what.startswith("token_file")]
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,11 @@ def test_declared_machines_have_times_that_are_some(tmp_path: Path) -> None:
 
 def test_names_that_are_there_twice_are_found(tmp_path: Path) -> None:
     twice = MACHINE.format(name="a", start="2026-11-01T00:00:00Z") * 2
-    assert [finding.ok for finding in check(config(tmp_path, twice)) if finding.what == "machine a"].count(False) == 1
-    probes = f'[[probe]]\nname = "p"\nkind = "tcp"\ntarget = "{nobody()}"\n' * 2
-    assert any("have this name" in finding.detail for finding in check(config(tmp_path, probes)))
+    assert [finding.ok for finding in check_all(config(tmp_path, twice)) if finding.what == "machine a"].count(
+        False
+    ) == 1
+    probes = f'[[probe]]\nname = "p"\nkind = "tcp"\ntarget = "{find_closed_address()}"\n' * 2
+    assert any("have this name" in finding.detail for finding in check_all(config(tmp_path, probes)))
 
 
 def azure(server: ArmServer, prices: PriceList, tmp_path: Path, more: str = "") -> str:
@@ -128,7 +130,7 @@ def azure(server: ArmServer, prices: PriceList, tmp_path: Path, more: str = "") 
 def test_a_subscription_that_works_is_counted_and_its_prices_found(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     with ArmServer([vm("a"), vm("b", size="Standard_X1")]) as server, PriceList() as prices:
-        findings = list(check(config(tmp_path, azure(server, prices, tmp_path))))
+        findings = list(check_all(config(tmp_path, azure(server, prices, tmp_path))))
     told = {finding.what: (finding.ok, finding.detail) for finding in findings}
     assert told[f"azure {SUBSCRIPTION} credentials"] == (True, "none are needed")
     assert told[f"azure {SUBSCRIPTION} role"] == (True, "2 machines, the power state of 2")
@@ -140,7 +142,7 @@ def test_a_subscription_that_works_is_counted_and_its_prices_found(tmp_path: Pat
 @pytest.mark.parametrize(
     ("status", "words"), [(401, "sign in"), (403, "role"), (404, "names"), (429, "wait"), (500, "later")]
 )
-def test_what_a_subscription_refuses_has_a_mend(tmp_path: Path, status: int, words: str) -> None:
+def test_each_refusal_of_a_subscription_has_a_fix(tmp_path: Path, status: int, words: str) -> None:
     server = ArmServer()
     server.fault = Fault(status)
     with server, PriceList() as prices:
@@ -157,7 +159,7 @@ def test_a_subscription_that_shows_nothing_is_worth_a_look(tmp_path: Path) -> No
 def test_a_resource_group_without_machines_is_worth_a_look(tmp_path: Path) -> None:
     with ArmServer([vm("a")]) as server, PriceList() as prices:
         settings = config(tmp_path, azure(server, prices, tmp_path, 'resource_groups = ["Agents", "typo"]\n'))
-        (finding,) = [finding for finding in check(settings) if "resource group" in finding.what]
+        (finding,) = [finding for finding in check_all(settings) if "resource group" in finding.what]
     assert (finding.what, finding.ok) == (f"azure {SUBSCRIPTION} resource group typo", None)
 
 
@@ -192,20 +194,20 @@ def test_a_workspace_is_counted_or_refused(tmp_path: Path) -> None:
         f'base_url = "{server.url}"\ncredential = "none"\n'
     )
     with server:
-        told = {finding.what: finding for finding in check(config(tmp_path, text))}
+        told = {finding.what: finding for finding in check_all(config(tmp_path, text))}
         assert (told["azure_ml ws"].ok, told["azure_ml ws"].detail) == (True, "2 jobs")
         server.fault = Fault(404)
-        told = {finding.what: finding for finding in check(config(tmp_path, text))}
+        told = {finding.what: finding for finding in check_all(config(tmp_path, text))}
     assert told["azure_ml ws"].ok is False
 
 
 def test_probes_and_tunnels_are_tried(tmp_path: Path) -> None:
-    with listening(answering(OK)) as address:
+    with serve_tcp(answer_with(OK)) as address:
         text = (
             f'[[probe]]\nname = "up"\nkind = "waa"\ntarget = "{address}"\n'
-            f'[[probe]]\nname = "down"\nkind = "waa"\ntarget = "{nobody()}"\n'
+            f'[[probe]]\nname = "down"\nkind = "waa"\ntarget = "{find_closed_address()}"\n'
             f'[[probe]]\nname = "odd"\nkind = "tcp"\ntarget = "no port"\n'
-            f'[[tunnel]]\nname = "waa"\nlocal_port = {nobody().rpartition(":")[2]}\nremote = "vm:5000"\n'
+            f'[[tunnel]]\nname = "waa"\nlocal_port = {find_closed_address().rpartition(":")[2]}\nremote = "vm:5000"\n'
         )
         settings = config(tmp_path, text)
         assert found(settings, "probe up").ok is True
@@ -216,10 +218,10 @@ def test_probes_and_tunnels_are_tried(tmp_path: Path) -> None:
 
 def test_it_says_which_configuration_it_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = config(tmp_path)
-    first, *_ = check(settings, tmp_path / "evalgauge.toml")
+    first, *_ = check_all(settings, tmp_path / "evalgauge.toml")
     assert (first.what, first.ok) == (f"configuration {tmp_path / 'evalgauge.toml'}", True)
     monkeypatch.chdir(tmp_path)
-    first, *_ = check(settings)
+    first, *_ = check_all(settings)
     assert (first.ok, first.fix) == (None, "name it: --config evalgauge.toml")
     (tmp_path / "evalgauge.toml").unlink()
     assert found(settings, "configuration").ok is True
@@ -260,14 +262,14 @@ def test_nothing_secret_is_shown(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("hunter2-hunter2-hunter2")
     target = "http://me:hunter2@127.0.0.1:1/?key=hunter2"
     text = f'token_file = "token"\n[[probe]]\nname = "p"\nkind = "http"\ntarget = "{target}"\n'
-    assert "hunter2" not in repr(list(check(config(tmp_path, text))))
+    assert "hunter2" not in repr(list(check_all(config(tmp_path, text))))
 
 
-def test_a_price_that_is_kept_and_found_again_is_told_once(tmp_path: Path) -> None:
+def test_a_price_that_is_cached_and_looked_up_again_is_shown_once(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     with ArmServer([vm("a")]) as server, PriceList() as prices:
         settings = config(tmp_path, azure(server, prices, tmp_path))
-        list(check(settings))
+        list(check_all(settings))
         file = tmp_path / "cache" / "azure-retail-prices.json"
         kept = {name: {**entry, "at": time.time() - 90_000} for name, entry in json.loads(file.read_text()).items()}
         file.write_text(json.dumps(kept))

@@ -1,4 +1,4 @@
-"""The command: what it prints, how it ends, what it says when something is wrong."""
+"""The command: its output, its exit codes and its error messages."""
 
 import json
 import os
@@ -11,11 +11,13 @@ import threading
 import urllib.request
 from pathlib import Path
 
+import click
 import pytest
 
 from evalgauge.events import Step
 from evalgauge.runlog import read_events, safe_name
-from evalgauge_exporter.demo.player import draw_earlier, write_earlier
+from evalgauge_exporter.cli.main import COMMANDS, cli
+from evalgauge_exporter.demo.player import draw_screenshots, write_finished_run
 from evalgauge_exporter.demo.scenario import plan
 from tests.exporter.runs import small_run
 from tests.exporter.scraping import get
@@ -36,15 +38,34 @@ def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
     return done.stderr
 
 
+def test_the_group_lists_the_first_line_of_each_command_s_help_uncut() -> None:
+    lines = {line.strip() for line in evalgauge("--help").stdout.splitlines()}
+    for name, summary in COMMANDS.items():
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        assert (command.name, (command.help or "").partition("\n")[0]) == (name, summary)
+        assert f"{name:<12}{summary}" in lines
+
+
+def test_help_of_the_group_imports_no_command() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from evalgauge_exporter.cli.main import cli\n"
+        "assert CliRunner().invoke(cli, ['--help']).exit_code == 0\n"
+        "print(*(name for name in sys.modules if name.startswith(('evalgauge_exporter.', 'rich', 'scipy'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"evalgauge_exporter.cli", "evalgauge_exporter.cli.main"}
+
+
 @pytest.mark.parametrize("command", [[], ["serve"], ["runs"], ["demo"]])
-def test_help_says_what_a_command_does(command: list[str]) -> None:
+def test_help_has_the_usage_of_each_command(command: list[str]) -> None:
     done = evalgauge(*command, "--help")
     assert done.returncode == 0
     assert "Usage: evalgauge" in done.stdout
 
 
 @pytest.mark.parametrize("command", ["serve", "runs"])
-def test_a_folder_that_is_not_there_is_one_line_and_exit_2(command: str, tmp_path: Path) -> None:
+def test_a_missing_folder_is_one_line_and_exit_2(command: str, tmp_path: Path) -> None:
     said = complaint(evalgauge(command, tmp_path / "nowhere"), 2)
     assert said.count("\n") == 1
     assert "nowhere" in said
@@ -66,7 +87,7 @@ def test_a_file_instead_of_a_folder_is_one_line(tmp_path: Path) -> None:
         (["--token-file", "nowhere.txt"], "token"),
     ],
 )
-def test_an_option_that_makes_no_sense_is_one_line(tmp_path: Path, options: list[str], says: str) -> None:
+def test_an_invalid_option_value_is_one_line(tmp_path: Path, options: list[str], says: str) -> None:
     said = complaint(evalgauge("serve", tmp_path, *options), 1)
     assert said.count("\n") == 1
     assert says in said
@@ -75,13 +96,19 @@ def test_an_option_that_makes_no_sense_is_one_line(tmp_path: Path, options: list
 @pytest.mark.parametrize(
     ("call", "line"),
     [
-        (["juggle"], "no such command 'juggle'; evalgauge --help says what there is"),
-        (["serve"], "name at least one folder with runs, or set results in the configuration; evalgauge serve --help"),
+        (["juggle"], "no such command 'juggle'; see evalgauge --help"),
+        (
+            ["serve"],
+            "name at least one folder with runs, or set results in the configuration; see evalgauge serve --help",
+        ),
         (["runs", ".", "--jsno"], "no such option '--jsno'"),
-        (["demo", "--tasks", "0"], "invalid value for '--tasks': 0 is not in the range 1<=x<=10000; evalgauge demo"),
+        (
+            ["demo", "--tasks", "0"],
+            "invalid value for '--tasks': 0 is not in the range 1<=x<=10000; see evalgauge demo",
+        ),
         (["demo", "--speed", "nan"], "invalid value for '--speed'"),
-        (["replay"], "missing argument 'RUN_DIR...'; evalgauge replay --help"),
-        (["dashboards", "build"], "name a folder with --out, or use --check; evalgauge dashboards build --help"),
+        (["replay"], "missing argument 'RUN_DIR...'; see evalgauge replay --help"),
+        (["dashboards", "build"], "name a folder with --out, or use --check; see evalgauge dashboards build --help"),
     ],
 )
 def test_a_wrong_call_is_one_line_and_exit_2(call: list[str], line: str) -> None:
@@ -90,12 +117,12 @@ def test_a_wrong_call_is_one_line_and_exit_2(call: list[str], line: str) -> None
     assert said.startswith(f"evalgauge: {line}")
 
 
-def test_no_command_at_all_is_answered_with_the_help() -> None:
+def test_without_a_command_the_help_is_printed() -> None:
     done = evalgauge()
     assert "Usage: evalgauge" in done.stdout + done.stderr
 
 
-def test_an_unknown_key_names_the_nearest_one(tmp_path: Path) -> None:
+def test_an_unknown_key_is_reported_with_the_nearest_one(tmp_path: Path) -> None:
     (tmp_path / "evalgauge.toml").write_text("stal_after = '5m'\n")
     said = complaint(evalgauge("serve", tmp_path, "--config", tmp_path / "evalgauge.toml"), 1)
     assert "'stal_after'" in said
@@ -111,7 +138,7 @@ def test_runs_lists_every_run(tmp_path: Path) -> None:
     assert re.search(r"second .* 0%", done.stdout)
 
 
-def test_runs_as_json_is_what_the_api_answers(tmp_path: Path) -> None:
+def test_runs_as_json_equals_the_api_answer(tmp_path: Path) -> None:
     small_run(tmp_path, "only", outcomes="sfi")
     (row,) = json.loads(evalgauge("runs", tmp_path, "--json").stdout)["runs"]
     expected = {"run_id", "model_id", "created_at", "total_tasks", "success_rate", "success_rate_all", "avg_steps"}
@@ -119,20 +146,20 @@ def test_runs_as_json_is_what_the_api_answers(tmp_path: Path) -> None:
     assert (row["success_rate"], row["success_rate_all"]) == (0.5, pytest.approx(1 / 3))
 
 
-def test_runs_says_that_there_are_none(tmp_path: Path) -> None:
+def test_runs_reports_an_empty_folder(tmp_path: Path) -> None:
     done = evalgauge("runs", tmp_path)
     assert done.returncode == 0
     assert "no runs" in done.stderr
 
 
-def test_what_an_agent_wrote_is_no_markup_in_a_table(tmp_path: Path) -> None:
+def test_text_of_an_agent_is_not_interpreted_in_a_table(tmp_path: Path) -> None:
     small_run(tmp_path, "r", model="[red]m[/] \x1b[31m")
     done = evalgauge("runs", tmp_path)
     assert "[red]m[/]" in done.stdout
     assert "\x1b[31m" not in done.stdout
 
 
-def test_serve_says_where_and_waits_for_a_first_run(tmp_path: Path) -> None:
+def test_serve_prints_its_address_and_waits_for_a_first_run(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "evalgauge_exporter", "serve", str(tmp_path), "--listen", "127.0.0.1:0"],
         stderr=subprocess.PIPE,
@@ -141,7 +168,7 @@ def test_serve_says_where_and_waits_for_a_first_run(tmp_path: Path) -> None:
         assert process.stderr is not None
         url = re.search(r"http://[\d.:]+", process.stderr.readline())
         assert url
-        assert "no runs there yet; waiting" in process.stderr.readline()
+        assert "no runs yet; waiting" in process.stderr.readline()
         assert get(f"{url[0]}/readyz") == (200, "ready\n")
         assert get(f"{url[0]}/healthz") == (200, "ok\n")
         small_run(tmp_path, "first")
@@ -185,7 +212,7 @@ def test_the_demo_plays_an_evaluation_and_ends_with_a_summary(tmp_path: Path) ->
     assert all(shot.read_bytes().startswith(b"\x89PNG") for shot in shots[:5])
 
 
-def test_a_demo_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_terminated_demo_leaves_nothing_behind(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "evalgauge_exporter", "demo", "--port", "0", "--tasks", "20", "--no-browser"],
         stdout=subprocess.PIPE,
@@ -210,22 +237,23 @@ def test_a_demo_whose_port_is_taken_writes_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "results").iterdir()) == []
 
 
-def test_an_earlier_run_of_the_demo_gets_the_screenshots_that_it_lacks(tmp_path: Path) -> None:
+def test_missing_screenshots_of_an_earlier_demo_run_are_drawn(tmp_path: Path) -> None:
     scenario = plan(3, workers=2, seed=1)
-    made = [
-        write_earlier(tmp_path, "earlier", scenario, model="m", speed=60.0, ended_at=float(end)) for end in (9000, 9500)
+    runs = [
+        write_finished_run(tmp_path, "earlier", scenario, model="m", speed=60.0, ended_at=float(end))
+        for end in (9000, 9500)
     ]
-    draw_earlier(made[0], scenario, threading.Event())
-    shots = sorted(made[0].folder.rglob("*.png"))
-    named = {event.screenshot for event in read_events(made[0].folder) if isinstance(event, Step)}
-    assert {shot.relative_to(made[0].folder).as_posix() for shot in shots} == named
+    draw_screenshots(runs[0], scenario, threading.Event())
+    shots = sorted(runs[0].folder.rglob("*.png"))
+    named = {event.screenshot for event in read_events(runs[0].folder) if isinstance(event, Step)}
+    assert {shot.relative_to(runs[0].folder).as_posix() for shot in shots} == named
     shots[0].unlink()
-    draw_earlier(made[1], scenario, threading.Event())
-    assert sorted(made[0].folder.rglob("*.png")) == shots
-    assert [event.ts for event in read_events(made[0].folder)][-1] == 9000, "the log is written once"
+    draw_screenshots(runs[1], scenario, threading.Event())
+    assert sorted(runs[0].folder.rglob("*.png")) == shots
+    assert [event.ts for event in read_events(runs[0].folder)][-1] == 9000, "the log is written once"
 
 
-def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+def test_a_missing_extra_is_one_line_with_the_pip_command(tmp_path: Path) -> None:
     (tmp_path / "rich.py").write_text("raise ModuleNotFoundError('no', name='rich')")
     done = subprocess.run(
         [sys.executable, "-m", "evalgauge_exporter", "runs", str(tmp_path)],
@@ -238,5 +266,5 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_safe_names_keep_what_is_safe() -> None:
+def test_safe_names_keep_safe_characters() -> None:
     assert safe_name("waa-demo_1.2@x") == "waa-demo_1.2@x"

@@ -1,4 +1,4 @@
-"""``replay``, ``export`` and ``convert``: what they write, and what they say when they can't."""
+"""``replay``, ``export``, ``convert`` and ``dashboards``: their files and their error messages."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ def test_replay_writes_one_file_with_one_task(tmp_path: Path) -> None:
     assert "near" in complaint(evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t11"), 1)
 
 
-def test_a_run_that_is_named_twice_is_there_once(tmp_path: Path) -> None:
+def test_a_run_that_is_named_twice_is_written_once(tmp_path: Path) -> None:
     run = small_run(tmp_path / "results", "r")
     (tmp_path / "link").symlink_to(tmp_path / "results")
     done = evalgauge("replay", run.folder, tmp_path / "results", tmp_path / "link", "--out", tmp_path / "site")
@@ -39,11 +39,11 @@ def test_a_run_that_is_named_twice_is_there_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", [["--thumbnails"], ["--screenshot-base-url", "https://blob.example/"]])
-def test_one_file_takes_no_option_of_a_site(tmp_path: Path, option: list[str]) -> None:
+def test_a_single_file_takes_no_option_of_a_site(tmp_path: Path, option: list[str]) -> None:
     run = small_run(tmp_path / "results", "r")
     done = evalgauge("replay", run.folder, "--out", tmp_path / "one.html", "--single-file", *option)
     assert done.returncode == 2
-    assert "holds its screenshots" in done.stderr
+    assert "contains its screenshots" in done.stderr
     assert not (tmp_path / "one.html").exists()
 
 
@@ -52,7 +52,7 @@ def test_a_folder_without_runs_and_a_full_folder_are_one_line(tmp_path: Path) ->
     assert "no run" in complaint(evalgauge("replay", tmp_path / "empty", "--out", tmp_path / "site"), 1)
     run = small_run(tmp_path / "results", "r")
     assert "no replay" in complaint(evalgauge("replay", run.folder, "--out", run.folder), 1)
-    assert "nothing there" in complaint(evalgauge("replay", tmp_path / "gone", "--out", tmp_path / "site"), 2)
+    assert "no such file or folder" in complaint(evalgauge("replay", tmp_path / "gone", "--out", tmp_path / "site"), 2)
 
 
 def test_export_writes_the_tasks_as_a_table(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_export_writes_the_tasks_as_a_table(tmp_path: Path) -> None:
     assert float(rows[0]["cost_usd"]) == pytest.approx((1000 * 3 + 100 * 15) / 1e6)
 
 
-def test_export_takes_what_a_dead_process_left_open_for_interrupted(tmp_path: Path) -> None:
+def test_export_counts_open_tasks_of_a_dead_process_as_interrupted(tmp_path: Path) -> None:
     begun = {"v": 1, "seq": 1, "ts": 1e9, "type": "task_started", "task_id": "t", "attempt": 1}
     (tmp_path / "r" / "events").mkdir(parents=True)
     (tmp_path / "r" / "events" / "w.jsonl").write_text(json.dumps(begun) + "\n")
@@ -84,7 +84,7 @@ def test_export_writes_the_whole_run_as_json_and_its_attempts_as_atif(tmp_path: 
     assert all(one["schema_version"].startswith("ATIF-v1") for one in trajectories)
 
 
-def test_export_of_several_runs_asks_for_one(tmp_path: Path) -> None:
+def test_export_of_several_runs_is_an_error_with_their_names(tmp_path: Path) -> None:
     small_run(tmp_path, "a")
     small_run(tmp_path, "b")
     assert "holds 2 runs" in complaint(evalgauge("export", tmp_path, "--format", "csv", "--out", "-"), 1)

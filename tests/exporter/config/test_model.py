@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evalgauge_exporter.config.errors import line_of
+from evalgauge_exporter.config.messages import find_line
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.errors import ConfigError
 
@@ -30,8 +30,8 @@ def refused(tmp_path: Path, text: str, **options: object) -> str:
     ("text", "words"),
     [
         ('resuls = ["a"]', "evalgauge.toml:1: unknown key 'resuls'; did you mean 'results'?"),
-        ('# a\n\nstall_after = "5x"', "evalgauge.toml:3: stall_after: '5x' is no duration; write it as 30s"),
-        ("stall_after = true", "evalgauge.toml:1: stall_after: true is no duration"),
+        ('# a\n\nstall_after = "5x"', "evalgauge.toml:3: stall_after: '5x' is not a duration; write it as 30s"),
+        ("stall_after = true", "evalgauge.toml:1: stall_after: true is not a duration"),
         ("stall_after = inf", "evalgauge.toml:1: stall_after: should be a finite number"),
         ("linger = -1", "evalgauge.toml:1: linger: should be greater than or equal to 0"),
         ("listen = 9909", "evalgauge.toml:1: listen: should be a text"),
@@ -54,7 +54,7 @@ def refused(tmp_path: Path, text: str, **options: object) -> str:
         ),
         (AZURE + 'status_interval = "500ms"', "evalgauge.toml:3: [[azure]] 1: status_interval: should be greater than"),
         (AZURE + 'resource_groups = "agents"', "evalgauge.toml:3: [[azure]] 1: resource_groups: write a list"),
-        (AZURE + AZURE.replace('"s"', '"S"'), "evalgauge.toml:3: [[azure]] 2: this subscription is there already"),
+        (AZURE + AZURE.replace('"s"', '"S"'), "evalgauge.toml:3: [[azure]] 2: this subscription is listed twice"),
         (PROBE + PROBE + "timeout = 0", "evalgauge.toml:9: [[probe]] 2: timeout: should be greater than 0"),
         (
             MACHINE.replace("= 1", "= inf"),
@@ -62,31 +62,31 @@ def refused(tmp_path: Path, text: str, **options: object) -> str:
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line_its_key_and_what_to_write(tmp_path: Path, text: str, words: str) -> None:
+def test_an_error_names_its_line_its_key_and_what_to_write(tmp_path: Path, text: str, words: str) -> None:
     assert refused(tmp_path, text).startswith(words)
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("EVALGAUGE_STALL_AFTER", "5x", "EVALGAUGE_STALL_AFTER: '5x' is no duration"),
+        ("EVALGAUGE_STALL_AFTER", "5x", "EVALGAUGE_STALL_AFTER: '5x' is not a duration"),
         ("EVALGAUGE_LIMITS__RUNS", "many", "EVALGAUGE_LIMITS__RUNS: should be a whole number"),
         ("EVALGAUGE_LIMITS__RUN", "5", "EVALGAUGE_LIMITS__RUN: unknown key 'run'; did you mean 'runs'?"),
-        ("EVALGAUGE_AZURE", '[{"subscription_id"', "EVALGAUGE_AZURE is no JSON ("),
+        ("EVALGAUGE_AZURE", '[{"subscription_id"', "EVALGAUGE_AZURE is not valid JSON ("),
         ("EVALGAUGE_AZURE", '[{"id": "s"}]', "EVALGAUGE_AZURE: [[azure]] 1: unknown key 'id'"),
         ("EVALGAUGE_RESULTS", '["/a"', "EVALGAUGE_RESULTS: Expecting"),
     ],
 )
-def test_a_variable_is_named_where_it_is_wrong(
+def test_an_error_in_the_environment_names_the_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
 ) -> None:
     monkeypatch.setenv(variable, value)
     assert refused(tmp_path, 'stall_after = "5m"').startswith(words)
 
 
-def test_an_option_is_named_where_it_is_wrong(tmp_path: Path) -> None:
+def test_an_error_on_the_command_line_names_the_option(tmp_path: Path) -> None:
     message = refused(tmp_path, 'stall_after = "5m"', stall_after="5x")
-    assert message.startswith("--stall-after: '5x' is no duration")
+    assert message.startswith("--stall-after: '5x' is not a duration")
 
 
 def test_a_value_of_the_wrong_type_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_a_time_may_be_written_as_toml_has_it(tmp_path: Path, start: str, told: 
     assert load_config(file).machine[0].start == told
 
 
-def test_paths_are_meant_from_the_file_or_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_relative_to_the_file_or_to_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
     file = tmp_path / "evalgauge.toml"
     file.write_text('results = ["runs", "/runs", "~/runs"]\n[prices]\ncache_dir = "~/cache"\n')
@@ -121,8 +121,8 @@ def test_paths_are_meant_from_the_file_or_from_home(tmp_path: Path, monkeypatch:
     assert config.prices.cache_dir == Path("/home/someone/cache")
 
 
-def test_a_line_that_is_not_found_is_that_of_the_table() -> None:
+def test_a_key_that_is_not_found_has_the_line_of_its_table() -> None:
     text = 'limits = { runs = 3 }\n[[probe]]\nname = "a"\n'
-    assert line_of(text, ("limits", "runs")) == 1
-    assert line_of(text, ("probe", 0, "kind")) == 2
-    assert line_of(text, ("nowhere",)) is None
+    assert find_line(text, ("limits", "runs")) == 1
+    assert find_line(text, ("probe", 0, "kind")) == 2
+    assert find_line(text, ("nowhere",)) is None

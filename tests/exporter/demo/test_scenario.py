@@ -1,4 +1,4 @@
-"""The made-up evaluation of ``evalgauge demo``: its course is plausible and repeatable, its screens are pictures."""
+"""The simulated evaluation of ``evalgauge demo``: its course is plausible and repeatable, its screenshots images."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image
 from scipy.stats import binomtest, kstest, truncnorm
 
-from evalgauge_exporter.demo import font
-from evalgauge_exporter.demo.canvas import Canvas
+from evalgauge_exporter.demo.app import Canvas, text_width
 from evalgauge_exporter.demo.domains import DOMAINS, WORDS
 from evalgauge_exporter.demo.scenario import Scenario, plan
 from evalgauge_exporter.demo.scene import HEIGHT, WIDTH, Scene
-from evalgauge_exporter.demo.screens import APPS, draw, places
+from evalgauge_exporter.demo.screens import APPS, click_points, draw
 
 OUTCOMES = {"success", "failure", "agent_error", "infrastructure_error", "evaluation_error"}
 MEASURED = ("success", "failure", "agent_error")
@@ -39,7 +38,7 @@ def picture(png: bytes) -> Image.Image:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 20), st.integers(), st.floats(-1, 1))
-def test_every_scenario_has_its_tasks_once_and_ends_them_all(tasks: int, workers: int, seed: int, skill: float) -> None:
+def test_every_scenario_has_each_task_once_with_an_outcome(tasks: int, workers: int, seed: int, skill: float) -> None:
     scenario = plan(tasks, workers, seed, skill)
     assert len({task.task_id for task in scenario.tasks}) == len(scenario.tasks) == tasks
     assert len(set(scenario.workers)) == workers
@@ -63,7 +62,7 @@ def test_the_same_arguments_give_the_same_run_and_another_seed_another() -> None
     ("arguments", "named"),
     [({"tasks": 0}, "tasks"), ({"tasks": 10_001}, "tasks"), ({"workers": 0}, "workers"), ({"skill": 1.5}, "skill")],
 )
-def test_what_is_out_of_range_is_named(arguments: dict[str, int], named: str) -> None:
+def test_an_argument_out_of_range_is_named_in_the_error(arguments: dict[str, int], named: str) -> None:
     with pytest.raises(ValueError, match=f"^{named} must be"):
         plan(**arguments)
 
@@ -87,14 +86,14 @@ def test_about_45_per_cent_succeed_whatever_the_seed() -> None:
     assert max(shares) < 0.54
 
 
-def test_domains_differ_in_success_as_they_are_said_to() -> None:
+def test_each_domain_has_its_stated_success_rate() -> None:
     tasks = [task for task in plan(2500).tasks if task.outcome in ("success", "failure")]
     for name, domain in DOMAINS.items():
         own = [task.outcome == "success" for task in tasks if task.domain == name]
         assert binomtest(sum(own), len(own), domain.success).pvalue > 1e-4, name
 
 
-def test_skill_shifts_the_chance_and_loses_no_task_of_the_same_luck() -> None:
+def test_more_skill_adds_successes_and_loses_none_with_the_same_seed() -> None:
     plain, better = plan(1500), plan(1500, skill=0.1)
     assert [task.instruction for task in plain.tasks] == [task.instruction for task in better.tasks]
     pairs = Counter(
@@ -138,7 +137,7 @@ def test_failures_take_more_steps_than_successes() -> None:
     assert statistics.mean(steps["failure"]) > statistics.mean(steps["success"]) + 1
 
 
-def test_a_task_ends_with_what_its_outcome_means() -> None:
+def test_the_last_action_of_a_task_fits_its_outcome() -> None:
     for task in plan(1000).tasks:
         *before, last = [step.action["type"] for step in task.steps]
         assert not {"done", "error"} & set(before)
@@ -152,7 +151,7 @@ def test_a_task_ends_with_what_its_outcome_means() -> None:
             assert (last == "done") == (len(task.steps) < task.max_steps)
 
 
-def test_the_cache_holds_what_was_written_before(usual: Scenario) -> None:
+def test_cache_reads_equal_what_was_written_before(usual: Scenario) -> None:
     for task in usual.tasks:
         for step, following in itertools.pairwise(task.steps):
             held = step.usage["cache_read_input_tokens"] + step.usage["cache_creation_input_tokens"]
@@ -161,7 +160,7 @@ def test_the_cache_holds_what_was_written_before(usual: Scenario) -> None:
         assert all(step.usage["output_tokens"] > 0 for step in task.steps)
 
 
-def test_only_first_steps_are_judged_and_most_are_right(usual: Scenario) -> None:
+def test_only_first_actions_are_judged_and_most_are_correct(usual: Scenario) -> None:
     judged = Counter(task.steps[0].first_action_correct for task in usual.tasks)
     assert judged[True] > judged[False] > 0
     assert judged[None] < 0.25 * len(usual.tasks)
@@ -181,19 +180,19 @@ def test_actions_lie_on_the_screen_and_clicks_on_what_they_name(usual: Scenario)
             kinds.add(action["type"])
             assert all(0 <= action[key] <= 1 for key in ("x", "y", "end_x", "end_y") if key in action)
             if action["type"] == "click":
-                assert (action["x"], action["y"]) == places(task.domain)[action["target_name"]]
+                assert (action["x"], action["y"]) == click_points(task.domain)[action["target_name"]]
             assert step.reasoning
     assert kinds == {"click", "type", "key", "scroll", "drag", "done", "error"}
 
 
-def test_every_place_that_a_route_can_name_is_there() -> None:
+def test_everything_that_a_route_clicks_exists() -> None:
     for name, domain in DOMAINS.items():
         for move in itertools.chain(*domain.routes):
             for index in range(max(map(len, WORDS.values()))):
                 words = {word: choices[index % len(choices)] for word, choices in WORDS.items()}
                 verb, _, rest = move.format(**words).partition(" ")
                 assert verb in ("click", "type", "press", "scroll", "drag")
-                assert verb != "click" or rest in places(name), (name, rest)
+                assert verb != "click" or rest in click_points(name), (name, rest)
 
 
 # --- the screens ------------------------------------------------------------------------------------------------------
@@ -208,7 +207,7 @@ def test_each_screenshot_is_a_small_picture_of_960_by_600() -> None:
         assert picture(png).size == (WIDTH, HEIGHT) == (960, 600)
 
 
-def test_what_the_agent_does_shows_on_the_next_screen(usual: Scenario) -> None:
+def test_an_action_shows_on_the_next_screen(usual: Scenario) -> None:
     task = next(task for task in usual.tasks if task.domain == "notepad")
     for step, following in itertools.pairwise(task.steps):
         if step.action["type"] == "type":
@@ -227,10 +226,10 @@ def test_the_same_scene_is_the_same_picture_and_typing_changes_it(domain: str) -
 
 
 @pytest.mark.parametrize("domain", APPS)
-def test_places_lie_inside_of_the_window_and_none_hides_another(domain: str) -> None:
+def test_click_targets_lie_inside_the_window_and_do_not_overlap(domain: str) -> None:
     boxes = APPS[domain].targets | APPS[domain].menu_boxes()
     assert len(boxes) == len(APPS[domain].targets) + len(APPS[domain].menus)
-    for name, (x, y, width, height) in APPS[domain].places().items():
+    for name, (x, y, width, height) in APPS[domain].boxes().items():
         assert 120 <= x < x + width <= 936, name
         assert 62 <= y < y + height <= 540, name
     for (one, a), (other, b) in itertools.combinations(boxes.items(), 2):
@@ -238,7 +237,7 @@ def test_places_lie_inside_of_the_window_and_none_hides_another(domain: str) -> 
         assert apart, f"{one} and {other}"
 
 
-def test_the_pointer_stands_where_it_was_put() -> None:
+def test_the_pointer_is_drawn_at_its_coordinates() -> None:
     image = picture(draw(Scene("notepad", "draft.txt", pointer=(0.5, 0.5))))
     assert image.getpixel((480, 300)) == (0, 0, 0)
     assert image.getpixel((483, 310)) == (255, 255, 255)
@@ -246,7 +245,7 @@ def test_the_pointer_stands_where_it_was_put() -> None:
 
 
 def test_a_switch_that_was_clicked_is_on_and_clicked_again_off() -> None:
-    x, y = places("settings")["Bluetooth"]
+    x, y = click_points("settings")["Bluetooth"]
     point = round(x * WIDTH) - 16, round(y * HEIGHT)
 
     def colour(times: int) -> object:
@@ -261,52 +260,25 @@ def test_text_that_an_agent_types_cannot_break_a_screen() -> None:
         assert picture(png).size == (960, 600)
 
 
-def test_the_font_has_every_printable_ascii_character() -> None:
-    for code in range(32, 127):
-        rows = font.GLYPHS[chr(code)]
-        assert len(rows) == font.HEIGHT
-        assert len({len(row) for row in rows}) == 1
-        assert set("".join(rows)) <= {"#", "."}
-    assert len({font.GLYPHS[chr(code)] for code in range(32, 127)}) == 95, "no two look the same"
-
-
 @given(st.text(max_size=200), st.integers(0, 300))
 def test_a_text_keeps_to_its_room(text: str, room: int) -> None:
-    end = Canvas(900, 40).text(0, 0, text, "#ffffff", 2, room)
-    assert end <= max(room, font.width("..", 2))
+    end = Canvas.blank(900, 40).write(0, 0, text, "#ffffff", room=room)
+    assert end <= max(room, text_width(".."))
 
 
-@given(st.text(max_size=30), st.sampled_from([1, 2, 4]))
-def test_a_text_ends_where_its_width_says(text: str, scale: int) -> None:
-    assert Canvas(400, 40).text(3, 3, text, "#ffffff", scale) == 3 + font.width(text, scale)
+@given(st.integers(-20, 60), st.integers(-20, 60), st.integers(-1, 70), st.integers(-1, 70))
+def test_a_block_covers_its_width_and_height_and_nothing_else(x: int, y: int, width: int, height: int) -> None:
+    canvas = Canvas.blank(48, 45)
+    canvas.block(0, 0, 48, 45, "#000000")
+    canvas.block(x, y, width, height, "#ff0000")
+    pixels = picture(canvas.png())
+    red = {(i, j) for i in range(48) for j in range(45) if pixels.getpixel((i, j)) == (255, 0, 0)}
+    assert red == {(i, j) for i in range(48) for j in range(45) if x <= i < x + width and y <= j < y + height}
 
 
-a_box = st.tuples(st.integers(-20, 60), st.integers(-20, 60), st.integers(0, 70), st.integers(0, 70))
-
-
-@given(st.lists(st.tuples(a_box, st.sampled_from(["#ff0000", "#00ff00", "#0000ff", "#123456"])), max_size=8))
-def test_rectangles_are_those_that_pillow_draws(drawn: list[tuple[tuple[int, int, int, int], str]]) -> None:
-    canvas, image = Canvas(48, 45), Image.new("RGB", (48, 45))
-    canvas.fill(0, 0, 48, 45, "#000000")
-    for (x, y, width, height), colour in drawn:
-        canvas.fill(x, y, width, height, colour)
-        if width and height:
-            ImageDraw.Draw(image).rectangle((x, y, x + width - 1, y + height - 1), fill=colour)
-    assert picture(canvas.png()).tobytes() == image.tobytes()
-
-
-def test_a_picture_has_at_most_256_colours() -> None:
-    canvas = Canvas(4, 4)
-    for number in range(256):
-        canvas.fill(0, 0, 1, 1, f"#0000{number:02x}")
-    assert picture(canvas.png()).getpixel((0, 0)) == (0, 0, 255)
-    with pytest.raises(ValueError, match="more than 256 colours"):
-        canvas.fill(0, 0, 1, 1, "#ffffff")
-
-
-def test_a_copy_is_drawn_on_without_changing_the_first() -> None:
-    first = Canvas(8, 8)
-    first.fill(0, 0, 8, 8, "#ffffff")
+def test_drawing_on_a_copy_leaves_the_original_unchanged() -> None:
+    first = Canvas.blank(8, 8)
+    first.block(0, 0, 8, 8, "#ffffff")
     before = first.png()
-    first.copy().fill(0, 0, 4, 4, "#000000")
+    first.copy().block(0, 0, 4, 4, "#000000")
     assert first.png() == before

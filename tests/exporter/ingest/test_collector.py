@@ -42,7 +42,7 @@ def test_a_run_appears_and_grows(exporter: Exporter, tmp_path: Path) -> None:
     with track_run(tmp_path / "results", benchmark="b", model="m", run_id="r", tasks=["a"]) as run:
         seen = run_of(exporter, "r")
         with run.task("a") as task:
-            wait_for(lambda: "a" in str(seen.open))
+            wait_for(lambda: "a" in str(seen.open_attempts))
             task.step(action="click")
             wait_for(lambda: seen.steps.get("click") == 1)
             task.finish(success=True)
@@ -71,7 +71,7 @@ def test_what_is_wrong_in_a_log_is_counted_named_once_and_skipped(
     with log.open("ab") as file:
         file.write(b"garbage\ngarbage\n" + b'{"v":1,"ts":1,"type":"sneeze"}\n{"torn\n')
     run.finish()
-    wait_for(lambda: seen.ended())
+    wait_for(lambda: seen.is_finished())
     found = samples(exporter.exposition.render(time.time()).decode())
     assert value(found, "agent_eval_source_errors_total", source="runlog", reason="foreign_line") == 2
     assert value(found, "agent_eval_source_errors_total", source="runlog", reason="unknown_type") == 1
@@ -204,7 +204,7 @@ def test_a_line_of_nonsense_costs_itself_and_nothing_else(exporter: Exporter, tm
         file.write(line + "\n")
     run.finish()
     seen = run_of(exporter, "bad")
-    wait_for(seen.ended)
+    wait_for(seen.is_finished)
     small_run(tmp_path / "results", "good")
     run_of(exporter, "good")
     done = evalgauge_runs(tmp_path / "results")

@@ -12,16 +12,21 @@ import pytest
 
 from evalgauge import metrics as m
 from evalgauge_exporter.config.model import Config, load_config
-from evalgauge_exporter.ingest.fleet import FleetSources, configured_targets, declared, registry_targets
+from evalgauge_exporter.ingest.fleet import (
+    FleetSources,
+    declare_machine,
+    list_configured_targets,
+    list_registry_targets,
+)
 from evalgauge_exporter.sources.azure.prices import AzurePriceSource
 from evalgauge_exporter.sources.vm_registry import VmRegistrySource
 from evalgauge_exporter.state.fleet import FleetState
-from evalgauge_exporter.views.fleet import fleet_samples, probe_vm
+from evalgauge_exporter.views.fleet import collect_fleet_samples, get_probe_vm
 from tests.exporter.machine_events import T0
 from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, vm
 from tests.exporter.sources.azure.test_ml_jobs import job
 from tests.exporter.sources.azure.test_prices import PriceList
-from tests.exporter.sources.test_probe import OK, answering, listening
+from tests.exporter.sources.test_probe import OK, answer_with, serve_tcp
 
 MACHINE = {
     "name": "gpu",
@@ -74,7 +79,9 @@ def test_a_new_machine_is_priced_and_shown(tmp_path: Path) -> None:
             fleet.wait(lambda: bool(fleet.fleet.prices and fleet.fleet.jobs))
             with fleet.lock:
                 at = max(event.ts for event in fleet.fleet.prices.values())
-                found = {(metric.name, values[0]): value for metric, values, value in fleet_samples(fleet.fleet, at)}
+                found = {
+                    (metric.name, values[0]): value for metric, values, value in collect_fleet_samples(fleet.fleet, at)
+                }
     assert found[m.VM_PRICE.name, "waa-00"] == 0.226
     assert found[m.VM_PRICE.name, "gpu"] == 1.29
     assert found[m.AZURE_ML_JOBS.name, "ws"] is not None
@@ -82,7 +89,7 @@ def test_a_new_machine_is_priced_and_shown(tmp_path: Path) -> None:
 
 
 def test_a_registrys_machines_are_probed(tmp_path: Path) -> None:
-    with listening(answering(OK)) as address:
+    with serve_tcp(answer_with(OK)) as address:
         host, _, port = address.rpartition(":")
         row = {"name": "azure-waa-vm", "ssh_host": host, "waa_port": int(port), "docker_container": "winarena"}
         (tmp_path / "vm_registry.json").write_text(json.dumps([row]))
@@ -90,12 +97,12 @@ def test_a_registrys_machines_are_probed(tmp_path: Path) -> None:
             fleet.wait(lambda: ("azure-waa-vm", "waa") in fleet.fleet.answered)
             with fleet.lock:
                 at = fleet.fleet.probes["azure-waa-vm", "waa"].ts
-                answer = probe_vm(fleet.fleet, at)
+                answer = get_probe_vm(fleet.fleet, at)
     assert (answer["responding"], answer["vm_ip"], answer["container"]) == (True, host, "winarena")
 
 
 def test_tunnels_and_probes_of_the_configuration_are_probed() -> None:
-    with listening(lambda connection: connection.recv(1)) as address:
+    with serve_tcp(lambda connection: connection.recv(1)) as address:
         port = int(address.rpartition(":")[2])
         config = load_config(
             tunnel=[{"name": "waa-00", "local_port": port, "remote": "20.1.2.3:5000"}],
@@ -111,7 +118,7 @@ def test_a_registry_adds_no_probe_where_the_configuration_has_one(tmp_path: Path
     config = load_config(results=[tmp_path], probe=[{"name": "vm", "kind": "waa", "target": "127.0.0.1:5001"}])
     fleet = Running(config)
     next(source for source in fleet.sources.sources if isinstance(source, VmRegistrySource)).poll()
-    targets = registry_targets(fleet.fleet, configured_targets(config))
+    targets = list_registry_targets(fleet.fleet, list_configured_targets(config))
     assert [(target.name, target.kind, target.target, target.configured) for target in targets] == [
         ("vm", "vnc", "h:8006", False)
     ]
@@ -126,7 +133,7 @@ def test_nobody_asks_for_prices_where_nothing_of_azure_is_configured(tmp_path: P
     assert asks(load_config(prices={"cache_dir": tmp_path}))
 
 
-def test_nobody_is_told_where_nothing_changed(tmp_path: Path) -> None:
+def test_no_change_is_signalled_where_nothing_changed(tmp_path: Path) -> None:
     (tmp_path / "vm_registry.json").write_text('[{"name": "vm"}]')
     told: list[int] = []
     fleet = FleetState()
@@ -142,12 +149,12 @@ def test_nobody_is_told_where_nothing_changed(tmp_path: Path) -> None:
 
 def test_a_machine_of_the_configuration_has_its_times() -> None:
     (machine,) = load_config(machine=[MACHINE]).machine
-    assert declared(machine).start == T0
-    assert declared(machine).stop is None
+    assert declare_machine(machine).start == T0
+    assert declare_machine(machine).stop is None
 
 
 @pytest.mark.parametrize("change", [{"start": "soon"}, {"stop": "never"}, {"stop": "2026-11-20T00:00:00Z"}])
 def test_a_machine_whose_times_are_none_is_refused_with_its_name(change: dict[str, str]) -> None:
     (machine,) = load_config(machine=[{**MACHINE, **change}]).machine
     with pytest.raises(ValueError, match="machine 'gpu'"):
-        declared(machine)
+        declare_machine(machine)

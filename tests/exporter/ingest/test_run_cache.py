@@ -31,7 +31,7 @@ def started(*results: Path, **options: Any) -> Exporter:
 
 def archived(exporter: Exporter) -> None:
     """Waits until the archive is on disk."""
-    path = exporter.follower._cache._path
+    path = exporter.collector._cache._path
     assert path is not None
     wait_for(path.exists)
     exporter.stop()
@@ -132,7 +132,7 @@ def test_only_the_newest_runs_keep_their_attempts_in_memory(tmp_path: Path) -> N
 def test_a_damaged_cache_is_empty(tmp_path: Path, content: str) -> None:
     small_run(tmp_path, "r")
     exporter = started(tmp_path)
-    path = exporter.follower._cache._path
+    path = exporter.collector._cache._path
     archived(exporter)
     assert path is not None
     path.write_text(content)

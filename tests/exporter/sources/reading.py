@@ -45,13 +45,13 @@ def snapshot(run: RunState) -> dict[str, Any]:
     """The state as plain values, without what only counts events or says where they came from."""
     names = (
         *("benchmark", "model", "agent", "budget_usd", "baseline_run_id", "tags", "attempts_planned", "total"),
-        *("attempts", "open", "workers", "writers", "lost_events", "steps", "first_actions", "usage"),
+        *("attempts", "open_attempts", "workers", "writers", "lost_events", "steps", "first_actions", "usage"),
         *("duration_counts", "duration_micros", "started_at", "last_event_at", "last_progress_at", "ended_at"),
     )
     values = {name: _plain(getattr(run, name)) for name in names}
     counts = {key: count for key, count in run.counts.items() if count}
     finished = [(attempt.task_id, attempt.attempt) for attempt in run.finish_log]
-    return {**values, "counts": counts, "ended": run.ended(), "finish_log": finished}
+    return {**values, "counts": counts, "ended": run.is_finished(), "finish_log": finished}
 
 
 def outcomes(run: RunState) -> dict[str, int]:

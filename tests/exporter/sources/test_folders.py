@@ -53,13 +53,13 @@ def test_a_run_whose_format_states_no_end_finishes_once_nothing_is_open_and_it_i
     task(tmp_path, "a", IDLE_AFTER / 2)
     source = OSWorldSource(tmp_path)
     events, _ = drain(source)
-    assert not fold("run", "osworld", events).ended()
+    assert not fold("run", "osworld", events).is_finished()
     assert source.watch_paths() != []
     write(tmp_path / "os" / "a" / "result.txt", "1.0", time.time() - 2 * IDLE_AFTER)
     task(tmp_path, "a", 2 * IDLE_AFTER)
-    assert fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).ended()
+    assert fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).is_finished()
     task(tmp_path, "b", 2 * IDLE_AFTER, result=None)
-    assert not fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).ended()
+    assert not fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).is_finished()
 
 
 def test_a_finished_run_that_continues_is_running_again(tmp_path: Path) -> None:

@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from evalgauge_exporter.sources import probe as probes
-from evalgauge_exporter.sources.probe import MOST_THREADS, THREADS, ProbeSource, Target, address_of, probe, shown
+from evalgauge_exporter.sources.http import tls_context
+from evalgauge_exporter.sources.probe import (
+    MAX_CONCURRENT,
+    ProbeSource,
+    Target,
+    parse_target,
+    probe,
+    probe_all,
+    redact_target,
+)
 from evalgauge_exporter.state.fleet_events import FleetEvent, ProbeSeen
 from tests.exporter.sources.certificate import certificate, server_context
 
@@ -21,7 +29,7 @@ Talk = Callable[[socket.socket], object]
 
 
 @contextlib.contextmanager
-def listening(talk: Talk) -> Iterator[str]:
+def serve_tcp(talk: Talk) -> Iterator[str]:
     """A server that holds each connection while ``talk`` does, and then closes it; gives its host:port."""
     server = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
@@ -51,7 +59,7 @@ def listening(talk: Talk) -> Iterator[str]:
             thread.join(10)
 
 
-def answering(answer: bytes, requests: list[bytes] | None = None) -> Talk:
+def answer_with(answer: bytes, requests: list[bytes] | None = None) -> Talk:
     def talk(connection: socket.socket) -> None:
         request = connection.recv(4096)
         if requests is not None:
@@ -66,19 +74,19 @@ def until_closed(connection: socket.socket) -> None:
         pass
 
 
-def nobody() -> str:
+def find_closed_address() -> str:
     """An address at which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_waa_server_that_is_ready_answers_with_its_words() -> None:
+def test_the_answer_of_a_waa_server_that_is_ready_is_the_detail() -> None:
     requests: list[bytes] = []
-    with listening(answering(OK, requests)) as address:
+    with serve_tcp(answer_with(OK, requests)) as address:
         answer = probe("waa", address, 5.0)
     assert (answer.ok, answer.detail) == (True, '{"message": "operational"}')
     assert answer.seconds > 0
-    assert requests[0].startswith(b"GET /probe HTTP/1.0\r\n")
+    assert requests[0].startswith(b"GET /probe HTTP/1.1\r\n")
     assert f"Host: {address}\r\n".encode() in requests[0]
 
 
@@ -87,48 +95,56 @@ def test_a_waa_server_that_is_ready_answers_with_its_words() -> None:
     [("waa", 200, True), ("waa", 302, False), ("waa", 503, False), ("http", 302, True), ("http", 404, False)],
 )
 def test_the_status_decides(kind: str, status: int, ok: bool) -> None:
-    with listening(answering(b"HTTP/1.1 %d Word\r\nContent-Length: 0\r\n\r\n" % status)) as address:
+    with serve_tcp(answer_with(b"HTTP/1.1 %d Word\r\nContent-Length: 0\r\n\r\n" % status)) as address:
         answer = probe(kind, address, 5.0)
     assert (answer.ok, answer.detail) == (ok, f"status {status}")
 
 
 def test_a_url_is_asked_for_with_its_path_and_query() -> None:
     requests: list[bytes] = []
-    with listening(answering(OK, requests)) as address:
+    with serve_tcp(answer_with(OK, requests)) as address:
         assert probe("http", f"http://{address}/health?deep=1", 5.0).ok
-    assert requests[0].startswith(b"GET /health?deep=1 HTTP/1.0\r\n")
+    assert requests[0].startswith(b"GET /health?deep=1 HTTP/1.1\r\n")
 
 
-def test_an_answer_whose_length_is_told_is_not_waited_for_any_longer() -> None:
+def test_an_answer_of_known_length_ends_when_it_is_complete() -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(OK)
         until_closed(connection)
 
-    with listening(talk) as address:
+    with serve_tcp(talk) as address:
         assert probe("http", address, 600.0).ok
 
 
-def test_what_is_no_http_is_not_taken_for_it() -> None:
-    with listening(answering(b"SSH-2.0-OpenSSH_9.6\r\n")) as address:
+@pytest.mark.parametrize(
+    ("said", "detail"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "closed without an HTTP answer"),
+        (b"220 mail.example\r\n\r\n", "it does not speak HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "it does not speak HTTP"),
+    ],
+)
+def test_an_answer_that_is_not_http_is_a_failure(said: bytes, detail: str) -> None:
+    with serve_tcp(answer_with(said)) as address:
         answer = probe("http", address, 5.0)
-    assert (answer.ok, answer.detail) == (False, "it does not speak HTTP")
+    assert (answer.ok, answer.detail) == (False, detail)
 
 
 def test_a_connection_closed_without_a_word_is_no_answer() -> None:
-    with listening(answering(b"")) as address:
+    with serve_tcp(answer_with(b"")) as address:
         answer = probe("waa", address, 5.0)
-    assert (answer.ok, answer.detail) == (False, "closed without an answer")
+    assert (answer.ok, answer.detail) == (False, "closed without an HTTP answer")
 
 
 @pytest.mark.parametrize("kind", ["waa", "http", "tcp", "vnc", "tunnel"])
 def test_an_address_at_which_nothing_listens_refuses(kind: str) -> None:
-    answer = probe(kind, nobody(), 5.0)
+    answer = probe(kind, find_closed_address(), 5.0)
     assert (answer.ok, answer.detail) == (False, "connection refused")
 
 
 @pytest.mark.parametrize("kind", ["waa", "http", "vnc"])
 def test_a_server_that_says_nothing_costs_its_timeout_and_no_more(kind: str) -> None:
-    with listening(until_closed) as address:
+    with serve_tcp(until_closed) as address:
         answer = probe(kind, address, 0.3)
     assert (answer.ok, answer.detail) == (False, "no answer in 0.3 s")
 
@@ -140,45 +156,45 @@ def test_an_answer_that_drips_in_costs_the_timeout_and_no_more() -> None:
         while not stop.wait(0.02):
             connection.sendall(b"x")
 
-    with listening(drip) as address:
+    with serve_tcp(drip) as address:
         answer = probe("http", address, 0.3)
         stop.set()
     assert (answer.ok, answer.detail) == (False, "no answer in 0.3 s")
 
 
 def test_a_vnc_server_is_known_by_its_banner() -> None:
-    with listening(lambda connection: connection.sendall(b"RFB 003.008\n")) as address:
+    with serve_tcp(lambda connection: connection.sendall(b"RFB 003.008\n")) as address:
         answer = probe("vnc", address, 5.0)
     assert (answer.ok, answer.detail) == (True, "RFB 003.008")
 
 
 def test_novnc_is_known_by_its_web_page() -> None:
-    with listening(answering(OK)) as address:
+    with serve_tcp(answer_with(OK)) as address:
         answer = probe("vnc", address, 1.0)
     assert (answer.ok, answer.detail) == (True, "noVNC answers")
 
 
 def test_another_banner_is_no_vnc() -> None:
-    with listening(lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")) as address:
+    with serve_tcp(lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")) as address:
         assert not probe("vnc", address, 5.0).ok
 
 
 def test_an_open_port_is_enough_for_tcp() -> None:
-    with listening(until_closed) as address:
+    with serve_tcp(until_closed) as address:
         assert probe("tcp", address, 5.0).ok
 
 
 def test_a_tunnel_with_nothing_at_its_far_end_is_down() -> None:
-    with listening(lambda connection: None) as address:
+    with serve_tcp(lambda connection: None) as address:
         answer = probe("tunnel", address, 5.0)
     assert (answer.ok, answer.detail) == (False, "nothing answers at the far end")
-    with listening(until_closed) as address:
+    with serve_tcp(until_closed) as address:
         assert probe("tunnel", address, 5.0).ok
 
 
-def test_hostile_words_are_one_short_line() -> None:
+def test_a_hostile_answer_is_one_short_line() -> None:
     body = b"HTTP/1.0 200 OK\r\n\r\n" + b"\xff\n\r\t<script>" * 5000
-    with listening(answering(body)) as address:
+    with serve_tcp(answer_with(body)) as address:
         answer = probe("http", address, 5.0)
     assert answer.ok
     assert len(answer.detail) <= 300
@@ -198,25 +214,25 @@ def test_hostile_words_are_one_short_line() -> None:
 def test_a_target_is_a_host_and_a_port_or_a_url(
     kind: str, target: str, host: str, port: int, tls: bool, path: str
 ) -> None:
-    assert address_of(kind, target) == (host, port, tls, path)
+    assert parse_target(kind, target) == (host, port, tls, path)
 
 
 @pytest.mark.parametrize(
     "target", ["", "host", ":80", "host:port", "host:99999", "ftp://host:21", "http://a b:80", "http://h/\r\nX: y"]
 )
-def test_a_target_that_is_none_is_said_to_be_so(target: str) -> None:
-    with pytest.raises(ValueError, match=r"write host:port|letters that no address has"):
-        address_of("http", target)
+def test_an_invalid_target_is_refused_with_the_reason(target: str) -> None:
+    with pytest.raises(ValueError, match=r"write host:port|characters that no address has"):
+        parse_target("http", target)
     assert not probe("http", target, 1.0).ok
 
 
 class Watch:
     """A running source and what it told, by target name."""
 
-    def __init__(self, targets: Sequence[Target], threads: int = 16) -> None:
+    def __init__(self, targets: Sequence[Target], limit: int = 16) -> None:
         self.seen: list[ProbeSeen] = []
         self.told = threading.Condition()
-        self.source = ProbeSource(targets, self._emit, threads)
+        self.source = ProbeSource(targets, self._emit, limit)
 
     def _emit(self, events: Sequence[FleetEvent]) -> None:
         with self.told:
@@ -237,7 +253,7 @@ def test_probes_run_side_by_side() -> None:
         everyone.wait(20)  # passes only once all eight are being asked
         connection.sendall(OK)
 
-    with listening(talk) as address:
+    with serve_tcp(talk) as address:
         watch = Watch([Target(f"vm-{n}", "waa", address, 60.0, 20.0) for n in range(8)])
         watch.source.start()
         assert all(watch.wait_for(*(f"vm-{n}" for n in range(8))).values())
@@ -258,8 +274,8 @@ def test_no_more_than_the_bound_run_at_one_time() -> None:
             now -= 1
         connection.sendall(OK)
 
-    with listening(talk) as address:
-        watch = Watch([Target(f"vm-{n}", "waa", address, 60.0, 20.0) for n in range(20)], threads=3)
+    with serve_tcp(talk) as address:
+        watch = Watch([Target(f"vm-{n}", "waa", address, 60.0, 20.0) for n in range(20)], limit=3)
         watch.source.start()
         watch.wait_for(*(f"vm-{n}" for n in range(20)))
         watch.source.stop()
@@ -267,7 +283,7 @@ def test_no_more_than_the_bound_run_at_one_time() -> None:
 
 
 def test_a_target_is_probed_again_after_its_interval() -> None:
-    with listening(answering(OK)) as address:
+    with serve_tcp(answer_with(OK)) as address:
         watch = Watch([Target("vm", "waa", address, 0.05, 5.0)])
         watch.source.start()
         with watch.told:
@@ -278,8 +294,8 @@ def test_a_target_is_probed_again_after_its_interval() -> None:
 
 def test_a_target_that_hangs_holds_up_no_other() -> None:
     release = threading.Event()
-    with listening(lambda _: bool(release.wait(20))) as silent, listening(answering(OK)) as address:
-        watch = Watch([Target("hangs", "waa", silent, 60.0, 20.0), Target("ok", "waa", address, 60.0, 5.0)], threads=2)
+    with serve_tcp(lambda _: bool(release.wait(20))) as silent, serve_tcp(answer_with(OK)) as address:
+        watch = Watch([Target("hangs", "waa", silent, 60.0, 20.0), Target("ok", "waa", address, 60.0, 5.0)], limit=2)
         watch.source.start()
         assert watch.wait_for("ok") == {"ok": True}
         release.set()
@@ -287,7 +303,7 @@ def test_a_target_that_hangs_holds_up_no_other() -> None:
 
 
 def test_the_targets_of_registries_come_and_go() -> None:
-    with listening(answering(OK)) as address:
+    with serve_tcp(answer_with(OK)) as address:
         configured = Target("mine", "waa", address, 60.0, 5.0)
         watch = Watch([configured])
         watch.source.start()
@@ -295,7 +311,7 @@ def test_the_targets_of_registries_come_and_go() -> None:
         watch.source.replace([Target("new", "waa", address, 60.0, 5.0, configured=False)])
         watch.wait_for("mine", "new")
         watch.source.replace([])
-        assert list(watch.source._due) == [configured]
+        assert watch.source._targets == {configured}
         watch.source.stop()
 
 
@@ -303,7 +319,7 @@ def test_a_source_without_targets_stops() -> None:
     watch = Watch([])
     watch.source.start()
     watch.source.stop()
-    assert not watch.source._scheduler.is_alive()
+    assert not watch.source._thread.is_alive()
 
 
 @pytest.mark.parametrize(
@@ -317,7 +333,7 @@ def test_a_source_without_targets_stops() -> None:
     ],
 )
 def test_a_target_is_shown_without_what_may_be_secret(target: str, seen: str) -> None:
-    assert shown(target) == seen
+    assert redact_target(target) == seen
 
 
 def test_a_target_with_a_user_is_refused_without_repeating_the_password() -> None:
@@ -326,8 +342,8 @@ def test_a_target_with_a_user_is_refused_without_repeating_the_password() -> Non
     assert "hunter2" not in answer.detail
 
 
-def test_what_a_probe_tells_shows_no_query() -> None:
-    with listening(answering(OK)) as address:
+def test_the_result_of_a_probe_shows_no_query() -> None:
+    with serve_tcp(answer_with(OK)) as address:
         watch = Watch([Target("vm", "http", f"http://{address}/?key=hunter2", 60.0, 5.0)])
         watch.source.start()
         assert watch.wait_for("vm") == {"vm": True}
@@ -337,9 +353,9 @@ def test_what_a_probe_tells_shows_no_query() -> None:
 
 def test_another_address_is_not_followed_to() -> None:
     asked: list[bytes] = []
-    with listening(answering(OK, asked)) as elsewhere:
+    with serve_tcp(answer_with(OK, asked)) as elsewhere:
         moved = f"HTTP/1.1 302 Found\r\nLocation: http://{elsewhere}/\r\nContent-Length: 0\r\n\r\n".encode()
-        with listening(answering(moved)) as address:
+        with serve_tcp(answer_with(moved)) as address:
             assert not probe("waa", address, 5.0).ok
             assert probe("http", address, 5.0).detail == "status 302"
     assert not asked
@@ -352,7 +368,7 @@ def test_an_answer_without_end_is_read_as_far_as_is_shown() -> None:
         while True:
             connection.sendall(b"x" * 65536)
 
-    with listening(flood) as address:
+    with serve_tcp(flood) as address:
         answer = probe("http", address, 20.0)
     assert answer.ok
     assert len(answer.detail) <= 300
@@ -361,28 +377,27 @@ def test_an_answer_without_end_is_read_as_far_as_is_shown() -> None:
 def test_all_addresses_of_a_host_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first two take no connection: their queues are full. The third answers."""
     with contextlib.ExitStack() as stack:
-        places = []
-        for _ in range(2):
+        address = stack.enter_context(serve_tcp(answer_with(OK)))
+        port = int(address.rpartition(":")[2])
+        hosts = ["127.0.0.2", "127.0.0.3", "127.0.0.1"]
+        for host in hosts[:2]:
             full = stack.enter_context(socket.socket())
-            full.bind(("127.0.0.1", 0))
+            full.bind((host, port))
             full.listen(0)
             for _ in range(4):
                 waiting = stack.enter_context(socket.socket())
                 waiting.setblocking(False)
                 waiting.connect_ex(full.getsockname())
-            places.append(full.getsockname())
-        address = stack.enter_context(listening(answering(OK)))
-        host, _, port = address.rpartition(":")
-        places.append((host, int(port)))
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in hosts]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        assert probe("waa", "three.example:5000", 3.0).ok
+        for kind in ("waa", "tcp"):
+            assert probe(kind, f"three.example:{port}", 3.0).ok
         found.pop()
-        answer = probe("waa", "two.example:5000", 0.4)
-    assert (answer.ok, answer.detail) == (False, "no answer in 0.4 s")
+        answers = [probe(kind, f"two.example:{port}", 0.4) for kind in ("waa", "tcp")]
+    assert {(answer.ok, answer.detail) for answer in answers} == {(False, "no answer in 0.4 s")}
 
 
-def test_a_name_that_nobody_knows_is_said_to_be_so() -> None:
+def test_a_name_that_does_not_resolve_is_a_failure() -> None:
     assert probe("tcp", "no-such-host.invalid:80", 5.0).detail == "the name is not known"
 
 
@@ -397,19 +412,29 @@ def test_a_certificate_that_nobody_vouches_for_is_no_answer(
 
     def talk(connection: socket.socket) -> None:
         with context.wrap_socket(connection, server_side=True) as secure:
-            answering(OK)(secure)
+            answer_with(OK)(secure)
 
-    probes._tls.cache_clear()
-    with listening(talk) as address:
+    tls_context.cache_clear()
+    with serve_tcp(talk) as address:
         answer = probe("http", f"https://{address}/", 10.0)
-    probes._tls.cache_clear()
+    tls_context.cache_clear()
     assert answer.ok is trusted
     assert answer.detail == '{"message": "operational"}' if trusted else "CERTIFICATE_VERIFY_FAILED" in answer.detail
 
 
-def test_there_are_threads_enough_for_hundreds_of_targets_that_hang() -> None:
-    few = [Target(f"vm-{n}", "waa", "127.0.0.1:1", 30.0, 5.0) for n in range(20)]
-    many = [Target(f"vm-{n}", "waa", "127.0.0.1:1", 30.0, 5.0) for n in range(300)]
-    huge = [Target(f"vm-{n}", "waa", "127.0.0.1:1", 30.0, 5.0) for n in range(4000)]
-    wanted = [ProbeSource(targets, lambda _: None)._wanted_threads() for targets in (few[:3], few, many, huge)]
-    assert wanted == [3, THREADS, 50, MOST_THREADS]
+def test_a_name_that_takes_long_to_look_up_costs_its_timeout_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(20) and [])
+    with serve_tcp(answer_with(OK)) as address:
+        watch = Watch([Target("slow", "tcp", "slow.example:80", 60.0, 0.1), Target("ok", "waa", address, 60.0, 5.0)])
+        watch.source.start()
+        assert watch.wait_for("slow", "ok") == {"slow": False, "ok": True}
+        watch.source.stop()
+        release.set()
+
+
+def test_hundreds_of_targets_that_hang_are_probed_side_by_side() -> None:
+    with serve_tcp(until_closed) as address:
+        targets = [Target(f"vm-{n}", "waa", address, 60.0, 0.5) for n in range(2 * MAX_CONCURRENT)]
+        answers = probe_all(targets)
+    assert [answer.detail for answer in answers] == ["no answer in 0.5 s"] * len(targets)

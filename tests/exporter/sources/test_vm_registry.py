@@ -114,7 +114,7 @@ def test_folders_that_come_later_are_found_within_a_minute(tmp_path: Path, monke
     assert watch.look() == {"vm_registry.json": ["a"]}
 
 
-def test_what_has_not_changed_is_not_told_again(tmp_path: Path) -> None:
+def test_an_unchanged_registry_is_not_emitted_again(tmp_path: Path) -> None:
     put(tmp_path, "vm_registry.json", '[{"name": "a"}]')
     watch = Watch(tmp_path)
     assert watch.look() == {"vm_registry.json": ["a"]}

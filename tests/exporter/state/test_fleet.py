@@ -26,7 +26,7 @@ from evalgauge_exporter.state.fleet_events import (
 )
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views import fleet as views
-from evalgauge_exporter.views.exposition import line
+from evalgauge_exporter.views.exposition import format_sample
 from tests.exporter.machine_events import HOUR, SIZE, STALL, T0, Story, box, fleet_of, inventory, powers, price
 
 Samples = dict[tuple[str, tuple[str, ...]], float | int]
@@ -35,8 +35,8 @@ Samples = dict[tuple[str, tuple[str, ...]], float | int]
 def samples(fleet: FleetState, at: float = 0.0) -> Samples:
     """Every sample by name and label values; fails where two have the same."""
     found: Samples = {}
-    for metric, values, value in views.fleet_samples(fleet, T0 + at):
-        assert line(metric, values, value)
+    for metric, values, value in views.collect_fleet_samples(fleet, T0 + at):
+        assert format_sample(metric, values, value)
         assert (metric.name, tuple(values)) not in found
         found[metric.name, tuple(values)] = value
     return found
@@ -99,7 +99,7 @@ def test_the_price_is_that_of_the_machines_kind() -> None:
 
 
 @pytest.mark.parametrize(("after", "shown"), [(179.0, True), (181.0, False)])
-def test_what_azure_said_vanishes_after_three_intervals(after: float, shown: bool) -> None:
+def test_what_azure_reported_vanishes_after_three_intervals(after: float, shown: bool) -> None:
     fleet = fleet_of(inventory("waa-00"), powers(0, {"waa-00": "running"}), price(0.2))
     fleet.apply(RefreshFailed(T0 + 60, "azure_vm", "sub-1", 0.1, "server_error", "it answers 503"))
     found = samples(fleet, after)
@@ -108,7 +108,7 @@ def test_what_azure_said_vanishes_after_three_intervals(after: float, shown: boo
     assert named(found, m.SOURCE_ERRORS) == {("azure_vm", "server_error"): 1}
 
 
-def test_an_old_inventory_hides_what_it_said_and_not_the_power_state() -> None:
+def test_an_old_inventory_hides_its_own_data_and_not_the_power_state() -> None:
     fleet = fleet_of(inventory("waa-00"), powers(1801, {"waa-00": "running"}), price(0.2))
     found = samples(fleet, 1801)
     assert named(found, m.VM_POWER_STATE)
@@ -129,7 +129,7 @@ def test_a_machine_that_vanished_has_no_series_and_keeps_its_history() -> None:
     assert gone.changes == [(T0, "running"), (T0 + 60, "gone")]
 
 
-def test_machines_of_two_subscriptions_with_one_name_and_group_are_told_apart() -> None:
+def test_machines_of_two_subscriptions_with_one_name_and_group_have_different_labels() -> None:
     fleet = fleet_of(powers(0, {"waa": "running"}), powers(0, {"waa": "stopped"}, subscription="sub-2"))
     groups = {values[1] for values in named(samples(fleet), m.VM_POWER_STATE)}
     assert groups == {"sub-1/agents", "sub-2/agents"}
@@ -162,7 +162,7 @@ def test_prices_are_wanted_for_machines_that_are_there_and_that_nothing_else_pri
         box(),
         RegistrySeen(T0, "r", (WAA, pool)),
     )
-    assert fleet.price_keys() == {PriceKey("eastus", SIZE), PriceKey("eastus", "Standard_E8s_v5")}
+    assert fleet.list_price_keys() == {PriceKey("eastus", SIZE), PriceKey("eastus", "Standard_E8s_v5")}
 
 
 def test_a_declared_machine_is_shown_as_billing_until_its_stop() -> None:
@@ -278,7 +278,8 @@ def test_each_machine_says_how_many_runs_use_it_and_with_how_many_tasks() -> Non
         Story("c").worker(0, "u", vm="left").end(10).run(),
     ]
     found = {
-        (metric, *labels): value for metric, labels, value in views.machine_use_samples(fleet, runs, T0 + 60, STALL)
+        (metric, *labels): value
+        for metric, labels, value in views.collect_machine_use_samples(fleet, runs, T0 + 60, STALL)
     }
     told = {name: (found[m.VM_RUNS, name, group], found[m.VM_BUSY_WORKERS, name, group]) for _, name, group in found}
     assert told == {"busy": (1, 2), "idle": (1, 0), "left": (0, 0), "none": (0, 0), "gpu": (2, 2)}
@@ -291,7 +292,8 @@ def test_each_of_several_machines_of_the_name_that_a_worker_gives_counts_as_used
     )
     runs = [Story("a").worker(0, "w1", vm="vm-1").task(0, None, "w1").run(), Story("b").worker(0, "vm-1").run()]
     found = {
-        (metric, *labels): value for metric, labels, value in views.machine_use_samples(fleet, runs, T0 + 60, STALL)
+        (metric, *labels): value
+        for metric, labels, value in views.collect_machine_use_samples(fleet, runs, T0 + 60, STALL)
     }
     assert {
         key[1:]: (value, found[m.VM_BUSY_WORKERS, *key[1:]]) for key, value in found.items() if key[0] is m.VM_RUNS
@@ -305,11 +307,11 @@ def test_each_of_several_machines_of_the_name_that_a_worker_gives_counts_as_used
 def test_each_of_several_machines_of_the_computer_name_that_a_worker_gives_counts_as_used() -> None:
     fleet = fleet_of(inventory("a", "b", computer_name="win11"), powers(0, {"a": "running", "b": "running"}))
     run = Story().worker(0, "w1", vm="WIN11").task(0, None, "w1").run()
-    found = [(metric, value) for metric, _, value in views.machine_use_samples(fleet, [run], T0 + 60, STALL)]
+    found = [(metric, value) for metric, _, value in views.collect_machine_use_samples(fleet, [run], T0 + 60, STALL)]
     assert found == [(m.VM_RUNS, 1), (m.VM_BUSY_WORKERS, 1)] * 2
 
 
-def test_headroom_is_told_by_bucket_while_it_is_fresh() -> None:
+def test_rate_limits_are_exposed_by_bucket_while_they_are_current() -> None:
     fleet = fleet_of(powers(0, {"a": "running"}), RateLimitSeen(T0, "sub-1", {"subscription-reads": 11999}))
     assert named(samples(fleet), m.AZURE_RATELIMIT) == {("sub-1", "subscription-reads"): 11999}
     assert not named(samples(fleet, HOUR), m.AZURE_RATELIMIT)
@@ -351,7 +353,7 @@ def plain(answer: object) -> object:
 
 
 def api_vms(fleet: FleetState, *runs: RunState, at: float = 0.0) -> list[dict[str, object]]:
-    answer = views.vms(fleet, runs, T0 + at, STALL)
+    answer = views.list_vms(fleet, runs, T0 + at, STALL)
     assert plain(answer) == answer
     return answer
 
@@ -389,7 +391,7 @@ def test_a_machine_that_only_a_registry_names_has_nothing_made_up() -> None:
         assert row[key] is None
 
 
-def test_a_power_state_that_is_too_old_is_not_told() -> None:
+def test_a_power_state_that_is_too_old_is_not_shown() -> None:
     (row,) = api_vms(fleet_of(powers(0, {"a": "running"})), at=HOUR)
     assert row["power_state"] is None
 
@@ -416,7 +418,7 @@ def test_tunnels_say_whether_something_answers() -> None:
         probed(name="up", kind="tunnel"),
         probed(ok=False, name="down", kind="tunnel"),
     )
-    answer = views.tunnels(fleet, T0)
+    answer = views.list_tunnels(fleet, T0)
     assert plain(answer) == answer
     assert {name: (row["active"], row["error"]) for name, row in answer.items()} == {
         "up": (True, None),
@@ -427,30 +429,30 @@ def test_tunnels_say_whether_something_answers() -> None:
     assert {"active", "local_port", "remote_endpoint", "pid", "error"} <= set(answer["up"])
 
 
-def test_the_waa_server_that_answers_is_the_one_that_is_told() -> None:
+def test_the_waa_server_that_answers_is_the_one_that_is_shown() -> None:
     fleet = fleet_of(
         RegistrySeen(T0, "r", (WAA,)),
         probed(ok=False, name="other"),
         probed(configured=False),
         probed(kind="tcp", name="third"),
     )
-    answer = views.probe_vm(fleet, T0)
+    answer = views.get_probe_vm(fleet, T0)
     assert plain(answer) == answer
     assert (answer["responding"], answer["vm_ip"], answer["container"]) == (True, "20.1.2.3", "winarena")
     assert answer["probe_result"] == "Service is operational"
     assert len(answer["probes"]) == 3
-    assert not views.probe_vm(fleet, T0, "other")["responding"]
+    assert not views.get_probe_vm(fleet, T0, "other")["responding"]
 
 
-def test_without_probes_nothing_is_said_to_respond() -> None:
-    answer = views.probe_vm(FleetState(), T0)
+def test_without_probes_nothing_responds() -> None:
+    answer = views.get_probe_vm(FleetState(), T0)
     assert (answer["responding"], answer["vm_ip"], answer["probes"]) == (False, None, [])
 
 
-def test_the_newest_jobs_are_told_with_their_duration() -> None:
+def test_the_newest_jobs_are_shown_with_their_duration() -> None:
     rows = [job(f"j{n}", "completed", created=float(n), started=float(n), ended=n + 600.0) for n in range(12)]
     live = job("live", "running", created=100.0, started=120.0)
-    answer = views.azure_jobs(fleet_of(jobs(*rows, live)), T0 + 180)
+    answer = views.list_azure_jobs(fleet_of(jobs(*rows, live)), T0 + 180)
     assert plain(answer) == answer
     assert [row["job_id"] for row in answer[:2]] == ["live", "j11"]
     assert len(answer) == 10
@@ -462,7 +464,7 @@ def test_the_newest_jobs_are_told_with_their_duration() -> None:
 def test_background_work_is_runs_machines_and_containers() -> None:
     fleet = fleet_of(powers(0, {"new": "starting", "old": "running"}), probed(ok=False, at=0), probed(name="b"))
     run = Story("run-a").task(0, 30, "w").task(30, None, "w").run()
-    answer = views.tasks(fleet, [run, Story("done").end(10).run()], T0 + 60, STALL)
+    answer = views.list_tasks(fleet, [run, Story("done").end(10).run()], T0 + 60, STALL)
     assert plain(answer) == answer
     told: Sequence[tuple[object, ...]] = [
         (row["task_id"], row["task_type"], row["status"], row["phase"]) for row in answer
@@ -495,7 +497,7 @@ def test_a_source_that_hangs_is_not_up_once_its_machines_are_too_old() -> None:
 )
 def test_the_address_of_the_waa_server_is_its_host(target: str, host: str | None) -> None:
     fleet = fleet_of(ProbeSeen(T0, "vm", "waa", target, 30.0, True, 0.1, "ok", True))
-    assert views.probe_vm(fleet, T0)["vm_ip"] == host
+    assert views.get_probe_vm(fleet, T0)["vm_ip"] == host
 
 
 def test_probes_and_tunnels_belong_to_a_machine_whatever_their_case() -> None:
@@ -505,7 +507,7 @@ def test_probes_and_tunnels_belong_to_a_machine_whatever_their_case() -> None:
         TunnelDeclared("Waa-00", 5001, "vm:5000"),
         ProbeSeen(T0, "WAA-00", "waa", "h:1", 30.0, True, 0.1, "ready", True),
     )
-    (row,) = views.vms(fleet, [], T0, STALL)
+    (row,) = views.list_vms(fleet, [], T0, STALL)
     assert (row["status"], row["waa_probe_status"], list(row["tunnels"])) == ("online", "ready", ["Waa-00"])
 
 
@@ -518,4 +520,4 @@ def test_an_outage_of_one_subscription_renames_no_machine_of_another() -> None:
     for at in (0.0, 600.0):
         assert ("same", "sub-1/agents", "running") in named(samples(fleet, at=at), m.VM_POWER_STATE)
     assert ("same", "sub-2/agents", "running") not in named(samples(fleet, at=600), m.VM_POWER_STATE)
-    assert [row["subscription_id"] for row in views.vms(fleet, [], T0, STALL)] == ["sub-1", "sub-2"]
+    assert [row["subscription_id"] for row in views.list_vms(fleet, [], T0, STALL)] == ["sub-1", "sub-2"]

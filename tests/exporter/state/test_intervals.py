@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalgauge_exporter.state.intervals import Interval, difference, intersection, length, shares, union
+from evalgauge_exporter.state.intervals import Interval, difference, intersection, share_seconds, total_seconds, union
 
 END = 20
 spans = st.lists(st.tuples(st.integers(0, END), st.integers(0, END)), max_size=8)
@@ -29,7 +29,7 @@ def test_a_union_covers_each_moment_of_its_parts_once(parts: list[Interval]) -> 
     joined = union(parts)
     assert moments(joined) == moments(parts)
     assert tidy(joined)
-    assert length(joined) == len(moments(parts))
+    assert total_seconds(joined) == len(moments(parts))
 
 
 @given(spans, spans)
@@ -47,7 +47,7 @@ def test_a_difference_covers_what_is_in_the_first_alone(one: list[Interval], oth
 @given(st.dictionaries(st.sampled_from("abcd"), spans, max_size=4))
 def test_shares_divide_each_moment_equally_among_those_who_use_it(users: dict[str, list[Interval]]) -> None:
     tidied = {user: union(parts) for user, parts in users.items()}
-    got = shares(tidied)
+    got = share_seconds(tidied)
     for user, parts in tidied.items():
         expected = sum(1 / sum(second in moments(other) for other in tidied.values()) for second in moments(parts))
         assert got[user] == pytest.approx(expected)

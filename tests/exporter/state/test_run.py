@@ -97,7 +97,7 @@ def test_an_attempt_that_is_tried_again_counts_once_and_its_worker_twice() -> No
     )
     assert run.statuses(30, STALL) == {"success": 1}
     assert run.workers["v"].tasks_completed == 2
-    assert list(run.durations())[-1] == ("+Inf", 2)
+    assert list(run.cumulative_durations())[-1] == ("+Inf", 2)
     assert run.duration_micros == 15_000_000
 
 
@@ -206,7 +206,7 @@ def test_a_log_cut_at_any_byte_folds_to_every_whole_line(made: list[tuple[str, s
         assert sum(run.statuses(NOW, STALL).values()) == run.total
         assert sum(run.steps.values()) == sum(1 for e in events if type(e).__name__ == "Step")
         assert sum(run.counts.values()) == len(run.attempts)
-        assert {key for key, a in run.attempts.items() if a.status == "running"} == set(run.open)
+        assert {key for key, a in run.attempts.items() if a.status == "running"} == set(run.open_attempts)
 
 
 def interleavings(logs: list[list[Event]], chance: random.Random) -> Iterator[Event]:
@@ -219,7 +219,7 @@ def counted(run: RunState) -> dict[str, Any]:
     return {
         "statuses": run.task_counts(NOW, STALL),
         "steps": run.steps,
-        "durations": (list(run.durations()), run.duration_micros),
+        "durations": (list(run.cumulative_durations()), run.duration_micros),
         "usage": {key: (u.tokens, u.requests, u.unknown, u.unpriced) for key, u in run.usage.items()},
         "workers": {
             name: (worker.busy_seconds, worker.idle_seconds, worker.outcomes, worker.last_seen)

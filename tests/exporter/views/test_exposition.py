@@ -12,7 +12,7 @@ from evalgauge import metrics as m
 from evalgauge.runlog import read_events
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.run import RunState, State, fold
-from evalgauge_exporter.views.exposition import Exposition, line
+from evalgauge_exporter.views.exposition import Exposition, format_sample
 from evalgauge_exporter.views.limits import Limits
 from tests.exporter.runs import small_run
 from tests.exporter.scraping import samples, total, value
@@ -29,7 +29,7 @@ def state_of(folder: Path) -> RunState:
     return fold(folder.name, "runlog", read_events(folder))
 
 
-def test_both_formats_say_the_same(tmp_path: Path) -> None:
+def test_both_formats_hold_the_same_samples(tmp_path: Path) -> None:
     exposition = exposition_of(state_of(small_run(tmp_path, outcomes="ssfai").folder))
     now = time.time()
     text = samples(exposition.render(now).decode())
@@ -48,7 +48,7 @@ def test_every_sample_is_of_the_catalogue_with_its_labels(tmp_path: Path) -> Non
             assert dict(labels)[label] in values
 
 
-def test_every_status_and_state_is_there_zeros_too(tmp_path: Path) -> None:
+def test_every_status_and_state_is_exposed_zeros_included(tmp_path: Path) -> None:
     found = samples(exposition_of(state_of(small_run(tmp_path).folder)).render(time.time()).decode())
     for domain in ("d0", "d1"):
         for status in m.TASK_STATUSES:
@@ -75,7 +75,7 @@ def test_the_values_are_those_of_the_run(tmp_path: Path) -> None:
     assert value(found, "agent_eval_exporter_build_info") == 1
 
 
-def test_an_end_and_a_current_task_are_there_only_while_they_are_true(tmp_path: Path) -> None:
+def test_an_end_and_a_current_task_are_exposed_only_while_they_are_true(tmp_path: Path) -> None:
     run = small_run(tmp_path, finish=False)
     task = run.task("t9", worker="vm-0")
     found = samples(exposition_of(state_of(run.folder)).render(time.time()).decode())
@@ -88,7 +88,7 @@ def test_an_end_and_a_current_task_are_there_only_while_they_are_true(tmp_path: 
     assert value(found, "agent_eval_run_end_timestamp_seconds") > 0
 
 
-def test_a_run_leaves_when_it_has_been_over_for_so_long() -> None:
+def test_a_run_is_dropped_after_its_linger_time() -> None:
     over = fold("over", "runlog", [event("run_started", 1000, "p"), event("run_finished", 2000, "p")])
     going = fold("going", "runlog", [event("run_started", 1000, "q"), event("heartbeat", 2500, "q")])
     exposition = exposition_of(over, going, linger=900)
@@ -97,7 +97,7 @@ def test_a_run_leaves_when_it_has_been_over_for_so_long() -> None:
     assert value(later, "agent_eval_run_info", run_id="going") == 1
 
 
-def test_the_newest_runs_that_are_over_are_exposed_and_all_that_go_on() -> None:
+def test_all_running_runs_and_the_newest_others_are_exposed() -> None:
     over = [
         fold(f"o{n}", "runlog", [event("run_started", n, "p"), event("run_finished", n + 1, "p")]) for n in range(9)
     ]
@@ -122,7 +122,7 @@ def test_more_domains_models_and_workers_than_the_limit_do_not_explode() -> None
     assert len({dict(labels)["worker_id"] for name, labels in found if name == "agent_eval_worker_state"}) == 5
 
 
-def test_what_was_rendered_of_a_run_that_is_over_is_not_shown_once_it_changed() -> None:
+def test_a_cached_rendering_is_not_used_once_the_run_changed() -> None:
     run = fold("r", "runlog", [event("task_started", 1, task_id="a"), event("run_finished", 5)])
     exposition = exposition_of(run)
     assert total(samples(exposition.render(6).decode()), "agent_eval_run_tasks", status="interrupted") == 1
@@ -130,7 +130,7 @@ def test_what_was_rendered_of_a_run_that_is_over_is_not_shown_once_it_changed() 
     assert total(samples(exposition.render(7).decode()), "agent_eval_run_tasks", status="success") == 1
 
 
-def test_a_run_that_becomes_stalled_is_shown_so() -> None:
+def test_a_run_that_becomes_stalled_is_exposed_as_stalled() -> None:
     exposition = exposition_of(fold("r", "runlog", [event("task_started", 1000, task_id="a")]))
     assert value(samples(exposition.render(1600).decode()), "agent_eval_run_state", state="running") == 1
     found = samples(exposition.render(1601).decode())
@@ -139,10 +139,10 @@ def test_a_run_that_becomes_stalled_is_shown_so() -> None:
 
 
 @given(st.text(max_size=30), st.floats(allow_nan=False))
-def test_whatever_a_label_holds_a_parser_gives_it_back(label: str, number: float) -> None:
+def test_any_label_value_survives_a_parser(label: str, number: float) -> None:
     if "\r" in label or "\x00" in label:
         label = label.replace("\r", "").replace("\x00", "")
-    text = line(m.RUN_BUDGET, (label.encode("utf-8", "replace").decode(),), number)
+    text = format_sample(m.RUN_BUDGET, (label.encode("utf-8", "replace").decode(),), number)
     (family,) = text_string_to_metric_families(text)
     assert family.samples[0].labels["run_id"] == label.encode("utf-8", "replace").decode()
     assert family.samples[0].value == pytest.approx(number)

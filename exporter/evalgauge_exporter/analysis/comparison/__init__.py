@@ -1,1 +1,36 @@
-"""The paired comparison of two runs and the statistics behind it."""
+"""The paired comparison of two runs, and the tests and intervals behind it.
+
+``compare`` takes the measured attempts of two runs as ``Trial`` records and returns a ``Comparison``. ``wilson`` is the
+interval of a success rate, ``holm`` the correction for several comparisons.
+"""
+
+from evalgauge_exporter.analysis.comparison.comparison import (
+    Comparison,
+    DomainComparison,
+    MeanDifference,
+    RunRate,
+    SuccessDifference,
+    Verdict,
+    compare,
+    flip_rate,
+)
+from evalgauge_exporter.analysis.comparison.pairing import Trial
+from evalgauge_exporter.analysis.comparison.sequential import Martingale, anytime_p_value
+from evalgauge_exporter.analysis.comparison.tests import Interval, holm, wilson
+
+__all__ = [
+    "Comparison",
+    "DomainComparison",
+    "Interval",
+    "Martingale",
+    "MeanDifference",
+    "RunRate",
+    "SuccessDifference",
+    "Trial",
+    "Verdict",
+    "anytime_p_value",
+    "compare",
+    "flip_rate",
+    "holm",
+    "wilson",
+]

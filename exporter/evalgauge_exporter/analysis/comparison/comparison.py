@@ -15,15 +15,18 @@ from typing import Literal
 from scipy.special import ndtri
 
 from evalgauge_exporter.analysis.comparison.pairing import (
-    BegunPair,
     Pair,
+    StartedPair,
     Trial,
-    begun_pairs,
-    by_task,
-    known,
+    group_by_task,
+    is_plausible,
     measured_pairs,
+    started_pairs,
 )
-from evalgauge_exporter.analysis.comparison.sequential import Martingale, anytime_p_value, anytime_p_values, toward
+from evalgauge_exporter.analysis.comparison.sequential import (
+    anytime_p_values,
+    select_direction,
+)
 from evalgauge_exporter.analysis.comparison.tests import (
     Interval,
     clustered_difference,
@@ -36,23 +39,6 @@ from evalgauge_exporter.analysis.comparison.tests import (
     tango,
     wilson,
 )
-
-__all__ = [
-    "Comparison",
-    "DomainComparison",
-    "Interval",
-    "Martingale",
-    "MeanDifference",
-    "RunRate",
-    "SuccessDifference",
-    "Trial",
-    "Verdict",
-    "anytime_p_value",
-    "compare",
-    "flip_rate",
-    "holm",
-    "wilson",
-]
 
 Verdict = Literal["better", "worse", "no_significant_difference", "too_few_tasks"]
 
@@ -103,7 +89,7 @@ class SuccessDifference:
     @property
     def anytime_p_value(self) -> float:
         """The anytime-valid p-value of the direction of ``success_delta``."""
-        return toward(self.success_delta or 0.0, self.anytime_p_worse, self.anytime_p_better)
+        return select_direction(self.success_delta or 0.0, self.anytime_p_worse, self.anytime_p_better)
 
 
 @dataclass(frozen=True)
@@ -176,7 +162,7 @@ def compare(
 
     ``running_a`` and ``running_b`` are the tasks that a run is at right now, by the time at which the first attempt
     that runs began (Unix seconds). They are needed where several workers run side by side, or tasks that fail quickly
-    look like a regression (see :func:`anytime_p_values`); where durations are not known, tasks count as begun when
+    look like a regression (see :func:`anytime_p_values`); where durations are not known, tasks count as started when
     they ended.
 
     An attempt that is there twice counts once, as it ended last. ``ValueError`` unless 0 < alpha < 1 and min_pairs ≥ 1.
@@ -185,12 +171,12 @@ def compare(
         raise ValueError(f"alpha is {alpha}, but lies between 0 and 1")
     if min_pairs < 1:
         raise ValueError(f"min_pairs is {min_pairs}, but is at least 1")
-    tasks_a, tasks_b = by_task(a), by_task(b)
+    tasks_a, tasks_b = group_by_task(a), group_by_task(b)
     pairs = measured_pairs(tasks_a, tasks_b)
-    begun = begun_pairs(tasks_a, tasks_b, running_a or {}, running_b or {})
-    whole = _success_difference(pairs, begun, alpha, min_pairs)
+    started = started_pairs(tasks_a, tasks_b, running_a or {}, running_b or {})
+    whole = _success_difference(pairs, started, alpha, min_pairs)
     verdict = _verdict(whole, whole.p_value if finished else whole.anytime_p_value, alpha, min_pairs)
-    flips = _flips(tasks_a), _flips(tasks_b)
+    flips = _mean_flip_rate(tasks_a), _mean_flip_rate(tasks_b)
     return Comparison(
         **vars(whole),
         finished=finished,
@@ -198,7 +184,7 @@ def compare(
         pairs_needed=_pairs_needed(whole, verdict),
         only_in_a=len(tasks_a) - len(pairs),
         only_in_b=len(tasks_b) - len(pairs),
-        domains=_domains(pairs, begun, finished, alpha, min_pairs),
+        domains=_domains(pairs, started, finished, alpha, min_pairs),
         steps=_mean_difference(pairs, lambda trial: trial.steps, alpha),
         duration_seconds=_mean_difference(pairs, lambda trial: trial.duration_seconds, alpha),
         cost_usd=_mean_difference(pairs, lambda trial: trial.cost_usd, alpha),
@@ -216,10 +202,10 @@ def flip_rate(trials: Iterable[Trial]) -> float | None:
     what the share of discordant pairs between two runs of the same agent is expected to be. ``None`` where no task has
     two attempts.
     """
-    return _flips(by_task(trials))
+    return _mean_flip_rate(group_by_task(trials))
 
 
-def _flips(tasks: Mapping[str, Sequence[Trial]]) -> float | None:
+def _mean_flip_rate(tasks: Mapping[str, Sequence[Trial]]) -> float | None:
     rates = []
     for attempts in tasks.values():
         count, successes = len(attempts), sum(trial.success for trial in attempts)
@@ -229,16 +215,16 @@ def _flips(tasks: Mapping[str, Sequence[Trial]]) -> float | None:
 
 
 def _success_difference(
-    pairs: Sequence[Pair], begun: Sequence[BegunPair], alpha: float, min_pairs: int
+    pairs: Sequence[Pair], started: Sequence[StartedPair], alpha: float, min_pairs: int
 ) -> SuccessDifference:
     count = len(pairs)
     # differences of the task means times a common factor, whole so that sums are exact
     factor = math.lcm(*{len(pair.a) for pair in pairs}, *{len(pair.b) for pair in pairs})
-    wins_a = [sum(trial.success for trial in pair.a) for pair in pairs]
-    wins_b = [sum(trial.success for trial in pair.b) for pair in pairs]
+    successes_a = [sum(trial.success for trial in pair.a) for pair in pairs]
+    successes_b = [sum(trial.success for trial in pair.b) for pair in pairs]
     differences = [
-        won_a * (factor // len(pair.a)) - won_b * (factor // len(pair.b))
-        for pair, won_a, won_b in zip(pairs, wins_a, wins_b, strict=True)
+        count_a * (factor // len(pair.a)) - count_b * (factor // len(pair.b))
+        for pair, count_a, count_b in zip(pairs, successes_a, successes_b, strict=True)
     ]
     only_a = sum(difference > 0 for difference in differences)
     only_b = sum(difference < 0 for difference in differences)
@@ -251,12 +237,12 @@ def _success_difference(
         p_value, exact = sign_flip(differences)
         test = "exact sign-flip over tasks" if exact else "sign-flip over tasks"
         interval = clustered_difference([difference / factor for difference in differences], 1 - alpha)
-    anytime_p_worse, anytime_p_better = anytime_p_values(pair.throw for pair in begun)
+    anytime_p_worse, anytime_p_better = anytime_p_values(pair.outcomes for pair in started)
     required = pairs_for_power(delta, mean_square, alpha, POWER) if count else None
     return SuccessDifference(
         paired_tasks=count,
-        rate_a=_run_rate([pair.a for pair in pairs], wins_a, alpha),
-        rate_b=_run_rate([pair.b for pair in pairs], wins_b, alpha),
+        rate_a=_run_rate([pair.a for pair in pairs], successes_a, alpha),
+        rate_b=_run_rate([pair.b for pair in pairs], successes_b, alpha),
         success_delta=delta if count else None,
         ci_low=interval.low if interval else None,
         ci_high=interval.high if interval else None,
@@ -272,7 +258,7 @@ def _success_difference(
 
 def _run_rate(tasks: Sequence[list[Trial]], successes: Sequence[int], alpha: float) -> RunRate:
     attempts = sum(len(trials) for trials in tasks)
-    rates = [won / len(trials) for won, trials in zip(successes, tasks, strict=True)]
+    rates = [count / len(trials) for count, trials in zip(successes, tasks, strict=True)]
     if attempts == len(tasks):
         interval = wilson(sum(successes), attempts, 1 - alpha)
     else:
@@ -298,7 +284,7 @@ def _pairs_needed(difference: SuccessDifference, verdict: Verdict) -> int | None
 
 def _domains(
     pairs: Sequence[Pair],
-    begun: Sequence[BegunPair],
+    started: Sequence[StartedPair],
     finished: bool,
     alpha: float,
     min_pairs: int,
@@ -308,8 +294,8 @@ def _domains(
         by_domain[pair.domain].append(pair)
     found = {}
     for domain in sorted(by_domain):
-        begun_here = [pair for pair in begun if pair.domain in (domain, None)]
-        found[domain] = _success_difference(by_domain[domain], begun_here, alpha, min_pairs)
+        started_here = [pair for pair in started if pair.domain in (domain, None)]
+        found[domain] = _success_difference(by_domain[domain], started_here, alpha, min_pairs)
     if finished:
         adjusted = holm([difference.p_value for difference in found.values()])
     else:
@@ -317,7 +303,7 @@ def _domains(
         worse = holm([difference.anytime_p_worse for difference in found.values()])
         better = holm([difference.anytime_p_better for difference in found.values()])
         deltas = [difference.success_delta or 0.0 for difference in found.values()]
-        adjusted = [toward(*values) for values in zip(deltas, worse, better, strict=True)]
+        adjusted = [select_direction(*values) for values in zip(deltas, worse, better, strict=True)]
     domains = {}
     for (domain, difference), p_value in zip(found.items(), adjusted, strict=True):
         verdict = _verdict(difference, p_value, alpha, min_pairs)
@@ -338,7 +324,7 @@ def _mean_difference(
     both = []
     for pair in pairs:
         known_a, known_b = (
-            [value for trial in trials if known(value := quantity(trial))] for trials in (pair.a, pair.b)
+            [value for trial in trials if is_plausible(value := quantity(trial))] for trials in (pair.a, pair.b)
         )
         if known_a and known_b:
             both.append((math.fsum(known_a) / len(known_a), math.fsum(known_b) / len(known_b)))

@@ -1,9 +1,9 @@
-"""Tests and intervals for two runs over the same tasks: pure functions of counts and differences.
+"""Statistical tests and intervals for two runs over the same tasks: pure functions of counts and differences.
 
-Everywhere a difference is A − B. The distributions are those of ``scipy.special``. ``scipy.stats`` has the binomial
-test and Wilson's interval too, but takes 0.6 ms for each where these take a few microseconds, a live comparison needs a
-hundred of them, and importing it costs 45 MB; the tests hold the two equal. What scipy has not (Tango's interval, the
-exact sign-flip test, Holm's correction) is here with its source.
+A difference is always A − B. The distributions are those of ``scipy.special``. ``scipy.stats`` has the binomial test
+and Wilson's interval too, but takes 0.6 ms for each where these take a few microseconds, a live comparison needs a
+hundred of them, and importing it costs 45 MB; the tests assert that both agree. What scipy lacks (Tango's interval, the
+exact sign-flip test, Holm's correction) is implemented here with its source.
 """
 
 from __future__ import annotations
@@ -31,14 +31,24 @@ class SignFlip(NamedTuple):
 
     p_value: float
     exact: bool
-    """False where the normal approximation was used, which is with more than about a thousand differing tasks."""
+    """False where the normal approximation was used: with more than about a thousand differing tasks."""
 
 
 def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval | None:
-    """Wilson's score interval of a success rate; ``None`` where nothing was measured.
+    """Return Wilson's score interval of a success rate.
 
     Wilson 1927, "Probable inference, the law of succession, and statistical inference", J. Am. Stat. Assoc. 22.
-    ``ValueError`` unless 0 ≤ successes ≤ total.
+
+    Args:
+        successes: Number of successes.
+        total: Number of independent observations.
+        confidence: Confidence level, between 0 and 1.
+
+    Returns:
+        The interval within 0 to 1, ``None`` where ``total`` is 0.
+
+    Raises:
+        ValueError: Not 0 ≤ successes ≤ total.
     """
     if not 0 <= successes <= total:
         raise ValueError(f"{successes} successes of {total}")
@@ -46,12 +56,20 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval | N
 
 
 def clustered_wilson(rates: Sequence[float], attempts: int, confidence: float = 0.95) -> Interval | None:
-    """Wilson's interval of the mean of the tasks' own success rates, where tasks were attempted more than once.
+    """Return Wilson's interval of the mean of the tasks' success rates, where tasks have several attempts.
 
-    Attempts of one task resemble each other, so the size is the effective one, p(1 − p) over the variance of the mean
-    of the tasks, no less than the tasks and no more than the ``attempts`` in all; where every task came out alike, the
-    number of tasks (Dean and Pagano 2015, "Evaluating confidence interval methods for binomial proportions in
-    clustered surveys", J. Surv. Stat. Methodol. 3). ``None`` where there are no tasks.
+    Attempts of one task are correlated, so the sample size is the effective one, p(1 − p) over the variance of the mean
+    of the tasks, at least the number of tasks and at most ``attempts``; where all tasks have the same rate, the number
+    of tasks (Dean and Pagano 2015, "Evaluating confidence interval methods for binomial proportions in clustered
+    surveys", J. Surv. Stat. Methodol. 3).
+
+    Args:
+        rates: Success rate of each task, 0 to 1.
+        attempts: Number of attempts at all tasks together.
+        confidence: Confidence level, between 0 and 1.
+
+    Returns:
+        The interval within 0 to 1, ``None`` without tasks.
     """
     tasks = len(rates)
     if tasks == 0:
@@ -73,21 +91,24 @@ def _score_interval(rate: float, size: float, confidence: float) -> Interval:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Two-sided p-value of the exact McNemar test, from the pairs in which only one of the two succeeded.
+    """Return the two-sided p-value of the exact McNemar test.
 
-    The binomial test of the discordant pairs against a fair coin (McNemar 1947); 1 where there are none.
+    The binomial test of the discordant pairs, in which only one of the two runs succeeded, against a fair coin
+    (McNemar 1947); 1 where there are none.
     """
     return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def sign_flip(differences: Sequence[int]) -> SignFlip:
-    """Two-sided sign-flip (Fisher-Pitman) test that the differences of the tasks are symmetric around 0.
+    """Return the two-sided sign-flip (Fisher-Pitman) test that the tasks' differences are symmetric around 0.
 
-    ``differences`` are A − B of each task times any one factor that makes all of them whole. A task is one unit
-    however often it was attempted, so attempts that resemble each other do not count as more evidence than they are.
-    The distribution of the sum over all 2ⁿ signs is built exactly, task by task; no random numbers. With one attempt
-    for each task this is the exact McNemar test. Where runs have unequal numbers of attempts, symmetry holds only in
-    large samples.
+    A task is one unit however often it was attempted, so correlated attempts do not count as more evidence than they
+    are. The distribution of the sum over all 2ⁿ signs is computed exactly, task by task, without random numbers. With
+    one attempt per task this is the exact McNemar test. Where runs have unequal numbers of attempts, symmetry holds
+    only in large samples.
+
+    Args:
+        differences: A − B of each task, times any one factor that makes all of them integers.
     """
     factor = math.gcd(*differences) if differences else 0
     if factor == 0:
@@ -98,7 +119,7 @@ def sign_flip(differences: Sequence[int]) -> SignFlip:
     if len(sizes) * total > _EXACT_WORK:
         z = observed / sizes[-1] / math.sqrt(math.fsum((size / sizes[-1]) ** 2 for size in sizes))
         return SignFlip(float(2 * ndtr(-z)), False)
-    chances = np.ones(1)  # of each sum of the positive ones, as differences are added
+    chances = np.ones(1)  # probability of each sum of the positive differences, extended one difference at a time
     for size in sizes:
         longer = np.zeros(len(chances) + size)
         longer[: len(chances)] = chances / 2
@@ -110,14 +131,20 @@ def sign_flip(differences: Sequence[int]) -> SignFlip:
 
 
 def tango(only_a: int, only_b: int, pairs: int, confidence: float = 0.95) -> Interval:
-    """Score interval of the difference of two paired success rates.
+    """Return the score interval of the difference A − B of two paired success rates.
 
     Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
-    design", Stat. Med. 17: the differences that the score test does not reject. It is near the exact McNemar test but
-    not its inversion: at p just above 0.05 it may leave out 0. ``pairs`` is at least 1.
+    design", Stat. Med. 17: the differences that the score test does not reject. It is close to the exact McNemar test
+    but not its inversion: at p just above 0.05 it may exclude 0.
+
+    Args:
+        only_a: Pairs in which only A succeeded.
+        only_b: Pairs in which only B succeeded.
+        pairs: All pairs, at least 1.
+        confidence: Confidence level, between 0 and 1.
     """
     z = float(ndtri((1 + confidence) / 2))
-    # the upper limit is the lower one of B − A, so that the two runs exchanged give the interval exactly mirrored
+    # the upper limit is the lower one of B − A, so that exchanging the runs gives exactly the mirrored interval
     return Interval(_tango_low(only_a, only_b, pairs, z), -_tango_low(only_b, only_a, pairs, z))
 
 
@@ -126,7 +153,7 @@ def _tango_low(only_a: int, only_b: int, pairs: int, z: float) -> float:
     def excess(delta: float) -> float:
         linear = (2 * pairs - only_a + only_b) * delta - only_a - only_b
         constant = -only_b * delta * (1 - delta)
-        # the chance of "only B succeeded" that fits best where the difference is delta
+        # maximum-likelihood chance of "only B succeeded" where the difference is delta
         fitted = (math.sqrt(max(linear**2 - 8 * pairs * constant, 0.0)) - linear) / (4 * pairs)
         variance = pairs * (2 * fitted + delta * (1 - delta))
         return only_a - only_b - pairs * delta - z * math.sqrt(max(variance, 0.0))
@@ -141,12 +168,16 @@ def _tango_low(only_a: int, only_b: int, pairs: int, z: float) -> float:
 
 
 def clustered_difference(differences: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Interval of the mean of at least one task difference, each from −1 to 1, for tasks attempted more than once.
+    """Return the interval of the mean of task differences, for tasks with several attempts.
 
     Student's t interval over tasks after one task of +1 and one of −1 were added: the adjusted Wald interval of Bonett
     and Price 2012 ("Adjusted Wald confidence interval for a difference of binomial proportions based on paired data",
-    J. Educ. Behav. Stat. 37), carried over from single pairs to task means. So it never shrinks to a point where all
-    tasks came out alike, and it always holds the mean itself (from 90 % confidence on).
+    J. Educ. Behav. Stat. 37), applied to task means in place of single pairs. So it never shrinks to a point where all
+    tasks agree, and it always contains the mean itself (from 90 % confidence on).
+
+    Args:
+        differences: A − B of each task's mean, each from −1 to 1, at least one.
+        confidence: Confidence level, between 0 and 1.
     """
     values = np.array([*differences, 1.0, -1.0])
     mean = float(values.mean())
@@ -155,7 +186,7 @@ def clustered_difference(differences: Sequence[float], confidence: float = 0.95)
 
 
 def mean_interval(differences: Sequence[float], confidence: float = 0.95) -> Interval | None:
-    """Student's t interval of the mean of paired differences; ``None`` where there are fewer than two."""
+    """Return Student's t interval of the mean of paired differences, ``None`` where there are fewer than two."""
     count = len(differences)
     if count < 2:
         return None
@@ -165,10 +196,10 @@ def mean_interval(differences: Sequence[float], confidence: float = 0.95) -> Int
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number, in the order given.
+    """Return p-values adjusted for their number, in the order given.
 
     Holm 1979, "A simple sequentially rejective multiple test procedure", Scand. J. Stat. 6: the chance of even one
-    false finding stays under α, whatever the dependence.
+    false rejection stays below α, whatever the dependence.
     """
     adjusted = [1.0] * len(p_values)
     largest = 0.0
@@ -179,11 +210,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def pairs_for_power(mean: float, mean_square: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
-    """Pairs with which a two-sided paired test sees a true mean difference ``mean`` with this power.
+    """Return the number of pairs with which a two-sided paired test detects a true mean difference with this power.
 
-    ``mean_square`` is the mean of the squared differences; with one attempt for each task the share of discordant
-    pairs. Connor 1987, "Sample size for testing differences in proportions for the paired-sample design",
-    Biometrics 43. ``None`` where the mean is 0: no number of pairs shows what is not there.
+    Connor 1987, "Sample size for testing differences in proportions for the paired-sample design", Biometrics 43.
+
+    Args:
+        mean: True mean difference.
+        mean_square: Mean of the squared differences; with one attempt per task the share of discordant pairs.
+        alpha: Significance level.
+        power: Chance to detect the difference.
+
+    Returns:
+        The number of pairs, ``None`` where ``mean`` is 0.
     """
     if mean == 0:
         return None

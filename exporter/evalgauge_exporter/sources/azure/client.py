@@ -10,11 +10,11 @@ import logging
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 from evalgauge_exporter.errors import RefreshError
+from evalgauge_exporter.sources.http import parse_retry_after
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential
@@ -95,22 +95,6 @@ def parse_rate_limits(headers: Mapping[str, str]) -> dict[str, int]:
     return left
 
 
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds that an answer asks to wait: of ``Retry-After``, in seconds or as a date; None where it asks nothing."""
-    milliseconds = headers.get("x-ms-retry-after-ms") or headers.get("retry-after-ms")
-    value = headers.get("Retry-After") or headers.get("retry-after")
-    try:
-        if milliseconds:
-            return max(0.0, float(milliseconds) / 1000.0)
-        if not value:
-            return None
-        if value.strip().replace(".", "", 1).isdigit():
-            return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
-
-
 def classify_error(error: Exception, what: str, now: float) -> RefreshError:
     """What an error of the Azure packages means; ``what`` says what was asked for."""
     from azure.core import exceptions as azure
@@ -137,7 +121,7 @@ def classify_error(error: Exception, what: str, now: float) -> RefreshError:
 
 
 def _status_failure(status: int, headers: Mapping[str, str], what: str, line: str, now: float) -> RefreshError:
-    wait = retry_after(headers, now)
+    wait = parse_retry_after(headers, now)
     if status == 429:
         asked = f"; asked to wait {wait:.0f} s" if wait else ""
         return RefreshError("throttled", f"{what}: too many requests{asked}", wait)
@@ -146,7 +130,7 @@ def _status_failure(status: int, headers: Mapping[str, str], what: str, line: st
     if status == 403:
         return RefreshError("forbidden", f"{what}: the role does not allow it (403); see docs/azure.md")
     if status == 404:
-        return RefreshError("not_found", f"{what}: there is no such thing (404); mend its names in the configuration")
+        return RefreshError("not_found", f"{what}: there is no such thing (404); fix its names in the configuration")
     if status >= 500:
         return RefreshError("server_error", f"{what}: answers {status}", wait)
     return RefreshError("refused", f"{what}: answers {status}: {line}", wait)

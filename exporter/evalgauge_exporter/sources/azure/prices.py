@@ -1,27 +1,25 @@
-"""Hourly prices of Azure machines from the Retail Prices API, which asks for no sign-in. Kept on disk for a day.
+"""Hourly prices of Azure machines from the Retail Prices API, which needs no sign-in, cached on disk for a day.
 
-A size has several rows in the price list; the right one is in US dollars, for an hour's consumption, valid now, no
-Low Priority, and Spot or with a Windows licence only where the machine is. Where no row fits there is no price.
+A size has several rows in the price list. The one that applies is in US dollars, for an hour's consumption, valid now,
+not Low Priority, and Spot or with a Windows licence only where the machine is. Where no row applies there is no price.
 https://learn.microsoft.com/rest/api/cost-management/retail-prices/azure-retail-prices
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from evalgauge_exporter.config.model import Prices
 from evalgauge_exporter.errors import RefreshError
 from evalgauge_exporter.sources.azure import client as arm
+from evalgauge_exporter.sources.http import HttpSession
 from evalgauge_exporter.sources.parsing import parse_json
 from evalgauge_exporter.sources.polling import Emit, PollingSource
 from evalgauge_exporter.state.fleet_events import FleetEvent, PriceKey, PriceSeen
@@ -31,71 +29,83 @@ log = logging.getLogger("evalgauge.exporter")
 DAY = 86400.0
 API_VERSION = "2023-01-01-preview"
 TIMEOUT_SECONDS = 20.0
-MAX_BYTES = 8_000_000
-MAX_PAGES = 10
+REFRESH_SECONDS = 300.0
+MAX_REQUESTS = 500
 MAX_SIZES = 200
 """Sizes that are looked up in one refresh: more than any fleet has."""
 
-_Kept = dict[str, Any]
-"""``at``: Unix seconds of the lookup; ``usd``: price by variant."""
+OF_ONE_SIZE = ("refused", "not_found", "malformed")
+"""Reasons of failures after which other sizes may still have a price."""
+
+_Cached = dict[str, Any]
+"""``at``: Unix seconds of the lookup; ``usd``: USD an hour by variant."""
 
 
 class AzurePriceSource(PollingSource):
-    """The prices of the machines that are there, looked up when one is new and then daily."""
+    """A source of the prices of the machines that exist, looked up when one is new and then daily.
+
+    Args:
+        table: Where the price list and the cache are.
+        wanted: Returns the prices to look up; called from the source's thread.
+        emit: Takes the events.
+    """
 
     source = "prices"
 
     def __init__(self, table: Prices, wanted: Callable[[], Iterable[PriceKey]], emit: Emit) -> None:
-        """``wanted`` tells what to look up; it is called from the source's thread."""
         super().__init__("azure", DAY, emit)
         self._url = table.azure_retail_url
         self._wanted = wanted
         self._file = (table.cache_dir or default_cache_dir()) / "azure-retail-prices.json"
-        self._kept: dict[str, _Kept] | None = None
+        self._cached: dict[str, _Cached] | None = None
         self._next = DAY
 
     def next_delay(self) -> float:
-        """Until the first price is a day old."""
+        """Return the seconds until the first price is a day old."""
         return self._next
 
     def refresh(self) -> Iterator[FleetEvent]:
-        """Tell what is kept, then look up what is missing or older than a day."""
-        if self._kept is None:
-            self._kept = self._load()
-        kept = self._kept
+        """Yield what is cached, then look up what is missing or older than a day."""
+        if self._cached is None:
+            self._cached = self._load()
+        cached = self._cached
         sizes: dict[str, list[PriceKey]] = {}
         for key in sorted(set(self._wanted())):
-            sizes.setdefault(self._name(key), []).append(key)
-        for name in sizes.keys() & kept.keys():  # an older price too: it stands until it is three days old
-            yield from _events(sizes[name], kept[name])
-        due = [name for name in sizes if time.time() - kept.get(name, {"at": 0.0})["at"] >= DAY][:MAX_SIZES]
+            sizes.setdefault(self._cache_key(key), []).append(key)
+        for name in sizes.keys() & cached.keys():  # an older price too: it stands until it is three days old
+            yield from _make_events(sizes[name], cached[name])
+        due = [name for name in sizes if time.time() - cached.get(name, {"at": 0.0})["at"] >= DAY][:MAX_SIZES]
         failure: RefreshError | None = None
+        session = HttpSession(
+            self._url, seconds=REFRESH_SECONDS, request_seconds=TIMEOUT_SECONDS, max_requests=MAX_REQUESTS
+        )
         try:
-            for name in due:
-                if self.stopping:
-                    return
-                try:
-                    usd = self._look_up(sizes[name][0])
-                except RefreshError as error:
-                    failure = error
-                    if error.reason in ("refused", "malformed"):  # this size; the others may have a price
+            with session:
+                for name in due:
+                    if self.stopping:
+                        return
+                    try:
+                        usd = self._look_up(session, sizes[name][0])
+                    except RefreshError as error:
+                        failure = error
+                        if error.reason not in OF_ONE_SIZE:
+                            raise
                         continue
-                    raise
-                kept[name] = {"at": time.time(), "usd": usd}
-                yield from _events(sizes[name], kept[name])
+                    cached[name] = {"at": time.time(), "usd": usd}
+                    yield from _make_events(sizes[name], cached[name])
         finally:
             if due:
-                self._save(kept)
+                self._save(cached)
         if failure is not None:
             raise failure
-        ages = [time.time() - kept[name]["at"] for name in sizes if name in kept]
+        ages = [time.time() - cached[name]["at"] for name in sizes if name in cached]
         self._next = max(60.0, DAY - max(ages, default=0.0))
 
-    def _name(self, key: PriceKey) -> str:
+    def _cache_key(self, key: PriceKey) -> str:
         return f"{self._url} {key.location} {key.size}"
 
-    def _look_up(self, key: PriceKey) -> dict[str, float]:
-        """Prices by variant of a size in a region."""
+    def _look_up(self, session: HttpSession, key: PriceKey) -> dict[str, float]:
+        """Return the prices of a size in a region by variant."""
         conditions = {
             "serviceName": "Virtual Machines",
             "armRegionName": key.location,
@@ -105,27 +115,15 @@ class AzurePriceSource(PollingSource):
         quoted = {name: value.replace("'", "''") for name, value in conditions.items()}
         words = " and ".join(f"{name} eq '{value}'" for name, value in quoted.items())
         url = f"{self._url}?api-version={API_VERSION}&$filter={quote(words)}"
-        rows: list[Any] = []
-        for _ in range(MAX_PAGES):
-            answer = _get(url)
-            items = answer.get("Items")
-            if not isinstance(items, list):
-                raise RefreshError("malformed", "the Azure price list: the answer has no list of prices")
-            rows += items
-            following = answer.get("NextPageLink")
-            if not isinstance(following, str) or not following:
-                break
-            if urlsplit(following).hostname != urlsplit(self._url).hostname:
-                raise RefreshError("malformed", "the Azure price list: its next page is said to be elsewhere")
-            url = following
+        rows = list(session.get_pages("the Azure price list", url, "Items", "NextPageLink"))
         found = {
-            variant(spot, windows): choose(rows, key._replace(spot=spot, windows=windows), time.time())
+            name_variant(spot, windows): choose_price(rows, key._replace(spot=spot, windows=windows), time.time())
             for spot in (False, True)
             for windows in (False, True)
         }
         return {name: usd for name, usd in found.items() if usd is not None}
 
-    def _load(self) -> dict[str, _Kept]:
+    def _load(self) -> dict[str, _Cached]:
         try:
             content = parse_json(self._file.read_bytes())
         except (OSError, ValueError):
@@ -143,18 +141,18 @@ class AzurePriceSource(PollingSource):
             and all(isinstance(price, (int, float)) and price > 0 for price in row["usd"].values())
         }
 
-    def _save(self, kept: dict[str, _Kept]) -> None:
+    def _save(self, cached: dict[str, _Cached]) -> None:
         new = self._file.with_name(f"{self._file.name}.{os.getpid()}")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(json.dumps(kept), encoding="utf-8")
+            new.write_text(json.dumps(cached), encoding="utf-8")
             new.replace(self._file)
         except OSError as error:  # the prices are looked up again at the next start
-            log.info("prices are not kept on disk: %s", error)
+            log.info("prices can't be cached on disk: %s", error)
 
 
 def default_cache_dir() -> Path:
-    """The user's cache folder for evalgauge."""
+    """Return the user's cache folder for evalgauge."""
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(base) if base else Path.home() / ".cache") / "evalgauge"
@@ -162,19 +160,25 @@ def default_cache_dir() -> Path:
         return Path("/tmp/evalgauge-cache")
 
 
-def variant(spot: bool, windows: bool) -> str:
-    """The word for a kind of price in the cache."""
+def name_variant(spot: bool, windows: bool) -> str:
+    """Return the key of a kind of price in the cache."""
     return ("spot" if spot else "regular") + (" windows" if windows else "")
 
 
-def choose(rows: Iterable[object], key: PriceKey, now: float) -> float | None:
-    """The price in USD an hour that holds for a machine at a Unix time; None where no row is about it.
+def choose_price(rows: Iterable[object], key: PriceKey, now: float) -> float | None:
+    """Return the price of a machine in USD an hour, None where no row applies to it.
 
-    Of rows that fit, the one of the primary meter holds, then the one that began last. A price of 0 is no price.
+    Of several rows that apply, those of the primary meter come first, then the one that became valid last. A price of 0
+    is no price.
+
+    Args:
+        rows: Of the price list's ``Items``.
+        key: What the price depends on.
+        now: Unix seconds at which the price is valid.
     """
     best: tuple[tuple[bool, float], float] | None = None
     for row in rows:
-        if not isinstance(row, Mapping) or not _fits(row, key):
+        if not isinstance(row, Mapping) or not _applies(row, key):
             continue
         price = row.get("retailPrice")
         began = arm.unix_time(row.get("effectiveStartDate"))
@@ -189,7 +193,7 @@ def choose(rows: Iterable[object], key: PriceKey, now: float) -> float | None:
     return None if best is None else best[1]
 
 
-def _fits(row: Mapping[Any, Any], key: PriceKey) -> bool:
+def _applies(row: Mapping[Any, Any], key: PriceKey) -> bool:
     def text(name: str) -> str:
         return str(row.get(name) or "").strip()
 
@@ -211,41 +215,6 @@ def _fits(row: Mapping[Any, Any], key: PriceKey) -> bool:
     )
 
 
-def _events(keys: Iterable[PriceKey], kept: _Kept) -> Iterator[PriceSeen]:
+def _make_events(keys: Iterable[PriceKey], cached: _Cached) -> Iterator[PriceSeen]:
     for key in keys:
-        yield PriceSeen(kept["at"], key, DAY, kept["usd"].get(variant(key.spot, key.windows)))
-
-
-def _get(url: str) -> Mapping[str, Any]:
-    """The JSON object at a URL. Raises RefreshError."""
-    what = "the Azure price list"
-    request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "evalgauge"})
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
-            body = _body(response, time.monotonic() + TIMEOUT_SECONDS)
-    except urllib.error.HTTPError as error:
-        with error:
-            wait = arm.retry_after(dict(error.headers), time.time())
-        reason = "throttled" if error.code == 429 else "server_error" if error.code >= 500 else "refused"
-        raise RefreshError(reason, f"{what}: answers {error.code}", wait) from error
-    except TimeoutError as error:
-        raise RefreshError("timeout", f"{what}: no answer in time") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise RefreshError("unreachable", f"{what}: {getattr(error, 'reason', error)}") from error
-    try:
-        answer = parse_json(body) if len(body) <= MAX_BYTES else None
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise RefreshError("malformed", f"{what}: the answer is no price list")
-    return answer
-
-
-def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:
-    """What is answered, as far as it matters. Raises TimeoutError where it drips in beyond the deadline."""
-    body = b""
-    while len(body) <= MAX_BYTES and (part := response.read1(65536)):
-        body += part
-        if time.monotonic() > deadline:
-            raise TimeoutError
-    return body
+        yield PriceSeen(cached["at"], key, DAY, cached["usd"].get(name_variant(key.spot, key.windows)))

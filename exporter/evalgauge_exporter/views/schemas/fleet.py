@@ -1,4 +1,4 @@
-"""The JSON about machines, tunnels and jobs: OpenAdapt's shapes, with more beside them. Null is unknown."""
+"""The JSON of machines, tunnels and jobs: OpenAdapt's shapes with further keys. Null is unknown."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class VmRow(BaseModel):
 
 
 class ProbeRow(BaseModel):
-    """One probe's last answer."""
+    """The last result of a probe."""
 
     name: str
     kind: str
@@ -69,7 +69,7 @@ class ProbeRow(BaseModel):
 
 
 class ProbeVm(BaseModel):
-    """The WAA server that is asked for, and all probes."""
+    """The selected WAA server, and all probes."""
 
     responding: bool
     vm_ip: str | None
@@ -96,7 +96,7 @@ class AzureJob(BaseModel):
 
 
 class BackgroundTask(BaseModel):
-    """Something that goes on: a run, a machine that starts or ends, a container that comes up."""
+    """Work in the background: a running run, a machine that starts or stops, a WAA server that starts."""
 
     task_id: str
     task_type: Literal["vm_provision", "docker_container", "benchmark_run"]

@@ -1,4 +1,4 @@
-"""What OpenAdapt's own files and front ends look like, filled from the state."""
+"""JSON schemas of OpenAdapt's own files and front ends, filled from the state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LiveStep(BaseModel):
 
 
 class LiveTask(BaseModel):
-    """The task that runs, in benchmark_live.json."""
+    """The running task in benchmark_live.json."""
 
     task_id: str
     instruction: str | None
@@ -54,12 +54,12 @@ class Progress(BaseModel):
     message: str | None = None
 
 
-def live(run: RunState | None, insights: RunAnalysis, now: float) -> Live:
-    """The run in the shape of benchmark_live.json."""
+def live(run: RunState | None, analysis: RunAnalysis, now: float) -> Live:
+    """Return a run as benchmark_live.json has it."""
     if run is None:
         return Live(status="idle")
-    status = run.status(now, insights.stall_after)
-    running = run.running(now, insights.stall_after)
+    status = run.status(now, analysis.stall_after)
+    running = run.running_attempts(now, analysis.stall_after)
     current = None
     if running:
         attempt = running[-1]
@@ -73,7 +73,7 @@ def live(run: RunState | None, insights: RunAnalysis, now: float) -> Live:
         status=_WORDS.get(status, status),
         run_id=run.run_id,
         total_tasks=run.total,
-        tasks_completed=_ended(run, insights, now),
+        tasks_completed=_count_finished(run, analysis, now),
         current_task=current,
     )
 
@@ -83,17 +83,17 @@ def _step(step: Step) -> LiveStep:
     return LiveStep(step_idx=step.step_idx, action=action, reasoning=step.reasoning, screenshot_url=None)
 
 
-def _ended(run: RunState, insights: RunAnalysis, now: float) -> int:
-    statuses = run.statuses(now, insights.stall_after)
+def _count_finished(run: RunState, analysis: RunAnalysis, now: float) -> int:
+    statuses = run.statuses(now, analysis.stall_after)
     return sum(count for name, count in statuses.items() if name not in ("pending", "running"))
 
 
-def progress(run: RunState | None, insights: RunAnalysis, now: float) -> Progress:
-    """The run in the shape of benchmark_progress.json."""
+def progress(run: RunState | None, analysis: RunAnalysis, now: float) -> Progress:
+    """Return a run as benchmark_progress.json has it."""
     if run is None:
         return Progress(status="idle")
-    status = run.status(now, insights.stall_after)
-    done = _ended(run, insights, now)
+    status = run.status(now, analysis.stall_after)
+    done = _count_finished(run, analysis, now)
     return Progress(
         status=_WORDS.get(status, status),
         provider=next((provider for provider, _ in run.usage), None),

@@ -1,4 +1,4 @@
-"""The JSON that the exporter answers with. Times are Unix seconds; what was not measured is null, never 0."""
+"""JSON schemas of the API. Times are Unix seconds; what was not measured is null, never 0."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Verdict = Literal["better", "worse", "no_significant_difference", "too_few_tasks
 
 
 class CurrentTask(BaseModel):
-    """The task that started last of those that run."""
+    """The running task that started last."""
 
     task_id: str
     instruction: str | None
@@ -21,7 +21,7 @@ class CurrentTask(BaseModel):
 
 
 class RunningTask(CurrentTask):
-    """A task that runs."""
+    """A running task."""
 
     attempt: int
     domain: str
@@ -31,7 +31,7 @@ class RunningTask(CurrentTask):
 
 
 class EtaBounds(BaseModel):
-    """Seconds from now: 10th, 50th and 90th percentile."""
+    """10th, 50th and 90th percentile of the time left, in seconds from now."""
 
     p10: float
     p50: float
@@ -39,13 +39,13 @@ class EtaBounds(BaseModel):
 
 
 class CurrentJob(BaseModel):
-    """The run that is looked at."""
+    """The selected run."""
 
     run_id: str
     model_id: str
     status: Literal["running", "completed", "aborted", "stalled"]
     total_tasks: int
-    completed_tasks: int = Field(description="Attempts that ended, in whatever way.")
+    completed_tasks: int = Field(description="Attempts that finished, with any outcome.")
     current_task: CurrentTask | None
     elapsed_seconds: float | None
     eta_seconds: float | None = Field(description="Seconds from now, the median.")
@@ -66,7 +66,7 @@ class CurrentJob(BaseModel):
 
 
 class QueuedTask(BaseModel):
-    """A task that has not ended."""
+    """A task that has not started."""
 
     task_id: str
     status: str
@@ -74,7 +74,7 @@ class QueuedTask(BaseModel):
 
 
 class Status(BaseModel):
-    """How far a run is."""
+    """Progress of a run."""
 
     current_job: CurrentJob | None
     queue: list[QueuedTask] = Field(description="The first of the tasks that have not started.")
@@ -82,7 +82,7 @@ class Status(BaseModel):
 
 
 class Machine(BaseModel):
-    """A machine and what it cost the run."""
+    """A machine and its cost for the run."""
 
     name: str
     provider: str | None
@@ -96,7 +96,7 @@ class Machine(BaseModel):
 
 
 class AzureVm(BaseModel):
-    """All virtual machines of the run together, each under ``vms``."""
+    """Sums over the virtual machines of the run; each machine under ``vms``."""
 
     instance_type: str | None
     hourly_rate_usd: float | None = Field(description="Sum of the machines' rates.")
@@ -106,11 +106,11 @@ class AzureVm(BaseModel):
 
 
 class ModelCost(BaseModel):
-    """One model's calls."""
+    """Calls of one model."""
 
     model: str
     requests: int
-    input_tokens: int = Field(description="All input, cached too.")
+    input_tokens: int = Field(description="All input tokens, cached ones included.")
     cache_read_tokens: int
     cache_write_tokens: int
     output_tokens: int
@@ -121,10 +121,10 @@ class ModelCost(BaseModel):
 
 
 class ApiCalls(BaseModel):
-    """One provider's calls; ``model`` is the one with most tokens."""
+    """Calls of one provider; ``model`` is the one with most tokens."""
 
     model: str
-    input_tokens: int = Field(description="All input, cached too.")
+    input_tokens: int = Field(description="All input tokens, cached ones included.")
     output_tokens: int
     cost_usd: float | None
     cache_read_tokens: int
@@ -133,7 +133,7 @@ class ApiCalls(BaseModel):
 
 
 class GpuTime(BaseModel):
-    """One provider's GPU machines."""
+    """GPU machines of one provider."""
 
     instance_type: str | None
     hourly_rate_usd: float | None
@@ -150,7 +150,7 @@ class Components(BaseModel):
 
 
 class Costs(BaseModel):
-    """A run's money. A total is the sum of what is known; what is not is counted beside it."""
+    """Costs of a run. A total is the sum of what is known; unknown items are counted beside it."""
 
     azure_vm: AzureVm
     api_calls: dict[str, ApiCalls]
@@ -160,7 +160,7 @@ class Costs(BaseModel):
     unknown_usage_calls: int
     unpriced_machines: int
     cost_per_hour_usd: float | None = Field(description="At present.")
-    cost_per_success_usd: float | None = Field(description="Everything spent over the successes.")
+    cost_per_success_usd: float | None = Field(description="Total cost divided by the successes.")
     projected_total_usd: float | None
     budget_usd: float | None
     budget_hit_at: float | None
@@ -168,21 +168,21 @@ class Costs(BaseModel):
 
 
 class RateAt(BaseModel):
-    """The success rate after so many measured tasks."""
+    """The success rate after a number of measured tasks."""
 
     task_idx: int
     success_rate: float
 
 
 class StepsAt(BaseModel):
-    """The mean number of steps after so many measured tasks."""
+    """The mean number of steps after a number of measured tasks."""
 
     task_idx: int
     avg_steps: float
 
 
 class Domain(BaseModel):
-    """One domain's part of a run."""
+    """Results of one domain of a run."""
 
     total: int
     success: int
@@ -204,7 +204,7 @@ class EpisodeMetrics(BaseModel):
 
 
 class Metrics(BaseModel):
-    """How well a run goes."""
+    """Results of a run."""
 
     success_rate_over_time: list[RateAt]
     avg_steps_per_task: list[StepsAt]
@@ -219,14 +219,14 @@ class Metrics(BaseModel):
 
 
 class RunMetrics(Metrics):
-    """A run's metrics with its name, as comparisons have them."""
+    """Results of a run in a comparison."""
 
     run_id: str
     model_id: str
 
 
 class WorkerRow(BaseModel):
-    """One worker."""
+    """A worker of a run."""
 
     worker_id: str
     status: str
@@ -240,7 +240,7 @@ class WorkerRow(BaseModel):
 
 
 class Workers(BaseModel):
-    """Who works."""
+    """Workers of a run."""
 
     total_workers: int
     active_workers: int
@@ -274,20 +274,20 @@ class Delta(BaseModel):
 
 
 class Significance(BaseModel):
-    """Whether it is more than chance. The verdict is on B against the baseline A."""
+    """Significance of a difference. The verdict is on B against the baseline A."""
 
-    test: str = Field(description="The test behind p_value: another one while one of the runs goes on.")
-    p_value: float | None = Field(description="What the verdict rests on.")
+    test: str = Field(description="The test behind p_value; a sequential one while a run is running.")
+    p_value: float | None = Field(description="The p-value that the verdict is based on.")
     ci_low: float | None = Field(description="95 % interval of the success rates' difference A − B.")
     ci_high: float | None
     paired_tasks: int
     only_a_succeeded: int
     only_b_succeeded: int
     verdict: Verdict
-    anytime_p_value: float | None = Field(description="May be looked at as often as one likes during a run.")
-    pairs_needed: int | None = Field(description="Pairs still needed to see the observed difference.")
+    anytime_p_value: float | None = Field(description="Valid however often it is evaluated during a run.")
+    pairs_needed: int | None = Field(description="Further pairs needed to detect the observed difference.")
     noise_floor: float | None = Field(description="The difference that a model's own repeats show.")
-    only_in_a: int = Field(description="Tasks that A alone has measured, so are in no pair.")
+    only_in_a: int = Field(description="Tasks measured only in A, which are in no pair.")
     only_in_b: int
 
 
@@ -301,13 +301,13 @@ class Compared(BaseModel):
 
 
 class Comparison(BaseModel):
-    """The answer of /api/benchmark/compare."""
+    """The response of /api/benchmark/compare."""
 
     comparison: Compared
 
 
 class RunComparison(BaseModel):
-    """A run against the one before it; ``delta`` is the run minus its baseline."""
+    """Comparison of a run with its baseline; ``delta`` is the run minus the baseline."""
 
     baseline_run_id: str
     delta: float | None
@@ -319,21 +319,21 @@ class RunComparison(BaseModel):
 
 
 class RecentRun(RunSummary):
-    """A run of the list on the live page; its cost is that of machines too."""
+    """A run in the live page's list; its cost includes machines."""
 
     unpriced_machines: int
     comparison: RunComparison | None
 
 
 class Links(BaseModel):
-    """Where to go from here."""
+    """Links to other views of the run."""
 
     grafana_url: str | None
     replay: str | None
 
 
 class Snapshot(BaseModel):
-    """Everything that the live page shows, at one moment."""
+    """Everything that the live page shows at one point in time."""
 
     version: int
     generated_at: float
@@ -351,6 +351,6 @@ class Snapshot(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error, and what to do about it."""
+    """An error and what to do about it."""
 
     error: str

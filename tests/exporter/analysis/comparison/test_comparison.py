@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, permutation_test, ttest_rel
 
-from evalgauge_exporter.analysis.comparison.comparison import (
+from evalgauge_exporter.analysis.comparison import (
     Comparison,
     DomainComparison,
     Martingale,
@@ -99,7 +99,7 @@ def test_a_published_table_gives_its_published_numbers() -> None:
     assert found.verdict == "no_significant_difference"
 
 
-def test_pairing_sees_what_the_two_rates_alone_do_not() -> None:
+def test_pairing_finds_what_the_two_rates_alone_do_not() -> None:
     # 40 of 100 against 30 of 100: the intervals overlap widely, but B lost on 11 tasks and won on 1
     found = compare(*paired(29, 11, 1, 59))
     assert found.rate_a.interval == wilson(40, 100)
@@ -109,7 +109,7 @@ def test_pairing_sees_what_the_two_rates_alone_do_not() -> None:
     assert found.pairs_needed == 0
 
 
-def test_better_is_worse_the_other_way_round() -> None:
+def test_better_is_worse_with_the_runs_exchanged() -> None:
     a, b = paired(29, 11, 1, 59)
     assert compare(b, a).verdict == "better"
 
@@ -122,7 +122,7 @@ def test_only_tasks_measured_in_both_runs_are_paired() -> None:
     assert (found.rate_a.rate, found.rate_b.rate, found.success_delta) == (1, 1, 0)
 
 
-def test_a_verdict_takes_ten_pairs_or_as_many_as_asked_for() -> None:
+def test_a_verdict_needs_ten_pairs_or_as_many_as_configured() -> None:
     a, b = paired(0, 9, 0, 0)
     assert compare(a, b).p_value < 0.01
     assert compare(a, b).verdict == "too_few_tasks"
@@ -130,7 +130,7 @@ def test_a_verdict_takes_ten_pairs_or_as_many_as_asked_for() -> None:
     assert compare(*paired(0, 10, 0, 0)).verdict == "worse"
 
 
-def test_pairs_needed_are_those_missing_to_see_the_difference() -> None:
+def test_pairs_needed_are_those_missing_to_detect_the_difference() -> None:
     # 0.45 against 0.05 discordant in 20 pairs: Connor's formula asks for 23 (powerandsamplesize.com)
     found = compare(*paired(5, 9, 1, 5), finished=False)
     assert (found.verdict, found.pairs_required, found.pairs_needed) == ("no_significant_difference", 23, 3)
@@ -153,7 +153,7 @@ def test_a_running_comparison_is_judged_by_the_anytime_valid_test() -> None:
     assert compare(*paired(30, 20, 3, 30), finished=False).verdict == "worse"
 
 
-def test_the_anytime_p_value_takes_the_pairs_in_the_order_their_second_member_began() -> None:
+def test_the_anytime_p_value_orders_pairs_by_the_later_start() -> None:
     outcomes = [(1, 0)] * 12 + [(0, 1)] * 14 + [(1, 1)] * 5
     a = run([a for a, _ in outcomes])
     for ends in (list(range(31)), list(range(31))[::-1]):
@@ -171,7 +171,7 @@ def test_the_anytime_p_value_takes_the_pairs_in_the_order_their_second_member_be
     assert compare(a, run([b for _, b in outcomes], first=100)).anytime_p_worse < 0.01 < found.anytime_p_worse
 
 
-def test_the_order_is_that_of_the_starts_so_that_quick_failures_do_not_come_first() -> None:
+def test_pairs_are_ordered_by_start_so_that_quick_failures_do_not_come_first() -> None:
     outcomes = [(0, 1), (1, 0)] * 12
     a = run([a for a, _ in outcomes])
     b = [
@@ -185,7 +185,7 @@ def test_the_order_is_that_of_the_starts_so_that_quick_failures_do_not_come_firs
     assert compare(a, b, finished=False).anytime_p_worse > 0.5
 
 
-def test_tasks_that_run_speak_against_the_alarm_until_they_end() -> None:
+def test_running_tasks_speak_against_the_alarm_until_they_end() -> None:
     a = run([0] * 8 + [1] * 20)
     b = [trial._replace(finished_at=2_000 + trial.finished_at) for trial in run([0] * 8 + [0] * 8 + [1] * 12)][8:]
     assert compare(a, b, finished=False).verdict == "worse"
@@ -206,7 +206,7 @@ def test_tasks_that_run_speak_against_the_alarm_until_they_end() -> None:
     assert compare(a, b, finished=False, running_a=both, running_b=both).verdict == "no_significant_difference"
 
 
-def test_of_repeats_side_by_side_the_one_that_began_first_counts_and_not_the_one_that_ended_first() -> None:
+def test_of_parallel_repeats_the_one_that_started_first_counts() -> None:
     a = run([1] * 12)
     b = [trial._replace(attempt=2, success=False, finished_at=2_000.0) for trial in a]  # began at 1,940
     assert compare(a, b, finished=False, running_b={trial.task_id: 1_950.0 for trial in a}).verdict == "worse"
@@ -217,7 +217,7 @@ def test_of_repeats_side_by_side_the_one_that_began_first_counts_and_not_the_one
     assert compare(a, b + first, finished=False).anytime_p_worse == 1
 
 
-def test_equal_runs_whose_repeats_run_side_by_side_hardly_ever_alarm() -> None:
+def test_equal_runs_with_parallel_repeats_hardly_ever_raise_an_alarm() -> None:
     alarms = sum(_alarms_with_repeats(np.random.default_rng(seed)) for seed in range(40))
     assert alarms <= 4  # of 40; by the repeats that end first it was 24
 
@@ -246,7 +246,7 @@ def _alarms_with_repeats(generator: np.random.Generator, tasks: int = 60, repeat
     return False
 
 
-def test_an_alarm_of_the_past_is_no_verdict_where_the_runs_are_level_again() -> None:
+def test_a_past_alarm_is_no_verdict_once_the_runs_are_level_again() -> None:
     outcomes = [(1, 0)] * 12 + [(0, 1)] * 12
     found = compare(run([a for a, _ in outcomes]), run([b for _, b in outcomes], first=100), finished=False)
     assert found.anytime_p_worse < 0.01
@@ -259,7 +259,7 @@ def test_an_alarm_of_the_past_is_no_verdict_where_the_runs_are_level_again() -> 
     assert found.verdict == "no_significant_difference"
 
 
-def test_equal_runs_looked_at_after_every_task_hardly_ever_alarm() -> None:
+def test_equal_runs_evaluated_after_every_task_hardly_ever_raise_an_alarm() -> None:
     seeded = random.Random(5)
     alarmed = exact_alarmed = 0
     for _ in range(60):
@@ -298,7 +298,7 @@ def test_several_attempts_are_compared_by_their_means() -> None:
     assert found.rate_a.interval == clustered_wilson([sum(a) / 3 for a in table_a], 33)
 
 
-def test_for_the_anytime_p_value_repeats_of_a_task_are_no_further_throws() -> None:
+def test_for_the_anytime_p_value_repeats_of_a_task_are_one_observation() -> None:
     first = compare(repeated([[1]] * 6 + [[0]] * 20), repeated([[0]] * 26), finished=False)
     all_five = compare(repeated([[1] * 5] * 6 + [[0] * 5] * 20), repeated([[0] * 5] * 26), finished=False)
     assert all_five.anytime_p_value == first.anytime_p_value > 0.05
@@ -307,7 +307,7 @@ def test_for_the_anytime_p_value_repeats_of_a_task_are_no_further_throws() -> No
     assert compare(a[::-1], b[::-1]).anytime_p_worse == compare(a, b).anytime_p_worse < 0.01
 
 
-def test_an_attempt_that_is_there_twice_counts_as_it_ended_last() -> None:
+def test_an_attempt_given_twice_counts_as_it_ended_last() -> None:
     a, b = run([1] * 12), run([0] * 12)
     again = [trial._replace(success=True, finished_at=trial.finished_at + 500) for trial in b]
     for order in (b + again, again + b):
@@ -333,7 +333,7 @@ def test_domains_are_corrected_for_their_number() -> None:
     assert going_on.adjusted_p_value == pytest.approx(2 * going_on.anytime_p_value)
 
 
-def test_the_domain_of_a_task_is_the_one_that_is_named() -> None:
+def test_the_domain_of_a_task_is_the_first_by_name() -> None:
     named, unnamed = run([1] * 12, domain="web"), run([1] * 12, domain="")
     assert list(compare(named, unnamed).domains) == list(compare(unnamed, named).domains) == ["web"]
     assert list(compare(unnamed, unnamed).domains) == [""]
@@ -416,7 +416,7 @@ def test_without_repeats_there_is_no_noise_floor() -> None:
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_nothing_to_pair_is_no_evidence(finished: bool) -> None:
+def test_no_pairs_are_no_evidence(finished: bool) -> None:
     tasks = run([1, 0, 1])
     others = [trial._replace(task_id="x" + trial.task_id) for trial in tasks]
     for a, b in [([], []), (tasks, []), ([], tasks), (tasks, others)]:
@@ -448,7 +448,7 @@ def test_runs_that_agree_on_every_task_do_not_differ(outcome: int) -> None:
     assert found.ci_high > 0.05
 
 
-def test_an_alpha_or_a_number_of_pairs_that_makes_no_sense_is_refused() -> None:
+def test_an_alpha_or_a_number_of_pairs_out_of_range_is_rejected() -> None:
     for alpha in (0, 1, -0.1, math.nan):
         with pytest.raises(ValueError, match="alpha"):
             compare([], [], alpha=alpha)
@@ -458,7 +458,7 @@ def test_an_alpha_or_a_number_of_pairs_that_makes_no_sense_is_refused() -> None:
 
 @settings(deadline=None)
 @given(TRIALS, TRIALS, RUNNING, RUNNING, st.booleans())
-def test_whatever_comes_in_all_that_comes_out_is_finite(
+def test_any_input_gives_finite_results(
     a: list[Trial], b: list[Trial], running_a: dict[str, float], running_b: dict[str, float], finished: bool
 ) -> None:
     found = compare(a, b, finished=finished, running_a=running_a, running_b=running_b)
@@ -519,9 +519,7 @@ def test_pairs_that_agree_change_neither_p_value(runs: Runs, more: list[bool]) -
 
 @settings(deadline=None)
 @given(SINGLE, st.randoms(use_true_random=False))
-def test_the_order_in_which_trials_are_given_is_no_matter(
-    runs: tuple[list[Trial], list[Trial]], seeded: random.Random
-) -> None:
+def test_the_order_of_the_trials_does_not_matter(runs: tuple[list[Trial], list[Trial]], seeded: random.Random) -> None:
     a, b = runs
     shuffled_a, shuffled_b = seeded.sample(a, len(a)), seeded.sample(b, len(b))
     assert compare(shuffled_a, shuffled_b) == compare(a, b)

@@ -22,7 +22,7 @@ from evalgauge_exporter.analysis.comparison.sequential import (
     anytime_p_value,
     anytime_p_values,
     log_martingale,
-    toward,
+    select_direction,
 )
 
 COUNTS = st.integers(min_value=0, max_value=400)
@@ -78,7 +78,7 @@ def test_the_evidence_starts_at_one_and_stays_a_number_far_out() -> None:
     assert log_martingale(50_000, 50_000) < 0
 
 
-def test_a_fair_coin_ever_alarms_in_at_most_five_percent_where_the_repeated_exact_test_does_in_many_more() -> None:
+def test_a_fair_coin_raises_an_alarm_in_at_most_five_percent_and_the_repeated_exact_test_in_many_more() -> None:
     def anytime_limit(thrown: int) -> int | None:
         # evidence grows with the losses, so the first count that alarms is the limit
         return next((lost for lost in range(thrown + 1) if log_martingale(thrown - lost, lost) > math.log(20)), None)
@@ -107,7 +107,7 @@ def test_an_alarm_is_never_taken_back(pairs: list[bool]) -> None:
 
 @settings(deadline=None)
 @given(PAIRS)
-def test_the_p_value_is_one_over_the_most_that_the_evidence_was_at_any_time(pairs: list[bool]) -> None:
+def test_the_p_value_is_one_over_the_peak_of_the_evidence(pairs: list[bool]) -> None:
     martingale = Martingale()
     most = 0.0
     for count, b_succeeded in enumerate(pairs, start=1):
@@ -143,13 +143,13 @@ def test_no_discordant_pair_is_no_evidence() -> None:
     assert anytime_p_value([]) == 1
 
 
-def test_toward_takes_the_larger_where_there_is_no_direction() -> None:
-    assert toward(0.1, 0.02, 0.7) == 0.02
-    assert toward(-0.1, 0.02, 0.7) == 0.7
-    assert toward(0.0, 0.02, 0.7) == 0.7
+def test_select_direction_takes_the_larger_where_there_is_no_direction() -> None:
+    assert select_direction(0.1, 0.02, 0.7) == 0.02
+    assert select_direction(-0.1, 0.02, 0.7) == 0.7
+    assert select_direction(0.0, 0.02, 0.7) == 0.7
 
 
-def throws(table: Sequence[tuple[int, bool, bool, bool, bool]], *, known: bool) -> list[PendingPair]:
+def pending_pairs(table: Sequence[tuple[int, bool, bool, bool, bool]], *, known: bool) -> list[PendingPair]:
     """Start, both outcomes, and whether each of the two is open; all outcomes where ``known``."""
     return [
         PendingPair(start, f"task_{number}", None if a_open and not known else a, None if b_open and not known else b)
@@ -159,19 +159,19 @@ def throws(table: Sequence[tuple[int, bool, bool, bool, bool]], *, known: bool) 
 
 @settings(deadline=None)
 @given(THROWS)
-def test_open_tasks_never_make_an_alarm_that_their_outcomes_do_not(
+def test_running_tasks_never_raise_an_alarm_that_their_outcomes_do_not(
     table: list[tuple[int, bool, bool, bool, bool]],
 ) -> None:
-    now, once_known = (anytime_p_values(throws(table, known=known)) for known in (False, True))
+    now, once_known = (anytime_p_values(pending_pairs(table, known=known)) for known in (False, True))
     assert all(later <= earlier for later, earlier in zip(once_known, now, strict=True))
 
 
 @settings(deadline=None)
 @given(THROWS, st.randoms(use_true_random=False))
-def test_throws_count_in_the_order_they_began(
+def test_pairs_count_in_the_order_in_which_they_started(
     table: list[tuple[int, bool, bool, bool, bool]], seeded: random.Random
 ) -> None:
-    given_in_order = sorted(throws(table, known=True))
+    given_in_order = sorted(pending_pairs(table, known=True))
     martingale = Martingale()
     for thrown in given_in_order:
         if thrown.a_succeeded != thrown.b_succeeded:
@@ -180,7 +180,7 @@ def test_throws_count_in_the_order_they_began(
     assert anytime_p_values(shuffled) == (martingale.p_worse, martingale.p_better)
 
 
-def test_an_open_task_counts_as_what_speaks_against_the_alarm() -> None:
+def test_a_running_task_counts_as_the_outcome_that_speaks_against_the_alarm() -> None:
     lost = [PendingPair(start, "ended", True, False) for start in range(12)]
     won = [PendingPair(start, "ended", False, True) for start in range(12)]
     begun_first = -1.0

@@ -49,7 +49,7 @@ def test_wilson_equals_scipy(successes: int, failures: int, confidence: float) -
     assert 0 <= interval.low <= successes / total <= interval.high <= 1
 
 
-def test_wilson_refuses_more_successes_than_attempts() -> None:
+def test_wilson_rejects_more_successes_than_attempts() -> None:
     for successes, total in [(3, 2), (-1, 2), (1, 0)]:
         with pytest.raises(ValueError, match="successes of"):
             wilson(successes, total)
@@ -67,7 +67,7 @@ def test_clustered_wilson_counts_repeats_as_much_as_they_differ() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.fractions(min_value=0, max_value=1, max_denominator=4).map(float), min_size=1, max_size=30))
-def test_clustered_wilson_holds_the_mean(rates: list[float]) -> None:
+def test_clustered_wilson_contains_the_mean(rates: list[float]) -> None:
     interval = clustered_wilson(rates, attempts=4 * len(rates))
     assert interval is not None
     assert 0 <= interval.low <= math.fsum(rates) / len(rates) + 1e-12
@@ -115,7 +115,7 @@ def test_sign_flip_equals_scipy_over_all_signs(differences: list[int]) -> None:
     assert sign_flip(differences) == pytest.approx((expected, True))
 
 
-def test_the_sign_flip_of_very_many_tasks_is_near_the_exact_one() -> None:
+def test_the_sign_flip_of_very_many_tasks_is_close_to_the_exact_one() -> None:
     few = [4, -4, 3, -3, 1, -1] * 200 + [4] * 60
     # the same differences on a finer scale, which a last one keeps from being reduced: too much to enumerate
     exact, approximate = sign_flip(few), sign_flip([*(100 * difference for difference in few), 1])
@@ -142,7 +142,7 @@ def test_tango_gives_published_intervals(only_a: int, only_b: int, pairs: int, l
 
 @settings(deadline=None)
 @given(COUNTS, COUNTS, COUNTS)
-def test_tango_holds_the_estimate_and_mirrors(only_a: int, only_b: int, tied: int) -> None:
+def test_tango_contains_the_estimate_and_mirrors(only_a: int, only_b: int, tied: int) -> None:
     pairs = only_a + only_b + tied + 1
     low, high = tango(only_a, only_b, pairs)
     assert -1 <= low <= (only_a - only_b) / pairs <= high <= 1
@@ -157,7 +157,7 @@ def test_tango_where_one_run_always_won_ends_at_the_edge() -> None:
     assert tango(0, 10, 10).low == -1
 
 
-def test_tango_leaves_out_zero_where_the_score_test_rejects() -> None:
+def test_tango_excludes_zero_where_the_score_test_rejects() -> None:
     # the score test is McNemar's without correction, (b − c)² / (b + c) against chi-square of 1 degree
     for only_a in range(31):
         for only_b in range(31):
@@ -179,7 +179,7 @@ def test_the_clustered_interval_with_single_attempts_is_that_of_bonett_and_price
 
 @settings(deadline=None)
 @given(st.lists(st.fractions(min_value=-1, max_value=1, max_denominator=5).map(float), min_size=1, max_size=40))
-def test_the_clustered_interval_holds_the_mean_mirrors_and_is_never_a_point(differences: list[float]) -> None:
+def test_the_clustered_interval_contains_the_mean_mirrors_and_is_never_a_point(differences: list[float]) -> None:
     low, high = clustered_difference(differences)
     mean = math.fsum(differences) / len(differences)
     assert -1 <= low <= mean + 1e-12

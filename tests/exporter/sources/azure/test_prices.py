@@ -17,10 +17,10 @@ import pytest
 
 from evalgauge_exporter.config.model import Prices
 from evalgauge_exporter.sources.azure import prices as azure_prices
-from evalgauge_exporter.sources.azure.prices import DAY, AzurePriceSource, choose
+from evalgauge_exporter.sources.azure.prices import DAY, AzurePriceSource, choose_price
 from evalgauge_exporter.state.fleet_events import FleetEvent, PriceKey, PriceSeen, Refreshed, RefreshFailed
 from tests.exporter.sources.azure.arm import Fault
-from tests.exporter.sources.test_probe import listening
+from tests.exporter.sources.test_probe import serve_tcp
 
 D4 = PriceKey("eastus", "Standard_D4ds_v5")
 NOW = 1795290000.0  # 2026-11-21
@@ -130,7 +130,7 @@ def found(events: Sequence[FleetEvent]) -> dict[PriceKey, float | None]:
     [(False, False, 0.226), (False, True, 0.41), (True, False, 0.0452), (True, True, 0.082)],
 )
 def test_the_row_is_the_one_that_fits_the_machine(spot: bool, windows: bool, price: float) -> None:
-    assert choose(LIST, D4._replace(spot=spot, windows=windows), NOW) == price
+    assert choose_price(LIST, D4._replace(spot=spot, windows=windows), NOW) == price
 
 
 @pytest.mark.parametrize(
@@ -154,14 +154,14 @@ def test_the_row_is_the_one_that_fits_the_machine(spot: bool, windows: bool, pri
     ],
 )
 def test_rows_about_something_else_are_no_price(wrong: object) -> None:
-    assert choose([wrong], D4, NOW) is None
+    assert choose_price([wrong], D4, NOW) is None
 
 
 def test_of_several_rows_the_primary_meter_holds_and_then_the_newest() -> None:
     old, new = row(0.2), row(0.25, effectiveStartDate="2026-01-01T00:00:00Z")
     other_meter = row(0.9, effectiveStartDate="2026-06-01T00:00:00Z", isPrimaryMeterRegion=False)
-    assert choose([old, new, other_meter], D4, NOW) == 0.25
-    assert choose([new, other_meter, old], D4, NOW) == 0.25
+    assert choose_price([old, new, other_meter], D4, NOW) == 0.25
+    assert choose_price([new, other_meter, old], D4, NOW) == 0.25
 
 
 def test_a_size_is_asked_for_once_for_all_its_variants(prices: PriceList, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_size_that_is_not_listed_has_no_price_and_is_not_asked_for_again(tmp_p
     assert len(server.filters) == 1
 
 
-def test_prices_are_kept_on_disk_for_a_day(prices: PriceList, tmp_path: Path) -> None:
+def test_prices_are_cached_on_disk_for_a_day(prices: PriceList, tmp_path: Path) -> None:
     look(prices, tmp_path, D4)
     wait, events = look(prices, tmp_path, D4)
     assert found(events) == {D4: 0.226}
@@ -238,7 +238,7 @@ def test_a_folder_that_cannot_be_written_costs_only_the_keeping(prices: PriceLis
     [
         (Fault(429, {"Retry-After": "600"}), "throttled", 600.0),
         (Fault(500), "server_error", 60.0),
-        (Fault(404), "refused", 60.0),
+        (Fault(404), "not_found", 60.0),
         (Fault(200, body=b"<html>"), "malformed", 60.0),
         (Fault(200, body=b"[]"), "malformed", 60.0),
         (Fault(200, body=b'{"Items": 3}'), "malformed", 60.0),
@@ -296,7 +296,7 @@ def test_a_size_that_is_refused_hides_no_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("odd", [row(0.1, tierMinimumUnits="x"), row(0.1, tierMinimumUnits=[1]), 5, None, []])
 def test_a_row_that_means_nothing_hides_no_other(odd: object) -> None:
-    assert choose([odd, row(0.226)], D4, NOW) == 0.226
+    assert choose_price([odd, row(0.226)], D4, NOW) == 0.226
 
 
 def test_a_file_that_is_nested_too_deep_is_as_none(prices: PriceList, tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_an_answer_that_drips_in_has_a_deadline(monkeypatch: pytest.MonkeyPatch,
             connection.sendall(b" ")
 
     events: list[FleetEvent] = []
-    with listening(drip) as address:
+    with serve_tcp(drip) as address:
         table = Prices(azure_retail_url=f"http://{address}/", cache_dir=tmp_path)
         AzurePriceSource(table, lambda: [D4], events.extend).poll()
         release.set()

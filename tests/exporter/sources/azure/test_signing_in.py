@@ -16,7 +16,7 @@ from evalgauge_exporter.sources.azure.vms import AzureVmSource
 from evalgauge_exporter.state.fleet_events import FleetEvent, JobsSeen, RefreshFailed, VmInventory
 from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, Fault, vm
 from tests.exporter.sources.certificate import certificate, server_context
-from tests.exporter.sources.test_probe import listening
+from tests.exporter.sources.test_probe import serve_tcp
 
 pytest.importorskip("azure.identity")
 
@@ -49,7 +49,7 @@ class Identity:
 @pytest.fixture
 def identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Identity]:
     found = Identity()
-    with listening(found.talk) as address:
+    with serve_tcp(found.talk) as address:
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://{address}/msi/token")
         monkeypatch.setenv("IDENTITY_HEADER", "header-of-this-machine")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate(tmp_path)))
@@ -96,7 +96,7 @@ def test_a_token_that_has_expired_is_asked_for_anew(server: ArmServer, identity:
     assert server.signed[-1] == f"Bearer token-{len(identity.asked)}"
 
 
-def test_a_token_that_is_not_accepted_is_said_to_be_so_and_never_shown(server: ArmServer) -> None:
+def test_a_token_that_is_not_accepted_is_reported_and_never_shown(server: ArmServer) -> None:
     server.fault = Fault(401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
     failed = looked(server, AzureVmSource)[-1]
     assert isinstance(failed, RefreshFailed)
@@ -104,7 +104,7 @@ def test_a_token_that_is_not_accepted_is_said_to_be_so_and_never_shown(server: A
     assert "token-1" not in repr(failed)
 
 
-def test_nobody_to_sign_in_with_is_said_in_a_line_that_names_the_ways(
+def test_a_missing_sign_in_is_reported_with_the_ways_to_sign_in(
     server: ArmServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from azure.core.exceptions import ClientAuthenticationError

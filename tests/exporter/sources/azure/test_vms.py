@@ -12,6 +12,7 @@ from evalgauge_exporter.config.model import Azure
 from evalgauge_exporter.sources.azure import client as arm
 from evalgauge_exporter.sources.azure import vms as azure_vm
 from evalgauge_exporter.sources.azure.vms import AzureVmSource
+from evalgauge_exporter.sources.http import parse_retry_after
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_events import (
     FleetEvent,
@@ -167,7 +168,7 @@ def test_the_machines_of_a_scale_set_are_there_too_and_leave_with_it() -> None:
 def test_what_the_price_depends_on_is_read(os_type: str, properties: dict[str, str], spot: bool, windows: bool) -> None:
     with watching(ArmServer([vm("a", os_type=os_type, more=properties)])) as watch:
         watch.source.poll()
-    (key,) = watch.fleet.price_keys()
+    (key,) = watch.fleet.list_price_keys()
     assert key == ("eastus", "Standard_D4ds_v5", spot, windows)
 
 
@@ -342,8 +343,8 @@ def test_only_the_named_tags_leave_azure_whatever_their_case() -> None:
         ({}, None),
     ],
 )
-def test_how_long_to_wait_is_told_in_seconds_or_as_a_date(headers: dict[str, str], wait: float | None) -> None:
-    assert arm.retry_after(headers, now=1_795_291_200.0) == wait
+def test_retry_after_is_parsed_in_seconds_or_as_a_date(headers: dict[str, str], wait: float | None) -> None:
+    assert parse_retry_after(headers, now=1_795_291_200.0) == wait
 
 
 def test_a_pause_is_bounded_whatever_is_asked_for() -> None:

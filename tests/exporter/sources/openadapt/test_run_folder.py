@@ -11,8 +11,8 @@ import pytest
 
 from evalgauge.events import Event, Heartbeat, LogLine, RunStarted, Step, TaskFinished, TaskStarted
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
-from evalgauge_exporter.analysis.summary import summarise
-from evalgauge_exporter.sources.discovery import Discovery, run_names
+from evalgauge_exporter.analysis.summary import summarize
+from evalgauge_exporter.sources.discovery import Discovery, name_runs
 from evalgauge_exporter.sources.openadapt.files import find_domain
 from evalgauge_exporter.sources.openadapt.pool import OpenAdaptPool
 from evalgauge_exporter.sources.openadapt.run_folder import OpenAdaptSource
@@ -60,7 +60,7 @@ def test_metrics_equal_what_the_raw_files_say(name: str) -> None:
     assert total(found, "agent_eval_run_unknown_usage_requests_total") == expected.calls["retry"]
     assert value(found, "agent_eval_run_task_duration_seconds_count") == len(expected.durations)
     assert value(found, "agent_eval_run_task_duration_seconds_sum") == pytest.approx(sum(expected.durations), abs=1e-4)
-    row = summarise(run, NOW, STALL)
+    row = summarize(run, NOW, STALL)
     assert row.success_rate == pytest.approx(expected.success_rate)
     assert row.success_rate_all == pytest.approx(expected.success_rate_all)
     assert row.avg_steps == pytest.approx(sum(expected.measured_steps) / len(expected.measured_steps))
@@ -68,7 +68,7 @@ def test_metrics_equal_what_the_raw_files_say(name: str) -> None:
 
 def test_both_meanings_of_success_rate_are_distinguished() -> None:
     run = RUNS["waa_mixed_48_seed2"]
-    row = summarise(fold("r", "openadapt", read(OpenAdaptSource(run))), NOW, STALL)
+    row = summarize(fold("r", "openadapt", read(OpenAdaptSource(run))), NOW, STALL)
     summary = json.loads((run / "summary.json").read_text())
     assert row.success_rate == pytest.approx(summary["success_rate"]), "0.98 leaves infrastructure errors out"
     assert row.success_rate_all == pytest.approx(summary["num_success"] / summary["num_tasks"])
@@ -96,16 +96,16 @@ def test_nothing_new_is_no_event() -> None:
 def test_a_run_id_is_the_path_below_the_served_folder() -> None:
     found, problems = Discovery([DATA / "openadapt-0.98.0-mixed"]).scan()
     assert problems == []
-    assert run_names(found) == ["benchmark_results.waa_mixed_48_parallel4", "benchmark_results.waa_mixed_48_seed2"]
+    assert name_runs(found) == ["benchmark_results.waa_mixed_48_parallel4", "benchmark_results.waa_mixed_48_seed2"]
     single, _ = Discovery([RUNS["waa_mock_20"]]).scan()
-    assert run_names(single) == ["waa_mock_20"]
+    assert name_runs(single) == ["waa_mock_20"]
 
 
 def test_two_served_folders_with_one_id_both_appear(tmp_path: Path) -> None:
     for name in ("a", "b"):
         shutil.copytree(RUNS["waa_mock_20"], tmp_path / name / "run")
     found, _ = Discovery([tmp_path / "a", tmp_path / "b"]).scan()
-    assert run_names(found) == ["run@a", "run@b"]
+    assert name_runs(found) == ["run@a", "run@b"]
 
 
 def test_a_pool_tree_is_one_run_with_its_workers(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_pool_tree_is_one_run_with_its_workers(tmp_path: Path) -> None:
     shutil.copytree(RUNS["waa_mixed_48_seed2"], pool / f"{pool.name}_waa-pool-00")
     shutil.copytree(RUNS["waa_mock_20"], pool / f"{pool.name}_waa-pool-01")
     found, _ = Discovery([tmp_path]).scan()
-    assert run_names(found) == [pool.name]
+    assert name_runs(found) == [pool.name]
     run = fold("p", "openadapt", found[0].source.read().events)
     assert set(run.workers) == {"waa-pool-00", "waa-pool-01"}
     assert run.status(NOW, STALL) == "completed"

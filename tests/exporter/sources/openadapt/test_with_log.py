@@ -76,7 +76,7 @@ def test_tasks_that_ran_before_the_log_started_come_from_the_files(tmp_path: Pat
     assert outcomes(state) == {"before": "success", "after": "failure"}
     assert state.attempts["before", 1].domain == "notepad"
     assert state.steps == {"click": 1, "done": 1}
-    assert state.ended()
+    assert state.is_finished()
     assert state.started_at is not None
     assert state.started_at < time.time() - 50
 
@@ -126,9 +126,9 @@ def test_while_the_run_is_running_no_task_is_counted_twice(tmp_path: Path) -> No
         "Environment reset complete", "Task completed", "evaluate failed",
     ]  # fmt: skip
     write(folder / "summary.json", {"tasks": [{"task_id": "a", "success": True}]})
-    assert not follower.look().ended()  # the log is about to say so
+    assert not follower.look().is_finished()  # the log is about to say so
     run.finish()
-    assert follower.look().ended()
+    assert follower.look().is_finished()
     assert sum(isinstance(event, RunFinished) for event in follower.events) == 1
 
 
@@ -181,7 +181,7 @@ def test_what_the_log_does_not_say_of_a_task_or_the_run_is_filled_in(tmp_path: P
     assert described == {"a": ("calc", "add it up"), "b": ("paint", "draw it")}
     assert state.model == "gpt-5"
     run.finish()
-    assert follower.look().ended()
+    assert follower.look().is_finished()
 
 
 def test_a_step_without_a_screenshot_shows_the_one_that_openadapt_took(tmp_path: Path) -> None:
@@ -272,16 +272,16 @@ def test_a_summary_of_another_origin_ends_no_run(tmp_path: Path) -> None:
     (folder / "tasks" / "a").mkdir(parents=True)
     write(folder / "summary.json", {"finished": 1})
     follower = Follower(folder)
-    assert not follower.look(full_scan=True).ended(), "no task has begun"
+    assert not follower.look(full_scan=True).is_finished(), "no task has begun"
     run.task("a").finish(success=True)
-    assert not follower.look(full_scan=True).ended()
+    assert not follower.look(full_scan=True).is_finished()
     attempt = run.task("b")
     state = follower.look(full_scan=True)
     assert state.statuses(time.time(), STALL) == {"success": 1, "running": 1}
     assert follower.source.watch_paths() != []
     attempt.finish(success=True)
     run.finish()
-    assert follower.look().ended()
+    assert follower.look().is_finished()
 
 
 def test_a_run_that_finished_by_its_files_is_running_again_once_its_log_continues(tmp_path: Path) -> None:
@@ -292,13 +292,13 @@ def test_a_run_that_finished_by_its_files_is_running_again_once_its_log_continue
     run.task("a").finish(success=True)
     write(folder / "summary.json", {"tasks": [{"task_id": "a", "success": True}]})
     follower = Follower(folder)
-    assert follower.look().ended()
+    assert follower.look().is_finished()
     attempt = run.task("b")
     assert follower.look().statuses(time.time(), STALL) == {"success": 1, "running": 1}
     attempt.finish(success=True)
-    assert not follower.look(full_scan=True).ended()
+    assert not follower.look(full_scan=True).is_finished()
     run.finish()
-    assert follower.look().ended()
+    assert follower.look().is_finished()
 
 
 def test_a_finished_run_that_is_resumed_is_watched(tmp_path: Path) -> None:
@@ -310,10 +310,10 @@ def test_a_finished_run_that_is_resumed_is_watched(tmp_path: Path) -> None:
     run.task("a").finish(success=True)
     run.finish()
     follower = Follower(folder)
-    assert follower.look().ended()
+    assert follower.look().is_finished()
     again = started(tmp_path)
     for _ in range(2):
-        assert not follower.look(full_scan=True).ended()
+        assert not follower.look(full_scan=True).is_finished()
         assert follower.source.watch_paths() != []
         follower = Follower(folder)  # a start of the exporter finds the same
     again.finish()
@@ -331,7 +331,7 @@ def test_a_log_that_is_empty_yet_hides_nothing_of_what_the_files_say_of_the_run(
     run = track_run(tmp_path, benchmark="mine", model="unknown", run_id="r").__enter__()
     run.finish()
     state = follower.look(full_scan=True)
-    assert (state.model, state.benchmark, state.own_id) == ("gpt-5", "mine", "r")
+    assert (state.model, state.benchmark, state.declared_run_id) == ("gpt-5", "mine", "r")
 
 
 def test_files_that_came_late_are_not_added_to_what_was_read_without_them(tmp_path: Path) -> None:

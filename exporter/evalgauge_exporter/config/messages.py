@@ -1,4 +1,4 @@
-"""What is wrong with a configuration as one line: where the value was set, which key it is, what to write."""
+"""Messages about invalid configurations, one line each: where the value was set, which key it is, what to write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydantic_settings import SettingsError
 PREFIX = "EVALGAUGE_"
 
 KeyPath = tuple[int | str, ...]
-"""A key by the keys and the numbers that lead to it: ``("azure", 0, "tags")``."""
+"""The path of a key, such as ``("azure", 0, "tags")``."""
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
 _WORDS = {
@@ -34,22 +34,22 @@ _WORDS = {
     "string_too_short": "is empty",
     "string_type": "should be a text",
 }
-"""What pydantic's kinds of errors mean to someone who does not know Python."""
+"""Pydantic's error types in words for people who do not know Python."""
 _KEY = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([\w-]+))\s*=""")
 
 
 class ConfigSources(typing.NamedTuple):
-    """Where the values of a configuration were looked for."""
+    """The sources of a configuration's values."""
 
     options: Mapping[str, Any]
-    """The command line's."""
+    """Options of the command line."""
     file: Path | None
     text: str
-    """What is in the file."""
+    """Content of the file."""
 
 
 def format_error(error: ValidationError, model: type[BaseModel], given: ConfigSources) -> str:
-    """The line about the first thing that is wrong; a key that does not exist comes before one that is missing."""
+    """Return the message about the first error; an unknown key comes before a missing one."""
     errors = error.errors(include_url=False, include_input=False)
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     place: KeyPath = first["loc"]
@@ -64,25 +64,25 @@ def format_error(error: ValidationError, model: type[BaseModel], given: ConfigSo
     elif first["type"] == "tuple_type":
         words = f"write it as [[{key}]]" if _table(model, place) and not before else 'write a list: ["a", "b"]'
     where, named = locate(first["loc"], given)
-    parts = [where, "" if named else _spelled(model, place), words]
+    parts = [where, "" if named else _format_key(model, place), words]
     return ": ".join(part for part in parts if part)
 
 
 def with_location(place: KeyPath, given: ConfigSources, words: str) -> str:
-    """The words behind where a key's value was set."""
+    """Return a message preceded by the place where the key's value was set."""
     where, _ = locate(place, given)
     return f"{where}: {words}" if where else words
 
 
 def format_env_error(error: SettingsError) -> str:
-    """The line about a variable that can't be read as JSON."""
+    """Return the message about an environment variable that is not valid JSON."""
     found = re.search(r'field "(\w+)"', str(error))
     name = f"{PREFIX}{found[1].upper()}" if found else "a variable"
-    return f"{name} is no JSON ({error.__cause__}); write it as in docs/configuration.md"
+    return f"{name} is not valid JSON ({error.__cause__}); write it as in docs/configuration.md"
 
 
 def locate(place: KeyPath, given: ConfigSources) -> tuple[str, bool]:
-    """Where the value of a key was set: an option, a variable, or a line of the file; whether that names the key."""
+    """Return where a key's value was set (option, variable or file and line) and whether that names the key."""
     key = str(place[0])
     single = not any(isinstance(part, int) for part in place)
     if given.options.get(key) is not None:
@@ -92,12 +92,12 @@ def locate(place: KeyPath, given: ConfigSources) -> tuple[str, bool]:
             return f"{PREFIX}{name.upper()}", single and (len(place) == 1 or name != key)
     if given.file is None:
         return "", False
-    line = line_of(given.text, place)
+    line = find_line(given.text, place)
     return f"{given.file}{'' if line is None else f':{line}'}", False
 
 
-def line_of(text: str, place: KeyPath) -> int | None:
-    """The line of a TOML text that sets a key, from 1, else that of its table's header; None where neither is there."""
+def find_line(text: str, place: KeyPath) -> int | None:
+    """Return the number of the line that sets a key, else of its table's header, from 1; None if there is neither."""
     tables: Counter[str] = Counter()
     current: KeyPath = ()
     nearest = None
@@ -117,7 +117,12 @@ def line_of(text: str, place: KeyPath) -> int | None:
 
 
 def unknown_variables(model: type[BaseModel], others: Iterable[str]) -> dict[str, str]:
-    """Environment variables that look like keys and are none, each with the nearest key's; not those of ``others``."""
+    """Return environment variables that look like keys but are unknown, each with the nearest known variable.
+
+    Args:
+        model: The configuration.
+        others: Variables with the prefix that have another use.
+    """
     keys = [f"{PREFIX}{name.upper()}" for name in model.model_fields]
     unknown = {}
     for variable in sorted(os.environ):
@@ -127,8 +132,8 @@ def unknown_variables(model: type[BaseModel], others: Iterable[str]) -> dict[str
     return unknown
 
 
-def _spelled(model: type[BaseModel], place: KeyPath) -> str:
-    """A place as the file's reader knows it: ``[[azure]] 2: tags``, ``limits.runs``."""
+def _format_key(model: type[BaseModel], place: KeyPath) -> str:
+    """Return a key path as it is written in the file: ``[[azure]] 2: tags``, ``limits.runs``."""
     number = place[1] if len(place) > 1 else None
     if isinstance(number, int) and _table(model, place):
         first = f"[[{place[0]}]] {number + 1}"
@@ -138,12 +143,12 @@ def _spelled(model: type[BaseModel], place: KeyPath) -> str:
 
 
 def _keys(model: type[BaseModel], place: KeyPath) -> list[str]:
-    """The keys that exist in the table at ``place``."""
+    """Return the known keys of the table at ``place``."""
     return list((_table(model, place) or model).model_fields)
 
 
 def _table(model: type[BaseModel], place: KeyPath) -> type[BaseModel] | None:
-    """The table of a configuration that a key holds, or a list of; None where it holds none."""
+    """Return the table type that a key holds, alone or in a list; None where it holds none."""
     field: FieldInfo | None = model.model_fields.get(str(place[0])) if place else None
     if field is None:
         return None
