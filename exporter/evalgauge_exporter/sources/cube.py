@@ -28,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from evalgauge.events import EndStatus
 from evalgauge.model_names import ModelName, infer_provider, split_model_name
 from evalgauge.usage import UNKNOWN, TokenUsage, parse_usage
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
@@ -56,6 +57,7 @@ _NAME = re.compile(r"(?P<task>.+)_ep(?P<number>\d+)\Z")
 _STEP = re.compile(r"(\d+)_(obs|act)\.(?:msgpack\.zst|json)\Z")
 _MAX_STEP = 64 << 20
 _MAX_STEPS = 10_000
+_ENDS: dict[str, EndStatus] = {"COMPLETED": "completed", "INTERRUPTED": "aborted"}
 _MODEL_KEYS = ("model_name", "model", "llm_model")
 
 
@@ -127,10 +129,10 @@ class CubeSource(FolderSource):
         settings = as_object(agent.get("config")) or as_object(config.get("agent_config"))
         return _model_name(parse_id(agent.get("llm_model")) or _find_model(settings))
 
-    def final_status(self) -> str | None:
+    def final_status(self) -> EndStatus | None:
         """Return what ``experiment_status.json`` states, once the experiment has ended."""
         status = (self.read_cached(self.folder / STATUS) or {}).get("status")
-        return {"COMPLETED": "completed", "INTERRUPTED": "aborted"}.get(status) if isinstance(status, str) else None
+        return _ENDS.get(status) if isinstance(status, str) else None
 
     def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """Return the steps, the model calls and, once there is one, the end of an episode."""

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evalgauge.events import PlannedTask
+from evalgauge.events import EndStatus, PlannedTask
 from evalgauge.model_names import split_model_name
 from evalgauge.usage import UNKNOWN, TokenUsage
 from evalgauge.values import parse_count, parse_id, parse_timestamp
@@ -96,7 +96,7 @@ class TerminalBenchSource(FolderSource):
             {"dataset_version": version} if version is not None else {},
         )
 
-    def final_status(self) -> str | None:
+    def final_status(self) -> EndStatus | None:
         """Return ``completed`` once the run states when it ended."""
         metadata = self.read_cached(self.folder / METADATA) or {}
         return "completed" if parse_timestamp(metadata.get("end_time")) is not None else None

@@ -177,7 +177,7 @@ def test_an_experiment_that_is_running_is_followed_and_read_anew_gives_the_same(
     write_episode(run, "t3_ep3", [], {"status": "QUEUED"})
     source = CubeSource(run)
     events, _ = drain(source)
-    assert not fold("run", "cube", events).ended()
+    assert not fold("run", "cube", events).is_finished()
     for count in range(1, len(STEPS)):
         write_episode(run, "t3_ep3", STEPS[:count], {"status": "RUNNING", "current_step": count})
         events += drain(source)[0]

@@ -108,7 +108,7 @@ def test_a_plug_in_that_fails_harms_no_other_run(tmp_path: Path, install: Any) -
     exporter.start()
     assert exporter.wait_ready(30)
     exporter.stop()
-    assert exporter.state.runs["good"].ended()
+    assert exporter.state.runs["good"].is_finished()
     assert exporter.state.sources["broken"].errors["defect"] >= 1
     assert sum(health.errors.get("plugin", 0) for health in exporter.state.sources.values()) == 4
 

@@ -125,7 +125,7 @@ def test_a_run_that_is_running_is_followed_and_read_anew_gives_the_same(tmp_path
     source = TerminalBenchSource(tmp_path)
     events, _ = drain(source)
     assert [type(event) for event in events[1:]] == [TaskStarted]
-    assert not fold("run", "terminal_bench", events).ended()
+    assert not fold("run", "terminal_bench", events).is_finished()
     write_trial(tmp_path, first)
     for number in (1, 2):
         write_trial(tmp_path, trial("b", False, number=number))

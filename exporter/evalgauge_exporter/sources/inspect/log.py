@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from evalgauge.events import LlmCall, PlannedTask, RunFinished, RunStarted
+from evalgauge.events import LlmCall, PlannedTask, RunFinished, RunStarted, token_fields
 from evalgauge.model_names import ModelName, split_model_name
 from evalgauge.runlog import Problem
 from evalgauge.values import parse_count, parse_id, parse_timestamp

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from evalgauge.events import Outcome
 from evalgauge.usage import UNKNOWN
 from evalgauge.values import parse_count, parse_float, parse_id, parse_non_negative, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
@@ -132,7 +133,7 @@ def _parse_action(step: Mapping[str, Any]) -> dict[str, Any]:
     return action
 
 
-def _outcome_of(report: Mapping[str, Any]) -> str:
+def _outcome_of(report: Mapping[str, Any]) -> Outcome:
     if report.get("success") is True:
         return "success"
     if report.get("canceled") is True or report.get("transaction_outcome") == "CANCELED":

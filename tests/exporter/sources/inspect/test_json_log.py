@@ -67,7 +67,7 @@ def test_a_log_that_is_rewritten_while_it_is_running_is_followed(tmp_path: Path)
     events += drain(source)[0]
     run = fold("run", "inspect", events)
     assert {key[0] for key, attempt in run.attempts.items() if attempt.status == "success"} == {"s1", "s2"}
-    assert run.ended()
+    assert run.is_finished()
     write(path, json.dumps({**header(), "samples": [{**sample(1), "scores": {"match": {"value": "I"}}}]}))
     assert source.read(full_scan=True).restarted
 
