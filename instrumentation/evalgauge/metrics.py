@@ -32,6 +32,14 @@ SOURCES = (
     "agentlab",
     "atif",
     "mobileworld",
+    "openadapt_flow",
+    "cube",
+    "terminal_bench",
+    "mini_swe_agent",
+    "swe_agent",
+    "openhands",
+    "tau_bench",
+    "tau2_bench",
     "azure_vm",
     "azure_ml",
     "aws_ec2",
@@ -77,7 +85,7 @@ RUN_INFO = Metric(
     "gauge",
     "",
     ("run_id", "benchmark", "model", "agent", "source"),
-    "Always 1: what the run evaluates and the format it was read from. Join on run_id.",
+    "Always 1: what the run evaluates and the format it was read from, which a plug-in names itself. Join on run_id.",
     (("source", SOURCES),),
 )
 RUN_STATE = Metric(
