@@ -23,7 +23,6 @@ from evalgauge.runlog import read_events
 from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import format_percent
-from evalgauge_exporter.cli.run_selection import STALL_AFTER
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.demo.player import Evaluation, draw_screenshots, write_finished_run
 from evalgauge_exporter.demo.scenario import Scenario, plan
@@ -191,7 +190,7 @@ def _show_progress(evaluation: Evaluation, tasks: int) -> None:
 
 
 def _print_summary(state: RunState) -> None:
-    row = summarize(state, time.time(), STALL_AFTER)
+    row = summarize(state, time.time(), 600.0)
     outcomes = ", ".join(f"{count} {name}" for name, count in row.outcomes.items())
     measured, finished = format_percent(row.success_rate), format_percent(row.success_rate_all)
     click.echo(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evalgauge_exporter.export.table import COLUMNS
-from tests.exporter.cli.test_main import complaint, evalgauge
+from tests.exporter.cli.invoking import complaint, evalgauge
 from tests.exporter.runs import small_run
 from tests.exporter.sources.reading import DATA
 
@@ -84,10 +84,12 @@ def test_export_writes_the_whole_run_as_json_and_its_attempts_as_atif(tmp_path: 
     assert all(one["schema_version"].startswith("ATIF-v1") for one in trajectories)
 
 
-def test_export_of_several_runs_is_an_error_with_their_names(tmp_path: Path) -> None:
+def test_several_runs_are_one_table_but_not_one_json(tmp_path: Path) -> None:
     small_run(tmp_path, "a")
     small_run(tmp_path, "b")
-    assert "holds 2 runs" in complaint(evalgauge("export", tmp_path, "--format", "csv", "--out", "-"), 1)
+    assert "2 runs found (a, b)" in complaint(evalgauge("export", tmp_path, "--format", "json", "--out", "-"), 1)
+    rows = list(csv.DictReader(io.StringIO(evalgauge("export", tmp_path, "--format", "csv", "--out", "-").stdout)))
+    assert {row["run_id"] for row in rows} == {"a", "b"}
 
 
 def test_a_run_that_is_a_file_is_exported_and_converted(tmp_path: Path) -> None:
