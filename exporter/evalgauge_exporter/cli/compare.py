@@ -20,7 +20,7 @@ from evalgauge_exporter.cli.output import (
     parse_share,
 )
 from evalgauge_exporter.cli.reports import Cells, Check, Report, Result, exit_code, format_option, print_report
-from evalgauge_exporter.cli.run_selection import FoundRuns, config_option
+from evalgauge_exporter.cli.run_selection import RunSelection, config_option
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views import snapshot
 
@@ -65,7 +65,7 @@ def command(
     Exits with 3 if a candidate is worse, with 4 if there is no verdict: a run is incomplete or crashed, the
     benchmarks differ, or too few tasks are in common.
     """
-    runs = FoundRuns(names, config_path)
+    runs = RunSelection(names, config_path)
     if len(runs.ids) < 2 or len(runs.ids) > len(names):
         raise click.UsageError("name the baseline and then the candidate, each by its id or its path")
     baseline, *candidates = (runs.read(run_id) for run_id in runs.ids)

@@ -8,7 +8,7 @@ import click
 
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import count_of, escape_control
-from evalgauge_exporter.cli.run_selection import FoundRuns
+from evalgauge_exporter.cli.run_selection import RunSelection
 from evalgauge_exporter.errors import ConvertError
 from evalgauge_exporter.export.runlog import convert
 
@@ -21,7 +21,7 @@ def command(names: tuple[str, ...], out: Path) -> None:
 
     SRC is a run, a folder of runs, or the id of a run. Screenshots are copied.
     """
-    runs = FoundRuns(names)
+    runs = RunSelection(names)
     for run_id in runs.ids:
         found = runs.found[run_id]
         try:

@@ -10,7 +10,7 @@ import click
 
 from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
-from evalgauge_exporter.cli.run_selection import FoundRuns, config_option, read_events, runs_argument, select_one
+from evalgauge_exporter.cli.run_selection import RunSelection, config_option, read_events, runs_argument, select_one
 from evalgauge_exporter.export.atif import to_atif
 from evalgauge_exporter.export.table import csv_text, task_rows
 
@@ -25,7 +25,7 @@ def command(names: tuple[str, ...], form: str, out: Path, config_path: Path | No
 
     csv is a table of the tasks of all runs, json one run with its tasks, atif a trajectory for each attempt of a run.
     """
-    runs = FoundRuns(names, config_path)
+    runs = RunSelection(names, config_path)
     if form == "csv":
         text = csv_text([row for run_id in runs.ids for row in _rows(runs, run_id)])
     elif form == "json":
@@ -42,11 +42,11 @@ def command(names: tuple[str, ...], form: str, out: Path, config_path: Path | No
         raise CliError(f"{out}: {error.strerror or error}; name another file with --out") from error
 
 
-def _rows(runs: FoundRuns, run_id: str) -> list[dict[str, object]]:
+def _rows(runs: RunSelection, run_id: str) -> list[dict[str, object]]:
     return task_rows(runs.read(run_id), time.time(), runs.config.stall_after)
 
 
-def _to_json(runs: FoundRuns, run_id: str) -> str:
+def _to_json(runs: RunSelection, run_id: str) -> str:
     rows = _rows(runs, run_id)
     summary = summarize(runs.read(run_id), time.time(), runs.config.stall_after).model_dump(mode="json")
     return json.dumps({"run": summary, "tasks": rows}, indent=2) + "\n"

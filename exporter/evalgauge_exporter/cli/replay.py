@@ -10,11 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import count_of, escape_control
-from evalgauge_exporter.cli.run_selection import FoundRuns
+from evalgauge_exporter.cli.run_selection import RunSelection
 from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.replay.single import LARGE, single_file
 from evalgauge_exporter.replay.site import Generated, generate
-from evalgauge_exporter.sources.discovery import Found
+from evalgauge_exporter.sources.discovery import FoundRun
 
 _MAX_PROBLEMS = 20
 """Problems that are printed one by one."""
@@ -43,7 +43,7 @@ def command(
         raise click.UsageError("--task needs --single-file")
     if single and (thumbnails or screenshot_base_url is not None):
         raise click.UsageError("a single file contains its screenshots: omit --thumbnails and --screenshot-base-url")
-    runs = FoundRuns(names)
+    runs = RunSelection(names)
     found = [runs.found[run_id] for run_id in runs.ids]
     try:
         if single:
@@ -56,7 +56,7 @@ def command(
         raise CliError(f"{out}: {error.strerror or error}; name another path with --out") from error
 
 
-def _generate(runs: list[Found], out: Path, screenshot_base_url: str | None, thumbnails: bool) -> Generated:
+def _generate(runs: list[FoundRun], out: Path, screenshot_base_url: str | None, thumbnails: bool) -> Generated:
     if not Console().is_terminal:
         return generate(runs, out, screenshot_base_url=screenshot_base_url, thumbnails=thumbnails)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

@@ -21,7 +21,7 @@ from evalgauge_exporter.cli.errors import CliError, PathNotFound
 from evalgauge_exporter.cli.output import count_of, escape_control
 from evalgauge_exporter.config.model import Config, load_config
 from evalgauge_exporter.exporter import Exporter
-from evalgauge_exporter.sources.discovery import Discovery, Found, run_names
+from evalgauge_exporter.sources.discovery import Discovery, FoundRun, name_runs
 from evalgauge_exporter.state.run import RunState
 
 DEFAULT_RESULTS = Path("results")
@@ -75,7 +75,7 @@ def existing_dirs(paths: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-class FoundRuns:
+class RunSelection:
     """The runs that a command's arguments select, found but not read.
 
     Args:
@@ -101,7 +101,7 @@ class FoundRuns:
         found, problems = Discovery(list(config.results), config.success_threshold).scan()
         if problems:
             raise CliError(escape_control(problems[0].detail))
-        self.found = dict(zip(_name_runs(found, ids), found, strict=True))
+        self.found = dict(zip(_name_selected(found, ids), found, strict=True))
         """Every run of the places by its id."""
         folders = {run_id: one.folder for run_id, one in self.found.items()}
         self.ids = select_runs(names, folders, config.results)
@@ -128,23 +128,23 @@ class FoundRuns:
         return runs[run_id]
 
 
-def _name_runs(found: list[Found], ids: Sequence[str]) -> list[str]:
+def _name_selected(found: list[FoundRun], ids: Sequence[str]) -> list[str]:
     """Return the ids of runs: their folders' names where these suffice, else what their logs state."""
-    names = run_names(found)
+    names = name_runs(found)
     if set(ids) <= set(names):
         return names
-    return run_names(found, [one.source.declared_run_id or _read_declared_id(one) for one in found])
+    return name_runs(found, [one.source.declared_run_id or _read_declared_id(one) for one in found])
 
 
-def _read_declared_id(found: Found) -> str | None:
-    source = found.fresh()
+def _read_declared_id(found: FoundRun) -> str | None:
+    source = found.open_source()
     source.read()
     return source.declared_run_id
 
 
-def read_events(found: Found) -> Iterator[Event]:
+def read_events(found: FoundRun) -> Iterator[Event]:
     """Yield the events of a run as it is now, from a source that nobody else reads."""
-    source = found.fresh()
+    source = found.open_source()
     more = True
     while more:
         result = source.read()
@@ -208,7 +208,7 @@ def select_runs(names: Sequence[str], folders: Mapping[str, Path], results: Sequ
     return list(selected)
 
 
-def select_one(runs: FoundRuns) -> str:
+def select_one(runs: RunSelection) -> str:
     """Return the id of the only selected run.
 
     Raises:

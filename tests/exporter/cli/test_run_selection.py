@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evalgauge_exporter.cli.errors import CliError, PathNotFound
-from evalgauge_exporter.cli.run_selection import FoundRuns, select_one
+from evalgauge_exporter.cli.run_selection import RunSelection, select_one
 from tests.exporter.runs import small_run
 from tests.exporter.sources.reading import DATA
 
@@ -38,42 +38,42 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_arguments_are_places_and_ids(results: Path, names: list[str], selected: list[str]) -> None:
-    assert FoundRuns(names).ids == selected
+    assert RunSelection(names).ids == selected
 
 
 def test_a_run_can_be_a_file(tmp_path: Path) -> None:
-    runs = FoundRuns([str(DATA / "inspect-0.3.285" / "tools.eval")])
+    runs = RunSelection([str(DATA / "inspect-0.3.285" / "tools.eval")])
     assert runs.ids == ["tools"]
     assert runs.read("tools").source == "inspect"
 
 
 def test_a_run_whose_folder_was_renamed_has_its_own_id(results: Path) -> None:
     (results / "a").rename(results / "renamed")
-    assert FoundRuns(["results", "a"]).ids == ["a"]
-    runs = FoundRuns(["results/renamed"])
+    assert RunSelection(["results", "a"]).ids == ["a"]
+    runs = RunSelection(["results/renamed"])
     assert runs.read(select_one(runs)).run_id == "a"
 
 
 def test_an_id_that_nothing_has_is_an_error_with_the_nearest(results: Path) -> None:
     small_run(results, "nightly-7")
     with pytest.raises(CliError, match="no run 'nightly-8' in results; did you mean nightly-7"):
-        FoundRuns(["nightly-8"])
+        RunSelection(["nightly-8"])
 
 
 def test_a_path_that_does_not_exist_is_no_id(results: Path) -> None:
     with pytest.raises(PathNotFound, match="results/z: no such file or folder"):
-        FoundRuns(["results/z"])
+        RunSelection(["results/z"])
 
 
 def test_without_results_the_error_says_what_to_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CliError, match="name the folder that holds the runs"):
-        FoundRuns(["a"])
+        RunSelection(["a"])
 
 
 def test_several_runs_where_one_is_meant_are_an_error_with_their_ids(results: Path) -> None:
     with pytest.raises(CliError, match=r"3 runs found \(a, b, c\); name one"):
-        select_one(FoundRuns(["results"]))
+        select_one(RunSelection(["results"]))
 
 
 def test_prices_of_the_environment_hold_for_every_command(
@@ -82,5 +82,5 @@ def test_prices_of_the_environment_hold_for_every_command(
     small_run(results, "own", model="our-model", outcomes="s")
     (tmp_path / "prices.toml").write_text('[[model]]\nmatch = "our-*"\ninput = 10.0\noutput = 20.0\n')
     monkeypatch.setenv("EVALGAUGE_PRICES__OVERRIDES", str(tmp_path / "prices.toml"))
-    run = FoundRuns(["own"]).read("own")
+    run = RunSelection(["own"]).read("own")
     assert [float(usage.cost_usd or 0) for usage in run.usage.values()] == [pytest.approx(0.012)]
