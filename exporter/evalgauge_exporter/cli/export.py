@@ -10,7 +10,14 @@ import click
 
 from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
-from evalgauge_exporter.cli.run_selection import RunSelection, config_option, read_events, runs_argument, select_one
+from evalgauge_exporter.cli.run_selection import (
+    RunSelection,
+    config_option,
+    read_events,
+    redact_option,
+    runs_argument,
+    select_one,
+)
 from evalgauge_exporter.export.atif import to_atif
 from evalgauge_exporter.export.table import csv_text, task_rows
 
@@ -19,13 +26,14 @@ from evalgauge_exporter.export.table import csv_text, task_rows
 @runs_argument
 @click.option("--format", "form", type=click.Choice(["csv", "json", "atif"]), required=True, help="What to write.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Output file; - is standard output.")
+@redact_option
 @config_option
-def command(names: tuple[str, ...], form: str, out: Path, config_path: Path | None) -> None:
+def command(names: tuple[str, ...], form: str, out: Path, redact: str | None, config_path: Path | None) -> None:
     """Write runs as CSV, JSON or ATIF trajectories.
 
     csv is a table of the tasks of all runs, json one run with its tasks, atif a trajectory for each attempt of a run.
     """
-    runs = RunSelection(names, config_path)
+    runs = RunSelection(names, config_path, redact)
     if form == "csv":
         text = csv_text([row for run_id in runs.ids for row in _rows(runs, run_id)])
     elif form == "json":

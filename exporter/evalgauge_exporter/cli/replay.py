@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import count_of, escape_control
-from evalgauge_exporter.cli.run_selection import RunSelection
+from evalgauge_exporter.cli.run_selection import RunSelection, redact_option
 from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.replay.single import LARGE, single_file
 from evalgauge_exporter.replay.site import Generated, generate
@@ -27,6 +27,7 @@ _MAX_PROBLEMS = 20
 @click.option("--task", help="With --single-file: only this task.")
 @click.option("--screenshot-base-url", metavar="URL", help="Link screenshots below this address, don't copy them.")
 @click.option("--thumbnails", is_flag=True, help="Write small images for the scrub bar.")
+@redact_option
 def command(
     names: tuple[str, ...],
     out: Path,
@@ -34,6 +35,7 @@ def command(
     task: str | None,
     screenshot_base_url: str | None,
     thumbnails: bool,
+    redact: str | None,
 ) -> None:
     """Write a static site that replays runs step by step.
 
@@ -43,7 +45,9 @@ def command(
         raise click.UsageError("--task needs --single-file")
     if single and (thumbnails or screenshot_base_url is not None):
         raise click.UsageError("a single file contains its screenshots: omit --thumbnails and --screenshot-base-url")
-    runs = RunSelection(names)
+    if redact is not None and screenshot_base_url is not None:
+        raise click.UsageError("--screenshot-base-url links to screenshots as they are: leave it out with --redact")
+    runs = RunSelection(names, rules=redact)
     found = [runs.found[run_id] for run_id in runs.ids]
     try:
         if single:

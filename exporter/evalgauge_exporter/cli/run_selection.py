@@ -15,13 +15,16 @@ from typing import Any
 
 import click
 
+from evalgauge import redact
 from evalgauge.errors import EvalgaugeError
 from evalgauge.events import Event
+from evalgauge.redact import Redactor
 from evalgauge_exporter.cli.errors import CliError, PathNotFound
 from evalgauge_exporter.cli.output import count_of, escape_control
 from evalgauge_exporter.config.model import Config, load_config
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.sources.discovery import Discovery, FoundRun, name_runs
+from evalgauge_exporter.sources.redacted import redact_run
 from evalgauge_exporter.state.run import RunState
 
 DEFAULT_RESULTS = Path("results")
@@ -45,6 +48,23 @@ def read_config(results: Sequence[Path], config_path: Path | None, options: Mapp
     """
     try:
         return load_config(config_path, results=tuple(results) or None, **options)
+    except EvalgaugeError as error:
+        raise CliError(str(error)) from error
+
+
+redact_option = click.option(
+    "--redact", metavar="RULES", help="Mask secrets: default, or a rule file with more (docs/privacy.md)."
+)
+
+
+def create_redactor(rules: str | None) -> Redactor | None:
+    """Return the redactor that ``--redact`` names: none, the built-in patterns (``default``), or those of a file too.
+
+    Raises:
+        CliError: The rule file can't be used.
+    """
+    try:
+        return redact.create_redactor(True if rules == "default" else rules)
     except EvalgaugeError as error:
         raise CliError(str(error)) from error
 
@@ -80,16 +100,17 @@ class RunSelection:
 
     Args:
         names: The arguments: paths and ids.
-        config: The configuration of the command.
+        config_path: The configuration file, if one was named.
+        rules: What ``--redact`` names: the runs are read redacted.
 
     Raises:
         CliError: A folder can't be read or holds no run, or no run has an id.
         PathNotFound: A path does not exist.
     """
 
-    def __init__(self, names: Sequence[str], config_path: Path | None = None, **options: Any) -> None:
+    def __init__(self, names: Sequence[str], config_path: Path | None = None, rules: str | None = None) -> None:
         places, ids = split_names(names)
-        config = read_config(places, config_path, options)
+        config = read_config(places, config_path, {})
         if not config.results:
             if not DEFAULT_RESULTS.is_dir():
                 where = f"no run {ids[0]!r}" if ids else "no runs"
@@ -106,6 +127,9 @@ class RunSelection:
         folders = {run_id: one.folder for run_id, one in self.found.items()}
         self.ids = select_runs(names, folders, config.results)
         """The ids of the selected runs, in the order of the arguments."""
+        redactor = create_redactor(rules)
+        if redactor is not None:
+            self.found = {run_id: redact_run(one, redactor) for run_id, one in self.found.items()}
 
     @property
     def exporter(self) -> Exporter:
@@ -203,8 +227,8 @@ def select_runs(names: Sequence[str], folders: Mapping[str, Path], results: Sequ
         if not inside:
             raise CliError(f"{name}: no run of any known format found; evalgauge runs lists the runs of a folder")
         narrowed = ids or any(other != root and other.is_relative_to(root) for other in roots.values())
-        if (len(inside) == 1 and resolved[inside[0]] == root) or not narrowed:
-            selected.update(dict.fromkeys(inside))
+        exact = [run_id for run_id in inside if resolved[run_id] == root]
+        selected.update(dict.fromkeys(exact if narrowed else inside))
     return list(selected)
 
 
