@@ -152,3 +152,10 @@ def test_the_readme_says_where_grafana_is_and_how_to_sign_in() -> None:
 def test_links_between_pages_have_a_target(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_every_file_that_the_architecture_names_exists() -> None:
+    named = re.findall(r"`((?:instrumentation|exporter|dashboards|tests)/[^`]*)`", text("docs/architecture.md"))
+    assert len(named) > 20
+    for path in named:
+        assert (ROOT / path).exists(), path

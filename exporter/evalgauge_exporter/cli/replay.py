@@ -12,7 +12,7 @@ from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import count_of, escape_control
 from evalgauge_exporter.cli.run_selection import RunSelection, redact_option
 from evalgauge_exporter.errors import ReplayError
-from evalgauge_exporter.replay.single import LARGE, single_file
+from evalgauge_exporter.replay.single import LARGE, write_single_file
 from evalgauge_exporter.replay.site import Generated, generate
 from evalgauge_exporter.sources.discovery import FoundRun
 
@@ -51,7 +51,7 @@ def command(
     found = [runs.found[run_id] for run_id in runs.ids]
     try:
         if single:
-            _print_size(out, single_file(found, out, task=task))
+            _print_size(out, write_single_file(found, out, task=task))
         else:
             _print_summary(out, _generate(found, out, screenshot_base_url, thumbnails))
     except ReplayError as error:
