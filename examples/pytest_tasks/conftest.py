@@ -19,7 +19,7 @@ _TASK = pytest.StashKey[Task]()
 @pytest.fixture(scope="session")
 def evalgauge_run() -> Iterator[Run]:
     """The run of this test session."""
-    results = os.environ.get("EVALGAUGE_RESULTS", "results")
+    results = os.environ.get("EVALGAUGE_RESULTS", "results").split(os.pathsep)[0]
     run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     with track_run(results, benchmark="agent-tests", model=os.environ.get("MODEL", "unknown"), run_id=run_id) as run:
         yield run

@@ -81,6 +81,27 @@ def create_exporter(config: Config) -> Exporter:
         raise CliError(str(error)) from error
 
 
+def resolve_places(
+    names: Sequence[str], config_path: Path | None, options: Mapping[str, Any] | None = None
+) -> tuple[Config, list[str]]:
+    """Return the configuration whose results are the places that arguments name, and the ids among the arguments.
+
+    Without a place these are the results folders of the configuration, else ``./results``.
+
+    Raises:
+        CliError: There is none of these.
+        PathNotFound: A path does not exist.
+    """
+    places, ids = split_names(names)
+    config = read_config(places, config_path, options or {})
+    if not config.results:
+        if not DEFAULT_RESULTS.is_dir():
+            what = f"no run {ids[0]!r}" if ids else "no runs"
+            raise CliError(f"{what}: name the folder that holds the runs, or set results in the configuration")
+        config = config.model_copy(update={"results": (DEFAULT_RESULTS,)})
+    return config, ids
+
+
 def existing_dirs(paths: Sequence[Path]) -> tuple[Path, ...]:
     """Return the folders as given.
 
@@ -109,15 +130,9 @@ class RunSelection:
     """
 
     def __init__(self, names: Sequence[str], config_path: Path | None = None, rules: str | None = None) -> None:
-        places, ids = split_names(names)
-        config = read_config(places, config_path, {})
-        if not config.results:
-            if not DEFAULT_RESULTS.is_dir():
-                where = f"no run {ids[0]!r}" if ids else "no runs"
-                raise CliError(f"{where}: name the folder that holds the runs, or set results in the configuration")
-            config = config.model_copy(update={"results": (DEFAULT_RESULTS,)})
+        config, ids = resolve_places(names, config_path)
         self.config = config
-        """The configuration; its results are the places that were searched."""
+        """The configuration; its results are the places that are searched."""
         self._exporter: Exporter | None = None
         found, problems = Discovery(list(config.results), config.success_threshold).scan()
         if problems:

@@ -21,9 +21,8 @@ from evalgauge_exporter.cli.run_selection import (
     config_option,
     create_exporter,
     read_all_runs,
-    read_config,
+    resolve_places,
     select_runs,
-    split_names,
 )
 from evalgauge_exporter.config.durations import parse_duration
 
@@ -36,17 +35,15 @@ from evalgauge_exporter.config.durations import parse_duration
 def command(names: tuple[str, ...], as_json: bool, stall_after: str | None, config_path: Path | None) -> None:
     """List the runs in results folders.
 
-    RESULTS_DIR may be a results folder, its parent or one run, in any known format. Ids pick runs of it.
+    RESULTS_DIR may be a results folder (default ./results), its parent or one run, in any known format. Ids pick runs
+    of it.
     """
     if stall_after is not None:
         try:
             parse_duration(stall_after)
         except ValueError as error:
             raise CliError(f"--stall-after: {error}") from error
-    places, ids = split_names(names)
-    config = read_config(places, config_path, {"stall_after": stall_after})
-    if not config.results:
-        raise click.UsageError("name at least one folder with runs")
+    config, ids = resolve_places(names, config_path, {"stall_after": stall_after})
     exporter = create_exporter(config)
     read_all_runs(exporter)
     states = sorted(exporter.state.runs.values(), key=lambda run: (run.started_at or 0.0, run.run_id))

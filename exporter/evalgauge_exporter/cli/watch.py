@@ -18,13 +18,7 @@ from rich.text import Text
 
 from evalgauge_exporter.cli.check import is_incomplete
 from evalgauge_exporter.cli.output import count_of, escape_control, format_percent, format_seconds, format_usd
-from evalgauge_exporter.cli.run_selection import (
-    DEFAULT_RESULTS,
-    config_option,
-    create_exporter,
-    read_config,
-    split_names,
-)
+from evalgauge_exporter.cli.run_selection import config_option, create_exporter, resolve_places
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views import snapshot
@@ -48,12 +42,7 @@ def command(names: tuple[str, ...], once: bool, config_path: Path | None) -> Non
     Shows the progress, the remaining time, the costs, the workers and the last errors of the runs that are running, or
     of the newest one. Ids pick runs of RESULTS_DIR (default ./results). Ctrl-C ends.
     """
-    places, ids = split_names(names)
-    config = read_config(places, config_path, {})
-    if not config.results and DEFAULT_RESULTS.is_dir():
-        config = config.model_copy(update={"results": (DEFAULT_RESULTS,)})
-    if not config.results:
-        raise click.UsageError("name at least one folder with runs")
+    config, ids = resolve_places(names, config_path)
     exporter = create_exporter(config)
     changed = threading.Event()
     exporter.on_change(changed.set)

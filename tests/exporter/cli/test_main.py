@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -189,7 +190,9 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     taken.close()
 
 
-def test_the_demo_plays_an_evaluation_and_ends_with_a_summary(tmp_path: Path) -> None:
+def test_the_demo_plays_an_evaluation_and_ends_with_commands_that_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = evalgauge_process(
         "demo", "--port", "0", "--tasks", "20", "--speed", "3000", "--once", "--no-browser", "--results", tmp_path
     )
@@ -202,6 +205,13 @@ def test_the_demo_plays_an_evaluation_and_ends_with_a_summary(tmp_path: Path) ->
     assert len(newest["outcomes"]) >= 4, "several outcome types"
     assert newest["cost_usd"] > 0
     assert len(rows) == 3, "with two earlier runs to compare with"
+    _, _, following = done.stdout.partition("What you can do with them:\n")
+    commands = [shlex.split(line, comments=True) for line in following.splitlines()]
+    assert [command[3] for command in commands] == ["runs", "compare", "check", "replay", "serve"]
+    monkeypatch.chdir(tmp_path)
+    for _, _, _, name, *arguments in commands[:4]:
+        assert evalgauge(name, *arguments).returncode in (0, 4), name
+    assert (tmp_path / "site" / "index.html").exists()
     shots = list((tmp_path / newest["run_id"] / "screenshots").rglob("*.png"))
     assert len(shots) > 40
     assert all(shot.read_bytes().startswith(b"\x89PNG") for shot in shots[:5])

@@ -54,7 +54,8 @@ def test_an_empty_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_without_a_folder_the_error_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "name at least one folder with runs" in complaint(evalgauge("watch"), 2)
+    for command in ("watch", "runs"):
+        assert "no runs: name the folder that holds the runs" in complaint(evalgauge(command), 1)
 
 
 @pytest.mark.parametrize("columns", ["20", "40", "300"])
