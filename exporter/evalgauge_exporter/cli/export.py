@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import click
 
 from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
+from evalgauge_exporter.cli.output import escape_lines
 from evalgauge_exporter.cli.run_selection import (
     RunSelection,
     config_option,
@@ -43,7 +45,7 @@ def command(names: tuple[str, ...], form: str, out: Path, redact: str | None, co
         text = json.dumps(to_atif(list(read_events(found)), found.source.folder), indent=2) + "\n"
     try:
         if str(out) == "-":
-            click.echo(text, nl=False)
+            click.echo(escape_lines(text) if sys.stdout.isatty() else text, nl=False)
             return
         out.write_text(text, encoding="utf-8", newline="")
     except OSError as error:

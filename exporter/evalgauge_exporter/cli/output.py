@@ -14,6 +14,11 @@ def escape_control(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
+def escape_lines(text: str) -> str:
+    """Replace what a terminal would interpret in a text of several lines."""
+    return "\n".join(escape_control(line) for line in text.replace("\r\n", "\n").split("\n"))
+
+
 def format_percent(rate: float | None) -> str:
     """Format a rate (0 to 1) as a percentage; a dash for None."""
     return "–" if rate is None else f"{rate:.0%}"

@@ -3,6 +3,10 @@
 import csv
 import io
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +95,18 @@ def test_several_runs_are_one_table_but_not_one_json(tmp_path: Path) -> None:
     assert "2 runs found (a, b)" in complaint(evalgauge("export", tmp_path, "--format", "json", "--out", "-"), 1)
     rows = list(csv.DictReader(io.StringIO(evalgauge("export", tmp_path, "--format", "csv", "--out", "-").stdout)))
     assert {row["run_id"] for row in rows} == {"a", "b"}
+
+
+def test_an_export_to_a_terminal_has_no_escape_sequences(tmp_path: Path) -> None:
+    small_run(tmp_path, "r", model="\x1b[31mred", outcomes="s")
+    main, other = pty.openpty()
+    command = [sys.executable, "-m", "evalgauge_exporter", "export", tmp_path, "--format", "csv", "--out", "-"]
+    done = subprocess.run(command, stdout=other, stderr=subprocess.PIPE, check=True, timeout=60)
+    os.close(other)
+    shown = os.read(main, 100_000).decode()
+    os.close(main)
+    assert "\N{REPLACEMENT CHARACTER}[31mred" in shown, done.stderr
+    assert "\x1b" not in shown
 
 
 def test_a_run_that_is_a_file_is_exported_and_converted(tmp_path: Path) -> None:
