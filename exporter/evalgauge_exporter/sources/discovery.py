@@ -120,7 +120,7 @@ class Discovery:
         """Start with nothing known.
 
         Args:
-            roots: The served folders.
+            roots: The served folders, or files that are a run each.
             success_threshold: The least score of a success, for the sources of formats that give scores only.
         """
         self._roots = roots
@@ -151,10 +151,13 @@ class Discovery:
         roots = [_Place(root, root, os.path.realpath(root), 0, 0) for root in self._roots]
         for places in (roots, self._links):  # a folder behind a link may add links to the list meanwhile
             for start in places:
-                for place, make in self._walk(start):
+                root, walked = start.root, self._walk(start)
+                if root.is_file():  # a run can be a file, such as an Inspect log
+                    root, walked = root.parent, self._match_files(root.parent, [root.name])
+                for place, make in walked:
                     if place not in self._known:
                         self._known.add(place)
-                        found.append(FoundRun(start.root, place, make(place), make))
+                        found.append(FoundRun(root, place, make(place), make))
         problems, self._problems = self._problems, []
         return found, problems
 
