@@ -265,9 +265,9 @@ def _burn(factor: float, long: str, short: str) -> Expression:
 
 
 def _agent_errors() -> Expression:
-    enough = held.growth(m.RUN_TASKS, "1h", "run_id", status="agent_error") >= thresholds.AGENT_ERROR_SAMPLE
+    enough = held.growth(m.RUN_TASKS, "30m", "run_id", status="agent_error") >= thresholds.AGENT_ERROR_SAMPLE
     return (
-        (_share_of_attempts("1h", "agent_error") > thresholds.AGENT_ERROR_SHARE)
+        (_share_of_attempts("30m", "agent_error") > thresholds.AGENT_ERROR_SHARE)
         .where(enough, on=BY_RUN)
         .where(held.recent_runs(thresholds.JUST_FINISHED), on=BY_RUN)
     )
@@ -392,7 +392,7 @@ def list_alerts(job: str = "evalgauge") -> tuple[Alert, ...]:
             "warning",
             "run",
             "Run {{ $labels.run_id }} scores lower than its baseline {{ $labels.baseline_run_id }}: "
-            "{{ $value | humanize }} on average over the tasks measured in both.",
+            '{{ $value | printf "%.3g" }} on average over the tasks measured in both.',
             "The whole 95 % interval of the paired difference is below 0. Partial scores can fall while the success "
             "rate "
             "does not.",
@@ -478,7 +478,7 @@ def list_alerts(job: str = "evalgauge") -> tuple[Alert, ...]:
             "critical",
             "run",
             "{{ $value | humanizePercentage }} of the attempts of run {{ $labels.run_id }} ended as agent error in the "
-            "last hour.",
+            "last 30 minutes.",
             "Nearly every attempt fails in the agent's own code or calls: an expired key, a quota, a broken release. "
             "They "
             "count as measured, so the success rate falls.",
@@ -538,7 +538,7 @@ def list_alerts(job: str = "evalgauge") -> tuple[Alert, ...]:
             "10m",
             "warning",
             "cost",
-            "Run {{ $labels.run_id }} now costs {{ $value | humanize }} dollars per hour, more than "
+            'Run {{ $labels.run_id }} now costs {{ $value | printf "%.2f" }} dollars per hour, more than '
             f"{thresholds.SPIKE_FACTOR:g} times what it usually does.",
             "Retries, an agent in a loop, a cache that is no longer read, or machines that were added.",
             (EVALUATION, 11),
@@ -606,7 +606,7 @@ def list_alerts(job: str = "evalgauge") -> tuple[Alert, ...]:
             "0m",
             "warning",
             "monitoring",
-            "Runners could not write {{ $value | humanize }} events to their run logs in the last hour.",
+            'Runners could not write {{ $value | printf "%.0f" }} events to their run logs in the last hour.',
             "Counts, costs and rates of their runs are too low. Mostly the results disk is full or not writable.",
             (FLEET, 40),
             keep_firing=thresholds.KEEP_FIRING,

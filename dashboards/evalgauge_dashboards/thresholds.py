@@ -37,9 +37,9 @@ SILENT_SAMPLE = 3
 """Calls without tokens below which a share of few calls is chance: one that failed of the first fifty is 2 %."""
 
 AGENT_ERROR_SHARE = 0.8
-"""Of the attempts of an hour: agents crash on some tasks; on nearly all only where something breaks every one."""
+"""Of the attempts of half an hour: agents crash on some tasks; on nearly all only where something breaks every one."""
 AGENT_ERROR_SAMPLE = 5
-"""Agent errors in the hour below which that share is chance."""
+"""Agent errors in the half hour below which that share is chance."""
 FAILING_SHARE = 0.5
 """Of a model's calls in 15 minutes: with an expired key it is every one, with a provider's bad day one in ten."""
 FAILING_SAMPLE = 10
