@@ -30,7 +30,7 @@ def build(options: Options) -> dashboard.Dashboard:
         Row("Where does it fail?", _failures()),
         Row("Model calls", _calls()),
         Row("Workers", _workers()),
-        Row("Alerts and recent runs", [_alerts(), _recent_runs()]),
+        Row("Alerts and recent runs", [_alerts(), _tags(), _recent_runs()]),
     ]
     text = "One run: its health, its end and its cost, then where it fails and what its workers do."
     return build_dashboard(EVALUATION, text, rows, runs="one", options=options)
@@ -382,6 +382,25 @@ def _recent_runs() -> Panel:
     )
 
 
+def _tags() -> Panel:
+    tags = q.value(m.RUN_TAGS_INFO, "key", "value", **ONE)
+    return p.table(
+        PanelSpec(
+            52,
+            "Tags",
+            "The run's tags that the exporter's configuration exposes.",
+            p.NONE,
+            "no tag exposed: name tags in [limits] tags of the configuration",
+            8,
+            6,
+        ),
+        "key",
+        [Column("Tag", "key"), Column("Value", "value")],
+        rows=tags,
+        sort=("Tag", False),
+    )
+
+
 def _alerts() -> Panel:
     raised = select(ALERTS, alertstate="firing", **ONE).max("alertname", "severity", "worker_id", "domain")
     keyed = raised.join_labels("alert", "alertname", "worker_id", "domain")
@@ -392,7 +411,7 @@ def _alerts() -> Panel:
             "From Prometheus' own rules. The runbooks, which the exporter serves, describe what to do.",
             p.NONE,
             "no firing alert of this run, or the rules are not loaded",
-            24,
+            16,
             6,
         ),
         "alert",

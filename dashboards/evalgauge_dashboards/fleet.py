@@ -390,7 +390,7 @@ def _sources(job: str) -> list[Panel]:
                 Column(
                     "Last success",
                     Query(select(m.SOURCE_LAST_SUCCESS).min("source") * 1000, ref="last"),
-                    {"unit": p.TIME},
+                    {"unit": p.TIME, "custom.width": 145},
                 ),
                 Column(
                     "Duration", Query(select(m.SOURCE_REFRESH_DURATION).max("source"), ref="took"), {"unit": p.SECONDS}
