@@ -38,7 +38,7 @@ bench: $(READY) ## measure the speeds, each as a ratio to its lower bound or a p
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(READY) ## write the generated pages and dashboards
-	@$(BIN)/python -c 'from evalgauge import metrics; print(metrics.markdown(), end="")' > docs/metrics.md
+	@$(BIN)/python -c 'from evalgauge import metrics; print(metrics.render_markdown(), end="")' > docs/metrics.md
 	@$(BIN)/python -c 'from evalgauge_dashboards import panel_links; print(panel_links.render_markdown(), end="")' > docs/panels.md
 	@$(BIN)/evalgauge dashboards build --out dashboards/generated
 

@@ -329,7 +329,7 @@ def _machines() -> list[Panel]:
 
 def _probes() -> list[Panel]:
     answers = 2 - select(m.PROBE_SUCCESS).max("target", "kind")
-    jobs = select(m.AZURE_ML_JOBS).sum("workspace", "status") > 0
+    jobs = q.total(m.AZURE_ML_JOBS, "workspace", "status") > 0
     return [
         p.state_timeline(
             PanelSpec(30, "Probes", "Whether each target answers.", p.NONE, "no probe configured", 6, 8),
@@ -366,7 +366,7 @@ def _sources(job: str) -> list[Panel]:
     state = 2 - select(UP, job=job).min()
     version = select(m.BUILD_INFO).max("version").topk(1)
     known = state.combine("*", version, on=(), carry=("version",))
-    errors = select(m.SOURCE_ERRORS).over("increase", RANGE).sum("source")
+    errors = select(m.SOURCE_ERRORS).over("increase", RANGE).deduplicate().sum("source")
     return [
         p.table(
             PanelSpec(

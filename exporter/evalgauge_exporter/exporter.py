@@ -10,7 +10,8 @@ from pathlib import Path
 
 from evalgauge import __version__
 from evalgauge.events import LlmCall
-from evalgauge.pricing import Price, PriceTable, load_overrides
+from evalgauge.price_overrides import load_overrides
+from evalgauge.pricing import Price, PriceTable
 from evalgauge_exporter.analysis.costs import MachineCost
 from evalgauge_exporter.analysis.machine_usage import compute_run_machine_costs
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
@@ -74,7 +75,7 @@ class Exporter:
             config.results,
             stall_after=config.stall_after,
             pricer=self.price,
-            archive=RunCache(_cache_path(config), _cache_key(config)),
+            cache=RunCache(_cache_path(config), _cache_key(config)),
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
             on_change=self._changed,

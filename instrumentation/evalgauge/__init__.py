@@ -1,6 +1,6 @@
-"""evalgauge: make an agent-benchmark evaluation observable while it runs and replayable after.
+"""evalgauge: agent-benchmark evaluations that are observable while they run and replayable afterwards.
 
-``track_run`` is what a runner needs. Importing this package needs pydantic and click only.
+``track_run`` is what a runner calls. Importing this package needs pydantic and click only.
 """
 
 from evalgauge.cost_tracker import CostTracker

@@ -1,6 +1,6 @@
-"""The metric catalogue: the one list of what evalgauge measures.
+"""The metric catalogue: the one list of the metrics of evalgauge.
 
-The exposition, the OTLP instruments, the PromQL of every panel and alert and ``docs/metrics.md`` are made from
+The exposition, the OTLP instruments, the PromQL of every panel and alert and ``docs/metrics.md`` are generated from
 it, so none of them can name a metric or a label that does not exist. Names follow
 https://prometheus.io/docs/practices/naming/: base units, ``_total`` for counters only, points in time as
 ``_timestamp_seconds``, ratios left to the query.
@@ -48,7 +48,7 @@ CALL_DURATION_BUCKETS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0,
 
 
 class Metric(NamedTuple):
-    """One metric: everything that a view, a query or the documentation may know of it."""
+    """One metric: everything that views, queries and the documentation need."""
 
     name: str
     """Full name with prefix, as Prometheus stores it (a histogram's without ``_bucket``, ``_sum``, ``_count``)."""
@@ -58,7 +58,7 @@ class Metric(NamedTuple):
     labels: tuple[str, ...]
     help: str
     values: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """The closed sets of label values: ``(label, values)``; labels that are not named here are open."""
+    """The closed sets of label values, ``(label, values)``; other labels are open."""
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ RUN_INFO = Metric(
     "gauge",
     "",
     ("run_id", "benchmark", "model", "agent", "source"),
-    "Always 1: what the run evaluates and the format it was read from. Join it on run_id.",
+    "Always 1: what the run evaluates and the format it was read from. Join on run_id.",
     (("source", SOURCES),),
 )
 RUN_STATE = Metric(
@@ -95,18 +95,19 @@ RUN_TASKS = Metric(
     "gauge",
     "tasks",
     ("run_id", "benchmark", "model", "domain", "status"),
-    "Task attempts by status. Measured are success, failure and agent_error; the other endings measure nothing.",
+    "Task attempts by status. Measured are success, failure and agent_error; the other outcomes measure nothing.",
     (("status", TASK_STATUSES),),
 )
 RUN_START = _timestamp("run_start", ("run_id",), "When the run started.")
-RUN_END = _timestamp("run_end", ("run_id",), "When the run ended; absent while it goes on.")
-RUN_LAST_PROGRESS = _timestamp("run_last_progress", ("run_id",), "When the last event other than a heartbeat came.")
+RUN_END = _timestamp("run_end", ("run_id",), "When the run finished; absent while it is running.")
+RUN_LAST_PROGRESS = _timestamp("run_last_progress", ("run_id",), "When the last event other than a heartbeat happened.")
 RUN_ETA = Metric(
     "agent_eval_run_eta_timestamp_seconds",
     "gauge",
     "Unix seconds",
     ("run_id", "bound"),
-    "When the run will have ended: 10th, 50th and 90th percentile. Absent until 3 tasks ended and when nothing moves.",
+    "When the run will finish: 10th, 50th and 90th percentile. Absent before 3 tasks have finished and while nothing "
+    "progresses.",
     (("bound", ETA_BOUNDS),),
 )
 RUN_STEPS = Metric(
@@ -114,21 +115,21 @@ RUN_STEPS = Metric(
     "counter",
     "steps",
     ("run_id", "action"),
-    "Recorded steps by action type, the terminal one included as done or error.",
+    "Recorded steps by action type, the terminal step included as done or error.",
 )
 RUN_TASK_DURATION = Metric(
     "agent_eval_run_task_duration_seconds",
     "histogram",
     "seconds",
     ("run_id", "domain"),
-    "How long finished task attempts took, whatever their outcome.",
+    "Duration of finished task attempts, whatever their outcome.",
 )
 RUN_FIRST_ACTIONS = Metric(
     "agent_eval_run_first_actions_total",
     "counter",
     "actions",
     ("run_id", "correct"),
-    "First actions that the runner judged, by whether they were correct.",
+    "First actions that the runner judged, by their correctness.",
     (("correct", ("true", "false")),),
 )
 RUN_TOKENS = Metric(
@@ -144,7 +145,7 @@ RUN_LLM_REQUESTS = Metric(
     "counter",
     "requests",
     ("run_id", "provider", "model", "status"),
-    "Model calls by how they ended; a retry is a call whose answer was thrown away.",
+    "Model calls by their status; a retry is a call whose response was discarded.",
     (("status", REQUEST_STATUSES),),
 )
 RUN_UNPRICED_REQUESTS = Metric(
@@ -152,21 +153,21 @@ RUN_UNPRICED_REQUESTS = Metric(
     "counter",
     "requests",
     ("run_id", "provider", "model"),
-    "Model calls with known tokens for which no price is known; their cost is in no total.",
+    "Model calls with known token counts but no known price; no total includes their cost.",
 )
 RUN_UNKNOWN_USAGE_REQUESTS = Metric(
     "agent_eval_run_unknown_usage_requests_total",
     "counter",
     "requests",
     ("run_id", "provider", "model"),
-    "Model calls that reported no tokens; their cost is in no total.",
+    "Model calls that reported no token counts; no total includes their cost.",
 )
 RUN_COST = Metric(
     "agent_eval_run_cost_usd",
     "gauge",
     "US dollars",
     ("run_id", "component"),
-    "What is known of the run's cost. A component of which nothing is known is absent, never 0.",
+    "Known cost of the run. A component of which nothing is known is absent, never 0.",
     (("component", COST_COMPONENTS),),
 )
 RUN_PROJECTED_COST = Metric(
@@ -174,9 +175,9 @@ RUN_PROJECTED_COST = Metric(
     "gauge",
     "US dollars",
     ("run_id",),
-    "What the run will have cost at its end, if the attempts to come cost what those that ended did.",
+    "Cost of the run when it finishes, if the remaining attempts cost as much as the finished ones.",
 )
-RUN_BUDGET = Metric("agent_eval_run_budget_usd", "gauge", "US dollars", ("run_id",), "The budget given to the run.")
+RUN_BUDGET = Metric("agent_eval_run_budget_usd", "gauge", "US dollars", ("run_id",), "The budget of the run.")
 BASELINE_SUCCESS_TASKS = Metric(
     "agent_eval_baseline_success_tasks",
     "gauge",
@@ -196,8 +197,8 @@ COMPARISON_P_VALUE = Metric(
     "gauge",
     "",
     ("run_id", "baseline_run_id", "kind"),
-    "How surprising the paired difference to the baseline is if there is none. exact: McNemar, for finished runs; "
-    "anytime: may be looked at as often as one likes while the run goes on.",
+    "p-value of the paired difference to the baseline. exact: McNemar's test, for finished runs; anytime: valid at "
+    "every look while the run is running.",
     (("kind", ("exact", "anytime")),),
 )
 COMPARISON_SUCCESS_DELTA = Metric(
@@ -221,14 +222,14 @@ WORKER_TASK_INFO = Metric(
     "gauge",
     "",
     ("run_id", "worker_id", "task_id"),
-    "Always 1: the task the worker is at. Absent while it is at none.",
+    "Always 1: the current task of the worker. Absent while it has none.",
 )
 WORKER_TASKS = Metric(
     "agent_eval_worker_tasks_total",
     "counter",
     "tasks",
     ("run_id", "worker_id", "outcome"),
-    "Task attempts that the worker finished.",
+    "Task attempts that the worker has finished.",
     (("outcome", OUTCOMES),),
 )
 WORKER_BUSY = Metric(
@@ -239,18 +240,22 @@ WORKER_IDLE = Metric(
     "counter",
     "seconds",
     ("run_id", "worker_id"),
-    "Time up and without a task.",
+    "Time without a task, while not stopped.",
 )
-WORKER_LAST_SEEN = _timestamp("worker_last_seen", ("run_id", "worker_id"), "When the last event named the worker.")
+WORKER_LAST_SEEN = _timestamp("worker_last_seen", ("run_id", "worker_id"), "When the worker's last event happened.")
 VM_INFO = Metric(
-    "agent_eval_vm_info", "gauge", "", ("vm", "resource_group", "location", "size"), "Always 1: what the machine is."
+    "agent_eval_vm_info",
+    "gauge",
+    "",
+    ("vm", "resource_group", "location", "size"),
+    "Always 1: the machine's description.",
 )
 VM_POWER_STATE = Metric(
     "agent_eval_vm_power_state",
     "gauge",
     "",
     ("vm", "resource_group", "state"),
-    "1 for the power state the machine is in, 0 for the others. stopped still bills, deallocated does not.",
+    "1 for the power state the machine is in, 0 for the others. stopped is still billed, deallocated is not.",
     (("state", POWER_STATES),),
 )
 VM_CREATED = _timestamp("vm_created", ("vm", "resource_group"), "When the machine was created.")
@@ -259,56 +264,56 @@ VM_PRICE = Metric(
     "gauge",
     "US dollars per hour",
     ("vm", "resource_group", "priced_by"),
-    "What the machine costs while it bills; absent where no price is known.",
+    "Price of the machine while it is billed; absent where no price is known.",
 )
 VM_RUNS = Metric(
     "agent_eval_vm_runs",
     "gauge",
     "runs",
     ("vm", "resource_group"),
-    "Runs that go on and use the machine; 0 is a machine that nobody uses.",
+    "Running runs that use the machine; 0 is a machine that no run uses.",
 )
 VM_BUSY_WORKERS = Metric(
     "agent_eval_vm_busy_workers",
     "gauge",
     "workers",
     ("vm", "resource_group"),
-    "Workers on the machine that have a task; 0 is a machine that waits.",
+    "Workers on the machine that have a task; 0 is an idle machine.",
 )
 AZURE_RATELIMIT = Metric(
     "agent_eval_azure_ratelimit_remaining",
     "gauge",
     "requests",
     ("subscription", "bucket"),
-    "Requests that Azure would still take, as its last answer said.",
+    "Requests left before Azure throttles, as its last response stated.",
 )
 AZURE_ML_JOBS = Metric(
     "agent_eval_azure_ml_jobs", "gauge", "jobs", ("workspace", "status"), "Jobs of an Azure ML workspace by status."
 )
 PROBE_SUCCESS = Metric(
-    "agent_eval_probe_success", "gauge", "", ("target", "kind"), "1 where the target answered its last probe, else 0."
+    "agent_eval_probe_success", "gauge", "", ("target", "kind"), "1 if the target answered its last probe, else 0."
 )
 PROBE_DURATION = Metric(
-    "agent_eval_probe_duration_seconds", "gauge", "seconds", ("target", "kind"), "How long the last probe took."
+    "agent_eval_probe_duration_seconds", "gauge", "seconds", ("target", "kind"), "Duration of the last probe."
 )
 SOURCE_UP = Metric(
     "agent_eval_source_up",
     "gauge",
     "",
     ("source",),
-    "1 where the last refresh of the source went well and is not older than three intervals, else 0.",
+    "1 if the last refresh of the source succeeded and is not older than three intervals, else 0.",
     (("source", SOURCES),),
 )
-SOURCE_LAST_SUCCESS = _timestamp("source_last_success", ("source",), "When the source was last refreshed well.")
+SOURCE_LAST_SUCCESS = _timestamp("source_last_success", ("source",), "When the source was last refreshed successfully.")
 SOURCE_REFRESH_DURATION = Metric(
-    "agent_eval_source_refresh_duration_seconds", "gauge", "seconds", ("source",), "How long the last refresh took."
+    "agent_eval_source_refresh_duration_seconds", "gauge", "seconds", ("source",), "Duration of the last refresh."
 )
 SOURCE_ERRORS = Metric(
     "agent_eval_source_errors_total",
     "counter",
     "errors",
     ("source", "reason"),
-    "What could not be read and was skipped, since the exporter started.",
+    "Items that could not be read and were skipped, since the exporter started.",
     (("source", SOURCES),),
 )
 BUILD_INFO = Metric(
@@ -410,7 +415,7 @@ COMPARISON_DOMAIN_P_VALUE = Metric(
 )
 
 CATALOGUE: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
-"""Every metric, in the order in which it is defined here and appears on ``/metrics``."""
+"""Every metric, in the order of definition, which is that of ``/metrics``."""
 
 BUCKETS: dict[str, tuple[float, ...]] = {
     RUN_TASK_DURATION.name: DURATION_BUCKETS,
@@ -421,14 +426,14 @@ BUCKETS: dict[str, tuple[float, ...]] = {
 BY_NAME: dict[str, Metric] = {metric.name: metric for metric in CATALOGUE}
 
 
-def markdown() -> str:
-    """``docs/metrics.md``: the catalogue as a table a family, for people."""
+def render_markdown() -> str:
+    """Render ``docs/metrics.md``: the catalogue with one table for each metric."""
     lines = [
         "# Metrics",
         "",
-        "Made from `evalgauge.metrics` by `make docs`; the tests fail where it is stale. Run totals are read raw in",
-        "an instant query; for anything over time use `rate` or `increase`. Every status of `agent_eval_run_tasks`",
-        "and every state of a state set is there for each label set, zeros too.",
+        "Generated from `evalgauge.metrics` by `make docs`; a test fails if it is out of date. Read run totals in an",
+        "instant query; for anything over time use `rate` or `increase`. Every status of `agent_eval_run_tasks`",
+        "and every state of a state set is exposed for each label set, zeros included.",
         "",
     ]
     for metric in CATALOGUE:

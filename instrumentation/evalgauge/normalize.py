@@ -1,4 +1,4 @@
-"""What runners give, as fields of events: tasks, actions, model calls, outcomes."""
+"""Conversion of what runners pass (tasks, actions, model calls, outcomes) to the fields of events."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from evalgauge.values import ID_LENGTH, TEXT_LENGTH
 log = logging.getLogger("evalgauge")
 
 PART_BYTES = 1 << 20
-"""The planned tasks of one ``run_started`` come to about so much; more go into further ones."""
+"""Approximate size of the planned tasks of one ``run_started``; more tasks go into further events."""
 
 _CALL = re.compile(r"\s*(?:\w+\.)*(\w+)\s*\(")
 
 
 class LlmCallFields(TypedDict, total=False):
-    """What may be said of a model call."""
+    """The fields of a model call."""
 
     provider: str | None
     model: str | None
     usage: object
-    """The SDK's usage object as it came; else the counts below, which are disjoint."""
+    """The SDK's usage object as it is; else the counts below, which are disjoint."""
     input_tokens: int | None
     cache_read_tokens: int | None
     cache_write_tokens: int | None
     cache_write_1h_tokens: int | None
-    """How many of the cache writes live for an hour, which costs more."""
+    """How many of the cache writes have a lifetime of one hour, which costs more."""
     output_tokens: int | None
     duration_seconds: float | None
     status: str
@@ -43,31 +43,35 @@ class LlmCallFields(TypedDict, total=False):
 
 
 def planned_tasks(tasks: Iterable[Any] | int | None) -> dict[str, Any]:
-    """The fields of ``run_started`` that say what will be done. Never raises."""
+    """Return the fields of ``run_started`` that state the planned tasks. Never raises.
+
+    Args:
+        tasks: Ids, mappings or objects with ``task_id``, ``domain`` and ``instruction``, or the number of tasks.
+    """
     if isinstance(tasks, int):
         return {"tasks": [], "total_tasks": max(0, tasks)}
     planned: list[dict[str, Any]] = []
     try:
         for task in (tasks,) if isinstance(tasks, str) else tasks or ():
             if isinstance(task, Mapping):
-                planned.append(_planned(task.get("task_id"), task.get("domain"), task.get("instruction")))
+                planned.append(_planned_task(task.get("task_id"), task.get("domain"), task.get("instruction")))
             elif isinstance(task, str | int):
                 planned.append({"task_id": str(task)})
             else:  # a runner's own task object
                 about = (getattr(task, "domain", None), getattr(task, "instruction", None))
-                planned.append(_planned(getattr(task, "task_id", None), *about))
+                planned.append(_planned_task(getattr(task, "task_id", None), *about))
     except Exception:
-        log.exception("the tasks of the run could not be listed; they will appear as they start")
+        log.exception("the tasks of the run could not be listed; each appears when it starts")
     return {"tasks": planned}
 
 
-def _planned(task_id: object, domain: object, instruction: object) -> dict[str, Any]:
+def _planned_task(task_id: object, domain: object, instruction: object) -> dict[str, Any]:
     texts = (("task_id", task_id, ID_LENGTH), ("domain", domain, ID_LENGTH), ("instruction", instruction, TEXT_LENGTH))
     return {key: None if value is None else text_of(value)[:length] for key, value, length in texts}
 
 
-def started_parts(started: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The fields of ``run_started`` for as many lines as its tasks need: a line has a greatest length."""
+def split_run_started(started: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Split the fields of ``run_started`` over as many events as its tasks need: a line has a maximum length."""
     tasks = started.get("tasks") or []
     first, size = 0, 0
     part: Mapping[str, Any] = started
@@ -81,18 +85,18 @@ def started_parts(started: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield {**part, "tasks": tasks[first:]}
 
 
-def whole(value: SupportsIndex, otherwise: int) -> int:
-    """A number that counts from 0; ``otherwise`` where it is none."""
+def parse_attempt(value: SupportsIndex) -> int:
+    """Parse the number of an attempt, NumPy integers too; 1 for anything else and for a negative number."""
     try:
         number = value.__index__()
     except Exception:
-        log.warning("%s is no whole number; taken as %d", text_of(value)[:60], otherwise)
-        return otherwise
-    return number if number >= 0 else otherwise
+        log.warning("the attempt %s is not a whole number; recorded as 1", text_of(value)[:60])
+        return 1
+    return number if number >= 0 else 1
 
 
 def action_fields(action: Any) -> dict[str, Any]:
-    """An action as a mapping with ``type``, in whatever shape the agent has it."""
+    """Return an action as a mapping with ``type``, in any of the forms that ``Task.step`` takes."""
     if isinstance(action, Mapping):
         return dict(action)
     if isinstance(action, str):
@@ -121,7 +125,7 @@ def llm_fields(
     status: str = "ok",
     batch: bool = False,
 ) -> dict[str, Any]:
-    """The fields of an ``llm_call``."""
+    """Return the fields of an ``llm_call``; the arguments are those of ``LlmCallFields``."""
     if usage is not None:
         counted = parse_usage(usage)
     elif any(kind is not None for kind in (input_tokens, cache_read_tokens, cache_write_tokens, output_tokens)):
@@ -129,7 +133,7 @@ def llm_fields(
     else:
         counted = UNKNOWN
     if status not in REQUEST_STATUSES:
-        log.warning("request status %r is none of %s; recorded as ok", status, ", ".join(REQUEST_STATUSES))
+        log.warning("unknown request status %r, recorded as ok; known are %s", status, ", ".join(REQUEST_STATUSES))
         status = "ok"
     event = {
         "provider": provider,
@@ -141,21 +145,21 @@ def llm_fields(
         "duration_seconds": duration_seconds,
         "status": status,
     }
-    if for_an_hour := cache_write_1h_tokens if usage is None else cache_write_1h(usage):
-        event["cache_write_1h_tokens"] = for_an_hour
+    if one_hour := cache_write_1h_tokens if usage is None else cache_write_1h(usage):
+        event["cache_write_1h_tokens"] = one_hour
     return {**event, "batch": True} if batch or billed_as_batch(usage) else event
 
 
 def outcome_of(success: bool | None, score: float | None, outcome: str | None, error: str | None) -> str:
-    """The outcome that what was said at a task's end comes to (see ``Task.finish``)."""
+    """Return the outcome that the arguments of ``Task.finish`` imply."""
     if outcome is not None:
         if outcome in OUTCOMES:
             return outcome
-        log.warning("outcome %r is none of %s; success and score decide", outcome, ", ".join(OUTCOMES))
+        log.warning("unknown outcome %r, success and score decide; the outcomes are %s", outcome, ", ".join(OUTCOMES))
     if success is not None:
         return "success" if success else "failure"
     if score is not None:
-        if math.isnan(float(score)):  # whatever evaluated gave no number
+        if math.isnan(float(score)):  # the evaluation gave no number
             return "evaluation_error"
         return "success" if float(score) >= 1 else "failure"
     return "interrupted" if error is None else "agent_error"

@@ -1,4 +1,4 @@
-"""A price table of the user's own, which wins over every other: models by token, machines by hour."""
+"""The user's price table, which takes precedence over every other: models by token, machines by hour."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from evalgauge.errors import PriceTableError
+
 _ABSURD = 10**9
-
-
-class PriceTableError(ValueError):
-    """A price table that cannot be used; the message is one line that names the file, the key and what to do."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def load_overrides(path: str | os.PathLike[str]) -> Overrides:
         raise PriceTableError(f"{file}: {reason}; name a TOML file with prices") from None
     except ValueError as error:  # TOML's and UTF-8's errors are ValueErrors
         reason = " ".join(str(error).split())
-        raise PriceTableError(f"{file}: not valid TOML: {reason}; mend it there") from None
+        raise PriceTableError(f"{file}: not valid TOML: {reason}; fix it there") from None
     _known_keys(table, ("name", "version", "model", "machine"), str(file))
     label = [_text(table, key, str(file)) for key in ("name", "version")]
     return Overrides(

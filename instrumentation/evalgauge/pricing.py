@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from evalgauge.events import LlmCall
 from evalgauge.model_names import split_model_name
-from evalgauge.price_overrides import ModelOverride, Overrides, PriceTableError, load_overrides
+from evalgauge.price_overrides import ModelOverride, Overrides
 from evalgauge.usage import TokenUsage
 
 if TYPE_CHECKING:
@@ -32,18 +32,6 @@ if TYPE_CHECKING:
         TieredPrices,
         TimeOfDateConstraint,
     )
-
-__all__ = [
-    "UNKNOWN_USAGE",
-    "UNPRICED",
-    "MachinePrice",
-    "Overrides",
-    "Price",
-    "PriceTable",
-    "PriceTableError",
-    "State",
-    "load_overrides",
-]
 
 State = Literal["priced", "unpriced", "unknown_usage"]
 

@@ -1,6 +1,6 @@
-"""What one process writes of a run: one file with one heartbeat, however many ``Run`` objects speak of the run there.
+"""The log that one process writes of a run: one file with one heartbeat, shared by its ``Run`` objects.
 
-A run that is sent to a pool of processes is unpickled anew for every task; its process is one writer all the same.
+A run that is sent to a pool of processes is unpickled anew for each task; its process is still one writer.
 """
 
 from __future__ import annotations
@@ -22,92 +22,101 @@ HEARTBEAT_SECONDS = 30.0
 
 
 class LogClient(Protocol):
-    """What writes to a log: a ``Run``."""
+    """A writer of events: a ``Run``."""
 
-    def _tell(self, kind: str, fields: Mapping[str, Any]) -> None: ...
+    def _notify(self, kind: str, fields: Mapping[str, Any]) -> None: ...
 
 
 class ProcessLog:
-    """This process's log of a run. Thread-safe; opened by the first event, closed when the last speaker leaves."""
+    """This process's log of a run. Thread-safe; opened by the first event, closed when the last client leaves."""
 
     def __init__(self, folder: Path) -> None:
-        """``folder``: the run's."""
+        """Make the log of the run in ``folder``; nothing is written yet."""
         self.folder = folder
         self.lost_events = 0
-        """How many events and screenshots this process could not write."""
-        self.complained = False
-        """Whether it was said that something was lost."""
+        """The number of events and screenshots that this process could not write."""
+        self.failure_reported = False
+        """Whether a failure to write was logged already."""
         self.workers: dict[str, str] = {}
-        """The state of each worker that this process spoke of."""
-        self._begin()
+        """The state of each worker that this process reported."""
+        self._reset()
         _all_logs.add(self)
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._lock = threading.RLock()  # a signal's handler may write in the midst of a write
-        self._speakers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._clients: weakref.WeakSet[Any] = weakref.WeakSet()
         self._writer: LogWriter | None = None
-        self._wake = threading.Event()
+        self._closing = threading.Event()
 
-    def join(self, speaker: LogClient) -> None:
-        """From now on ``speaker`` writes here."""
+    def join(self, client: LogClient) -> None:
+        """Register a client that writes here."""
         with self._lock:
-            self._speakers.add(speaker)
+            self._clients.add(client)
 
-    def leave(self, speaker: LogClient) -> None:
-        """``speaker`` writes no more; after the last one the file is closed and the heart stops."""
+    def leave(self, client: LogClient) -> None:
+        """Remove a client; after the last one the file is closed and the heartbeat stops."""
         with self._lock:
-            self._speakers.discard(speaker)
-            if self._speakers:
+            self._clients.discard(client)
+            if self._clients:
                 return
             writer, self._writer = self._writer, None
-            self._wake.set()
+            self._closing.set()
             self.workers.clear()  # whoever opens the file again has workers of its own
         if writer is not None:
             writer.close()
 
     def write(self, kind: str, fields: Mapping[str, Any], *, sync: bool = False) -> None:
-        """Append an event. Raises OSError."""
-        (self._writer or self._opened()).write(kind, fields, sync=sync)
+        """Append an event.
+
+        Args:
+            kind: The event's type.
+            fields: Its fields.
+            sync: Whether the line is forced to the disk before this returns.
+
+        Raises:
+            OSError: The line could not be written.
+        """
+        (self._writer or self._open_writer()).write(kind, fields, sync=sync)
 
     def deleted(self) -> bool:
-        """Whether the file that is written is gone from its folder: nothing more can be stored there."""
+        """Whether the open file was deleted: nothing more can be stored there."""
         writer = self._writer
         try:
             return writer is not None and writer.deleted()
-        except OSError:  # closed meanwhile: it is opened again
+        except OSError:  # closed meanwhile; the next event opens it again
             return False
 
-    def _opened(self) -> LogWriter:
+    def _open_writer(self) -> LogWriter:
         with self._lock:
             if self._writer is None:
-                self._writer = LogWriter(_file_of(self.folder))
-                self._wake = threading.Event()
-                beating = (self._writer, self._wake)
-                threading.Thread(target=self._beat, args=beating, name="evalgauge-heartbeat", daemon=True).start()
+                self._writer = LogWriter(_file_for(self.folder))
+                self._closing = threading.Event()
+                beat_args = (self._writer, self._closing)
+                threading.Thread(target=self._beat, args=beat_args, name="evalgauge-heartbeat", daemon=True).start()
             return self._writer
 
-    def _beat(self, writer: LogWriter, wake: threading.Event) -> None:
-        while not wake.wait(HEARTBEAT_SECONDS):
+    def _beat(self, writer: LogWriter, closing: threading.Event) -> None:
+        while not closing.wait(HEARTBEAT_SECONDS):
             lost = {"lost_events": self.lost_events} if self.lost_events else {}
             alive: list[str | None] = [worker for worker, state in list(self.workers.items()) if state != "stopped"]
             with self._lock:
-                speaker: LogClient | None = next(iter(self._speakers), None)
+                client: LogClient | None = next(iter(self._clients), None)
             for worker in alive or [None]:
                 fields = {"worker_id": worker, **lost}
                 try:
                     writer.write("heartbeat", fields)
                 except OSError:
-                    if wake.is_set():  # the file was closed meanwhile
+                    if closing.is_set():  # the file was closed meanwhile
                         return
                     self.lost_events += 1
-                if speaker is not None:
-                    speaker._tell("heartbeat", fields)
+                if client is not None:
+                    client._notify("heartbeat", fields)
 
     def after_fork(self) -> None:
-        """In a child process: a file of its own, which says nothing of the parent's workers."""
+        """Prepare a forked child: it writes a file of its own, without the parent's workers."""
         writer = self._writer
-        self._begin()
-        self.workers, self.lost_events, self.complained = {}, 0, False
+        self._reset()
+        self.workers, self.lost_events, self.failure_reported = {}, 0, False
         if writer is not None:
             writer.close_in_child()
 
@@ -115,18 +124,18 @@ class ProcessLog:
 _logs: weakref.WeakValueDictionary[str, ProcessLog] = weakref.WeakValueDictionary()
 """The log of each run by the run's folder."""
 _all_logs: weakref.WeakSet[ProcessLog] = weakref.WeakSet()
-"""Those too whose file was deleted, after which another took their place."""
+"""All logs, those too that were replaced in ``_logs`` after their file was deleted."""
 _files: dict[Path, Path] = {}
-"""The file that this process wrote last in each run's folder."""
+"""The file that this process last wrote in each run's folder."""
 _numbers = count()
 _logs_lock = threading.RLock()
 
 
 def process_log(folder: Path) -> ProcessLog:
-    """The log that this process writes of the run in ``folder``; another one once its file was deleted."""
+    """Return the log that this process writes of the run in ``folder``; a new one once its file was deleted."""
     try:
         key = os.path.abspath(folder)
-    except (OSError, ValueError):  # the working folder is gone
+    except (OSError, ValueError):  # the working directory was deleted
         key = str(folder)
     with _logs_lock:
         found = _logs.get(key)
@@ -135,10 +144,10 @@ def process_log(folder: Path) -> ProcessLog:
         return found
 
 
-def _file_of(folder: Path) -> Path:
-    """The file of this process in a run's folder: the one it had, unless that was deleted.
+def _file_for(folder: Path) -> Path:
+    """Return this process's file in a run's folder: the one it had, unless that was deleted.
 
-    No other file has its name, in another run's folder either: logs of several may be sent away under one run id.
+    Its name is unique, in other runs' folders too: the logs of several may be sent under one run id.
     """
     path = _files.get(folder)
     if path is None or not path.exists():
@@ -152,7 +161,7 @@ def _process_name() -> str:
     return safe_name(f"{host}-{os.getpid()}-{time.time_ns() // 1000:x}")
 
 
-def _forked() -> None:
+def _after_fork() -> None:
     global _logs_lock
     _logs_lock = threading.RLock()
     _process_name.cache_clear()
@@ -162,4 +171,4 @@ def _forked() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,4 +1,4 @@
-"""Who finishes a run: a lock that the system itself takes back from a process that died."""
+"""The lock of the process that finishes a run; the operating system releases it when that process dies."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Self
 fcntl: ModuleType | None
 try:
     fcntl = importlib.import_module("fcntl")
-except ImportError:  # Windows has no flock: there the process that made the file owns the run
+except ImportError:  # Windows has no flock: there the process that created the file owns the run
     fcntl = None
 
 OWNER_FILE = ".owner"
 
 
 class RunLock:
-    """The right to finish a run, held for as long as the process lives or until it is released."""
+    """The right to finish a run, held until it is released or the process dies."""
 
     def __init__(self, fd: int, path: Path) -> None:
         self._fd = fd
@@ -26,7 +26,14 @@ class RunLock:
 
     @classmethod
     def acquire(cls, folder: Path) -> Self | None:
-        """Own the run whose log lies in ``folder``; None where a living process does. Raises OSError."""
+        """Acquire the run whose log is in ``folder``.
+
+        Returns:
+            The lock; None where a live process holds it.
+
+        Raises:
+            OSError: The folder or the lock file could not be created.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / OWNER_FILE
         if fcntl is None:
@@ -40,20 +47,20 @@ class RunLock:
         except BlockingIOError:
             os.close(fd)
             return None
-        except OSError:  # a file system without locks: whoever finds no other log began the run
+        except OSError:  # a file system without locks: the process that finds no other log started the run
             if any(folder.glob("*.jsonl")):
                 os.close(fd)
                 return None
         return cls(fd, path)
 
     def release(self) -> None:
-        """Give the run up: the next process that joins it owns it."""
+        """Release the run; the next process that joins owns it."""
         self.forget()
         if fcntl is None:
             self._path.unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Close this process's descriptor; a forked child does so without taking the lock from its parent."""
+        """Close this process's descriptor; in a forked child this leaves the parent its lock."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -1,9 +1,9 @@
 """The run log on disk: ``<results>/<run_id>/events/<writer>.jsonl``, one JSON object a line.
 
 Each process writes a file of its own. A line is one ``write(2)`` to a descriptor opened with ``O_APPEND``, so it is
-there whole once the call returned: a process that is killed afterwards loses nothing that was acknowledged. What is
-cut off (a full disk, a lost machine) is a last line without its newline: readers wait for the rest of it, and the
-next writer of that file closes it off, after which readers count it as ``torn_line`` and go on.
+there whole once the call has returned: a process that is killed afterwards loses nothing that was acknowledged. A
+write that was cut off (a full disk, a lost machine) leaves a last line without its newline: readers wait for the rest
+of it, and the next writer of that file ends it, after which readers count it as ``torn_line`` and continue.
 """
 
 from __future__ import annotations
@@ -22,55 +22,68 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from evalgauge.events import VERSION, Event, InvalidEvent, decode
+from evalgauge.errors import InvalidEvent
+from evalgauge.events import VERSION, Event, decode_line
 
 log = logging.getLogger("evalgauge")
 
 EVENTS_FOLDER = "events"
 MAX_LINE = 8 << 20
-"""Bytes: a longer line is skipped by readers and counted as ``long_line``."""
+"""Bytes; readers skip a longer line and count it as ``long_line``."""
 LONGEST_WRITTEN = 2 << 20
-"""Bytes: what would become a longer line is cut when it is written, texts and lists alike."""
+"""Bytes; texts and lists of a longer line are cut when it is written."""
 _CUTS = ((20_000, 50_000), (1_000, 2_000), (600, 100))
-"""How much is left of what is too long: characters of each text, values in all. An id is no longer than the last."""
+"""What remains of a line that is too long: (characters of each text, values in total), tried in order."""
 _CHUNK = 1 << 20
 _encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"), check_circular=False)
 
 
 def safe_name(text: str, length: int = 120) -> str:
-    """A name for a file or folder: letters, digits and ``._@+-``; never empty, hidden or a way out of its folder."""
+    """Turn a text into the name of a file or folder.
+
+    Args:
+        text: Any text.
+        length: The most characters of the name.
+
+    Returns:
+        Letters, digits and ``._@+-``; never empty or hidden, and never a path out of its folder.
+    """
     name = re.sub(r"[^A-Za-z0-9._@+-]", "_", text).lstrip(".")[:length]
     return name or "_"
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
-    """One line of the log without its newline: strict JSON in ASCII, whatever the values are and however many.
+    """Encode one line of the log. Never raises for any value.
 
-    What JSON has no word for is written as text, a number that is not finite as null, a lone surrogate as ``?``; what
-    is too long is cut, and ``…`` stands where something is missing.
+    Args:
+        fields: The fields of an event.
+
+    Returns:
+        Strict JSON in ASCII, without a newline. Values that JSON has no type for are texts, numbers that are not
+        finite are null, lone surrogates are ``?``; what is too long is cut, and ``…`` marks the cut.
     """
     try:
         text = _encoder.encode(fields)
     except (TypeError, ValueError, RecursionError):
-        text = _encoder.encode(_Plain().of(fields))
+        text = _encoder.encode(_JsonConverter().convert(fields))
     if "\\ud" in text:  # perhaps half a surrogate pair, which strict readers refuse
-        text = _encoder.encode(_Plain().of(json.loads(text)))
+        text = _encoder.encode(_JsonConverter().convert(json.loads(text)))
     for length, values in _CUTS:
         if len(text) <= LONGEST_WRITTEN:
             break
-        text = _encoder.encode(_Plain(length, values).of(fields))
+        text = _encoder.encode(_JsonConverter(length, values).convert(fields))
     return text.encode("ascii")
 
 
-class _Plain:
-    """Makes anything into what JSON has words for: so many values at most, texts cut to so many characters."""
+class _JsonConverter:
+    """Converts any value to JSON's types: at most ``values`` of them, texts cut to ``length`` characters."""
 
     def __init__(self, length: int | None = None, values: int = 500_000) -> None:
         self._length = length
         self._left = values
 
-    def of(self, value: object, depth: int = 0) -> Any:
-        """``value`` in JSON's types."""
+    def convert(self, value: object, depth: int = 0) -> Any:
+        """Convert a value."""
         self._left -= 1
         if value is None or isinstance(value, bool):
             return value
@@ -92,7 +105,7 @@ class _Plain:
             except (TypeError, ValueError):
                 number = None
             if isinstance(number, bool | int | float | str):
-                return self.of(number, depth + 1)
+                return self.convert(number, depth + 1)
         return self._text(text_of(value)[:1000])
 
     def _text(self, text: str) -> str:
@@ -106,7 +119,7 @@ class _Plain:
             if self._left <= 0:
                 plain["…"] = None
                 break
-            plain[self._text(text_of(key))] = self.of(item, depth + 1)
+            plain[self._text(text_of(key))] = self.convert(item, depth + 1)
         return plain
 
     def _list(self, value: Iterable[Any], depth: int) -> list[Any]:
@@ -115,12 +128,12 @@ class _Plain:
             if self._left <= 0:
                 plain.append("…")
                 break
-            plain.append(self.of(item, depth + 1))
+            plain.append(self.convert(item, depth + 1))
         return plain
 
 
 def text_of(value: object) -> str:
-    """``str(value)``; the name of its class where that fails."""
+    """Return ``str(value)``, or the name of its class where that raises."""
     try:
         return str(value)
     except Exception:
@@ -128,10 +141,17 @@ def text_of(value: object) -> str:
 
 
 class LogWriter:
-    """Appends events to one file. Thread-safe. ``write`` raises OSError; whoever calls it decides what that means."""
+    """Appends events to one file. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
-        """Open ``path`` for appending, close off a torn last line and go on counting ``seq`` where it ended."""
+        """Open a log for appending; ``seq`` continues where the file ended, and a torn last line is ended.
+
+        Args:
+            path: The file; it and its folder are created where they do not exist.
+
+        Raises:
+            OSError: The file could not be opened.
+        """
         self.path = path
         self._lock = threading.RLock()  # a signal's handler may write in the midst of a write
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +167,19 @@ class LogWriter:
         self._seq = last + 1
 
     def write(self, kind: str, fields: Mapping[str, Any], *, sync: bool = False) -> int:
-        """Append one event now; return its ``seq``. With ``sync`` it is on the disk when this returns."""
+        """Append one event.
+
+        Args:
+            kind: The event's type.
+            fields: Its fields; they override ``ts``, the current time.
+            sync: Whether the line is forced to the disk before this returns.
+
+        Returns:
+            The event's ``seq``.
+
+        Raises:
+            OSError: The line could not be written, or the file was deleted or closed.
+        """
         with self._lock:
             fd, seq = self._fd, self._seq
             if self.deleted():
@@ -166,7 +198,7 @@ class LogWriter:
         return seq
 
     def deleted(self) -> bool:
-        """Whether the file is gone from its folder. Raises OSError once it is closed."""
+        """Whether the file was deleted. Raises OSError once it is closed."""
         return self._linked and os.fstat(self._fd).st_nlink == 0
 
     def close(self) -> None:
@@ -177,7 +209,7 @@ class LogWriter:
                 self._fd = -1
 
     def close_in_child(self) -> None:
-        """Close the descriptor in a forked process, where whoever held the lock is not there any more."""
+        """Close the descriptor in a forked process, where the thread that held the lock does not exist."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -201,7 +233,7 @@ def _last_seq(tail: bytes) -> int:
 
 
 class Problem(NamedTuple):
-    """Something in a source that was skipped: ``reason`` is a word for counting, ``detail`` a sentence for people."""
+    """Something in a source that was skipped: ``reason`` is one word for counting, ``detail`` a sentence for people."""
 
     reason: str
     detail: str
@@ -261,7 +293,7 @@ class LogReader:
             if not line:
                 continue
             try:
-                events.append(decode(from_json(line), writer))
+                events.append(decode_line(line, writer))
             except InvalidEvent as error:
                 problems.append(self._problem(error.reason, str(error)))
             except (ValueError, RecursionError):
@@ -274,7 +306,7 @@ class LogReader:
 
 
 def log_files(run_folder: Path) -> list[Path]:
-    """The log files of a run's folder in order of their names; empty where it has none."""
+    """Return the log files of a run's folder in order of their names; empty where it has none."""
     try:
         with os.scandir(run_folder / EVENTS_FOLDER) as entries:
             names = sorted(entry.name for entry in entries if entry.name.endswith(".jsonl"))
@@ -284,7 +316,7 @@ def log_files(run_folder: Path) -> list[Path]:
 
 
 def read_events(run_folder: Path) -> Iterator[Event]:
-    """Every event of a run's folder, file by file; what is no event is skipped with a line in the log."""
+    """Read every event of a run's folder, file by file; lines that are no events are skipped with a warning."""
     for path in log_files(run_folder):
         reader, more = LogReader(path), True
         named: set[Problem] = set()

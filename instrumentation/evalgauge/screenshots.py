@@ -1,4 +1,4 @@
-"""Screenshots in whatever form a runner has them, as files beside the log."""
+"""Screenshots in any form that a runner has them, stored as files beside the log."""
 
 from __future__ import annotations
 
@@ -15,22 +15,34 @@ from typing import Any
 from evalgauge.runlog import safe_name
 
 Screenshot = bytes | bytearray | memoryview | str | os.PathLike[str] | Any
-"""PNG, JPEG, GIF or WebP bytes, the path of such a file, a ``data:`` URL, an array of pixels (uint8; height by width,
-or by 1, 3 or 4 channels), or an object with ``save`` as Pillow's."""
+"""PNG, JPEG, GIF or WebP bytes, the path of such a file, a ``data:`` URL, an array of uint8 pixels of the
+shape (height, width) or (height, width, 1, 3 or 4), or an object with ``save`` like a Pillow image."""
 
 _MAGIC = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 
 
 def save_screenshot(screenshot: Screenshot, run_folder: Path, task_id: str, attempt: int, index: int) -> str:
-    """Store the screenshot of a step below the run's folder; its path relative to that.
+    """Store the screenshot of a step in the run's folder; a file that is in it already stays where it is.
 
-    One that lies there already stays where it is. Raises OSError, ValueError, or whatever a picture's ``save`` raises.
+    Args:
+        screenshot: The screenshot.
+        run_folder: The run's folder.
+        task_id: The step's task.
+        attempt: The step's attempt.
+        index: The step's index.
+
+    Returns:
+        The path of the file relative to the run's folder.
+
+    Raises:
+        OSError: The file could not be written.
+        ValueError: The screenshot is not an image.
     """
     if isinstance(screenshot, str | os.PathLike) and not str(screenshot).startswith("data:"):
         path = Path(screenshot)
         if path.is_absolute() and path.is_relative_to(run_folder.absolute()):
             return path.relative_to(run_folder.absolute()).as_posix()
-        data = path.read_bytes()  # copied, not linked: runners write the next one over it
+        data = path.read_bytes()  # copied, not linked: runners overwrite it with the next one
     else:
         data = image_bytes(screenshot)
     suffix = next((suffix for magic, suffix in _MAGIC if data.startswith(magic)), "bin")
@@ -42,14 +54,18 @@ def save_screenshot(screenshot: Screenshot, run_folder: Path, task_id: str, atte
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         target.write_bytes(data)
-    except OSError:  # a full disk has taken a part
+    except OSError:  # a full disk may have taken a part
         target.unlink(missing_ok=True)
         raise
     return relative
 
 
 def image_bytes(screenshot: Screenshot) -> bytes:
-    """The bytes of a screenshot that is no path. Raises ValueError, or whatever the picture's ``save`` raises."""
+    """Return the image file of a screenshot that is not a path.
+
+    Raises:
+        ValueError: The screenshot is not an image; an object's ``save`` may raise anything else.
+    """
     if isinstance(screenshot, bytes | bytearray | memoryview):
         return bytes(screenshot)
     if isinstance(screenshot, str):
@@ -57,25 +73,32 @@ def image_bytes(screenshot: Screenshot) -> bytes:
         try:
             return base64.b64decode(body, validate=True) if head.endswith(";base64") else body.encode()
         except binascii.Error as error:
-            raise ValueError(f"the screenshot's data URL is no base64: {error}") from error
+            raise ValueError(f"the screenshot's data URL is not valid base64: {error}") from error
     image: Any = screenshot
     try:
         pixels = memoryview(image)
     except TypeError:
         pass
     else:
-        return png(pixels) if pixels.ndim > 1 else pixels.tobytes()
+        return encode_png(pixels) if pixels.ndim > 1 else pixels.tobytes()
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def png(pixels: memoryview) -> bytes:
-    """An array of pixels as PNG (https://www.w3.org/TR/png-3/). Raises ValueError for what is no picture."""
+def encode_png(pixels: memoryview) -> bytes:
+    """Encode an array of pixels as PNG (https://www.w3.org/TR/png-3/).
+
+    Args:
+        pixels: uint8 values of the shape (height, width) or (height, width, channels) with 1, 3 or 4 channels.
+
+    Raises:
+        ValueError: The array has another shape or type.
+    """
     height, width, channels = (*(pixels.shape or ()), 1)[:3]
     colour = {1: 0, 3: 2, 4: 6}.get(channels)
     if pixels.format != "B" or colour is None or pixels.ndim > 3 or not height or not width:
-        raise ValueError(f"an array of shape {pixels.shape} and format {pixels.format!r} is no picture of uint8 pixels")
+        raise ValueError(f"an array of shape {pixels.shape} and format {pixels.format!r} is no uint8 image")
     data, stride = pixels.tobytes(), width * channels
     rows = b"".join(b"\0" + data[at : at + stride] for at in range(0, len(data), stride))
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)

@@ -1,13 +1,13 @@
-"""The tracker: what a benchmark runner calls. Three lines make a run visible.
+"""The tracker, which a benchmark runner calls: three lines make a run observable.
 
     with track_run("results", benchmark="waa", model="claude-sonnet-4-5", tasks=tasks) as run:
         with run.task("notepad_1", domain="notepad", worker="vm-001") as task:
             task.step(action={"type": "click", "x": 0.4, "y": 0.2}, screenshot=png, reasoning=text)
             task.finish(success=True, score=1.0)
 
-Nothing here raises into the benchmark: what can't be written is counted in ``Run.lost_events`` and said once in the
-log (logger ``evalgauge``), and the evaluation goes on. Everything may be called from any thread; a process that was
-forked from one with an open run, or that unpickled it, writes a log file of its own.
+Nothing here raises into the benchmark: what cannot be written is counted in ``Run.lost_events`` and reported once
+(logger ``evalgauge``), and the evaluation continues. Everything may be called from any thread; a process that was
+forked from one with an open run, or that unpickled the run, writes a log file of its own.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
-from evalgauge.events import TERMINAL_ACTIONS, log_level
+from evalgauge.events import TERMINAL_ACTIONS, parse_log_level
 from evalgauge.metrics import WORKER_STATES
 from evalgauge.normalize import (
     LlmCallFields,
     action_fields,
     llm_fields,
     outcome_of,
+    parse_attempt,
     planned_tasks,
-    started_parts,
-    whole,
+    split_run_started,
 )
 from evalgauge.process_log import process_log
 from evalgauge.run_lock import RunLock
@@ -48,22 +48,22 @@ log = logging.getLogger("evalgauge")
 Fsync = Literal["task", "always", "never"]
 
 REASONING_LENGTH = 200_000
-"""Characters of a step's reasoning that are kept."""
+"""Characters; a longer reasoning or error is cut."""
 
 Observer = Callable[["Run", str, Mapping[str, Any]], None]
 
 observers: list[Observer] = []
-"""Each is told of every event after it was written: the run, the event's type and its fields. OpenTelemetry is one."""
+"""Called with each event after it was written: the run, the event's type and its fields. OpenTelemetry is one."""
 
 before_run: list[Callable[[], None]] = []
-"""Called before each run that this process begins or joins, so that an observer can start itself. None may raise."""
+"""Called before this process starts or joins a run, so that an observer can start itself. None may raise."""
 
 current_task: ContextVar[Task | None] = ContextVar("evalgauge_task", default=None)
-"""The task whose ``with`` block the code is in: what a model call that is captured belongs to."""
+"""The task in whose ``with`` block the code runs: a captured model call belongs to it."""
 
 _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
-_kept: set[Run | Task] = set()
-"""What this process has to end, though nobody else may hold it: runs that it owns, and open tasks."""
+_unfinished: set[Run | Task] = set()
+"""Strong references to what this process has to finish even if the caller drops it: its own runs, and open tasks."""
 
 
 def track_run(
@@ -80,18 +80,30 @@ def track_run(
     tags: Mapping[str, str] | None = None,
     fsync: Fsync = "task",
 ) -> Run:
-    """Begin a run, or join the one that ``run_id`` names, and return it; it is a context manager.
+    """Start a run, or join the one that ``run_id`` names. Never raises.
 
-    ``tasks``: what will be done, as ids or mappings with ``task_id``, ``domain`` and ``instruction``, or just how many.
-    ``attempts``: how often each is tried. ``budget_usd``: for the alert. ``baseline``: the run_id to compare with.
-    ``fsync``: when a line is forced to the disk: at task and run ends, after each line, or never.
+    A process that joins a running run does not finish it; if the process that started the run has died, the one that
+    joins takes it over.
 
-    A process that joins a run that is still going on does not finish it; where the process that started the run is
-    gone, the one that joins takes it over.
+    Args:
+        results: The results folder; the run's folder is made in it.
+        benchmark: The benchmark's name.
+        model: The model's name.
+        agent: The agent's name, where the model does not identify it.
+        tasks: The planned tasks: ids, mappings with ``task_id``, ``domain`` and ``instruction``, or their number.
+        run_id: The run's id and the name of its folder; None makes one up.
+        attempts: How often each task is attempted.
+        budget_usd: The run's budget in US dollars, for the alert.
+        baseline: The id of the run to compare with.
+        tags: Free texts by name.
+        fsync: When lines are forced to the disk: ``task`` (when a task or the run finishes), ``always`` or ``never``.
+
+    Returns:
+        The run, a context manager.
     """
     name = safe_name(text_of(run_id)) if run_id else _new_run_id(text_of(benchmark), text_of(model))
     if run_id and name != text_of(run_id):
-        log.warning("run id %r can't be a folder's name; the run is called %r", run_id, name)
+        log.warning("run id %r is not a valid folder name; the run is named %r", run_id, name)
     started = {
         "run_id": name,
         "benchmark": benchmark,
@@ -106,7 +118,7 @@ def track_run(
     try:
         folder = Path(results)
     except TypeError:
-        log.error("the results folder is %r, which is no path", results)
+        log.error("the results folder %r is not a path; nothing is recorded", results)
         folder = Path(os.devnull)
     return Run(folder / name, name, started, fsync)
 
@@ -119,17 +131,17 @@ def _tags(tags: Mapping[str, str] | None) -> dict[str, str]:
     try:
         return dict(tags or {})
     except (TypeError, ValueError):
-        log.warning("tags is %s, no mapping; not recorded", text_of(tags)[:60])
+        log.warning("tags is %s, not a mapping; the tags are not recorded", text_of(tags)[:60])
         return {}
 
 
 class Run:
-    """A run that is being written. Made by ``track_run``."""
+    """A run that this process records. Made by ``track_run``."""
 
     def __init__(self, folder: Path, run_id: str, started: Mapping[str, Any] | None, fsync: Fsync) -> None:
         self.run_id = run_id
         self.folder = folder
-        """Where the log and the screenshots of the run lie."""
+        """The folder with the log and the screenshots of the run."""
         self._fsync = fsync
         self._lock = threading.RLock()
         self._log = process_log(folder)
@@ -140,22 +152,22 @@ class Run:
         self._open: set[Task] = set()
         self._ownership: RunLock | None = None
         self.started = started
-        """What was said of the run when it began or was joined; None where the run came from another process."""
+        """The fields of ``run_started``; None where the run came from another process."""
         if started is not None:
             for prepare in before_run:
                 prepare()
             try:
                 self._ownership = RunLock.acquire(self.folder / EVENTS_FOLDER)
                 if self._ownership is not None:
-                    _kept.add(self)
+                    _unfinished.add(self)
                     self._write("run_started", started, sync=self._fsync != "never")
             except Exception as error:
-                self._failed(error)
+                self._record_failure(error)
         _open_runs.add(self)
 
     @property
     def lost_events(self) -> int:
-        """How many events and screenshots this process could not write."""
+        """The number of events and screenshots that this process could not write."""
         return self._log.lost_events
 
     def __reduce__(self) -> tuple[Callable[..., Run], tuple[Any, ...]]:
@@ -171,9 +183,21 @@ class Run:
         attempt: int = 1,
         max_steps: int | None = None,
     ) -> Task:
-        """Begin an attempt at a task and return it; it is a context manager."""
+        """Start an attempt at a task. Never raises.
+
+        Args:
+            task_id: The task's id.
+            domain: The task's domain; needed where the planned tasks do not state it.
+            instruction: What the agent is asked to do; likewise.
+            worker: The machine, process or thread that runs the attempt.
+            attempt: The number of the attempt, from 1.
+            max_steps: The most steps that the agent may take.
+
+        Returns:
+            The attempt, a context manager.
+        """
         name = None if worker is None else text_of(worker)
-        return Task(self, text_of(task_id), whole(attempt, 1), name, domain, instruction, max_steps)
+        return Task(self, text_of(task_id), parse_attempt(attempt), name, domain, instruction, max_steps)
 
     def worker(
         self,
@@ -185,9 +209,18 @@ class Run:
         provider: str | None = None,
         hourly_rate_usd: float | None = None,
     ) -> None:
-        """Say what a worker does: ``starting``, ``idle``, ``busy``, ``stopped`` or ``lost``, and on which machine."""
+        """Record the state of a worker, and the machine it is on.
+
+        Args:
+            worker_id: The worker's id.
+            state: ``starting``, ``idle``, ``busy``, ``stopped`` or ``lost``.
+            vm: The machine's name.
+            vm_size: The machine's size, such as ``Standard_D4ds_v5``.
+            provider: The machine's provider, such as ``azure``.
+            hourly_rate_usd: The machine's price in US dollars an hour.
+        """
         if state not in WORKER_STATES:
-            log.warning("worker state %r is none of %s; not recorded", state, ", ".join(WORKER_STATES))
+            log.warning("unknown worker state %r, not recorded; the states are %s", state, ", ".join(WORKER_STATES))
             return
         worker_id = text_of(worker_id)
         machine = {"vm": vm, "vm_size": vm_size, "provider": provider, "hourly_rate_usd": hourly_rate_usd}
@@ -195,19 +228,25 @@ class Run:
         self._log.workers[worker_id] = state
 
     def llm_call(self, **call: Unpack[LlmCallFields]) -> None:
-        """Record a model call that belongs to no task; the arguments are those of ``Task.llm_call``."""
-        self._call(call, {})
+        """Record a model call that belongs to no task; arguments as for ``Task.llm_call``."""
+        self._record_call(call, {})
 
-    def _call(self, call: LlmCallFields, ids: Mapping[str, Any]) -> None:
+    def _record_call(self, call: LlmCallFields, ids: Mapping[str, Any]) -> None:
         try:
             event = llm_fields(**call)
         except Exception as error:
-            self._failed(error)
+            self._record_failure(error)
             return
         self._write("llm_call", {**event, **ids})
 
     def finish(self, status: Literal["completed", "aborted"] = "completed") -> None:
-        """End the run. Open tasks of this process end as ``interrupted``. A process that only joined ends nothing."""
+        """Finish the run. Never raises.
+
+        Open tasks of this process finish as ``interrupted``. In a process that only joined, the run stays open.
+
+        Args:
+            status: How the run finished.
+        """
         with self._lock:
             if self._finishing:  # by a signal's handler too, in the midst of this
                 return
@@ -218,14 +257,14 @@ class Run:
                 self._write("run_finished", {"status": status}, sync=self._fsync != "never")
             self._closed = True
         _open_runs.discard(self)
-        _kept.discard(self)
+        _unfinished.discard(self)
         try:
             if self._ownership is not None:
                 self._ownership.release()
                 self._ownership = None
             self._log.leave(self)
         except Exception as error:
-            self._failed(error)
+            self._record_failure(error)
 
     def __enter__(self) -> Self:
         return self
@@ -234,35 +273,35 @@ class Run:
         self.finish("completed" if kind is None else "aborted")
 
     def _write(self, kind: str, fields: Mapping[str, Any], *, sync: bool = False) -> None:
-        """Append an event; whatever goes wrong is counted and said once."""
+        """Append an event; a failure is counted, and reported once."""
         try:
             if self._closed:
                 raise ValueError("the run was finished before")
             if not self._joined:
                 self._log.join(self)
                 self._joined = True
-            for part in started_parts(fields) if kind == "run_started" else (fields,):
+            for part in split_run_started(fields) if kind == "run_started" else (fields,):
                 self._log.write(kind, part, sync=sync or self._fsync == "always")
         except Exception as error:
-            self._failed(error)
-        self._tell(kind, fields)
+            self._record_failure(error)
+        self._notify(kind, fields)
 
-    def _tell(self, kind: str, fields: Mapping[str, Any]) -> None:
+    def _notify(self, kind: str, fields: Mapping[str, Any]) -> None:
         for observer in observers:
             try:
                 observer(self, kind, fields)
             except Exception:
-                log.exception("run %s: an observer of its events failed and is told no more", self.run_id)
+                log.exception("run %s: an observer of its events failed and was removed", self.run_id)
                 with contextlib.suppress(ValueError):  # another thread may have removed it
                     observers.remove(observer)
                 break
 
-    def _failed(self, error: Exception, what: str = "an event") -> None:
+    def _record_failure(self, error: Exception, what: str = "an event") -> None:
         self._log.lost_events += 1
-        if not self._log.complained:
-            self._log.complained = True
+        if not self._log.failure_reported:
+            self._log.failure_reported = True
             log.error(
-                "run %s: %s could not be written to %s (%s); the evaluation goes on, what is lost is counted",
+                "run %s: %s could not be written to %s (%s); the evaluation continues, lost events are counted",
                 self.run_id,
                 what,
                 self.folder,
@@ -270,7 +309,7 @@ class Run:
             )
 
     def _after_fork(self) -> None:
-        """In a child process: a log of its own, and no claim on the end of the run or of its tasks."""
+        """Prepare a forked child: it has a log of its own and finishes neither the run nor its tasks."""
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._joined = False
@@ -283,7 +322,7 @@ class Run:
 
 
 class Task:
-    """An attempt at a task that is being written. Made by ``Run.task``."""
+    """An attempt at a task that is being recorded. Made by ``Run.task``."""
 
     def __init__(
         self,
@@ -306,9 +345,9 @@ class Task:
         self._last_action = ""
         self._finished = False
         self._token: Token[Task | None] | None = None
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         run._open.add(self)
-        _kept.add(self)
+        _unfinished.add(self)
         run._write("task_started", {**self._ids, "domain": domain, "instruction": instruction, "max_steps": max_steps})
         if worker is not None:
             run._log.workers[worker] = "busy"
@@ -323,10 +362,16 @@ class Task:
         env_seconds: float | None = None,
         first_action_correct: bool | None = None,
     ) -> None:
-        """Record one step: what the agent did, why, and what it saw before.
+        """Record one step: what the agent did, why, and what it saw before. Never raises.
 
-        ``action``: a mapping with ``type``, a dataclass or pydantic model that has such fields, or the type alone.
-        ``think_seconds``: how long the agent took to decide; ``env_seconds``: how long the environment took to act.
+        Args:
+            action: A mapping with ``type``, a dataclass or pydantic model with such fields, the type alone, or a call
+                in code such as ``click('a51')``, whose function is the type.
+            reasoning: Why the agent acted.
+            screenshot: What the agent saw before; see ``evalgauge.screenshots.Screenshot`` for the forms.
+            think_seconds: How long the agent took to decide.
+            env_seconds: How long the environment took to act.
+            first_action_correct: Whether the first action was correct, where the runner judges it.
         """
         try:
             fields = action_fields(action)
@@ -339,35 +384,39 @@ class Task:
                 "step_idx": index,
                 "action": fields,
                 "reasoning": reasoning[:REASONING_LENGTH] if isinstance(reasoning, str) else reasoning,
-                "screenshot": None if screenshot is None else self._keep(screenshot, index),
+                "screenshot": None if screenshot is None else self._save_screenshot(screenshot, index),
                 "think_seconds": think_seconds,
                 "env_seconds": env_seconds,
             }
             if first_action_correct is not None:
                 event["first_action_correct"] = bool(first_action_correct)
         except Exception as error:
-            self.run._failed(error)
+            self.run._record_failure(error)
             return
         self.run._write("step", event)
 
     def llm_call(self, **call: Unpack[LlmCallFields]) -> None:
-        """Record a model call made for this task.
+        """Record a model call made for this task. Never raises.
 
-        ``provider``, ``model``; ``usage``: the SDK's usage object as it came, or ``input_tokens``,
-        ``cache_read_tokens``, ``cache_write_tokens`` and ``output_tokens`` (disjoint); ``duration_seconds``;
-        ``status``: ``ok``, ``error`` or ``retry``; ``batch``: billed at the batch price.
+        Args:
+            **call: The fields of ``evalgauge.normalize.LlmCallFields``: ``provider`` and ``model``; ``usage``, the
+                SDK's usage object as it is, or the disjoint counts ``input_tokens``, ``cache_read_tokens``,
+                ``cache_write_tokens`` and ``output_tokens``; ``duration_seconds``; ``status``, one of ``ok``,
+                ``error`` and ``retry``; ``batch``, whether the call is billed at the batch price.
         """
-        self.run._call(call, self._ids)
+        self.run._record_call(call, self._ids)
 
     def log(self, message: str, *, level: str = "info") -> None:
-        """Record a line of text that the replay shows beside the steps.
+        """Record a log line, which the replay shows beside the steps. Never raises.
 
-        ``level``: ``debug``, ``info``, ``warning``, ``error`` or ``critical``.
+        Args:
+            message: The text; it is cut to ``evalgauge.values.TEXT_LENGTH`` characters.
+            level: ``debug``, ``info``, ``warning``, ``error`` or ``critical``.
         """
         try:
-            event = {**self._ids, "level": log_level(level), "message": str(message)[:TEXT_LENGTH]}
+            event = {**self._ids, "level": parse_log_level(level), "message": str(message)[:TEXT_LENGTH]}
         except Exception as error:
-            self.run._failed(error)
+            self.run._record_failure(error)
             return
         self.run._write("log", event)
 
@@ -381,10 +430,16 @@ class Task:
         reason: str | None = None,
         steps: int | None = None,
     ) -> None:
-        """End the attempt. The first call counts. ``steps``: how many there were, where that is not what was recorded.
+        """Finish the attempt. Only the first call counts. Never raises.
 
-        The outcome is ``outcome`` where it is given, else what ``success`` says, else whether ``score`` is at least
-        1, else ``agent_error`` where there is an ``error``, else ``interrupted``: nothing was measured.
+        Args:
+            success: Whether the task succeeded.
+            score: The score in the benchmark's own scale; without ``success``, 1 or more is a success.
+            outcome: The outcome itself, in place of ``success`` and ``score``. Without all three, an ``error`` is an
+                ``agent_error``, and nothing at all is ``interrupted``: not measured.
+            error: What went wrong.
+            reason: Why the attempt has this outcome.
+            steps: The number of steps, where it differs from the steps recorded.
         """
         with self._lock:
             if self._finished:
@@ -393,7 +448,7 @@ class Task:
             if steps is None:
                 steps = self._steps - (self._last_action in TERMINAL_ACTIONS)
         self.run._open.discard(self)
-        _kept.discard(self)
+        _unfinished.discard(self)
         if self.worker is not None:
             self.run._log.workers[self.worker] = "idle"
         try:
@@ -402,12 +457,12 @@ class Task:
                 "outcome": outcome_of(success, score, outcome, error),
                 "score": None if score is None else float(score),
                 "steps": steps,
-                "duration_seconds": round(time.monotonic() - self._began, 6),
+                "duration_seconds": round(time.monotonic() - self._started_at, 6),
                 "error": None if error is None else text_of(error)[:REASONING_LENGTH],
                 "reason": None if reason is None else text_of(reason)[:REASONING_LENGTH],
             }
         except Exception as problem:
-            self.run._failed(problem)
+            self.run._record_failure(problem)
             event = {**self._ids, "outcome": "evaluation_error", "steps": steps, "error": text_of(problem)}
         self.run._write("task_finished", event, sync=self.run._fsync == "task")
 
@@ -428,31 +483,31 @@ class Task:
         if kind is not None and issubclass(kind, Exception):
             self.finish(outcome="agent_error", error=f"{kind.__name__}: {text_of(value)}")
         else:
-            left = "the task was left without an outcome" if kind is None else f"stopped by {kind.__name__}"
-            self.finish(outcome="interrupted", reason=left)
+            reason = "the task was left without an outcome" if kind is None else f"stopped by {kind.__name__}"
+            self.finish(outcome="interrupted", reason=reason)
 
-    def _keep(self, screenshot: Screenshot, index: int) -> str | None:
-        """Store a screenshot beside the log; its path relative to the run's folder, None where it can't be stored."""
+    def _save_screenshot(self, screenshot: Screenshot, index: int) -> str | None:
+        """Store a screenshot beside the log; return its path relative to the run's folder, None where that failed."""
         try:
             return save_screenshot(screenshot, self.run.folder, self.task_id, self.attempt, index)
         except Exception as error:
-            self.run._failed(error, "a screenshot")
+            self.run._record_failure(error, "a screenshot")
             return None
 
 
-def _end_open_runs() -> None:
-    """At the interpreter's end: a run that nobody finished was aborted."""
+def abort_open_runs() -> None:
+    """Abort, at interpreter exit, the runs that nobody finished."""
     for run in list(_open_runs):
         if run._pid == os.getpid():
             run.finish("aborted")
 
 
-def _forked() -> None:
+def _after_fork() -> None:
     for run in list(_open_runs):
         run._after_fork()
-    _kept.clear()
+    _unfinished.clear()
 
 
-atexit.register(_end_open_runs)
+atexit.register(abort_open_runs)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_after_fork)

@@ -24,9 +24,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from evalgauge import send as sending
 from evalgauge import track_run
+from evalgauge.errors import SendError
 from evalgauge.events import TaskFinished
 from evalgauge.runlog import LogWriter, log_files, read_events
-from evalgauge.send import SendError, send
+from evalgauge.send import send
 from evalgauge_exporter.web import otlp_logs as receive
 from evalgauge_exporter.web.otlp_logs import JSON, PROTOBUF, logs_router
 from evalgauge_exporter.web.server import listening_socket
@@ -58,17 +59,17 @@ def exporter(folder: Path, port: int = 0, token: str | None = TOKEN) -> Iterator
 
 @contextlib.contextmanager
 def relay(answer: Callable[[bytes], tuple[int, bytes]], pem: Path | None = None) -> Iterator[str]:
-    """A server that does with each request what it is told; with the certificate ``pem`` it speaks TLS."""
+    """A server that answers each request as the test decides; with the certificate ``pem`` it speaks TLS."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = gzip.decompress(self.rfile.read(int(self.headers["content-length"])))
-            status, said = answer(body)
+            status, reply = answer(body)
             self.send_response(status)
-            self.send_header("content-length", str(len(said)))
+            self.send_header("content-length", str(len(reply)))
             self.send_header("location", "http://127.0.0.1:1/")
             self.end_headers()
-            self.wfile.write(said)
+            self.wfile.write(reply)
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing is printed."""
@@ -91,12 +92,12 @@ def stored(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for path in log_files(folder) for line in path.read_bytes().splitlines()]
 
 
-def test_what_arrives_is_the_run_that_was_written(tmp_path: Path) -> None:
+def test_the_receiver_has_the_run_that_was_written(tmp_path: Path) -> None:
     evaluate(tmp_path / "here")
     with exporter(tmp_path / "there") as url:
         first = send(tmp_path / "here" / "night", url, TOKEN)
         assert first.lines == len(stored(tmp_path / "here" / "night"))
-        assert (first.rejected, first.skipped, first.over) == (0, 0, True)
+        assert (first.rejected, first.skipped, first.finished) == (0, 0, True)
         assert send(tmp_path / "here" / "night", f"{url}/v1/logs/", TOKEN).lines == 0, "all of it was acknowledged"
         assert send(tmp_path / "here" / "night", url, TOKEN, again=True).lines == first.lines
     assert stored(tmp_path / "there" / "night") == stored(tmp_path / "here" / "night")
@@ -117,9 +118,7 @@ def test_two_machines_are_one_run_under_one_name(tmp_path: Path) -> None:
     assert {event.task_id for event in events if isinstance(event, TaskFinished)} == {"t-one", "t-two"}
 
 
-def test_an_exporter_that_goes_away_and_comes_back_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_exporter_that_is_down_for_a_while_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "BATCH_LINES", 7)
     evaluate(tmp_path / "here")
     port = free_port()
@@ -134,11 +133,11 @@ def test_an_exporter_that_goes_away_and_comes_back_loses_nothing(
         sent = send(tmp_path / "here" / "night", f"http://127.0.0.1:{port}", TOKEN, sleep=comes_back)
     assert len(waits) == 3
     assert waits == sorted(waits), "each wait is longer than the one before"
-    assert sent.over
+    assert sent.finished
     assert stored(tmp_path / "there" / "night") == stored(tmp_path / "here" / "night")
 
 
-def test_it_gives_up_with_one_line_and_goes_on_where_it_stopped(
+def test_it_gives_up_with_one_line_and_the_next_call_continues_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "BATCH_LINES", 5)
@@ -203,8 +202,8 @@ def test_a_collector_in_between_may_batch_reorder_repeat_and_merge(
         assert theirs == stored(tmp_path / "here" / run)
 
 
-def _line(seq: int, kind: str = "step") -> receive.Line:
-    return receive.Line("r", "w", seq, b'{"v":1,"seq":%d,"type":"%s"}' % (seq, kind.encode()))
+def _line(seq: int, kind: str = "step") -> receive.LogLine:
+    return receive.LogLine("r", "w", seq, b'{"v":1,"seq":%d,"type":"%s"}' % (seq, kind.encode()))
 
 
 def test_a_log_that_came_out_of_order_is_put_in_order_once_it_is_whole(tmp_path: Path) -> None:
@@ -255,7 +254,7 @@ def test_following_sends_a_run_while_it_is_written(tmp_path: Path) -> None:
 
         sent = send(folder, url, TOKEN, follow=True, sleep=meanwhile)
     assert counts == [0, 1, 2, 3]
-    assert (sent.lines, sent.over) == (4, True)
+    assert (sent.lines, sent.finished) == (4, True)
     writer.close()
 
 
@@ -275,12 +274,12 @@ def test_what_another_process_wrote_just_before_the_end_is_sent_too(tmp_path: Pa
 
     with relay(meanwhile) as url:
         sent = send(folder, url, TOKEN, follow=True)
-    assert (sent.lines, sent.over) == (4, True)
+    assert (sent.lines, sent.finished) == (4, True)
     other.close()
     first.close()
 
 
-def test_a_run_that_was_begun_again_is_not_over(tmp_path: Path) -> None:
+def test_a_run_that_was_resumed_is_not_finished(tmp_path: Path) -> None:
     folder = tmp_path / "night"
     for name, kinds in (("b", ("run_started", "run_finished", "heartbeat")), ("a", ("run_started",))):
         writer = LogWriter(folder / "events" / f"{name}.jsonl")
@@ -296,34 +295,34 @@ def test_a_run_that_was_begun_again_is_not_over(tmp_path: Path) -> None:
         assert send(folder, url, TOKEN, follow=True) == (2, 0, 0, True)
 
 
-def test_a_run_that_was_begun_again_in_one_process_is_not_over(tmp_path: Path) -> None:
+def test_a_run_that_was_resumed_by_the_same_process_is_not_finished(tmp_path: Path) -> None:
     track_run(tmp_path, benchmark="b", model="m", run_id="night").finish()
     with relay(lambda _: (200, b"{}")) as url:
         with track_run(tmp_path, benchmark="b", model="m", run_id="night") as run:
-            assert not send(run.folder, url, TOKEN).over
-        assert send(run.folder, url, TOKEN).over
+            assert not send(run.folder, url, TOKEN).finished
+        assert send(run.folder, url, TOKEN).finished
 
 
-def test_whoever_follows_outlives_a_long_outage(tmp_path: Path) -> None:
+def test_a_followed_run_outlives_a_long_outage(tmp_path: Path) -> None:
     evaluate(tmp_path)
     waited: list[float] = []
     answers = iter([503] * 30)
     with relay(lambda _: (next(answers, 200), b"{}")) as url:
         sent = send(tmp_path / "night", url, TOKEN, follow=True, sleep=waited.append)
-    assert sent.over
+    assert sent.finished
     assert sum(waited) > sending.GIVE_UP_AFTER
 
 
-def test_what_tls_will_never_agree_to_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tls_error_that_no_retry_can_fix_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluate(tmp_path)
     pem = certificate(tmp_path)
-    with relay(lambda _: (200, b"{}")) as url, pytest.raises(SendError, match=r"can't be spoken to: .*WRONG_VERSION"):
+    with relay(lambda _: (200, b"{}")) as url, pytest.raises(SendError, match=r"no connection to .*WRONG_VERSION"):
         send(tmp_path / "night", url.replace("http:", "https:"), TOKEN)
     with relay(lambda _: (200, b"{}"), pem) as url:
-        with pytest.raises(SendError, match=r"can't be spoken to: .*CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(SendError, match=r"no connection to .*CERTIFICATE_VERIFY_FAILED"):
             send(tmp_path / "night", url, TOKEN)
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))  # how one's own authority is made known
-        assert send(tmp_path / "night", url, TOKEN).over
+        assert send(tmp_path / "night", url, TOKEN).finished
 
 
 def test_what_is_no_event_is_skipped_and_what_is_being_written_waits(tmp_path: Path) -> None:
@@ -343,10 +342,10 @@ def test_what_is_no_event_is_skipped_and_what_is_being_written_waits(tmp_path: P
 @pytest.mark.parametrize(
     ("url", "token", "message"),
     [
-        ("127.0.0.1:1", TOKEN, "is no address"),
-        ("ftp://x", TOKEN, "is no address"),
-        ("http://127.0.0.1:1", "two words", "one word"),
-        ("http://127.0.0.1:1", "", "one word"),
+        ("127.0.0.1:1", TOKEN, "is not an address"),
+        ("ftp://x", TOKEN, "is not an address"),
+        ("http://127.0.0.1:1", "two words", "one ASCII word"),
+        ("http://127.0.0.1:1", "", "one ASCII word"),
     ],
 )
 def test_wrong_addresses_and_tokens_are_one_line(tmp_path: Path, url: str, token: str, message: str) -> None:
@@ -354,11 +353,11 @@ def test_wrong_addresses_and_tokens_are_one_line(tmp_path: Path, url: str, token
     with pytest.raises(SendError, match=message) as raised:
         send(tmp_path / "night", url, token)
     assert "\n" not in str(raised.value)
-    with pytest.raises(SendError, match="there is no log"):
+    with pytest.raises(SendError, match="no run log found"):
         send(tmp_path / "no", "http://127.0.0.1:1", TOKEN)
 
 
-def test_a_refusal_is_not_tried_again_and_a_redirect_is_not_followed(tmp_path: Path) -> None:
+def test_a_refusal_is_not_retried_and_a_redirect_is_not_followed(tmp_path: Path) -> None:
     evaluate(tmp_path / "here")
     with exporter(tmp_path / "there") as url:
         with pytest.raises(SendError, match=r"refuses: 401"):
@@ -369,10 +368,10 @@ def test_a_refusal_is_not_tried_again_and_a_redirect_is_not_followed(tmp_path: P
         send(tmp_path / "here" / "night", url, TOKEN)
 
 
-def test_a_server_that_says_200_to_everything_has_acknowledged_nothing(tmp_path: Path) -> None:
+def test_a_server_that_answers_200_to_everything_has_acknowledged_nothing(tmp_path: Path) -> None:
     evaluate(tmp_path / "here")
-    for said in (b"<html>welcome", b"", b"[]"):
-        with relay(lambda _, said=said: (200, said)) as url, pytest.raises(SendError, match="no OTLP receiver"):  # type: ignore[misc]
+    for reply in (b"<html>welcome", b"", b"[]"):
+        with relay(lambda _, reply=reply: (200, reply)) as url, pytest.raises(SendError, match="not an OTLP receiver"):  # type: ignore[misc]
             send(tmp_path / "here" / "night", url, TOKEN)
     assert not list(tmp_path.rglob(".sent-*"))
 
@@ -403,16 +402,16 @@ GOOD = '{"v":1,"seq":0,"ts":1.0,"type":"step","task_id":"t","screenshot":"screen
 @pytest.mark.parametrize(
     ("run", "writer", "body", "reason"),
     [
-        ("../etc", "w", GOOD, "evalgauge.run_id is '../etc', which can't be a folder's name"),
-        ("..", "w", GOOD, "can't be a folder's name"),
-        ("", "w", GOOD, "can't be a folder's name"),
-        ("r", "/etc/passwd", GOOD, "can't be a folder's name"),
-        ("r", "w\x00", GOOD, "can't be a folder's name"),
-        ("r" * 121, "w", GOOD, "can't be a folder's name"),
-        (None, "w", GOOD, "can't be a folder's name"),
-        ("r", "w", None, "without a line"),
-        ("r", "w", "{", "no JSON"),
-        ("r", "w", "[" * 10_000, "no JSON"),
+        ("../etc", "w", GOOD, "evalgauge.run_id is '../etc', which can't be the name of a folder"),
+        ("..", "w", GOOD, "can't be the name of a folder"),
+        ("", "w", GOOD, "can't be the name of a folder"),
+        ("r", "/etc/passwd", GOOD, "can't be the name of a folder"),
+        ("r", "w\x00", GOOD, "can't be the name of a folder"),
+        ("r" * 121, "w", GOOD, "can't be the name of a folder"),
+        (None, "w", GOOD, "can't be the name of a folder"),
+        ("r", "w", None, "not a line of a run log"),
+        ("r", "w", "{", "not JSON"),
+        ("r", "w", "[" * 10_000, "not JSON"),
         ("r", "w", '"text"', "no event"),
         ("r", "w", '{"seq": -1, "type": "step"}', "no event"),
         ("r", "w", '{"seq": true, "type": "step"}', "no event"),
@@ -480,7 +479,7 @@ def test_a_body_in_parts_is_cut_off_too(client: TestClient) -> None:
     assert client.post("/v1/logs", content=parts, headers={"content-type": JSON}).status_code == 413
 
 
-def test_a_path_out_of_the_runs_folder_is_taken_out_of_a_line(client: TestClient, tmp_path: Path) -> None:
+def test_a_path_out_of_the_runs_folder_is_removed_from_a_line(client: TestClient, tmp_path: Path) -> None:
     for seq, shot in enumerate(["/etc/passwd", "../../x.png", "a/../../b", "C:\\x", "..\\x", "shots/a.png"]):
         body = json.dumps({"v": 1, "seq": seq, "ts": 1.0, "type": "step", "task_id": "t", "screenshot": shot})
         client.post("/v1/logs", content=asked(("r", "w", body)), headers={"content-type": JSON})
@@ -495,7 +494,7 @@ def test_foreign_records_in_protobuf_are_counted_as_rejected(client: TestClient)
     assert ExportLogsServiceResponse.FromString(answer.content).partial_success.rejected_log_records == 1
 
 
-def test_what_cannot_be_written_is_asked_for_again(client: TestClient, tmp_path: Path) -> None:
+def test_lines_that_cannot_be_written_are_requested_again(client: TestClient, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("a file where the folder should be")
     answer = client.post("/v1/logs", content=asked(("r", "w", GOOD)), headers={"content-type": JSON})
     assert answer.status_code == 503
@@ -508,7 +507,7 @@ def test_any_repetition_in_any_order_stores_each_number_once(tmp_path: Path, req
     folder = Path(tempfile.mkdtemp(dir=tmp_path))
     for number, seqs in enumerate(requests):
         if number % 3 == 0:
-            received = receive.Received(folder)  # as after a restart
+            received = receive.ReceivedLogs(folder)  # as after a restart
         received.store(iter([_line(seq) for seq in seqs]))
     found = [event["seq"] for event in stored(folder / "r")]
     assert sorted(found) == sorted({seq for seqs in requests for seq in seqs})

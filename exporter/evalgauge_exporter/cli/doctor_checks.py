@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from evalgauge.price_overrides import PriceTableError, load_overrides
+from evalgauge.errors import PriceTableError
+from evalgauge.price_overrides import load_overrides
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.config.messages import unknown_variables
 from evalgauge_exporter.config.model import Azure, AzureMl, Config

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from evalgauge import send as sender
+from evalgauge.errors import SendError
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import count_of
 from evalgauge_exporter.config.token_file import read_token
@@ -27,10 +28,10 @@ def command(run_dir: Path, url: str, token_file: Path, run_id: str | None, follo
     """
     try:
         sent = sender.send(run_dir, url, read_token(token_file), run_id=run_id, follow=follow, again=again)
-    except (sender.SendError, TokenError) as error:
+    except (SendError, TokenError) as error:
         raise CliError(str(error)) from error
     left = ", ".join(f"{n} {word}" for n, word in ((sent.rejected, "refused"), (sent.skipped, "skipped")) if n)
     click.echo(
         f"{count_of(sent.lines, 'event')} sent{f' ({left})' if left else ''}; "
-        f"the run {'has finished' if sent.over else 'is running'}"
+        f"the run {'has finished' if sent.finished else 'is running'}"
     )

@@ -1,9 +1,8 @@
-"""What one process knows of its runs, as OpenTelemetry instruments under the names of the catalogue.
+"""The runs of one process as OpenTelemetry instruments under the names of the catalogue.
 
-Names are taken as they are: Prometheus' OTLP receiver, with the translation it does by default, stores them
-unchanged, because each has its unit and its ``_total`` already
-(https://prometheus.io/docs/guides/opentelemetry/#utf-8). Costs, estimates and comparisons need prices and other runs:
-they are the exporter's.
+Prometheus' OTLP receiver, with its default translation, stores the names unchanged, because each has its unit and its
+``_total`` already (https://prometheus.io/docs/guides/opentelemetry/#utf-8). Costs, estimates and comparisons need
+prices and other runs: only the exporter has them.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalgauge import metrics as m
-from evalgauge.otel.values import taken
+from evalgauge.otel.values import sanitize_fields
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from evalgauge.tracker import Run
 
 UNKNOWN = "unknown"
-MEASURED = (
+OBSERVED = (
     m.RUN_INFO,
     m.RUN_STATE,
     m.RUN_TASKS,
@@ -43,7 +42,7 @@ MEASURED = (
     m.WORKER_IDLE,
     m.WORKER_LAST_SEEN,
 )
-"""The metrics that are observed; ``run_task_duration_seconds`` is recorded beside them."""
+"""The observable metrics; ``run_task_duration_seconds`` is a recorded histogram."""
 
 Sample = tuple[tuple[str, ...], float]
 
@@ -57,19 +56,19 @@ class _Worker:
         self.seconds = {"busy": 0.0, "idle": 0.0}
         self.finished: Counter[str] = Counter()
 
-    def become(self, state: str, now: float) -> None:
+    def change_state(self, state: str, now: float) -> None:
         if self.state in self.seconds:
             self.seconds[self.state] += max(0.0, now - self.since)
         self.state, self.since = state, now
 
-    def spent(self, state: str, now: float) -> float:
+    def seconds_in(self, state: str, now: float) -> float:
         return self.seconds[state] + (max(0.0, now - self.since) if self.state == state else 0.0)
 
 
-class _Open(NamedTuple):
+class _OpenTask(NamedTuple):
     domain: str
     worker: str | None
-    began: float
+    started_at: float
 
 
 class _Run:
@@ -78,7 +77,7 @@ class _Run:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.own = False
-        """Whether this process began the run: only then it says what the run is and what is pending."""
+        """Whether this process started the run: only then it reports what the run is and what is pending."""
         self.benchmark = self.model = UNKNOWN
         self.agent = ""
         self.state = "running"
@@ -89,10 +88,10 @@ class _Run:
         self.planned: set[tuple[str, int]] = set()
         self.domains: dict[tuple[str, int], str] = {}
         self.unnamed = 0
-        """Planned attempts of which only the number is known."""
-        self.begun: set[tuple[str, int]] = set()
-        self.open: dict[tuple[str, int], _Open] = {}
-        self.ended: Counter[tuple[str, str]] = Counter()
+        """The number of planned attempts whose ids are not known."""
+        self.started_tasks: set[tuple[str, int]] = set()
+        self.open: dict[tuple[str, int], _OpenTask] = {}
+        self.finished_tasks: Counter[tuple[str, str]] = Counter()
         self.steps: Counter[str] = Counter()
         self.first: Counter[str] = Counter()
         self.tokens: Counter[tuple[str, str, str]] = Counter()
@@ -116,7 +115,7 @@ class _Run:
         self.unnamed = max(self.unnamed, total)
 
     def describe(self, fields: Mapping[str, Any]) -> None:
-        """Take in what the run evaluates."""
+        """Store what the run evaluates."""
         self.benchmark = fields.get("benchmark") or self.benchmark
         self.model = fields.get("model") or self.model
         self.agent = fields.get("agent") or self.agent
@@ -124,30 +123,30 @@ class _Run:
     def run_finished(self, fields: Mapping[str, Any], now: float) -> None:
         self.state, self.end = str(fields.get("status") or "completed"), now
         for worker in self.workers.values():
-            worker.become("stopped", now)
+            worker.change_state("stopped", now)
             worker.task = None
 
     def task_started(self, fields: Mapping[str, Any], now: float) -> None:
         key = _key(fields)
-        first = self.domains.get((key[0], 1), UNKNOWN)  # another attempt at a task that was described
+        first = self.domains.get((key[0], 1), UNKNOWN)  # a further attempt at a planned task
         domain = self.domains[key] = fields.get("domain") or self.domains.get(key) or first
-        self.begun.add(key)
-        self.open[key] = _Open(domain, fields.get("worker_id"), now)
+        self.started_tasks.add(key)
+        self.open[key] = _OpenTask(domain, fields.get("worker_id"), now)
         if worker := self.worker(fields, now):
-            worker.become("busy", now)
+            worker.change_state("busy", now)
             worker.task = key[0]
 
     def task_finished(self, fields: Mapping[str, Any], now: float) -> None:
         key = _key(fields)
         opened = self.open.pop(key, None)
         domain = opened.domain if opened else self.domains.get(key, UNKNOWN)
-        self.begun.add(key)
-        self.ended[domain, str(fields.get("outcome"))] += 1
+        self.started_tasks.add(key)
+        self.finished_tasks[domain, str(fields.get("outcome"))] += 1
         if worker := self.worker(fields, now):
             worker.finished[str(fields.get("outcome"))] += 1
             busy = any(other.worker == fields.get("worker_id") for other in self.open.values())
             if not busy:
-                worker.become("idle", now)
+                worker.change_state("idle", now)
                 worker.task = None
 
     def domain(self, fields: Mapping[str, Any]) -> str:
@@ -168,16 +167,16 @@ class _Run:
         for kind in m.TOKEN_KINDS:
             if count := fields.get(f"{kind}_tokens"):
                 self.tokens[(*who, kind)] += count
-        if fields.get("input_tokens") is None or fields.get("output_tokens") is None:  # no price can be made of it
+        if fields.get("input_tokens") is None or fields.get("output_tokens") is None:  # it cannot be priced
             self.unknown[who] += 1
         self.worker(fields, now)
 
     def worker_state(self, fields: Mapping[str, Any], now: float) -> None:
         if worker := self.worker(fields, now):
-            worker.become(str(fields.get("state")), now)
+            worker.change_state(str(fields.get("state")), now)
 
     def worker(self, fields: Mapping[str, Any], now: float) -> _Worker | None:
-        """The worker that an event names."""
+        """Return the worker that an event names; None where it names none."""
         name = fields.get("worker_id")
         if name is None:
             return None
@@ -190,13 +189,13 @@ class _Run:
     # -- samples
 
     def samples(self, metric: m.Metric, now: float) -> Iterator[Sample]:
-        """The values of one metric by its labels, in the order of the catalogue."""
+        """Yield the samples of one metric; label values are in the catalogue's order."""
         run = self.run_id
         if metric is m.RUN_TASKS:
-            yield from self._tasks()
+            yield from self._task_samples()
         elif metric.labels[:2] == ("run_id", "worker_id"):
             for name, worker in self.workers.items():
-                yield from _of_worker(metric, (run, name), worker, now)
+                yield from _worker_samples(metric, (run, name), worker, now)
         elif metric is m.RUN_INFO and self.own:
             yield (run, self.benchmark, self.model, self.agent, "runlog"), 1
         elif metric is m.RUN_STATE and self.own:
@@ -217,12 +216,12 @@ class _Run:
             }
             yield from (((run, *labels), count) for labels, count in counts.get(metric, ()))
 
-    def _tasks(self) -> Iterator[Sample]:
-        counts = Counter(self.ended)
+    def _task_samples(self) -> Iterator[Sample]:
+        counts = Counter(self.finished_tasks)
         counts.update((opened.domain, "running") for opened in self.open.values())
         if self.own:
-            counts.update((self.domains[key], "pending") for key in self.planned - self.begun)
-            if (more := self.unnamed - len(self.planned | self.begun)) > 0:
+            counts.update((self.domains[key], "pending") for key in self.planned - self.started_tasks)
+            if (more := self.unnamed - len(self.planned | self.started_tasks)) > 0:
                 counts[UNKNOWN, "pending"] += more
         for domain in sorted({domain for domain, _ in counts}):
             for status in m.TASK_STATUSES:
@@ -230,7 +229,7 @@ class _Run:
                 yield labels, counts[domain, status]
 
 
-def _of_worker(metric: m.Metric, labels: tuple[str, str], worker: _Worker, now: float) -> Iterator[Sample]:
+def _worker_samples(metric: m.Metric, labels: tuple[str, str], worker: _Worker, now: float) -> Iterator[Sample]:
     if metric is m.WORKER_STATE:
         yield from (((*labels, state), int(state == worker.state)) for state in m.WORKER_STATES)
     elif metric is m.WORKER_TASK_INFO and worker.task is not None:
@@ -238,9 +237,9 @@ def _of_worker(metric: m.Metric, labels: tuple[str, str], worker: _Worker, now: 
     elif metric is m.WORKER_TASKS:
         yield from (((*labels, outcome), count) for outcome, count in worker.finished.items())
     elif metric is m.WORKER_BUSY:
-        yield labels, worker.spent("busy", now)
+        yield labels, worker.seconds_in("busy", now)
     elif metric is m.WORKER_IDLE:
-        yield labels, worker.spent("idle", now)
+        yield labels, worker.seconds_in("idle", now)
     elif metric is m.WORKER_LAST_SEEN:
         yield labels, worker.seen
 
@@ -250,12 +249,12 @@ def _key(fields: Mapping[str, Any]) -> tuple[str, int]:
 
 
 class OtelMetrics:
-    """Folds the events of this process and gives them to OpenTelemetry's instruments."""
+    """Folds the events of this process into OpenTelemetry's instruments. Thread-safe."""
 
     def __init__(self, meter: Meter) -> None:
-        self._lock = threading.RLock()  # a signal's handler may tell of an event in the midst of another
+        self._lock = threading.RLock()  # a signal handler may record an event during another one
         self._runs: dict[str, _Run] = {}
-        for metric in MEASURED:
+        for metric in OBSERVED:
             create = meter.create_observable_counter if metric.kind == "counter" else meter.create_observable_gauge
             create(metric.name, [self._observer(metric)], unit=_unit(metric), description=metric.help)
         duration = m.RUN_TASK_DURATION
@@ -266,13 +265,13 @@ class OtelMetrics:
             explicit_bucket_boundaries_advisory=m.DURATION_BUCKETS,
         )
 
-    def take(self, run: Run, kind: str, fields: Mapping[str, Any], now: float) -> None:
-        """Take an event in."""
+    def record(self, run: Run, kind: str, fields: Mapping[str, Any], now: float) -> None:
+        """Fold in an event that happened at ``now``, in Unix seconds."""
         with self._lock:
             found = self._runs.get(run.run_id)
             if found is None:
                 found = self._runs[run.run_id] = _Run(run.run_id)
-                found.describe(taken(run.started or {}))
+                found.describe(sanitize_fields(run.started or {}))
             if kind == "heartbeat":
                 found.worker(fields, now)
                 return
@@ -299,5 +298,5 @@ class OtelMetrics:
 
 
 def _unit(metric: m.Metric) -> str:
-    """The unit as OpenTelemetry writes it, where the name has it already; others would be added to the name."""
+    """Return the unit in UCUM where the name ends in it already; Prometheus would append any other to the name."""
     return "s" if "_seconds" in metric.name else ""

@@ -1,12 +1,12 @@
-"""The runs of this process sent by OTLP while they go on: metrics under the catalogue's names, and traces.
+"""OTLP export of the runs of this process while they run: metrics under the catalogue's names, and traces.
 
-Needs the extra ``otel``. Set the standard variables and nothing else: where ``OTEL_EXPORTER_OTLP_ENDPOINT`` (or the
-variable of one signal) is set, the first ``track_run`` starts this. ``OTEL_EXPORTER_OTLP_PROTOCOL`` (``http/protobuf``
-unless ``grpc`` is asked for), ``…_HEADERS``, ``…_CERTIFICATE``, ``OTEL_METRIC_EXPORT_INTERVAL``, ``OTEL_SERVICE_NAME``,
-``OTEL_RESOURCE_ATTRIBUTES``, ``OTEL_METRICS_EXPORTER=none``, ``OTEL_TRACES_EXPORTER=none`` and ``OTEL_SDK_DISABLED``
-mean what they mean everywhere.
+Needs the extra ``otel``. The standard environment variables configure it: if ``OTEL_EXPORTER_OTLP_ENDPOINT`` (or the
+variable of one signal) is set, the first ``track_run`` starts the export. ``OTEL_EXPORTER_OTLP_PROTOCOL`` (default
+``http/protobuf``, or ``grpc``), ``…_HEADERS``, ``…_CERTIFICATE``, ``OTEL_METRIC_EXPORT_INTERVAL``,
+``OTEL_SERVICE_NAME``, ``OTEL_RESOURCE_ATTRIBUTES``, ``OTEL_METRICS_EXPORTER=none``, ``OTEL_TRACES_EXPORTER=none`` and
+``OTEL_SDK_DISABLED`` have their standard meaning.
 
-The log on disk stays what counts: what is sent here is a view of it, made by the process that writes it.
+The log on disk remains the source of truth; what is sent is a view of it, made by the process that writes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from evalgauge import tracker
-from evalgauge.otel.values import taken
+from evalgauge.otel.values import sanitize_fields
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -37,63 +37,63 @@ log = logging.getLogger("evalgauge")
 
 SCOPE = "evalgauge"
 INTERVAL_MILLISECONDS = 15_000
-"""How often metrics are sent where OTEL_METRIC_EXPORT_INTERVAL does not say."""
-LAST_SECONDS = 5.0
-"""How long the end of the process waits for what is left to be sent: an endpoint that is gone must not hold it up."""
+"""The export interval of metrics where OTEL_METRIC_EXPORT_INTERVAL is not set."""
+SHUTDOWN_SECONDS = 5.0
+"""How long the process waits at exit for the last export: an unreachable endpoint must not block it."""
 SIGNALS = ("METRICS", "TRACES")
 _lock = threading.Lock()
 _observer: OtelObserver | None = None
-_looked = False
+_tried = False
 
 
 class OtelObserver:
-    """An observer of the tracker that measures and traces what happens. Made by ``start``."""
+    """An observer of the tracker that records metrics and traces. Made by ``start``."""
 
     def __init__(self, meter_provider: MeterProvider | None, tracer_provider: TracerProvider | None) -> None:
-        self._given = (meter_provider, tracer_provider)
-        self._begin()
+        self._providers = (meter_provider, tracer_provider)
+        self._open()
 
-    def _begin(self) -> None:
+    def _open(self) -> None:
         self._pid = os.getpid()
         self._senders: list[_Sender] = []
-        self._measures: OtelMetrics | None = None
+        self._metrics: OtelMetrics | None = None
         self._traces: Traces | None = None
-        meters, tracers = self._given
+        meters, tracers = self._providers
         own_ids = False
         if meters is None and tracers is None:
-            meters, tracers, self._senders = _providers()
+            meters, tracers, self._senders = _make_providers()
             own_ids = True
         if meters is not None:
             from evalgauge.otel.metrics import OtelMetrics
 
-            self._measures = OtelMetrics(meters.get_meter(SCOPE))
+            self._metrics = OtelMetrics(meters.get_meter(SCOPE))
         if tracers is not None:
             from evalgauge.otel.traces import Traces
 
             self._traces = Traces(tracers.get_tracer(SCOPE), ids=own_ids)
 
     def __call__(self, run: Run, kind: str, fields: Mapping[str, Any]) -> None:
-        """Take in an event of a run."""
-        if os.getpid() != self._pid and self._given == (None, None):
-            self._begin()  # a forked process counts from nothing, under an instance id of its own
-            if "multiprocessing.util" in sys.modules:  # such a process ends without what atexit has
+        """Record an event of a run."""
+        if os.getpid() != self._pid and self._providers == (None, None):
+            self._open()  # a forked process counts from zero, under an instance id of its own
+            if "multiprocessing.util" in sys.modules:  # such a process exits without running atexit callbacks
                 import_module("multiprocessing.util").Finalize(None, self.shut_down, exitpriority=0)
         now = time.time_ns()
-        fields = taken(fields)
-        if self._measures is not None:
-            self._measures.take(run, kind, fields, now / 1e9)
+        fields = sanitize_fields(fields)
+        if self._metrics is not None:
+            self._metrics.record(run, kind, fields, now / 1e9)
         if self._traces is not None:
-            self._traces.take(run, kind, fields, now)
+            self._traces.record(run, kind, fields, now)
 
     def flush(self) -> None:
-        """Send what there is now; returns once it was sent or that took too long."""
+        """Send what was recorded so far; returns when it was sent, or after 10 seconds."""
         own = [sender.provider for sender in self._senders]
-        for provider in own or [provider for provider in self._given if provider is not None]:
+        for provider in own or [provider for provider in self._providers if provider is not None]:
             if hasattr(provider, "force_flush"):
                 provider.force_flush(10_000)
 
     def shut_down(self) -> None:
-        """End open spans and send everything, for at most ``LAST_SECONDS``; providers that were given stay open."""
+        """End open spans and send everything, for at most ``SHUTDOWN_SECONDS``; the caller's providers stay open."""
         if os.getpid() != self._pid:
             return
         if self._traces is not None:
@@ -101,18 +101,18 @@ class OtelObserver:
         if not self._senders:
             self.flush()
         for sender in self._senders:
-            sender.end()
-        until = time.monotonic() + LAST_SECONDS
+            sender.begin_shutdown()
+        until = time.monotonic() + SHUTDOWN_SECONDS
         for sender in self._senders:
             sender.wait(until)
         self._senders.clear()
 
 
 class _Sender:
-    """A provider of our own and the thread that shuts it down.
+    """A provider made here and the thread that shuts it down.
 
-    The thread is there from the beginning, as none can be started at the end of the process since Python 3.12. It is a
-    daemon: one that hangs is left behind.
+    The thread is started at once, because since Python 3.12 none can be started at interpreter exit. It is a daemon: if
+    it hangs, the process exits all the same.
     """
 
     def __init__(self, provider: Any, exporter: Any, signal: str) -> None:
@@ -130,25 +130,32 @@ class _Sender:
         except Exception:
             log.exception("OTLP %s could not be shut down", self._signal)
 
-    def end(self) -> None:
-        """Begin to send what is left."""
+    def begin_shutdown(self) -> None:
+        """Start to send what is left."""
         self._ending.set()
 
     def wait(self, until: float) -> None:
-        """Return once that is done, or at ``until`` of the monotonic clock."""
+        """Return when that is done, or when the monotonic clock shows ``until``."""
         self._thread.join(max(0.0, until - time.monotonic()))
         if self._thread.is_alive():
-            log.warning("the last OTLP %s could not be sent within %g s", self._signal, LAST_SECONDS)
-            self._exporter.shutdown()  # no more tries
+            log.warning("the last OTLP %s could not be sent within %g s", self._signal, SHUTDOWN_SECONDS)
+            self._exporter.shutdown()  # stops its retries
 
 
 def start(
     *, meter_provider: MeterProvider | None = None, tracer_provider: TracerProvider | None = None
 ) -> OtelObserver:
-    """Send every run of this process from now on, to where the ``OTEL_…`` variables say or through the given providers.
+    """Start to export every run of this process. A second call returns the first one's observer.
 
-    Returns the observer; a second call returns the first one's. Raises ModuleNotFoundError where the extra ``otel`` is
-    not installed.
+    Args:
+        meter_provider: The provider of the metrics; with None for both, the ``OTEL_…`` variables configure the export.
+        tracer_provider: The provider of the traces.
+
+    Returns:
+        The observer of the tracker.
+
+    Raises:
+        ModuleNotFoundError: The extra ``otel`` is not installed.
     """
     global _observer
     with _lock:
@@ -165,10 +172,10 @@ def start(
 
 
 def stop() -> None:
-    """Send what is left, and nothing more."""
-    global _observer, _looked
+    """Stop the export; what was recorded before is sent."""
+    global _observer, _tried
     with _lock:
-        observer, _observer, _looked = _observer, None, False
+        observer, _observer, _tried = _observer, None, False
     if observer is not None:
         if observer in tracker.observers:
             tracker.observers.remove(observer)
@@ -177,25 +184,25 @@ def stop() -> None:
 
 
 def start_if_configured() -> None:
-    """Start where the environment names an endpoint: what ``track_run`` calls. Tries once; never raises."""
-    global _looked
-    if _looked or _observer is not None:
+    """Start the export if the environment names an endpoint; ``track_run`` calls this. Tries once, never raises."""
+    global _tried
+    if _tried or _observer is not None:
         return
     if not any(_endpoint(signal) for signal in SIGNALS):
         return
-    _looked = True
+    _tried = True
     if _disabled():
         return
     try:
         start()
     except ModuleNotFoundError as error:
-        log.warning("an OTLP endpoint is set, but nothing is sent there: %s", error)
+        log.warning("an OTLP endpoint is set, but nothing is exported: %s", error)
     except Exception:
-        log.exception("an OTLP endpoint is set, but nothing is sent there")
+        log.exception("an OTLP endpoint is set, but nothing is exported")
 
 
 def _at_exit() -> None:
-    tracker._end_open_runs()  # a run that nobody finished is aborted, and that is sent too
+    tracker.abort_open_runs()  # a run that nobody finished is aborted, and that is exported too
     stop()
 
 
@@ -208,7 +215,7 @@ def _endpoint(signal: str) -> str | None:
     return next((value for name in names if (value := os.environ.get(name, "").strip())), None)
 
 
-def _wanted(signal: str) -> bool:
+def _is_enabled(signal: str) -> bool:
     exporters = [name.strip() for name in os.environ.get(f"OTEL_{signal}_EXPORTER", "otlp").split(",")]
     if "otlp" not in exporters or _disabled():
         return False
@@ -216,8 +223,8 @@ def _wanted(signal: str) -> bool:
     return _endpoint(signal) is not None or not any(_endpoint(other) for other in SIGNALS)
 
 
-def _providers() -> tuple[MeterProvider | None, TracerProvider | None, list[_Sender]]:
-    """Providers of our own, so that nothing of the program's own telemetry is touched."""
+def _make_providers() -> tuple[MeterProvider | None, TracerProvider | None, list[_Sender]]:
+    """Make providers of our own, so that the program's own telemetry is not touched."""
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
     from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
@@ -232,7 +239,7 @@ def _providers() -> tuple[MeterProvider | None, TracerProvider | None, list[_Sen
     resource = Resource.create().merge(resource)
     meters = tracers = None
     senders = []
-    if _wanted("METRICS"):
+    if _is_enabled("METRICS"):
         exporter = _exporter("METRICS", "metric_exporter", "OTLPMetricExporter")
         set_interval = "OTEL_METRIC_EXPORT_INTERVAL" in os.environ
         reader = PeriodicExportingMetricReader(
@@ -240,7 +247,7 @@ def _providers() -> tuple[MeterProvider | None, TracerProvider | None, list[_Sen
         )
         meters = MeterProvider([reader], resource, shutdown_on_exit=False)
         senders.append(_Sender(meters, exporter, "METRICS"))
-    if _wanted("TRACES"):
+    if _is_enabled("TRACES"):
         exporter = _exporter("TRACES", "trace_exporter", "OTLPSpanExporter")
         tracers = TracerProvider(resource=resource, id_generator=RunIds(), shutdown_on_exit=False)
         tracers.add_span_processor(BatchSpanProcessor(exporter))
@@ -252,12 +259,12 @@ def _exporter(signal: str, module: str, name: str) -> Any:
     protocol = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
     transport = "grpc" if protocol == "grpc" else "http"
     if protocol not in (None, "", "grpc", "http/protobuf"):
-        log.warning("the OTLP protocol %r is not known here; http/protobuf is used", protocol)
+        log.warning("unknown OTLP protocol %r; http/protobuf is used", protocol)
     base = getattr(import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{module}"), name)
     pid = os.getpid()
 
     def export(self: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
-        if os.getpid() != pid:  # what a forked process inherited is its parent's to send
+        if os.getpid() != pid:  # what a forked process inherited is sent by its parent
             return _success(signal)
         return base.export(self, batch, *args, **kwargs)
 

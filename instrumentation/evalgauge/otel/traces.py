@@ -1,4 +1,4 @@
-"""Runs as traces: a run, its tasks as ``invoke_agent`` spans, their steps and model calls, the verdict as an event.
+"""Runs as traces: tasks are ``invoke_agent`` spans with steps and model calls below them, outcomes are span events.
 
 Names are those of the OpenTelemetry semantic conventions for generative AI
 (https://github.com/open-telemetry/semantic-conventions-genai), pinned here and nowhere else.
@@ -16,54 +16,54 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
-from evalgauge.otel.values import taken
+from evalgauge.otel.values import sanitize_fields
 from evalgauge.tracker import Run
 
 TASKS_IN_ONE_TRACE = 500
-"""A run of more planned tasks is not one trace, which tracing stores would cut off: each task is one, with a link."""
+"""A run with more planned tasks is not one trace, which trace stores would cut: each task is one, linked to the run."""
 TEXT = 2000
-"""Characters of a text that is put into an attribute."""
+"""Characters; a longer text in an attribute is cut."""
 _planned: ContextVar[tuple[int, int] | None] = ContextVar("evalgauge_ids", default=None)
 
 
 class RunIds(RandomIdGenerator):
-    """Ids at random, but for a run's own span: its ids follow from the run's, so that every process knows them."""
+    """Random ids, except for a run's span, whose ids are derived from the run id: every process can compute them."""
 
     def generate_trace_id(self) -> int:
-        """The id of a trace that begins."""
+        """Return the id of a new trace."""
         planned = _planned.get()
         return planned[0] if planned else super().generate_trace_id()
 
     def generate_span_id(self) -> int:
-        """The id of a span that begins."""
+        """Return the id of a new span."""
         planned = _planned.get()
         return planned[1] if planned else super().generate_span_id()
 
 
 def run_ids(run_id: str) -> tuple[int, int]:
-    """Trace and span id of a run."""
+    """Return the trace id and the span id of a run."""
     digest = hashlib.sha256(f"evalgauge run {run_id}".encode()).digest()
     return int.from_bytes(digest[:16], "big"), int.from_bytes(digest[16:24], "big")
 
 
 class Traces:
-    """Makes the spans of the runs that this process writes. Thread-safe."""
+    """Makes the spans of the runs that this process records. Thread-safe."""
 
     def __init__(self, tracer: Tracer, *, ids: bool) -> None:
-        """``ids``: whether the tracer's ids come from ``RunIds``."""
+        """Make spans with ``tracer``; ``ids`` says whether its ids come from ``RunIds``."""
         self._tracer = tracer
         self._ids = ids
-        self._lock = threading.RLock()  # a signal's handler may tell of an event in the midst of another
+        self._lock = threading.RLock()  # a signal handler may record an event during another one
         self._runs: dict[str, Span] = {}
         self._about: dict[str, dict[str, Any]] = {}
         self._tasks: dict[tuple[str, str, int], Span] = {}
 
-    def take(self, run: Run, kind: str, fields: Mapping[str, Any], now: int) -> None:
-        """Take an event in that happened at ``now``, in nanoseconds."""
+    def record(self, run: Run, kind: str, fields: Mapping[str, Any], now: int) -> None:
+        """Record an event that happened at ``now``, in Unix nanoseconds."""
         with self._lock:
             about = self._about.get(run.run_id)
             if about is None:
-                about = self._about[run.run_id] = taken(run.started or {})
+                about = self._about[run.run_id] = sanitize_fields(run.started or {})
             if kind == "run_started":
                 about.update(fields)
                 self._begin_run(run, about, now)
@@ -79,10 +79,10 @@ class Traces:
                     self._call(span or self._runs.get(run.run_id), fields, now)
                 elif span is not None:
                     del self._tasks[_key(run, fields)]
-                    _verdict(span, about, fields, now)
+                    _end_task(span, about, fields, now)
 
     def close(self) -> None:
-        """End what is open, so that it is sent."""
+        """End the open spans, so that they are exported."""
         with self._lock:
             for span in (*self._tasks.values(), *self._runs.values()):
                 span.end()
@@ -98,7 +98,7 @@ class Traces:
                 f"evaluation {about.get('benchmark') or 'unknown'}",
                 context=trace.set_span_in_context(trace.INVALID_SPAN),
                 start_time=now,
-                attributes=_given(
+                attributes=_attributes(
                     {
                         "evalgauge.run_id": run.run_id,
                         "evalgauge.benchmark": about.get("benchmark"),
@@ -132,7 +132,7 @@ class Traces:
             context=trace.set_span_in_context(trace.INVALID_SPAN if alone else trace.NonRecordingSpan(context)),
             links=[trace.Link(context)] if alone else None,
             start_time=now,
-            attributes=_given(
+            attributes=_attributes(
                 {
                     "gen_ai.operation.name": "invoke_agent",
                     "gen_ai.agent.name": about.get("agent"),
@@ -157,7 +157,7 @@ class Traces:
             f"execute_tool {kind}",
             context=trace.set_span_in_context(parent),
             start_time=max(0, now - int(took * 1e9)),
-            attributes=_given(
+            attributes=_attributes(
                 {
                     "gen_ai.operation.name": "execute_tool",
                     "gen_ai.tool.name": kind,
@@ -179,12 +179,12 @@ class Traces:
             context=trace.set_span_in_context(parent if parent is not None else trace.INVALID_SPAN),
             kind=SpanKind.CLIENT,
             start_time=max(0, now - int((fields.get("duration_seconds") or 0.0) * 1e9)),
-            attributes=_given(
+            attributes=_attributes(
                 {
                     "gen_ai.operation.name": "chat",
                     "gen_ai.provider.name": fields.get("provider"),
                     "gen_ai.request.model": fields.get("model"),
-                    # the conventions count cached tokens inside the input
+                    # the conventions include cached tokens in the input
                     "gen_ai.usage.input_tokens": sum(known) if known else None,
                     "gen_ai.usage.cache_read.input_tokens": cached[1],
                     "gen_ai.usage.cache_creation.input_tokens": cached[2],
@@ -198,15 +198,15 @@ class Traces:
         span.end(now)
 
 
-def _verdict(span: Span, about: Mapping[str, Any], fields: Mapping[str, Any], now: int) -> None:
+def _end_task(span: Span, about: Mapping[str, Any], fields: Mapping[str, Any], now: int) -> None:
     outcome = str(fields.get("outcome"))
-    said = {
+    verdict = {
         "gen_ai.evaluation.name": about.get("benchmark") or "unknown",
         "gen_ai.evaluation.score.value": fields.get("score"),
         "gen_ai.evaluation.score.label": outcome,
         "gen_ai.evaluation.explanation": fields.get("reason") or fields.get("error"),
     }
-    span.add_event("gen_ai.evaluation.result", _given(said), now)
+    span.add_event("gen_ai.evaluation.result", _attributes(verdict), now)
     span.set_attribute("evalgauge.outcome", outcome)
     if fields.get("steps") is not None:
         span.set_attribute("evalgauge.steps", fields["steps"])
@@ -230,8 +230,8 @@ def _key(run: Run, fields: Mapping[str, Any]) -> tuple[str, str, int]:
     return run.run_id, str(fields.get("task_id")), fields.get("attempt") or 1
 
 
-def _given(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that have a value; long texts are cut."""
+def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes that have a value; long texts are cut."""
     return {
         name: value[:TEXT] if isinstance(value, str) else value
         for name, value in attributes.items()

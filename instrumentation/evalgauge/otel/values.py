@@ -1,4 +1,4 @@
-"""Values of events as attributes of OpenTelemetry: numbers and text, everything else left out."""
+"""Conversion of event fields to what OpenTelemetry attributes may hold: numbers and text."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _NUMBERS = frozenset(
         *(f"{kind}_tokens" for kind in TOKEN_KINDS),
     )
 )
-"""Fields of events that are numbers."""
+"""The numeric fields of events."""
 
 
-def taken(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an event as whoever reads the log takes them: what is no number, no text, is not given.
+def sanitize_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of an event as a reader of the log would decode them; what is invalid becomes None.
 
-    Of an action only its type is sent. Half a surrogate pair in one attribute would cost the whole batch.
+    Of an action only the type remains. A lone surrogate in one attribute would make the exporter drop the whole batch.
     """
-    return {name: _taken(name, value) for name, value in fields.items()}
+    return {name: _sanitize(name, value) for name, value in fields.items()}
 
 
-def _taken(name: str, value: Any) -> Any:
+def _sanitize(name: str, value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if name in _NUMBERS:
         number = value if isinstance(value, int) else float(value) if isinstance(value, Real) else math.nan
-        low = -LARGEST if name == "score" else 0  # a count never goes down
+        low = -LARGEST if name == "score" else 0  # counts are not negative
         return number if low <= number < LARGEST else None  # false for NaN too
     if name == "tasks":
-        return [taken(task) for task in value]
+        return [sanitize_fields(task) for task in value]
     if name == "action":
-        return {"type": _taken("type", value["type"])} if isinstance(value, Mapping) and "type" in value else None
+        return {"type": _sanitize("type", value["type"])} if isinstance(value, Mapping) and "type" in value else None
     if isinstance(value, float | Mapping | list | tuple | set | frozenset):
         return None
     text = text_of(value)

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from evalgauge.pricing import load_overrides
+from evalgauge.price_overrides import load_overrides
 from evalgauge_exporter.config.durations import format_duration
 from evalgauge_exporter.config.model import Config, load_config
 

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from evalgauge_exporter.sources.discovery import Discovery, Found
+from evalgauge_exporter.sources.discovery import Discovery, FoundRun
 
 START = 1_790_000_000.0
 """Unix seconds at which the runs begin."""
 LATER = START + 100_000.0
-"""A time at which all of them are over."""
+"""A time at which all of them have finished."""
 
 
 def png(width: int = 8, height: int = 5, shade: int = 200, label: int = 0) -> bytes:
@@ -92,7 +92,7 @@ def write_run(
     return folder
 
 
-def found(*folders: Path) -> list[Found]:
+def found(*folders: Path) -> list[FoundRun]:
     """The runs below these folders."""
     return Discovery(list(folders)).scan()[0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from evalgauge.integrations.harbor import AGENTS_FAULT
+from evalgauge.integrations.harbor.outcomes import AGENT_EXCEPTIONS
 from evalgauge.metrics import OUTCOMES
 from evalgauge.runlog import safe_name
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
@@ -61,7 +61,9 @@ def add_trial_finish(attempt: AttemptBuilder, result: dict[str, Any], threshold:
     elif kind.startswith(_EVALUATION_FAULTS):
         attempt.add_finish(ended, "evaluation_error", **more)
     else:
-        attempt.add_finish(ended, "agent_error" if kind.startswith(AGENTS_FAULT) else "infrastructure_error", **more)
+        attempt.add_finish(
+            ended, "agent_error" if kind.startswith(AGENT_EXCEPTIONS) else "infrastructure_error", **more
+        )
 
 
 def add_trial_usage(attempt: AttemptBuilder, result: dict[str, Any], model: str | None) -> None:
