@@ -209,8 +209,8 @@ def _leaderboard() -> Panel:
             f"independent, so it does not shrink with their number); costs {COSTED}.",
             p.NONE,
             "nothing measured yet",
-            14,
-            9,
+            24,
+            8,
         ),
         "model",
         [
@@ -224,15 +224,15 @@ def _leaderboard() -> Panel:
             Column("From", Query(_model_rate("low"), ref="low"), rate),
             Column("To", Query(_model_rate("high"), ref="high"), rate),
             Column("Score", Query(q.mean_score("model", **SELECTED), ref="score"), {"decimals": 2, "custom.width": 70}),
-            Column("Cost per success", Query(_cost_per_success(), ref="success"), dollars),
-            Column("Cost per attempt", Query(_cost_per(m.OUTCOMES), ref="attempt"), dollars),
+            Column("Per success", Query(_cost_per_success(), ref="success"), dollars),
+            Column("Per attempt", Query(_cost_per(m.OUTCOMES), ref="attempt"), dollars),
             Column(
-                "Tokens per attempt",
+                "Tokens",
                 Query(_with_model(q.total(m.RUN_TOKENS, "run_id", run_id=RUNS)).sum("model") / finished, ref="tokens"),
                 {"unit": p.COUNT, "decimals": 1, "custom.width": 130},
             ),
             Column(
-                "Steps per attempt",
+                "Steps",
                 Query(_with_model(q.recorded_steps("run_id", run_id=RUNS)).sum("model") / finished, ref="steps"),
                 {"decimals": 1, "custom.width": 125},
             ),
@@ -256,7 +256,7 @@ def _models() -> list[Panel]:
                 f"is worth its money to nobody; {COSTED}.",
                 p.RATIO,
                 "nothing measured yet, or no cost known",
-                10,
+                14,
                 9,
             ),
             [Query(_cost_per(m.OUTCOMES), ref="cost"), Query(measured, ref="rate")],
@@ -285,11 +285,12 @@ def _models() -> list[Panel]:
                 "of one model between its own runs.",
                 p.RATIO,
                 "no model has two runs",
-                24,
-                6,
+                10,
+                9,
             ),
             [Query(spread.sort(descending=True), "{{model}}")],
             decimals=0,
+            maximum=1,
             colour_of="bound",
         ),
     ]
@@ -349,8 +350,8 @@ def _where() -> list[Panel]:
 
 
 def _ever(expression: Expression) -> Expression:
-    """The last value in the time range, of runs that are no longer exposed too."""
-    return expression.subquery("last_over_time", RANGE, HISTORY_STEP)
+    """The value now, and the last one in the time range of runs that are no longer exposed."""
+    return expression.or_(expression.subquery("last_over_time", RANGE, HISTORY_STEP))
 
 
 def _place_at_start(value: Expression) -> tuple[list[Query], list[dashboard.DataTransformerConfig]]:

@@ -166,7 +166,7 @@ def _failures() -> list[Panel]:
             ),
             [
                 Query(
-                    q.quantile(0.9, m.RUN_TASK_DURATION, None, "domain", **ONE).sort(descending=True).topk(20),
+                    q.quantile(0.9, m.RUN_TASK_DURATION, None, "domain", **ONE).topk(20).sort(descending=True),
                     "{{domain}}",
                 )
             ],

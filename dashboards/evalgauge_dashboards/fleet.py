@@ -102,7 +102,7 @@ def _machine_counts() -> list[Panel]:
         p.stat(
             PanelSpec(
                 6,
-                "Machine cost per hour",
+                "Cost per hour",
                 "Sum of the known prices of the billed machines.",
                 p.DOLLARS,
                 "no price known",
@@ -131,7 +131,7 @@ def _machine_counts() -> list[Panel]:
         p.stat(
             PanelSpec(
                 8,
-                "Machines without a run",
+                "Without a run",
                 "Billed machines that no running run uses.",
                 p.COUNT,
                 "no billed machine",
@@ -262,7 +262,7 @@ def _errors_by_machine() -> Panel:
             7,
             8,
         ),
-        [Query((failed / (finished > 0)).sort(descending=True).topk(20), "{{vm}}")],
+        [Query((failed / (finished > 0)).topk(9).sort(descending=True), "{{vm}}")],
         decimals=0,
         maximum=1,
         colour_of="warning",

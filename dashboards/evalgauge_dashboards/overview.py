@@ -155,7 +155,7 @@ def _running_table() -> Panel:
         carry=("benchmark", "model"),
     )
     name, *hidden = run_table.link_columns()
-    left = {"unit": p.SECONDS, "decimals": 1, "custom.width": 85}
+    left = {"unit": p.SECONDS, "decimals": 1, "custom.width": 80}
     budget = q.cost("run_id") / q.value(m.RUN_BUDGET, "run_id")
     busy = q.value(m.WORKER_STATE, "run_id", "worker_id", state="busy").sum("run_id")
     firing = select(ALERTS, alertstate="firing").count("run_id")
@@ -163,13 +163,16 @@ def _running_table() -> Panel:
     finished = q.tasks("run_id", status=m.OUTCOMES)
     columns = [
         name,
-        Column("Benchmark", "benchmark", {"custom.width": 100}),
-        Column("Model", "model", {"custom.minWidth": 110}),
+        Column(
+            "Alerts",
+            Query(firing, ref="alerts"),
+            {"custom.width": 65, **p.colour_cell((None, "neutral"), (1, "critical"))},
+        ),
         run_table.state_column(),
         Column(
             "Progress",
             Query(finished / q.tasks("run_id"), ref="progress"),
-            p.RATIO_CELL | p.colour_series("running") | {"custom.width": 115},
+            p.RATIO_CELL | p.colour_series("running") | {"custom.width": 105},
         ),
         Column("Time left", Query(eta[0][1], ref="eta"), left),
         Column("At most", Query(eta[1][1], ref="late"), left),
@@ -192,12 +195,9 @@ def _running_table() -> Panel:
                 **p.colour_cell((None, "neutral"), (0.8, "warning"), (1, "critical")),
             },
         ),
-        Column("Busy", Query(busy, ref="busy"), {"custom.width": 60}),
-        Column(
-            "Alerts",
-            Query(firing, ref="alerts"),
-            {"custom.width": 65, **p.colour_cell((None, "neutral"), (1, "critical"))},
-        ),
+        Column("Busy", Query(busy, ref="busy"), {"custom.width": 55}),
+        Column("Model", "model", {"custom.minWidth": 130}),
+        Column("Benchmark", "benchmark", {"custom.minWidth": 90}),
         *hidden,
     ]
     return p.table(

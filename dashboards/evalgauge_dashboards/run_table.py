@@ -11,7 +11,7 @@ from evalgauge_dashboards.panels import Column, Query
 from evalgauge_dashboards.promql import Expression, LabelMatch, select
 from evalgauge_dashboards.queries import shown as q
 from evalgauge_dashboards.variables import BENCHMARKS, MODELS
-from evalgauge_dashboards.verdicts import VERDICTS, compute_verdict, select_difference
+from evalgauge_dashboards.verdicts import SHORT_VERDICTS, compute_verdict, select_difference
 
 REPLAY = "${exporter}/replay/${__value.text:percentencode}/"
 """The replay of the run whose id the clicked cell holds."""
@@ -28,7 +28,7 @@ SECONDS_BEFORE, SECONDS_AFTER = 60, 120
 RUN_LINKS = {"links": [p.build_link("Evaluation dashboard", THIS_RUN), p.build_link("Replay", REPLAY, new_tab=True)]}
 """From a run's name to its dashboard and its replay."""
 WHERE: dict[str, LabelMatch] = {"benchmark": BENCHMARKS, "model": MODELS}
-RATIO_COLUMN: p.Properties = {"unit": p.RATIO, "decimals": 0, "custom.width": 70}
+RATIO_COLUMN: p.Properties = {"unit": p.RATIO, "decimals": 0, "custom.width": 60}
 
 
 def link_columns() -> list[Column]:
@@ -45,7 +45,7 @@ def link_columns() -> list[Column]:
 
 def state_column() -> Column:
     """Build the column of the run's state."""
-    options = p.style_mapped(p.map_states(m.RUN_STATES)) | {"custom.width": 115}
+    options = p.style_mapped(p.map_states(m.RUN_STATES)) | {"custom.width": 105}
     return Column("State", Query(q.state_number(m.RUN_STATE, "run_id"), ref="state"), options)
 
 
@@ -55,7 +55,7 @@ def rate_columns() -> list[Column]:
         Column(
             "Success rate",
             Query(q.rate("estimate", "run_id"), ref="rate"),
-            p.RATIO_CELL | p.colour_series("success") | {"custom.width": 150},
+            p.RATIO_CELL | p.colour_series("success") | {"custom.width": 135},
         ),
         Column("From", Query(q.rate("low", "run_id"), ref="low"), RATIO_COLUMN),
         Column("To", Query(q.rate("high", "run_id"), ref="high"), RATIO_COLUMN),
@@ -66,27 +66,27 @@ def baseline_columns() -> list[Column]:
     """Build the columns of the difference to the baseline and its verdict."""
     return [
         Column(
-            "Against baseline",
+            "Difference",
             Query(select_difference(), ref="delta"),
-            {"unit": p.RATIO, "decimals": 1, "custom.width": 120},
+            {"unit": p.RATIO, "decimals": 1, "custom.width": 90},
         ),
         Column(
             "Verdict",
             Query(compute_verdict(), ref="verdict"),
-            p.style_mapped(p.map_words(VERDICTS)) | {"custom.width": 205},
+            p.style_mapped(p.map_words(SHORT_VERDICTS)) | {"custom.width": 105},
         ),
     ]
 
 
 def score_column() -> Column:
     """Build the column of the mean score."""
-    return Column("Score", Query(q.mean_score("run_id"), ref="score"), {"decimals": 2, "custom.width": 65})
+    return Column("Score", Query(q.mean_score("run_id"), ref="score"), {"decimals": 2, "custom.width": 60})
 
 
 def cost_columns() -> list[Column]:
     """Build the columns of the known cost and of what is not in it."""
     return [
-        Column("Cost", Query(q.cost("run_id"), ref="cost"), {"unit": p.DOLLARS, "decimals": 2, "custom.width": 90}),
+        Column("Cost", Query(q.cost("run_id"), ref="cost"), {"unit": p.DOLLARS, "decimals": 2, "custom.width": 80}),
         Column(
             "Unknown",
             Query(q.uncosted_share("run_id"), ref="unknown"),

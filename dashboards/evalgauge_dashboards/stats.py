@@ -9,7 +9,7 @@ from evalgauge_dashboards.panels import Panel, PanelSpec, Query
 from evalgauge_dashboards.promql import ALERTS, NOW, RULES_LOADED, Expression, select, vector
 from evalgauge_dashboards.queries import shown as q
 from evalgauge_dashboards.variables import ONE
-from evalgauge_dashboards.verdicts import VERDICTS, compute_verdict, select_difference, select_p_value
+from evalgauge_dashboards.verdicts import SHORT_VERDICTS, compute_verdict, select_difference, select_p_value
 
 BOUND = p.colour_series("bound")
 INCOMPLETE = p.colour_series("warning")
@@ -222,7 +222,7 @@ def build_result_panels() -> list[Panel]:
             ),
             [Query(compute_verdict(**ONE).max())],
             colour_of=None,
-            mappings=p.map_words(VERDICTS),
+            mappings=p.map_words(SHORT_VERDICTS),
         ),
         p.stat(
             PanelSpec(

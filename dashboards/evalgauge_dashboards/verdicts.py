@@ -15,6 +15,8 @@ VERDICTS = {
     "too few tasks": "pending",
 }
 """The exporter's verdicts, each with the meaning whose colour it has."""
+SHORT_VERDICTS = dict(zip(("better", "worse", "undecided", "few tasks"), VERDICTS.values(), strict=True))
+"""The verdicts in words that fit a narrow column."""
 BETTER, WORSE, UNDECIDED, TOO_FEW = range(1, 5)
 SIGNIFICANT = 0.05
 
