@@ -37,6 +37,7 @@ class Attempt:
         "cost_usd",
         "domain",
         "duration_seconds",
+        "durations",
         "error",
         "first_action_correct",
         "instruction",
@@ -75,6 +76,8 @@ class Attempt:
         self.last_action: str | None = None
         self.score: float | None = None
         self.duration_seconds: float | None = None
+        self.durations: tuple[float, ...] = ()
+        """Seconds of each end that was read, of one that was resumed several."""
         self.error: str | None = None
         self.reason: str | None = None
         self.first_action_correct: bool | None = None
