@@ -15,6 +15,7 @@ from typing import Any
 
 from evalgauge_exporter.state.models import BusyIdleClock, EventTime, Usage, Worker
 from evalgauge_exporter.state.run import Pricer, RunState
+from evalgauge_exporter.state.tallies import Tallies
 
 log = logging.getLogger("evalgauge.exporter")
 
@@ -28,6 +29,8 @@ _FIELDS = (
     "baseline_run_id",
     "tags",
     "attempts_planned",
+    "first_attempt",
+    "retries",
     "total_tasks",
     "attempt_count",
     "measured_steps",
@@ -134,6 +137,7 @@ def dump_run(run: RunState) -> dict[str, Any]:
             }
             for name, worker in run.workers.items()
         },
+        "tallies": run.tallies.dump(),
         "end": run.end_marks(),
     }
 
@@ -163,5 +167,6 @@ def restore_run(entry: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
             clock = worker.clocks[writer] = BusyIdleClock(since)
             clock.seen, clock.state, clock.busy, clock.idle = seen, state, busy, idle
             clock.off = [(start, end) for start, end in off]
+    run.tallies = Tallies.restore(entry["tallies"])
     run.set_end_marks(entry["end"])
     return run
