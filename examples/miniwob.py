@@ -66,10 +66,10 @@ TASKS = {
     "guess-number": "game",
     "tic-tac-toe": "game",
 }
-"""The tasks that are run by default, with what they are about. Any other MiniWoB++ task can be named too."""
+"""The default tasks and their domains. Any other MiniWoB++ task can be named too."""
 
 WIDTH, HEIGHT, SCALE = 160, 210, 2
-"""The benchmark's page in CSS pixels, and the device pixels for each of them in a screenshot."""
+"""The size of the benchmark's page in CSS pixels, and the screenshot's device pixels for each of them."""
 WORKER = "chromium-1"
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -96,8 +96,8 @@ READ_ELEMENTS = """([w, h]) => {
   return out;
 }"""
 
-# A busy machine must not decide the outcome, so the 10 s that an episode has become 60 s. Once it is over, the page
-# covers itself with a START sign: not doing that leaves its end for the last screenshot.
+# A busy machine must not decide the outcome, so the limit of an episode is 60 s instead of 10 s. When it has ended, the
+# page would cover itself with a START sign; it does not here, so that the last screenshot shows its end.
 START_EPISODE = """seed => {
   Math.seedrandom(seed);
   core.EPISODE_MAX_TIME = 60000;
@@ -106,8 +106,8 @@ START_EPISODE = """seed => {
 }"""
 
 
-# Until nothing has moved for two frames and no animation goes on, or a second is over.
-STAND_STILL = """async () => {
+# Waits until nothing has moved for two frames and no animation is running, or for one second.
+WAIT_UNTIL_STILL = """async () => {
   const boxes = () => [...document.querySelectorAll('body *')].map(e => {
     const r = e.getBoundingClientRect();
     return [r.x, r.y, r.width, r.height];
@@ -122,41 +122,41 @@ STAND_STILL = """async () => {
 
 
 class BrowserScreen:
-    """What the agent sees and touches: one MiniWoB++ page in a browser."""
+    """The environment: one MiniWoB++ page in a browser."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
         self.instruction = ""
 
     def start(self, html: Path, seed: str) -> None:
-        """Load a task and begin an episode that depends on ``seed`` only."""
+        """Load a task and start an episode that depends on ``seed`` only."""
         self.instruction = ""
         self._page.goto(html.as_uri())
         self._page.evaluate(START_EPISODE, seed)
         self.instruction = str(self._page.evaluate("core.getUtterance()"))
 
     def elements(self) -> list[Element]:
-        """Every visible element, in document order."""
+        """Return every visible element, in document order."""
         return [Element(*fields) for fields in self._page.evaluate(READ_ELEMENTS, [WIDTH, HEIGHT])]
 
     def screenshot(self) -> bytes:
-        """The page as a PNG."""
+        """Return the page as a PNG."""
         return self._page.screenshot()
 
     def result(self) -> tuple[bool, float, str | None]:
-        """Whether the episode is over, the reward without its time penalty (-1 to 1), and the page's reason."""
+        """Return whether the episode has ended, the reward without time penalty (-1 to 1), and the page's reason."""
         done, reward, reason = self._page.evaluate("[WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL, WOB_REWARD_REASON]")
         return bool(done), float(reward), reason if isinstance(reason, str) else None
 
     def perform(self, action: dict[str, Any]) -> None:
-        """Carry out an action with mouse and keyboard and wait until the page stands still (1 s at most)."""
+        """Execute an action with mouse and keyboard and wait until the page is still (1 s at most)."""
         mouse, keyboard = self._page.mouse, self._page.keyboard
         if "x" in action:
             x, y = action["x"] * WIDTH, action["y"] * HEIGHT
         match action["type"]:
             case "click":
                 mouse.move(x, y)
-                self._page.evaluate(STAND_STILL)  # what changes under the pointer does so before the button goes down
+                self._page.evaluate(WAIT_UNTIL_STILL)  # hover effects happen before the button is pressed
                 mouse.click(x, y)
             case "drag":
                 mouse.move(x, y)
@@ -166,12 +166,12 @@ class BrowserScreen:
             case "scroll":
                 mouse.move(x, y)
                 mouse.wheel(0, action["scroll_amount"])
-                self._page.wait_for_timeout(150)  # the page answers a wheel some frames later
+                self._page.wait_for_timeout(150)  # the page scrolls some frames after the wheel event
             case "type":
                 keyboard.type(action["text"])
             case "key":
                 keyboard.press(action["key"])
-        self._page.evaluate(STAND_STILL)
+        self._page.evaluate(WAIT_UNTIL_STILL)
 
 
 class Ending(NamedTuple):
@@ -185,7 +185,7 @@ class Ending(NamedTuple):
 
 
 def play(screen: BrowserScreen, task: Task) -> Ending:
-    """Let the agent act until the page ends the episode or the agent is at its end, and record each step.
+    """Let the agent act until the page or the agent ends the episode, and record each step.
 
     A step has the screenshot on which the agent decided; the last state of the page is with the step ``done`` (or
     ``error``), which the tracker does not count as a step of the task.
@@ -215,38 +215,38 @@ def play(screen: BrowserScreen, task: Task) -> Ending:
             raise
         except NoRuleError as problem:
             error = str(problem)
-        except Exception as problem:  # whatever else goes wrong in the agent is its error, and the run goes on
+        except Exception as problem:  # any other exception of the agent is its error, and the run continues
             error = f"{type(problem).__name__}: {problem}"
         ended, reward, reason = screen.result()
     except PlaywrightError as problem:
         return Ending("infrastructure_error", None, steps, f"the browser failed: {first_line(problem)}")
-    said = f"The episode ended with reward {reward:g}." if ended else "I stop, but the episode has not ended."
-    task.step(action={"type": "error" if error else "done"}, reasoning=error or said, screenshot=seen)
+    verdict = f"The episode ended with reward {reward:g}." if ended else "The agent stopped before the episode ended."
+    task.step(action={"type": "error" if error else "done"}, reasoning=error or verdict, screenshot=seen)
     outcome = "agent_error" if error else "success" if reward > 0 else "failure"
-    return Ending(outcome, reward, steps, error, reason or said)
+    return Ending(outcome, reward, steps, error, reason or verdict)
 
 
 def attempt_task(run: Run, screen: BrowserScreen, html: Path, attempt: int, seed: int) -> Ending:
-    """One episode of one task under the tracker."""
+    """Record one episode of one task."""
     problem = None
     try:
         screen.start(html, f"{seed}/{html.stem}/{attempt}")
     except PlaywrightError as error:
         problem = f"the page could not be started: {first_line(error)}"
-    said = {"instruction": screen.instruction, "domain": TASKS.get(html.stem, "other")}
-    with run.task(html.stem, worker=WORKER, attempt=attempt, max_steps=MAX_STEPS, **said) as task:
+    about = {"instruction": screen.instruction, "domain": TASKS.get(html.stem, "other")}
+    with run.task(html.stem, worker=WORKER, attempt=attempt, max_steps=MAX_STEPS, **about) as task:
         ending = play(screen, task) if problem is None else Ending("infrastructure_error", None, 0, problem)
         task.finish(outcome=ending.outcome, score=ending.reward, error=ending.error, reason=ending.reason)
     return ending
 
 
 def first_line(error: PlaywrightError) -> str:
-    """What a browser error says, without its call log."""
+    """Return the message of a browser error without its call log."""
     return error.message.strip().split("\n")[0]
 
 
 def pages_of(names: list[str]) -> list[Path]:
-    """The page of each task. Raises click's errors where the package or a task is missing."""
+    """Return the page of each task. Raises click's errors if the package or a task is missing."""
     if not names:
         raise click.BadParameter("no task is named")
     try:
@@ -261,7 +261,7 @@ def pages_of(names: list[str]) -> list[Path]:
 
 
 def summary(endings: list[Ending], tasks: int) -> str:
-    """The totals, one a line."""
+    """Return the totals, one a line."""
     outcomes = Counter(ending.outcome for ending in endings)
     rewards = [ending.reward for ending in endings if ending.reward is not None]
     lines = {"tasks": tasks, "attempts": len(endings)}
@@ -279,7 +279,7 @@ def summary(endings: list[Ending], tasks: int) -> str:
 @click.option("--model", default="scripted", show_default=True, help="The model's name in the run log.")
 @click.option("--chromium", default="chromium", show_default=True, help="The browser: a command or a path.")
 def main(results: Path, tasks: str, episodes: int, seed: int, model: str, chromium: str) -> None:
-    """Run MiniWoB++ in Chromium under evalgauge's tracker and print the totals."""
+    """Run MiniWoB++ in Chromium, record the run with evalgauge's tracker and print the totals."""
     pages = pages_of([name for name in dict.fromkeys(map(str.strip, tasks.split(","))) if name])
     if (browser_path := shutil.which(chromium)) is None:
         raise click.ClickException(

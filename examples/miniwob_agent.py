@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 MAX_STEPS = 25
-"""After so many moves an attempt is over."""
+"""The most moves of an attempt."""
 
 
 class Element(NamedTuple):
-    """A visible element of the page; ``x, y, width, height`` are parts of the screenshot, x and y its middle."""
+    """A visible element of the page; ``x, y, width, height`` are fractions of the screenshot, x and y its centre."""
 
     tag: str
     name: str
@@ -29,7 +29,7 @@ class Element(NamedTuple):
 
 
 class Move(NamedTuple):
-    """What the agent does next and why."""
+    """The next action of the agent and its reason."""
 
     action: dict[str, Any]
     reasoning: str
@@ -53,28 +53,28 @@ Moves = Iterator[Move]
 
 
 def press(element: Element, why: str) -> Move:
-    """A click in the middle of an element."""
+    """Return a click in the middle of an element."""
     return Move({"type": "click", "x": round(element.x, 4), "y": round(element.y, 4)}, why)
 
 
 def with_text(screen: Screen, text: str) -> Element | None:
-    """The smallest element that reads exactly ``text``."""
+    """Return the smallest element with exactly this text."""
     found = [e for e in screen.elements() if e.text == text]
     return min(found, key=lambda e: e.width * e.height, default=None)
 
 
 def named(screen: Screen, word: str, tag: str = "") -> list[Element]:
-    """The elements with ``word`` among their ids, classes, roles and types."""
+    """Return the elements with ``word`` in their ids, classes, roles or types."""
     return [e for e in screen.elements() if word in e.name.split() and e.tag.startswith(tag)]
 
 
 def fields(screen: Screen) -> list[Element]:
-    """The text fields, from top to bottom."""
+    """Return the text fields, from top to bottom."""
     return [e for e in screen.elements() if e.tag == "input" and re.search(r"\b(text|password|number)\b", e.name)]
 
 
 def click_text(screen: Screen, text: str) -> Moves:
-    """Click what reads ``text``, scrolling down to it where needed."""
+    """Click the element with this text; scroll down to it if needed."""
     for _ in range(6):
         element = with_text(screen, text)
         if element is None:
@@ -86,7 +86,7 @@ def click_text(screen: Screen, text: str) -> Moves:
 
 
 def fill_in(screen: Screen, *texts: str, button: str = "Submit") -> Moves:
-    """Type each text into the field of its turn, then press the button."""
+    """Type the texts into the fields in order, then press the button."""
     for index, text in enumerate(texts):
         yield press(fields(screen)[index], f"Field {index + 1} takes {text!r}.")
         yield Move({"type": "type", "text": text}, "It has the focus.")
@@ -94,7 +94,7 @@ def fill_in(screen: Screen, *texts: str, button: str = "Submit") -> Moves:
 
 
 def click_first_button(screen: Screen) -> Moves:
-    """Click the first button there is: right where there is one, a guess where there are more."""
+    """Click the first button: a guess if there are several."""
     buttons = [e for e in screen.elements() if e.tag == "button"]
     if not buttons:
         raise NoRuleError("no button to press")
@@ -103,7 +103,7 @@ def click_first_button(screen: Screen) -> Moves:
 
 
 def click_each(screen: Screen, *texts: str) -> Moves:
-    """Click what reads each of the texts, one after the other."""
+    """Click the element with each of the texts, one after the other."""
     for text in texts:
         yield from click_text(screen, text)
 
@@ -114,7 +114,7 @@ def select_boxes(screen: Screen, wanted: str) -> Moves:
 
 
 def find_hidden(screen: Screen, text: str) -> Moves:
-    """Click what reads ``text``; where it is not in sight, open tabs, sections and folders one by one."""
+    """Click the element with this text; if none is visible, open tabs, sections and folders one by one."""
     opened: set[str] = set()
     while with_text(screen, text) is None:
         closed = [
@@ -128,7 +128,7 @@ def find_hidden(screen: Screen, text: str) -> Moves:
 
 
 def choose_from_list(screen: Screen, wanted: str) -> Moves:
-    """Type the option's name into the focused list; a second option would need a held key, which is beyond me."""
+    """Type the option's name into the focused list; a second option would need a held key, which is not supported."""
     yield press(next(e for e in screen.elements() if e.tag == "select"), "This is the list.")
     yield Move({"type": "type", "text": wanted.split(", ")[0]}, "A list jumps to what is typed.")
     yield Move({"type": "key", "key": "Enter"}, "Take it.")
@@ -148,7 +148,7 @@ def set_slider(screen: Screen, wanted: str) -> Moves:
 
 
 def set_spinner(screen: Screen, wanted: str) -> Moves:
-    """Press the spinner's arrow as often as the value says; it starts at 0."""
+    """Press the spinner's arrow as often as the value requires; it starts at 0."""
     arrow = named(screen, "ui-spinner-up" if int(wanted) > 0 else "ui-spinner-down")[0]
     for count in range(abs(int(wanted))):
         yield press(arrow, f"{count + 1} of {abs(int(wanted))}.")
@@ -167,13 +167,13 @@ def last_word(screen: Screen) -> Moves:
 
 
 def read_table(screen: Screen, label: str) -> Moves:
-    """Type what stands beside the label."""
+    """Type the text beside the label."""
     cells = [e.text for e in screen.elements() if e.tag == "td"]
     yield from fill_in(screen, cells[cells.index(label) + 1])
 
 
 def read_letters(screen: Screen) -> Moves:
-    """Type the letters of the picture, which are text all the same."""
+    """Type the letters of the picture, which are text elements."""
     yield from fill_in(screen, next(e.text for e in named(screen, "captcha")))
 
 
@@ -211,7 +211,7 @@ def delete_mail(screen: Screen, sender: str) -> Moves:
 
 
 def react_to_post(screen: Screen, user: str, button: str) -> Moves:
-    """Click the named sign under the user's post; what is inside a menu I do not find."""
+    """Click the named button under the user's post; buttons inside a menu are not found."""
     for _ in range(8):
         post = with_text(screen, f"@{user}")
         signs = [e for e in named(screen, button.lower()) if post and post.y < e.y < 0.98]
@@ -222,7 +222,7 @@ def react_to_post(screen: Screen, user: str, button: str) -> Moves:
 
 
 def search(screen: Screen, text: str, ordinal: str) -> Moves:
-    """Search, then click the n-th result of the first page; I do not turn pages."""
+    """Search, then click the n-th result of the first page; other pages are not opened."""
     yield from fill_in(screen, text, button="Search")
     results = named(screen, "search-title")
     if int(ordinal) > len(results):
@@ -245,7 +245,7 @@ def click_coordinate(screen: Screen, coordinate: str) -> Moves:
 
 
 def click_shape(screen: Screen, words: str) -> Moves:
-    """Click the first figure of the named kind and colour; sizes I cannot tell."""
+    """Click the first figure of the named kind and colour; sizes are not distinguished."""
     tags = {"rectangle": "rect", "circle": "circle", "triangle": "polygon", "letter": "text", "digit": "text"}
     kind = next((tag for word, tag in tags.items() if word in words), "")
     shapes = [e for e in screen.elements() if e.tag in ({kind} if kind else set(tags.values()))]
@@ -256,7 +256,7 @@ def click_shape(screen: Screen, words: str) -> Moves:
 
 
 def guess_number(screen: Screen, low: str, high: str) -> Moves:
-    """Halve the range by what the page answers."""
+    """Halve the range after each response of the page."""
     least, most = int(low), int(high)
     while least <= most:
         guess = (least + most) // 2
@@ -307,7 +307,7 @@ RULES: list[tuple[str, Callable[..., Moves]]] = [
 
 
 def moves_for(screen: Screen) -> Moves:
-    """What the agent will do on this screen. Raises NoRuleError where it does not understand the instruction."""
+    """Return the agent's moves for this screen. Raises NoRuleError if it does not understand the instruction."""
     for pattern, rule in RULES:
         if match := re.fullmatch(pattern, screen.instruction):
             return rule(screen, *match.groups())

@@ -38,16 +38,20 @@ def test_the_wheel_holds_the_pages_and_the_type_markers(wheel: zipfile.ZipFile) 
     assert {f"{package}/py.typed" for package in ("evalgauge", "evalgauge_exporter", "evalgauge_dashboards")} <= names
 
 
-def test_without_extras_only_pydantic_and_click_are_needed(wheel: zipfile.ZipFile) -> None:
+def test_without_extras_only_pydantic_click_and_msgspec_are_needed(wheel: zipfile.ZipFile) -> None:
     (path,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     metadata = Parser().parsestr(wheel.read(path).decode())
     needed = [line for line in metadata.get_all("Requires-Dist") or [] if "extra ==" not in line]
-    assert sorted(line.partition(">")[0].partition("<")[0].strip() for line in needed) == ["click", "pydantic"]
+    assert sorted(line.partition(">")[0].partition("<")[0].strip() for line in needed) == [
+        "click",
+        "msgspec",
+        "pydantic",
+    ]
     assert set(metadata.get_all("Provides-Extra") or []) == {"otel", "exporter", "azure", "dashboards", "all"}
 
 
 def test_importing_evalgauge_stays_light() -> None:
-    allowed = {"evalgauge", "pydantic", "pydantic_core", "click", "annotated_types", "typing_extensions"}
+    allowed = {"evalgauge", "msgspec", "pydantic", "pydantic_core", "click", "annotated_types", "typing_extensions"}
     code = (
         "import sys; before = set(sys.modules); import evalgauge\n"
         "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"

@@ -75,7 +75,7 @@ class Exporter:
             config.results,
             stall_after=config.stall_after,
             pricer=self.price,
-            archive=RunCache(_cache_path(config), _cache_key(config)),
+            cache=RunCache(_cache_path(config), _cache_key(config)),
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
             on_change=self._changed,

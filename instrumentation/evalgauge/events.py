@@ -1,112 +1,153 @@
-"""The vocabulary of the run log: what can happen in a run, as typed, immutable events.
+"""The vocabulary of the run log: what can happen in a run, as typed events.
 
-A line of a run log is one JSON object with ``v``, ``seq``, ``ts`` and ``type`` (docs/runlog.md). ``decode`` turns such
-an object into one of the classes here. It is lenient where nothing depends on it (an unknown field is skipped, a
-field of the wrong type counts as not given) and strict where something does (a task event without a task).
+A line of a run log is one JSON object with ``v``, ``seq``, ``ts`` and ``type`` (docs/runlog.md). ``decode_line`` turns
+a line into one of the classes here. It is lenient where nothing depends on it (an unknown field is skipped, a field of
+the wrong type counts as not given) and strict where something does (a task event without a task).
 
-The classes are named tuples: an exporter decodes tens of thousands a second.
+The classes are msgspec structs: a line that holds what it should is decoded and checked in one step in C. Only a line
+that does not is taken apart field by field.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+from pydantic_core import from_json
 
 from evalgauge.errors import InvalidEvent
 from evalgauge.metrics import OUTCOMES, REQUEST_STATUSES, WORKER_STATES
 from evalgauge.usage import TokenUsage
 from evalgauge.values import (
     ID_LENGTH,
+    LARGEST,
+    LARGEST_COUNT,
     LATEST,
     TEXT_LENGTH,
     parse_count,
     parse_float,
     parse_id,
     parse_non_negative,
-    parse_text,
 )
 
 VERSION = 1
 """The version of the vocabulary that this release writes and reads."""
 
-LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+OBSERVATION_LENGTH = 20_000
+"""Observations, messages, answers and targets are cut to so many characters when they are read."""
+
+MAX_SCORES = 100
+"""Scorers of one attempt that are kept."""
 
 TERMINAL_ACTIONS = frozenset({"done", "error"})
 """Action types with which an agent ends a task; they are recorded as steps but are no step of the task."""
 
+Outcome = Literal["success", "failure", "agent_error", "infrastructure_error", "evaluation_error", "interrupted"]
+"""How an attempt ended: the names of ``evalgauge.metrics.OUTCOMES``."""
+WorkerStateName = Literal["starting", "idle", "busy", "stopped", "lost"]
+"""What a worker does: the names of ``evalgauge.metrics.WORKER_STATES``."""
+RequestStatus = Literal["ok", "error", "retry"]
+"""How a model call ended: the names of ``evalgauge.metrics.REQUEST_STATUSES``."""
+EndStatus = Literal["completed", "aborted"]
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+Role = Literal["system", "user"]
 
-class PlannedTask(NamedTuple):
+LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
+
+assert get_args(Outcome) == OUTCOMES
+assert get_args(WorkerStateName) == WORKER_STATES
+assert get_args(RequestStatus) == REQUEST_STATUSES
+
+Timestamp = Annotated[float, Meta(ge=0, lt=LATEST)]
+"""Unix seconds."""
+Id = Annotated[str, Meta(min_length=1, max_length=ID_LENGTH)]
+Text = Annotated[str, Meta(max_length=TEXT_LENGTH)]
+Tag = Annotated[str, Meta(max_length=ID_LENGTH)]
+LongText = Annotated[str, Meta(max_length=OBSERVATION_LENGTH)]
+Number = Annotated[float, Meta(gt=-LARGEST, lt=LARGEST)]
+Amount = Annotated[float, Meta(ge=0, lt=LARGEST)]
+Count = Annotated[int, Meta(ge=0, lt=LARGEST_COUNT)]
+CountFromOne = Annotated[int, Meta(ge=1, lt=LARGEST_COUNT)]
+
+
+class PlannedTask(Struct, frozen=True, gc=False):
     """A task that a run intends to do."""
 
-    task_id: str
-    domain: str | None = None
-    instruction: str | None = None
+    task_id: Id
+    domain: Id | None = None
+    instruction: Text | None = None
 
 
-class RunStarted(NamedTuple):
+class BaseEvent(Struct, kw_only=True, gc=False, tag_field="type"):
+    """What every event has."""
+
+    ts: Timestamp
+    """Unix seconds, by the writer's clock."""
+    seq: Count = 0
+    """The event's number within its writer's file."""
+    writer: str = ""
+    """The log file's name without its suffix; set by whoever reads it, never taken from the line."""
+
+
+class RunStarted(BaseEvent, tag="run_started", kw_only=True, gc=False):
     """A run began, or a process took it up again."""
 
-    ts: float
-    seq: int
-    writer: str
-    run_id: str | None
-    benchmark: str | None
-    model: str | None
-    agent: str | None
-    tasks: tuple[PlannedTask, ...]
-    total_tasks: int | None
+    run_id: Id | None = None
+    benchmark: Id | None = None
+    model: Id | None = None
+    agent: Id | None = None
+    tasks: tuple[PlannedTask, ...] = ()
+    total_tasks: Count | None = None
     """How many tasks there are, where their ids are not known beforehand."""
-    attempts: int
-    budget_usd: float | None
-    baseline_run_id: str | None
-    tags: Mapping[str, str]
+    attempts: CountFromOne = 1
+    budget_usd: Amount | None = None
+    baseline_run_id: Id | None = None
+    tags: dict[str, Tag] = {}
 
 
-class WorkerState(NamedTuple):
-    """A worker said what it is doing."""
+class WorkerState(BaseEvent, tag="worker_state", kw_only=True, gc=False):
+    """A worker reported its state."""
 
-    ts: float
-    seq: int
-    writer: str
-    worker_id: str
-    state: str
-    vm: str | None
-    vm_size: str | None
-    provider: str | None
-    hourly_rate_usd: float | None
+    worker_id: Id
+    state: WorkerStateName
+    vm: Id | None = None
+    vm_size: Id | None = None
+    provider: Id | None = None
+    hourly_rate_usd: Amount | None = None
 
 
-class TaskStarted(NamedTuple):
+class TaskStarted(BaseEvent, tag="task_started", kw_only=True, gc=False):
     """An attempt at a task began."""
 
-    ts: float
-    seq: int
-    writer: str
-    task_id: str
-    attempt: int
-    worker_id: str | None
-    domain: str | None
-    instruction: str | None
-    max_steps: int | None
+    task_id: Id
+    attempt: Count = 1
+    worker_id: Id | None = None
+    domain: Id | None = None
+    instruction: Text | None = None
+    max_steps: Count | None = None
+    """The runner ends the attempt after so many steps."""
+    time_limit_seconds: Amount | None = None
+    """The runner ends the attempt after so many seconds."""
 
 
-class Step(NamedTuple):
+class Step(BaseEvent, tag="step", kw_only=True, gc=False):
     """The agent acted once."""
 
-    ts: float
-    seq: int
-    writer: str
-    task_id: str
-    attempt: int
-    worker_id: str | None
-    step_idx: int
-    action: Mapping[str, Any]
-    reasoning: str | None
-    screenshot: str | None
+    task_id: Id
+    attempt: Count = 1
+    worker_id: Id | None = None
+    step_idx: Count = 0
+    action: dict[str, Any] = {}
+    reasoning: str | None = None
+    observation: LongText | None = None
+    """What the agent got to see as text: a tool's output, an accessibility tree."""
+    screenshot: str | None = None
     """Path relative to the run's folder."""
-    think_seconds: float | None
-    env_seconds: float | None
-    first_action_correct: bool | None
+    think_seconds: Amount | None = None
+    env_seconds: Amount | None = None
+    first_action_correct: bool | None = None
 
     @property
     def action_type(self) -> str:
@@ -115,84 +156,159 @@ class Step(NamedTuple):
         return kind[:60].lower() if isinstance(kind, str) and kind else "unknown"
 
 
-class LlmCall(NamedTuple):
-    """A model was called; the token kinds are disjoint, ``None`` is not reported."""
+class LlmCall(BaseEvent, tag="llm_call", kw_only=True, gc=False):
+    """A model was called, or several calls that are reported as one sum.
 
-    ts: float
-    seq: int
-    writer: str
-    provider: str | None
-    model: str | None
-    tokens: TokenUsage
-    duration_seconds: float | None
-    status: str
-    batch: bool
-    task_id: str | None
-    attempt: int
-    worker_id: str | None
-    cache_write_1h_tokens: int | None = None
+    The kinds of tokens ``input``, ``cache_read``, ``cache_write`` and ``output`` are disjoint; None is not reported.
+    The further kinds are parts of these.
+    """
+
+    provider: Id | None = None
+    model: Id | None = None
+    input_tokens: Count | None = None
+    cache_read_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cache_write_1h_tokens: Count | None = None
     """How many of the cache writes live for an hour, which costs more."""
+    reasoning_tokens: Count | None = None
+    """How many of the output tokens the model spent on thinking."""
+    input_audio_tokens: Count | None = None
+    output_audio_tokens: Count | None = None
+    input_image_tokens: Count | None = None
+    output_image_tokens: Count | None = None
+    requests: CountFromOne = 1
+    """How many calls the counts are the sum of."""
+    cost_usd: Amount | None = None
+    """What a provider or a harness states that the call cost, in US dollars."""
+    service_tier: Id | None = None
+    """``flex``, ``priority``, ``batch``, …, as the provider calls it; None is the standard tier."""
+    speed: Id | None = None
+    """``fast`` where the call was served in a faster mode at another price."""
+    region: Id | None = None
+    """Where inference ran, where that changes the price."""
+    server_tools: dict[str, Count] | None = None
+    """Uses of tools that the provider bills by the piece, such as ``web_search``."""
+    duration_seconds: Amount | None = None
+    status: RequestStatus = "ok"
+    batch: bool = False
+    """Whether it is billed at the batch price."""
+    task_id: Id | None = None
+    attempt: Count = 1
+    worker_id: Id | None = None
+
+    @property
+    def tokens(self) -> TokenUsage:
+        """The four disjoint kinds."""
+        return TokenUsage(self.input_tokens, self.cache_read_tokens, self.cache_write_tokens, self.output_tokens)
 
 
-class LogLine(NamedTuple):
+def token_fields(tokens: TokenUsage) -> dict[str, Any]:
+    """Return counted tokens as the fields of ``LlmCall``."""
+    return {f"{kind}_tokens": count for kind, count in tokens._asdict().items()}
+
+
+class Message(BaseEvent, tag="message", kw_only=True, gc=False):
+    """What the system or the user said to the agent in an attempt."""
+
+    task_id: Id
+    attempt: Count = 1
+    worker_id: Id | None = None
+    role: Role = "user"
+    text: LongText
+
+
+class LogLine(BaseEvent, tag="log", kw_only=True, gc=False):
     """A line of what the runner or the agent logged during an attempt."""
 
-    ts: float
-    seq: int
-    writer: str
-    task_id: str
-    attempt: int
-    worker_id: str | None
-    level: str
-    """``debug``, ``info``, ``warning``, ``error`` or ``critical``."""
-    message: str
+    task_id: Id
+    attempt: Count = 1
+    worker_id: Id | None = None
+    level: LogLevel = "info"
+    message: Text
 
 
-class TaskFinished(NamedTuple):
+class TaskFinished(BaseEvent, tag="task_finished", kw_only=True, gc=False):
     """An attempt at a task ended."""
 
-    ts: float
-    seq: int
-    writer: str
-    task_id: str
-    attempt: int
-    worker_id: str | None
-    outcome: str
-    score: float | None
-    steps: int | None
-    duration_seconds: float | None
-    error: str | None
-    reason: str | None
+    task_id: Id
+    attempt: Count = 1
+    worker_id: Id | None = None
+    outcome: Outcome
+    score: Number | None = None
+    """The headline score, in the format's own scale."""
+    scores: dict[str, Number] | None = None
+    """Every score by its scorer's name, where there are several."""
+    answer: LongText | None = None
+    """What the agent answered."""
+    target: LongText | None = None
+    """What would have been right."""
+    steps: Count | None = None
+    duration_seconds: Amount | None = None
+    error: Text | None = None
+    reason: Text | None = None
 
 
-class RunFinished(NamedTuple):
+class RunFinished(BaseEvent, tag="run_finished", kw_only=True, gc=False):
     """The run ended, ``completed`` or ``aborted``."""
 
-    ts: float
-    seq: int
-    writer: str
-    status: str
+    status: EndStatus = "completed"
 
 
-class Heartbeat(NamedTuple):
-    """A process says that it is alive."""
+class Heartbeat(BaseEvent, tag="heartbeat", kw_only=True, gc=False):
+    """A process reports that it is alive."""
 
-    ts: float
-    seq: int
-    writer: str
-    worker_id: str | None
-    lost_events: int
+    worker_id: Id | None = None
+    lost_events: Count = 0
     """How many events the process could not write so far."""
 
 
-Event = RunStarted | WorkerState | TaskStarted | Step | LlmCall | LogLine | TaskFinished | RunFinished | Heartbeat
+Event = (
+    RunStarted | WorkerState | TaskStarted | Step | LlmCall | Message | LogLine | TaskFinished | RunFinished | Heartbeat
+)
+
+_CLASSES: dict[str, type[Event]] = {cls.__struct_config__.tag: cls for cls in get_args(Event)}
+
+TYPES = tuple(_CLASSES)
+"""The types of events, as they stand in the log."""
+
+_decode_strictly = msgspec.json.Decoder(Event).decode
+_HEAD = b'{"v":1,'
+"""How a line of this version begins where evalgauge wrote it."""
+
+
+def decode_line(line: bytes, writer: str) -> Event:
+    """Return the event that a line of the log ``writer`` holds.
+
+    Args:
+        line: One line without its newline.
+        writer: The name of the log file without its suffix.
+
+    Raises:
+        InvalidEvent: The reason is ``foreign_line`` (no object), ``unknown_version``, ``unknown_type`` or
+            ``bad_field`` (a field without which the event says nothing is missing or of the wrong type).
+        ValueError: The line is no JSON.
+    """
+    if line.startswith(_HEAD):
+        try:
+            event: Event = _decode_strictly(line)
+        except msgspec.MsgspecError:
+            pass
+        else:
+            event.writer = writer
+            return event
+    return decode(from_json(line), writer)
 
 
 def decode(raw: object, writer: str) -> Event:
-    """The event that a parsed line of the log ``writer`` holds.
+    """Return the event that a parsed line holds, field by field: what is of the wrong type counts as not given.
 
-    Raises InvalidEvent with the reason ``foreign_line`` (no object), ``unknown_version``, ``unknown_type`` or
-    ``bad_field`` (a field without which the event says nothing is missing or of the wrong type).
+    Args:
+        raw: The JSON value of the line.
+        writer: The name of the log file without its suffix.
+
+    Raises:
+        InvalidEvent: As ``decode_line``.
     """
     if not isinstance(raw, dict):
         raise InvalidEvent("foreign_line", "not a JSON object")
@@ -200,202 +316,123 @@ def decode(raw: object, writer: str) -> Event:
     if version != VERSION:
         raise InvalidEvent("unknown_version", f"event version {version!r}, this release reads {VERSION}")
     kind = raw.get("type")
-    decoder = _DECODERS.get(kind) if isinstance(kind, str) else None
-    if decoder is None:
+    cls = _CLASSES.get(kind) if isinstance(kind, str) else None
+    if cls is None:
         raise InvalidEvent("unknown_type", f"event type {str(kind)[:60]!r}")
-    ts = raw.get("ts")
-    if (type(ts) is not float and type(ts) is not int) or not 0 <= ts < LATEST:  # false for NaN too
-        raise InvalidEvent("bad_field", f"{kind} without a time in Unix seconds: ts is {str(ts)[:60]!r}")
-    return decoder(raw, float(ts), parse_count(raw.get("seq")) or 0, writer)
+    ts = parse_float(raw.get("ts"))
+    if ts is None or not 0 <= ts < LATEST:
+        raise InvalidEvent("bad_field", f"{kind} without a time in Unix seconds: ts is {str(raw.get('ts'))[:60]!r}")
+    if cls is RunStarted and type(raw.get("tasks")) is int:
+        raw = {**raw, "total_tasks": raw["tasks"]}
+    fields: dict[str, Any] = {"ts": ts, "writer": writer}
+    for name, required, parse in _FIELDS[cls]:
+        value = parse(raw.get(name))
+        if value is not None:
+            fields[name] = value
+        elif required:
+            raise InvalidEvent("bad_field", f"{kind} without {name}: {str(raw.get(name))[:60]!r}")
+    return cls(**fields)
 
 
-def _id(raw: dict[str, Any], key: str) -> str | None:
-    return parse_id(raw.get(key), accept_unknown=True)
+def parse_log_level(name: object) -> LogLevel:
+    """Return a level as it is called here, whatever its case; ``info`` for one that is not known."""
+    level = name.lower() if isinstance(name, str) else "info"
+    for known in LOG_LEVELS:
+        if level == known:
+            return known
+    return {"warn": LOG_LEVELS[2], "fatal": LOG_LEVELS[4]}.get(level, "info")
 
 
-def _needed(raw: dict[str, Any], key: str) -> str:
-    value = _id(raw, key)
-    if value is None:
-        raise InvalidEvent("bad_field", f"{raw.get('type')} without {key}")
-    return value
+def _parse_text(value: object, length: int = TEXT_LENGTH) -> str | None:
+    return value[:length] if type(value) is str else None
 
 
-def _attempt(raw: dict[str, Any]) -> int:
-    attempt = parse_count(raw.get("attempt"))
-    return 1 if attempt is None else attempt
+def _parse_long_text(value: object) -> str | None:
+    return _parse_text(value, OBSERVATION_LENGTH)
 
 
-def _flag(raw: dict[str, Any], key: str) -> bool | None:
-    value = raw.get(key)
+def _parse_any_text(value: object) -> str | None:
+    return value if type(value) is str else None
+
+
+def _parse_id(value: object) -> str | None:
+    return parse_id(value, accept_unknown=True)
+
+
+def _parse_count_from_one(value: object) -> int | None:
+    return parse_count(value) or None
+
+
+def _parse_flag(value: object) -> bool | None:
     return value if type(value) is bool else None
 
 
-def _planned(value: object) -> tuple[PlannedTask, ...]:
+def _parse_action(value: object) -> dict[str, Any] | None:
+    return value if isinstance(value, dict) else {"type": value} if isinstance(value, str) else None
+
+
+def _parse_tags(value: object) -> dict[str, str]:
+    return {str(k): str(v)[:ID_LENGTH] for k, v in value.items()} if isinstance(value, dict) else {}
+
+
+def _parse_map(parse: Callable[[object], Any]) -> Callable[[object], dict[str, Any] | None]:
+    def parse_map(value: object) -> dict[str, Any] | None:
+        items = list(value.items())[:MAX_SCORES] if isinstance(value, dict) else []
+        return {str(key)[:ID_LENGTH]: found for key, item in items if (found := parse(item)) is not None} or None
+
+    return parse_map
+
+
+def _parse_tasks(value: object) -> tuple[PlannedTask, ...]:
     planned: list[PlannedTask] = []
     for item in value if isinstance(value, list) else ():
-        if isinstance(item, dict) and (task_id := _id(item, "task_id")) is not None:
-            planned.append(PlannedTask(task_id, _id(item, "domain"), parse_text(item.get("instruction"))))
+        if isinstance(item, dict) and (task_id := _parse_id(item.get("task_id"))) is not None:
+            domain, instruction = _parse_id(item.get("domain")), _parse_text(item.get("instruction"))
+            planned.append(PlannedTask(task_id, domain, instruction))
         elif isinstance(item, str) and item:
             planned.append(PlannedTask(item[:ID_LENGTH]))
     return tuple(planned)
 
 
-def _run_started(raw: dict[str, Any], ts: float, seq: int, writer: str) -> RunStarted:
-    tasks, tags = raw.get("tasks"), raw.get("tags")
-    total = parse_count(tasks)
-    total = parse_count(raw.get("total_tasks")) if total is None else total
-    return RunStarted(
-        ts,
-        seq,
-        writer,
-        _id(raw, "run_id"),
-        _id(raw, "benchmark"),
-        _id(raw, "model"),
-        _id(raw, "agent"),
-        _planned(tasks),
-        total,
-        max(1, parse_count(raw.get("attempts")) or 1),
-        parse_non_negative(raw.get("budget_usd")),
-        _id(raw, "baseline_run_id"),
-        {str(k): str(v)[:ID_LENGTH] for k, v in tags.items()} if isinstance(tags, dict) else {},
-    )
+def _one_of(names: Any) -> Callable[[object], Any]:
+    allowed = frozenset(get_args(names))
+    return lambda value: value if isinstance(value, str) and value in allowed else None
 
 
-def _worker_state(raw: dict[str, Any], ts: float, seq: int, writer: str) -> WorkerState:
-    state = raw.get("state")
-    if state not in WORKER_STATES:
-        raise InvalidEvent("bad_field", f"worker_state with the state {str(state)[:60]!r}, not one of {WORKER_STATES}")
-    return WorkerState(
-        ts,
-        seq,
-        writer,
-        _needed(raw, "worker_id"),
-        state,
-        _id(raw, "vm"),
-        _id(raw, "vm_size"),
-        _id(raw, "provider"),
-        parse_non_negative(raw.get("hourly_rate_usd")),
-    )
-
-
-def _task_started(raw: dict[str, Any], ts: float, seq: int, writer: str) -> TaskStarted:
-    return TaskStarted(
-        ts,
-        seq,
-        writer,
-        _needed(raw, "task_id"),
-        _attempt(raw),
-        _id(raw, "worker_id"),
-        _id(raw, "domain"),
-        parse_text(raw.get("instruction")),
-        parse_count(raw.get("max_steps")),
-    )
-
-
-def _step(raw: dict[str, Any], ts: float, seq: int, writer: str) -> Step:
-    action = raw.get("action")
-    return Step(
-        ts,
-        seq,
-        writer,
-        _needed(raw, "task_id"),
-        _attempt(raw),
-        _id(raw, "worker_id"),
-        parse_count(raw.get("step_idx")) or 0,
-        action if isinstance(action, dict) else {"type": action} if isinstance(action, str) else {},
-        raw["reasoning"] if type(raw.get("reasoning")) is str else None,
-        raw["screenshot"] if type(raw.get("screenshot")) is str else None,
-        parse_non_negative(raw.get("think_seconds")),
-        parse_non_negative(raw.get("env_seconds")),
-        _flag(raw, "first_action_correct"),
-    )
-
-
-def _llm_call(raw: dict[str, Any], ts: float, seq: int, writer: str) -> LlmCall:
-    status = raw.get("status")
-    return LlmCall(
-        ts,
-        seq,
-        writer,
-        _id(raw, "provider"),
-        _id(raw, "model"),
-        TokenUsage(
-            parse_count(raw.get("input_tokens")),
-            parse_count(raw.get("cache_read_tokens")),
-            parse_count(raw.get("cache_write_tokens")),
-            parse_count(raw.get("output_tokens")),
-        ),
-        parse_non_negative(raw.get("duration_seconds")),
-        status if isinstance(status, str) and status in REQUEST_STATUSES else "ok",
-        raw.get("batch") is True,
-        _id(raw, "task_id"),
-        _attempt(raw),
-        _id(raw, "worker_id"),
-        parse_count(raw.get("cache_write_1h_tokens")),
-    )
-
-
-def _log(raw: dict[str, Any], ts: float, seq: int, writer: str) -> LogLine:
-    message = raw.get("message")
-    if not isinstance(message, str):
-        raise InvalidEvent("bad_field", "log without a message")
-    return LogLine(
-        ts,
-        seq,
-        writer,
-        _needed(raw, "task_id"),
-        _attempt(raw),
-        _id(raw, "worker_id"),
-        log_level(raw.get("level")),
-        message[:TEXT_LENGTH],
-    )
-
-
-def log_level(name: object) -> str:
-    """A level as it is called here, whatever its case; ``info`` for one that is not known."""
-    level = name.lower() if isinstance(name, str) else "info"
-    return level if level in LOG_LEVELS else {"warn": "warning", "fatal": "critical"}.get(level, "info")
-
-
-def _task_finished(raw: dict[str, Any], ts: float, seq: int, writer: str) -> TaskFinished:
-    outcome = raw.get("outcome")
-    if outcome not in OUTCOMES:
-        raise InvalidEvent("bad_field", f"task_finished with the outcome {str(outcome)[:60]!r}, not one of {OUTCOMES}")
-    return TaskFinished(
-        ts,
-        seq,
-        writer,
-        _needed(raw, "task_id"),
-        _attempt(raw),
-        _id(raw, "worker_id"),
-        outcome,
-        parse_float(raw.get("score")),
-        parse_count(raw.get("steps")),
-        parse_non_negative(raw.get("duration_seconds")),
-        parse_text(raw.get("error")),
-        parse_text(raw.get("reason")),
-    )
-
-
-def _run_finished(raw: dict[str, Any], ts: float, seq: int, writer: str) -> RunFinished:
-    return RunFinished(ts, seq, writer, "aborted" if raw.get("status") == "aborted" else "completed")
-
-
-def _heartbeat(raw: dict[str, Any], ts: float, seq: int, writer: str) -> Heartbeat:
-    return Heartbeat(ts, seq, writer, _id(raw, "worker_id"), parse_count(raw.get("lost_events")) or 0)
-
-
-_DECODERS: dict[str, Callable[[dict[str, Any], float, int, str], Event]] = {
-    "run_started": _run_started,
-    "worker_state": _worker_state,
-    "task_started": _task_started,
-    "step": _step,
-    "llm_call": _llm_call,
-    "log": _log,
-    "task_finished": _task_finished,
-    "run_finished": _run_finished,
-    "heartbeat": _heartbeat,
+_PARSERS: Mapping[Any, Callable[[object], Any]] = {
+    Id: _parse_id,
+    Text: _parse_text,
+    LongText: _parse_long_text,
+    str: _parse_any_text,
+    Number: parse_float,
+    Amount: parse_non_negative,
+    Count: parse_count,
+    CountFromOne: _parse_count_from_one,
+    bool: _parse_flag,
+    Outcome: _one_of(Outcome),
+    WorkerStateName: _one_of(WorkerStateName),
+    RequestStatus: _one_of(RequestStatus),
+    EndStatus: _one_of(EndStatus),
+    Role: _one_of(Role),
+    LogLevel: parse_log_level,
+    dict[str, Any]: _parse_action,
+    dict[str, Tag]: _parse_tags,
+    dict[str, Count]: _parse_map(parse_count),
+    dict[str, Number]: _parse_map(parse_float),
+    tuple[PlannedTask, ...]: _parse_tasks,
 }
+"""How a field of each type is taken from a line that msgspec refused."""
 
-TYPES = tuple(_DECODERS)
-"""The types of events, as they stand in the log."""
+
+def _field_parsers(cls: type[Event]) -> tuple[tuple[str, bool, Callable[[object], Any]], ...]:
+    found = []
+    for field in msgspec.structs.fields(cls):
+        if field.name in ("ts", "writer"):
+            continue
+        optional = [part for part in get_args(field.type) if part is type(None)]
+        kind = next(part for part in get_args(field.type) if part is not type(None)) if optional else field.type
+        found.append((field.name, field.required, _PARSERS[kind]))
+    return tuple(found)
+
+
+_FIELDS = {cls: _field_parsers(cls) for cls in _CLASSES.values()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Kind = Literal["gauge", "counter", "histogram"]
+Kind = Literal["gauge", "counter", "histogram", "summary"]
 
 RUN_STATES = ("running", "completed", "aborted", "stalled")
 OUTCOMES = ("success", "failure", "agent_error", "infrastructure_error", "evaluation_error", "interrupted")
@@ -21,6 +21,7 @@ TOKEN_KINDS = ("input", "cache_read", "cache_write", "output")
 REQUEST_STATUSES = ("ok", "error", "retry")
 COST_COMPONENTS = ("llm", "vm", "gpu")
 ETA_BOUNDS = ("p10", "p50", "p90")
+BOUNDS = ("estimate", "low", "high")
 POWER_STATES = ("starting", "running", "stopping", "stopped", "deallocating", "deallocated", "unknown")
 SOURCES = (
     "runlog",
@@ -60,6 +61,8 @@ class Metric(NamedTuple):
         """The names under which samples of this metric appear in Prometheus."""
         if self.kind == "histogram":
             return (f"{self.name}_bucket", f"{self.name}_sum", f"{self.name}_count")
+        if self.kind == "summary":
+            return (f"{self.name}_sum", f"{self.name}_count")
         return (self.name,)
 
 
@@ -311,6 +314,100 @@ SOURCE_ERRORS = Metric(
 )
 BUILD_INFO = Metric(
     "agent_eval_exporter_build_info", "gauge", "", ("version", "python"), "Always 1: the exporter's version."
+)
+
+RUN_SUCCESS_RATIO = Metric(
+    "agent_eval_run_success_ratio",
+    "gauge",
+    "",
+    ("run_id", "bound"),
+    "Success rate of the run, 0 to 1: the mean over its tasks of each task's share of successes among its measured "
+    "attempts, with its cluster-robust 95 % interval; provisional while the run is running.",
+    (("bound", BOUNDS),),
+)
+RUN_DOMAIN_SUCCESS_RATIO = Metric(
+    "agent_eval_run_domain_success_ratio",
+    "gauge",
+    "",
+    ("run_id", "domain", "bound"),
+    "The same for the tasks of one domain.",
+    (("bound", BOUNDS),),
+)
+RUN_SCORE = Metric(
+    "agent_eval_run_score",
+    "summary",
+    "",
+    ("run_id", "benchmark", "model", "domain"),
+    "Scores of measured attempts, in the benchmark's own scale: their sum and their number.",
+)
+RUN_PASS_RATIO = Metric(
+    "agent_eval_run_pass_ratio",
+    "gauge",
+    "",
+    ("run_id", "k", "kind"),
+    "any: pass@k, the chance that at least one of k attempts succeeds (unbiased, Chen et al. 2021); all: pass^k, that "
+    "all k do (Yao et al. 2024).",
+    (("kind", ("any", "all")),),
+)
+RUN_LLM_DURATION = Metric(
+    "agent_eval_run_llm_request_duration_seconds",
+    "histogram",
+    "seconds",
+    ("run_id", "provider", "model"),
+    "Duration of the model calls that reported one.",
+)
+RUN_TAGS_INFO = Metric(
+    "agent_eval_run_tags_info",
+    "gauge",
+    "",
+    ("run_id", "key", "value"),
+    "Always 1: the run's tags that the configuration exposes. Join it on run_id.",
+)
+RUN_BASELINE_INFO = Metric(
+    "agent_eval_run_baseline_info",
+    "gauge",
+    "",
+    ("run_id", "baseline_run_id", "state"),
+    "Always 1: the baseline that the run or the configuration names, and whether there is such a run.",
+    (("state", ("found", "missing")),),
+)
+RUN_UNPRICED_MACHINES = Metric(
+    "agent_eval_run_unpriced_machines",
+    "gauge",
+    "machines",
+    ("run_id",),
+    "Machines of the run whose price is not known; their cost is in no total.",
+)
+WORKER_INFO = Metric(
+    "agent_eval_worker_info",
+    "gauge",
+    "",
+    ("run_id", "worker_id", "vm", "provider", "vm_size"),
+    "Always 1: the machine that the worker reported. Join it on run_id and worker_id.",
+)
+COMPARISON_SCORE_DELTA = Metric(
+    "agent_eval_comparison_score_delta",
+    "gauge",
+    "",
+    ("run_id", "baseline_run_id", "bound"),
+    "Mean score of the run minus its baseline's, over the tasks with a score in both, with its 95 % interval.",
+    (("bound", BOUNDS),),
+)
+COMPARISON_DOMAIN_DELTA = Metric(
+    "agent_eval_comparison_domain_delta",
+    "gauge",
+    "",
+    ("run_id", "baseline_run_id", "domain", "bound"),
+    "Success rate of the run minus its baseline's over one domain's tasks measured in both, with its 95 % interval.",
+    (("bound", BOUNDS),),
+)
+COMPARISON_DOMAIN_P_VALUE = Metric(
+    "agent_eval_comparison_domain_p_value",
+    "gauge",
+    "",
+    ("run_id", "baseline_run_id", "domain", "kind"),
+    "The p-value of that difference, adjusted for the number of domains (Holm).",
+    (("kind", ("exact", "anytime")),),
 )
 
 CATALOGUE: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from evalgauge.errors import InvalidEvent
-from evalgauge.events import VERSION, Event, decode
+from evalgauge.events import VERSION, Event, decode_line
 
 log = logging.getLogger("evalgauge")
 
@@ -293,7 +293,7 @@ class LogReader:
             if not line:
                 continue
             try:
-                events.append(decode(from_json(line), writer))
+                events.append(decode_line(line, writer))
             except InvalidEvent as error:
                 problems.append(self._problem(error.reason, str(error)))
             except (ValueError, RecursionError):

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
-from evalgauge.events import TERMINAL_ACTIONS, log_level
+from evalgauge.events import TERMINAL_ACTIONS, parse_log_level
 from evalgauge.metrics import WORKER_STATES
 from evalgauge.normalize import (
     LlmCallFields,
@@ -414,7 +414,7 @@ class Task:
             level: ``debug``, ``info``, ``warning``, ``error`` or ``critical``.
         """
         try:
-            event = {**self._ids, "level": log_level(level), "message": str(message)[:TEXT_LENGTH]}
+            event = {**self._ids, "level": parse_log_level(level), "message": str(message)[:TEXT_LENGTH]}
         except Exception as error:
             self.run._record_failure(error)
             return

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
-from evalgauge.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted, WorkerState
+from evalgauge.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted, WorkerState, WorkerStateName
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_events import (
     FleetEvent,
@@ -132,20 +133,44 @@ class Story:
         provider: str | None = None,
         rate: float | None = None,
     ) -> Story:
-        self.events.append(WorkerState(T0 + at, self._next(), worker_id, worker_id, state, vm, size, provider, rate))
+        self.events.append(
+            WorkerState(
+                ts=T0 + at,
+                seq=self._next(),
+                writer=worker_id,
+                worker_id=worker_id,
+                state=cast(WorkerStateName, state),
+                vm=vm,
+                vm_size=size,
+                provider=provider,
+                hourly_rate_usd=rate,
+            )
+        )
         return self
 
     def task(self, start: float, end: float | None, worker_id: str, task_id: str | None = None) -> Story:
         name = task_id or f"task-{len(self.events)}"
-        self.events.append(TaskStarted(T0 + start, self._next(), worker_id, name, 1, worker_id, None, None, None))
+        self.events.append(
+            TaskStarted(ts=T0 + start, seq=self._next(), writer=worker_id, task_id=name, attempt=1, worker_id=worker_id)
+        )
         if end is not None:
             self.events.append(
-                TaskFinished(T0 + end, self._next(), worker_id, name, 1, worker_id, "success", 1.0, 1, None, None, None)
+                TaskFinished(
+                    ts=T0 + end,
+                    seq=self._next(),
+                    writer=worker_id,
+                    task_id=name,
+                    attempt=1,
+                    worker_id=worker_id,
+                    outcome="success",
+                    score=1.0,
+                    steps=1,
+                )
             )
         return self
 
     def end(self, at: float) -> Story:
-        self.events.append(RunFinished(T0 + at, self._next(), "main", "completed"))
+        self.events.append(RunFinished(ts=T0 + at, seq=self._next(), writer="main", status="completed"))
         return self
 
     def run(self) -> RunState:

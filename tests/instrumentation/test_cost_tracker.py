@@ -266,7 +266,7 @@ def test_the_order_of_calls_does_not_matter(made: list[Any], order: random.Rando
     assert results[0] == results[1]
 
 
-def test_cache_writes_for_an_hour_and_batches_are_told_by_the_usage() -> None:
+def test_one_hour_cache_writes_and_batches_are_read_from_the_usage() -> None:
     late = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
     usage = {
         "input_tokens": 0,

@@ -1,13 +1,27 @@
 """Events: lenient where nothing depends on it, strict where something does."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalgauge import events
 from evalgauge.errors import InvalidEvent
-from evalgauge.events import Heartbeat, LlmCall, RunStarted, Step, TaskFinished, decode
+from evalgauge.events import (
+    TYPES,
+    Event,
+    Heartbeat,
+    LlmCall,
+    RunStarted,
+    Step,
+    TaskFinished,
+    decode,
+    decode_line,
+)
+from evalgauge.runlog import encode
 from evalgauge.usage import TokenUsage
 
 json_values = st.recursive(
@@ -36,7 +50,7 @@ def test_tokens_that_are_negative_or_no_numbers_count_as_not_reported() -> None:
 
 
 @pytest.mark.parametrize("number", [10**400, 1e308, float("inf"), float("nan"), -(10**400)])
-def test_a_number_out_of_all_measure_counts_as_not_given(number: float) -> None:
+def test_an_absurd_number_counts_as_not_reported(number: float) -> None:
     event = decode(raw("task_finished", task_id="a", outcome="success", score=number, duration_seconds=number), "w")
     assert isinstance(event, TaskFinished)
     assert (event.score, event.duration_seconds) == (None, None)
@@ -73,7 +87,7 @@ def test_tasks_may_be_ids_or_objects() -> None:
         (raw("worker_state", worker_id="w", state="asleep"), "bad_field"),
     ],
 )
-def test_what_says_nothing_is_refused_with_a_reason(line: object, reason: str) -> None:
+def test_an_object_that_is_no_event_is_refused_with_a_reason(line: object, reason: str) -> None:
     with pytest.raises(InvalidEvent) as refused:
         decode(line, "w")
     assert refused.value.reason == reason
@@ -93,24 +107,57 @@ def test_long_texts_are_cut() -> None:
 
 FIELDS = [
     *("v", "seq", "ts", "task_id", "attempt", "worker_id", "action", "tasks", "tags", "outcome", "state", "score"),
-    *("input_tokens", "steps", "duration_seconds", "reasoning", "screenshot", "attempts", "budget_usd"),
+    *(
+        "input_tokens",
+        "requests",
+        "scores",
+        "server_tools",
+        "steps",
+        "duration_seconds",
+        "reasoning",
+        "screenshot",
+        "attempts",
+        "budget_usd",
+        "level",
+        "role",
+        "status",
+    ),
 ]
 
 
-@given(
-    st.sampled_from(
-        ["run_started", "worker_state", "task_started", "step", "llm_call", "log", "task_finished", "heartbeat"]
-    ),
-    st.dictionaries(
-        st.sampled_from(FIELDS),
-        json_values,
-    ),
-)
+EVENTS = st.sampled_from(TYPES)
+GOOD = {"task_id": "a", "worker_id": "w", "outcome": "success", "state": "idle", "message": "m", "text": "t"}
+
+
+@given(EVENTS, st.dictionaries(st.sampled_from(FIELDS), json_values))
 def test_whatever_the_fields_hold_an_event_is_made_or_refused(kind: str, fields: dict[str, Any]) -> None:
     try:
-        event = decode({**raw(kind, task_id="a", worker_id="w", outcome="success", state="idle"), **fields}, "w")
+        event = decode({**raw(kind, **GOOD), **fields}, "w")
     except InvalidEvent as refused:
         assert refused.reason
     else:
         assert event.writer == "w"
-        hash(event[:3])
+        assert event.ts >= 0
+
+
+@given(EVENTS, st.dictionaries(st.sampled_from(FIELDS), json_values))
+def test_a_line_is_decoded_alike_in_one_step_and_field_by_field(kind: str, fields: dict[str, Any]) -> None:
+    line = encode({**raw(kind, **GOOD), **fields})
+    assert decoded(lambda: decode_line(line, "w")) == decoded(lambda: decode(json.loads(line), "w"))
+
+
+def decoded(make: Callable[[], Event]) -> Event | str:
+    try:
+        return make()
+    except InvalidEvent as refused:
+        return f"{refused.reason}: {refused}"
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_whole_line_needs_no_second_look(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "decode", None)
+    assert decode_line(encode(raw(kind, **GOOD)), "w").ts == 1000.5
+
+
+def test_what_a_line_says_of_its_writer_is_not_believed() -> None:
+    assert decode_line(encode(raw("heartbeat", writer="somebody else")), "w").writer == "w"

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
-def test_a_metric_keeps_the_naming_rules(metric: Metric) -> None:
+def test_a_metric_follows_the_naming_rules(metric: Metric) -> None:
     assert re.fullmatch(r"agent_eval_[a-z0-9_]+", metric.name)
     assert metric.name.endswith("_total") == (metric.kind == "counter")
     assert metric.help.endswith(".")
@@ -41,6 +41,6 @@ def test_durations_are_bucketed_up_to_an_hour() -> None:
     assert list(metrics.DURATION_BUCKETS) == sorted(metrics.DURATION_BUCKETS)
 
 
-def test_the_page_of_metrics_is_fresh() -> None:
+def test_the_page_of_metrics_is_up_to_date() -> None:
     page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     assert page == metrics.render_markdown(), "docs/metrics.md is stale; make docs writes it again"

@@ -236,7 +236,7 @@ def test_a_long_prompt_pays_the_higher_tier_for_all_of_its_tokens() -> None:
 
 
 @given(st.sampled_from(CONDITIONAL), usages, times, counts)
-def test_cache_writes_for_an_hour_cost_what_genai_prices_says(
+def test_one_hour_cache_writes_cost_what_genai_prices_states(
     entry: tuple[str, str], used: TokenUsage, at: int, for_an_hour: int
 ) -> None:
     for_an_hour = min(for_an_hour, used.cache_write or 0)
@@ -331,7 +331,7 @@ def test_what_no_table_prices_is_unpriced_and_never_free(provider: Any, model: A
     assert book().price(provider, model, TokenUsage(10, None, None, 1), at=AT) == UNPRICED
 
 
-def test_an_entry_that_says_free_costs_nothing() -> None:
+def test_an_entry_marked_as_free_costs_nothing() -> None:
     price = book().price("openrouter", "deepseek-chat:free", TokenUsage(10, None, None, 1), at=AT)
     assert price == ("priced", Decimal(0), TABLE)
 
@@ -543,7 +543,7 @@ ROW = '[[model]]\nmatch = "a"\ninput = 1\noutput = 1\n'
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("modle = 1", "unknown key 'modle'; did you mean 'model'?"),
         ("zzz = 1", "unknown key 'zzz'; the keys are name, version, model, machine"),
@@ -569,23 +569,23 @@ ROW = '[[model]]\nmatch = "a"\ninput = 1\noutput = 1\n'
         ("name = ", "not valid TOML: "),
     ],
 )
-def test_an_error_in_the_table_is_one_line_that_names_file_key_and_cure(tmp_path: Path, text: str, said: str) -> None:
+def test_an_error_in_the_table_is_one_line_with_file_key_and_fix(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "prices.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(PriceTableError) as caught:
         load_overrides(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
-    assert said in message
+    assert expected in message
     assert "\n" not in message
 
 
 def test_a_table_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'name = "\xe9"')
-    for path, said in (
+    for path, expected in (
         (tmp_path / "none.toml", "no such file or directory; name a TOML file"),
         (tmp_path, "is a directory; name a TOML file"),
         (tmp_path / "latin.toml", "not valid TOML: "),
     ):
-        with pytest.raises(PriceTableError, match=said):
+        with pytest.raises(PriceTableError, match=expected):
             load_overrides(path)

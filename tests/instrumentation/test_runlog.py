@@ -16,7 +16,7 @@ from evalgauge.events import Heartbeat, Step
 from evalgauge.runlog import LogReader, LogWriter, encode, read_events, safe_name
 
 
-def test_a_writer_counts_on_after_a_very_long_line(tmp_path: Path) -> None:
+def test_a_writer_continues_its_numbers_after_a_very_long_line(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path / "w.jsonl")
     writer.write("heartbeat", {})
     writer.write("task_finished", {"error": "x" * 700_000})
@@ -58,7 +58,7 @@ def test_a_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
     assert problems == []
 
 
-def test_the_next_writer_closes_a_torn_line_off_and_counts_on(tmp_path: Path) -> None:
+def test_the_next_writer_ends_a_torn_line_and_continues_the_numbers(tmp_path: Path) -> None:
     path = tmp_path / "w.jsonl"
     writer = LogWriter(path)
     writer.write("heartbeat", {})
@@ -73,7 +73,7 @@ def test_the_next_writer_closes_a_torn_line_off_and_counts_on(tmp_path: Path) ->
     assert [problem.reason for problem in problems] == ["torn_line"]
 
 
-def test_lines_of_others_are_counted_by_reason_and_skipped(tmp_path: Path) -> None:
+def test_foreign_lines_are_counted_by_reason_and_skipped(tmp_path: Path) -> None:
     path = tmp_path / "w.jsonl"
     path.write_bytes(
         b"hello\n\n[1]\n\x00\x00\x00\n"
@@ -151,13 +151,13 @@ def test_whatever_is_encoded_is_one_line_of_strict_json(fields: dict[str, Any]) 
     from_json(line)  # the strict reader that the exporter uses
 
 
-def test_a_circle_and_a_number_that_is_not_finite_are_written_all_the_same() -> None:
+def test_circular_values_and_infinite_numbers_are_written_too() -> None:
     circle: list[Any] = []
     circle.append(circle)
     assert json.loads(encode({"circle": circle, "score": math.nan}))["score"] is None
 
 
-def test_what_is_wide_and_goes_round_in_circles_ends() -> None:
+def test_encoding_ends_for_wide_circular_values() -> None:
     circle: list[Any] = []
     circle += [circle] * 10
     line = encode({"type": "step", "circle": circle})
@@ -179,15 +179,13 @@ def test_what_is_wide_and_goes_round_in_circles_ends() -> None:
 def test_what_is_too_long_is_cut_but_for_what_comes_first(much: Any) -> None:
     line = encode({"v": 1, "type": "step", "task_id": "t" * 512, "action": {"type": "click", "much": much}})
     assert len(line) <= runlog.LONGEST_WRITTEN
-    kept = json.loads(line)
-    assert (kept["type"], kept["task_id"], kept["action"]["type"]) == ("step", "t" * 512, "click")
-    assert kept["action"]["much"]
-    assert "…" in json.dumps(kept, ensure_ascii=False)
+    found = json.loads(line)
+    assert (found["type"], found["task_id"], found["action"]["type"]) == ("step", "t" * 512, "click")
+    assert found["action"]["much"]
+    assert "…" in json.dumps(found, ensure_ascii=False)
 
 
-def test_a_file_is_named_once_for_each_thing_that_is_wrong_with_it(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_is_named_once_for_each_kind_of_problem(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "events" / "w.jsonl"
     path.parent.mkdir()
     path.write_bytes(b"".join(b"%d\n{torn %d\n" % (number, number) for number in range(100)))
@@ -211,7 +209,7 @@ def test_a_safe_name_stays_in_its_folder(text: str) -> None:
     assert safe_name(name) == name
 
 
-def test_a_writer_goes_on_after_a_disk_that_was_full(tmp_path: Path) -> None:
+def test_a_writer_continues_after_the_disk_was_full(tmp_path: Path) -> None:
     path = tmp_path / "w.jsonl"
     writer = LogWriter(path)
     writer.write("step", {"task_id": "a"})

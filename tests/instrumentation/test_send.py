@@ -59,17 +59,17 @@ def exporter(folder: Path, port: int = 0, token: str | None = TOKEN) -> Iterator
 
 @contextlib.contextmanager
 def relay(answer: Callable[[bytes], tuple[int, bytes]], pem: Path | None = None) -> Iterator[str]:
-    """A server that does with each request what it is told; with the certificate ``pem`` it speaks TLS."""
+    """A server that answers each request as the test decides; with the certificate ``pem`` it speaks TLS."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = gzip.decompress(self.rfile.read(int(self.headers["content-length"])))
-            status, said = answer(body)
+            status, reply = answer(body)
             self.send_response(status)
-            self.send_header("content-length", str(len(said)))
+            self.send_header("content-length", str(len(reply)))
             self.send_header("location", "http://127.0.0.1:1/")
             self.end_headers()
-            self.wfile.write(said)
+            self.wfile.write(reply)
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing is printed."""
@@ -92,7 +92,7 @@ def stored(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for path in log_files(folder) for line in path.read_bytes().splitlines()]
 
 
-def test_what_arrives_is_the_run_that_was_written(tmp_path: Path) -> None:
+def test_the_receiver_has_the_run_that_was_written(tmp_path: Path) -> None:
     evaluate(tmp_path / "here")
     with exporter(tmp_path / "there") as url:
         first = send(tmp_path / "here" / "night", url, TOKEN)
@@ -118,9 +118,7 @@ def test_two_machines_are_one_run_under_one_name(tmp_path: Path) -> None:
     assert {event.task_id for event in events if isinstance(event, TaskFinished)} == {"t-one", "t-two"}
 
 
-def test_an_exporter_that_goes_away_and_comes_back_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_exporter_that_is_down_for_a_while_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "BATCH_LINES", 7)
     evaluate(tmp_path / "here")
     port = free_port()
@@ -139,7 +137,7 @@ def test_an_exporter_that_goes_away_and_comes_back_loses_nothing(
     assert stored(tmp_path / "there" / "night") == stored(tmp_path / "here" / "night")
 
 
-def test_it_gives_up_with_one_line_and_goes_on_where_it_stopped(
+def test_it_gives_up_with_one_line_and_the_next_call_continues_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "BATCH_LINES", 5)
@@ -281,7 +279,7 @@ def test_what_another_process_wrote_just_before_the_end_is_sent_too(tmp_path: Pa
     first.close()
 
 
-def test_a_run_that_was_begun_again_is_not_over(tmp_path: Path) -> None:
+def test_a_run_that_was_resumed_is_not_finished(tmp_path: Path) -> None:
     folder = tmp_path / "night"
     for name, kinds in (("b", ("run_started", "run_finished", "heartbeat")), ("a", ("run_started",))):
         writer = LogWriter(folder / "events" / f"{name}.jsonl")
@@ -297,7 +295,7 @@ def test_a_run_that_was_begun_again_is_not_over(tmp_path: Path) -> None:
         assert send(folder, url, TOKEN, follow=True) == (2, 0, 0, True)
 
 
-def test_a_run_that_was_begun_again_in_one_process_is_not_over(tmp_path: Path) -> None:
+def test_a_run_that_was_resumed_by_the_same_process_is_not_finished(tmp_path: Path) -> None:
     track_run(tmp_path, benchmark="b", model="m", run_id="night").finish()
     with relay(lambda _: (200, b"{}")) as url:
         with track_run(tmp_path, benchmark="b", model="m", run_id="night") as run:
@@ -305,7 +303,7 @@ def test_a_run_that_was_begun_again_in_one_process_is_not_over(tmp_path: Path) -
         assert send(run.folder, url, TOKEN).finished
 
 
-def test_whoever_follows_outlives_a_long_outage(tmp_path: Path) -> None:
+def test_a_followed_run_outlives_a_long_outage(tmp_path: Path) -> None:
     evaluate(tmp_path)
     waited: list[float] = []
     answers = iter([503] * 30)
@@ -315,13 +313,13 @@ def test_whoever_follows_outlives_a_long_outage(tmp_path: Path) -> None:
     assert sum(waited) > sending.GIVE_UP_AFTER
 
 
-def test_what_tls_will_never_agree_to_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tls_error_that_no_retry_can_fix_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluate(tmp_path)
     pem = certificate(tmp_path)
-    with relay(lambda _: (200, b"{}")) as url, pytest.raises(SendError, match=r"can't be spoken to: .*WRONG_VERSION"):
+    with relay(lambda _: (200, b"{}")) as url, pytest.raises(SendError, match=r"no connection to .*WRONG_VERSION"):
         send(tmp_path / "night", url.replace("http:", "https:"), TOKEN)
     with relay(lambda _: (200, b"{}"), pem) as url:
-        with pytest.raises(SendError, match=r"can't be spoken to: .*CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(SendError, match=r"no connection to .*CERTIFICATE_VERIFY_FAILED"):
             send(tmp_path / "night", url, TOKEN)
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))  # how one's own authority is made known
         assert send(tmp_path / "night", url, TOKEN).finished
@@ -344,10 +342,10 @@ def test_what_is_no_event_is_skipped_and_what_is_being_written_waits(tmp_path: P
 @pytest.mark.parametrize(
     ("url", "token", "message"),
     [
-        ("127.0.0.1:1", TOKEN, "is no address"),
-        ("ftp://x", TOKEN, "is no address"),
-        ("http://127.0.0.1:1", "two words", "one word"),
-        ("http://127.0.0.1:1", "", "one word"),
+        ("127.0.0.1:1", TOKEN, "is not an address"),
+        ("ftp://x", TOKEN, "is not an address"),
+        ("http://127.0.0.1:1", "two words", "one ASCII word"),
+        ("http://127.0.0.1:1", "", "one ASCII word"),
     ],
 )
 def test_wrong_addresses_and_tokens_are_one_line(tmp_path: Path, url: str, token: str, message: str) -> None:
@@ -355,11 +353,11 @@ def test_wrong_addresses_and_tokens_are_one_line(tmp_path: Path, url: str, token
     with pytest.raises(SendError, match=message) as raised:
         send(tmp_path / "night", url, token)
     assert "\n" not in str(raised.value)
-    with pytest.raises(SendError, match="there is no log"):
+    with pytest.raises(SendError, match="no run log found"):
         send(tmp_path / "no", "http://127.0.0.1:1", TOKEN)
 
 
-def test_a_refusal_is_not_tried_again_and_a_redirect_is_not_followed(tmp_path: Path) -> None:
+def test_a_refusal_is_not_retried_and_a_redirect_is_not_followed(tmp_path: Path) -> None:
     evaluate(tmp_path / "here")
     with exporter(tmp_path / "there") as url:
         with pytest.raises(SendError, match=r"refuses: 401"):
@@ -370,10 +368,10 @@ def test_a_refusal_is_not_tried_again_and_a_redirect_is_not_followed(tmp_path: P
         send(tmp_path / "here" / "night", url, TOKEN)
 
 
-def test_a_server_that_says_200_to_everything_has_acknowledged_nothing(tmp_path: Path) -> None:
+def test_a_server_that_answers_200_to_everything_has_acknowledged_nothing(tmp_path: Path) -> None:
     evaluate(tmp_path / "here")
-    for said in (b"<html>welcome", b"", b"[]"):
-        with relay(lambda _, said=said: (200, said)) as url, pytest.raises(SendError, match="no OTLP receiver"):  # type: ignore[misc]
+    for reply in (b"<html>welcome", b"", b"[]"):
+        with relay(lambda _, reply=reply: (200, reply)) as url, pytest.raises(SendError, match="not an OTLP receiver"):  # type: ignore[misc]
             send(tmp_path / "here" / "night", url, TOKEN)
     assert not list(tmp_path.rglob(".sent-*"))
 
@@ -481,7 +479,7 @@ def test_a_body_in_parts_is_cut_off_too(client: TestClient) -> None:
     assert client.post("/v1/logs", content=parts, headers={"content-type": JSON}).status_code == 413
 
 
-def test_a_path_out_of_the_runs_folder_is_taken_out_of_a_line(client: TestClient, tmp_path: Path) -> None:
+def test_a_path_out_of_the_runs_folder_is_removed_from_a_line(client: TestClient, tmp_path: Path) -> None:
     for seq, shot in enumerate(["/etc/passwd", "../../x.png", "a/../../b", "C:\\x", "..\\x", "shots/a.png"]):
         body = json.dumps({"v": 1, "seq": seq, "ts": 1.0, "type": "step", "task_id": "t", "screenshot": shot})
         client.post("/v1/logs", content=asked(("r", "w", body)), headers={"content-type": JSON})
@@ -496,7 +494,7 @@ def test_foreign_records_in_protobuf_are_counted_as_rejected(client: TestClient)
     assert ExportLogsServiceResponse.FromString(answer.content).partial_success.rejected_log_records == 1
 
 
-def test_what_cannot_be_written_is_asked_for_again(client: TestClient, tmp_path: Path) -> None:
+def test_lines_that_cannot_be_written_are_requested_again(client: TestClient, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("a file where the folder should be")
     answer = client.post("/v1/logs", content=asked(("r", "w", GOOD)), headers={"content-type": JSON})
     assert answer.status_code == 503

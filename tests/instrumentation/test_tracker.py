@@ -85,13 +85,13 @@ def test_the_log_of_a_line_is_an_object_with_the_four_fields(tmp_path: Path) -> 
         ({}, "interrupted"),
     ],
 )
-def test_the_outcome_is_what_was_said(tmp_path: Path, given: dict[str, Any], outcome: str) -> None:
+def test_the_outcome_follows_from_the_arguments_of_finish(tmp_path: Path, given: dict[str, Any], outcome: str) -> None:
     with track_run(tmp_path, benchmark="b", model="m") as run, run.task("t") as task:
         task.finish(**given)
     assert events_of(run, TaskFinished)[0].outcome == outcome
 
 
-def test_an_exception_in_a_task_is_the_agents_and_goes_on(tmp_path: Path) -> None:
+def test_an_exception_in_a_task_is_an_agent_error_and_propagates(tmp_path: Path) -> None:
     with track_run(tmp_path, benchmark="b", model="m") as run:
         with pytest.raises(RuntimeError, match="lost"), run.task("t"):
             raise RuntimeError("lost")
@@ -244,7 +244,7 @@ def test_each_process_writes_its_own_log_and_only_the_first_ends_the_run(tmp_pat
     assert len(events_of(run, RunFinished)) == 1
 
 
-def test_whoever_joins_a_living_run_neither_starts_nor_ends_it(tmp_path: Path) -> None:
+def test_a_process_that_joins_a_running_run_neither_starts_nor_finishes_it(tmp_path: Path) -> None:
     with track_run(tmp_path, benchmark="b", model="m", run_id="r") as first:
         with track_run(tmp_path, benchmark="b", model="m", run_id="r") as second, second.task("t") as task:
             task.finish(success=True)
@@ -253,7 +253,7 @@ def test_whoever_joins_a_living_run_neither_starts_nor_ends_it(tmp_path: Path) -
     assert len(events_of(first, RunFinished)) == 1
 
 
-def test_whoever_joins_a_run_that_is_over_takes_it_up_again(tmp_path: Path) -> None:
+def test_a_process_that_joins_a_finished_run_resumes_it(tmp_path: Path) -> None:
     for _ in range(2):
         track_run(tmp_path, benchmark="b", model="m", run_id="r").finish()
     kinds = sorted((event.ts, type(event).__name__) for event in read_events(tmp_path / "r"))
@@ -270,7 +270,7 @@ def test_a_run_can_be_sent_to_another_process(tmp_path: Path) -> None:
         assert events_of(run, RunFinished) == []
 
 
-def test_a_run_that_is_sent_again_and_again_has_one_log_and_one_heart_in_a_process(tmp_path: Path) -> None:
+def test_a_run_unpickled_many_times_has_one_log_and_one_heartbeat_per_process(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     with track_run(tmp_path, benchmark="b", model="m") as run:
         for number in range(5):
@@ -286,7 +286,7 @@ def test_a_run_that_is_sent_again_and_again_has_one_log_and_one_heart_in_a_proce
     assert [event.seq for event in events_of(run)] == list(range(12))
 
 
-def test_a_log_that_was_closed_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_closed_log_is_continued(tmp_path: Path) -> None:
     for number in range(3):
         with track_run(tmp_path, benchmark="b", model="m", run_id="r") as run, run.task(f"t{number}") as task:
             task.finish(success=True)
@@ -294,9 +294,7 @@ def test_a_log_that_was_closed_is_gone_on_with(tmp_path: Path) -> None:
     assert [event.seq for event in events_of(run)] == list(range(12))
 
 
-def test_what_comes_after_the_end_of_a_run_is_lost_and_counted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_events_after_the_end_of_a_run_are_lost_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = track_run(tmp_path, benchmark="b", model="m")
     run.finish()
     run.llm_call(provider="p", model="m")
@@ -307,7 +305,7 @@ def test_what_comes_after_the_end_of_a_run_is_lost_and_counted(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_that_leaves_ends_neither_task_nor_run(tmp_path: Path) -> None:
+def test_a_forked_child_that_exits_finishes_neither_task_nor_run(tmp_path: Path) -> None:
     code = """
 import os, sys
 from evalgauge import track_run
@@ -325,7 +323,7 @@ with track_run(sys.argv[1], benchmark="b", model="m", run_id="r") as run:
     assert [event.status for event in events if isinstance(event, RunFinished)] == ["completed"]
 
 
-def test_a_signal_in_the_midst_of_a_write_may_end_the_run(tmp_path: Path) -> None:
+def test_a_signal_during_a_write_may_finish_the_run(tmp_path: Path) -> None:
     run = track_run(tmp_path, benchmark="b", model="m")
     task = run.task("t")
 
@@ -345,9 +343,7 @@ def test_a_signal_in_the_midst_of_a_write_may_end_the_run(tmp_path: Path) -> Non
     assert sorted(seqs) == list(range(6)), "no line has another's number"
 
 
-def test_a_log_that_is_deleted_is_noticed_and_what_is_lost_counted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_deleted_log_is_noticed_and_lost_events_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with track_run(tmp_path, benchmark="b", model="m") as run, run.task("t") as task:
         shutil.rmtree(run.folder)
         task.step(action="click")
@@ -357,7 +353,7 @@ def test_a_log_that_is_deleted_is_noticed_and_what_is_lost_counted(
     assert len(caplog.records) == 1
 
 
-def test_a_run_that_is_made_anew_where_one_was_deleted_has_a_log_of_its_own(tmp_path: Path) -> None:
+def test_a_run_recreated_where_one_was_deleted_has_its_own_log(tmp_path: Path) -> None:
     first = track_run(tmp_path, benchmark="b", model="m", run_id="r")
     numbered = log_files(first.folder)
     shutil.rmtree(first.folder)
@@ -369,7 +365,7 @@ def test_a_run_that_is_made_anew_where_one_was_deleted_has_a_log_of_its_own(tmp_
     assert (first.lost_events, second.lost_events) == (1, 0)
 
 
-def test_a_run_that_nobody_holds_any_more_is_aborted_at_the_end(tmp_path: Path) -> None:
+def test_a_run_that_the_caller_dropped_is_aborted_at_exit(tmp_path: Path) -> None:
     code = """
 import gc, sys
 from evalgauge import track_run
@@ -384,7 +380,7 @@ gc.collect()
     assert [event.status for event in events if isinstance(event, RunFinished)] == ["aborted"]
 
 
-def test_what_is_lost_is_said_once_however_often_a_run_is_sent(
+def test_lost_events_are_reported_once_however_often_a_run_is_unpickled(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = track_run(tmp_path, benchmark="b", model="m")
@@ -397,7 +393,7 @@ def test_what_is_lost_is_said_once_however_often_a_run_is_sent(
     run.finish()
 
 
-def test_an_observer_that_fails_in_several_threads_at_once_disturbs_nobody(
+def test_an_observer_that_fails_in_several_threads_at_once_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = threading.Barrier(2)
@@ -426,7 +422,7 @@ def test_an_observer_that_fails_in_several_threads_at_once_disturbs_nobody(
     assert tracker.observers == []
 
 
-def test_what_is_given_may_be_of_any_kind(tmp_path: Path) -> None:
+def test_arguments_may_be_of_any_type(tmp_path: Path) -> None:
     class Silent(Exception):
         def __str__(self) -> str:
             raise RuntimeError("says nothing")
@@ -475,7 +471,7 @@ def test_a_text_of_fifty_megabytes_is_cut_and_its_step_counts(tmp_path: Path) ->
     assert (step.action_type, step.action["x"]) == ("type", 0.5)
 
 
-def test_a_score_that_is_no_number_measures_nothing(tmp_path: Path) -> None:
+def test_a_score_that_is_not_a_number_is_no_measurement(tmp_path: Path) -> None:
     with track_run(tmp_path, benchmark="b", model="m") as run, run.task("t") as task:
         task.finish(score=math.nan)
     (finished,) = events_of(run, TaskFinished)
@@ -502,14 +498,14 @@ def test_an_array_of_pixels_is_a_screenshot(tmp_path: Path, channels: int, mode:
     assert run.lost_events == 1, "floats are no picture"
 
 
-def test_a_run_id_that_is_no_folder_name_is_made_one(tmp_path: Path) -> None:
+def test_a_run_id_that_is_no_valid_folder_name_is_changed(tmp_path: Path) -> None:
     with track_run(tmp_path / "results", benchmark="b", model="a/b:c", run_id="../../out") as run:
         pass
     assert run.folder.parent == tmp_path / "results"
     assert list((tmp_path / "results").iterdir()) == [run.folder]
 
 
-def test_a_heart_beats_for_every_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_is_sent_for_each_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processlog, "HEARTBEAT_SECONDS", 0.01)
     with track_run(tmp_path, benchmark="b", model="m") as run:
         run.worker("w1", "idle", vm="vm-1", vm_size="D4", provider="azure", hourly_rate_usd=0.2)
@@ -522,7 +518,7 @@ def test_a_heart_beats_for_every_worker(tmp_path: Path, monkeypatch: pytest.Monk
     assert [event.hourly_rate_usd for event in events_of(run, WorkerState)] == [0.2, None]
 
 
-def test_the_heart_of_a_run_that_is_taken_up_again_says_nothing_of_former_workers(
+def test_the_heartbeat_of_a_resumed_run_does_not_name_former_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = track_run(tmp_path, benchmark="b", model="m", run_id="r")

@@ -167,7 +167,7 @@ def test_compaction_that_anthropic_counts_apart_is_added() -> None:
     assert parse_usage({**usage, "iterations": []}) == TokenUsage(23000, None, None, 1000)
 
 
-def test_what_compaction_writes_to_a_cache_for_an_hour_is_told_with_the_rest() -> None:
+def test_one_hour_cache_writes_of_compaction_are_counted_too() -> None:
     written = {"cache_creation_input_tokens": 50, "cache_creation": {"ephemeral_1h_input_tokens": 40}}
     compaction = {"type": "compaction", "input_tokens": 180, "output_tokens": 3, **written}
     message = {"type": "message", "input_tokens": 23, "output_tokens": 1, **written}
@@ -263,13 +263,13 @@ def test_a_gemini_call_whose_total_is_its_prompt_has_no_output() -> None:
         ("usage", None),
     ],
 )
-def test_cache_writes_that_live_for_an_hour_are_told(usage: Any, expected: int | None) -> None:
+def test_one_hour_cache_writes_are_read(usage: Any, expected: int | None) -> None:
     assert cache_write_1h(usage) == expected
     if isinstance(usage, dict):
         assert cache_write_1h(as_model(usage)) == cache_write_1h(as_object(usage)) == expected
 
 
-def test_a_usage_says_itself_that_it_is_of_a_batch() -> None:
+def test_a_usage_object_states_that_it_is_of_a_batch() -> None:
     assert billed_as_batch({**ANTHROPIC, "service_tier": "batch"})
     assert not billed_as_batch(ANTHROPIC)
     assert not billed_as_batch(None)

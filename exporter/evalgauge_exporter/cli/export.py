@@ -15,7 +15,7 @@ from evalgauge_exporter.cli.run_selection import STALL_AFTER, existing_run, find
 from evalgauge_exporter.export.atif import to_atif
 from evalgauge_exporter.export.table import csv_text, task_rows
 from evalgauge_exporter.replay.reading import listed_prices, read_run
-from evalgauge_exporter.sources.discovery import Found, run_names
+from evalgauge_exporter.sources.discovery import FoundRun, name_runs
 
 
 @click.command("export")
@@ -41,9 +41,9 @@ def command(run_dir: Path, form: str, out: Path) -> None:
         raise CliError(f"{out}: {error.strerror or error}; name another file with --out") from error
 
 
-def _table(found: Found, form: str) -> str:
+def _table(found: FoundRun, form: str) -> str:
     state = read_run(found, listed_prices()).state
-    state.run_id = run_names([found])[0]
+    state.run_id = name_runs([found])[0]
     now = time.time()
     rows = task_rows(state, now, STALL_AFTER)
     if form == "csv":
@@ -52,7 +52,7 @@ def _table(found: Found, form: str) -> str:
     return json.dumps({"run": summary, "tasks": rows}, indent=2) + "\n"
 
 
-def _atif(found: Found) -> str:
+def _atif(found: FoundRun) -> str:
     events = []
     more = True
     while more:

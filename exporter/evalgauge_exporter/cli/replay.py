@@ -14,7 +14,7 @@ from evalgauge_exporter.cli.run_selection import existing_run, find_runs
 from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.replay.single import LARGE, single_file
 from evalgauge_exporter.replay.site import Generated, generate
-from evalgauge_exporter.sources.discovery import Found
+from evalgauge_exporter.sources.discovery import FoundRun
 
 _MAX_PROBLEMS = 20
 """Problems that are printed one by one."""
@@ -55,7 +55,7 @@ def command(
         raise CliError(f"{out}: {error.strerror or error}; name another path with --out") from error
 
 
-def _generate(runs: list[Found], out: Path, screenshot_base_url: str | None, thumbnails: bool) -> Generated:
+def _generate(runs: list[FoundRun], out: Path, screenshot_base_url: str | None, thumbnails: bool) -> Generated:
     if not Console().is_terminal:
         return generate(runs, out, screenshot_base_url=screenshot_base_url, thumbnails=thumbnails)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

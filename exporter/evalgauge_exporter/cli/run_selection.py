@@ -8,7 +8,7 @@ from evalgauge_exporter.cli.errors import CliError, PathNotFound
 from evalgauge_exporter.cli.output import escape_control
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.exporter import Exporter
-from evalgauge_exporter.sources.discovery import Discovery, Found
+from evalgauge_exporter.sources.discovery import Discovery, FoundRun
 from evalgauge_exporter.state.run import RunState
 
 STALL_AFTER = 600.0
@@ -40,7 +40,7 @@ def existing_run(path: Path) -> Path:
     return path
 
 
-def find_runs(paths: tuple[Path, ...]) -> list[Found]:
+def find_runs(paths: tuple[Path, ...]) -> list[FoundRun]:
     """Find the runs at these paths, each a run or a folder of runs.
 
     Returns:
@@ -49,7 +49,7 @@ def find_runs(paths: tuple[Path, ...]) -> list[Found]:
     Raises:
         CliError: A folder can't be read, or holds no run of any known format.
     """
-    found: dict[Path, Found] = {}
+    found: dict[Path, FoundRun] = {}
     for path in paths:
         root = path.parent if path.is_file() else path
         runs, problems = Discovery([root]).scan()

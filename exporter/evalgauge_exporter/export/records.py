@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.export.table import task_rows
-from evalgauge_exporter.sources.discovery import Discovery, Found
+from evalgauge_exporter.sources.discovery import Discovery, FoundRun
 from evalgauge_exporter.state.run import Pricer, RunState
 
 
@@ -51,7 +51,7 @@ def read_records(results: Path, stall_after_seconds: float) -> Iterator[Record]:
         yield Record(name, run.folder, summary, task_rows(state, now, stall_after_seconds))
 
 
-def fold_run(found: Found, price_of: Pricer) -> RunState:
+def fold_run(found: FoundRun, price_of: Pricer) -> RunState:
     """Read a run from its beginning into a state of its own.
 
     Args:
@@ -62,7 +62,7 @@ def fold_run(found: Found, price_of: Pricer) -> RunState:
         The state; of a run that is rewritten while it is read, the state after one more reading.
     """
     while True:
-        source, more = found.fresh(), True
+        source, more = found.open_source(), True
         state = RunState(found.path_id, source.source, price_of)
         while more:
             result = source.read()

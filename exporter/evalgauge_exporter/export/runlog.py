@@ -9,42 +9,26 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
+
+import msgspec
 
 from evalgauge.events import (
     VERSION,
     Event,
-    Heartbeat,
-    LlmCall,
-    LogLine,
-    RunFinished,
     RunStarted,
     Step,
-    TaskFinished,
-    TaskStarted,
-    WorkerState,
 )
 from evalgauge.runlog import EVENTS_FOLDER, encode, safe_name
 from evalgauge_exporter.errors import ConvertError
 from evalgauge_exporter.sources.base import RunSource
-from evalgauge_exporter.sources.discovery import Found
+from evalgauge_exporter.sources.discovery import FoundRun
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
 _TRIES = 3
-_TYPES: dict[type, str] = {
-    RunStarted: "run_started",
-    WorkerState: "worker_state",
-    TaskStarted: "task_started",
-    Step: "step",
-    LlmCall: "llm_call",
-    LogLine: "log",
-    TaskFinished: "task_finished",
-    RunFinished: "run_finished",
-    Heartbeat: "heartbeat",
-}
 
 
-def convert(found: Found, out: Path) -> int:
+def convert(found: FoundRun, out: Path) -> int:
     """Write a run to ``<out>/<run id>/``; the folder appears once it is complete.
 
     Args:
@@ -85,25 +69,22 @@ def encode_event(event: Event, run_id: str | None = None) -> bytes:
     Returns:
         The line without its newline.
     """
-    fields: dict[str, Any] = event._asdict()
+    fields = {name: value for name, value in msgspec.structs.asdict(event).items() if value is not None}
     del fields["writer"]
     if isinstance(event, RunStarted):
-        fields["tasks"] = [planned._asdict() for planned in event.tasks]
+        fields["tasks"] = [msgspec.structs.asdict(planned) for planned in event.tasks]
         fields["run_id"] = run_id or event.run_id
-    elif isinstance(event, LlmCall):
-        counted = fields.pop("tokens")
-        fields |= {f"{kind}_tokens": number for kind, number in counted._asdict().items()}
-    head = {"v": VERSION, "seq": fields.pop("seq"), "ts": fields.pop("ts"), "type": _TYPES[type(event)]}
-    return encode({**head, **fields})
+    kind = event.__struct_config__.tag
+    return encode({"v": VERSION, "seq": fields.pop("seq"), "ts": fields.pop("ts"), "type": kind, **fields})
 
 
 class _Conversion:
     """One try to write a run, with a source of its own, so that whoever follows the run is not disturbed."""
 
-    def __init__(self, found: Found, target: Path) -> None:
+    def __init__(self, found: FoundRun, target: Path) -> None:
         self._found = found
         self._target = target
-        self._source: RunSource = found.fresh()
+        self._source: RunSource = found.open_source()
         self._logs: dict[str, BinaryIO] = {}
         self._copied: set[str] = set()
         self._real = Path(os.path.realpath(self._source.folder))

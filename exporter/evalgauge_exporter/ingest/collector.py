@@ -18,7 +18,7 @@ from evalgauge.runlog import Problem
 from evalgauge_exporter.ingest.run_cache import RunCache
 from evalgauge_exporter.ingest.watcher import Watcher
 from evalgauge_exporter.sources.base import ReadResult
-from evalgauge_exporter.sources.discovery import Discovery, Found, run_names
+from evalgauge_exporter.sources.discovery import Discovery, FoundRun, name_runs
 from evalgauge_exporter.state.run import Pricer, RunState, State, unpriced
 
 log = logging.getLogger("evalgauge.exporter")
@@ -42,7 +42,7 @@ MAX_LOGGED = 1000
 class _TrackedRun:
     """A run and how far it was read."""
 
-    def __init__(self, found: Found, run: RunState) -> None:
+    def __init__(self, found: FoundRun, run: RunState) -> None:
         self.found = found
         self.run = run
         self.has_more = True
@@ -63,7 +63,7 @@ class RunCollector:
         *,
         stall_after: float,
         pricer: Pricer = unpriced,
-        archive: RunCache | None = None,
+        cache: RunCache | None = None,
         success_threshold: float = 1.0,
         loaded: int = 60,
         on_change: Callable[[], None] = lambda: None,
@@ -75,7 +75,7 @@ class RunCollector:
             roots: The served folders.
             stall_after: Seconds without an event after which a run is stalled.
             pricer: Prices model calls.
-            archive: The cache of finished runs; by default nothing is cached.
+            cache: The cache of finished runs; by default nothing is cached.
             success_threshold: The least score of a success, for formats that give scores only.
             loaded: The number of finished runs whose attempts stay in memory.
             on_change: Called, from the collector's thread, whenever the state has changed.
@@ -84,7 +84,7 @@ class RunCollector:
         self.roots = [root.absolute() for root in roots]
         self._stall_after = stall_after
         self._pricer = pricer
-        self._cache = archive or RunCache(None, "")
+        self._cache = cache or RunCache(None, "")
         self._max_loaded = loaded
         self._on_change = on_change
         self._discovery = Discovery(self.roots, success_threshold)
@@ -110,7 +110,7 @@ class RunCollector:
             self._thread.join()
         self._watcher.stop()
 
-    def source_of(self, run: RunState) -> Found | None:
+    def source_of(self, run: RunState) -> FoundRun | None:
         """Return where a run is, for those that read it again from its beginning; None where it no longer exists."""
         return next((tracked.found for tracked in list(self._runs.values()) if tracked.run is run), None)
 
@@ -218,7 +218,7 @@ class RunCollector:
         if self.state.ready:
             self._read_all([self._runs[new.folder] for new in found])
 
-    def _restore(self, found: Found) -> _TrackedRun:
+    def _restore(self, found: FoundRun) -> _TrackedRun:
         """Return the record of a run that was found: from the cache if its files have not changed, else to be read."""
         fingerprint = found.source.fingerprint()
         if fingerprint is not None:
@@ -230,11 +230,11 @@ class RunCollector:
                 return tracked
         return _TrackedRun(found, RunState(found.path_id, found.source.source, self._pricer))
 
-    def _reader(self, found: Found) -> Callable[[], RunState]:
+    def _reader(self, found: FoundRun) -> Callable[[], RunState]:
         """Return what reads a finished run again, for its attempts."""
 
         def read() -> RunState:
-            source = found.fresh()
+            source = found.open_source()
             run = RunState(found.path_id, source.source, self._pricer)
             has_more = True
             while has_more:
@@ -353,7 +353,7 @@ class RunCollector:
     def _restart(self, tracked: _TrackedRun) -> None:
         """Read a run from its beginning; the old state is shown until the new one is complete."""
         found = tracked.found
-        source = found.fresh()
+        source = found.open_source()
         run = RunState(tracked.run.run_id, source.source, self._pricer)
         has_more = True
         while has_more and not self._stop.is_set():
@@ -372,7 +372,7 @@ class RunCollector:
     def _name_runs(self) -> None:
         """Set the ids of all runs: a run that comes or goes can change whether an id is shared."""
         tracked = [run for run in self._runs.values() if run.caught_up and run.run.version]
-        names = run_names([run.found for run in tracked], [run.run.declared_run_id for run in tracked])
+        names = name_runs([run.found for run in tracked], [run.run.declared_run_id for run in tracked])
         with self.state.lock:
             self.state.runs = {}
             for name, run in zip(names, tracked, strict=True):

@@ -8,7 +8,7 @@ from evalgauge.pricing import PriceTable
 from evalgauge.runlog import Problem
 from evalgauge_exporter.replay.screenshots import ShotFolder
 from evalgauge_exporter.replay.trajectories import Trajectories
-from evalgauge_exporter.sources.discovery import Found
+from evalgauge_exporter.sources.discovery import FoundRun
 from evalgauge_exporter.state.run import Pricer, RunState
 
 _TRIES = 3
@@ -25,7 +25,7 @@ class HoldsPictures(Protocol):
 class ReadRun(NamedTuple):
     """A run that was read whole, as it is now."""
 
-    found: Found
+    found: FoundRun
     state: RunState
     trajectories: Trajectories
     problems: list[Problem]
@@ -36,9 +36,9 @@ def listed_prices() -> Pricer:
     return PriceTable().price_of
 
 
-def fresh(found: Found) -> Found:
+def fresh(found: FoundRun) -> FoundRun:
     """The same run with a source that has read nothing yet, so that whoever follows the run is not disturbed."""
-    return found._replace(source=found.fresh())
+    return found._replace(source=found.open_source())
 
 
 def shots_of(run: ReadRun) -> ShotFolder:
@@ -47,7 +47,7 @@ def shots_of(run: ReadRun) -> ShotFolder:
     return ShotFolder(source.folder, source.image if isinstance(source, HoldsPictures) else None)
 
 
-def read_run(found: Found, pricer: Pricer) -> ReadRun:
+def read_run(found: FoundRun, pricer: Pricer) -> ReadRun:
     """Read the run from its beginning, with a source of its own.
 
     A run that is written anew while it is read is read again; its id is what it states itself, else its path's.

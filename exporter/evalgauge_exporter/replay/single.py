@@ -18,7 +18,7 @@ from evalgauge_exporter.replay.page import render_single_page
 from evalgauge_exporter.replay.reading import ReadRun, listed_prices, read_run, shots_of
 from evalgauge_exporter.replay.screenshots import Picture
 from evalgauge_exporter.replay.tables import STALL_AFTER, TaskTable, run_summary
-from evalgauge_exporter.sources.discovery import Found, run_names
+from evalgauge_exporter.sources.discovery import FoundRun, name_runs
 from evalgauge_exporter.state.run import Pricer
 
 LARGE = 25_000_000
@@ -28,7 +28,7 @@ _KINDS = {".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif", ".bmp
 
 
 def single_file(
-    runs: Sequence[Found],
+    runs: Sequence[FoundRun],
     out: Path,
     *,
     task: str | None = None,
@@ -45,7 +45,7 @@ def single_file(
     at = time.time() if now is None else now
     price = pricer or listed_prices()
     read = [read_run(found, price) for found in runs]
-    ids = run_names([run.found for run in read])
+    ids = name_runs([run.found for run in read])
     known = {task_id for run in read for task_id, _ in run.state.attempts}
     if task is not None and task not in known:
         near = get_close_matches(task, known, 3, 0.4)

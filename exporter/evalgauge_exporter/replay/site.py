@@ -20,7 +20,7 @@ from evalgauge_exporter.replay.page import render_chunk, script, site_document, 
 from evalgauge_exporter.replay.reading import ReadRun, fresh, listed_prices, read_run, shots_of
 from evalgauge_exporter.replay.screenshots import Picture, Way, copy_screenshot, remote, thumbnail
 from evalgauge_exporter.replay.tables import STALL_AFTER, TaskTable, run_summary
-from evalgauge_exporter.sources.discovery import Found, run_names
+from evalgauge_exporter.sources.discovery import FoundRun, name_runs
 from evalgauge_exporter.state.run import Pricer
 
 CONTENTS = "evalgauge-replay.json"
@@ -47,7 +47,7 @@ class Generated(NamedTuple):
 
 
 def generate(
-    runs: Sequence[Found],
+    runs: Sequence[FoundRun],
     out: Path,
     *,
     screenshot_base_url: str | None = None,
@@ -71,8 +71,8 @@ def generate(
     writer.prepare()
     at = time.time() if now is None else now
     price = pricer or listed_prices()
-    keys = [key_of(name) for name in run_names([fresh(found) for found in runs])]
-    read: list[Found] = []
+    keys = [key_of(name) for name in name_runs([fresh(found) for found in runs])]
+    read: list[FoundRun] = []
     summaries: list[dict[str, Any]] = []
     to_compare: list[Compared] = []
     for number, (found, key) in enumerate(zip(runs, keys, strict=True)):
@@ -83,7 +83,7 @@ def generate(
         writer.add_run(run, key, at, left, progress)
         summaries.append(run_summary(run.state, key, at))
         to_compare.append(compared(run.state, at))
-    names = run_names(read)
+    names = name_runs(read)
     for summary, name in zip(summaries, names, strict=True):
         summary["run_id"] = name
     named = [one._replace(run_id=name) for one, name in zip(to_compare, names, strict=True)]
@@ -150,7 +150,7 @@ class _Site:
                 progress(self._done, max(self._done, total))
         self.write(f"data/{key}/tasks.js", render_chunk(f"{key}/tasks", table.content()))
 
-    def _place(self, found: Found, folder: str, placed: set[str]) -> Place:
+    def _place(self, found: FoundRun, folder: str, placed: set[str]) -> Place:
         """Brings pictures into the folder and notes the names that it has in ``placed``."""
         lies = found.source.folder  # of several runs in one folder each is a name below it, the screenshots are not
         below = lies.relative_to(found.root).as_posix() if lies.is_relative_to(found.root) else "."

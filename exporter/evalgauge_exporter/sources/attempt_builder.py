@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from evalgauge.events import Event, LlmCall, Step, TaskFinished, TaskStarted
+from evalgauge.events import Event, LlmCall, Outcome, RequestStatus, Step, TaskFinished, TaskStarted, token_fields
 from evalgauge.usage import TokenUsage
 from evalgauge.values import parse_float, parse_non_negative, parse_text, sanitize_id
 
@@ -33,7 +33,11 @@ class AttemptBuilder:
         self.latest = 0.0
         """The latest time of an event, in Unix seconds."""
         self._writer = writer
-        self._ids = (sanitize_id(task_id), attempt, None if worker is None else sanitize_id(worker))
+        self._ids: dict[str, Any] = {
+            "task_id": sanitize_id(task_id),
+            "attempt": attempt,
+            "worker_id": None if worker is None else sanitize_id(worker),
+        }
         self._steps = 0
         self._start = 0.0
 
@@ -47,7 +51,14 @@ class AttemptBuilder:
         """Add the start of the attempt."""
         self._start = self._resolve_time(ts)
         self.events.append(
-            TaskStarted(self._start, 0, self._writer, *self._ids, domain, parse_text(instruction), max_steps)
+            TaskStarted(
+                ts=self._start,
+                writer=self._writer,
+                **self._ids,
+                domain=domain,
+                instruction=parse_text(instruction),
+                max_steps=max_steps,
+            )
         )
 
     def add_step(
@@ -72,17 +83,15 @@ class AttemptBuilder:
         """
         self.events.append(
             Step(
-                self._resolve_time(ts),
-                0,
-                self._writer,
-                *self._ids,
-                self._steps,
-                action,
-                reasoning if isinstance(reasoning, str) and reasoning else None,
-                screenshot,
-                parse_non_negative(think_seconds),
-                parse_non_negative(env_seconds),
-                None,
+                ts=self._resolve_time(ts),
+                writer=self._writer,
+                **self._ids,
+                step_idx=self._steps,
+                action=dict(action),
+                reasoning=reasoning if isinstance(reasoning, str) and reasoning else None,
+                screenshot=screenshot,
+                think_seconds=parse_non_negative(think_seconds),
+                env_seconds=parse_non_negative(env_seconds),
             )
         )
         self._steps += 1
@@ -94,17 +103,28 @@ class AttemptBuilder:
         model: str | None,
         tokens: TokenUsage,
         *,
-        status: str = "ok",
+        status: RequestStatus = "ok",
         duration_seconds: object = None,
     ) -> None:
         """Add a model call; ``status`` is ``ok``, ``error`` or ``retry``."""
         at, seconds = self._resolve_time(ts), parse_non_negative(duration_seconds)
-        self.events.append(LlmCall(at, 0, self._writer, provider, model, tokens, seconds, status, False, *self._ids))
+        self.events.append(
+            LlmCall(
+                ts=at,
+                writer=self._writer,
+                provider=provider,
+                model=model,
+                **token_fields(tokens),
+                duration_seconds=seconds,
+                status=status,
+                **self._ids,
+            )
+        )
 
     def add_finish(
         self,
         ts: float | None,
-        outcome: str,
+        outcome: Outcome,
         *,
         score: object = None,
         steps: int | None = None,
@@ -117,9 +137,18 @@ class AttemptBuilder:
         seconds = parse_non_negative(duration_seconds)
         if seconds is None and at > self._start:
             seconds = round(at - self._start, 6)
-        texts = (parse_text(error), parse_text(reason))
         self.events.append(
-            TaskFinished(at, 0, self._writer, *self._ids, outcome, parse_float(score), steps, seconds, *texts)
+            TaskFinished(
+                ts=at,
+                writer=self._writer,
+                **self._ids,
+                outcome=outcome,
+                score=parse_float(score),
+                steps=steps,
+                duration_seconds=seconds,
+                error=parse_text(error),
+                reason=parse_text(reason),
+            )
         )
         self.is_finished = True
 

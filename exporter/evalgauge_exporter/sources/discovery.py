@@ -81,7 +81,7 @@ FILES: tuple[FileFormat, ...] = (
 )
 
 
-class Found(NamedTuple):
+class FoundRun(NamedTuple):
     """A run that was found, and the served folder below which it lies."""
 
     root: Path
@@ -98,7 +98,7 @@ class Found(NamedTuple):
             relative = relative.with_name(relative.stem)
         return sanitize_id(".".join(relative.parts) if relative.parts else self.folder.absolute().name)
 
-    def fresh(self) -> RunSource:
+    def open_source(self) -> RunSource:
         """Return a new source, which reads the run from its beginning."""
         return self.make(self.folder)
 
@@ -145,9 +145,9 @@ class Discovery:
         self._known.discard(folder)
         self._run_folders.discard(folder)
 
-    def scan(self) -> tuple[list[Found], list[Problem]]:
+    def scan(self) -> tuple[list[FoundRun], list[Problem]]:
         """Return the runs that were not there at the last scan, and problems such as folders that can't be read."""
-        found: list[Found] = []
+        found: list[FoundRun] = []
         self._problems, self._visited, self._depth_limited, self._links = [], set(), set(), []
         roots = [_Place(root, root, os.path.realpath(root), 0, 0) for root in self._roots]
         for places in (roots, self._links):  # a folder behind a link may add links to the list meanwhile
@@ -155,7 +155,7 @@ class Discovery:
                 for place, make in self._walk(start):
                     if place not in self._known:
                         self._known.add(place)
-                        found.append(Found(start.root, place, make(place), make))
+                        found.append(FoundRun(start.root, place, make(place), make))
         return found, self._problems
 
     def _walk(self, place: _Place) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:
@@ -233,7 +233,7 @@ class Discovery:
                     yield place, make
 
 
-def run_names(found: list[Found], own_ids: list[str | None] | None = None) -> list[str]:
+def name_runs(found: list[FoundRun], own_ids: list[str | None] | None = None) -> list[str]:
     """Return the ids of runs: what each states, else its path; shared ids are made distinct.
 
     A shared id becomes ``<id>@<results folder>``, with as much of the folders' paths as distinguishes them.

@@ -15,7 +15,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from evalgauge.events import Event, PlannedTask, RunFinished, RunStarted, TaskStarted
+import msgspec
+
+from evalgauge.events import EndStatus, Event, PlannedTask, RunFinished, RunStarted, TaskStarted
 from evalgauge.runlog import Problem
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
@@ -122,7 +124,7 @@ class FolderSource(ABC):
     def read_info(self) -> RunInfo:
         """Return what is known of the run."""
 
-    def final_status(self) -> str | None:
+    def final_status(self) -> EndStatus | None:
         """Return ``completed`` or ``aborted`` where the format states that the run has finished, else None."""
         return None
 
@@ -297,11 +299,19 @@ class FolderSource(ABC):
         result.events.append(
             self._number(
                 RunStarted(
-                    min(times), 0, self.source, None, info.benchmark, info.model, info.agent, info.planned,
-                    info.total_tasks, info.attempts, None, None, info.tags,
+                    ts=min(times),
+                    seq=0,
+                    writer=self.source,
+                    benchmark=info.benchmark,
+                    model=info.model,
+                    agent=info.agent,
+                    tasks=info.planned,
+                    total_tasks=info.total_tasks,
+                    attempts=info.attempts,
+                    tags=dict(info.tags),
                 )
             )
-        )  # fmt: skip
+        )
 
     def _add_run_finish(self, result: ReadResult) -> None:
         if self._finished or self._announced is None:
@@ -311,7 +321,7 @@ class FolderSource(ABC):
             status = "completed"
         if status is not None:
             self._finished = True
-            result.events.append(self._number(RunFinished(self._latest, 0, self.source, status)))
+            result.events.append(self._number(RunFinished(ts=self._latest, seq=0, writer=self.source, status=status)))
 
     def _all_finished(self, info: RunInfo) -> bool:
         """Return whether all known tasks have finished, and these are all, or nothing happened for long."""
@@ -326,7 +336,7 @@ class FolderSource(ABC):
     def _number(self, event: Event) -> Event:
         self._seq += 1
         self._latest = max(self._latest, event.ts)
-        return event._replace(seq=self._seq)
+        return msgspec.structs.replace(event, seq=self._seq)
 
 
 def _stat_bytes(path: str) -> bytes:

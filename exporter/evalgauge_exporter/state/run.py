@@ -20,6 +20,7 @@ from evalgauge.events import (
     Heartbeat,
     LlmCall,
     LogLine,
+    Message,
     PlannedTask,
     RunFinished,
     RunStarted,
@@ -168,7 +169,7 @@ class RunState:
             self.last_event_at = ts
         if ts > self.writers.get(event.writer, 0.0):
             self.writers[event.writer] = ts
-        if not isinstance(event, Heartbeat | LogLine):
+        if not isinstance(event, Heartbeat | LogLine | Message):
             if ts > self.last_progress_at:
                 self.last_progress_at = ts
             if self.started_at is None or ts < self.started_at:
@@ -658,6 +659,7 @@ _FOLDS: Mapping[type, Callable[..., None]] = {
     Step: RunState._step,
     LlmCall: RunState._llm_call,
     LogLine: RunState._log_line,
+    Message: RunState._log_line,
     TaskFinished: RunState._task_finished,
     RunFinished: RunState._run_finished,
     Heartbeat: RunState._heartbeat,

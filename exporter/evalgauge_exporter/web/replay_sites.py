@@ -21,7 +21,7 @@ from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.web.errors import unknown_run
 
 if TYPE_CHECKING:
-    from evalgauge_exporter.sources.discovery import Found
+    from evalgauge_exporter.sources.discovery import FoundRun
 
 SITE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; base-uri 'none'; "
@@ -91,7 +91,7 @@ class ReplaySites:
                 site = self._sites[run_id] = _Site(self._folder / str(len(self._sites)))
             return site
 
-    def _make(self, site: _Site, places: list[Found]) -> None:
+    def _make(self, site: _Site, places: list[FoundRun]) -> None:
         if importlib.util.find_spec("evalgauge_dashboards") is None:
             raise HTTPException(404, "the replay is not installed")
         from evalgauge_exporter.errors import ReplayError

@@ -1,1 +1,1 @@
-"""What plugs evalgauge into runners and model clients that do not know it. Nothing here is imported on its own."""
+"""Integrations with runners and model clients. Importing ``evalgauge`` imports none of them."""

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from evalgauge import track_run
-from evalgauge.events import Event, LlmCall, RunFinished, RunStarted, TaskFinished, TaskStarted
+from evalgauge.events import (
+    Event,
+    LlmCall,
+    Outcome,
+    RequestStatus,
+    RunFinished,
+    RunStarted,
+    TaskFinished,
+    TaskStarted,
+    token_fields,
+)
 from evalgauge.pricing import UNKNOWN_USAGE, UNPRICED, Price
 from evalgauge.usage import TokenUsage
 from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, run_costs
@@ -35,23 +46,53 @@ class Story:
 
     def __init__(self, budget: float | None = None, tasks: int | None = None) -> None:
         self._events: list[Event] = [
-            RunStarted(T0, 1, "w", "r", "waa", "m", None, (), tasks, 1, budget, None, {}),
+            RunStarted(
+                ts=T0,
+                seq=1,
+                writer="w",
+                run_id="r",
+                benchmark="waa",
+                model="m",
+                tasks=(),
+                total_tasks=tasks,
+                attempts=1,
+                budget_usd=budget,
+            ),
         ]
 
     def call(
         self, at: float, cents: int | None, task: str | None = None, model: str = "m", status: str = "ok"
     ) -> Story:
         counted = TokenUsage(cents, None, None, 0)
-        call = LlmCall(T0 + at, self._seq(), "w", "p", model, counted, None, status, False, task, 1, None)
+        call = LlmCall(
+            ts=T0 + at,
+            seq=self._seq(),
+            writer="w",
+            provider="p",
+            model=model,
+            **token_fields(counted),
+            status=cast(RequestStatus, status),
+            task_id=task,
+            attempt=1,
+        )
         self._events.append(call)
         return self
 
     def begin(self, at: float, task: str) -> Story:
-        self._events.append(TaskStarted(T0 + at, self._seq(), "w", task, 1, None, None, None, None))
+        self._events.append(TaskStarted(ts=T0 + at, seq=self._seq(), writer="w", task_id=task, attempt=1))
         return self
 
     def end(self, at: float, task: str, outcome: str = "success") -> Story:
-        ended = TaskFinished(T0 + at, self._seq(), "w", task, 1, None, outcome, None, 1, 10.0, None, None)
+        ended = TaskFinished(
+            ts=T0 + at,
+            seq=self._seq(),
+            writer="w",
+            task_id=task,
+            attempt=1,
+            outcome=cast(Outcome, outcome),
+            steps=1,
+            duration_seconds=10.0,
+        )
         self._events.append(ended)
         return self
 
@@ -59,7 +100,7 @@ class Story:
         return self.begin(at, task).call(at, cents, task).end(at + 10, task, outcome)
 
     def over(self, at: float) -> Story:
-        self._events.append(RunFinished(T0 + at, self._seq(), "w", "completed"))
+        self._events.append(RunFinished(ts=T0 + at, seq=self._seq(), writer="w", status="completed"))
         return self
 
     def _seq(self) -> int:

@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 from functools import partial
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,7 +129,7 @@ def test_the_silence_before_a_run_is_resumed_costs_nothing_and_a_short_one_does(
     def resumed(at: float) -> RunState:
         story = Story().worker(0, "w", vm="m", rate=1.0).task(0, HOUR, "w")
         again = Story("again").worker(at, "w", vm="m").task(at, at + HOUR, "w").events
-        story.events += [event._replace(writer="second") for event in again[1:]]  # a process of its own
+        story.events += [msgspec.structs.replace(event, writer="second") for event in again[1:]]  # a process of its own
         return story.end(at + HOUR).run()
 
     assert only(cost(resumed(20 * HOUR), at=50 * HOUR)).hours == pytest.approx(2.0)

@@ -5,10 +5,21 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterable
+from typing import cast
 
+import msgspec
 import pytest
 
-from evalgauge.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted, WorkerState
+from evalgauge.events import (
+    Event,
+    Outcome,
+    RunFinished,
+    RunStarted,
+    TaskFinished,
+    TaskStarted,
+    WorkerState,
+    WorkerStateName,
+)
 from evalgauge_exporter.analysis.eta import Eta
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.run import RunState, State, fold
@@ -18,25 +29,47 @@ STALL = 600.0
 
 
 def started(at: float, task: str, worker: str = "a", attempt: int = 1) -> Event:
-    return TaskStarted(T0 + at, 0, "w", task, attempt, worker, None, None, None)
+    return TaskStarted(ts=T0 + at, seq=0, writer="w", task_id=task, attempt=attempt, worker_id=worker)
 
 
 def ended(
     at: float, task: str, worker: str = "a", seconds: float | None = 100.0, outcome: str = "success", attempt: int = 1
 ) -> Event:
-    return TaskFinished(T0 + at, 0, "w", task, attempt, worker, outcome, None, 1, seconds, None, None)
+    return TaskFinished(
+        ts=T0 + at,
+        seq=0,
+        writer="w",
+        task_id=task,
+        attempt=attempt,
+        worker_id=worker,
+        outcome=cast(Outcome, outcome),
+        steps=1,
+        duration_seconds=seconds,
+    )
 
 
 def state_of(at: float, worker: str, state: str) -> Event:
-    return WorkerState(T0 + at, 0, "w", worker, state, None, None, None, None)
+    return WorkerState(ts=T0 + at, seq=0, writer="w", worker_id=worker, state=cast(WorkerStateName, state))
 
 
 def run_of(
     events: Iterable[Event], run_id: str = "r", tasks: int = 20, at: float = 0.0, attempts: int = 1, model: str = "m"
 ) -> RunState:
-    begin = RunStarted(T0 + at, 0, "w", run_id, "waa", model, None, (), tasks, attempts, None, None, {})
+    begin = RunStarted(
+        ts=T0 + at,
+        seq=0,
+        writer="w",
+        run_id=run_id,
+        benchmark="waa",
+        model=model,
+        tasks=(),
+        total_tasks=tasks,
+        attempts=attempts,
+    )
     told = [begin, *events]
-    return fold(run_id, "runlog", [event._replace(seq=number) for number, event in enumerate(told, start=1)])
+    return fold(
+        run_id, "runlog", [msgspec.structs.replace(event, seq=number) for number, event in enumerate(told, start=1)]
+    )
 
 
 def analysis_of(*runs: RunState) -> RunAnalysis:
@@ -79,7 +112,7 @@ def test_a_task_whose_worker_is_lost_is_repeated_by_the_remaining_workers() -> N
             [ended(100 + n, f"x{n}", outcome="interrupted") for n in range(5)],
             "an estimate needs 3 finished tasks, there are none",
         ),
-        ([*by_two_workers(), RunFinished(T0 + 500, 0, "w", "completed")], "the run is completed"),
+        ([*by_two_workers(), RunFinished(ts=T0 + 500, seq=0, writer="w", status="completed")], "the run is completed"),
     ],
 )
 def test_a_missing_estimate_has_a_reason(told: list[Event], reason: str) -> None:
@@ -109,7 +142,7 @@ def test_of_parallel_repeats_a_quick_failure_is_no_loss_while_the_first_is_runni
 
 def test_a_baseline_is_the_run_that_is_named_then_the_configured_one_then_the_last_like_it() -> None:
     def over(run_id: str, at: float, model: str = "m") -> RunState:
-        told = [ended(at + 100, "x"), RunFinished(T0 + at + 200, 0, "w", "completed")]
+        told = [ended(at + 100, "x"), RunFinished(ts=T0 + at + 200, seq=0, writer="w", status="completed")]
         return run_of(told, run_id, at=at, model=model)
 
     first, last, other = over("first", 0), over("last", 1000), over("other", 2000, "another model")

@@ -17,7 +17,7 @@ from evalgauge_exporter.export.runlog import convert
 from evalgauge_exporter.sources.agentlab import AgentLabSource
 from evalgauge_exporter.sources.atif.source import AtifSource
 from evalgauge_exporter.sources.base import RunSource
-from evalgauge_exporter.sources.discovery import Found
+from evalgauge_exporter.sources.discovery import FoundRun
 from evalgauge_exporter.sources.inspect.log import InspectLogSource
 from evalgauge_exporter.sources.mobileworld import MobileWorldSource
 from evalgauge_exporter.sources.openadapt.jsonl import OpenAdaptJsonlSource
@@ -58,8 +58,8 @@ RUNS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], RunSource]]] = {
 }
 
 
-def found_at(place: Path, source: RunSource) -> Found:
-    return Found(place.parent, place, source, type(source))
+def found_at(place: Path, source: RunSource) -> FoundRun:
+    return FoundRun(place.parent, place, source, type(source))
 
 
 def read_log(run: Path) -> RunState:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalgauge.events import LlmCall, RunFinished, RunStarted, Step, TaskFinished, TaskStarted
+from evalgauge.events import LlmCall, RunFinished, RunStarted, Step, TaskFinished, TaskStarted, token_fields
 from evalgauge.events import PlannedTask as Planned
 from evalgauge.pricing import Price
 from evalgauge.usage import TokenUsage
@@ -21,15 +21,38 @@ from evalgauge_exporter.state.run import RunState, fold
 def make_run(*, over: bool) -> RunState:
     planned = (Planned("a", "mail"), Planned("b", "web"), Planned("c", None))
     events: list[Any] = [
-        RunStarted(1.0, 1, "w", "r", "bench", "gpt-5.1", None, planned, None, 1, None, None, {}),
-        TaskStarted(2.0, 2, "w", "a", 1, None, None, None, None),
-        LlmCall(3.0, 3, "w", "openai", "gpt-5.1", TokenUsage(5, 3, None, 2), None, "ok", False, "a", 1, None),
-        Step(4.0, 4, "w", "a", 1, None, 0, {"type": "click"}, None, None, None, None, None),
-        TaskFinished(9.0, 5, "w", "a", 1, None, "failure", 0.5, None, 7.0, "=1+1", "-2"),
-        TaskStarted(10.0, 6, "w", "b", 1, None, None, None, None),
+        RunStarted(
+            ts=1.0, seq=1, writer="w", run_id="r", benchmark="bench", model="gpt-5.1", tasks=planned, attempts=1
+        ),
+        TaskStarted(ts=2.0, seq=2, writer="w", task_id="a", attempt=1),
+        LlmCall(
+            ts=3.0,
+            seq=3,
+            writer="w",
+            provider="openai",
+            model="gpt-5.1",
+            **token_fields(TokenUsage(5, 3, None, 2)),
+            status="ok",
+            task_id="a",
+            attempt=1,
+        ),
+        Step(ts=4.0, seq=4, writer="w", task_id="a", attempt=1, step_idx=0, action={"type": "click"}),
+        TaskFinished(
+            ts=9.0,
+            seq=5,
+            writer="w",
+            task_id="a",
+            attempt=1,
+            outcome="failure",
+            score=0.5,
+            duration_seconds=7.0,
+            error="=1+1",
+            reason="-2",
+        ),
+        TaskStarted(ts=10.0, seq=6, writer="w", task_id="b", attempt=1),
     ]
     if over:
-        events.append(RunFinished(20.0, 7, "w", "aborted"))
+        events.append(RunFinished(ts=20.0, seq=7, writer="w", status="aborted"))
     return fold("r", "runlog", events, lambda _: Price("priced", Decimal("0.25"), "table"))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from evalgauge_exporter.sources.discovery import Discovery, Found
+from evalgauge_exporter.sources.discovery import Discovery, FoundRun
 
 START = 1_790_000_000.0
 """Unix seconds at which the runs begin."""
@@ -92,7 +92,7 @@ def write_run(
     return folder
 
 
-def found(*folders: Path) -> list[Found]:
+def found(*folders: Path) -> list[FoundRun]:
     """The runs below these folders."""
     return Discovery(list(folders)).scan()[0]
 

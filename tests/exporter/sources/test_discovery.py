@@ -8,7 +8,7 @@ import pytest
 
 from evalgauge import track_run
 from evalgauge_exporter.sources import discovery
-from evalgauge_exporter.sources.discovery import Discovery, Found, run_names
+from evalgauge_exporter.sources.discovery import Discovery, FoundRun, name_runs
 from evalgauge_exporter.sources.runlog import RunLogSource
 from tests.exporter.runs import exporter_of, small_run
 from tests.exporter.sources import test_agentlab, test_mobileworld
@@ -50,10 +50,10 @@ def make_all(root: Path) -> None:
         pass
 
 
-def names(found: list[Found]) -> dict[str, str]:
+def names(found: list[FoundRun]) -> dict[str, str]:
     for run in found:
         run.source.read()
-    return dict(zip(run_names(found), (run.source.source for run in found), strict=True))
+    return dict(zip(name_runs(found), (run.source.source for run in found), strict=True))
 
 
 def test_every_format_is_found_by_what_is_in_its_folder(tmp_path: Path) -> None:

@@ -41,11 +41,11 @@ def program_in(environment: Path) -> Program:
         before = [] if release == "0.98.0" else [str(environment / "releases" / release)]
         paths = os.pathsep.join([*before, str(ROOT / "instrumentation")])
         quiet = {"DO_NOT_TRACK": "1", "OPENADAPT_TELEMETRY_ENABLED": "false", "PYTHONPATH": paths}
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PYTHON"))}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PYTHON"))}
         done = subprocess.run(
             [environment / "bin" / "python", *arguments],
             cwd=folder,
-            env={**kept, **quiet},
+            env={**inherited, **quiet},
             capture_output=True,
             text=True,
             timeout=120,

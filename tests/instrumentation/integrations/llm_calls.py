@@ -78,10 +78,10 @@ def cut_short(url: str) -> dict[str, Callable[[], Any]]:
             list(response.iter_lines())
 
     async def cancelled(client: Any) -> None:
-        begun = asyncio.Event()
-        client._client.event_hooks["request"].append(lambda _: _set(begun))
+        started = asyncio.Event()
+        client._client.event_hooks["request"].append(lambda _: _set(started))
         call = asyncio.create_task(client.messages.create(**{**CLAUDE, "model": "silent"}))
-        await begun.wait()
+        await started.wait()
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
 
@@ -167,7 +167,7 @@ def cases(url: str) -> dict[str, Callable[[], Any]]:
 
 
 def main(results: str) -> None:
-    said: dict[str, Any] = {}
+    answers: dict[str, Any] = {}
     before = anthropic.Anthropic.request, openai.AsyncOpenAI.request, ThreadPoolExecutor.submit, threading.Thread.start
     gc.disable()  # what is closed is counted then, and not whenever it is collected
     with model_server.model_server() as url, track_run(results, benchmark="b", model="m", run_id="calls") as run:
@@ -175,9 +175,9 @@ def main(results: str) -> None:
             for name, call in {**cases(url), **cut_short(url)}.items():
                 with run.task(name, worker="w") as task:
                     try:
-                        said[name] = call()
+                        answers[name] = call()
                     except (anthropic.APIError, openai.APIError) as error:
-                        said[name] = type(error).__name__
+                        answers[name] = type(error).__name__
                     task.finish(success=True)
             cases(url)["gpt"]()  # outside of any task: the run's own
         with run.task("after", worker="w") as task:
@@ -185,7 +185,7 @@ def main(results: str) -> None:
             task.finish(success=True)
     after = anthropic.Anthropic.request, openai.AsyncOpenAI.request, ThreadPoolExecutor.submit, threading.Thread.start
     assert before == after, "everything is as it was"
-    print(json.dumps(said))
+    print(json.dumps(answers))
 
 
 if __name__ == "__main__":

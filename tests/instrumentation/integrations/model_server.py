@@ -99,8 +99,8 @@ def _response(model: str, usage: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _response_events(model: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    begun = {**_response(model, None), "status": "in_progress"}
-    yield "response.created", {"type": "response.created", "sequence_number": 0, "response": begun}
+    created = {**_response(model, None), "status": "in_progress"}
+    yield "response.created", {"type": "response.created", "sequence_number": 0, "response": created}
     done = _response(model, RESPONSES)
     yield "response.completed", {"type": "response.completed", "sequence_number": 1, "response": done}
 

@@ -31,7 +31,7 @@ def runs(folder: Path) -> list[Path]:
 
 
 def test_the_block_of_otlp_sends_both_signals(tmp_path: Path) -> None:
-    (block,) = blocks("OTLP: Prometheus, Tempo and everything that speaks it", "python")
+    (block,) = blocks("OTLP: Prometheus, Tempo and other receivers", "python")
     (tmp_path / "block.py").write_text(block)
     with receiver() as received:
         where = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.url, "PYTHONPATH": str(ROOT / "instrumentation")}
@@ -74,9 +74,9 @@ def test_the_other_blocks_run(
     with model_server() as url:
         monkeypatch.setitem(os.environ, "ANTHROPIC_BASE_URL", url)
         monkeypatch.setitem(os.environ, "ANTHROPIC_API_KEY", "none")
-        said = program("block.py").stdout
+        output = program("block.py").stdout
     found = [event for run in runs(tmp_path / "results") for event in read_events(run) if isinstance(event, LlmCall)]
     assert len(found) == calls
     assert all(call.task_id == "notepad_1" and call.tokens.output for call in found)
     if not calls:
-        assert "there is no log" in said, "the block says in one line what is wrong"
+        assert "no run log found" in output, "the block prints one line with the problem"

@@ -1,4 +1,4 @@
-"""The Harbor plugin, told of jobs and trials by stand-ins.
+"""The Harbor plugin, called with stand-ins for jobs and trials.
 
 Harbor needs Python 3.12. The stand-ins here have the names of its own classes' fields, as of Harbor 0.25.0:
 ``harbor.job.Job``, ``harbor.models.trial.config.{TrialConfig, TaskConfig, AgentConfig}``,
@@ -23,7 +23,7 @@ from evalgauge.tracker import _open_runs
 from evalgauge_exporter.sources.discovery import Discovery
 from tests.asynchronous import run
 
-BEGUN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+STARTED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ENDED = datetime(2026, 3, 1, 12, 5, tzinfo=UTC)
 MODEL = "anthropic/claude-sonnet-4-5"
 
@@ -93,7 +93,7 @@ def result(trial: Any, **fields: Any) -> Any:
             "verifier_result": None if rewards is None else Of(rewards=rewards),
             "exception_info": None,
             "step_results": None,
-            "started_at": BEGUN,
+            "started_at": STARTED,
             "finished_at": ENDED,
             **fields,
         }
@@ -114,7 +114,7 @@ def started(job: Job, **settings: Any) -> EvalgaugePlugin:
     return plugin
 
 
-def over(plugin: EvalgaugePlugin, done: int = 1, total: int = 1) -> None:
+def finish(plugin: EvalgaugePlugin, done: int = 1, total: int = 1) -> None:
     run(plugin.on_job_end(Of(stats=Of(n_completed_trials=done), n_total_trials=total)))
 
 
@@ -128,10 +128,10 @@ def test_a_trial_is_an_attempt_with_its_reward_and_the_run_lies_in_the_jobs_own_
     plugin = started(job)
     job.begin()
     job.end(rewards={"reward": 1.0})
-    over(plugin)
-    told = lines(job.job_dir)
-    assert [line["type"] for line in told] == ["run_started", "task_started", "task_finished", "run_finished"]
-    first, finished, last = told[0], told[2], told[3]
+    finish(plugin)
+    written = lines(job.job_dir)
+    assert [line["type"] for line in written] == ["run_started", "task_started", "task_finished", "run_finished"]
+    first, finished, last = written[0], written[2], written[3]
     assert (first["run_id"], first["benchmark"], first["agent"]) == ("nightly", "terminal-bench", "terminus-2")
     assert first["model"] == "claude-sonnet-4-5"
     assert [task["task_id"] for task in first["tasks"]] == ["hello"]
@@ -141,7 +141,7 @@ def test_a_trial_is_an_attempt_with_its_reward_and_the_run_lies_in_the_jobs_own_
 
 def test_a_folder_with_a_log_and_harbors_files_is_found_as_one_run(tmp_path: Path) -> None:
     job = Job(tmp_path)
-    over(started(job))
+    finish(started(job))
     found, problems = Discovery([tmp_path]).scan()
     assert [(run.folder, run.source.source) for run in found] == [(job.job_dir, "runlog")]
     assert problems == []
@@ -161,7 +161,7 @@ def test_a_folder_with_a_log_and_harbors_files_is_found_as_one_run(tmp_path: Pat
         ({}, "evaluation_error"),
     ],
 )
-def test_the_outcome_is_the_rewards_and_without_one_the_exceptions(
+def test_the_outcome_follows_from_the_reward_or_without_one_from_the_exception(
     tmp_path: Path, fields: dict[str, Any], outcome: str
 ) -> None:
     job = Job(tmp_path)
@@ -171,7 +171,7 @@ def test_the_outcome_is_the_rewards_and_without_one_the_exceptions(
     assert [line["outcome"] for line in lines(job.job_dir, "task_finished")] == [outcome]
 
 
-def test_cached_tokens_are_taken_out_of_the_input_that_harbor_reports(tmp_path: Path) -> None:
+def test_cached_tokens_are_subtracted_from_the_input_that_harbor_reports(tmp_path: Path) -> None:
     job = Job(tmp_path)
     started(job)
     job.begin()
@@ -204,7 +204,7 @@ def trajectory(job: Job, picture: str = "shot.png", output: int = 5) -> None:
     (folder / "trajectory.json").write_text(json.dumps({"schema_version": "ATIF-v1.6", "steps": steps}))
 
 
-def test_the_steps_and_calls_of_a_trajectory_are_told_where_they_add_up_to_harbors_sums(tmp_path: Path) -> None:
+def test_a_trajectorys_steps_and_calls_are_recorded_if_they_add_up_to_harbors_sums(tmp_path: Path) -> None:
     job = Job(tmp_path)
     started(job)
     job.begin()
@@ -217,7 +217,7 @@ def test_the_steps_and_calls_of_a_trajectory_are_told_where_they_add_up_to_harbo
     assert lines(job.job_dir, "task_finished")[0]["steps"] == 1
 
 
-def test_harbors_sum_is_told_where_the_trajectory_says_something_else(tmp_path: Path) -> None:
+def test_harbors_sum_is_recorded_if_the_trajectory_differs(tmp_path: Path) -> None:
     job = Job(tmp_path)
     started(job)
     job.begin()
@@ -226,7 +226,7 @@ def test_harbors_sum_is_told_where_the_trajectory_says_something_else(tmp_path: 
     assert [call["output_tokens"] for call in lines(job.job_dir, "llm_call")] == [10]
 
 
-def test_a_picture_outside_the_trial_is_not_taken(tmp_path: Path) -> None:
+def test_an_image_outside_the_trial_is_not_copied(tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(b"\x89PNG")
     job = Job(tmp_path)
     started(job, results=str(tmp_path / "results"))
@@ -236,7 +236,7 @@ def test_a_picture_outside_the_trial_is_not_taken(tmp_path: Path) -> None:
     assert {step["screenshot"] for step in lines(tmp_path / "results" / "nightly", "step")} == {None}
 
 
-def test_a_trajectory_that_is_no_json_costs_the_steps_and_not_the_verdict(tmp_path: Path) -> None:
+def test_a_trajectory_that_is_not_json_loses_the_steps_but_not_the_outcome(tmp_path: Path) -> None:
     job = Job(tmp_path)
     started(job)
     job.begin()
@@ -257,7 +257,7 @@ def test_attempts_are_numbered_as_they_start_and_a_retry_is_the_same_attempt(tmp
     assert numbers == [(1, "harbor-1"), (2, "harbor-1"), (1, "harbor-2")]
 
 
-def test_a_job_that_goes_on_is_told_with_the_trials_that_ended_before(tmp_path: Path) -> None:
+def test_a_resumed_job_is_recorded_with_its_finished_trials(tmp_path: Path) -> None:
     job = Job(tmp_path, attempts=2)
     job._existing_trial_results = [result(job._trial_configs[1], rewards={"reward": 1})]
     started(job)
@@ -268,14 +268,14 @@ def test_a_job_that_goes_on_is_told_with_the_trials_that_ended_before(tmp_path: 
     assert [line["attempt"] for line in lines(job.job_dir, "task_started")] == [1, 2]
 
 
-def test_a_job_that_goes_on_with_its_log_takes_the_attempt_that_was_interrupted(tmp_path: Path) -> None:
+def test_a_resumed_job_with_its_log_continues_the_interrupted_attempt(tmp_path: Path) -> None:
     results = tmp_path / "results"
     first = Job(tmp_path, attempts=2)
     plugin = started(first, results=results)
     first.begin(0)
     first.begin(1)
     first.end(1, rewards={"reward": 1})
-    over(plugin, done=1, total=2)
+    finish(plugin, done=1, total=2)
     again = Job(tmp_path, attempts=2)
     again._existing_trial_results = [result(again._trial_configs[1], rewards={"reward": 1})]
     started(again, results=results)
@@ -321,7 +321,7 @@ def test_nothing_is_raised_into_harbor(tmp_path: Path, caplog: pytest.LogCapture
         run(hook(object()))
     run(plugin.on_job_end(None))
     assert "colour" in caplog.text
-    assert "can't be recorded" in caplog.text
+    assert "cannot be recorded" in caplog.text
 
 
 def test_nothing_of_harbor_is_imported() -> None:

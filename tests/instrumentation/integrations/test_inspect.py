@@ -41,7 +41,7 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str
     return folder, evaluated(folder)
 
 
-def test_installing_evalgauge_is_all_it_takes(evaluation: tuple[Path, dict[str, Any]]) -> None:
+def test_installing_evalgauge_is_enough(evaluation: tuple[Path, dict[str, Any]]) -> None:
     where, summary = evaluation
     (folder,) = (where / "results").iterdir()
     run = fold(folder.name, "runlog", read_events(folder))
@@ -59,12 +59,12 @@ def test_installing_evalgauge_is_all_it_takes(evaluation: tuple[Path, dict[str, 
     assert {attempt.domain for attempt in run.attempts.values()} == {"words", "unknown"}
 
 
-def test_the_hook_tells_the_same_as_the_log_that_inspect_writes(evaluation: tuple[Path, dict[str, Any]]) -> None:
+def test_the_hook_records_the_same_as_inspects_own_log(evaluation: tuple[Path, dict[str, Any]]) -> None:
     (recorded,) = (evaluation[0] / "results").iterdir()
     (log,) = (evaluation[0] / "logs").iterdir()
-    told = list(read_events(recorded))
+    recorded_events = list(read_events(recorded))
     read, _ = drain(InspectLogSource(log))
-    ours, theirs = fold("r", "runlog", told), fold("r", "inspect", read)
+    ours, theirs = fold("r", "runlog", recorded_events), fold("r", "inspect", read)
     for run in (ours, theirs):
         assert (run.benchmark, run.model, run.attempts_planned) == ("words", "model", 2)
     assert ours.steps == theirs.steps
@@ -74,7 +74,7 @@ def test_the_hook_tells_the_same_as_the_log_that_inspect_writes(evaluation: tupl
     assert {who: (usage.tokens, usage.requests) for who, usage in ours.usage.items()} == {
         who: (usage.tokens, usage.requests) for who, usage in theirs.usage.items()
     }
-    steps = [[event for event in events if isinstance(event, Step)] for events in (told, read)]
+    steps = [[event for event in events if isinstance(event, Step)] for events in (recorded_events, read)]
     for mine, of_inspect in zip(*(sorted(each, key=_place) for each in steps), strict=True):
         assert (mine.action, mine.reasoning) == (of_inspect.action, of_inspect.reasoning)
         assert (mine.screenshot is None) == (of_inspect.screenshot is None) == (mine.action_type == "press")
@@ -88,7 +88,7 @@ def _place(step: Step) -> tuple[str, int, int]:
     return step.task_id, step.attempt, step.step_idx
 
 
-def test_it_can_be_told_where_and_not_at_all(tmp_path: Path) -> None:
+def test_the_results_folder_is_configurable_and_off_records_nothing(tmp_path: Path) -> None:
     evaluated(tmp_path, EVALGAUGE_RESULTS=str(tmp_path / "elsewhere"))
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
     evaluated(tmp_path, EVALGAUGE_RESULTS="off")

@@ -68,8 +68,8 @@ def calls(folder: Path) -> list[LlmCall]:
     return [event for event in read_events(folder) if isinstance(event, LlmCall)]
 
 
-def test_every_kind_of_call_is_booked_to_its_task_once(program: Program, tmp_path: Path) -> None:
-    said = json.loads(program("-W", "error", str(HERE / "llm_calls.py"), "results").stdout)
+def test_every_kind_of_call_is_recorded_once_for_its_task(program: Program, tmp_path: Path) -> None:
+    answered = json.loads(program("-W", "error", str(HERE / "llm_calls.py"), "results").stdout)
     found: dict[str | None, list[tuple[str, TokenUsage]]] = {}
     for call in calls(tmp_path / "results" / "calls"):
         found.setdefault(call.task_id, []).append((call.status, call.tokens))
@@ -78,7 +78,7 @@ def test_every_kind_of_call_is_booked_to_its_task_once(program: Program, tmp_pat
             assert call.provider == "openai"
         assert (call.duration_seconds is None) == (call.status == "retry"), "how long a failed try took is not known"
     assert found == EXPECTED
-    answers = {name: answer for name, answer in said.items() if answer is not None}
+    answers = {name: answer for name, answer in answered.items() if answer is not None}
     assert answers["claude stream"] == answers["claude async stream"] == 6, "the program gets every part of a stream"
     assert answers["gpt stream"] == answers["gpt raw stream"] == answers["gpt async stream"] == 3
     assert answers["claude counted"] == 11
@@ -88,7 +88,7 @@ def test_every_kind_of_call_is_booked_to_its_task_once(program: Program, tmp_pat
     assert answers["gpt read later, async stream"] == 3
 
 
-def test_what_opentelemetry_instruments_is_counted_and_never_twice(program: Program, tmp_path: Path) -> None:
+def test_calls_instrumented_by_opentelemetry_are_counted_once(program: Program, tmp_path: Path) -> None:
     program(str(HERE / "span_calls.py"), "results")
     found: dict[str | None, Counter[TokenUsage]] = {}
     for call in calls(tmp_path / "results" / "spans"):
@@ -126,7 +126,7 @@ class _Span(NamedTuple):
         (_Span("chat m", {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 9}, scope="evalgauge"), []),
     ],
 )  # fmt: skip
-def test_a_span_is_a_call_where_the_conventions_say_so(
+def test_a_span_is_a_call_where_the_conventions_define_one(
     tmp_path: Path, span: _Span, expected: list[tuple[str | None, str | None, TokenUsage, str]]
 ) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
@@ -159,7 +159,7 @@ def test_spans_within_spans_are_one_call(tmp_path: Path) -> None:
     assert [call.tokens.input for call in calls(tmp_path / "r")] == [9, 9]
 
 
-def test_a_span_that_ends_elsewhere_belongs_to_the_task_it_began_in(tmp_path: Path) -> None:
+def test_a_span_that_ends_elsewhere_belongs_to_the_task_it_started_in(tmp_path: Path) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(GenAiSpans())  # type: ignore[arg-type]
     chat: dict[str, Any] = {"gen_ai.operation.name": "chat", "gen_ai.usage.output_tokens": 1}
@@ -181,15 +181,15 @@ def test_capture_without_the_packages_does_nothing_and_may_be_stopped_twice() ->
         other.start()
 
 
-def test_what_somebody_else_wrapped_meanwhile_stays_and_is_never_wrapped_twice(tmp_path: Path) -> None:
+def test_what_another_library_wrapped_meanwhile_stays_and_is_not_wrapped_twice(tmp_path: Path) -> None:
     stock = threading.Thread.start
-    told: list[str] = []
+    names: list[str] = []
     with capture():
         ours = threading.Thread.start
         monkey = pytest.MonkeyPatch()
 
         def theirs(self: threading.Thread) -> None:
-            told.append(self.name)
+            names.append(self.name)
             ours(self)
 
         monkey.setattr(threading.Thread, "start", theirs)
@@ -200,7 +200,10 @@ def test_what_somebody_else_wrapped_meanwhile_stays_and_is_never_wrapped_twice(t
             assert threading.Thread.start is theirs
             assert _task_in_a_thread("while it is again") is task
         task.finish(success=True)
-    assert [name for name in told if name.startswith("while")] == ["while nothing is captured", "while it is again"]
+    assert [name for name in names if name.startswith("while")] == [
+        "while nothing is captured",
+        "while it is again",
+    ]
     monkey.undo()
     with capture():
         pass
@@ -223,7 +226,7 @@ class SyncAPIClient:
 """
 
 
-def test_a_client_that_is_not_known_gets_a_warning_and_what_still_works(
+def test_an_unknown_client_gets_a_warning_and_partial_counting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for package, client in (("openai", None), ("anthropic", CLIENT)):
@@ -245,11 +248,11 @@ def test_a_client_that_is_not_known_gets_a_warning_and_what_still_works(
         for name in [name for name in sys.modules if name.partition(".")[0] in ("openai", "anthropic")]:
             monkeypatch.delitem(sys.modules, name)
     assert [(call.model, call.tokens.output) for call in calls(tmp_path / "r")] == [("claude-later", 2)] * 2
-    assert [record.message.partition(" (")[0] for record in caplog.records] == [
-        "anthropic has no retries of SyncAPIClient as they are known here; they are not counted",
-        "anthropic has no AsyncAPIClient.request as it is known here; its model calls are not counted",
-        "this version of openai is not known here",
+    assert [record.message for record in caplog.records][:2] == [
+        "unknown version of anthropic (retries of SyncAPIClient); its retries are not counted",
+        "unknown version of anthropic (AsyncAPIClient.request); its model calls are not counted",
     ]
+    assert [record.message.partition(" (")[0] for record in caplog.records][2:] == ["unknown version of openai"]
 
 
 @pytest.mark.parametrize(

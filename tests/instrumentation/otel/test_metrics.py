@@ -74,8 +74,8 @@ def pushed(reader: InMemoryMetricReader) -> Samples:
     return found
 
 
-def telling(samples: Samples, names: set[str]) -> Samples:
-    """The samples of these metrics that are not 0 and no clock's; a label without text is none."""
+def selected(samples: Samples, names: set[str]) -> Samples:
+    """The samples of these metrics that are not 0 and not a time; labels without text are left out."""
     return {
         (name, frozenset((label, text) for label, text in labels if text)): value
         for (name, labels), value in samples.items()
@@ -95,14 +95,14 @@ def test_pushed_equals_scraped(
     try:
         run = track_run(results, benchmark="b", model="m", run_id="r", tasks=plan, attempts=times)
         seen: dict[str, int] = {}
-        for told in attempts:
-            number = seen[told["task_id"]] = seen.get(told["task_id"], 0) + 1
-            with run.task(told["task_id"], domain=told["domain"], worker=told["worker"], attempt=number) as task:
-                for call in told["calls"]:
+        for spec in attempts:
+            number = seen[spec["task_id"]] = seen.get(spec["task_id"], 0) + 1
+            with run.task(spec["task_id"], domain=spec["domain"], worker=spec["worker"], attempt=number) as task:
+                for call in spec["calls"]:
                     task.llm_call(**call)
-                for step in told["steps"]:
+                for step in spec["steps"]:
                     task.step(**step)
-                task.finish(outcome=told["outcome"])
+                task.finish(outcome=spec["outcome"])
         if finish:
             run.finish()
         ours = pushed(reader)
@@ -112,4 +112,4 @@ def test_pushed_equals_scraped(
         otel.stop()
         provider.shutdown()
     names = {name for name, _ in ours} | {"agent_eval_run_tasks", "agent_eval_run_llm_requests_total"}
-    assert telling(ours, names) == telling(theirs, names)
+    assert selected(ours, names) == selected(theirs, names)

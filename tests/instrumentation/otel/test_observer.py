@@ -86,10 +86,10 @@ def test_what_is_pushed_is_stored_as_what_would_be_scraped(tmp_path: Path, monke
             name = labels["__name__"]
             metric = BY_NAME[re.sub(r"_(bucket|sum|count)$", "", name)]
             assert name in metric.series
-            kept = {label: text for label, text in labels.items() if label in (*metric.labels, "le")}
-            if "le" in kept:
-                kept["le"] = str(float(kept["le"]))
-            key = (name, frozenset(kept.items()))
+            shared = {label: text for label, text in labels.items() if label in (*metric.labels, "le")}
+            if "le" in shared:
+                shared["le"] = str(float(shared["le"]))
+            key = (name, frozenset(shared.items()))
             assert key not in pushed, f"{key} is there twice"
             pushed[key] = value
         otel.stop()
@@ -107,7 +107,7 @@ def test_what_is_pushed_is_stored_as_what_would_be_scraped(tmp_path: Path, monke
         assert pushed[key] == pytest.approx(there[key], abs=2.0)
 
 
-def test_traces_are_a_run_its_tasks_their_steps_and_calls_and_the_verdicts(
+def test_traces_are_a_run_its_tasks_their_steps_calls_and_outcomes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with receiver() as received:
@@ -139,9 +139,9 @@ def test_traces_are_a_run_its_tasks_their_steps_and_calls_and_the_verdicts(
         "gen_ai.evaluation.explanation": "judged",
     }
     call = next(span for span in spans if span.name == "chat m-1" and span.status.code == 0)
-    told = attributes(call)
-    assert told["gen_ai.usage.input_tokens"] == 130, "the conventions count cached tokens inside"
-    assert told["gen_ai.usage.cache_read.input_tokens"] == 30
+    found = attributes(call)
+    assert found["gen_ai.usage.input_tokens"] == 130, "the conventions count cached tokens inside"
+    assert found["gen_ai.usage.cache_read.input_tokens"] == 30
     assert (call.end_time_unix_nano - call.start_time_unix_nano) / 1e9 == pytest.approx(0.5)
     step = next(span for span in spans if span.name == "execute_tool Click")
     assert (step.end_time_unix_nano - step.start_time_unix_nano) / 1e9 == pytest.approx(1.5)
@@ -238,7 +238,7 @@ def test_nothing_is_started_without_an_endpoint_and_once_with_one(
         otel.stop()
 
 
-def test_a_collector_that_is_gone_does_not_touch_the_log(
+def test_an_unreachable_collector_does_not_affect_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
@@ -251,10 +251,10 @@ def test_a_collector_that_is_gone_does_not_touch_the_log(
     assert b"run_finished" in log.read_bytes().splitlines()[-1]
 
 
-def test_a_collector_that_never_answers_does_not_hold_up_the_end(
+def test_a_collector_that_never_answers_does_not_block_the_exit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(otel, "LAST_SECONDS", 0.01)
+    monkeypatch.setattr(otel, "SHUTDOWN_SECONDS", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         observer = otel.start()
@@ -262,13 +262,13 @@ def test_a_collector_that_never_answers_does_not_hold_up_the_end(
         evaluate(tmp_path)
         otel.stop()  # comes back although nothing was answered
         assert all(thread.daemon for thread in threads)
-    said = [record.getMessage() for record in caplog.records if record.name == "evalgauge"]
-    assert said == [f"the last OTLP {signal} could not be sent within 0.01 s" for signal in ("metrics", "traces")]
+    messages = [record.getMessage() for record in caplog.records if record.name == "evalgauge"]
+    assert messages == [f"the last OTLP {signal} could not be sent within 0.01 s" for signal in ("metrics", "traces")]
     for thread in threads:  # the connection is broken off, and nothing is tried again
         thread.join()
 
 
-def test_values_of_a_wrong_kind_cost_only_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_of_the_wrong_type_loses_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong: Any = ["?"]
     action: dict[str, Any] = {"type": "click"}
     action["itself"] = action
@@ -293,7 +293,7 @@ def test_values_of_a_wrong_kind_cost_only_themselves(tmp_path: Path, monkeypatch
     assert len(received.spans()) == 13
 
 
-def test_whoever_tells_of_an_event_in_the_midst_of_another_waits_for_nothing(tmp_path: Path) -> None:
+def test_an_event_recorded_during_another_one_does_not_deadlock(tmp_path: Path) -> None:
     trace = pytest.importorskip("opentelemetry.sdk.trace")
 
     class Telling(trace.SpanProcessor):  # type: ignore[misc, name-defined]
@@ -313,7 +313,7 @@ def test_whoever_tells_of_an_event_in_the_midst_of_another_waits_for_nothing(tmp
     run.finish()
 
 
-def test_texts_that_are_no_unicode_and_endless_numbers_cost_no_batch(
+def test_invalid_unicode_and_infinite_numbers_do_not_lose_the_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     half = "\ud800"

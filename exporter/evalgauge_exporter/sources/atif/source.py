@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from evalgauge.events import LlmCall
+from evalgauge.events import EndStatus, LlmCall
 from evalgauge.values import parse_count, parse_id, parse_timestamp
 from evalgauge_exporter.sources.atif.harbor import (
     add_stated_finish,
@@ -153,7 +153,7 @@ class AtifSource(FolderSource):
             total,
         )
 
-    def final_status(self) -> str | None:
+    def final_status(self) -> EndStatus | None:
         """Return the status by the job's ``result.json``, once that has the time of the end."""
         if self._single:
             return None

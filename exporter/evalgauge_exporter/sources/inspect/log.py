@@ -15,6 +15,8 @@ import binascii
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from evalgauge.events import PlannedTask, RunFinished, RunStarted
 from evalgauge.model_names import split_model_name
 from evalgauge.runlog import Problem
@@ -186,12 +188,18 @@ class InspectLogSource:
         self._started = True
         self._append(
             RunStarted(
-                at if at is not None else self._mtime(), 0, self.source, None, parse_id(task.get("task")),
-                split_model_name(parse_id(task.get("model"))).model, parse_id(task.get("solver")), planned,
-                None if planned else parse_count(dataset.get("samples")), max(1, min(epochs, 1000)), None, None, {},
+                ts=at if at is not None else self._mtime(),
+                seq=0,
+                writer=self.source,
+                benchmark=parse_id(task.get("task")),
+                model=split_model_name(parse_id(task.get("model"))).model,
+                agent=parse_id(task.get("solver")),
+                tasks=planned,
+                total_tasks=None if planned else parse_count(dataset.get("samples")),
+                attempts=max(1, min(epochs, 1000)),
             ),
             result,
-        )  # fmt: skip
+        )
 
     def _mtime(self) -> float:
         return get_mtime(self._path) or 0.0
@@ -220,7 +228,10 @@ class InspectLogSource:
         at = parse_timestamp(stats.get("completed_at")) if isinstance(stats, dict) else None
         self._finished = True
         end = max(at if at is not None else 0.0, self._latest)
-        self._append(RunFinished(end, 0, self.source, "completed" if status == "success" else "aborted"), result)
+        self._append(
+            RunFinished(ts=end, seq=0, writer=self.source, status="completed" if status == "success" else "aborted"),
+            result,
+        )
 
     def _read_object(self, log: EvalZipReader, name: str, result: ReadResult) -> dict[str, Any] | None:
         try:
@@ -241,7 +252,7 @@ class InspectLogSource:
     def _append(self, event: Any, result: ReadResult) -> None:
         self._seq += 1
         self._latest = max(self._latest, event.ts)
-        result.events.append(event._replace(seq=self._seq))
+        result.events.append(msgspec.structs.replace(event, seq=self._seq))
 
     def _report(self, result: ReadResult, reason: str, detail: str) -> None:
         if detail not in self._reported and len(self._reported) < 10_000:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evalgauge.integrations.inspect.outcomes import DOMAINS, SCORING, SUBMITS, score_of
+from evalgauge.events import Outcome, RequestStatus
+from evalgauge.integrations.inspect.outcomes import DOMAIN_KEYS, SCORING_SPANS, SUBMIT_TOOLS, parse_score
 from evalgauge.model_names import split_model_name
 from evalgauge.usage import TokenUsage, parse_usage
 from evalgauge.values import parse_count, parse_id, parse_non_negative, parse_timestamp
@@ -40,7 +41,7 @@ def add_sample(
         start = next((at for event in events if (at := parse_timestamp(event.get("timestamp"))) is not None), 0.0)
     metadata = sample.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    domain = next((value for name in DOMAINS if (value := parse_id(metadata.get(name)))), None)
+    domain = next((value for name in DOMAIN_KEYS if (value := parse_id(metadata.get(name)))), None)
     images = _SampleImages(sample, below)
     first = images.list_paths(sample.get("input"))
     attempt.add_start(start, domain, _join_text(sample.get("input")))
@@ -123,7 +124,7 @@ def _parse_tool_call(call: dict[str, Any]) -> dict[str, Any]:
     kind = arguments.get("action")
     if isinstance(kind, str) and kind and len(kind) <= 60:  # one tool for all actions of a computer
         return {**parse_action({**arguments, "action_type": kind}), "tool": name}
-    return {**arguments, "type": "done" if name in SUBMITS else name}
+    return {**arguments, "type": "done" if name in SUBMIT_TOOLS else name}
 
 
 def _add_call(event: dict[str, Any], attempt: AttemptBuilder) -> bool:
@@ -137,7 +138,7 @@ def _add_call(event: dict[str, Any], attempt: AttemptBuilder) -> bool:
         attempt.add_call(at, provider, model, TokenUsage(0, None, None, 0), status="retry")
     output = event.get("output")
     usage = output.get("usage") if isinstance(output, dict) else None
-    status = "error" if event.get("error") else "ok"
+    status: RequestStatus = "error" if event.get("error") else "ok"
     seconds = output.get("time") if isinstance(output, dict) else None
     attempt.add_call(at, provider, model, parse_inspect_usage(usage), status=status, duration_seconds=seconds)
     return True
@@ -181,7 +182,7 @@ def _add_end(
         message = error.get("message") if isinstance(error, dict) else error
         # whose error it was is not stated; Inspect leaves such samples out of its metrics
         cancelled = "Cancelled" in str(message)
-        outcome = "interrupted" if cancelled else "infrastructure_error"
+        outcome: Outcome = "interrupted" if cancelled else "infrastructure_error"
         attempt.add_finish(at, outcome, error=str(message) or "error", **more)
         return
     scores = sample.get("scores")
@@ -192,7 +193,7 @@ def _add_end(
     explanation = stated.get("explanation")
     if isinstance(explanation, str):
         more.setdefault("reason", explanation)
-    score = score_of(stated.get("value"))
+    score = parse_score(stated.get("value"))
     if score is None:
         attempt.add_finish(at, "evaluation_error", error="the sample has no score", **more)
     else:
@@ -206,7 +207,7 @@ def _find_scoring_spans(events: list[dict[str, Any]]) -> set[str]:
         span = event.get("id")
         if event.get("event") != "span_begin" or not isinstance(span, str):
             continue
-        if event.get("type") in SCORING or event.get("parent_id") in found:
+        if event.get("type") in SCORING_SPANS or event.get("parent_id") in found:
             found.add(span)
     return found
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from evalgauge.events import Step, log_level
-from evalgauge.metrics import OUTCOMES
+from evalgauge.events import LogLevel, Outcome, Step, parse_log_level
 from evalgauge.values import TEXT_LENGTH, parse_float, parse_id, parse_non_negative
 from evalgauge_exporter.sources.parsing import FileFingerprint
 
 MAX_LOG_LINES = 2000
 """Lines of one task's log that are read."""
 
-_ERROR_TYPES = {
+_ERROR_TYPES: dict[str, Outcome] = {
     "agent": "agent_error",
     "infrastructure": "infrastructure_error",
     "evaluation": "evaluation_error",
+    **{outcome: outcome for outcome in get_args(Outcome)},
 }
+"""OpenAdapt's types of errors, and the names of outcomes where a file states one."""
 
 
 def matches(folder: Path, names: frozenset[str]) -> bool:
@@ -125,11 +126,11 @@ class FinishedTask:
         return self
 
 
-def parse_outcome(content: Mapping[str, Any]) -> str:
+def parse_outcome(content: Mapping[str, Any]) -> Outcome:
     """Return the outcome that an execution, a trace or a summary's row states: by error type, else by ``success``."""
     kind = content.get("error_type")
     if isinstance(kind, str) and kind:
-        return _ERROR_TYPES.get(kind, kind if kind in OUTCOMES else "evaluation_error")
+        return _ERROR_TYPES.get(kind, "evaluation_error")
     return "success" if content.get("success") is True else "failure"
 
 
@@ -174,19 +175,18 @@ def make_step(
     texts = (step.get("reasoning"), logs.get("plan_result"))
     reasoning = next((text for text in texts if isinstance(text, str) and text), None)
     return Step(
-        at,
-        seq,
-        writer,
-        task_id,
-        1,
-        worker,
-        index,
-        action if isinstance(action, dict) else {},
-        reasoning,
-        f"{folder}/{shot}" if folder is not None and isinstance(shot, str) else None,
-        None if think is None else think / 1000,
-        None if env is None else env / 1000,
-        None,
+        ts=at,
+        seq=seq,
+        writer=writer,
+        task_id=task_id,
+        attempt=1,
+        worker_id=worker,
+        step_idx=index,
+        action=action if isinstance(action, dict) else {},
+        reasoning=reasoning,
+        screenshot=f"{folder}/{shot}" if folder is not None and isinstance(shot, str) else None,
+        think_seconds=None if think is None else think / 1000,
+        env_seconds=None if env is None else env / 1000,
     )
 
 
@@ -196,13 +196,13 @@ def list_steps(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [step for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
 
 
-def parse_log_lines(content: Mapping[str, Any]) -> list[tuple[float, str, str]]:
+def parse_log_lines(content: Mapping[str, Any]) -> list[tuple[float, LogLevel, str]]:
     """Return what a task logged: seconds since its start, level, message; at most the last ``MAX_LOG_LINES``."""
     lines = content.get("logs")
-    parsed: list[tuple[float, str, str]] = []
+    parsed: list[tuple[float, LogLevel, str]] = []
     for line in lines[-MAX_LOG_LINES:] if isinstance(lines, list) else ():
         message = line.get("message") if isinstance(line, dict) else None
         if isinstance(message, str) and message:
             seconds = parse_non_negative(line.get("timestamp")) or 0.0
-            parsed.append((seconds, log_level(line.get("level")), message[:TEXT_LENGTH]))
+            parsed.append((seconds, parse_log_level(line.get("level")), message[:TEXT_LENGTH]))
     return parsed

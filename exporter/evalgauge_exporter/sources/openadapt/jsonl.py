@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from evalgauge.events import RunFinished, RunStarted
 from evalgauge.runlog import Problem
 from evalgauge.values import parse_count, parse_id, parse_timestamp
@@ -132,11 +134,18 @@ class OpenAdaptJsonlSource:
         start = at if at is not None else self._latest or self._mtime()
         self._append(
             RunStarted(
-                max(start, self._latest), 0, self.source, None, "waa", self._model, None, (), self._total, 1, None,
-                None, tags,
+                ts=max(start, self._latest),
+                seq=0,
+                writer=self.source,
+                benchmark="waa",
+                model=self._model,
+                tasks=(),
+                total_tasks=self._total,
+                attempts=1,
+                tags=tags,
             ),
             result,
-        )  # fmt: skip
+        )
 
     def _add_task(self, task_id: str, row: dict[str, Any], result: ReadResult) -> None:
         attempt = AttemptBuilder(self.source, task_id)
@@ -164,7 +173,7 @@ class OpenAdaptJsonlSource:
         self._finished_ids.add(task_id)
         if self._total is not None and len(self._finished_ids) >= self._total and not self._finished:
             self._finished = True
-            self._append(RunFinished(self._latest, 0, self.source, "completed"), result)
+            self._append(RunFinished(ts=self._latest, seq=0, writer=self.source, status="completed"), result)
 
     def _find_screenshot(self, task_id: str, index: int) -> str | None:
         """Return the path of what the agent saw before a step: the picture after the step before it."""
@@ -178,4 +187,4 @@ class OpenAdaptJsonlSource:
     def _append(self, event: Any, result: ReadResult) -> None:
         self._seq += 1
         self._latest = max(self._latest, event.ts)
-        result.events.append(event._replace(seq=self._seq))
+        result.events.append(msgspec.structs.replace(event, seq=self._seq))

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from evalgauge.events import PlannedTask
+from evalgauge.events import EndStatus, PlannedTask
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
@@ -87,7 +87,7 @@ class OpenAdaptModelSource(FolderSource):
             )
         return RunInfo(benchmark, self._model_id or self._model, None, created, planned=self._planned)
 
-    def final_status(self) -> str | None:
+    def final_status(self) -> EndStatus | None:
         """Return ``completed`` once there is a summary."""
         return None if self.read_cached(self.folder / "summary.json") is None else "completed"
 

@@ -76,6 +76,6 @@ class OpenAdaptPool:
         finished = bool(self._members) and all(member.complete for member in self._members.values())
         if finished and not self._finished:
             self._seq += 1
-            result.events.append(RunFinished(self._latest, self._seq, "pool", "completed"))
+            result.events.append(RunFinished(ts=self._latest, seq=self._seq, writer="pool", status="completed"))
         self._finished = finished
         return result

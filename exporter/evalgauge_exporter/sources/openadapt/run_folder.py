@@ -27,15 +27,17 @@ from evalgauge.events import (
     Heartbeat,
     LlmCall,
     LogLine,
+    RequestStatus,
     RunFinished,
     RunStarted,
     TaskFinished,
     TaskStarted,
     WorkerState,
+    token_fields,
 )
 from evalgauge.model_names import infer_provider
 from evalgauge.runlog import Problem
-from evalgauge.usage import UNKNOWN, parse_usage
+from evalgauge.usage import UNKNOWN, TokenUsage, parse_usage
 from evalgauge.values import parse_count, parse_float, parse_id, parse_text, parse_timestamp
 from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.folders import MTIME_TOLERANCE
@@ -272,13 +274,26 @@ class OpenAdaptSource:
             at = self._latest if self._latest is not None else self.folder.stat().st_mtime
         result.events.append(
             RunStarted(
-                at, self._next_seq(), self._writer, None, self._benchmark, self._model, None, (), self._live_total, 1,
-                None, None, {},
+                ts=at,
+                seq=self._next_seq(),
+                writer=self._writer,
+                benchmark=self._benchmark,
+                model=self._model,
+                tasks=(),
+                total_tasks=self._live_total,
+                attempts=1,
             )
-        )  # fmt: skip
+        )
         if first and self._worker is not None:
             result.events.append(
-                WorkerState(at, self._next_seq(), self._writer, self._worker, "idle", self._worker, None, None, None)
+                WorkerState(
+                    ts=at,
+                    seq=self._next_seq(),
+                    writer=self._writer,
+                    worker_id=self._worker,
+                    state="idle",
+                    vm=self._worker,
+                )
             )
 
     def _add_open_tasks(self, result: ReadResult) -> None:
@@ -294,7 +309,11 @@ class OpenAdaptSource:
                 at = self._resolve_mtime(shots.mtime_ns / 1e9)
                 if at > self._beat:
                     self._beat = at
-                    result.events.append(Heartbeat(at, self._next_seq(), self._writer, self._worker, 0))
+                    result.events.append(
+                        Heartbeat(
+                            ts=at, seq=self._next_seq(), writer=self._writer, worker_id=self._worker, lost_events=0
+                        )
+                    )
 
     def _resolve_mtime(self, at: float) -> float:
         """Return a file's time where it is valid, else the latest time that is known from the documents."""
@@ -303,8 +322,15 @@ class OpenAdaptSource:
         return at
 
     def _make_task_start(self, task: TaskFolder, at: float) -> TaskStarted:
-        ids = (self._writer, task.task_id, 1, self._worker)
-        return TaskStarted(at, self._next_seq(), *ids, task.domain, task.instruction, task.max_steps)
+        ids: dict[str, Any] = {"writer": self._writer, "task_id": task.task_id, "worker_id": self._worker}
+        return TaskStarted(
+            ts=at,
+            seq=self._next_seq(),
+            **ids,
+            domain=task.domain,
+            instruction=task.instruction,
+            max_steps=task.max_steps,
+        )
 
     def _add_task(self, item: FinishedTask, result: ReadResult) -> None:
         task, content = item.task, item.content
@@ -323,22 +349,33 @@ class OpenAdaptSource:
         latest = max(item.finished, item.written_at)
         for seconds, level, message in parse_log_lines(content):
             at = min(item.started + seconds, latest)  # a time in the future would keep the run running
-            result.events.append(LogLine(at, self._next_seq(), self._writer, task_id, 1, self._worker, level, message))
+            result.events.append(
+                LogLine(
+                    ts=at,
+                    seq=self._next_seq(),
+                    writer=self._writer,
+                    task_id=task_id,
+                    attempt=1,
+                    worker_id=self._worker,
+                    level=level,
+                    message=message,
+                )
+            )
         outcome = parse_outcome(content)
         result.events.append(
             TaskFinished(
-                item.finished,
-                self._next_seq(),
-                self._writer,
-                task_id,
-                1,
-                self._worker,
-                outcome,
-                parse_float(content.get("score")),
-                parse_count(content.get("num_steps")),
-                item.duration,
-                parse_text(content.get("error")),
-                parse_text(content.get("reason")),
+                ts=item.finished,
+                seq=self._next_seq(),
+                writer=self._writer,
+                task_id=task_id,
+                attempt=1,
+                worker_id=self._worker,
+                outcome=outcome,
+                score=parse_float(content.get("score")),
+                steps=parse_count(content.get("num_steps")),
+                duration_seconds=item.duration,
+                error=parse_text(content.get("error")),
+                reason=parse_text(content.get("reason")),
             )
         )
 
@@ -360,12 +397,22 @@ class OpenAdaptSource:
             return
         model = item.task.model or self._model
         provider = infer_provider(model)
-        for status, usage in [
+        calls: list[tuple[RequestStatus, TokenUsage]] = [
             *(("retry", UNKNOWN) for key in logs if key.startswith("retry_") and key.endswith("_response")),
             ("ok", parse_usage(logs["token_usage"])),
-        ]:
-            ids = (task_id, 1, self._worker)
-            yield LlmCall(at, self._next_seq(), self._writer, provider, model, usage, None, status, False, *ids)
+        ]
+        for status, usage in calls:
+            ids: dict[str, Any] = {"task_id": task_id, "worker_id": self._worker}
+            yield LlmCall(
+                ts=at,
+                seq=self._next_seq(),
+                writer=self._writer,
+                provider=provider,
+                model=model,
+                **token_fields(usage),
+                status=status,
+                **ids,
+            )
 
     def _read_summary(self, result: ReadResult) -> None:
         """Add the tasks whose execution.json was lost, and the end of the run."""
@@ -392,27 +439,26 @@ class OpenAdaptSource:
                 result.events.append(self._make_task_start(task, late))
             result.events.append(
                 TaskFinished(
-                    late,
-                    self._next_seq(),
-                    self._writer,
-                    task_id,
-                    1,
-                    self._worker,
-                    parse_outcome(row),
-                    parse_float(row.get("score")),
-                    parse_count(row.get("num_steps")),
-                    None,
-                    parse_text(row.get("error")),
-                    parse_text(row.get("reason")),
+                    ts=late,
+                    seq=self._next_seq(),
+                    writer=self._writer,
+                    task_id=task_id,
+                    attempt=1,
+                    worker_id=self._worker,
+                    outcome=parse_outcome(row),
+                    score=parse_float(row.get("score")),
+                    steps=parse_count(row.get("num_steps")),
+                    error=parse_text(row.get("error")),
+                    reason=parse_text(row.get("reason")),
                 )
             )
         self.complete = True
         if self._worker is not None:
             result.events.append(
-                WorkerState(late, self._next_seq(), self._writer, self._worker, "stopped", None, None, None, None)
+                WorkerState(ts=late, seq=self._next_seq(), writer=self._writer, worker_id=self._worker, state="stopped")
             )
         else:
-            result.events.append(RunFinished(late, self._next_seq(), self._writer, "completed"))
+            result.events.append(RunFinished(ts=late, seq=self._next_seq(), writer=self._writer, status="completed"))
 
     def _read_live(self, result: ReadResult) -> None:
         """Add what the live file says: the number of tasks, and the steps of the task that is running."""

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from evalgauge.events import (
     Event,
     LlmCall,
@@ -125,7 +127,8 @@ class FilledRunLogSource(RunLogSource):
             self._log_start = (
                 event
                 if before is None
-                else before._replace(
+                else msgspec.structs.replace(
+                    before,
                     benchmark=before.benchmark or event.benchmark,
                     model=before.model or event.model,
                     total_tasks=before.total_tasks or event.total_tasks or len(event.tasks) or None,
@@ -142,7 +145,7 @@ class FilledRunLogSource(RunLogSource):
             self._contradicted |= event.task_id in self._filled
             self._contradicted |= self._ended_by_files and event.task_id not in self._finished_ids
         if isinstance(event, Step) and event.screenshot is None and event.attempt == 1 and self._files is not None:
-            return event._replace(screenshot=self._files.screenshot(event.task_id, event.step_idx))
+            return msgspec.structs.replace(event, screenshot=self._files.screenshot(event.task_id, event.step_idx))
         return event
 
     def _note_description(self, task_id: str, domain: str | None = None, instruction: str | None = None) -> _Logged:
@@ -196,7 +199,8 @@ class FilledRunLogSource(RunLogSource):
     def _complete_run_start(self, log: RunStarted, files: RunStarted) -> RunStarted:
         """Return what the log's start of the run lacks; at the log's time, so that it does not restart the run."""
         counted = log.tasks or log.total_tasks is not None
-        return files._replace(
+        return msgspec.structs.replace(
+            files,
             ts=log.ts,
             benchmark=None if parse_id(log.benchmark) else files.benchmark,
             model=None if parse_id(log.model) else files.model,
@@ -213,8 +217,14 @@ class FilledRunLogSource(RunLogSource):
                 instruction = None if logged.instruction else event.instruction
                 if domain or instruction:
                     planned = (PlannedTask(event.task_id, domain, instruction),)
-                    yield start._replace(
-                        seq=event.seq, writer=event.writer, benchmark=None, model=None, total_tasks=None, tasks=planned
+                    yield msgspec.structs.replace(
+                        start,
+                        seq=event.seq,
+                        writer=event.writer,
+                        benchmark=None,
+                        model=None,
+                        total_tasks=None,
+                        tasks=planned,
                     )
             elif isinstance(event, LogLine) and not logged.lines:
-                yield event._replace(worker_id=None, attempt=attempt)
+                yield msgspec.structs.replace(event, worker_id=None, attempt=attempt)

@@ -1,15 +1,13 @@
-"""Harbor: a job is recorded while it runs, by a plugin that Harbor finds by its entry point.
+"""The job plugin of Harbor.
 
-    harbor run --plugin evalgauge -d terminal-bench@2.0 -a terminus-2 -m anthropic/claude-sonnet-4-5
+The log is written below ``EVALGAUGE_RESULTS`` or ``--pk results=DIR``, else into the job's own folder, where
+``evalgauge serve jobs`` finds it: a folder with both is one run. ``off`` records nothing. A job with several agents is
+one run for each of them, which needs a results folder: without one nothing is recorded, and the exporter reads such a
+job from Harbor's own files.
 
-Installing evalgauge beside Harbor is all it takes. The log goes below ``EVALGAUGE_RESULTS`` or ``--pk results=DIR``,
-else into the job's own folder, where ``evalgauge serve jobs`` finds it: a folder that holds both is one run. ``off``
-records nothing. A job of several agents is a run for each of them, which needs a results folder: without one nothing
-is recorded, and the exporter reads such a job from the files that Harbor itself writes.
-
-A trial is an attempt at its task. Attempts are numbered in the order in which they start, as trials have random names;
-a retry is the same attempt again, and what the first try spent stays counted. Nothing here raises into Harbor, and
-nothing of Harbor is imported.
+A trial is an attempt at its task. Attempts are numbered in the order in which they start, because trials have random
+names; a retry is the same attempt again, and the cost of the first try stays counted. Nothing here raises into Harbor,
+and nothing of Harbor is imported.
 """
 
 from __future__ import annotations
@@ -40,24 +38,26 @@ Hook = Callable[[Any], Awaitable[None]]
 class EvalgaugePlugin:
     """A job plugin. Harbor makes one for each job and calls ``on_job_start`` before, ``on_job_end`` after its trials.
 
-    ``results``: the folder for the log; what Harbor's ``--pk results=DIR`` gives.
+    Args:
+        results: The results folder for the log, as passed by Harbor's ``--pk results=DIR``.
+        **unknown: Other settings; each is reported in a warning.
     """
 
     def __init__(self, results: str | os.PathLike[str] | None = None, **unknown: object) -> None:
         if unknown:
-            log.warning("the Harbor plugin has no settings %s; its only one is results", ", ".join(sorted(unknown)))
+            log.warning("the Harbor plugin has no setting %s; its only setting is results", ", ".join(sorted(unknown)))
         self._results = str(results) if results else os.environ.get(VARIABLE) or None
         self._jobs: dict[str, _AgentRun] = {}
 
     async def on_job_start(self, job: Any) -> None:
-        """Begin the run and ask to be told of the job's trials."""
+        """Start the run and subscribe to the job's trials."""
         try:
-            self._begin(job)
+            self._start_runs(job)
         except Exception:
-            log.exception("the Harbor job can't be recorded; it goes on without")
+            log.exception("the Harbor job cannot be recorded; it continues without")
 
     async def on_job_end(self, job_result: Any) -> None:
-        """End the run: as aborted where trials are missing. A job that raised comes here only at the process's end."""
+        """Finish the run: aborted where trials are missing. Harbor does not call this for a job that raised."""
         try:
             done = getattr(getattr(job_result, "stats", None), "n_completed_trials", None)
             whole = done is None or done >= job_result.n_total_trials
@@ -66,27 +66,27 @@ class EvalgaugePlugin:
         except Exception:
             log.exception("the end of the Harbor job could not be recorded")
 
-    def _begin(self, job: Any) -> None:
+    def _start_runs(self, job: Any) -> None:
         if (self._results or "").lower() == OFF:
             return
         agents = {_agent_key(agent): agent for agent in job.config.agents}
         if len(agents) > 1 and self._results is None:
-            log.warning("a Harbor job of %d agents is only recorded with %s set", len(agents), VARIABLE)
+            log.warning("a Harbor job with %d agents is recorded only with %s set", len(agents), VARIABLE)
             return
         for key, agent in agents.items():
             name = str(job.config.job_name) if len(agents) == 1 else f"{job.config.job_name}.{key}"
             folder = Path(job.job_dir) if self._results is None else Path(self._results) / safe_name(name)
-            mine = [trial for trial in _trials(job) if _agent_key(trial.agent) == key]
-            self._jobs[key] = _AgentRun(folder, name, job, agent, mine)
-        job.on_trial_started(self._quiet(_AgentRun.trial_started))
-        job.on_trial_ended(self._quiet(_AgentRun.trial_ended))
+            trials = [trial for trial in _trials(job) if _agent_key(trial.agent) == key]
+            self._jobs[key] = _AgentRun(folder, name, job, agent, trials)
+        job.on_trial_started(self._make_hook(_AgentRun.trial_started))
+        job.on_trial_ended(self._make_hook(_AgentRun.trial_ended))
 
-    def _quiet(self, told: Callable[[_AgentRun, Any], None]) -> Hook:
-        @functools.wraps(told)
+    def _make_hook(self, record: Callable[[_AgentRun, Any], None]) -> Hook:
+        @functools.wraps(record)
         async def hook(event: Any) -> None:
             try:
                 if (run := self._jobs.get(_agent_key(event.config.agent))) is not None:
-                    told(run, event)
+                    record(run, event)
             except Exception:
                 log.exception("an event of a Harbor trial could not be recorded")
 
@@ -94,14 +94,14 @@ class EvalgaugePlugin:
 
 
 class _AgentRun:
-    """What one agent does in a job."""
+    """The run of one agent in a job."""
 
     def __init__(self, folder: Path, name: str, job: Any, agent: Any, trials: list[Any]) -> None:
-        self._before = _outcomes(folder)
+        self._earlier_outcomes = _outcomes(folder)
         self._attempts = max(1, int(getattr(job.config, "n_attempts", 1)))
         self._numbers: dict[str, tuple[str, int]] = {}
         self._open: dict[str, tuple[Task, int]] = {}
-        planned = {task_of(trial): trial for trial in trials}
+        planned = {task_id_of(trial): trial for trial in trials}
         started = {
             "run_id": safe_name(name),
             "benchmark": _benchmark(job.config),
@@ -119,17 +119,17 @@ class _AgentRun:
             ),
         }
         self.run = Run(folder, safe_name(name), started, "task")
-        if not self._before:  # a job is resumed whose log is not there: Harbor removes what is no trial from its folder
+        if not self._earlier_outcomes:  # a resumed job without its log: Harbor removes from the folder what is no trial
             for result in getattr(job, "_existing_trial_results", None) or ():
                 if _agent_key(result.config.agent) == _agent_key(agent):
-                    self._retell(result)
+                    self._record_finished_trial(result)
 
     def trial_started(self, event: Any) -> None:
-        """A trial began, or is tried again."""
-        trial, task_id, attempt = event.trial_name, *self._number(event.config)
+        """Record that a trial started, or is retried."""
+        trial, task_id, attempt = event.trial_name, *self._identify(event.config)
         if trial in self._open:
             self._open.pop(trial)[0].finish(outcome="interrupted", reason="the trial was started again")
-        # Harbor has no workers; as many trials as go on at once are what the pace of a job depends on
+        # Harbor has no workers; the pace of a job depends on how many trials run at once
         taken = {slot for _, slot in self._open.values()}
         slot = next(number for number in range(1, len(taken) + 2) if number not in taken)
         task = self.run.task(
@@ -142,80 +142,82 @@ class _AgentRun:
         self._open[trial] = task, slot
 
     def trial_ended(self, event: Any) -> None:
-        """A trial ended: its steps, its model calls and how it went."""
+        """Record a finished trial: its steps, its model calls and its outcome."""
         if event.trial_name not in self._open:
             self.trial_started(event)
         task, _ = self._open.pop(event.trial_name)
         ids = {"task_id": task.task_id, "attempt": task.attempt, "worker_id": task.worker}
-        steps = self._record(event.result, ids, task._save_screenshot)
+        steps = self._record_steps_and_calls(event.result, ids, task._save_screenshot)
         task.finish(steps=steps, **parse_outcome(event.result))
 
-    def _retell(self, result: Any) -> None:
-        """A trial that ended before this process began, with the times it had."""
-        task_id, attempt = self._number(result.config)
+    def _record_finished_trial(self, result: Any) -> None:
+        """Record a trial that finished before this process started, with its own times."""
+        task_id, attempt = self._identify(result.config)
         ids = {"task_id": task_id, "attempt": attempt, "worker_id": None}
-        begun, ended = parse_timestamp(result.started_at), parse_timestamp(result.finished_at)
-        times = {} if begun is None else {"ts": begun}
+        started, finished = parse_timestamp(result.started_at), parse_timestamp(result.finished_at)
+        times = {} if started is None else {"ts": started}
         about = {"domain": result.config.task.source, "instruction": _instruction(result.config)}
         self.run._write("task_started", {**times, **ids, **about, "max_steps": None})
-        steps = self._record(result, ids, lambda path, _: _relative(path, self.run.folder))
+        steps = self._record_steps_and_calls(result, ids, lambda path, _: _relative(path, self.run.folder))
         verdict = parse_outcome(result)
         fields = {
             **dict.fromkeys(("score", "error", "reason")),
             **verdict,
             "outcome": outcome_of(None, verdict.get("score"), verdict.get("outcome"), verdict.get("error")),
             "steps": steps,
-            "duration_seconds": None if begun is None or ended is None else max(0.0, ended - begun),
+            "duration_seconds": None if started is None or finished is None else max(0.0, finished - started),
         }
-        self.run._write("task_finished", {**({} if ended is None else {"ts": ended}), **ids, **fields}, sync=True)
+        self.run._write("task_finished", {**({} if finished is None else {"ts": finished}), **ids, **fields}, sync=True)
 
-    def _record(self, result: Any, ids: dict[str, Any], keep: Callable[[Path, int], str | None]) -> int | None:
-        """Write the steps and calls of a trial; the number of steps without a terminal one, None where unknown."""
+    def _record_steps_and_calls(
+        self, result: Any, ids: dict[str, Any], save: Callable[[Path, int], str | None]
+    ) -> int | None:
+        """Write the steps and calls of a trial; return the number of steps without a terminal one, None if unknown."""
         documents: list[tuple[Path, dict[str, Any]]] = []
         try:
             documents += trajectories(_trial_folder(result.config))
         except (OSError, ValueError, RecursionError) as error:
-            log.warning("trial %s: its trajectory can't be read (%s)", result.trial_name, error)
-        count, last, ended = 0, "", parse_timestamp(result.finished_at)
+            log.warning("trial %s: its trajectory cannot be read (%s)", result.trial_name, error)
+        count, last, finished = 0, "", parse_timestamp(result.finished_at)
         try:
             for at, shot, step in steps_of(documents, _trial_folder(result.config)):
-                moment = {} if (when := at if at is not None else ended) is None else {"ts": when}
-                seen = None if shot is None else keep(shot, count)
-                self.run._write("step", {**moment, **step, **ids, "step_idx": count, "screenshot": seen})
+                time = {} if (when := at if at is not None else finished) is None else {"ts": when}
+                seen = None if shot is None else save(shot, count)
+                self.run._write("step", {**time, **step, **ids, "step_idx": count, "screenshot": seen})
                 count, last = count + 1, str(step["action"]["type"]).lower()
-        except Exception:  # what an agent's own trajectory holds must not cost the verdict
+        except Exception:  # whatever an agent's own trajectory holds, the outcome must be recorded
             log.exception("trial %s: not all of its steps could be recorded", result.trial_name)
         for call in calls_of(result, [document for _, document in documents]):
             self.run._write("llm_call", {**call, **ids})
         return count - (last in TERMINAL_ACTIONS) if documents else None
 
-    def _number(self, trial: Any) -> tuple[str, int]:
-        """The task of a trial and which attempt it is.
+    def _identify(self, trial: Any) -> tuple[str, int]:
+        """Return the task of a trial and the number of the attempt.
 
-        Where an earlier process began the job, the trials that are left are those that have no outcome, or an error.
+        If an earlier process started the job, the remaining trials are those without an outcome, or with an error.
         """
         if trial.trial_name not in self._numbers:
-            task_id = task_of(trial)
+            task_id = task_id_of(trial)
             taken = {number for task, number in self._numbers.values() if task == task_id}
             free = [number for number in range(1, self._attempts + 1) if number not in taken]
-            ranked = sorted(free, key=lambda number: _rank(self._before.get((task_id, number))))
+            ranked = sorted(free, key=lambda number: _rank(self._earlier_outcomes.get((task_id, number))))
             self._numbers[trial.trial_name] = task_id, ranked[0] if ranked else max(taken) + 1
         return self._numbers[trial.trial_name]
 
 
 def _relative(path: Path, folder: Path) -> str | None:
-    """``path`` as a log in ``folder`` names it; None where it lies elsewhere."""
+    """Return ``path`` relative to ``folder``; None where it is outside."""
     root = folder.resolve()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
 
 
 def _trials(job: Any) -> list[Any]:
-    """The trials of a job. Harbor has no public name for them; without, tasks appear as they start."""
+    """Return the trials of a job. Harbor has no public name for them; without it tasks appear when they start."""
     return list(getattr(job, "_trial_configs", None) or ())
 
 
-def task_of(trial: Any) -> str:
-    """The task of a trial by the name that tells it apart: as the exporter names it where it reads Harbor's files."""
+def task_id_of(trial: Any) -> str:
+    """Return the task id of a trial, the same as the exporter's when it reads Harbor's files."""
     return str(trial.task.name or Path(trial.task.path).name)
 
 
@@ -231,7 +233,7 @@ def _instruction(trial: Any) -> str | None:
 
 
 def _benchmark(config: Any) -> str:
-    """The name of a job's dataset; of a job without, its own."""
+    """Return the name of a job's dataset; of a job without one, the job's own."""
     dataset = config.datasets[0] if config.datasets else None
     path = getattr(dataset, "path", None)
     return str(getattr(dataset, "name", None) or (Path(path).name if path else config.job_name))
@@ -242,12 +244,12 @@ def _agent_name(agent: Any) -> str:
 
 
 def _agent_key(agent: Any) -> str:
-    """An agent's name with its model's, as the exporter names the runs of a job of several."""
+    """Return an agent's name with its model's, as the exporter names the runs of a job with several agents."""
     return safe_name("__".join(part for part in (_agent_name(agent), agent.model_name) if part))
 
 
 def _outcomes(folder: Path) -> dict[tuple[str, int], str]:
-    """What a log that is already there says of the attempts."""
+    """Return the outcomes of the attempts in a log that exists already."""
     found: dict[tuple[str, int], str] = {}
     for path in log_files(folder):
         reader, more = LogReader(path), True
@@ -260,6 +262,6 @@ def _outcomes(folder: Path) -> dict[tuple[str, int], str]:
 
 
 def _rank(outcome: str | None) -> int:
-    """Which attempt is more likely to be the one that is still to do: the least."""
+    """Rank an attempt by its earlier outcome; a trial that starts is most likely the one with the lowest rank."""
     order = (None, "interrupted", "infrastructure_error", "evaluation_error", "agent_error")
     return order.index(outcome) if outcome in order else len(order)

@@ -1,11 +1,11 @@
-"""Model calls out of OpenTelemetry's GenAI spans, so that whatever is instrumented already is counted.
+"""Model calls from OpenTelemetry's GenAI spans, so that calls of instrumented libraries are counted.
 
     provider = TracerProvider()
     provider.add_span_processor(GenAiSpans())
 
-Names are those of the OpenTelemetry semantic conventions for generative AI, and the older ones that are still in use
-(``gen_ai.system``, ``llm.request.type``). No OpenTelemetry package is imported: a span processor is whatever has its
-methods.
+Attribute names are those of the OpenTelemetry semantic conventions for generative AI, and older ones that are still in
+use (``gen_ai.system``, ``llm.request.type``). No OpenTelemetry package is imported: any object with its methods is a
+span processor.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from typing import Any
 from evalgauge.tracker import Run, Task, _open_runs, current_task
 
 OWN_SCOPE = "evalgauge"
-"""The instrumentation scope of the spans that evalgauge itself makes of recorded calls."""
+"""The instrumentation scope of the spans that evalgauge itself makes for recorded calls."""
 CALLS = frozenset({"chat", "text_completion", "generate_content", "completion", "embeddings"})
-"""Operations that are one call of a model. An agent's or a workflow's span sums up the calls within it."""
+"""Operations that are one model call. The span of an agent or a workflow sums up the calls within it."""
 
-calling: ContextVar[bool] = ContextVar("evalgauge_calling", default=False)
-"""True while a wrapped client makes a call: spans that begin then are about that call."""
+is_wrapped_call: ContextVar[bool] = ContextVar("evalgauge_is_wrapped_call", default=False)
+"""True while a wrapped client makes a call: spans that start then describe that call."""
 _last_span: ContextVar[int | None] = ContextVar("evalgauge_last_span", default=None)
-_spans: dict[int, _Open] = {}
-_lock = threading.RLock()  # a finalizer may book a call while it is held
+_spans: dict[int, _OpenSpan] = {}
+_lock = threading.RLock()  # a finalizer may record a call while it is held
 
 
-class _Open:
-    """A span that has begun."""
+class _OpenSpan:
+    """A span that has started."""
 
     def __init__(self, target: Task | Run | None, counted: bool) -> None:
         self.target = target
         self.counted = counted
-        """Whether the call that it is about is counted already."""
+        """Whether the call that it describes is counted already."""
 
 
-def target_of_calls() -> Task | Run | None:
-    """What a model call made here belongs to: the current task, else the only run of this process, else nothing."""
+def current_target() -> Task | Run | None:
+    """Return what a model call made here belongs to: the current task, else the only run of this process, else None."""
     task = current_task.get()
     if task is not None:
         return task
@@ -47,8 +47,8 @@ def target_of_calls() -> Task | Run | None:
     return runs[0] if len(runs) == 1 else None
 
 
-def cover() -> None:
-    """A wrapped client makes a call here and counts it: the span that is about it, if one has begun, does not."""
+def mark_current_span_counted() -> None:
+    """Mark the span that describes the call of a wrapped client, which counts it: it is not counted twice."""
     if not _spans:
         return
     from opentelemetry import trace
@@ -61,20 +61,20 @@ def cover() -> None:
 
 
 class GenAiSpans:
-    """A span processor that books each ended model call to the task it was made in.
+    """A span processor that records each finished model call for the task it was made in.
 
-    A call that ``capture`` counts, or that a span within this one counts, is not counted again.
+    A call that ``capture`` or a span within this one has counted is not counted again.
     """
 
     def on_start(self, span: Any, parent_context: object = None) -> None:
-        """Remember where the span began: it may end somewhere else."""
+        """Store the task in which the span started: it may end elsewhere."""
         span_id = span.get_span_context().span_id
         with _lock:
-            _spans[span_id] = _Open(target_of_calls(), calling.get())
+            _spans[span_id] = _OpenSpan(current_target(), is_wrapped_call.get())
         _last_span.set(span_id)
 
     def on_end(self, span: Any) -> None:
-        """Count the call that the span is about."""
+        """Record the call that the span describes."""
         with _lock:
             opened = _spans.pop(span.get_span_context().span_id, None)
         if opened is None:
@@ -85,20 +85,20 @@ class GenAiSpans:
         if not opened.counted and not own and _is_call(attributes):
             opened.counted = True
             if opened.target is not None:
-                _book(opened.target, span, attributes)
+                _record_call(opened.target, span, attributes)
         if opened.counted and span.parent is not None:
             with _lock:
                 if span.parent.span_id in _spans:
                     _spans[span.parent.span_id].counted = True
 
     def _on_ending(self, span: Any) -> None:
-        """Nothing: what the SDK calls just before a span ends."""
+        """Do nothing; the SDK calls this just before a span ends."""
 
     def shutdown(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: nothing is buffered."""
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing is held back."""
+        """Return True: nothing is buffered."""
         return True
 
 
@@ -110,7 +110,7 @@ def _is_call(attributes: Mapping[str, Any]) -> bool:
     return counted and ("gen_ai.request.model" in attributes or "gen_ai.response.model" in attributes)
 
 
-def _book(target: Task | Run, span: Any, attributes: Mapping[str, Any]) -> None:
+def _record_call(target: Task | Run, span: Any, attributes: Mapping[str, Any]) -> None:
     failed = "error.type" in attributes or getattr(span.status, "is_ok", True) is False
     took = None if span.end_time is None or span.start_time is None else (span.end_time - span.start_time) / 1e9
     model = attributes.get("gen_ai.response.model") or attributes.get("gen_ai.request.model")

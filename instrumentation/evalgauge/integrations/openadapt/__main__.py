@@ -1,4 +1,4 @@
-"""``python -m evalgauge.integrations.openadapt`` is openadapt-evals' command with its runs recorded."""
+"""``python -m evalgauge.integrations.openadapt``: the command ``openadapt-evals``, with its runs recorded."""
 
 from evalgauge.integrations.openadapt import main
 

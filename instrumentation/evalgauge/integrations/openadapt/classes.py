@@ -1,9 +1,9 @@
-"""openadapt-evals' trace collector and live tracker with state of their own for each thread, and with a recorder.
+"""openadapt-evals' trace collector and live tracker, with state for each thread and with a recorder.
 
-The stock classes keep one current task for all threads: with ``parallel`` above 1 steps land in other tasks' folders
-and tasks fail with "No task started", which changes the scores. A task begins and ends in one thread, so what belongs
-to a task is kept for each thread here. The classes are made when they are first needed, because they extend classes
-of a package that need not be installed.
+The stock classes have one current task for all threads: with ``parallel`` above 1 steps land in other tasks' folders
+and tasks fail with "No task started", which changes the scores. A task starts and finishes in one thread, so its state
+is thread-local here. The classes are made when they are first needed, because they extend classes of a package that
+need not be installed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from evalgauge.integrations.openadapt.recorder import Recorder, Settings, place
+from evalgauge.integrations.openadapt.recorder import Recorder, Settings, log_location
 
 
 class PerThread:
-    """An attribute that has a value of its own in each thread."""
+    """An attribute with its own value in each thread."""
 
     def __init__(self, default: Callable[[], Any]) -> None:
         self._default = default
@@ -58,15 +58,15 @@ def _none() -> None:
 
 @functools.cache
 def trace_collector() -> type[Any]:
-    """The class TraceCollector. Raises ImportError where openadapt-evals is not installed."""
+    """Return the class TraceCollector. Raises ImportError if openadapt-evals is not installed."""
     stock: Any = import_module("openadapt_evals.benchmarks.data_collection")
 
     log_handler = _log_handler(stock)
 
     class TraceCollector(stock.ExecutionTraceCollector):  # type: ignore[misc]  # the base is known at run time only
-        """``ExecutionTraceCollector`` for any number of threads, which also writes evalgauge's log of the run.
+        """``ExecutionTraceCollector`` for any number of threads, which also records the run as a run log.
 
-        ``recorder.describe(agent=…, tasks=…)`` says beforehand what will be done, for those who call it themselves.
+        In a loop of your own, ``recorder.describe(agent=…, tasks=…)`` states the planned tasks beforehand.
         """
 
         settings = Settings()
@@ -78,23 +78,23 @@ def trace_collector() -> type[Any]:
 
         def __init__(self, benchmark_name: str, *args: Any, **kwargs: Any) -> None:
             super().__init__(benchmark_name, *args, **kwargs)
-            found = place(self.settings, Path(self.output_dir), str(self.run_name))
+            found = log_location(self.settings, Path(self.output_dir), str(self.run_name))
             self.recorder = Recorder(self.settings, found, self.benchmark_name, str(self.model_id))
-            before = getattr(self, "_log_handler", None)
-            if before is not None and log_handler is not None:
-                logging.getLogger().removeHandler(before)
+            stock_handler = getattr(self, "_log_handler", None)
+            if stock_handler is not None and log_handler is not None:
+                logging.getLogger().removeHandler(stock_handler)
                 self._log_handler = log_handler()
                 logging.getLogger().addHandler(self._log_handler)
 
         def start_task(self, task: Any) -> None:
-            """Begin a task in this thread."""
+            """Start a task in this thread."""
             self.recorder.start_task(task)
             super().start_task(task)
 
         def record_step(
             self, step_idx: int, observation: Any, action: Any, reasoning: str | None = None, **more: Any
         ) -> None:
-            """Record a step of this thread's task; releases before 0.30 give no ``agent_logs``."""
+            """Record a step of this thread's task; releases before 0.30 pass no ``agent_logs``."""
             super().record_step(step_idx, observation, action, reasoning, **more)
             shot = None
             if self._current_steps and self._current_steps[-1].screenshot_path:
@@ -102,20 +102,20 @@ def trace_collector() -> type[Any]:
             self.recorder.record_step(observation, action, reasoning, more.get("agent_logs"), shot)
 
         def finish_task(self, result: Any) -> None:
-            """End this thread's task, after an error too."""
+            """Finish this thread's task, after an error too."""
             try:
                 super().finish_task(result)
             finally:
                 self.recorder.finish_task(result)
 
         def save_summary(self, all_results: Any) -> None:
-            """End the run."""
+            """Finish the run."""
             super().save_summary(all_results)
             self.close()
             self.recorder.finish()
 
         def close(self) -> None:
-            """Listen no more to the root logger, as the stock class does for ever."""
+            """Remove the handler from the root logger, which the stock class never does."""
             if getattr(self, "_log_handler", None) is not None:
                 logging.getLogger().removeHandler(self._log_handler)
 
@@ -123,38 +123,38 @@ def trace_collector() -> type[Any]:
 
 
 def _log_handler(stock: Any) -> type[Any] | None:
-    """The handler that keeps a task's log lines; None in 0.1.0, which has none."""
+    """Make the class of the handler that stores a task's log lines; None in 0.1.0, which has none."""
     base = getattr(stock, "TaskLogHandler", None)
     if base is None:
         return None
 
     class ThreadLogHandler(base):  # type: ignore[misc, valid-type]  # as above
-        """Keeps the lines of each thread's own task; those of other threads too where just one task is open."""
+        """Stores the log lines of each thread's task; those of all threads where only one task is open."""
 
         def __init__(self) -> None:
             self._open: dict[int, dict[str, Any]] = {}
             super().__init__()
 
-        def _mine(self) -> dict[str, Any]:
-            mine = self._open.get(threading.get_ident())
-            if mine is not None:
-                return mine
+        def _current(self) -> dict[str, Any]:
+            own = self._open.get(threading.get_ident())
+            if own is not None:
+                return own
             others = list(self._open.values())
             return others[0] if len(others) == 1 else {"logs": [], "start": None}
 
         @property
         def logs(self) -> list[Any]:
-            lines: list[Any] = self._mine()["logs"]
+            lines: list[Any] = self._current()["logs"]
             return lines
 
         @logs.setter
         def logs(self, lines: list[Any]) -> None:
             if threading.get_ident() in self._open:
-                self._mine()["logs"] = lines
+                self._current()["logs"] = lines
 
         @property
         def task_start_time(self) -> float | None:
-            start: float | None = self._mine()["start"]
+            start: float | None = self._current()["start"]
             return start
 
         @task_start_time.setter
@@ -169,14 +169,14 @@ def _log_handler(stock: Any) -> type[Any] | None:
 
 @functools.cache
 def live_tracker() -> type[Any]:
-    """The class LiveTracker. Raises ImportError where openadapt-evals is not installed."""
+    """Return the class LiveTracker. Raises ImportError if openadapt-evals is not installed."""
     stock: Any = import_module("openadapt_evals.benchmarks.live_tracker")
 
     class LiveTracker(stock.LiveEvaluationTracker):  # type: ignore[misc]  # the base is known at run time only
         """``LiveEvaluationTracker`` for any number of threads.
 
-        The file is replaced as a whole, so that nobody reads half of it, and a task that ended with an error, of
-        which the runner does not tell this class, is counted once the next one begins.
+        The file is replaced atomically, so that no reader sees half of it. A task that finished with an error, which
+        the runner does not report to this class, is counted when the next one starts.
         """
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -197,7 +197,7 @@ def live_tracker() -> type[Any]:
                 self._current[threading.get_ident()] = task
 
         def start_task(self, task: Any) -> None:
-            """Begin a task in this thread."""
+            """Start a task in this thread."""
             with self._lock:
                 if self.current_task is not None:
                     self.tasks_completed += 1
@@ -209,12 +209,12 @@ def live_tracker() -> type[Any]:
                 super().record_step(*args, **kwargs)
 
         def finish_task(self, result: Any) -> None:
-            """End this thread's task."""
+            """Finish this thread's task."""
             with self._lock:
                 super().finish_task(result)
 
         def finish(self) -> None:
-            """Mark the evaluation as complete; what is still open ended with an error."""
+            """Mark the evaluation as complete; tasks that are still open finished with an error."""
             with self._lock:
                 self.tasks_completed += len(self._current)
                 self._current.clear()
@@ -222,14 +222,14 @@ def live_tracker() -> type[Any]:
 
         def _write_state(self, state: Mapping[str, Any]) -> None:
             path = Path(self.output_file)
-            beside = path.with_name(f".{path.name}.{os.getpid()}-{id(self):x}")
+            temporary = path.with_name(f".{path.name}.{os.getpid()}-{id(self):x}")
             with self._lock:
                 try:
-                    beside.write_text(json.dumps(state, indent=2), encoding="utf-8")
-                    beside.replace(path)
+                    temporary.write_text(json.dumps(state, indent=2), encoding="utf-8")
+                    temporary.replace(path)
                 except OSError:
                     with contextlib.suppress(OSError):
-                        beside.unlink()
+                        temporary.unlink()
                     raise
 
     return LiveTracker

@@ -1,17 +1,8 @@
-"""openadapt-evals: one line before an evaluation, or none, and its runs are seen live.
+"""Instrumentation of openadapt-evals: its runner and its classes are replaced by ones that record.
 
-    from evalgauge.integrations import openadapt
-
-    openadapt.instrument()
-    results = evaluate_agent_on_benchmark(agent, adapter, config=config)
-
-Its command needs no line of code: ``python -m evalgauge.integrations.openadapt mock --tasks 20`` is
-``openadapt-evals mock --tasks 20``. Those who write a loop of their own use ``TraceCollector`` and ``LiveTracker`` in
-place of ``ExecutionTraceCollector`` and ``LiveEvaluationTracker``.
-
-The log goes into the run's own folder, ``<output_dir>/<run_name>/events/``; of a pool, into its experiment's folder.
-With ``parallel`` above 1 the stock classes mix up tasks and spoil scores; the ones that are put in their place do not.
-Works with 0.1.0 to 0.98.0. What is missing in a release that is not known is named in a warning, and the rest works.
+The log is written into the run's own folder, ``<output_dir>/<run_name>/events/``; for a pool, into the experiment's
+folder. With ``parallel`` above 1 the stock classes mix up tasks and change scores; their replacements do not. Works
+with 0.1.0 to 0.98.0. A warning names what an unknown release lacks; the rest still works.
 """
 
 from __future__ import annotations
@@ -31,13 +22,13 @@ from typing import Any, Self
 
 from evalgauge.integrations import llm
 from evalgauge.integrations.openadapt import classes
-from evalgauge.integrations.openadapt.recorder import Recorder, Settings, notice_calls, place
+from evalgauge.integrations.openadapt.recorder import Recorder, Settings, count_call, log_location
 from evalgauge.tracker import Fsync, observers
 
 log = logging.getLogger("evalgauge")
 
 NEWEST = (0, 98)
-"""The newest release that this was tried with."""
+"""The newest release that this was tested with."""
 _CACHES = ("openadapt_evals", "openadapt_evals.benchmarks")
 _active: Instrumented | None = None
 
@@ -58,18 +49,33 @@ def instrument(
 ) -> Instrumented:
     """Record every evaluation that openadapt-evals runs in this process from now on.
 
-    ``results``: where the logs are written; None is into the run folders that OpenAdapt makes. ``run_id``: one run
-    for all evaluations, as when several machines share it. ``worker``: the name of this machine. ``capture_calls``:
-    count model calls at the Anthropic and OpenAI clients (``evalgauge.integrations.llm``), which sees retries, cached
-    tokens and agents that keep no notes; without it tokens are taken from the agent's notes. The others are those of
-    ``track_run``; what is None is found out from the adapter, the agent and the configuration.
+    A second call before ``undo`` returns the result of the first one. What is None is taken from the adapter, the agent
+    and the configuration.
 
-    A second call while the first one stands returns the first one's. Raises ImportError where openadapt-evals is not
-    installed.
+    Args:
+        results: The results folder for the logs; None is the run folders that OpenAdapt makes.
+        run_id: One run for all evaluations, for example one that several machines share.
+        benchmark: The benchmark's name.
+        model: The model's name.
+        agent: The agent's name.
+        budget_usd: The budget in US dollars.
+        baseline: The id of the run to compare with.
+        tags: Free texts by name.
+        fsync: When lines are forced to the disk.
+        worker: The name of this machine.
+        capture_calls: Whether to count model calls at the Anthropic and OpenAI clients
+            (``evalgauge.integrations.llm``), which sees retries, cached tokens and agents without ``agent_logs``;
+            otherwise tokens are taken from the agent's ``agent_logs``.
+
+    Returns:
+        What was put in place; its ``undo`` removes it.
+
+    Raises:
+        ImportError: openadapt-evals is not installed.
     """
     global _active
     if _active is not None:
-        log.warning("openadapt-evals is instrumented already; the options of this call are not used")
+        log.warning("openadapt-evals is instrumented already; the options of this call are ignored")
         return _active
     folder = None if results is None else Path(results)
     settings = Settings(folder, run_id, benchmark, model, agent, budget_usd, baseline, tags, fsync, worker)
@@ -78,42 +84,42 @@ def instrument(
 
 
 class Instrumented:
-    """What ``instrument`` put in place, until ``undo`` or the end of a ``with`` block."""
+    """The instrumentation that ``instrument`` put in place, until ``undo`` or the end of a ``with`` block."""
 
     def __init__(self, settings: Settings, capture_calls: bool) -> None:
         collecting = import_module("openadapt_evals.benchmarks.data_collection")
         tracking = import_module("openadapt_evals.benchmarks.live_tracker")
         runner = import_module("openadapt_evals.benchmarks.runner")
         self._settings = settings
-        self._before: list[tuple[ModuleType, str, Any]] = []
-        self._observed = notice_calls in observers
+        self._originals: list[tuple[ModuleType, str, Any]] = []
+        self._was_observed = count_call in observers
         self._collector: Any = type("TraceCollector", (classes.trace_collector(),), {"settings": settings})
-        self._put(collecting, "ExecutionTraceCollector", self._collector)
-        self._put(tracking, "LiveEvaluationTracker", classes.live_tracker())
-        self._wrap(runner, "_evaluate_sequential", self._evaluation)
-        self._wrap(runner, "_evaluate_parallel", self._evaluation)
-        self._wrap(runner, "_run_single_task", self._single_task)
+        self._replace(collecting, "ExecutionTraceCollector", self._collector)
+        self._replace(tracking, "LiveEvaluationTracker", classes.live_tracker())
+        self._wrap(runner, "_evaluate_sequential", self._record_evaluation)
+        self._wrap(runner, "_evaluate_parallel", self._record_evaluation)
+        self._wrap(runner, "_run_single_task", self._record_task)
         self._capture = llm.capture() if capture_calls else None
         if self._capture is not None:
             self._capture.start()
         _warn_if_newer()
 
     def undo(self) -> None:
-        """Put everything back as it was. Runs that go on are recorded to their end."""
+        """Restore everything. Runs that are running are recorded to their end."""
         global _active
-        for module, name, value in reversed(self._before):
-            ours = getattr(module, name, None)
-            for cache in _CACHES:  # these packages keep what was asked of them once
-                kept = vars(sys.modules.get(cache, object)).get(name) if cache in sys.modules else None
-                if kept is not None and kept is ours:
+        for module, name, value in reversed(self._originals):
+            replacement = getattr(module, name, None)
+            for cache in _CACHES:  # these packages cache what was imported from them
+                cached = vars(sys.modules[cache]).get(name) if cache in sys.modules else None
+                if cached is not None and cached is replacement:
                     setattr(sys.modules[cache], name, value)
             setattr(module, name, value)
-        self._before.clear()
+        self._originals.clear()
         if self._capture is not None:
             self._capture.stop()
             self._capture = None
-        if not self._observed and notice_calls in observers:
-            observers.remove(notice_calls)
+        if not self._was_observed and count_call in observers:
+            observers.remove(count_call)
         if _active is self:
             _active = None
 
@@ -123,9 +129,9 @@ class Instrumented:
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
         self.undo()
 
-    def _put(self, module: ModuleType, name: str, value: Any) -> None:
+    def _replace(self, module: ModuleType, name: str, value: Any) -> None:
         stock = getattr(module, name)
-        self._before.append((module, name, stock))
+        self._originals.append((module, name, stock))
         setattr(module, name, value)
         for cache in _CACHES:
             package = sys.modules.get(cache)
@@ -133,13 +139,13 @@ class Instrumented:
                 setattr(package, name, value)
 
     def _wrap(self, module: ModuleType, name: str, wrapper: Callable[..., Any]) -> None:
-        """Put ``wrapper`` around a function of the runner that takes an agent, an adapter and a trace collector."""
+        """Wrap a function of the runner that takes an agent, an adapter and a trace collector."""
         stock = getattr(module, name, None)
-        wanted = {"agent", "adapter", "config", "trace_collector"}
-        if stock is None or not wanted <= inspect.signature(stock).parameters.keys():
+        required = {"agent", "adapter", "config", "trace_collector"}
+        if stock is None or not required <= inspect.signature(stock).parameters.keys():
             log.warning(
-                "openadapt-evals %s has no %s as it is known here: plans, models and times may be missing",
-                _version() or "of this version",
+                "unknown version of openadapt-evals (%s, %s): planned tasks, models and times may be missing",
+                _version() or "version unknown",
                 name,
             )
             return
@@ -151,14 +157,14 @@ class Instrumented:
             bound.apply_defaults()
             return wrapper(lambda: stock(*bound.args, **bound.kwargs), bound.arguments, name)
 
-        self._put(module, name, wrapped)
+        self._replace(module, name, wrapped)
 
-    def _evaluation(self, evaluate: Callable[[], Any], arguments: dict[str, Any], name: str) -> Any:
-        """Around all tasks of an evaluation: the plan before, the end after."""
+    def _record_evaluation(self, evaluate: Callable[[], Any], arguments: dict[str, Any], name: str) -> Any:
+        """Record an evaluation: its planned tasks before, its end after."""
         collector: Any = arguments["trace_collector"]
         config = arguments["config"]
         if not isinstance(collector, self._collector):
-            collector = _Beside(collector, self._recorder(arguments))
+            collector = _CollectorWithRecorder(collector, self._make_recorder(arguments))
             arguments["trace_collector"] = collector
         recorder: Recorder = collector.recorder
         recorder.parallel = name == "_evaluate_parallel"
@@ -174,26 +180,26 @@ class Instrumented:
                 collector.close()
             recorder.finish(status)
 
-    def _recorder(self, arguments: Mapping[str, Any]) -> Recorder:
-        """A recorder for a run of which OpenAdapt keeps no traces, or keeps them with a class of the user's own."""
+    def _make_recorder(self, arguments: Mapping[str, Any]) -> Recorder:
+        """Make a recorder for a run without traces, or with a trace collector of the user's own class."""
         config, adapter = arguments["config"], arguments["adapter"]
         benchmark = str(getattr(adapter, "name", "openadapt"))
         name = getattr(config, "run_name", None) or f"{benchmark}_eval_{time.strftime('%Y%m%d_%H%M%S')}"
         own = arguments["trace_collector"]
         output = getattr(own, "output_dir", None) or getattr(config, "output_dir", None) or "benchmark_results"
-        found = place(self._settings, Path(output), str(getattr(own, "run_name", None) or name))
+        found = log_location(self._settings, Path(output), str(getattr(own, "run_name", None) or name))
         return Recorder(self._settings, found, benchmark, str(getattr(config, "model_id", "unknown")))
 
-    def _single_task(self, run_task: Callable[[], Any], arguments: dict[str, Any], name: str) -> Any:
-        """Around one task: the agent and the adapter are timed; whatever escapes ends the task."""
+    def _record_task(self, run_task: Callable[[], Any], arguments: dict[str, Any], name: str) -> Any:
+        """Record one task: the agent and the adapter are timed; an exception that escapes finishes the task."""
         recorder = getattr(arguments["trace_collector"], "recorder", None)
         if not isinstance(recorder, Recorder):
             return run_task()
-        if recorder.run is None:  # a release in which the evaluation as a whole could not be wrapped
+        if recorder.run is None:  # a release whose evaluation as a whole could not be wrapped
             recorder.describe(agent=arguments["agent"], max_steps=getattr(arguments["config"], "max_steps", None))
         recorder.timed = True
-        arguments["agent"] = _timed(arguments["agent"], "act", recorder.thought)
-        arguments["adapter"] = _timed(arguments["adapter"], "step", recorder.executed)
+        arguments["agent"] = _time_method(arguments["agent"], "act", recorder.record_think_seconds)
+        arguments["adapter"] = _time_method(arguments["adapter"], "step", recorder.record_env_seconds)
         try:
             return run_task()
         except BaseException as error:
@@ -201,8 +207,8 @@ class Instrumented:
             raise
 
 
-class _Beside:
-    """A trace collector of the user's own, or none, with a recorder beside it."""
+class _CollectorWithRecorder:
+    """The user's trace collector, or none, together with a recorder."""
 
     def __init__(self, collector: Any, recorder: Recorder) -> None:
         self._collector = collector
@@ -232,7 +238,7 @@ class _Beside:
 
 
 class _Timed:
-    """Another object, with one of its methods timed; in everything else it is that object."""
+    """A proxy that times one method of an object; in everything else it behaves as that object."""
 
     __slots__ = ("_method", "_report", "_subject")
 
@@ -252,11 +258,11 @@ class _Timed:
 
         @functools.wraps(value)
         def timed(*args: Any, **kwargs: Any) -> Any:
-            began = time.perf_counter()
+            started = time.perf_counter()
             try:
                 return value(*args, **kwargs)
             finally:
-                report(time.perf_counter() - began)
+                report(time.perf_counter() - started)
 
         return timed
 
@@ -267,8 +273,8 @@ class _Timed:
         delattr(object.__getattribute__(self, "_subject"), name)
 
 
-def _timed(subject: Any, method: str, report: Callable[[float], None]) -> Any:
-    # telemetry names an agent by its type's name
+def _time_method(subject: Any, method: str, report: Callable[[float], None]) -> Any:
+    # OpenAdapt's telemetry names an agent by its type
     return type(type(subject).__name__, (_Timed,), {"__slots__": ()})(subject, method, report)
 
 
@@ -283,11 +289,11 @@ def _warn_if_newer() -> None:
     version = _version()
     numbers = re.match(r"(\d+)\.(\d+)", version or "")
     if numbers and (int(numbers[1]), int(numbers[2])) > NEWEST:
-        log.warning("openadapt-evals %s is newer than what this was tried with (%d.%d)", version, *NEWEST)
+        log.warning("openadapt-evals %s is newer than the newest version tested (%d.%d)", version, *NEWEST)
 
 
 def main() -> None:
-    """Run openadapt-evals' own command with its runs recorded."""
+    """Run the command ``openadapt-evals`` and record its runs."""
     instrument()
     sys.argv[0] = "openadapt-evals"
     sys.exit(import_module("openadapt_evals.benchmarks.cli").main())

@@ -1,7 +1,7 @@
-"""One evaluation of openadapt-evals as a run log: what its collector's calls mean in the tracker's words.
+"""The recorder of one evaluation of openadapt-evals: it turns its collector's calls into calls of the tracker.
 
-Nothing here imports openadapt-evals: tasks, observations, actions and results are read by the names of their fields,
-which are the same in every release since 0.1.0.
+Nothing here imports openadapt-evals: tasks, observations, actions and results are read by their field names, which are
+the same in every release since 0.1.0.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec
 
 from evalgauge.events import TERMINAL_ACTIONS
+from evalgauge.model_names import infer_provider
 from evalgauge.runlog import safe_name
 from evalgauge.tracker import Fsync, Run, Task, observers
 
@@ -29,16 +30,15 @@ _OUTCOMES = {
 }
 _MODEL_NAMES = ("model", "model_name", "model_id", "planner_model", "_planner_model", "_model")
 _INNER_AGENTS = ("agent", "_agent", "base_agent", "inner", "policy", "_inner_agent")
-_PROVIDERS = (("claude", "anthropic"), ("gpt", "openai"), ("o1", "openai"), ("o3", "openai"), ("o4", "openai"))
 
 P = ParamSpec("P")
 
 
 class Settings(NamedTuple):
-    """How runs are recorded; the fields are those of ``track_run``."""
+    """How runs are recorded; the fields are the arguments of ``track_run``."""
 
     results: Path | None = None
-    """Where the run folders are made; None is where OpenAdapt makes its own."""
+    """The results folder; None is where OpenAdapt makes its run folders."""
     run_id: str | None = None
     benchmark: str | None = None
     model: str | None = None
@@ -50,34 +50,34 @@ class Settings(NamedTuple):
     worker: str | None = None
 
 
-class Place(NamedTuple):
-    """Where the log of an evaluation goes."""
+class LogLocation(NamedTuple):
+    """Where the log of an evaluation is written."""
 
     folder: Path
     run_id: str
     worker: str | None
-    """The worker's name where the folder is that of one worker in a pool."""
+    """The worker's name, for one worker of a pool."""
 
 
-def place(settings: Settings, output_dir: Path, run_name: str) -> Place:
-    """Where the run ``run_name`` below ``output_dir`` is recorded.
+def log_location(settings: Settings, output_dir: Path, run_name: str) -> LogLocation:
+    """Return where the run ``run_name`` below ``output_dir`` is recorded.
 
-    Of a pool, whose workers each write ``<experiment>/<experiment>_<worker>``, the experiment is the run.
+    The workers of a pool each write ``<experiment>/<experiment>_<worker>``; there the experiment is the run.
     """
     experiment = output_dir.absolute().name
     pooled = run_name.startswith(f"{experiment}_") and len(run_name) > len(experiment) + 1
     worker = run_name[len(experiment) + 1 :] if pooled else None
     if settings.run_id is not None:
         name = safe_name(settings.run_id)
-        return Place((settings.results or output_dir) / name, name, worker)
+        return LogLocation((settings.results or output_dir) / name, name, worker)
     name = experiment if pooled else run_name
     if settings.results is not None:
-        return Place(settings.results / safe_name(name), safe_name(name), worker)
-    return Place(output_dir if pooled else output_dir / run_name, safe_name(name), worker)
+        return LogLocation(settings.results / safe_name(name), safe_name(name), worker)
+    return LogLocation(output_dir if pooled else output_dir / run_name, safe_name(name), worker)
 
 
 def domain_of(task: object) -> str | None:
-    """A task's domain; what its configuration names first where that is ``unknown``, as on live runs."""
+    """Return a task's domain; if that is ``unknown``, as in live runs, the first one that its configuration names."""
     config = getattr(task, "raw_config", None)
     config = config if isinstance(config, Mapping) else {}
     apps = config.get("related_apps")
@@ -88,7 +88,7 @@ def domain_of(task: object) -> str | None:
 
 
 def model_of(agent: object, depth: int = 2) -> str | None:
-    """The model that an agent says it uses, or the agent that it wraps does."""
+    """Return the model that an agent, or an agent that it wraps, has as an attribute."""
     for name in _MODEL_NAMES:
         if known := _known(getattr(agent, name, None)):
             return known
@@ -104,22 +104,22 @@ def _known(value: object) -> str | None:
 
 
 def _quiet(method: Callable[Concatenate[Recorder, P], None]) -> Callable[Concatenate[Recorder, P], None]:
-    """Whatever goes wrong in recording is said once and never reaches the evaluation."""
+    """Wrap a method: an exception in it is logged once and never reaches the evaluation."""
 
     def call(self: Recorder, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             method(self, *args, **kwargs)
         except Exception:
-            if not self.complained:
-                self.complained = True
-                log.exception("recording openadapt-evals failed; the evaluation goes on, this run's log has gaps")
+            if not self.failure_reported:
+                self.failure_reported = True
+                log.exception("recording openadapt-evals failed; the evaluation continues, this run's log has gaps")
 
     call.__doc__ = method.__doc__
     return call
 
 
-class _Shared:
-    """A run that several workers of this process write."""
+class _SharedRun:
+    """A run that several recorders of this process write."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -127,14 +127,14 @@ class _Shared:
         self.status = "completed"
 
 
-_runs: dict[Path, _Shared] = {}
+_runs: dict[Path, _SharedRun] = {}
 _runs_lock = threading.Lock()
 _attempts: dict[tuple[Run, str, int], _Attempt] = {}
-"""The tasks that are open, of every recorder: model calls are counted for them."""
+"""The open tasks of every recorder, for which model calls are counted."""
 
 
-def notice_calls(run: Run, kind: str, fields: Mapping[str, Any]) -> None:
-    """Observer of the tracker: count model calls that were recorded some other way than from an agent's notes."""
+def count_call(run: Run, kind: str, fields: Mapping[str, Any]) -> None:
+    """Count, as an observer of the tracker, the model calls that were not taken from an agent's ``agent_logs``."""
     if kind == "llm_call":
         attempt = _attempts.get((run, str(fields.get("task_id")), fields.get("attempt") or 1))
         if attempt is not None:
@@ -142,31 +142,31 @@ def notice_calls(run: Run, kind: str, fields: Mapping[str, Any]) -> None:
 
 
 class _Attempt:
-    """What a thread is at."""
+    """The open task of a thread."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.pending: dict[str, Any] | None = None
-        """A step that waits for how long the environment took."""
+        """A step that waits for its ``env_seconds``."""
         self.logs: Mapping[str, Any] = {}
-        """The agent's notes on that step; the runner adds times to them later."""
+        """The ``agent_logs`` of that step; the runner adds times to them later."""
         self.think: float | None = None
         self.calls = 0
         self.calls_before = 0
-        """Model calls that something else recorded, now and up to the last step."""
+        """Model calls that something else recorded, so far and up to the last step."""
 
 
 class Recorder:
-    """Writes one evaluation. Every method may be called from any thread; a task begins and ends in one thread."""
+    """Records one evaluation. Methods may be called from any thread; a task starts and finishes in one thread."""
 
-    def __init__(self, settings: Settings, place: Place, benchmark: str, model_id: str) -> None:
-        self.complained = False
+    def __init__(self, settings: Settings, location: LogLocation, benchmark: str, model_id: str) -> None:
+        self.failure_reported = False
         self.timed = False
-        """Whether ``executed`` is called after each action."""
+        """Whether ``record_env_seconds`` is called after each action."""
         self.parallel = False
         self.run: Run | None = None
         self._settings = settings
-        self._place = place
+        self._location = location
         self._benchmark = settings.benchmark or benchmark
         self._model = _known(settings.model) or _known(model_id)
         self._agent = settings.agent
@@ -174,12 +174,18 @@ class Recorder:
         self._tasks: list[dict[str, Any]] = []
         self._max_steps: int | None = None
         self._threads = threading.local()
-        self._times: dict[str, int] = {}
+        self._attempt_counts: dict[str, int] = {}
         self._lock = threading.RLock()
 
     @_quiet
     def describe(self, *, agent: object = None, tasks: Iterable[object] = (), max_steps: int | None = None) -> None:
-        """Say what will be done, before the first task begins: the agent, the tasks, the most steps of each."""
+        """Describe the evaluation before the first task starts.
+
+        Args:
+            agent: The agent object.
+            tasks: The planned task objects.
+            max_steps: The most steps of each task.
+        """
         if agent is not None:
             self._agent = self._agent or type(agent).__name__
             self._model = self._model or model_of(agent)
@@ -190,21 +196,21 @@ class Recorder:
             for task in tasks
             if (task_id := getattr(task, "task_id", None)) is not None
         ]
-        self._opened()
+        self._open_run()
 
     @_quiet
     def start_task(self, task: Any) -> None:
-        """A task begins in this thread."""
-        self._leave("infrastructure", "the next task began before this one had ended")
-        run = self._opened()
+        """Start a task in this thread."""
+        self._finish_with_error("infrastructure", "the next task started before this one had finished")
+        run = self._open_run()
         task_id = str(task.task_id)
         with self._lock:
-            self._times[task_id] = number = self._times.get(task_id, 0) + 1
+            self._attempt_counts[task_id] = number = self._attempt_counts.get(task_id, 0) + 1
         opened = run.task(
             task_id,
             domain=domain_of(task),
             instruction=getattr(task, "instruction", None),
-            worker=self._worker(),
+            worker=self._worker_name(),
             attempt=number,
             max_steps=getattr(task, "time_limit_steps", None) or self._max_steps,
         )
@@ -222,19 +228,19 @@ class Recorder:
         agent_logs: Mapping[str, Any] | None = None,
         screenshot: Path | None = None,
     ) -> None:
-        """The agent decided. The step is written once the environment has acted, or at once where none will say so."""
-        attempt = self._attempt()
+        """Record a step. It is written once the environment has acted, or at once if that is not reported."""
+        attempt = self._current_attempt()
         if attempt is None:
             return
         self._flush(attempt)
         logs = agent_logs if isinstance(agent_logs, Mapping) else {}
-        self._count_tokens(attempt, logs)
+        self._record_calls(attempt, logs)
         fields = _action(action)
         raw = fields.get("raw_action")
-        thoughts = [reasoning, *((raw.get("thought"), raw.get("reasoning")) if isinstance(raw, Mapping) else ())]
+        texts = [reasoning, *((raw.get("thought"), raw.get("reasoning")) if isinstance(raw, Mapping) else ())]
         attempt.pending = {
             "action": fields,
-            "reasoning": next((t for t in (*thoughts, logs.get("plan_result")) if isinstance(t, str) and t), None),
+            "reasoning": next((t for t in (*texts, logs.get("plan_result")) if isinstance(t, str) and t), None),
             "screenshot": screenshot or _image(observation),
             "think_seconds": attempt.think if attempt.think is not None else _seconds(logs.get("agent_think_ms")),
         }
@@ -243,21 +249,21 @@ class Recorder:
             self._flush(attempt)
 
     @_quiet
-    def thought(self, seconds: float) -> None:
-        """How long the agent took to decide on the step that is recorded next."""
-        if attempt := self._attempt():
+    def record_think_seconds(self, seconds: float) -> None:
+        """Record how long the agent took to decide on the step that is recorded next."""
+        if attempt := self._current_attempt():
             attempt.think = seconds
 
     @_quiet
-    def executed(self, seconds: float) -> None:
-        """How long the environment took to act on the step that was recorded last."""
-        if attempt := self._attempt():
+    def record_env_seconds(self, seconds: float) -> None:
+        """Record how long the environment took to act on the step that was recorded last."""
+        if attempt := self._current_attempt():
             self._flush(attempt, seconds)
 
     @_quiet
     def finish_task(self, result: Any) -> None:
-        """The task of this thread ended."""
-        attempt = self._attempt()
+        """Finish the task of this thread."""
+        attempt = self._current_attempt()
         if attempt is None:
             return
         self._flush(attempt)
@@ -269,24 +275,24 @@ class Recorder:
             outcome=_OUTCOMES.get(kind, "evaluation_error") if kind else None,
             error=getattr(result, "error", None),
             reason=getattr(result, "reason", None),
-            steps=steps if isinstance(steps, int) else None,  # what the runner reports counts, whatever was recorded
+            steps=steps if isinstance(steps, int) else None,  # the runner's number counts, whatever was recorded
         )
         self._close(attempt)
 
     @_quiet
     def abandon(self, error: BaseException) -> None:
-        """Something escaped from the runner's own code: the task of this thread, if it is open, measured nothing."""
+        """Finish the task of this thread, if it is open, after an exception escaped from the runner: not measured."""
         if isinstance(error, Exception):
             kind = getattr(error, "error_type", None)
-            self._leave(kind if kind in _OUTCOMES else "infrastructure", f"{type(error).__name__}: {error}")
+            self._finish_with_error(kind if kind in _OUTCOMES else "infrastructure", f"{type(error).__name__}: {error}")
         else:
-            self._leave("interrupted", f"stopped by {type(error).__name__}")
+            self._finish_with_error("interrupted", f"stopped by {type(error).__name__}")
 
     @_quiet
     def finish(self, status: str = "completed") -> None:
-        """The evaluation is over; the run is, once that is true for every worker of this process."""
+        """Finish the evaluation; the run finishes with the last recorder of this process."""
         with _runs_lock:
-            shared = _runs.get(self._place.folder)
+            shared = _runs.get(self._location.folder)
             if self.run is None or shared is None or self not in shared.users:
                 return
             if status != "completed":
@@ -294,34 +300,34 @@ class Recorder:
             shared.users.discard(self)
             if shared.users:
                 return
-            del _runs[self._place.folder]
+            del _runs[self._location.folder]
         shared.run.finish("completed" if shared.status == "completed" else "aborted")
 
     # -- the run
 
-    def _opened(self) -> Run:
+    def _open_run(self) -> Run:
         with _runs_lock:
             if self.run is not None and not self.run._closed:
                 return self.run
-            shared = _runs.get(self._place.folder)
-            started = self._started()
+            shared = _runs.get(self._location.folder)
+            started = self._run_started_fields()
             if shared is None:
-                run = Run(self._place.folder, self._place.run_id, started, self._settings.fsync)
-                shared = _runs[self._place.folder] = _Shared(run)
-            else:  # the same event again adds this worker's tasks to the plan
+                run = Run(self._location.folder, self._location.run_id, started, self._settings.fsync)
+                shared = _runs[self._location.folder] = _SharedRun(run)
+            else:  # the same event again adds this worker's planned tasks
                 shared.run._write("run_started", started)
             shared.users.add(self)
             self.run = shared.run
-        if self._place.worker is not None:
-            self.run.worker(self._worker(), "idle", vm=self._place.worker)
-        if notice_calls not in observers:
-            observers.append(notice_calls)
+        if self._location.worker is not None:
+            self.run.worker(self._worker_name(), "idle", vm=self._location.worker)
+        if count_call not in observers:
+            observers.append(count_call)
         return self.run
 
-    def _started(self) -> dict[str, Any]:
+    def _run_started_fields(self) -> dict[str, Any]:
         settings = self._settings
         return {
-            "run_id": self._place.run_id,
+            "run_id": self._location.run_id,
             "benchmark": self._benchmark,
             "model": self._model or UNKNOWN,
             "agent": self._agent,
@@ -332,8 +338,8 @@ class Recorder:
             "tasks": self._tasks,
         }
 
-    def _worker(self) -> str:
-        base = self._settings.worker or self._place.worker
+    def _worker_name(self) -> str:
+        base = self._settings.worker or self._location.worker
         if not self.parallel:
             return base or "main"
         thread = threading.current_thread().name
@@ -342,19 +348,19 @@ class Recorder:
 
     # -- the task of this thread
 
-    def _attempt(self) -> _Attempt | None:
+    def _current_attempt(self) -> _Attempt | None:
         return getattr(self._threads, "attempt", None)
 
     def _flush(self, attempt: _Attempt, env_seconds: float | None = None) -> None:
-        """Write the step that waits."""
+        """Write the pending step."""
         step, attempt.pending = attempt.pending, None
         if step is not None:
             if env_seconds is None:
                 env_seconds = _seconds(attempt.logs.get("env_execute_ms"))
             attempt.task.step(**step, env_seconds=env_seconds)
 
-    def _leave(self, kind: str, error: str) -> None:
-        attempt = self._attempt()
+    def _finish_with_error(self, kind: str, error: str) -> None:
+        attempt = self._current_attempt()
         if attempt is not None:
             self._flush(attempt)
             attempt.task.finish(outcome=_OUTCOMES[kind], error=error)
@@ -367,25 +373,25 @@ class Recorder:
 
     # -- tokens
 
-    def _count_tokens(self, attempt: _Attempt, logs: Mapping[str, Any]) -> None:
-        """Record the model calls that only the agent's notes tell of.
+    def _record_calls(self, attempt: _Attempt, logs: Mapping[str, Any]) -> None:
+        """Record the model calls that only the ``agent_logs`` report.
 
-        The notes hold the tokens of the last call; earlier ones, whose answers could not be parsed, are retries
-        with unknown usage.
+        They hold the tokens of the last call; earlier ones, whose responses could not be parsed, are retries with
+        unknown usage.
         """
         usage = logs.get("token_usage")
         if usage and attempt.calls == attempt.calls_before:
             model = self._model
-            provider = self._provider or next((p for prefix, p in _PROVIDERS if (model or "").startswith(prefix)), None)
-            again = sum(re.fullmatch(r"retry_\d+_response", key) is not None for key in logs)
-            for _ in range(again):
+            provider = self._provider or infer_provider(model)
+            retries = sum(re.fullmatch(r"retry_\d+_response", key) is not None for key in logs)
+            for _ in range(retries):
                 attempt.task.llm_call(provider=provider, model=model, status="retry")
             attempt.task.llm_call(provider=provider, model=model, usage=usage)
         attempt.calls_before = attempt.calls
 
 
 def _action(action: Any) -> dict[str, Any]:
-    """An action's fields that say something."""
+    """Return the fields of an action that are not None."""
     if dataclasses.is_dataclass(action):
         names = [field.name for field in dataclasses.fields(action)]
         return {name: value for name in names if (value := getattr(action, name)) is not None}

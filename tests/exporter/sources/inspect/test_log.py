@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalgauge.events import LlmCall, Step, TaskFinished
-from evalgauge.integrations.inspect.outcomes import score_of
+from evalgauge.integrations.inspect.outcomes import parse_score
 from evalgauge_exporter.errors import EvalZipError
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader
 from evalgauge_exporter.sources.inspect.log import InspectLogSource, matches_file
@@ -197,7 +197,7 @@ def test_what_came_from_the_cache_is_no_call_and_retries_and_graders_are(tmp_pat
     ],
 )
 def test_scores_count_as_inspect_counts_them(value: object, score: float | None) -> None:
-    assert score_of(value) == score
+    assert parse_score(value) == score
 
 
 def test_a_sample_without_score_was_not_measured(tmp_path: Path) -> None:

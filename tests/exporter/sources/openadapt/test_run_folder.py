@@ -12,7 +12,7 @@ import pytest
 from evalgauge.events import Event, Heartbeat, LogLine, RunStarted, Step, TaskFinished, TaskStarted
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.analysis.summary import summarize
-from evalgauge_exporter.sources.discovery import Discovery, run_names
+from evalgauge_exporter.sources.discovery import Discovery, name_runs
 from evalgauge_exporter.sources.openadapt.files import find_domain
 from evalgauge_exporter.sources.openadapt.pool import OpenAdaptPool
 from evalgauge_exporter.sources.openadapt.run_folder import OpenAdaptSource
@@ -96,16 +96,16 @@ def test_nothing_new_is_no_event() -> None:
 def test_a_run_id_is_the_path_below_the_served_folder() -> None:
     found, problems = Discovery([DATA / "openadapt-0.98.0-mixed"]).scan()
     assert problems == []
-    assert run_names(found) == ["benchmark_results.waa_mixed_48_parallel4", "benchmark_results.waa_mixed_48_seed2"]
+    assert name_runs(found) == ["benchmark_results.waa_mixed_48_parallel4", "benchmark_results.waa_mixed_48_seed2"]
     single, _ = Discovery([RUNS["waa_mock_20"]]).scan()
-    assert run_names(single) == ["waa_mock_20"]
+    assert name_runs(single) == ["waa_mock_20"]
 
 
 def test_two_served_folders_with_one_id_both_appear(tmp_path: Path) -> None:
     for name in ("a", "b"):
         shutil.copytree(RUNS["waa_mock_20"], tmp_path / name / "run")
     found, _ = Discovery([tmp_path / "a", tmp_path / "b"]).scan()
-    assert run_names(found) == ["run@a", "run@b"]
+    assert name_runs(found) == ["run@a", "run@b"]
 
 
 def test_a_pool_tree_is_one_run_with_its_workers(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_pool_tree_is_one_run_with_its_workers(tmp_path: Path) -> None:
     shutil.copytree(RUNS["waa_mixed_48_seed2"], pool / f"{pool.name}_waa-pool-00")
     shutil.copytree(RUNS["waa_mock_20"], pool / f"{pool.name}_waa-pool-01")
     found, _ = Discovery([tmp_path]).scan()
-    assert run_names(found) == [pool.name]
+    assert name_runs(found) == [pool.name]
     run = fold("p", "openadapt", found[0].source.read().events)
     assert set(run.workers) == {"waa-pool-00", "waa-pool-01"}
     assert run.status(NOW, STALL) == "completed"
