@@ -39,8 +39,12 @@ SOURCES = (
     "registries",
 )
 
-DURATION_BUCKETS = (5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0)
-"""Upper bounds of ``run_task_duration_seconds``, in seconds, up to one hour: desktop tasks take 1 to 40 minutes."""
+DURATION_BUCKETS = (
+    *(1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0),
+)
+"""Upper bounds of ``run_task_duration_seconds`` in seconds, to one hour: real desktop tasks take 1 to 40 minutes."""
+CALL_DURATION_BUCKETS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+"""Upper bounds of ``run_llm_request_duration_seconds`` in seconds, to the usual timeout of a client."""
 
 
 class Metric(NamedTuple):
@@ -117,7 +121,7 @@ RUN_TASK_DURATION = Metric(
     "agent_eval_run_task_duration_seconds",
     "histogram",
     "seconds",
-    ("run_id",),
+    ("run_id", "domain"),
     "Duration of finished task attempts, whatever their outcome.",
 )
 RUN_FIRST_ACTIONS = Metric(
@@ -413,6 +417,12 @@ COMPARISON_DOMAIN_P_VALUE = Metric(
 CATALOGUE: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """Every metric, in the order of definition, which is that of ``/metrics``."""
 
+BUCKETS: dict[str, tuple[float, ...]] = {
+    RUN_TASK_DURATION.name: DURATION_BUCKETS,
+    RUN_LLM_DURATION.name: CALL_DURATION_BUCKETS,
+}
+"""The upper bounds of each histogram, in seconds."""
+
 BY_NAME: dict[str, Metric] = {metric.name: metric for metric in CATALOGUE}
 
 
@@ -441,6 +451,6 @@ def render_markdown() -> str:
             for label in metric.labels
         ]
         if metric.kind == "histogram":
-            lines.append(f"| `le` | {', '.join(f'`{bound:g}`' for bound in DURATION_BUCKETS)}, `+Inf` |")
+            lines.append(f"| `le` | {', '.join(f'`{bound:g}`' for bound in BUCKETS[metric.name])}, `+Inf` |")
         lines.append("")
     return "\n".join(lines)

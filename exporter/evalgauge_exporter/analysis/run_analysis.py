@@ -176,14 +176,19 @@ class RunAnalysis:
 
     def baseline(self, run: RunState) -> RunState | None:
         """Return the run's baseline: what the run names, what is configured, else the last completed run like it."""
-        for name in (
+        for name in self.named_baselines(run):
+            if (named := self.state.runs.get(name)) is not None:
+                return named
+        return self._previous_run(run, same_model=True)
+
+    def named_baselines(self, run: RunState) -> list[str]:
+        """Return the baselines that the run or the configuration names, whether there are such runs or not."""
+        names = (
             run.baseline_run_id,
             self._baselines.get(f"{run.benchmark}/{run.model}"),
             self._baselines.get(run.benchmark),
-        ):
-            if name is not None and name != run.run_id and (named := self.state.runs.get(name)) is not None:
-                return named
-        return self._previous_run(run, same_model=True)
+        )
+        return [name for name in dict.fromkeys(names) if name is not None and name != run.run_id]
 
     def compare_with_baseline(self, run: RunState, now: float) -> BaselineComparison | None:
         """Compare the run with its baseline; None where it has none."""

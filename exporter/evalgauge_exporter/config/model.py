@@ -147,6 +147,8 @@ class LimitsTable(_Table):
     workers: int = Field(500, ge=0)
     domains: int = Field(100, ge=1)
     models: int = Field(20, ge=1)
+    tags: tuple[str, ...] = ()
+    """Names of the runs' tags that reach Prometheus."""
 
 
 class Config(BaseSettings):

@@ -47,6 +47,7 @@ class Attempt:
         "cost_usd",
         "domain",
         "duration_seconds",
+        "durations",
         "earlier_results",
         "error",
         "finishes",
@@ -59,6 +60,7 @@ class Attempt:
         "recorded_steps",
         "reported_steps",
         "score",
+        "scores",
         "stamp",
         "started_at",
         "starts",
@@ -98,7 +100,12 @@ class Attempt:
         self.reported_steps: int | None = None
         self.last_action: str | None = None
         self.score: float | None = None
+        """The headline score, on the format's own scale."""
+        self.scores: dict[str, float] | None = None
+        """All scores by scorer or key."""
         self.duration_seconds: float | None = None
+        self.durations: tuple[float, ...] = ()
+        """Seconds of each end that was read, of one that was resumed several."""
         self.error: str | None = None
         self.reason: str | None = None
         self.first_action_correct: bool | None = None
@@ -163,6 +170,7 @@ WRITER_FIELDS = (
     "recorded_steps",
     "reported_steps",
     "score",
+    "scores",
     "stamp",
     "started_at",
     "status",

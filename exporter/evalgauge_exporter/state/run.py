@@ -9,9 +9,8 @@ larger ones.
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -29,8 +28,9 @@ from evalgauge.events import (
     TaskStarted,
     WorkerState,
 )
-from evalgauge.metrics import DURATION_BUCKETS, MEASURED_OUTCOMES, OUTCOMES
+from evalgauge.metrics import CALL_DURATION_BUCKETS, DURATION_BUCKETS, MEASURED_OUTCOMES, OUTCOMES
 from evalgauge.pricing import Price
+from evalgauge_exporter.state.histogram import Histogram
 from evalgauge_exporter.state.models import (
     NEW_RECORD,
     UNKNOWN,
@@ -114,8 +114,10 @@ class RunState:
         self.steps: dict[str, int] = {}
         self.first_actions = {"true": 0, "false": 0}
         self.usage: dict[tuple[str, str], Usage] = {}
-        self.duration_counts = [0] * (len(DURATION_BUCKETS) + 1)
-        self.duration_micros = 0
+        self.durations: dict[str, Histogram] = {}
+        """How long finished attempts took, by domain."""
+        self.call_durations: dict[tuple[str, str], Histogram] = {}
+        """How long model calls took, by provider and model."""
         self.spent_by_minute: dict[int, Decimal] = {}
         """US dollars of model calls by minute (Unix seconds / 60), for the newest minutes with any."""
         self.started_at: float | None = None
@@ -238,6 +240,8 @@ class RunState:
         self._describe(attempt, event.domain, event.instruction)
         if event.max_steps is not None:
             attempt.max_steps = event.max_steps
+        if event.time_limit_seconds is not None:
+            attempt.time_limit_seconds = event.time_limit_seconds
         self._count(attempt, -1)
         attempt.starts += 1
         if self._select_writer(attempt, stamp):
@@ -300,6 +304,8 @@ class RunState:
         if usage is None:
             usage = self.usage[key] = Usage()
         usage.requests[event.status] += 1
+        if event.duration_seconds is not None:
+            self.call_durations.setdefault(key, Histogram(CALL_DURATION_BUCKETS)).observe(event.duration_seconds)
         for index, count in enumerate(event.tokens):
             if count:
                 usage.tokens[index] += count
@@ -345,8 +351,8 @@ class RunState:
         attempt = self._attempt(event.task_id, event.attempt)
         duration = event.duration_seconds
         if duration is not None:
-            self.duration_counts[bisect_left(DURATION_BUCKETS, duration)] += 1
-            self.duration_micros += round(duration * 1e6)
+            attempt.durations += (duration,)
+            self._observe_duration(attempt.domain, duration, 1)
         worker_id = event.worker_id or attempt.worker_id
         worker = self._worker(worker_id, event)
         if event.score is not None and event.outcome in MEASURED_OUTCOMES:
@@ -363,7 +369,7 @@ class RunState:
                 replaced = EarlierResult(attempt.stamp.ts, attempt.status, attempt.score)
                 attempt.earlier_results = [*attempt.earlier_results, replaced]
             attempt.status, attempt.stamp, attempt.worker_id, attempt.trail = event.outcome, stamp, worker_id, None
-            attempt.reported_steps, attempt.score = event.steps, event.score
+            attempt.reported_steps, attempt.score, attempt.scores = event.steps, event.score, event.scores
             attempt.duration_seconds, attempt.error, attempt.reason = duration, event.error, event.reason
             if attempt.started_at is None and duration is not None:
                 attempt.started_at = event.ts - duration
@@ -381,6 +387,9 @@ class RunState:
                 worker.stamp = stamp
                 if clock.open == 0 and worker.state == "busy":
                     worker.state = "idle"
+
+    def _observe_duration(self, domain: str, seconds: float, change: int) -> None:
+        self.durations.setdefault(domain, Histogram(DURATION_BUCKETS)).observe(seconds, change)
 
     def _run_finished(self, event: RunFinished) -> None:
         stamp = EventTime(event.ts, event.writer, event.seq)
@@ -483,6 +492,9 @@ class RunState:
     def _describe(self, attempt: Attempt, domain: str | None, instruction: str | None) -> None:
         if domain and domain != UNKNOWN and domain != attempt.domain:
             self._count(attempt, -1)
+            for duration in attempt.durations:
+                self._observe_duration(attempt.domain, duration, -1)
+                self._observe_duration(domain, duration, 1)
             attempt.domain = domain
             self._count(attempt, 1)
         if instruction:
@@ -598,13 +610,6 @@ class RunState:
         """Mean steps of the measured attempts; None without any."""
         steps, count = self.measured_steps
         return steps / count if count else None
-
-    def cumulative_durations(self) -> Iterator[tuple[str, int]]:
-        """Yield the duration histogram: upper bound in seconds as a label value, cumulative count."""
-        total = 0
-        for bound, count in zip((*map(repr, DURATION_BUCKETS), "+Inf"), self.duration_counts, strict=True):
-            total += count
-            yield bound, total
 
     def finished_attempts(self) -> list[Attempt]:
         """Return the finished attempts in the order in which they ended."""

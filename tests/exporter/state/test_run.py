@@ -156,8 +156,9 @@ def test_an_attempt_that_is_tried_again_counts_once_and_its_worker_twice() -> No
     assert run.retries == 1
     assert run.attempts["a", 1].earlier_results == [(11, "infrastructure_error", None)]
     assert run.workers["v"].tasks_completed == 2
-    assert list(run.cumulative_durations())[-1] == ("+Inf", 2)
-    assert run.duration_micros == 15_000_000
+    (durations,) = run.durations.values()
+    assert list(durations.cumulative())[-1] == ("+Inf", 2)
+    assert durations.micros == 15_000_000
 
 
 def test_a_workers_time_is_busy_with_a_task_and_idle_between() -> None:
@@ -278,7 +279,7 @@ def counted(run: RunState) -> dict[str, Any]:
     return {
         "statuses": run.task_counts(NOW, STALL),
         "steps": run.steps,
-        "durations": (list(run.cumulative_durations()), run.duration_micros),
+        "durations": {domain: found for domain, found in run.durations.items() if sum(found.counts)},
         "usage": {key: (u.tokens, u.requests, u.unknown, u.unpriced) for key, u in run.usage.items()},
         "workers": {
             name: (worker.busy_seconds, worker.idle_seconds, worker.outcomes, worker.last_seen)
