@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.special import stdtrit
 
+from evalgauge_exporter.analysis.censored import DRAWS, Censored, CensoredEstimate, estimate_censored
 from evalgauge_exporter.analysis.comparison.repeats import pass_all, pass_any
 from evalgauge_exporter.analysis.comparison.tests import Interval, clustered_wilson_of
+from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.state.tallies import NO_SCORES, SCORE_UNIT, ScoreSums, TaskShares
 
@@ -55,12 +57,44 @@ class Results:
     """The same among all their finished attempts."""
     score: Estimate | None
     """Mean over tasks of the mean score of their measured attempts, on the format's own scale."""
+    running: CensoredEstimate | None
+    """The success rate of a running run, with its open tasks as censored; ``None`` where it is not running."""
+    running_score: CensoredEstimate | None
+    """The same for the score."""
     successes: int
     """Successful attempts."""
     measured: int
     """Measured attempts."""
     finished: int
     """Finished attempts, with those that were open when the run ended or stalled."""
+
+    @property
+    def expected_rate(self) -> float | None:
+        """The best estimate of the success rate: of a running run the censored one."""
+        return _best(self.success_rate, self.running)
+
+    @property
+    def rate_interval(self) -> Interval | None:
+        """The 95 % interval of ``expected_rate``."""
+        return _interval(self.success_rate, self.running)
+
+    @property
+    def expected_score(self) -> float | None:
+        """The best estimate of the mean score: of a running run the censored one."""
+        return _best(self.score, self.running_score)
+
+    @property
+    def score_interval(self) -> Interval | None:
+        """The 95 % interval of ``expected_score``."""
+        return _interval(self.score, self.running_score)
+
+
+def _best(measured: Estimate | None, running: CensoredEstimate | None) -> float | None:
+    return running.mean if running is not None else None if measured is None else measured.value
+
+
+def _interval(measured: Estimate | None, running: CensoredEstimate | None) -> Interval | None:
+    return running.interval if running is not None else None if measured is None else measured.interval
 
 
 def run_results(run: RunState, now: float, stall_after: float) -> Results:
@@ -77,17 +111,19 @@ def run_results(run: RunState, now: float, stall_after: float) -> Results:
         shares.update(domain_shares)
     for sums in run.tallies.scores.values():
         scores = scores + sums
-    return _results(shares, scores, has_rate=success_rate_reason(run) is None)
+    results = _results(shares, scores, has_rate=success_rate_reason(run) is None)
+    return _with_open_tasks(run, None, results, now, stall_after)
 
 
 def domain_results(run: RunState, now: float, stall_after: float) -> dict[str, Results]:
     """Return the results of a run by domain; arguments as of :func:`run_results`."""
     has_rate = success_rate_reason(run) is None
     scores = run.tallies.scores
-    return {
+    results = {
         domain: _results(shares, scores.get(domain, NO_SCORES), has_rate=has_rate)
         for domain, shares in _with_interrupted(run, now, stall_after).items()
     }
+    return {domain: _with_open_tasks(run, domain, found, now, stall_after) for domain, found in results.items()}
 
 
 def success_rate_reason(run: RunState) -> str | None:
@@ -151,10 +187,70 @@ def _results(shares: Shares, scores: ScoreSums, *, has_rate: bool) -> Results:
         success_rate=rate,
         success_rate_all=rate_all,
         score=score_estimate(scores),
+        running=None,
+        running_score=None,
         successes=sum(share.successes * tasks for share, tasks in shares.items()),
         measured=measured,
         finished=finished,
     )
+
+
+def _with_open_tasks(run: RunState, domain: str | None, results: Results, now: float, stall_after: float) -> Results:
+    """Return the results of a running run with its open tasks as censored; others unchanged."""
+    if run.status(now, stall_after) != "running" or not results.measured:
+        return results
+    attempts = [a for a in run.attempts.values() if domain is None or a.domain == domain]
+    measured = [a for a in attempts if a.measured]
+    running_now = run.running_attempts(now, stall_after)
+    elapsed = [now - (a.started_at or now) for a in running_now if domain is None or a.domain == domain]
+    pending = sum(
+        count
+        for (name, status), count in run.task_counts(now, stall_after).items()
+        if status == "pending" and domain in (None, name)
+    )
+    if not elapsed and not pending:
+        return results
+
+    def censor(values: list[tuple[Attempt, float]], scale: tuple[float, float], design_effect: float) -> Censored:
+        return Censored(
+            [value for _, value in values],
+            [max(0.0, _duration(attempt)) for attempt, _ in values],
+            [max(0.0, seconds) for seconds in elapsed],
+            [scale[0]] * len(elapsed),
+            [scale[1]] * len(elapsed),
+            pending,
+            scale,
+            design_effect,
+        )
+
+    draws = DRAWS if domain is None else DRAWS // 4
+    running = score = None
+    if (rate := results.success_rate) is not None:
+        effect = _design_effect(rate, results.measured)
+        outcomes = [(attempt, float(attempt.status == "success")) for attempt in measured]
+        running = estimate_censored(censor(outcomes, (0.0, 1.0), effect), draws)
+    scores = [(attempt, attempt.score) for attempt in measured if attempt.score is not None]
+    if scores and results.score is not None:
+        scale = (min(0.0, *(s for _, s in scores)), max(1.0, *(s for _, s in scores)))
+        score = estimate_censored(censor(scores, scale, len(scores) / results.score.tasks), draws)
+    return replace(results, running=running, running_score=score)
+
+
+def _duration(attempt: Attempt) -> float:
+    if attempt.duration_seconds is not None:
+        return attempt.duration_seconds
+    return (
+        0.0 if attempt.started_at is None or attempt.finished_at is None else attempt.finished_at - attempt.started_at
+    )
+
+
+def _design_effect(rate: Estimate, attempts: int) -> float:
+    """Return how many attempts are worth one task, from the width of the interval over tasks."""
+    plain = clustered_wilson_of([(rate.value, attempts)], attempts)
+    if attempts == rate.tasks or rate.interval is None or plain is None:
+        return 1.0
+    width, plain_width = rate.interval.high - rate.interval.low, plain.high - plain.low
+    return min(max((width / plain_width) ** 2, 1.0), attempts / rate.tasks)
 
 
 def _estimate(values: Iterable[tuple[float, int]], attempts: int) -> Estimate:
