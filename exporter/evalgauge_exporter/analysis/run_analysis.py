@@ -9,7 +9,7 @@ from evalgauge_exporter.analysis.comparison import Comparison, Trial, compare
 from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, run_costs
 from evalgauge_exporter.analysis.eta import MIN_FINISHED, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
 from evalgauge_exporter.analysis.rates import Results, domain_results, run_results
-from evalgauge_exporter.state.models import Attempt
+from evalgauge_exporter.analysis.trials import measured_trials
 from evalgauge_exporter.state.run import RunState, State
 
 RESULTS_SECONDS = 5.0
@@ -167,7 +167,7 @@ class RunAnalysis:
         cached = self._trials.get(id(run))
         if cached is not None and cached[0] is run and cached[1] == run.tasks_version:
             return cached[2]
-        trials = [_trial(attempt) for attempt in run.attempts.values() if attempt.measured]
+        trials = measured_trials(run)
         self._trials[id(run)] = (run, run.tasks_version, trials)
         return trials
 
@@ -263,16 +263,3 @@ class RunAnalysis:
     def _cached_count(self) -> int:
         caches = (self._trials, self._compared, self._histories, self._costs, self._etas, self._results)
         return sum(len(cache) for cache in caches)
-
-
-def _trial(attempt: Attempt) -> Trial:
-    return Trial(
-        task_id=attempt.task_id,
-        attempt=attempt.attempt,
-        domain=attempt.domain,
-        success=attempt.status == "success",
-        steps=float(attempt.steps),
-        duration_seconds=attempt.duration_seconds,
-        cost_usd=None if attempt.cost_usd is None or attempt.uncosted_calls else float(attempt.cost_usd),
-        finished_at=attempt.finished_at or 0.0,
-    )
