@@ -358,7 +358,7 @@ RUN_SCORE = Metric(
     "summary",
     "",
     ("run_id", "benchmark", "model", "domain"),
-    "Scores of measured attempts, in the benchmark's own scale: their sum and their number.",
+    "Mean scores of the tasks over their measured attempts, on the benchmark's own scale: their sum and their number.",
 )
 RUN_PASS_RATIO = Metric(
     "agent_eval_run_pass_ratio",
