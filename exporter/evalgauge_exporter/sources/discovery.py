@@ -17,19 +17,32 @@ from typing import NamedTuple, TypeVar
 
 from evalgauge.runlog import Problem
 from evalgauge.values import sanitize_id
-from evalgauge_exporter.sources import agentlab, mobileworld, runlog
+from evalgauge_exporter.sources import (
+    agentlab,
+    cube,
+    mobileworld,
+    openhands,
+    plugins,
+    runlog,
+    tau2_bench,
+    tau_bench,
+    terminal_bench,
+)
 from evalgauge_exporter.sources.atif import source as atif
 from evalgauge_exporter.sources.backoff import Backoff, is_defect
-from evalgauge_exporter.sources.base import RunSource
+from evalgauge_exporter.sources.base import FileFormat, Format, RunSource, match_single_run
+from evalgauge_exporter.sources.inspect import json_log as inspect_json_log
 from evalgauge_exporter.sources.inspect import log as inspect_log
 from evalgauge_exporter.sources.openadapt import files as openadapt_files
+from evalgauge_exporter.sources.openadapt import flow as openadapt_flow
 from evalgauge_exporter.sources.openadapt import jsonl as openadapt_jsonl
 from evalgauge_exporter.sources.openadapt import models as openadapt_models
 from evalgauge_exporter.sources.openadapt import pool as openadapt_pool
 from evalgauge_exporter.sources.openadapt import run_folder as openadapt
 from evalgauge_exporter.sources.openadapt import with_log as openadapt_log
 from evalgauge_exporter.sources.osworld import osworld, waa
-from evalgauge_exporter.sources.parsing import fingerprint, is_absent, list_names
+from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_absent, list_names
+from evalgauge_exporter.sources.swebench import mini_swe_agent, swe_agent
 
 log = logging.getLogger("evalgauge.exporter")
 
@@ -37,36 +50,6 @@ Answer = TypeVar("Answer")
 
 MAX_DEPTH = 3
 MAX_LEVELS = 7
-
-
-Matcher = Callable[[Path, frozenset[str]], list[Path]]
-"""Takes a folder and the names in it, returns the places of the runs that it holds."""
-
-
-def match_single_run(matches: Callable[[Path, frozenset[str]], bool]) -> Matcher:
-    """Return the matcher of a format whose folders hold one run each."""
-    return lambda folder, names: [folder] if matches(folder, names) else []
-
-
-class Format(NamedTuple):
-    """A format of run folders: what finds its runs, and what reads one."""
-
-    discover_runs: Matcher
-    source: Callable[..., RunSource]
-    scored: bool = True
-    """Whether the source takes ``success_threshold``."""
-    holds_logs: bool = False
-    """Whether folders in a run may hold run logs; else these are runs, and the folder is none."""
-
-
-class FileFormat(NamedTuple):
-    """A format whose runs are one file each."""
-
-    suffix: str
-    matches: Callable[[Path], bool]
-    source: Callable[..., RunSource]
-    scored: bool = True
-
 
 MARKED: tuple[Format, ...] = (
     # a folder that holds both a run log and OpenAdapt's files is one run, and the log takes precedence
@@ -77,6 +60,9 @@ MARKED: tuple[Format, ...] = (
     Format(atif.discover_jobs, atif.AtifSource),
     Format(match_single_run(mobileworld.matches), mobileworld.MobileWorldSource),
     Format(match_single_run(osworld.matches), osworld.OSWorldSource),
+    Format(match_single_run(terminal_bench.matches), terminal_bench.TerminalBenchSource),
+    Format(match_single_run(tau2_bench.matches), tau2_bench.open_run),
+    Format(match_single_run(cube.matches), cube.CubeSource),
 )
 """Formats whose runs have a mark of their own: a log, or a file about the run."""
 SAMPLED: tuple[Format, ...] = (
@@ -85,11 +71,18 @@ SAMPLED: tuple[Format, ...] = (
     Format(match_single_run(mobileworld.fits), mobileworld.MobileWorldSource),
     Format(match_single_run(waa.fits), waa.WaaSource),
     Format(match_single_run(osworld.fits), osworld.OSWorldSource),
+    Format(match_single_run(mini_swe_agent.matches), mini_swe_agent.MiniSweAgentSource),
+    Format(match_single_run(swe_agent.matches), swe_agent.SweAgentSource),
+    Format(match_single_run(openadapt_flow.matches), openadapt_flow.OpenAdaptFlowSource),
 )
 """Formats without a mark: a folder is their run if most of its subfolders fit and none is a marked run."""
 FILES: tuple[FileFormat, ...] = (
     FileFormat(".eval", inspect_log.matches_file, inspect_log.InspectLogSource),
     FileFormat(".jsonl", openadapt_jsonl.matches_file, openadapt_jsonl.OpenAdaptJsonlSource, scored=False),
+    FileFormat(".jsonl", openhands.matches_file, openhands.OpenHandsSource),
+    FileFormat(".json", inspect_json_log.matches_file, inspect_json_log.InspectJsonLogSource),
+    FileFormat(".json", tau_bench.matches_file, tau_bench.TauBenchSource),
+    FileFormat(".json", tau2_bench.matches_file, tau2_bench.open_run),
 )
 
 
@@ -106,7 +99,7 @@ class FoundRun(NamedTuple):
     def path_id(self) -> str:
         """The run's id where its format states none: its path below the served folder, the parts joined by dots."""
         relative = self.folder.relative_to(self.root)
-        if any(self.folder.name.endswith(form.suffix) for form in FILES) and os.path.isfile(self.folder):
+        if os.path.isfile(self.folder):
             relative = relative.with_name(relative.stem)
         return sanitize_id(".".join(relative.parts) if relative.parts else self.folder.absolute().name)
 
@@ -148,7 +141,7 @@ class Discovery:
         """Start with nothing known.
 
         Args:
-            roots: The served folders.
+            roots: The served folders, or files that are a run each.
             success_threshold: The least score of a success, for the sources of formats that give scores only.
             follow_links: Whether links that lead out of the served folders are followed.
         """
@@ -165,7 +158,11 @@ class Discovery:
         self._reported: set[tuple[Path, str]] = set()
         self._uncertain = False
         """Whether something could not be found out of the folder that is being matched."""
-        self._problems: list[Problem] = []
+        self._rejected: dict[Path, FileFingerprint | None] = {}
+        """Files that are no run, as long as they do not change."""
+        added, self._problems = plugins.load_formats()
+        self._marked = (*MARKED, *(form for form in added if isinstance(form, Format)))
+        self._files = (*FILES, *(form for form in added if isinstance(form, FileFormat)))
         self._visited: set[str] = set()
         self._depth_limited: set[str] = set()
         """The visited ones whose subfolders are too deep; another way to them may be shorter."""
@@ -179,16 +176,20 @@ class Discovery:
     def scan(self) -> tuple[list[FoundRun], list[Problem]]:
         """Return the runs that were not there at the last scan, and problems such as folders that can't be read."""
         found: list[FoundRun] = []
-        self._problems, self._visited, self._depth_limited, self._links = [], set(), set(), []
+        self._visited, self._depth_limited, self._links = set(), set(), []
         self.withdrawn = []
         roots = [_Place(root, root, os.path.realpath(root), 0, 0) for root in self._roots]
         for places in (roots, self._links):  # a folder behind a link may add links to the list meanwhile
             for start in places:
-                for place, make in self._walk(start):
+                root, walked = start.root, self._walk(start)
+                if os.path.isfile(root):  # a run can be a file, such as an Inspect log
+                    root, walked = root.parent, self._match_files(root.parent, [root.name])
+                for place, make in walked:
                     if place not in self._known and (source := self._make(place, make)) is not None:
                         self._known.add(place)
-                        found.append(FoundRun(start.root, place, source, make))
-        return found, self._problems
+                        found.append(FoundRun(root, place, source, make))
+        problems, self._problems = self._problems, []
+        return found, problems
 
     def _make(self, place: Path, make: Callable[[Path], RunSource]) -> RunSource | None:
         return self._isolate(place, "source", lambda: make(place), None)
@@ -313,7 +314,7 @@ class Discovery:
 
     def _match_folder(self, folder: Path, names: frozenset[str], below: Iterable[str]) -> _Claim | None:
         """Return the runs in a folder: those with a mark, else those of a format that most of its subfolders fit."""
-        if (claim := self._match_formats(MARKED, folder, names, None)) is not None:
+        if (claim := self._match_formats(self._marked, folder, names, None)) is not None:
             nested = not claim.holds_logs and any(self._holds_log(folder / name) for name in below)
             return None if nested else claim
         if any(self._is_marked(folder / name) for name in below):
@@ -325,7 +326,7 @@ class Discovery:
         if (claim := self._claims.get(folder)) is not None:
             return claim.mtime_ns is None
         names = self._isolate(folder, "folder", lambda: list_names(folder), frozenset[str]())
-        return self._match_formats(MARKED, folder, names, None) is not None
+        return self._match_formats(self._marked, folder, names, None) is not None
 
     def _holds_log(self, folder: Path) -> bool:
         """Return whether a folder holds a run log."""
@@ -335,8 +336,8 @@ class Discovery:
     def _match_formats(
         self, formats: tuple[Format, ...], folder: Path, names: frozenset[str], mtime_ns: int | None
     ) -> _Claim | None:
-        for number, form in enumerate(formats):
-            what = f"{form.source.__name__} {number}"
+        for form in formats:
+            what = f"{form.source} {form.discover_runs}"
             nothing: list[Path] = []
             places = self._isolate(folder, what, partial(form.discover_runs, folder, names), nothing)
             if places:
@@ -345,12 +346,22 @@ class Discovery:
 
     def _match_files(self, folder: Path, names: list[str]) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:
         for name in names:
-            for form in FILES:
-                place = folder / name
-                if not name.endswith(form.suffix) or place in self._known:
-                    continue
-                if self._isolate(place, form.suffix, partial(form.matches, place), False):
-                    yield place, self._source_maker(form)
+            forms = [form for form in self._files if name.endswith(form.suffix)]
+            place = folder / name
+            if not forms or place in self._known:
+                continue
+            now = self._isolate(place, "time", partial(fingerprint, place), None)
+            if now is None or (place in self._rejected and self._rejected[place] == now):
+                continue
+            self._uncertain = False
+            form = next((form for form in forms if self._matches_file(form, place)), None)
+            if form is not None:
+                yield place, self._source_maker(form)
+            elif not self._uncertain:
+                self._rejected[place] = now
+
+    def _matches_file(self, form: FileFormat, place: Path) -> bool:
+        return self._isolate(place, form.suffix, partial(form.matches, place), False)
 
     def _source_maker(self, form: Format | FileFormat) -> Callable[[Path], RunSource]:
         return partial(form.source, success_threshold=self._threshold) if form.scored else form.source

@@ -15,8 +15,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
-
 from evalgauge.events import EndStatus, Event, PlannedTask, RunFinished, RunStarted, TaskStarted
 from evalgauge.runlog import Problem
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
@@ -67,15 +65,21 @@ class TaskFiles(NamedTuple):
 class _AttemptProgress:
     """What was read of an attempt."""
 
-    __slots__ = ("count", "digest", "files", "finished")
+    __slots__ = ("count", "digest", "files", "finished", "first")
 
     def __init__(self) -> None:
-        self.files = 0
-        """Hash of the fingerprints of its files."""
+        self.files: object = None
+        """The fingerprint of its files."""
         self.count = 0
         """Events that were returned, and their digest."""
         self.digest = b""
         self.finished = False
+        self.first: Event | None = None
+        """The first event, with the number that it was sent under."""
+
+    def start_seq(self) -> int:
+        """Return the number of the first event, 0 before it was sent."""
+        return 0 if self.first is None else self.first.seq
 
 
 class FolderSource(ABC):
@@ -134,6 +138,10 @@ class FolderSource(ABC):
     def final_status(self) -> EndStatus | None:
         """Return ``completed`` or ``aborted`` where the format states that the run has finished, else None."""
         return None
+
+    def attempt_fingerprint(self, files: TaskFiles) -> object:
+        """Return what changes when something happens in an attempt: the times and sizes of its files."""
+        return hash(b"".join(_stat_bytes(f"{files.folder}/{name}") for name in self.task_files))
 
     # -- RunSource
 
@@ -276,7 +284,7 @@ class FolderSource(ABC):
         """Return the new events of an attempt; None where earlier ones have changed."""
         if progress.finished and not self._full_scan:
             return []
-        now = hash(b"".join(_stat_bytes(f"{files.folder}/{name}") for name in self.task_files))
+        now = self.attempt_fingerprint(files)
         if now == progress.files:
             return []
         attempt = self._call_guarded(lambda: self.read_attempt(files), None, files.folder)
@@ -285,12 +293,15 @@ class FolderSource(ABC):
             return []  # nothing yet, or half of a file that is written in place
         before = progress.count
         if before == 1 and isinstance(attempt.events[0], TaskStarted):
-            before = 0 if len(attempt.events) > 1 else 1  # the time of a mere start may be a file's: it is sent again
+            # the time of a mere start may be a file's: the same start is sent again
+            before = 0 if len(attempt.events) > 1 else 1
         elif before and (before > len(attempt.events) or attempt.digest(before) != progress.digest):
             return None
         progress.files, progress.finished = now, attempt.is_finished
         progress.count = len(attempt.events)
         progress.digest = attempt.digest(progress.count)
+        attempt.events[0].seq = progress.start_seq()
+        progress.first = attempt.events[0]
         return attempt.events[before:]
 
     def _hash_tasks(self, folder: str, levels: int, digest: Any) -> None:
@@ -361,9 +372,11 @@ class FolderSource(ABC):
         return time.time() - self._latest > IDLE_AFTER
 
     def _number(self, event: Event) -> Event:
-        self._seq += 1
+        if event.seq == 0:
+            self._seq += 1
+            event.seq = self._seq
         self._latest = max(self._latest, event.ts)
-        return msgspec.structs.replace(event, seq=self._seq)
+        return event
 
 
 def _stat_bytes(path: str) -> bytes:

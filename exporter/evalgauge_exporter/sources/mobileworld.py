@@ -33,7 +33,7 @@ _BACKUP = re.compile(r"_backup_\d{8}_\d{6}\Z")
 
 def matches(folder: Path, names: frozenset[str]) -> bool:
     """Return whether a folder with entries of these names is marked as a run by its ``metadata.json``."""
-    return METADATA in names and b'"suite_family"' in (read_head(folder / METADATA, 1 << 16) or b"")
+    return METADATA in names and b'"suite_family"' in read_head(folder / METADATA, 1 << 16)
 
 
 def fits(folder: Path, _names: frozenset[str]) -> bool:
@@ -43,10 +43,9 @@ def fits(folder: Path, _names: frozenset[str]) -> bool:
 
 def _vote(folder: Path) -> Vote:
     """Return whether a folder is a task's; other formats also use the name ``traj.json``."""
+    names = list_names(folder)
     head = read_head(folder / TRAJECTORY, 1 << 18)
-    if head is None:
-        return False if list_names(folder) else None
-    return b'"traj"' in head if head else None
+    return b'"traj"' in head if head or names - {TRAJECTORY} else None
 
 
 class MobileWorldSource(FolderSource):

@@ -199,16 +199,16 @@ def read_bytes(path: Path, report: Report, limit: int = MAX_FILE) -> bytes | Non
     return data
 
 
-def read_head(path: Path, length: int) -> bytes | None:
-    """Return the first bytes of a regular file, None where there is none; raises OSError as ``read_bytes`` does."""
+def read_head(path: Path, length: int) -> bytes:
+    """Return the first bytes of a regular file, none where there is no such file; raises as ``read_bytes`` does."""
     try:
         with open(path, "rb", opener=_open_nonblocking) as file:
-            return file.read(length) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+            return file.read(length) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
     except ValueError:  # a name with a null byte
-        return None
+        return b""
     except OSError as error:
         if is_absent(error) or error.errno in _NO_FILE:
-            return None
+            return b""
         raise
 
 

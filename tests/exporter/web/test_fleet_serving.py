@@ -59,7 +59,7 @@ def test_machines_and_tunnels_of_the_configuration_are_served(tmp_path: Path) ->
     assert row["cost_busy_usd"] + row["cost_idle_usd"] + row["cost_unused_usd"] == pytest.approx(row["cost_usd"])
 
 
-def test_a_hostile_registry_breaks_no_answer(tmp_path: Path) -> None:
+def test_hostile_text_of_a_registry_breaks_no_response(tmp_path: Path) -> None:
     rows = [
         {"name": name, "ssh_host": "127.0.0.1", "waa_port": 1} for name in ("\ud800", "\x1b[31m", "<script>", "a\nb")
     ]
@@ -71,7 +71,7 @@ def test_a_hostile_registry_breaks_no_answer(tmp_path: Path) -> None:
         assert {row["name"] for row in json.loads(get(f"{url}/api/vms")[1])} == {"?", "\x1b[31m", "<script>", "a\nb"}
 
 
-def test_an_azure_that_never_answers_keeps_nothing_back(tmp_path: Path) -> None:
+def test_an_azure_that_never_responds_delays_nothing(tmp_path: Path) -> None:
     small_run(tmp_path, outcomes="ss")
     server = ArmServer()
     server.fault = Fault(503)
@@ -87,6 +87,21 @@ def test_an_azure_that_never_answers_keeps_nothing_back(tmp_path: Path) -> None:
             assert get(f"{url}/readyz")[0] == 200
     assert value(found, m.SOURCE_UP.name, source="azure_vm") == 0
     assert not of_azure(found)
+
+
+def test_a_role_without_scale_set_rights_shows_machines_with_price_and_cost(tmp_path: Path) -> None:
+    server = ArmServer([vm("waa-00")])
+    server.refused["virtualMachineScaleSets"] = Fault(403)
+    with server, PriceList() as prices:
+        config = {"azure": [azure(server)], "prices": {"azure_retail_url": prices.url, "cache_dir": tmp_path / "cache"}}
+        with serving(exporter_of(tmp_path, **config)) as url:
+            found = scraped(url, lambda found: total(found, m.VM_PRICE.name))
+            (row,) = json.loads(get(f"{url}/api/vms")[1])
+    assert value(found, m.VM_PRICE.name, vm="waa-00", provider="azure") == 0.226
+    assert value(found, m.VM_INFO.name, vm="waa-00", group="agents", size="Standard_D4ds_v5") == 1
+    assert value(found, m.SOURCE_ERRORS.name, source="azure_vm", reason="forbidden") >= 1
+    assert (row["size"], row["hourly_rate_usd"], row["power_state"]) == ("Standard_D4ds_v5", 0.226, "running")
+    assert row["cost_usd"] is not None
 
 
 def test_an_outage_of_azure_ends_its_series_and_changes_nothing_else(

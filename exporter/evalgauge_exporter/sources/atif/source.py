@@ -77,7 +77,7 @@ def fits(folder: Path, names: frozenset[str]) -> bool:
 
 
 def _is_atif(path: Path) -> bool:
-    return _SCHEMA.search(read_head(path, 1 << 16) or b"") is not None
+    return _SCHEMA.search(read_head(path, 1 << 16)) is not None
 
 
 def _vote(folder: Path) -> Vote:

@@ -42,7 +42,7 @@ def matches_file(path: Path) -> bool:
     """Return whether a file is such a log: by its first line, and by its name or the keys of that line."""
     if path.suffix != ".jsonl":
         return False
-    line, end, _ = (read_head(path, 1 << 16) or b"").partition(b"\n")
+    line, end, _ = read_head(path, 1 << 16).partition(b"\n")
     try:
         first = parse_json(line) if end else None
     except ValueError:

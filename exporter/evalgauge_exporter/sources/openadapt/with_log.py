@@ -76,6 +76,8 @@ class FilledRunLogSource(RunLogSource):
         """The end of the run by the files."""
         self._ended_by_files = False
         """True while the run has finished by the files only."""
+        self._log_latest = 0.0
+        """The time of the log's last event, in Unix seconds: the run did not finish before it."""
         self._resumed = 0.0
         """When the run was last resumed by the log, in Unix seconds."""
 
@@ -128,6 +130,7 @@ class FilledRunLogSource(RunLogSource):
 
     def _note_logged(self, event: Event) -> Event:
         """Note what the log states; return the event, with its screenshot where only the files have that."""
+        self._log_latest = max(self._log_latest, event.ts)
         if isinstance(event, RunStarted):
             before = self._log_start
             self._ended_by_files = False
@@ -202,7 +205,7 @@ class FilledRunLogSource(RunLogSource):
             del self._held[task_id]
         if end is not None:
             self._finished = self._ended_by_files = True
-            yield end
+            yield msgspec.structs.replace(end, ts=max(end.ts, self._log_latest))
 
     def _complete_run_start(self, log: RunStarted, files: RunStarted) -> RunStarted:
         """Return what the log's start of the run lacks; at the log's time, so that it does not restart the run."""
