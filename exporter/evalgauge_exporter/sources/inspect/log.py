@@ -35,7 +35,7 @@ READ_BYTES = 32 << 20
 _START = "_journal/start.json"
 _HEADER = "header.json"
 _REDUCTIONS = "reductions.json"
-_FINAL = frozenset({"success", "error", "cancelled"})
+_FINAL = ("success", "error", "cancelled")
 _BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
