@@ -25,13 +25,22 @@ CHROMIUM_FLAGS = (
 )
 
 
-SLOW = ("replay/test_page", "replay/test_site", "test_live", "/cli/", "_command", "test_example", "test_prometheus")
-"""Parts of the paths of tests that start browsers, servers or the command: they run last."""
+SLOW = ("replay/", "test_live", "/cli/", "_command", "test_example", "test_prometheus", "test_packaging")
+"""Tests that start servers or the command, which take seconds each."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first: most failures show within seconds."""
-    items.sort(key=lambda item: any(name in item.path.as_posix() for name in SLOW))
+    """Run the fast tests first, and those that need a browser last.
+
+    Playwright keeps an event loop running in the thread of the tests, in which nothing else can start one.
+    """
+
+    def rank(item: pytest.Item) -> int:
+        if "browser" in getattr(item, "fixturenames", ()):
+            return 2
+        return int(any(name in item.path.as_posix() for name in SLOW))
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session", autouse=True)

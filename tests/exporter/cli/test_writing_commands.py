@@ -28,7 +28,8 @@ def test_replay_writes_one_file_with_one_task(tmp_path: Path) -> None:
     done = evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t1")
     assert done.returncode == 0, done.stderr
     assert "t1" in out.read_text()
-    assert "near" in complaint(evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t11"), 1)
+    unknown = evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t11")
+    assert "did you mean" in complaint(unknown, 1)
 
 
 def test_a_run_that_is_named_twice_is_written_once(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_a_folder_without_runs_and_a_full_folder_are_one_line(tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     assert "no run" in complaint(evalgauge("replay", tmp_path / "empty", "--out", tmp_path / "site"), 1)
     run = small_run(tmp_path / "results", "r")
-    assert "no replay" in complaint(evalgauge("replay", run.folder, "--out", run.folder), 1)
+    assert "are not a replay" in complaint(evalgauge("replay", run.folder, "--out", run.folder), 1)
     assert "no such file or folder" in complaint(evalgauge("replay", tmp_path / "gone", "--out", tmp_path / "site"), 2)
 
 
