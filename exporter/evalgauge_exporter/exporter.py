@@ -78,6 +78,7 @@ class Exporter:
             cache=RunCache(_cache_path(config), _cache_key(config)),
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
+            follow_links=config.follow_links,
             on_change=self._changed,
         )
 

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from evalgauge import __version__
+from evalgauge_exporter.cli.output import EscapingFormatter
 
 COMMANDS = {
     "serve": "Serve metrics, the API, the live page and replays.",
@@ -81,7 +82,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error is one line on stderr, never a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(EscapingFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("evalgauge").setLevel(logging.INFO)
     try:
         cli(prog_name="evalgauge", standalone_mode=False)

@@ -121,14 +121,16 @@ class Discovery:
     once, by its own path where that is below a served folder.
     """
 
-    def __init__(self, roots: list[Path], success_threshold: float = 1.0) -> None:
+    def __init__(self, roots: list[Path], success_threshold: float = 1.0, *, follow_links: bool = True) -> None:
         """Start with nothing known.
 
         Args:
             roots: The served folders.
             success_threshold: The least score of a success, for the sources of formats that give scores only.
+            follow_links: Whether links that lead out of the served folders are followed.
         """
         self._roots = roots
+        self._real_roots = None if follow_links else [Path(os.path.realpath(root)) for root in roots]
         self._threshold = success_threshold
         self._known: set[Path] = set()
         self._run_folders: set[Path] = set()
@@ -171,6 +173,8 @@ class Discovery:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
+                    if entry.is_symlink() and not self._may_follow(entry.path):
+                        continue
                     if is_folder(entry):
                         names.add(entry.name)
                         if not entry.name.startswith("."):
@@ -196,6 +200,15 @@ class Discovery:
             yield from self._walk_below(place, below, place.depth + (not nothing_else))
         else:
             self._depth_limited.add(place.real)
+
+    def _may_follow(self, link: str) -> bool:
+        if self._real_roots is None:
+            return True
+        target = Path(os.path.realpath(link))
+        if any(target.is_relative_to(root) for root in self._real_roots):
+            return True
+        self._report_once(Path(link), "link", "leads out of the served folders; follow_links = true allows it")
+        return False
 
     def _walk_below(
         self, place: _Place, below: dict[str, bool], depth: int

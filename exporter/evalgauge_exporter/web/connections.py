@@ -89,7 +89,7 @@ class ConnectionLimits:
     def _evict(self, address: str) -> bool:
         idle = self._idle.get(address, {})
         # one that has been served before, such as Prometheus's, is closed only where all have been
-        oldest = next((one for one in idle if one.cycle is None), next(iter(idle), None))
+        oldest = next((one for one in idle if not one.was_served), next(iter(idle), None))
         if oldest is None:
             return False
         oldest.abort()
@@ -104,6 +104,8 @@ class LimitedProtocol(H11Protocol):
     _counted = False
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
+    was_served = False
+    """Whether a request was answered on the connection."""
     _body_of: object = None
     """The request whose body has a deadline."""
 
@@ -140,6 +142,7 @@ class LimitedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         """Count the connection as idle again; uvicorn's keep-alive limit holds until the next head begins."""
         super().on_response_complete()
+        self.was_served = True
         self._set_deadline(None)
         if self._counted:
             self._update()

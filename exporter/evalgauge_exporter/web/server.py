@@ -73,6 +73,7 @@ def web_server(exporter: Exporter) -> uvicorn.Server:
             http=limited_protocol(limits),
             ws="none",
             backlog=limits.backlog,
+            log_config=None,
             log_level="error",  # a malformed request is the client's problem: it is answered with 400 and not logged
             access_log=False,
             server_header=False,
