@@ -48,8 +48,8 @@ class ConnectionLimits:
     def __init__(self, descriptors: int) -> None:
         reserved = max(MIN_RESERVED, descriptors // RESERVED_SHARE)
         self.total = max(8, min(MAX_CONNECTIONS, descriptors - reserved))
-        self.per_address = max(6, self.total * 3 // 4)
-        self.streams = max(4, self.total * 3 // 4)
+        self.per_address = max(6, self.total * 7 // 8)
+        self.streams = max(4, self.per_address * 3 // 4)
         """Event streams, which are never idle."""
         self.backlog = min(128, reserved // 2)
         """Connections that are accepted at once, before a bound can close any of them."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import partial
 
@@ -13,6 +14,7 @@ from evalgauge.price_overrides import MachineOverride, Overrides
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.analysis.machine_costs import MachineCosts, MachineRow, classify_component
 from evalgauge_exporter.analysis.machine_usage import (
+    MachineJoin,
     compute_fleet_machine_costs,
     compute_run_machine_costs,
     list_worker_machines,
@@ -28,9 +30,14 @@ OWN = PriceTable(Overrides("overrides mine", machines=(MachineOverride("Standard
 
 
 def cost(
-    run: RunState, fleet: FleetState | None = None, at: float = HOUR, prices: PriceTable = NO_PRICES, runs: object = ()
+    run: RunState,
+    fleet: FleetState | None = None,
+    at: float = HOUR,
+    prices: PriceTable = NO_PRICES,
+    runs: Iterable[RunState] = (),
 ) -> MachineCosts:
-    return compute_run_machine_costs(run, fleet, prices, T0 + at, STALL, runs)  # type: ignore[arg-type]
+    join = MachineJoin(list(runs) or [run], fleet or FleetState(prices), T0 + at, STALL)
+    return compute_run_machine_costs(run, fleet, prices, T0 + at, STALL, join)
 
 
 def only(costs: MachineCosts) -> MachineRow:
