@@ -196,7 +196,8 @@ def copy_screenshot(shot: AnyScreenshot, target: Path, mode: ScreenshotMode) -> 
         except (OSError, NotImplementedError):  # another file system, one without links, or too many of them
             pass
         else:
-            if os.path.samestat(target.lstat(), shot.status):
+            linked = target.lstat()  # a new file may have the number of the one that it replaces
+            if stat.S_ISREG(linked.st_mode) and os.path.samestat(linked, shot.status):
                 return 0
             target.unlink()
             raise FileNotFoundError(f"{shot.path} is another file than before")
