@@ -24,7 +24,7 @@ from pydantic_core import from_json
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.replay.jobs import Job, JobRun
 from evalgauge_exporter.replay.screenshots import image_type
-from evalgauge_exporter.sources.azure.prices import default_cache_dir
+from evalgauge_exporter.sources.prices import default_cache_dir
 from evalgauge_exporter.sources.safe_open import open_beneath
 from evalgauge_exporter.web.errors import unknown_run_error
 
