@@ -101,6 +101,24 @@ def test_the_sites_are_deleted_with_the_server(exporter: Exporter) -> None:
     assert not folder.exists()
 
 
+def test_a_large_site_is_generated_by_a_process_of_its_own(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_sites, "SMALL_BYTES", 0)
+    assert '"run_id":"now"' in client.get("/replay/now/data/index.js").text
+
+
+def test_a_process_that_is_killed_is_reported_and_the_site_tried_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay_sites, "SMALL_BYTES", 0)
+    monkeypatch.setattr(replay_sites, "BUILD_SECONDS", 0.0)
+    monkeypatch.setattr(replay_sites, "MIN_AGE_SECONDS", 0.0)
+    answer = client.get("/replay/now/")
+    assert answer.status_code == 404
+    assert "ended with status" in answer.json()["error"]
+    monkeypatch.setattr(replay_sites, "BUILD_SECONDS", 60.0)
+    assert client.get("/replay/now/").status_code == 200
+
+
 def test_a_loading_page_shows_the_progress_of_a_site_that_is_being_generated(
     exporter: Exporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
