@@ -92,15 +92,15 @@ def test_export_writes_the_whole_run_as_json_and_its_attempts_as_atif(tmp_path: 
 def test_several_runs_are_one_table_but_not_one_json(tmp_path: Path) -> None:
     small_run(tmp_path, "a")
     small_run(tmp_path, "b")
-    assert "2 runs found (a, b)" in complaint(evalgauge("export", tmp_path, "--format", "json", "--out", "-"), 1)
-    rows = list(csv.DictReader(io.StringIO(evalgauge("export", tmp_path, "--format", "csv", "--out", "-").stdout)))
+    assert "2 runs found (a, b)" in complaint(evalgauge("export", str(tmp_path), "--format", "json", "--out", "-"), 1)
+    rows = list(csv.DictReader(io.StringIO(evalgauge("export", str(tmp_path), "--format", "csv", "--out", "-").stdout)))
     assert {row["run_id"] for row in rows} == {"a", "b"}
 
 
 def test_an_export_to_a_terminal_has_no_escape_sequences(tmp_path: Path) -> None:
     small_run(tmp_path, "r", model="\x1b[31mred", outcomes="s")
     main, other = pty.openpty()
-    command = [sys.executable, "-m", "evalgauge_exporter", "export", tmp_path, "--format", "csv", "--out", "-"]
+    command = [sys.executable, "-m", "evalgauge_exporter", "export", str(tmp_path), "--format", "csv", "--out", "-"]
     done = subprocess.run(command, stdout=other, stderr=subprocess.PIPE, check=True, timeout=60)
     os.close(other)
     shown = os.read(main, 100_000).decode()
