@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, sync_playwright
 
 from tests.parts import chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # a shared machine is slow at times: no deadline for an example
 settings.register_profile("evalgauge", deadline=None, max_examples=60)
@@ -54,6 +57,8 @@ def _isolated_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A headless Chromium for the session: Playwright can be started only once in a thread."""
+    from playwright.sync_api import sync_playwright  # the tracker's tests run where there is none
+
     program = chromium()
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))

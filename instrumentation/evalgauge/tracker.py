@@ -29,6 +29,7 @@ from typing import Any, Literal, Self, Unpack
 from evalgauge.budget import Budget, OnBudget
 from evalgauge.errors import BudgetExceeded
 from evalgauge.events import TERMINAL_ACTIONS, parse_log_level
+from evalgauge.instance_metadata import find_cloud_machine
 from evalgauge.metrics import WORKER_STATES
 from evalgauge.normalize import (
     LlmCallFields,
@@ -242,6 +243,8 @@ class Run:
         """
         self._budget.check()
         name = None if worker is None else text_of(worker)
+        if name is not None and name not in self._log.workers and find_cloud_machine() is not None:
+            self.worker(name, "idle")
         return Task(self, text_of(task_id), parse_attempt(attempt), name, domain, instruction, max_steps)
 
     def worker(
@@ -259,7 +262,8 @@ class Run:
         Args:
             worker_id: The worker's id.
             state: ``starting``, ``idle``, ``busy``, ``stopped`` or ``lost``.
-            vm: The machine's name.
+            vm: The machine's name, or its id in its cloud. Without it, the machine that this process runs on, where
+                ``EVALGAUGE_INSTANCE_METADATA`` is ``on`` and the machine's metadata service answers.
             vm_size: The machine's size, such as ``Standard_D4ds_v5``.
             provider: The machine's provider, such as ``azure``.
             hourly_rate_usd: The machine's price in US dollars an hour.
@@ -268,6 +272,8 @@ class Run:
             log.warning("unknown worker state %r, not recorded; the states are %s", state, ", ".join(WORKER_STATES))
             return
         worker_id = text_of(worker_id)
+        if vm is None and (own := find_cloud_machine()) is not None:
+            vm, vm_size, provider = own.vm, vm_size or own.vm_size, provider or own.provider
         machine = {"vm": vm, "vm_size": vm_size, "provider": provider, "hourly_rate_usd": hourly_rate_usd}
         self._write("worker_state", {"worker_id": worker_id, "state": state, **machine})
         self._log.workers[worker_id] = state
