@@ -17,6 +17,7 @@ from evalgauge.metrics import CALL_DURATION_BUCKETS, DURATION_BUCKETS
 from evalgauge_exporter.state.histogram import Histogram
 from evalgauge_exporter.state.models import BusyIdleClock, EventTime, Usage, Worker
 from evalgauge_exporter.state.run import Pricer, RunState
+from evalgauge_exporter.state.tallies import Tallies
 
 log = logging.getLogger("evalgauge.exporter")
 
@@ -30,6 +31,8 @@ _FIELDS = (
     "baseline_run_id",
     "tags",
     "attempts_planned",
+    "first_attempt",
+    "retries",
     "total_tasks",
     "attempt_count",
     "measured_steps",
@@ -136,6 +139,7 @@ def dump_run(run: RunState) -> dict[str, Any]:
         },
         "durations": {domain: [h.counts, h.micros] for domain, h in run.durations.items()},
         "call_durations": [[*call, h.counts, h.micros] for call, h in run.call_durations.items()],
+        "tallies": run.tallies.dump(),
         "end": run.end_marks(),
     }
 
@@ -169,5 +173,6 @@ def restore_run(entry: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
         run.durations[domain] = Histogram(DURATION_BUCKETS, counts, micros)
     for provider, model, counts, micros in entry["call_durations"]:
         run.call_durations[provider, model] = Histogram(CALL_DURATION_BUCKETS, counts, micros)
+    run.tallies = Tallies.restore(entry["tallies"])
     run.set_end_marks(entry["end"])
     return run

@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from evalgauge import __version__
 from evalgauge import metrics as m
 from evalgauge.metrics import Metric
+from evalgauge_exporter.analysis.rates import Results, pass_ratios
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.histogram import Histogram
 from evalgauge_exporter.state.run import OTHER, RunState, State
+from evalgauge_exporter.state.tallies import NO_SCORES, SCORE_UNIT, ScoreSums
 from evalgauge_exporter.views.limits import Limits, exposed_runs
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -110,6 +112,7 @@ class Exposition:
             lines.setdefault(metric, []).append(format_sample(metric, values, value))
         lines[m.RUN_TASK_DURATION] = [text for _, found in task_durations(run, self.limits.domains) for text in found]
         lines[m.RUN_LLM_DURATION] = [text for _, found in call_durations(run, self.limits.models) for text in found]
+        lines[m.RUN_SCORE] = [text for _, found in score_sums(run, self.limits.domains) for text in found]
         texts = {metric: "".join(found) for metric, found in lines.items()}
         if status != "running":
             self._rendered[run.run_id] = (key, texts)
@@ -188,6 +191,7 @@ def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits
     if any(run.first_actions.values()):
         for correct, count in run.first_actions.items():
             yield m.RUN_FIRST_ACTIONS, (run_id, correct), count
+    yield from _results(run, now, analysis, limits.domains)
     yield from _usage(run, limits.models)
     eta = analysis.eta(run, now)
     if eta is not None:
@@ -197,6 +201,43 @@ def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits
     for key in sorted(run.tags.keys() & set(limits.tags)):
         yield m.RUN_TAGS_INFO, (run_id, key, run.tags[key]), 1
     yield from _workers(run, now, stall_after, limits.workers)
+
+
+def _results(run: RunState, now: float, analysis: RunAnalysis, most: int) -> Iterator[Sample]:
+    """Yield success rates, scores and pass ratios. Domains beyond the limit have no rate: rates can't be summed."""
+    run_id = run.run_id
+    yield from _bounds(m.RUN_SUCCESS_RATIO, (run_id,), analysis.results(run, now))
+    by_domain = analysis.domain_results(run, now)
+    shown = _shown_domains({domain: found.finished for domain, found in by_domain.items()}, most)
+    for domain, found in by_domain.items():
+        if domain in shown:
+            yield from _bounds(m.RUN_DOMAIN_SUCCESS_RATIO, (run_id, domain), found)
+    for ratio in pass_ratios(run) if run.attempts_planned > 1 else ():
+        yield m.RUN_PASS_RATIO, (run_id, str(ratio.k), "any"), ratio.any.value
+        yield m.RUN_PASS_RATIO, (run_id, str(ratio.k), "all"), ratio.all.value
+
+
+def _bounds(metric: Metric, labels: tuple[str, ...], results: Results) -> Iterator[Sample]:
+    if (value := results.expected_rate) is not None:
+        yield metric, (*labels, "estimate"), value
+    if (interval := results.rate_interval) is not None:
+        yield metric, (*labels, "low"), interval.low
+        yield metric, (*labels, "high"), interval.high
+
+
+def score_sums(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Yield the labels and the lines of the sum and the number of each domain's scores."""
+    sums = {domain: found for domain, found in run.tallies.scores.items() if found.tasks}
+    shown = _shown_domains({domain: found.tasks for domain, found in sums.items()}, most)
+    merged: dict[str, ScoreSums] = {}
+    for domain, found in sums.items():
+        name = domain if domain in shown else OTHER
+        merged[name] = merged.get(name, NO_SCORES) + found
+    for domain, found in merged.items():
+        values = (run.run_id, run.benchmark, run.model, domain)
+        labels = ",".join(f'{n}="{escape(v)}"' for n, v in zip(m.RUN_SCORE.labels, values, strict=True))
+        total = f"{m.RUN_SCORE.name}_sum{{{labels}}} {found.total * SCORE_UNIT!r}\n"
+        yield values, [total, f"{m.RUN_SCORE.name}_count{{{labels}}} {found.tasks}\n"]
 
 
 def _money(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]:

@@ -27,6 +27,7 @@ from evalgauge_exporter.views.exposition import (
     format_head,
     format_sample,
     run_samples,
+    score_sums,
     task_durations,
 )
 from evalgauge_exporter.views.limits import Limits
@@ -115,7 +116,7 @@ def _points(
 
 
 class _Series:
-    """The samples of one label set of a metric: of a histogram all buckets, the sum and the count."""
+    """The samples of one label set of a metric: of a histogram or summary all of its lines."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -149,9 +150,10 @@ def _samples(
     for metric, values, value in comparison_samples([run], analysis, now):
         if metric.labels[0] == "run_id":  # a baseline's own counts belong to several runs
             yield metric, tuple(values), [format_sample(metric, values, value)]
-    for metric, histograms in (
+    for metric, grouped in (
         (m.RUN_TASK_DURATION, task_durations(run, limits.domains)),
         (m.RUN_LLM_DURATION, call_durations(run, limits.models)),
+        (m.RUN_SCORE, score_sums(run, limits.domains)),
     ):
-        for labels, lines in histograms:
+        for labels, lines in grouped:
             yield metric, labels, lines
