@@ -266,7 +266,8 @@ class FolderSource(ABC):
             return []  # nothing yet, or half of a file that is written in place
         before = progress.count
         if before == 1 and isinstance(attempt.events[0], TaskStarted):
-            before = 0 if len(attempt.events) > 1 else 1  # the time of a mere start may be a file's: it is sent again
+            # the time of a mere start may be a file's: where a better one is known now, it is sent again
+            before = 0 if len(attempt.events) > 1 and attempt.digest(1) != progress.digest else 1
         elif before and (before > len(attempt.events) or attempt.digest(before) != progress.digest):
             return None
         progress.files, progress.finished = now, attempt.is_finished
