@@ -16,7 +16,7 @@ from evalgauge.events import LlmCall
 from evalgauge.price_overrides import load_overrides
 from evalgauge.pricing import Price, PriceTable
 from evalgauge_exporter.analysis.costs import MachineCost
-from evalgauge_exporter.analysis.machine_usage import compute_run_machine_costs
+from evalgauge_exporter.analysis.machine_usage import MachineJoin, compute_run_machine_costs
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
 from evalgauge_exporter.config.token_file import read_token
@@ -80,6 +80,8 @@ class Exporter:
         )
         self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger)
         self.exposition.extra.append(self._fleet_samples)
+        self._join: MachineJoin | None = None
+        self._join_version = 0
         self._listeners: list[Callable[[], None]] = []
         self._ready = threading.Event()
         self.collector = RunCollector(
@@ -144,8 +146,11 @@ class Exporter:
         self._changed()
 
     def _machines(self, run: RunState, now: float) -> list[MachineCost]:
-        stall_after, runs = self.config.stall_after, self.state.runs.values()
-        return compute_run_machine_costs(run, self.fleet, self.prices, now, stall_after, runs).list_known()
+        stall_after, version = self.config.stall_after, self.state.version
+        if self._join is None or (self._join.now, self._join_version) != (now, version):
+            self._join = MachineJoin(self.state.runs.values(), self.fleet, now, stall_after)
+            self._join_version = version
+        return compute_run_machine_costs(run, self.fleet, self.prices, now, stall_after, self._join).list_known()
 
     def _fleet_samples(self, now: float) -> Iterator[Sample]:
         yield from collect_fleet_samples(self.fleet, now)

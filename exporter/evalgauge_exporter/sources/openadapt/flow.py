@@ -7,7 +7,7 @@ Traps:
 - ``success`` states whether the replay did what the workflow asks; there is no score. Newer releases also state
   ``transaction_outcome``, where ``FAILED_PLATFORM`` is the tool's own failure and ``CANCELED`` no outcome at all.
 - Steps have no times but how long they took; ``before_png`` is what was on the screen before the step.
-- ``model_calls`` is a number: the calls' tokens are unknown. Mostly it is 0, as replays need no model.
+- ``model_calls`` is a number, their cost an estimate, their tokens are unknown. Mostly there are none.
 - A report appears when its replay has ended; until then nothing in the folder tells of it.
 """
 
@@ -36,7 +36,6 @@ from evalgauge_exporter.sources.sampling import Vote, most_fit
 REPORT = "report.json"
 _HEAD = re.compile(rb'\A\s*\{\s*"workflow_name"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*"started_at"\s*:')
 _INTENT = re.compile(r"\s*([A-Za-z_]{1,40})")
-_MAX_CALLS = 10_000
 
 
 def matches(folder: Path, names: frozenset[str]) -> bool:
@@ -112,8 +111,9 @@ class OpenAdaptFlowSource(FolderSource):
                 screenshot=self._screenshot(below, step.get("before_png")),
                 env_seconds=seconds if step.get("elapsed_ms") is not None else None,
             )
-        for _ in range(min(parse_count(report.get("model_calls")) or 0, _MAX_CALLS)):
-            attempt.add_call(at, None, None, UNKNOWN)
+        calls, cost = parse_count(report.get("model_calls")) or 0, report.get("est_model_cost_usd")
+        if calls:
+            attempt.add_call(at, None, None, UNKNOWN, requests=calls, cost_usd=cost)
         total = parse_non_negative(report.get("total_ms"))
         end = start + total / 1000 if total is not None else at
         attempt.add_finish(end, _outcome_of(report), steps=len(steps), error=_error_of(report, steps))

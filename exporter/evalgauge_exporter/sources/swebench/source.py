@@ -145,7 +145,11 @@ def _add_finish(attempt: AttemptBuilder, info: Mapping[str, Any], verdict: Verdi
     status = info.get("exit_status")
     status = status if isinstance(status, str) and status else None
     submitted = isinstance(info.get("submission"), str) and bool(info["submission"].strip())
-    more: dict[str, Any] = {"steps": steps, "reason": verdict.reason if verdict is not None else None}
+    more: dict[str, Any] = {
+        "steps": steps,
+        "reason": verdict.reason if verdict is not None else None,
+        "answer": info.get("submission"),
+    }
     if status is not None and not status.lower().startswith("submitted"):
         more["error"] = status
     if not submitted and status is not None and _INTERRUPTED.search(status):
