@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evalgauge.events import Event, LlmCall, Outcome, RequestStatus, Step, TaskFinished, TaskStarted, token_fields
-from evalgauge.usage import TokenUsage
+from evalgauge.usage import CallUsage, TokenUsage
 from evalgauge.values import parse_float, parse_non_negative, parse_text, sanitize_id
 
 
@@ -101,12 +101,12 @@ class AttemptBuilder:
         ts: float | None,
         provider: str | None,
         model: str | None,
-        tokens: TokenUsage,
+        usage: TokenUsage | CallUsage,
         *,
         status: RequestStatus = "ok",
         duration_seconds: object = None,
     ) -> None:
-        """Add a model call; ``status`` is ``ok``, ``error`` or ``retry``."""
+        """Add a model call, or a sum of calls; ``status`` is ``ok``, ``error`` or ``retry``."""
         at, seconds = self._resolve_time(ts), parse_non_negative(duration_seconds)
         self.events.append(
             LlmCall(
@@ -114,7 +114,7 @@ class AttemptBuilder:
                 writer=self._writer,
                 provider=provider,
                 model=model,
-                **token_fields(tokens),
+                **token_fields(usage),
                 duration_seconds=seconds,
                 status=status,
                 **self._ids,
