@@ -84,3 +84,10 @@ def test_every_address_is_documented(tmp_path: Path) -> None:
 def test_links_between_pages_have_a_target(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_every_file_that_the_architecture_names_exists() -> None:
+    named = re.findall(r"`((?:instrumentation|exporter|dashboards|tests)/[^`]*)`", text("docs/architecture.md"))
+    assert len(named) > 20
+    for path in named:
+        assert (ROOT / path).exists(), path

@@ -202,8 +202,8 @@ def test_a_collector_in_between_may_batch_reorder_repeat_and_merge(
         assert theirs == stored(tmp_path / "here" / run)
 
 
-def _line(seq: int, kind: str = "step") -> receive.Line:
-    return receive.Line("r", "w", seq, b'{"v":1,"seq":%d,"type":"%s"}' % (seq, kind.encode()))
+def _line(seq: int, kind: str = "step") -> receive.LogLine:
+    return receive.LogLine("r", "w", seq, b'{"v":1,"seq":%d,"type":"%s"}' % (seq, kind.encode()))
 
 
 def test_a_log_that_came_out_of_order_is_put_in_order_once_it_is_whole(tmp_path: Path) -> None:
@@ -402,16 +402,16 @@ GOOD = '{"v":1,"seq":0,"ts":1.0,"type":"step","task_id":"t","screenshot":"screen
 @pytest.mark.parametrize(
     ("run", "writer", "body", "reason"),
     [
-        ("../etc", "w", GOOD, "evalgauge.run_id is '../etc', which can't be a folder's name"),
-        ("..", "w", GOOD, "can't be a folder's name"),
-        ("", "w", GOOD, "can't be a folder's name"),
-        ("r", "/etc/passwd", GOOD, "can't be a folder's name"),
-        ("r", "w\x00", GOOD, "can't be a folder's name"),
-        ("r" * 121, "w", GOOD, "can't be a folder's name"),
-        (None, "w", GOOD, "can't be a folder's name"),
-        ("r", "w", None, "without a line"),
-        ("r", "w", "{", "no JSON"),
-        ("r", "w", "[" * 10_000, "no JSON"),
+        ("../etc", "w", GOOD, "evalgauge.run_id is '../etc', which can't be the name of a folder"),
+        ("..", "w", GOOD, "can't be the name of a folder"),
+        ("", "w", GOOD, "can't be the name of a folder"),
+        ("r", "/etc/passwd", GOOD, "can't be the name of a folder"),
+        ("r", "w\x00", GOOD, "can't be the name of a folder"),
+        ("r" * 121, "w", GOOD, "can't be the name of a folder"),
+        (None, "w", GOOD, "can't be the name of a folder"),
+        ("r", "w", None, "not a line of a run log"),
+        ("r", "w", "{", "not JSON"),
+        ("r", "w", "[" * 10_000, "not JSON"),
         ("r", "w", '"text"', "no event"),
         ("r", "w", '{"seq": -1, "type": "step"}', "no event"),
         ("r", "w", '{"seq": true, "type": "step"}', "no event"),
@@ -507,7 +507,7 @@ def test_any_repetition_in_any_order_stores_each_number_once(tmp_path: Path, req
     folder = Path(tempfile.mkdtemp(dir=tmp_path))
     for number, seqs in enumerate(requests):
         if number % 3 == 0:
-            received = receive.Received(folder)  # as after a restart
+            received = receive.ReceivedLogs(folder)  # as after a restart
         received.store(iter([_line(seq) for seq in seqs]))
     found = [event["seq"] for event in stored(folder / "r")]
     assert sorted(found) == sorted({seq for seqs in requests for seq in seqs})

@@ -12,7 +12,7 @@ from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import count_of, escape_control
 from evalgauge_exporter.cli.run_selection import existing_run, find_runs
 from evalgauge_exporter.errors import ReplayError
-from evalgauge_exporter.replay.single import LARGE, single_file
+from evalgauge_exporter.replay.single import LARGE, write_single_file
 from evalgauge_exporter.replay.site import Generated, generate
 from evalgauge_exporter.sources.discovery import FoundRun
 
@@ -46,7 +46,7 @@ def command(
     found = find_runs(tuple(existing_run(run) for run in runs))
     try:
         if single:
-            _print_size(out, single_file(found, out, task=task))
+            _print_size(out, write_single_file(found, out, task=task))
         else:
             _print_summary(out, _generate(found, out, screenshot_base_url, thumbnails))
     except ReplayError as error:

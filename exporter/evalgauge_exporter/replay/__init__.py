@@ -1,4 +1,4 @@
-"""The replay: runs as a static site that opens from ``file://``, from a number to the step where it went wrong.
+"""The replay: a generator of static sites that show runs step by step and open from ``file://``.
 
 >>> from pathlib import Path
 >>> from evalgauge_exporter.replay import generate
@@ -6,15 +6,15 @@
 >>> runs, problems = Discovery([Path("results")]).look()
 >>> generate(runs, Path("replay"))  # doctest: +SKIP
 
-`reading` folds a run's events into its state and its trajectories, `tables` and `clusters` and `survival` say what is
-to be known of a run, `comparisons` of two, `screenshots` brings the pictures over, `site` writes it all, `single` makes
-one page of it. What runs in the browser lies in `web/`.
+`reading` folds the events of a run into its state and its trajectories; `tables`, `clusters`, `features` and `survival`
+analyse one run, `comparisons` pairs of runs; `screenshots` finds and copies screenshots; `site` writes a site, `single`
+a single page. `web/` holds what runs in the browser.
 """
 
 from __future__ import annotations
 
 from evalgauge_exporter.errors import ReplayError
-from evalgauge_exporter.replay.single import single_file
+from evalgauge_exporter.replay.single import write_single_file
 from evalgauge_exporter.replay.site import Generated, generate
 
-__all__ = ["Generated", "ReplayError", "generate", "single_file"]
+__all__ = ["Generated", "ReplayError", "generate", "write_single_file"]

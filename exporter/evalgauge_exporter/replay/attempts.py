@@ -1,25 +1,38 @@
-"""One attempt as the site shows it: its steps with the pictures where the page finds them."""
+"""The part of the site that holds one attempt: its steps, with the screenshots where the page finds them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from evalgauge_exporter.replay.screenshots import Picture, ShotFolder, changed
-from evalgauge_exporter.replay.traits import TrajectoryFeatures, extract_features
+from evalgauge_exporter.replay.features import TrajectoryFeatures, extract_features
+from evalgauge_exporter.replay.screenshots import AnyScreenshot, ScreenshotFolder, differ
 from evalgauge_exporter.replay.trajectories import Trajectory
 from evalgauge_exporter.state.models import Attempt
 
-Place = Callable[[Picture | None, str, int], dict[str, str]]
-"""What the page is told of a picture: of the file, its path in the log and the step's position."""
+PlaceScreenshot = Callable[[AnyScreenshot | None, str, int], dict[str, str]]
+"""Places the screenshot of a step and returns the keys that the page needs.
+
+Called with the screenshot (``None`` where it is missing), its path in the log and the position of the step from 0.
+Returns ``screenshot`` (and ``thumbnail``) with an address, or ``missing`` with the path.
+"""
 
 
-def annotate_steps(trajectory: Trajectory, shots: ShotFolder, place: Place) -> TrajectoryFeatures:
-    """Say of each step where its picture is and whether the screen changed after it; the attempt's traits."""
+def annotate_steps(trajectory: Trajectory, shots: ScreenshotFolder, place: PlaceScreenshot) -> TrajectoryFeatures:
+    """Add to each step where its screenshot is and whether the screen changed after it.
+
+    Args:
+        trajectory: The attempt's trajectory; its steps are changed in place.
+        shots: The screenshots of the run.
+        place: Places each screenshot.
+
+    Returns:
+        The features of the attempt.
+    """
     steps = trajectory.steps
     files = [shots.find(step["screenshot"]) if "screenshot" in step else None for step in steps]
     for index, step in enumerate(steps):
-        differs = changed(files[index], files[index + 1]) if index + 1 < len(steps) else None
+        differs = differ(files[index], files[index + 1]) if index + 1 < len(steps) else None
         if differs is not None:
             step["changed"] = differs
         if "screenshot" in step:
@@ -27,10 +40,17 @@ def annotate_steps(trajectory: Trajectory, shots: ShotFolder, place: Place) -> T
     return extract_features(steps)
 
 
-def attempt_content(
-    attempt: Attempt, status: str, trajectory: Trajectory, traits: TrajectoryFeatures
+def build_attempt_part(
+    attempt: Attempt, status: str, trajectory: Trajectory, features: TrajectoryFeatures
 ) -> dict[str, Any]:
-    """The part of the site that is loaded when the attempt is opened."""
+    """Build the part of the site that is loaded when the attempt is opened.
+
+    Args:
+        attempt: The attempt, from the state of the run.
+        status: Its outcome, ``running`` or ``pending``.
+        trajectory: Its annotated trajectory.
+        features: Its features.
+    """
     return {
         "task_id": attempt.task_id,
         "attempt": attempt.attempt,
@@ -49,8 +69,8 @@ def attempt_content(
         "tokens": attempt.tokens,
         "cost_usd": None if attempt.cost_usd is None else float(attempt.cost_usd),
         "uncosted_calls": attempt.uncosted_calls,
-        "loop": None if traits.loop is None else traits.loop._asdict(),
-        "trouble": traits.first_problem,
+        "loop": None if features.loop is None else features.loop._asdict(),
+        "trouble": features.first_problem,
         "steps": trajectory.steps,
         "calls": trajectory.calls,
         "lines": trajectory.lines,

@@ -1,4 +1,4 @@
-"""Failures that resemble each other: by outcome, error text, loops, the step limit, what the agent did last."""
+"""Clusters of similar failures: by outcome, error message, loop, step limit and last actions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from evalgauge_exporter.replay.traits import TrajectoryFeatures
+from evalgauge_exporter.replay.features import TrajectoryFeatures
 from evalgauge_exporter.state.models import Attempt
 
 LAST_ACTIONS = 3
@@ -21,44 +21,45 @@ _VARIABLE = (
     (re.compile(r"(?:(?<!\w)-)?\d+(?:[.,:]\d+)*"), "#"),
     (re.compile(r"\s+"), " "),
 )
-"""What differs between two messages of one error, and the word that stands for it."""
+"""What varies between two messages of the same error, and its placeholder."""
 
 
-class Case(NamedTuple):
+class FailedAttempt(NamedTuple):
     """A finished attempt that did not succeed."""
 
     row: int
+    """Position in the task table."""
     attempt: Attempt
     status: str
-    traits: TrajectoryFeatures
+    features: TrajectoryFeatures
 
 
 class Cluster(NamedTuple):
-    """Failures that resemble each other."""
+    """Failures that are similar."""
 
     outcome: str
     kind: str
     """``error``, ``loop``, ``step_limit``, ``said_done``, ``gave_up`` or ``stopped``."""
     label: str
     rows: list[int]
-    """Of the task table, in its order."""
+    """Positions in the task table, ascending."""
 
 
-def message(text: str) -> str:
-    """What a text says, in one line."""
-    return _cut(" ".join(_told(text).split()))
+def extract_message(text: str) -> str:
+    """Return a text as one line of at most 160 characters; of a traceback its last line."""
+    return _cut(" ".join(_drop_traceback(text).split()))
 
 
-def normalised(text: str) -> str:
-    """The message without what differs from case to case: numbers, ids, paths, addresses, quoted texts."""
-    line = _told(text)
+def normalise(text: str) -> str:
+    """Return the message with numbers, ids, paths, addresses and quoted texts replaced by placeholders."""
+    line = _drop_traceback(text)
     for pattern, word in _VARIABLE:
         line = pattern.sub(word, line)
     return _cut(line.strip())
 
 
-def _told(text: str) -> str:
-    """The text; of a traceback its last line."""
+def _drop_traceback(text: str) -> str:
+    """Return the last line of a traceback, any other text unchanged."""
     text = text.strip()[:2000]
     if "Traceback" not in text:
         return text
@@ -69,49 +70,60 @@ def _cut(line: str) -> str:
     return line if len(line) <= _LONGEST_LABEL else line[: _LONGEST_LABEL - 1] + "…"
 
 
-def cluster(cases: Iterable[Case]) -> list[Cluster]:
-    """The clusters, the largest first. A reason of the evaluator that only one failure has makes none of its own.
+def cluster_failures(cases: Iterable[FailedAttempt]) -> list[Cluster]:
+    """Group failures into clusters.
 
-    The label of a cluster is what its cases say; where they differ in a number, a name or a path, with that left out.
+    A reason of the evaluator forms a cluster only where at least two failures have it.
+
+    Args:
+        cases: The failed attempts.
+
+    Returns:
+        The clusters, largest first. A label is the message that all cases share; where they differ in a number, a name
+        or a path, with a placeholder for it.
     """
     cases = list(cases)
-    reasons = Counter(
-        (case.status, reason) for case in cases if (reason := normalised(case.attempt.reason or "")) != ""
-    )
+    reasons = Counter((case.status, reason) for case in cases if (reason := normalise(case.attempt.reason or "")) != "")
 
-    def shared(case: Case) -> bool:
-        return reasons[case.status, normalised(case.attempt.reason or "")] > 1
+    def shared(case: FailedAttempt) -> bool:
+        return reasons[case.status, normalise(case.attempt.reason or "")] > 1
 
-    clusters: dict[tuple[str, str, str], list[Case]] = {}
+    clusters: dict[tuple[str, str, str], list[FailedAttempt]] = {}
     for case in cases:
-        clusters.setdefault((case.status, *_kind(case, shared(case), normalised)), []).append(case)
+        clusters.setdefault((case.status, *_classify(case, shared(case), normalise)), []).append(case)
     found = []
     for (outcome, kind, label), members in clusters.items():
-        said = {_kind(case, shared(case), message)[1] for case in members}
+        labels = {_classify(case, shared(case), extract_message)[1] for case in members}
         rows = [case.row for case in members]
-        found.append(Cluster(outcome, kind, said.pop() if len(said) == 1 else label, rows))
+        found.append(Cluster(outcome, kind, labels.pop() if len(labels) == 1 else label, rows))
     return sorted(found, key=lambda one: (-len(one.rows), one.outcome, one.label))
 
 
-def _kind(case: Case, shared: bool, worded: Callable[[str], str]) -> tuple[str, str]:
-    """The kind of a failure and its label; ``shared``: other failures have the evaluator's reason too."""
-    attempt, traits = case.attempt, case.traits
+def _classify(case: FailedAttempt, shared: bool, render: Callable[[str], str]) -> tuple[str, str]:
+    """Return the kind of a failure and its label.
+
+    Args:
+        case: The failure.
+        shared: Whether other failures have the evaluator's reason too.
+        render: Turns an error or a reason into one line.
+    """
+    attempt, features = case.attempt, case.features
     if attempt.error:
-        return "error", worded(attempt.error) or "an error without a message"
-    if traits.loop is not None:
-        period = traits.actions[traits.loop.start : traits.loop.start + traits.loop.period]
-        return "loop", f"went in circles: {_arrow(period)}, again and again"
-    evaluator = f"; the evaluator: {worded(attempt.reason)}" if attempt.reason and shared else ""
+        return "error", render(attempt.error) or "an error without a message"
+    if features.loop is not None:
+        period = features.actions[features.loop.start : features.loop.start + features.loop.period]
+        return "loop", f"looped: {_join_actions(period)}, repeated"
+    evaluator = f"; the evaluator: {render(attempt.reason)}" if attempt.reason and shared else ""
     if attempt.max_steps and attempt.steps >= attempt.max_steps:
         return "step_limit", f"reached the step limit{evaluator}"
-    if traits.terminal == "done":
-        return "said_done", f"said that it was done, but was not{evaluator}"
-    if traits.terminal == "error":
+    if features.terminal == "done":
+        return "said_done", f"reported done, but was not{evaluator}"
+    if features.terminal == "error":
         return "gave_up", "gave up"
-    if traits.actions:
-        return "stopped", f"ended after {_arrow(traits.actions[-LAST_ACTIONS:])}{evaluator}"
+    if features.actions:
+        return "stopped", f"ended after {_join_actions(features.actions[-LAST_ACTIONS:])}{evaluator}"
     return "stopped", f"no step recorded{evaluator}"
 
 
-def _arrow(actions: Sequence[str]) -> str:
+def _join_actions(actions: Sequence[str]) -> str:
     return " → ".join(actions)

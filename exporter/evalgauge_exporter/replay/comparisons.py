@@ -1,4 +1,4 @@
-"""Pairs of runs with the verdicts of the paired comparison: what the analysis and the matrix show."""
+"""Paired comparisons of the runs of a site, as the analysis and the matrix show them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from evalgauge_exporter.analysis.comparison import DomainComparison, SuccessDifference, Trial, compare
-from evalgauge_exporter.replay.tables import STALL_AFTER, trials
+from evalgauge_exporter.replay.tables import STALL_AFTER, list_trials
 from evalgauge_exporter.state.run import RunState
 
 MOST_FOR_ALL_PAIRS = 8
-"""Runs up to which each is compared with each; with more, each with the baseline it names and with the earliest."""
+"""Number of runs up to which all pairs are compared; beyond it each run with its baseline and with the earliest."""
 
 
-class Compared(NamedTuple):
-    """A run, as far as comparing it goes."""
+class ComparedRun(NamedTuple):
+    """What a comparison needs of a run."""
 
     run_id: str
     benchmark: str
@@ -24,25 +24,29 @@ class Compared(NamedTuple):
     trials: list[Trial]
 
 
-def compared(state: RunState, now: float) -> Compared:
-    """What comparing a run needs of it."""
-    return Compared(
+def prepare_run(state: RunState, now: float) -> ComparedRun:
+    """Extract what a comparison needs of a run; ``now`` is in Unix seconds."""
+    return ComparedRun(
         state.run_id,
         state.benchmark,
         state.baseline_run_id,
         state.started_at or 0.0,
         state.status(now, STALL_AFTER) != "running",
-        trials(state),
+        list_trials(state),
     )
 
 
-def comparisons(runs: Sequence[Compared]) -> list[dict[str, Any]]:
-    """The comparisons of B with its baseline A, over the runs of one benchmark each."""
-    return [_comparison(a, b) for a, b in _pairs(runs)]
+def compare_runs(runs: Sequence[ComparedRun]) -> list[dict[str, Any]]:
+    """Compare each run B with its baselines A of the same benchmark.
+
+    Returns:
+        One object for each pair, as ``data/comparisons.js`` holds it; ``delta`` and its interval are A − B.
+    """
+    return [_compare(a, b) for a, b in _choose_pairs(runs)]
 
 
-def _pairs(runs: Sequence[Compared]) -> list[tuple[Compared, Compared]]:
-    by_benchmark: dict[str, list[Compared]] = {}
+def _choose_pairs(runs: Sequence[ComparedRun]) -> list[tuple[ComparedRun, ComparedRun]]:
+    by_benchmark: dict[str, list[ComparedRun]] = {}
     for run in sorted(runs, key=lambda run: (run.started_at, run.run_id)):
         by_benchmark.setdefault(run.benchmark, []).append(run)
     pairs = []
@@ -55,7 +59,7 @@ def _pairs(runs: Sequence[Compared]) -> list[tuple[Compared, Compared]]:
     return pairs
 
 
-def _comparison(a: Compared, b: Compared) -> dict[str, Any]:
+def _compare(a: ComparedRun, b: ComparedRun) -> dict[str, Any]:
     finished = a.finished and b.finished
     found = compare(a.trials, b.trials, finished=finished)
     return {
@@ -68,14 +72,14 @@ def _comparison(a: Compared, b: Compared) -> dict[str, Any]:
         "pairs_needed": found.pairs_needed,
         "noise_floor": found.noise_floor,
         "p_value": found.p_value if finished else found.anytime_p_value,
-        **_difference(found),
-        "domains": [_domain(domain) for domain in found.domains.values()],
+        **_describe_difference(found),
+        "domains": [_describe_domain(domain) for domain in found.domains.values()],
         "steps": None if found.steps is None else found.steps.difference,
         "cost_usd": None if found.cost_usd is None else found.cost_usd.difference,
     }
 
 
-def _difference(found: SuccessDifference) -> dict[str, Any]:
+def _describe_difference(found: SuccessDifference) -> dict[str, Any]:
     return {
         "paired": found.paired_tasks,
         "rate_a": found.rate_a.rate,
@@ -89,10 +93,10 @@ def _difference(found: SuccessDifference) -> dict[str, Any]:
     }
 
 
-def _domain(found: DomainComparison) -> dict[str, Any]:
+def _describe_domain(found: DomainComparison) -> dict[str, Any]:
     return {
         "domain": found.domain,
         "verdict": found.verdict,
         "p_value": found.adjusted_p_value,
-        **_difference(found),
+        **_describe_difference(found),
     }

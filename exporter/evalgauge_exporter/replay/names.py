@@ -1,4 +1,4 @@
-"""Names of files in the site: made of ids, but never more than a name."""
+"""File names within the site, derived from ids that may be any text."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import hashlib
 from evalgauge.runlog import safe_name
 
 
-def key_of(text: str, length: int = 48) -> str:
-    """A name for a file or folder that tells ids apart, on file systems that ignore case too.
+def make_key(text: str, length: int = 48) -> str:
+    """Return a file name that is unique for an id, also on file systems that ignore case.
 
-    The readable part is letters, digits and ``._@+-``; what tells apart is a digest of the whole id. So an id such as
-    ``../../x`` names nothing outside its folder.
+    A digest of the whole id makes it unique; the readable part consists of letters, digits and ``._@+-``, so an id such
+    as ``../../x`` leads nowhere outside its folder.
+
+    Args:
+        text: The id.
+        length: Characters of the readable part, at most.
     """
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
     return f"{safe_name(text, length)}-{digest}"
 
 
-def attempt_key(task_id: str, attempt: int) -> str:
-    """The name of one attempt's files."""
-    return f"{key_of(task_id)}-{attempt}"
+def make_attempt_key(task_id: str, attempt: int) -> str:
+    """Return the file name of an attempt."""
+    return f"{make_key(task_id)}-{attempt}"

@@ -1,4 +1,4 @@
-"""The page: one document, one style sheet, one classic script, and a policy that lets nothing else in."""
+"""The page of a replay: one document, one style sheet, one classic script, and a strict content security policy."""
 
 from __future__ import annotations
 
@@ -60,53 +60,69 @@ _DOCUMENT = """<!doctype html>
 """
 
 
-def script() -> bytes:
-    """The page's program."""
-    return b"".join(_web(name) for name in SCRIPTS)
+def load_script() -> bytes:
+    """Return the script of the page."""
+    return b"".join(_read_asset(name) for name in SCRIPTS)
 
 
-def style() -> bytes:
-    """The page's style sheet."""
-    return b"".join(_web(name) for name in STYLES)
+def load_style() -> bytes:
+    """Return the style sheet of the page."""
+    return b"".join(_read_asset(name) for name in STYLES)
 
 
-def _web(name: str) -> bytes:
+def _read_asset(name: str) -> bytes:
     return (files("evalgauge_exporter.replay") / "web" / name).read_bytes()
 
 
-def site_document(screenshot_base_url: str | None) -> bytes:
-    """``index.html`` of a site."""
-    pictures = f" {_origin(screenshot_base_url)}" if screenshot_base_url else ""
-    # Chromium takes 'self' for the files beside the page; other browsers want the scheme named
-    policy = _policy("script-src 'self' file:", "style-src 'self' file:", f"img-src 'self' file: data:{pictures}")
+def render_index(screenshot_base_url: str | None) -> bytes:
+    """Render the ``index.html`` of a site.
+
+    Args:
+        screenshot_base_url: Where screenshots are loaded from; ``None`` for the site itself.
+
+    Raises:
+        ReplayError: The base URL is not a web address.
+    """
+    pictures = f" {_parse_origin(screenshot_base_url)}" if screenshot_base_url else ""
+    # Chromium's 'self' covers files beside the page; other browsers need the scheme
+    policy = _build_policy("script-src 'self' file:", "style-src 'self' file:", f"img-src 'self' file: data:{pictures}")
     head = '<link rel="stylesheet" href="assets/replay.css">'
     body = '<script src="assets/replay.js"></script>'
     return _DOCUMENT.format(policy=policy, head=head, body=body).encode()
 
 
 def render_single_page(parts: Mapping[str, object]) -> bytes:
-    """A page that holds everything, its parts as inert JSON blocks."""
-    program, look = script(), style()
-    policy = _policy(f"script-src {_digest(program)}", f"style-src {_digest(look)}", "img-src data:")
+    """Render a page that holds everything, with its parts as inert JSON blocks.
+
+    Args:
+        parts: The content of each part by its name.
+    """
+    program, look = load_script(), load_style()
+    policy = _build_policy(f"script-src {_hash_source(program)}", f"style-src {_hash_source(look)}", "img-src data:")
     head = f"<style>{look.decode()}</style>"
     blocks = "".join(
-        f'<script type="application/json" data-part="{name}">{encoded(content).decode()}</script>\n'
+        f'<script type="application/json" data-part="{name}">{encode_json(content).decode()}</script>\n'
         for name, content in parts.items()
     )
     return _DOCUMENT.format(policy=policy, head=head, body=f"{blocks}<script>{program.decode()}</script>").encode()
 
 
 def render_chunk(name: str, content: Mapping[str, object]) -> bytes:
-    """The file of a part: a classic script that hands it over. ``name`` is made of file names."""
-    return b'evalgauge.part("' + name.encode("ascii") + b'",' + encoded(content) + b");\n"
+    """Render the file of a part: a classic script that passes its content to the page.
+
+    Args:
+        name: The name of the part, made of file names.
+        content: Its content.
+    """
+    return b'evalgauge.part("' + name.encode("ascii") + b'",' + encode_json(content) + b");\n"
 
 
-def encoded(content: object) -> bytes:
-    """Strict ASCII JSON that ends no script element and begins no comment."""
+def encode_json(content: object) -> bytes:
+    """Encode a value as ASCII JSON that can't end a script element or begin a comment."""
     return encode({"": content})[4:-1].replace(b"<", b"\\u003c")
 
 
-def _policy(*sources: str) -> str:
+def _build_policy(*sources: str) -> str:
     fixed: Iterable[str] = (
         "default-src 'none'",
         *sources,
@@ -118,14 +134,14 @@ def _policy(*sources: str) -> str:
     return "; ".join(fixed)
 
 
-def _digest(content: bytes) -> str:
+def _hash_source(content: bytes) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}'"
 
 
-def _origin(url: str) -> str:
-    """Scheme and host, as a policy names them; raises ReplayError for what is no web address."""
+def _parse_origin(url: str) -> str:
+    """Return the scheme and host of a URL as a policy names them."""
     found = urlsplit(url)
     host = found.netloc.rpartition("@")[2]
     if found.scheme not in ("http", "https") or not host or any(c in host for c in " ;,'\"<>"):
-        raise ReplayError(f"the screenshots' base URL is no web address: {url!r}; it begins with https:// or http://")
+        raise ReplayError(f"the base URL of the screenshots must begin with https:// or http://, not {url!r}")
     return f"{found.scheme}://{host}"

@@ -1,4 +1,4 @@
-"""Reading a run for the replay: through its source, into the state and the trajectories."""
+"""Reading a run for the replay: from its source into a state and trajectories."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from evalgauge.pricing import PriceTable
 from evalgauge.runlog import Problem
-from evalgauge_exporter.replay.screenshots import ShotFolder
+from evalgauge_exporter.replay.screenshots import ScreenshotFolder
 from evalgauge_exporter.replay.trajectories import Trajectories
 from evalgauge_exporter.sources.discovery import FoundRun
 from evalgauge_exporter.state.run import Pricer, RunState
@@ -15,15 +15,15 @@ _TRIES = 3
 
 
 @runtime_checkable
-class HoldsPictures(Protocol):
-    """A source whose format keeps screenshots in its log."""
+class EmbedsScreenshots(Protocol):
+    """A source whose format embeds screenshots in its log."""
 
     def image(self, screenshot: str) -> bytes | None:
-        """The bytes of a step's screenshot; None where there is no such picture."""
+        """Return the bytes of a step's screenshot, ``None`` where there is no such image."""
 
 
 class ReadRun(NamedTuple):
-    """A run that was read whole, as it is now."""
+    """A run read completely, as it is now."""
 
     found: FoundRun
     state: RunState
@@ -32,29 +32,36 @@ class ReadRun(NamedTuple):
 
 
 def listed_prices() -> Pricer:
-    """A pricer by the price tables that come with evalgauge."""
+    """Return a pricer that uses the price tables shipped with evalgauge."""
     return PriceTable().price_of
 
 
-def fresh(found: FoundRun) -> FoundRun:
-    """The same run with a source that has read nothing yet, so that whoever follows the run is not disturbed."""
+def with_fresh_source(found: FoundRun) -> FoundRun:
+    """Return the same run with a source that has read nothing yet, which leaves a collector's source alone."""
     return found._replace(source=found.open_source())
 
 
-def shots_of(run: ReadRun) -> ShotFolder:
-    """Where the run's screenshots are: files below its folder, or pictures that its log holds."""
+def open_screenshots(run: ReadRun) -> ScreenshotFolder:
+    """Return the screenshots of a run: files below its folder, or images embedded in its log."""
     source = run.found.source
-    return ShotFolder(source.folder, source.image if isinstance(source, HoldsPictures) else None)
+    return ScreenshotFolder(source.folder, source.image if isinstance(source, EmbedsScreenshots) else None)
 
 
 def read_run(found: FoundRun, pricer: Pricer) -> ReadRun:
-    """Read the run from its beginning, with a source of its own.
+    """Read a run from its beginning, with a source of its own.
 
-    A run that is written anew while it is read is read again; its id is what it states itself, else its path's.
+    A run that is restarted while it is read is read again, up to three times.
+
+    Args:
+        found: The run as discovery found it.
+        pricer: Prices its model calls.
+
+    Returns:
+        The run; its id is the one that its log declares, else the one of its path.
     """
     problems: list[Problem] = []
     for _ in range(_TRIES):
-        source = fresh(found).source
+        source = with_fresh_source(found).source
         state = RunState(found.path_id, source.source, pricer)
         trajectories = Trajectories(state, pricer)
         problems = []

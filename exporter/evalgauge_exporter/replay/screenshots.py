@@ -1,4 +1,4 @@
-"""Screenshots: found inside the run's folder and nowhere else, and brought into the site without being read."""
+"""Screenshots: found inside the run's folder and nowhere else, and linked or copied into the site."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from urllib.parse import quote, urlsplit
 
 from evalgauge_exporter.errors import ReplayError
 
-Way = Literal["link", "symlink", "copy", "none"]
-"""How screenshots come into the site: hard links where the file system can, else copies; symbolic links, for a site
-that is served and not sent; copies; not at all."""
+ScreenshotMode = Literal["link", "symlink", "copy", "none"]
+"""How screenshots get into the site: ``link``, hard links where the file system can, else copies; ``symlink``, for a
+site that is served and not sent; ``copy``; ``none``."""
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
 THUMBNAIL_WIDTH = 240
@@ -24,7 +24,7 @@ THUMBNAIL_WIDTH = 240
 
 
 class Screenshot(NamedTuple):
-    """A screenshot that is there."""
+    """A screenshot that is a file."""
 
     path: Path
     """Without symbolic links."""
@@ -32,53 +32,57 @@ class Screenshot(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """In lower case, with the dot."""
+        """The file name suffix, in lower case, with its dot."""
         return self.path.suffix.lower()
 
     def read(self) -> bytes:
-        """The picture; raises OSError."""
+        """Return the bytes of the image. Raises ``OSError``."""
         return self.path.read_bytes()
 
 
 class EmbeddedScreenshot(NamedTuple):
-    """A screenshot that is no file of its own: the log holds it."""
+    """A screenshot that is embedded in the log of the run."""
 
     content: bytes
     suffix: str
 
     def read(self) -> bytes:
-        """The picture."""
+        """Return the bytes of the image."""
         return self.content
 
 
-Picture = Screenshot | EmbeddedScreenshot
+AnyScreenshot = Screenshot | EmbeddedScreenshot
 
 _MAGIC = ((b"\x89PNG", ".png"), (b"\xff\xd8", ".jpg"), (b"GIF8", ".gif"), (b"RIFF", ".webp"), (b"BM", ".bmp"))
 
 
-class ShotFolder:
-    """The screenshots of one run. What lies outside its folder is not there, whatever path or link leads to it."""
+class ScreenshotFolder:
+    """The screenshots of one run. A file outside its folder is never found, whatever path or link leads to it.
 
-    def __init__(self, folder: Path, held: Callable[[str], bytes | None] | None = None) -> None:
-        """``held``: gives the pictures that the run's log holds itself, by the same paths."""
+    Args:
+        folder: The folder of the run.
+        read_embedded: Returns an image that is embedded in the log, by the same paths; ``None`` for other formats.
+    """
+
+    def __init__(self, folder: Path, read_embedded: Callable[[str], bytes | None] | None = None) -> None:
         self._folder = folder
-        self._held = held
+        self._read_embedded = read_embedded
         self._real = Path(os.path.realpath(folder))
         self._parents: dict[str, Path | None] = {}
 
-    def find(self, relative: str) -> Picture | None:
-        """The picture at this path relative to the run's folder; None where there is none that may be shown."""
-        return self._file(relative) or (self._in_log(relative) if self._held is not None else None)
+    def find(self, relative: str) -> AnyScreenshot | None:
+        """Return the screenshot at a path relative to the run's folder, ``None`` where there is none to be shown."""
+        return self._find_file(relative) or self._find_embedded(relative)
 
-    def _in_log(self, relative: str) -> EmbeddedScreenshot | None:
+    def _find_embedded(self, relative: str) -> EmbeddedScreenshot | None:
         try:
-            content = self._held(relative) if self._held is not None else None
-        except Exception:  # whatever a damaged log does to its reader: the picture is not there
+            content = self._read_embedded(relative) if self._read_embedded is not None else None
+        except Exception:  # a damaged log can raise anything in its reader
             return None
         suffix = next((suffix for magic, suffix in _MAGIC if content and content.startswith(magic)), None)
         return None if content is None or suffix is None else EmbeddedScreenshot(content, suffix)
 
-    def _file(self, relative: str) -> Screenshot | None:
+    def _find_file(self, relative: str) -> Screenshot | None:
         head, _, name = relative.replace("\\", "/").rpartition("/")
         if not name or Path(name).suffix.lower() not in SUFFIXES:
             return None
@@ -95,7 +99,7 @@ class ShotFolder:
                 if real is None or real.suffix.lower() not in SUFFIXES:
                     return None
                 path, status = real, real.lstat()
-        except (OSError, ValueError):  # not there, no permission, a name that no file can have
+        except (OSError, ValueError):  # missing, no permission, or a name that no file can have
             return None
         return Screenshot(path, status) if stat.S_ISREG(status.st_mode) else None
 
@@ -104,8 +108,8 @@ class ShotFolder:
         return real if real == self._real or self._real in real.parents else None
 
 
-def changed(before: Picture | None, after: Picture | None) -> bool | None:
-    """Whether two screenshots differ, by their bytes; None where one is not there. Unequal sizes need no reading."""
+def differ(before: AnyScreenshot | None, after: AnyScreenshot | None) -> bool | None:
+    """Whether two screenshots differ in their bytes, ``None`` where one is missing. Different sizes need no reading."""
     if before is None or after is None:
         return None
     if isinstance(before, EmbeddedScreenshot) or isinstance(after, EmbeddedScreenshot):
@@ -124,8 +128,21 @@ def changed(before: Picture | None, after: Picture | None) -> bool | None:
         return None
 
 
-def copy_screenshot(shot: Picture, target: Path, way: Way) -> int:
-    """Put a screenshot into the site; the bytes that it takes there, 0 where it is linked or was there already."""
+def copy_screenshot(shot: AnyScreenshot, target: Path, mode: ScreenshotMode) -> int:
+    """Link or copy a screenshot into the site.
+
+    Args:
+        shot: The screenshot.
+        target: Its path in the site.
+        mode: Link, symbolic link or copy.
+
+    Returns:
+        The bytes written; 0 where it is linked or was there already.
+
+    Raises:
+        FileNotFoundError: The screenshot has been deleted in the meantime.
+        OSError: It can't be written.
+    """
     if isinstance(shot, EmbeddedScreenshot):
         if target.is_file() and target.read_bytes() == shot.content:
             return 0
@@ -134,7 +151,7 @@ def copy_screenshot(shot: Picture, target: Path, way: Way) -> int:
         there = target.lstat()
     except FileNotFoundError:
         there = None
-    if way == "symlink":
+    if mode == "symlink":
         if there is not None:
             if stat.S_ISLNK(there.st_mode) and os.readlink(target) == str(shot.path):
                 return 0
@@ -150,22 +167,27 @@ def copy_screenshot(shot: Picture, target: Path, way: Way) -> int:
         if same:
             return 0
         target.unlink()
-    if way == "link":
+    if mode == "link":
         try:
             os.link(shot.path, target)
             return 0
         except FileNotFoundError:
             raise
-        except OSError:  # another file system, or one without links, or too many of them
+        except OSError:  # another file system, one without links, or too many of them
             pass
     shutil.copy2(shot.path, target)
     return shot.status.st_size
 
 
-def thumbnail(shot: Picture, target: Path) -> int:
-    """Write a JPEG of at most ``THUMBNAIL_WIDTH`` pixels; its bytes, 0 where one as new as the picture was there.
+def write_thumbnail(shot: AnyScreenshot, target: Path) -> int:
+    """Write a thumbnail of a screenshot, a JPEG of at most ``THUMBNAIL_WIDTH`` pixels.
 
-    Raises ReplayError where Pillow is not installed, OSError where the picture can't be read.
+    Returns:
+        The bytes written; 0 where a thumbnail as new as the screenshot was there.
+
+    Raises:
+        ReplayError: Pillow is not installed.
+        OSError: The image can't be decoded.
     """
     try:
         from PIL import Image
@@ -180,11 +202,16 @@ def thumbnail(shot: Picture, target: Path) -> int:
     return target.stat().st_size
 
 
-def remote(base_url: str, below: str, relative: str) -> str | None:
-    """The address of a screenshot that stays where it is: base, the run's folder, the path in the log.
+def build_url(base_url: str, below: str, relative: str) -> str | None:
+    """Build the URL of a screenshot that is not part of the site: base, folder of the run, path in the log.
 
-    A query of the base, such as the signature that opens a blob container, stays at the end. None for a path that
-    leaves the run's folder.
+    Args:
+        base_url: Base URL; its query, such as the signature of a blob container, stays at the end.
+        below: Path of the run's folder below the base.
+        relative: Path of the screenshot in the log.
+
+    Returns:
+        The URL, ``None`` for a path that leaves the folder of the run.
     """
     parts = relative.replace("\\", "/").split("/")
     if relative.startswith("/") or ".." in parts or ":" in parts[0]:

@@ -1,4 +1,4 @@
-"""One page with everything in it, to send by mail: for a task, or a small run."""
+"""A single HTML file that holds a task or a small run, screenshots included, to be sent by mail."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge_exporter.errors import ReplayError
-from evalgauge_exporter.replay.attempts import annotate_steps, attempt_content
-from evalgauge_exporter.replay.comparisons import compared, comparisons
-from evalgauge_exporter.replay.names import attempt_key, key_of
+from evalgauge_exporter.replay.attempts import annotate_steps, build_attempt_part
+from evalgauge_exporter.replay.comparisons import compare_runs, prepare_run
+from evalgauge_exporter.replay.names import make_attempt_key, make_key
 from evalgauge_exporter.replay.page import render_single_page
-from evalgauge_exporter.replay.reading import ReadRun, listed_prices, read_run, shots_of
-from evalgauge_exporter.replay.screenshots import Picture
-from evalgauge_exporter.replay.tables import STALL_AFTER, TaskTable, run_summary
+from evalgauge_exporter.replay.reading import ReadRun, listed_prices, open_screenshots, read_run
+from evalgauge_exporter.replay.screenshots import AnyScreenshot
+from evalgauge_exporter.replay.tables import STALL_AFTER, TaskTable, summarise_run
 from evalgauge_exporter.sources.discovery import FoundRun, name_runs
 from evalgauge_exporter.state.run import Pricer
 
 LARGE = 25_000_000
-"""Bytes above which mail servers refuse a page and browsers are slow with it."""
+"""Bytes above which mail servers refuse a file and browsers become slow."""
 
 _KINDS = {".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif", ".bmp": "bmp"}
 
 
-def single_file(
+def write_single_file(
     runs: Sequence[FoundRun],
     out: Path,
     *,
@@ -35,10 +35,21 @@ def single_file(
     now: float | None = None,
     pricer: Pricer | None = None,
 ) -> int:
-    """Write one HTML file with the runs, or with one task of them, pictures and all; its size in bytes.
+    """Write one HTML file with the runs, or one task of them, screenshots included.
 
-    Raises ReplayError where no run has the task and where ``out`` is a folder, OSError where the file can't be
-    written. A file above ``LARGE`` is worth a warning, which is the caller's.
+    Args:
+        runs: The runs.
+        out: The file to write.
+        task: Include only the task of this id.
+        now: Unix seconds at which runs are judged as running or stalled; by default the current time.
+        pricer: Prices model calls; by default the shipped price tables.
+
+    Returns:
+        The size of the file in bytes. Warning about one above ``LARGE`` is up to the caller.
+
+    Raises:
+        ReplayError: No run has the task, or ``out`` is a folder.
+        OSError: The file can't be written.
     """
     if out.is_dir():
         raise ReplayError(f"{out} is a folder; name the file for the page")
@@ -49,16 +60,16 @@ def single_file(
     known = {task_id for run in read for task_id, _ in run.state.attempts}
     if task is not None and task not in known:
         near = get_close_matches(task, known, 3, 0.4)
-        hint = f"; near: {', '.join(near)}" if near else ""
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise ReplayError(f"no run has a task {task!r}{hint}")
     parts: dict[str, object] = {}
     summaries = []
     for run, run_id in zip(read, ids, strict=True):
         run.state.run_id = run_id
-        key = key_of(run_id)
-        summaries.append(run_summary(run.state, key, at))
+        key = make_key(run_id)
+        summaries.append(summarise_run(run.state, key, at))
         parts |= _run_parts(run, key, at, task)
-    parts["comparisons"] = {"comparisons": comparisons([compared(run.state, at) for run in read])}
+    parts["comparisons"] = {"comparisons": compare_runs([prepare_run(run.state, at) for run in read])}
     parts["index"] = {"generated_at": at, "runs": summaries, "only_task": task}
     document = render_single_page(parts)
     half = out.with_name(f".{out.name}.half")
@@ -71,24 +82,24 @@ def single_file(
 
 
 def _run_parts(run: ReadRun, key: str, now: float, task: str | None) -> dict[str, object]:
-    shots = shots_of(run)
+    shots = open_screenshots(run)
     table = TaskTable(run.state, now)
     parts: dict[str, Any] = {}
     for attempt in run.state.attempts.values():
         if task is not None and attempt.task_id != task:
             continue
-        trajectory = run.trajectories.take(attempt.task_id, attempt.attempt)
-        traits = annotate_steps(trajectory, shots, _inline)
-        table.add(attempt, traits)
+        trajectory = run.trajectories.pop(attempt.task_id, attempt.attempt)
+        features = annotate_steps(trajectory, shots, _inline)
+        table.add(attempt, features)
         status = run.state.status_of(attempt, now, STALL_AFTER)
         if trajectory.steps or status != "pending":
-            name = f"{key}/{attempt_key(attempt.task_id, attempt.attempt)}"
-            parts[name] = attempt_content(attempt, status, trajectory, traits)
+            name = f"{key}/{make_attempt_key(attempt.task_id, attempt.attempt)}"
+            parts[name] = build_attempt_part(attempt, status, trajectory, features)
     parts[f"{key}/tasks"] = table.content()
     return parts
 
 
-def _inline(shot: Picture | None, path: str, _position: int) -> dict[str, str]:
+def _inline(shot: AnyScreenshot | None, path: str, _position: int) -> dict[str, str]:
     if shot is not None:
         try:
             content = base64.b64encode(shot.read()).decode()

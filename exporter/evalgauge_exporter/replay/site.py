@@ -1,4 +1,4 @@
-"""Writing the site: folder by folder, part by part, and only what has changed."""
+"""Writing of a replay site: part by part, and only what has changed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,29 @@ from typing import Any, NamedTuple
 
 from evalgauge.runlog import Problem
 from evalgauge_exporter.errors import ReplayError
-from evalgauge_exporter.replay.attempts import Place, annotate_steps, attempt_content
-from evalgauge_exporter.replay.comparisons import Compared, compared, comparisons
-from evalgauge_exporter.replay.names import attempt_key, key_of
-from evalgauge_exporter.replay.page import render_chunk, script, site_document, style
-from evalgauge_exporter.replay.reading import ReadRun, fresh, listed_prices, read_run, shots_of
-from evalgauge_exporter.replay.screenshots import Picture, Way, copy_screenshot, remote, thumbnail
-from evalgauge_exporter.replay.tables import STALL_AFTER, TaskTable, run_summary
+from evalgauge_exporter.replay.attempts import PlaceScreenshot, annotate_steps, build_attempt_part
+from evalgauge_exporter.replay.comparisons import ComparedRun, compare_runs, prepare_run
+from evalgauge_exporter.replay.names import make_attempt_key, make_key
+from evalgauge_exporter.replay.page import load_script, load_style, render_chunk, render_index
+from evalgauge_exporter.replay.reading import ReadRun, listed_prices, open_screenshots, read_run, with_fresh_source
+from evalgauge_exporter.replay.screenshots import (
+    AnyScreenshot,
+    ScreenshotMode,
+    build_url,
+    copy_screenshot,
+    write_thumbnail,
+)
+from evalgauge_exporter.replay.tables import STALL_AFTER, TaskTable, summarise_run
 from evalgauge_exporter.sources.discovery import FoundRun, name_runs
 from evalgauge_exporter.state.run import Pricer
 
 CONTENTS = "evalgauge-replay.json"
-"""The site's own list of what it holds; a folder that has it is a site."""
+"""The site's list of its own parts; a folder that has it is a site."""
 _KEY = re.compile(r"[A-Za-z0-9._@+-]+-[0-9a-f]{12}(-\d+)?")
 
 
 class Generated(NamedTuple):
-    """What ``generate`` did."""
+    """Counts of what ``generate`` did."""
 
     runs: int
     tasks: int
@@ -37,11 +43,12 @@ class Generated(NamedTuple):
     written: int
     """Attempts whose part is new or has changed."""
     unchanged: int
+    """Attempts whose part was up to date."""
     screenshots: int
     missing: int
-    """Screenshots that the runs speak of and that are not in their folders."""
+    """Screenshots that the logs name and that are not in the folders of the runs."""
     bytes: int
-    """Written to the disk, copies of screenshots too; linked ones take none."""
+    """Bytes written to the disk, copies of screenshots included; linked ones take none."""
     problems: list[Problem]
     """What was skipped while the runs were read."""
 
@@ -54,56 +61,67 @@ def generate(
     thumbnails: bool = False,
     progress: Callable[[int, int], None] | None = None,
     now: float | None = None,
-    screenshots: Way = "link",
+    screenshots: ScreenshotMode = "link",
     pricer: Pricer | None = None,
 ) -> Generated:
-    """Write the site of these runs into the folder ``out``, or bring the one that is there up to date.
+    """Write the site of some runs into a folder, or update the site that is there.
 
-    ``screenshot_base_url``: screenshots stay where they are, below ``<URL>/<run folder>/``; the run's folder is its
-    path below the results folder, its name where it was named itself. ``thumbnails``: write small pictures for the
-    scrub bar (needs Pillow). ``progress``: called with (attempts written, attempts in all as far as is known).
-    ``now``: Unix seconds at which runs are judged alive or dead. ``screenshots``: hard links, else copies, or neither.
+    Args:
+        runs: The runs.
+        out: The folder of the site: a new one, an empty one, or a site.
+        screenshot_base_url: Load screenshots from ``<URL>/<run folder>/`` instead of the site; the run folder is its
+            path below the results folder, its own name where the run itself was named.
+        thumbnails: Write small images for the scrub bar (needs Pillow).
+        progress: Called with the attempts written so far and the estimated total.
+        now: Unix seconds at which runs are judged as running or stalled; by default the current time.
+        screenshots: How screenshots get into the site.
+        pricer: Prices model calls; by default the shipped price tables.
 
-    Raises ReplayError where ``out`` holds something that is no replay, OSError where it can't be written.
+    Returns:
+        What was done.
+
+    Raises:
+        ReplayError: ``out`` holds something other than a replay, or Pillow is missing for thumbnails.
+        OSError: The site can't be written.
     """
-    document = site_document(screenshot_base_url)
-    writer = _Site(out, screenshot_base_url, thumbnails, screenshots)
+    document = render_index(screenshot_base_url)
+    writer = _SiteWriter(out, screenshot_base_url, thumbnails, screenshots)
     writer.prepare()
     at = time.time() if now is None else now
     price = pricer or listed_prices()
-    keys = [key_of(name) for name in name_runs([fresh(found) for found in runs])]
+    keys = [make_key(name) for name in name_runs([with_fresh_source(found) for found in runs])]
     read: list[FoundRun] = []
     summaries: list[dict[str, Any]] = []
-    to_compare: list[Compared] = []
+    to_compare: list[ComparedRun] = []
     for number, (found, key) in enumerate(zip(runs, keys, strict=True)):
         run = read_run(found, price)
         read.append(run.found)
         writer.problems += run.problems
         left = len(runs) - number - 1
         writer.add_run(run, key, at, left, progress)
-        summaries.append(run_summary(run.state, key, at))
-        to_compare.append(compared(run.state, at))
+        summaries.append(summarise_run(run.state, key, at))
+        to_compare.append(prepare_run(run.state, at))
     names = name_runs(read)
     for summary, name in zip(summaries, names, strict=True):
         summary["run_id"] = name
     named = [one._replace(run_id=name) for one, name in zip(to_compare, names, strict=True)]
-    writer.write("data/comparisons.js", render_chunk("comparisons", {"comparisons": comparisons(named)}))
+    writer.write("data/comparisons.js", render_chunk("comparisons", {"comparisons": compare_runs(named)}))
     summaries.sort(key=lambda one: (one["started_at"] or 0.0, one["run_id"]))
     writer.write("data/index.js", render_chunk("index", {"generated_at": at, "runs": summaries}))
-    writer.write("assets/replay.js", script())
-    writer.write("assets/replay.css", style())
+    writer.write("assets/replay.js", load_script())
+    writer.write("assets/replay.css", load_style())
     writer.write("index.html", document)
     return writer.finish(keys)
 
 
-class _Site:
-    """The folder that is being written."""
+class _SiteWriter:
+    """Writes one site."""
 
-    def __init__(self, out: Path, base_url: str | None, thumbnails: bool, way: Way) -> None:
+    def __init__(self, out: Path, base_url: str | None, thumbnails: bool, mode: ScreenshotMode) -> None:
         self._out = out
         self._base_url = base_url
         self._thumbnails = thumbnails
-        self._way: Way = way
+        self._mode: ScreenshotMode = mode
         self._before: dict[str, list[str]] = {}
         self._now: dict[str, list[str]] = {}
         self.problems: list[Problem] = []
@@ -111,14 +129,14 @@ class _Site:
         self._tasks = self._written = self._screenshots = self._missing = self._bytes = 0
 
     def prepare(self) -> None:
-        """Make the folder, or see that the one that is there is a site."""
+        """Create the folder, or check that the existing one is a site."""
         contents = self._out / CONTENTS
         if self._out.exists():
             if not self._out.is_dir():
                 raise ReplayError(f"{self._out} is a file; name a folder for the site")
             if not contents.exists() and any(self._out.iterdir()):
-                raise ReplayError(f"{self._out} holds something that is no replay; name a new or an empty folder")
-            self._before = _contents(contents)
+                raise ReplayError(f"{self._out} holds files that are not a replay; name a new or an empty folder")
+            self._before = _read_contents(contents)
         self._out.mkdir(parents=True, exist_ok=True)
         if not contents.exists():
             contents.write_text("{}")
@@ -126,22 +144,30 @@ class _Site:
     def add_run(
         self, run: ReadRun, key: str, now: float, left: int, progress: Callable[[int, int], None] | None
     ) -> None:
-        """Write the parts of a run; ``left`` runs are still to come, taken to be as large as those so far."""
+        """Write the parts of a run.
+
+        Args:
+            run: The run.
+            key: Its name within the site.
+            now: Unix seconds at which its attempts are judged.
+            left: Runs still to be added, estimated to be as large as those so far.
+            progress: Called with the attempts written so far and the estimated total.
+        """
         state = run.state
-        shots = shots_of(run)
+        shots = open_screenshots(run)
         table = TaskTable(state, now)
         written = self._now[key] = []
         total = round((self._done + len(state.attempts)) * (1 + left / len(self._now)))
         for attempt in state.attempts.values():
-            trajectory = run.trajectories.take(attempt.task_id, attempt.attempt)
-            name = attempt_key(attempt.task_id, attempt.attempt)
+            trajectory = run.trajectories.pop(attempt.task_id, attempt.attempt)
+            name = make_attempt_key(attempt.task_id, attempt.attempt)
             placed: set[str] = set()
-            traits = annotate_steps(trajectory, shots, self._place(run.found, f"shots/{key}/{name}", placed))
+            features = annotate_steps(trajectory, shots, self._create_placer(run.found, f"shots/{key}/{name}", placed))
             _remove_others(self._out / f"shots/{key}/{name}", placed)
-            table.add(attempt, traits)
+            table.add(attempt, features)
             if trajectory.steps or attempt.status != "pending":
                 status = state.status_of(attempt, now, STALL_AFTER)
-                content = attempt_content(attempt, status, trajectory, traits)
+                content = build_attempt_part(attempt, status, trajectory, features)
                 self._written += self.write(f"data/{key}/{name}.js", render_chunk(f"{key}/{name}", content))
                 self._tasks += 1
                 written.append(name)
@@ -150,18 +176,18 @@ class _Site:
                 progress(self._done, max(self._done, total))
         self.write(f"data/{key}/tasks.js", render_chunk(f"{key}/tasks", table.content()))
 
-    def _place(self, found: FoundRun, folder: str, placed: set[str]) -> Place:
-        """Brings pictures into the folder and notes the names that it has in ``placed``."""
-        lies = found.source.folder  # of several runs in one folder each is a name below it, the screenshots are not
-        below = lies.relative_to(found.root).as_posix() if lies.is_relative_to(found.root) else "."
-        below = lies.absolute().name if below == "." else below
+    def _create_placer(self, found: FoundRun, folder: str, placed: set[str]) -> PlaceScreenshot:
+        """Return a function that puts screenshots into a folder of the site and adds their names to ``placed``."""
+        source = found.source.folder  # where several runs share a folder, each is a name below it; screenshots are not
+        below = source.relative_to(found.root).as_posix() if source.is_relative_to(found.root) else "."
+        below = source.absolute().name if below == "." else below
 
-        def place(shot: Picture | None, path: str, position: int) -> dict[str, str]:
+        def place(shot: AnyScreenshot | None, path: str, position: int) -> dict[str, str]:
             if self._base_url is not None:
-                address = remote(self._base_url, below, path)
+                address = build_url(self._base_url, below, path)
                 self._screenshots += address is not None
                 return {"missing": path[:500]} if address is None else {"screenshot": address}
-            if shot is None or self._way == "none":
+            if shot is None or self._mode == "none":
                 self._missing += 1
                 return {"missing": path[:500]}
             if not placed:
@@ -169,31 +195,31 @@ class _Site:
             target = f"{folder}/{position:04d}{shot.suffix}"
             placed.add(f"{position:04d}{shot.suffix}")
             try:
-                self._bytes += copy_screenshot(shot, self._out / target, self._way)
-            except FileNotFoundError:  # taken away meanwhile
+                self._bytes += copy_screenshot(shot, self._out / target, self._mode)
+            except FileNotFoundError:  # deleted in the meantime
                 self._missing += 1
                 return {"missing": path[:500]}
             self._screenshots += 1
-            told = {"screenshot": target}
-            if self._thumbnails and (small := self._thumbnail(shot, f"{folder}/{position:04d}.thumb.jpg")):
+            keys = {"screenshot": target}
+            if self._thumbnails and (small := self._write_thumbnail(shot, f"{folder}/{position:04d}.thumb.jpg")):
                 placed.add(f"{position:04d}.thumb.jpg")
-                told["thumbnail"] = small
-            return told
+                keys["thumbnail"] = small
+            return keys
 
         return place
 
-    def _thumbnail(self, shot: Picture, target: str) -> str | None:
+    def _write_thumbnail(self, shot: AnyScreenshot, target: str) -> str | None:
         try:
-            self._bytes += thumbnail(shot, self._out / target)
+            self._bytes += write_thumbnail(shot, self._out / target)
         except ReplayError:
             raise
-        except Exception as error:  # whatever a broken picture makes a decoder do
+        except Exception as error:  # a damaged image can raise anything in a decoder
             self.problems.append(Problem("unreadable", f"{target}: no thumbnail: {str(error)[:120]}"))
             return None
         return target
 
     def write(self, relative: str, content: bytes) -> bool:
-        """Write a file of the site if it is not just so; whether it was written. Readers never meet half of one."""
+        """Write a file of the site atomically unless it has this content already; return whether it was written."""
         path = self._out / relative
         try:
             if path.stat().st_size == len(content) and path.read_bytes() == content:
@@ -207,7 +233,7 @@ class _Site:
         return True
 
     def finish(self, keys: Sequence[str]) -> Generated:
-        """Take away what the site held of runs and attempts that are no more, and say what was done."""
+        """Delete the parts of runs and attempts that no longer exist and return what was done."""
         for key, names in self._before.items():
             if key not in self._now:
                 for folder in ("data", "shots"):
@@ -229,8 +255,8 @@ class _Site:
         )
 
 
-def _contents(path: Path) -> dict[str, list[str]]:
-    """What a site says that it holds; only names that a site gives, as they are going to be deleted by."""
+def _read_contents(path: Path) -> dict[str, list[str]]:
+    """Read a site's list of its parts; only names that a site can have, because files are deleted by them."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -245,7 +271,7 @@ def _contents(path: Path) -> dict[str, list[str]]:
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
-    """Take away the pictures of an earlier look at an attempt that this one has not."""
+    """Delete screenshots that an attempt no longer has."""
     if folder.is_symlink():
         return
     try:

@@ -1,4 +1,4 @@
-"""Where in their trajectories attempts fail, and what failing ones do differently."""
+"""At which step attempts fail, and which actions failing ones take."""
 
 from __future__ import annotations
 
@@ -7,35 +7,45 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 MOST_ACTIONS = 12
+"""Types of action that are listed by name."""
 
 
-class Point(NamedTuple):
-    """One step of the curve; steps are counted from 1."""
+class SurvivalPoint(NamedTuple):
+    """One step of the survival curve."""
 
     step: int
+    """Number of steps taken."""
     at_risk: int
-    """Attempts that took at least so many steps."""
+    """Attempts that took at least this many steps."""
     failed: int
-    """Attempts that failed with exactly so many."""
+    """Attempts that failed with exactly this many steps."""
     surviving: float
     """Estimated share of attempts that have not failed after this step, 0 to 1."""
 
 
 class ActionShare(NamedTuple):
-    """How much of all steps is one type of action, 0 to 1; None where there are no steps."""
+    """The share of one type of action."""
 
     action: str
     successes: float | None
+    """Share of the steps of successful attempts, 0 to 1; ``None`` where they have no steps."""
     failures: float | None
+    """Share of the steps of the other attempts, 0 to 1; ``None`` where they have no steps."""
     steps: int
+    """Number of steps of this type."""
 
 
-def survival(attempts: Iterable[tuple[int, bool]]) -> list[Point]:
-    """The Kaplan-Meier curve over steps, of (steps taken, failed) for each measured attempt.
+def estimate_survival(attempts: Iterable[tuple[int, bool]]) -> list[SurvivalPoint]:
+    """Return the Kaplan-Meier estimate of survival over steps.
 
-    A success leaves the count at its last step, as what is censored does. Kaplan and Meier 1958, "Nonparametric
-    estimation from incomplete observations", J. Am. Stat. Assoc. 53. A point for each number of steps at which an
-    attempt ended; an attempt without steps ended before step 1, at 0.
+    A success is censored at its last step. Source: Kaplan and Meier 1958, "Nonparametric estimation from incomplete
+    observations", J. Am. Stat. Assoc. 53.
+
+    Args:
+        attempts: The number of steps taken and whether it failed, for each measured attempt.
+
+    Returns:
+        A point for each number of steps at which an attempt ended, ascending; an attempt without steps ended at 0.
     """
     ends: Counter[int] = Counter()
     failures: Counter[int] = Counter()
@@ -46,15 +56,22 @@ def survival(attempts: Iterable[tuple[int, bool]]) -> list[Point]:
     points = []
     for step in sorted(ends):
         surviving *= 1 - failures[step] / at_risk
-        points.append(Point(step, at_risk, failures[step], surviving))
+        points.append(SurvivalPoint(step, at_risk, failures[step], surviving))
         at_risk -= ends[step]
     return points
 
 
-def action_mix(successes: Sequence[Mapping[str, int]], failures: Sequence[Mapping[str, int]]) -> list[ActionShare]:
-    """The share of each type of action in all steps of the successes and of the failures; the commonest first.
+def compute_action_mix(
+    successes: Sequence[Mapping[str, int]], failures: Sequence[Mapping[str, int]]
+) -> list[ActionShare]:
+    """Return the share of each type of action in the steps of successful and of other attempts.
 
-    Types beyond the ``MOST_ACTIONS`` commonest are summed as ``other``.
+    Args:
+        successes: The number of steps by type, for each successful attempt.
+        failures: The same for each other attempt.
+
+    Returns:
+        The shares, most common first; types beyond the ``MOST_ACTIONS`` most common are summed as ``other``.
     """
     won: Counter[str] = Counter()
     lost: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What the site knows of a run before a task is opened: its summary, its domains, one row for each attempt."""
+"""Summary, domains and task table of a run: what the page loads before a task is opened."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from evalgauge.metrics import MEASURED_OUTCOMES, OUTCOMES
 from evalgauge_exporter.analysis.comparison import Trial
 from evalgauge_exporter.analysis.comparison.tests import clustered_wilson, wilson
 from evalgauge_exporter.analysis.summary import rates, summarize
-from evalgauge_exporter.replay.clusters import Case, cluster
-from evalgauge_exporter.replay.names import attempt_key
-from evalgauge_exporter.replay.survival import action_mix, survival
-from evalgauge_exporter.replay.traits import TrajectoryFeatures
+from evalgauge_exporter.replay.clusters import FailedAttempt, cluster_failures
+from evalgauge_exporter.replay.features import TrajectoryFeatures
+from evalgauge_exporter.replay.names import make_attempt_key
+from evalgauge_exporter.replay.survival import compute_action_mix, estimate_survival
 from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState
 
 STALL_AFTER = 600.0
-"""Seconds of silence after which a run that has not said its end is taken for dead."""
+"""Seconds without an event after which a run that has not reported its end is stalled."""
 _INSTRUCTION = 240
-"""Characters of an instruction that the list shows; the task's own part has the whole."""
+"""Characters of an instruction in the task table; the part of the attempt has all of it."""
 
 COLUMNS = (
     "task_id",
@@ -43,10 +43,17 @@ COLUMNS = (
 )
 
 
-def interval(attempts: Iterable[tuple[str, bool]]) -> list[float] | None:
-    """The 95 % interval of a success rate, of (task, success) for each measured attempt; None of nothing.
+def success_interval(attempts: Iterable[tuple[str, bool]]) -> list[float] | None:
+    """Return the 95 % confidence interval of a success rate.
 
-    Wilson's; where tasks were attempted more than once the one that takes their likeness into account.
+    Wilson's interval; where tasks have several attempts, the one that accounts for their correlation
+    (``clustered_wilson``).
+
+    Args:
+        attempts: Task id and success of each measured attempt.
+
+    Returns:
+        Lower and upper bound, 0 to 1; ``None`` without attempts.
     """
     tasks: defaultdict[str, list[bool]] = defaultdict(list)
     for task_id, success in attempts:
@@ -59,8 +66,14 @@ def interval(attempts: Iterable[tuple[str, bool]]) -> list[float] | None:
     return None if found is None else list(found)
 
 
-def run_summary(state: RunState, key: str, now: float) -> dict[str, Any]:
-    """The run's entry in the site's index."""
+def summarise_run(state: RunState, key: str, now: float) -> dict[str, Any]:
+    """Return the entry of a run in the index of the site.
+
+    Args:
+        state: The run.
+        key: Its name within the site.
+        now: Unix seconds at which it is judged as running or stalled.
+    """
     found = summarize(state, now, STALL_AFTER)
     attempts = [(a, state.status_of(a, now, STALL_AFTER)) for a in state.attempts.values()]
     costs = [usage.cost_usd for usage in state.usage.values() if usage.cost_usd is not None]
@@ -81,7 +94,9 @@ def run_summary(state: RunState, key: str, now: float) -> dict[str, Any]:
         "outcomes": {name: found.outcomes.get(name, 0) for name in OUTCOMES},
         "success_rate": found.success_rate,
         "success_rate_all": found.success_rate_all,
-        "interval": interval((a.task_id, status == "success") for a, status in attempts if status in MEASURED_OUTCOMES),
+        "interval": success_interval(
+            (a.task_id, status == "success") for a, status in attempts if status in MEASURED_OUTCOMES
+        ),
         "avg_steps": found.avg_steps,
         "cost_usd": float(sum(costs)) if costs else None,
         "unpriced_calls": sum(usage.unpriced for usage in state.usage.values()),
@@ -94,12 +109,12 @@ def run_summary(state: RunState, key: str, now: float) -> dict[str, Any]:
         "budget_usd": state.budget_usd,
         "baseline": state.baseline_run_id,
         "tags": dict(list(state.tags.items())[:20]),
-        "domains": _domains(attempts),
+        "domains": _summarise_domains(attempts),
         "version": state.version,
     }
 
 
-def _domains(attempts: list[tuple[Attempt, str]]) -> list[dict[str, Any]]:
+def _summarise_domains(attempts: list[tuple[Attempt, str]]) -> list[dict[str, Any]]:
     by_domain: defaultdict[str, list[tuple[Attempt, str]]] = defaultdict(list)
     for attempt, status in attempts:
         by_domain[attempt.domain].append((attempt, status))
@@ -111,32 +126,37 @@ def _domains(attempts: list[tuple[Attempt, str]]) -> list[dict[str, Any]]:
                 "domain": name,
                 "counts": counts,
                 "success_rate": rates(counts)[0],
-                "interval": interval((a.task_id, s == "success") for a, s in members if s in MEASURED_OUTCOMES),
+                "interval": success_interval((a.task_id, s == "success") for a, s in members if s in MEASURED_OUTCOMES),
             }
         )
     return domains
 
 
 class TaskTable:
-    """The rows of one run, with what only all of them together show: clusters, survival, the mix of actions."""
+    """The task table of one run, with clusters of failures, the survival curve and the mix of actions.
+
+    Args:
+        state: The run.
+        now: Unix seconds at which its attempts are judged.
+    """
 
     def __init__(self, state: RunState, now: float) -> None:
         self._state = state
         self._now = now
-        self._cases: list[Case] = []
+        self._cases: list[FailedAttempt] = []
         self._ends: list[tuple[int, bool]] = []
         self._won: list[Mapping[str, int]] = []
         self._lost: list[Mapping[str, int]] = []
         self.rows: list[list[Any]] = []
 
-    def add(self, attempt: Attempt, traits: TrajectoryFeatures) -> None:
-        """The next row."""
+    def add(self, attempt: Attempt, features: TrajectoryFeatures) -> None:
+        """Add the row of an attempt."""
         status = self._state.status_of(attempt, self._now, STALL_AFTER)
         if status in OUTCOMES and status != "success":
-            self._cases.append(Case(len(self.rows), attempt, status, traits))
+            self._cases.append(FailedAttempt(len(self.rows), attempt, status, features))
         if status in MEASURED_OUTCOMES:
             self._ends.append((attempt.steps, status != "success"))
-            (self._won if status == "success" else self._lost).append(Counter(traits.actions))
+            (self._won if status == "success" else self._lost).append(Counter(features.actions))
         instruction = attempt.instruction
         self.rows.append(
             [
@@ -154,15 +174,15 @@ class TaskTable:
                 attempt.error,
                 attempt.reason,
                 attempt.max_steps,
-                traits.first_problem,
+                features.first_problem,
                 None,
-                attempt_key(attempt.task_id, attempt.attempt),
+                make_attempt_key(attempt.task_id, attempt.attempt),
             ]
         )
 
     def content(self) -> dict[str, Any]:
-        """The whole, as it is written."""
-        clusters = cluster(self._cases)
+        """Return the table as ``data/<run>/tasks.js`` holds it."""
+        clusters = cluster_failures(self._cases)
         column = COLUMNS.index("cluster")
         for number, one in enumerate(clusters):
             for row in one.rows:
@@ -174,13 +194,13 @@ class TaskTable:
                 {"outcome": one.outcome, "kind": one.kind, "label": one.label, "count": len(one.rows)}
                 for one in clusters
             ],
-            "survival": [list(point) for point in survival(self._ends)],
-            "action_mix": [share._asdict() for share in action_mix(self._won, self._lost)],
+            "survival": [list(point) for point in estimate_survival(self._ends)],
+            "action_mix": [share._asdict() for share in compute_action_mix(self._won, self._lost)],
         }
 
 
-def trials(state: RunState) -> list[Trial]:
-    """The measured attempts of a run, for comparing it."""
+def list_trials(state: RunState) -> list[Trial]:
+    """Return the measured attempts of a run as the comparison takes them."""
     return [
         Trial(
             a.task_id,

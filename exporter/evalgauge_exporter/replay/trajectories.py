@@ -1,7 +1,7 @@
-"""The fold that the replay adds to the run's state: what each attempt did, step by step.
+"""Trajectories: the fold of a run's events that retains what each attempt did, step by step.
 
-The state keeps sums, so that a run of any length costs little; the replay wants the steps themselves. An attempt that
-has ended is kept compressed, so that a run of 10,000 tasks × 50 steps fits in memory beside its state.
+The state of a run keeps sums only, so that a run of any length costs little memory; the replay needs the steps
+themselves. A finished attempt is kept compressed, so that a run of 10,000 tasks × 50 steps fits in memory.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from evalgauge_exporter.state.models import EventTime
 from evalgauge_exporter.state.run import Pricer, RunState
 
 LONGEST_TEXT = 20_000
-"""Characters of one reasoning or one field of an action that are shown."""
+"""Characters of a reasoning or of one field of an action that are shown."""
 _MOST_FIELDS = 200
 
 
 class Trajectory:
-    """What one attempt did: steps, model calls and logged lines as plain objects, in the order in which they came."""
+    """The steps, model calls and log lines of one attempt as plain objects, in order of arrival."""
 
     __slots__ = ("_packed", "calls", "lines", "steps")
 
     def __init__(self) -> None:
         self.steps: list[dict[str, Any]] = []
         self.calls: list[dict[str, Any]] = []
-        """Model calls that belong to no step: those after the last one."""
+        """Model calls after the last step."""
         self.lines: list[tuple[float, str, str]] = []
-        """Time, level and message of what was logged."""
+        """Unix seconds, level and message of each log line."""
         self._packed: bytes | None = None
 
     def clear(self) -> None:
-        """The attempt began anew."""
+        """Drop everything, because the attempt was restarted."""
         self.steps, self.calls, self.lines, self._packed = [], [], [], None
 
     def pack(self) -> None:
-        """Keep it small until it is wanted."""
+        """Compress the content until it is needed."""
         if self._packed is None:
             self._packed = zlib.compress(encode({"steps": self.steps, "calls": self.calls, "lines": self.lines}), 1)
             self.steps, self.calls, self.lines = [], [], []
 
     def unpack(self) -> Trajectory:
-        """Itself, with ``steps``, ``calls`` and ``lines`` there."""
+        """Restore ``steps``, ``calls`` and ``lines`` and return the trajectory itself."""
         if self._packed is not None:
             content = json.loads(zlib.decompress(self._packed))
             self.steps, self.calls, self.lines = content["steps"], content["calls"], content["lines"]
@@ -54,12 +54,12 @@ class Trajectory:
         return self
 
     def add_step(self, event: Step) -> None:
-        """A step; the calls before it were made to decide on it."""
+        """Add a step; the model calls before it were made to decide on it."""
         step: dict[str, Any] = {
             "step_idx": event.step_idx,
             "ts": event.ts,
-            "action": short(event.action),
-            "reasoning": short(event.reasoning),
+            "action": shorten(event.action),
+            "reasoning": shorten(event.reasoning),
             "screenshot": event.screenshot,
             "think_seconds": event.think_seconds,
             "env_seconds": event.env_seconds,
@@ -70,7 +70,7 @@ class Trajectory:
         self.steps.append({key: value for key, value in step.items() if value is not None})
 
     def add_call(self, event: LlmCall, price: Price) -> None:
-        """A model call. One at the very moment of the last step is that step's: some formats state it afterwards."""
+        """Add a model call. One with the time of the last step belongs to it: some formats report it late."""
         call: dict[str, Any] = {
             "ts": event.ts,
             "provider": event.provider,
@@ -88,12 +88,12 @@ class Trajectory:
             self.calls.append(call)
 
     def add_line(self, event: LogLine) -> None:
-        """A line that was logged."""
+        """Add a log line."""
         self.lines.append((event.ts, event.level, event.message))
 
 
-def short(value: Any, depth: int = 0) -> Any:
-    """A value of an action as it is shown: without what is None, texts cut to ``LONGEST_TEXT`` characters."""
+def shorten(value: Any, depth: int = 0) -> Any:
+    """Return a value of an action as it is shown: without ``None``, texts cut to ``LONGEST_TEXT`` characters."""
     if isinstance(value, str):
         if len(value) <= LONGEST_TEXT:
             return value
@@ -102,14 +102,19 @@ def short(value: Any, depth: int = 0) -> Any:
         if depth > 8:
             return "…"
         items = list(value.items())[:_MOST_FIELDS]
-        return {str(key)[:200]: short(item, depth + 1) for key, item in items if item is not None}
+        return {str(key)[:200]: shorten(item, depth + 1) for key, item in items if item is not None}
     if isinstance(value, list | tuple):
-        return ["…"] if depth > 8 else [short(item, depth + 1) for item in value[:_MOST_FIELDS]]
+        return ["…"] if depth > 8 else [shorten(item, depth + 1) for item in value[:_MOST_FIELDS]]
     return value
 
 
 class Trajectories:
-    """Every attempt's trajectory, folded beside the state: ``apply`` takes an event after the state has taken it."""
+    """The trajectories of all attempts of a run, folded beside its state.
+
+    Args:
+        state: The state of the run; it must apply each event before this fold does.
+        pricer: Prices model calls.
+    """
 
     def __init__(self, state: RunState, pricer: Pricer) -> None:
         self._state = state
@@ -117,25 +122,25 @@ class Trajectories:
         self._attempts: dict[tuple[str, int], Trajectory] = {}
 
     def apply(self, event: Event) -> None:
-        """Take one event in."""
+        """Apply one event."""
         if isinstance(event, Step):
-            if not self._given_up(event):
-                self._of(event.task_id, event.attempt).add_step(event)
+            if not self._is_superseded(event):
+                self._open(event.task_id, event.attempt).add_step(event)
         elif isinstance(event, LlmCall):
-            if event.task_id is not None and not self._given_up(event):
-                self._of(event.task_id, event.attempt).add_call(event, self._pricer(event))
+            if event.task_id is not None and not self._is_superseded(event):
+                self._open(event.task_id, event.attempt).add_call(event, self._pricer(event))
         elif isinstance(event, LogLine):
-            if not self._given_up(event):
-                self._of(event.task_id, event.attempt).add_line(event)
+            if not self._is_superseded(event):
+                self._open(event.task_id, event.attempt).add_line(event)
         elif isinstance(event, TaskStarted):
             attempt = self._state.attempts[event.task_id, event.attempt]
             if attempt.stamp == EventTime(event.ts, event.writer, event.seq):
-                self._of(event.task_id, event.attempt).clear()
+                self._open(event.task_id, event.attempt).clear()
         elif isinstance(event, TaskFinished):
-            self._of(event.task_id, event.attempt).pack()
+            self._open(event.task_id, event.attempt).pack()
 
-    def take(self, task_id: str, attempt: int) -> Trajectory:
-        """An attempt's trajectory with its steps by their number; it is kept here no longer."""
+    def pop(self, task_id: str, attempt: int) -> Trajectory:
+        """Remove and return the trajectory of an attempt, its steps sorted by number."""
         trajectory = self._attempts.pop((task_id, attempt), None) or Trajectory()
         trajectory.unpack().steps.sort(key=lambda step: step["step_idx"])
         return trajectory
@@ -143,14 +148,14 @@ class Trajectories:
     def __iter__(self) -> Iterator[tuple[str, int]]:
         return iter(self._attempts)
 
-    def _of(self, task_id: str, number: int) -> Trajectory:
+    def _open(self, task_id: str, number: int) -> Trajectory:
         trajectory = self._attempts.get((task_id, number))
         if trajectory is None:
             trajectory = self._attempts[task_id, number] = Trajectory()
         return trajectory.unpack()
 
-    def _given_up(self, event: Step | LlmCall | LogLine) -> bool:
-        """Whether it belongs to an earlier try at this attempt, by a process that died over it."""
+    def _is_superseded(self, event: Step | LlmCall | LogLine) -> bool:
+        """Whether an event belongs to an earlier start of this attempt, by a process that died."""
         attempt = self._state.attempts.get((event.task_id or "", event.attempt))
         if attempt is None or attempt.started_at is None or attempt.writer is None:
             return False

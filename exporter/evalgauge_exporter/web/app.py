@@ -1,4 +1,4 @@
-"""The web application: every address of the exporter."""
+"""The web application: every path that the exporter serves."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from starlette.types import Scope
 from evalgauge import __version__
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.views import exposition
-from evalgauge_exporter.web.api import api, frame_builder
+from evalgauge_exporter.web.api import create_api_router, snapshot_builder
 from evalgauge_exporter.web.auth import AuthMiddleware
 from evalgauge_exporter.web.coalesce import RequestCoalescer
-from evalgauge_exporter.web.errors import unknown_path, wrong_method
+from evalgauge_exporter.web.errors import describe_unknown_path, describe_wrong_method
 from evalgauge_exporter.web.head import HeadMiddleware
 from evalgauge_exporter.web.otlp_logs import logs_router
-from evalgauge_exporter.web.reference import reference_page
+from evalgauge_exporter.web.reference import render_reference
 from evalgauge_exporter.web.replay_sites import SITE_POLICY, ReplaySites
 from evalgauge_exporter.web.sse import SnapshotBroadcaster
 
@@ -38,9 +38,16 @@ LIVE = Path(str(resources.files("evalgauge_exporter.web") / "live"))
 
 
 def create_app(exporter: Exporter) -> FastAPI:
-    """The application over a started exporter."""
-    stream = SnapshotBroadcaster(frame_builder(exporter), lambda: exporter.state.version)
-    exporter.on_change(stream.changed)
+    """Build the application.
+
+    Args:
+        exporter: The exporter to serve; the caller starts and stops it.
+
+    Returns:
+        The application; ``app.state.stream`` is its snapshot broadcaster, ``app.state.sites`` its replay sites.
+    """
+    stream = SnapshotBroadcaster(snapshot_builder(exporter), lambda: exporter.state.version)
+    exporter.on_change(stream.notify)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -53,19 +60,19 @@ def create_app(exporter: Exporter) -> FastAPI:
     app.add_middleware(
         AuthMiddleware, token=exporter.token, host=exporter.config.host, public_url=exporter.config.public_url
     )
-    app.include_router(api(exporter, stream))
+    app.include_router(create_api_router(exporter, stream))
     if exporter.config.receive is not None:
         app.include_router(logs_router(exporter.config.receive, exporter.token))
-    _errors(app)
-    _machines(app, exporter)
-    _pages(app)
-    _replay(app, exporter)
+    _add_error_handlers(app)
+    _add_machine_routes(app, exporter)
+    _add_page_routes(app)
+    _add_replay_routes(app, exporter)
     app.state.stream = stream
     return app
 
 
-def _machines(app: FastAPI, exporter: Exporter) -> None:
-    """What Prometheus and orchestrators ask for."""
+def _add_machine_routes(app: FastAPI, exporter: Exporter) -> None:
+    """Add the routes for Prometheus and orchestrators."""
     shared = RequestCoalescer()
 
     @app.get("/metrics", tags=["machines"], response_class=PlainTextResponse, summary="Prometheus text or OpenMetrics")
@@ -75,7 +82,7 @@ def _machines(app: FastAPI, exporter: Exporter) -> None:
         body = await shared.get(openmetrics, lambda: exporter.exposition.render(time.time(), openmetrics=openmetrics))
         return Response(body, headers={"content-type": exposition.OPENMETRICS if openmetrics else exposition.TEXT})
 
-    @app.get("/healthz", tags=["machines"], response_class=PlainTextResponse, summary="The process lives")
+    @app.get("/healthz", tags=["machines"], response_class=PlainTextResponse, summary="Liveness")
     async def healthz() -> str:
         return "ok\n"
 
@@ -83,17 +90,17 @@ def _machines(app: FastAPI, exporter: Exporter) -> None:
         "/readyz",
         tags=["machines"],
         response_class=PlainTextResponse,
-        responses={503: {"description": "The first reading goes on."}},
-        summary="Every source was read once",
+        responses={503: {"description": "The first reading is not complete."}},
+        summary="Readiness: every source has been read once",
     )
     async def readyz() -> Response:
         if exporter.state.ready:
             return PlainTextResponse("ready\n")
-        return JSONResponse({"error": "the first reading of the results folders goes on"}, status_code=503)
+        return JSONResponse({"error": "the results folders are being read for the first time"}, status_code=503)
 
 
-def _pages(app: FastAPI) -> None:
-    """What people open."""
+def _add_page_routes(app: FastAPI) -> None:
+    """Add the live page, the login form and the API reference."""
     app.mount("/live", _PageFiles(directory=LIVE), name="live")
 
     @app.get("/", include_in_schema=False)
@@ -106,11 +113,11 @@ def _pages(app: FastAPI) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(reference_page(app.openapi()))
+        return HTMLResponse(render_reference(app.openapi()))
 
 
-def _replay(app: FastAPI, exporter: Exporter) -> None:
-    """The replay sites, made when they are asked for."""
+def _add_replay_routes(app: FastAPI, exporter: Exporter) -> None:
+    """Add the replay sites, generated on request."""
     sites = ReplaySites(exporter)
     app.state.sites = sites
 
@@ -119,18 +126,18 @@ def _replay(app: FastAPI, exporter: Exporter) -> None:
         # relative: a proxy may have put the exporter below a path
         return RedirectResponse(f"{quote(run_id, safe='')}/")
 
-    @app.get("/replay/{run_id}/{path:path}", tags=["machines"], summary="The replay site of a run, made on demand")
+    @app.get("/replay/{run_id}/{path:path}", tags=["machines"], summary="The replay site of a run, generated on demand")
     def replay(run_id: str, path: str) -> Response:
-        file = sites.file(run_id, path or "index.html")
-        # the site's own policy is stricter and stands in its page
+        file = sites.find_file(run_id, path or "index.html")
+        # the page itself carries a stricter policy
         return FileResponse(file, headers={"cache-control": "no-cache", "content-security-policy": SITE_POLICY})
 
 
 class _PageFiles(StaticFiles):
-    """The pages' files, asked for anew each time: an index must not meet the modules of an older release."""
+    """Static files, revalidated on each request: an index must not load modules of an older release."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """The file; what is no file of a page is not there."""
+        """Return the file; anything but a script, style sheet, icon or page is 404."""
         if not path.endswith((".js", ".css", ".svg", ".html")):
             raise StarletteHTTPException(404, "there is no such file")
         response = await super().get_response(path, scope)
@@ -138,21 +145,20 @@ class _PageFiles(StaticFiles):
         return response
 
 
-def _errors(app: FastAPI) -> None:
-    """Every error is one object with one sentence."""
+def _add_error_handlers(app: FastAPI) -> None:
+    """Answer every error with one JSON object that has one sentence."""
 
     @app.exception_handler(StarletteHTTPException)
-    async def refused(request: Request, error: HTTPException) -> JSONResponse:
-        said, path = str(error.detail), request.url.path
-        if said == HTTPStatus.NOT_FOUND.phrase:
-            said = unknown_path(path, [*app.openapi()["paths"], "/docs", "/openapi.json"])
-        elif said == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
-            said = wrong_method(path, request.method, Headers(error.headers).get("allow", "GET"))
-        return JSONResponse({"error": said}, status_code=error.status_code, headers=error.headers)
+    async def answer_http_error(request: Request, error: HTTPException) -> JSONResponse:
+        message, path = str(error.detail), request.url.path
+        if message == HTTPStatus.NOT_FOUND.phrase:
+            message = describe_unknown_path(path, [*app.openapi()["paths"], "/docs", "/openapi.json"])
+        elif message == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
+            message = describe_wrong_method(path, request.method, Headers(error.headers).get("allow", "GET"))
+        return JSONResponse({"error": message}, status_code=error.status_code, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
-    async def wrong(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def answer_validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = str(first["loc"][-1]) if first["loc"] else "the request"
-        said = _ALLOWED.get(where, first["msg"])
-        return JSONResponse({"error": f"{where}: {said}"}, status_code=422)
+        return JSONResponse({"error": f"{where}: {_ALLOWED.get(where, first['msg'])}"}, status_code=422)

@@ -1,4 +1,4 @@
-"""Who may ask, and what browsers may do with the answers: token, Host header, content security policy."""
+"""Authentication, Host checking and security headers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,26 @@ COOKIE = "evalgauge_token"
 OPEN_PATHS = frozenset({"/healthz"})
 LOGIN_PATH = "/login"
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)]|([\w.-]+))(?::\d{1,5})?", re.ASCII)
-"""A Host header: an IPv6 address in brackets or a name, and a port."""
+"""A Host header: an IPv6 address in brackets or a name, then an optional port."""
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 MAX_LOGIN_BODY = 4096
+"""Bytes of a submitted login form."""
 
 
 class AuthMiddleware:
-    """ASGI middleware in front of everything."""
+    """ASGI middleware that checks the Host header and the token and adds security headers.
+
+    Args:
+        app: The application behind it.
+        token: The bearer token; ``None`` leaves every path open.
+        host: The address that the exporter listens on.
+        public_url: The URL under which people reach the exporter, behind a proxy for instance.
+    """
 
     def __init__(self, app: ASGIApp, *, token: str | None, host: str, public_url: str | None) -> None:
-        """``host``: the address that is listened on; ``public_url``: under which name people reach it."""
         self._app = app
         self._token = token
         names = {host.lower(), "localhost", socket.gethostname().lower()}
@@ -38,28 +45,28 @@ class AuthMiddleware:
         self._loopback = _is_loopback(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request pass, or answer it."""
+        """Pass a request on, or answer it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         path = scope["path"]
-        refusal = None if self._is_allowed_host(headers.get("host", "")) else _refused_host(headers.get("host", ""))
+        refusal = None if self._is_allowed_host(headers.get("host", "")) else _reject_host(headers.get("host", ""))
         if refusal is None and self._token is None and path == LOGIN_PATH:
             refusal = _redirect_next(scope)
         elif refusal is None and self._token is not None and path not in OPEN_PATHS:
-            known = self._authorised(headers)
+            known = self._is_authorised(headers)
             if path == LOGIN_PATH:
                 refusal = _redirect_next(scope) if known else await self._login(scope, receive)
             elif not known and not path.startswith("/live/"):
-                refusal = _unauthorised(scope, headers)
+                refusal = _reject_unauthorised(scope, headers)
         if refusal is not None:
-            await refusal(scope, receive, _with_policy(send))
+            await refusal(scope, receive, _add_security_headers(send))
             return
-        await self._app(scope, receive, _with_policy(send))
+        await self._app(scope, receive, _add_security_headers(send))
 
     def _is_allowed_host(self, host: str) -> bool:
-        """Whether a browser may have come by this name: a page of another site that points a name here may not."""
+        """Whether the Host header names this exporter: DNS rebinding lets a foreign site point its own name here."""
         match = _HOST.fullmatch(host)
         if match is None:
             return False
@@ -69,26 +76,26 @@ class AuthMiddleware:
         try:
             ipaddress.ip_address(name)
         except ValueError:
-            # inside a compose network the service's own name has no dot and no outside site can have it
+            # inside a compose network the name of the service has no dot, and no outside site can have such a name
             return not self._loopback and "." not in name and bool(name)
         return True  # an address can't be rebound
 
-    def _authorised(self, headers: Headers) -> bool:
+    def _is_authorised(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._equals(given.strip().encode("latin-1")):
+        if scheme.lower() == "bearer" and self._is_token(given.strip().encode("latin-1")):
             return True
-        # read by hand: a cookie that another server on this host has set, in whatever form, must not hide this one
+        # parsed here: a malformed cookie set by another server on this host must not hide this one
         for part in headers.get("cookie", "").split(";"):
             name, _, value = part.strip().partition("=")
-            if name == COOKIE and self._equals(unquote_to_bytes(value.encode("latin-1"))):
+            if name == COOKIE and self._is_token(unquote_to_bytes(value.encode("latin-1"))):
                 return True
         return False
 
-    def _equals(self, given: bytes) -> bool:
+    def _is_token(self, given: bytes) -> bool:
         return self._token is not None and hmac.compare_digest(given, self._token.encode())
 
     async def _login(self, scope: Scope, receive: Receive) -> Response | None:
-        """The form's answer: a cookie that scripts can't read and other sites' requests do not carry."""
+        """Answer the submitted form with an HttpOnly, SameSite=Strict cookie; ``None``: show the form."""
         if scope["method"] != "POST":
             return None
         body = b""
@@ -98,8 +105,8 @@ class AuthMiddleware:
             if not message.get("more_body") or len(body) > MAX_LOGIN_BODY:
                 break
         given = parse_qs(body[:MAX_LOGIN_BODY].decode("utf-8", "replace")).get("token", [""])[0].strip()
-        if not self._equals(given.encode()):
-            return _to_login(".", _next_path(scope), failed="1")
+        if not self._is_token(given.encode()):
+            return _redirect_to_login(".", _next_path(scope), failed="1")
         response = _redirect_next(scope)
         secure = scope.get("scheme") == "https"
         response.set_cookie(
@@ -109,19 +116,25 @@ class AuthMiddleware:
 
 
 def _next_path(scope: Scope) -> str:
-    """The address that led to the form, from the root of the exporter."""
+    """Return the path that led to the login form, from the root of the exporter."""
     query: str = scope["query_string"].decode("latin-1")
     return parse_qs(query).get("next", ["/"])[0]
 
 
 def _redirect_next(scope: Scope) -> RedirectResponse:
-    """From the form to where its reader was going. What begins with a dot can't leave this server."""
+    """Redirect from the login form to the path that led to it. A leading dot keeps it on this server."""
     wanted = _next_path(scope)
     return RedirectResponse(f".{wanted}" if wanted.startswith("/") else "./", status_code=303)
 
 
-def _to_login(root: str, wanted: str, **more: str) -> RedirectResponse:
-    """To the form; ``root`` leads from the request's path to the exporter's root, which a proxy may have moved."""
+def _redirect_to_login(root: str, wanted: str, **more: str) -> RedirectResponse:
+    """Redirect to the login form.
+
+    Args:
+        root: The relative path from the request to the exporter's root, which a proxy may have moved.
+        wanted: The path to redirect to after the login.
+        more: Further query parameters of the form.
+    """
     query = urlencode(more | ({} if wanted == "/" else {"next": wanted}))
     return RedirectResponse(f"{root}{LOGIN_PATH}{'?' if query else ''}{query}", status_code=303)
 
@@ -133,19 +146,19 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _refused_host(host: str) -> Response:
+def _reject_host(host: str) -> Response:
     shown = host[:100]
     return JSONResponse(
         {"error": f"the Host header {shown!r} is not a name of this exporter; set public_url to allow it"}, 421
     )
 
 
-def _unauthorised(scope: Scope, headers: Headers) -> Response:
+def _reject_unauthorised(scope: Scope, headers: Headers) -> Response:
     if "text/html" in headers.get("accept", "") and not scope["path"].startswith("/api/"):
         path = scope["raw_path"].decode("latin-1")
         query = scope["query_string"].decode("latin-1")
         root = "/".join([".", *[".."] * (path.count("/") - 1)])
-        return _to_login(root, f"{path}?{query}" if query else path)
+        return _redirect_to_login(root, f"{path}?{query}" if query else path)
     return JSONResponse(
         {"error": "a token is needed: send it as Authorization: Bearer TOKEN"},
         401,
@@ -153,7 +166,7 @@ def _unauthorised(scope: Scope, headers: Headers) -> Response:
     )
 
 
-def _with_policy(send: Send) -> Send:
+def _add_security_headers(send: Send) -> Send:
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)

@@ -1,4 +1,4 @@
-"""Answers that many ask for at once: one is made for all who asked before its making began."""
+"""Coalescing of concurrent equal requests: one computation serves all that asked before it began."""
 
 from __future__ import annotations
 
@@ -10,30 +10,37 @@ T = TypeVar("T")
 
 
 class RequestCoalescer:
-    """Makes the answers to equal questions one after the other.
+    """Computes the results for equal keys one after the other.
 
-    Who asks while one is made gets the next, with all others who came meanwhile: no answer is older than its question.
-    Belongs to one event loop; keeps nothing once it is answered.
+    A request that arrives during a computation shares the next one with all others that arrived meanwhile, so no
+    result is older than its request. Belongs to one event loop; caches nothing once a result is delivered.
     """
 
     def __init__(self) -> None:
-        self._next: dict[Hashable, asyncio.Task[Any]] = {}
-        """Those that wait for their turn, by question: they may still be joined."""
-        self._made: dict[Hashable, asyncio.Task[Any]] = {}
-        """Those whose making has begun."""
+        self._waiting: dict[Hashable, asyncio.Task[Any]] = {}
+        """Computations that have not begun, by key: a request may still join them."""
+        self._running: dict[Hashable, asyncio.Task[Any]] = {}
 
-    async def get(self, question: Hashable, make: Callable[[], T]) -> T:
-        """What ``make`` gives in a thread, or raises there; of those who share an answer the first one's is used."""
-        task: asyncio.Task[T] | None = self._next.get(question)
+    async def get(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return a result that was computed after this call.
+
+        Args:
+            key: Equal keys share a computation.
+            compute: Called in a thread; of the requests that share a result the first one's is used.
+
+        Returns:
+            What ``compute`` returns; what it raises is raised for every request that shares it.
+        """
+        task: asyncio.Task[T] | None = self._waiting.get(key)
         if task is None:
-            task = self._next[question] = asyncio.create_task(self._in_turn(question, make))
-        return await asyncio.shield(task)  # one who goes away does not take it from the others
+            task = self._waiting[key] = asyncio.create_task(self._run_in_turn(key, compute))
+        return await asyncio.shield(task)  # a client that disconnects does not cancel it for the others
 
-    async def _in_turn(self, question: Hashable, make: Callable[[], T]) -> T:
-        if (before := self._made.get(question)) is not None:
+    async def _run_in_turn(self, key: Hashable, compute: Callable[[], T]) -> T:
+        if (before := self._running.get(key)) is not None:
             await asyncio.wait([before])
-        self._made[question] = self._next.pop(question)
+        self._running[key] = self._waiting.pop(key)
         try:
-            return await asyncio.to_thread(make)
+            return await asyncio.to_thread(compute)
         finally:
-            del self._made[question]
+            del self._running[key]

@@ -1,4 +1,4 @@
-"""The sentences of errors that several addresses have in common."""
+"""Error messages shared by several paths."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ import difflib
 from fastapi import HTTPException
 
 
-def unknown_run(run_id: str, known: list[str]) -> HTTPException:
-    """A run id that is not there: 404, with the ids that come near."""
+def unknown_run_error(run_id: str, known: list[str]) -> HTTPException:
+    """Build the 404 for an unknown run id, with similar ids.
+
+    Args:
+        run_id: The requested id.
+        known: The ids of all runs.
+    """
     near = difflib.get_close_matches(run_id, known, n=3, cutoff=0.4)
-    hint = f"; near it: {', '.join(near)}" if near else "; /api/benchmark/runs lists those that are there"
+    hint = f"; did you mean {', '.join(near)}?" if near else "; /api/benchmark/runs lists all runs"
     return HTTPException(404, f"no run {run_id[:200]!r}{hint}")
 
 
-def unknown_path(path: str, known: list[str]) -> str:
-    """What is said of an address that is not there."""
+def describe_unknown_path(path: str, known: list[str]) -> str:
+    """Return the message for an unknown path, with similar ones of the ``known``."""
     near = difflib.get_close_matches(path, known, n=3, cutoff=0.6)
-    hint = f"; near it: {', '.join(near)}" if near else "; /docs lists those that are there"
+    hint = f"; did you mean {', '.join(near)}?" if near else "; /docs lists all paths"
     return f"there is no {path[:200]!r}{hint}"
 
 
-def wrong_method(path: str, method: str, allowed: str) -> str:
-    """What is said where an address is asked in a way that it does not take."""
-    return f"{path[:200]} does not take {method}, only {allowed}"
+def describe_wrong_method(path: str, method: str, allowed: str) -> str:
+    """Return the message for a request method that the path does not allow; ``allowed`` lists those that it does."""
+    return f"{path[:200]} does not allow {method}, only {allowed}"

@@ -1,4 +1,4 @@
-"""HEAD for every address that takes GET: what monitors and ``curl -I`` ask."""
+"""HEAD requests for every path that answers GET, as monitors and ``curl -I`` send them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadMiddleware:
-    """ASGI middleware: asks the application as GET does, and passes on the headers alone."""
+    """ASGI middleware that passes HEAD on as GET and sends only the headers of the response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request pass, or answer its headers. The answer is over with them: a stream has no end of its own."""
+        """Pass a request on, or send only its headers. The response ends with them: a stream has no end of its own."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return

@@ -1,13 +1,12 @@
-"""Takes run logs that other machines send as OTLP logs, and stores them as run logs like any other.
+"""OTLP logs receiver: stores run logs that other machines send as OTLP log records.
 
-``POST /v1/logs`` in both encodings of OTLP (https://opentelemetry.io/docs/specs/otlp/#otlphttp). A record is a line of
-a log: its body is the line, ``evalgauge.run_id``, ``evalgauge.writer`` and ``evalgauge.seq`` say where it belongs. It
-is appended to ``<folder>/<run_id>/events/<writer>.jsonl``, where the sources find it, and only then acknowledged. What
-was stored before, by run, writer and seq, is left out, so that senders may repeat what they are not sure of. A
-Collector in between may batch, reorder and put resources together.
+``POST /v1/logs`` in both encodings of OTLP/HTTP (https://opentelemetry.io/docs/specs/otlp/#otlphttp). A record is a
+line of a run log: its body is the line; ``evalgauge.run_id``, ``evalgauge.writer`` and ``evalgauge.seq`` identify it.
+It is appended to ``<folder>/<run_id>/events/<writer>.jsonl``, where the sources find it, and only then acknowledged. A
+record that is stored already, by run, writer and seq, is skipped, so senders may repeat a request that failed. A
+Collector in between may batch, reorder and merge resources.
 
-Whoever sends has the token and is believed for no more than that: names are checked, sizes bounded, lines parsed and
-written anew.
+A sender has the token but is not trusted beyond that: names are checked, sizes bounded, lines parsed and encoded anew.
 """
 
 from __future__ import annotations
@@ -37,75 +36,77 @@ log = logging.getLogger("evalgauge.exporter")
 
 PATH = "/v1/logs"
 MAX_BODY = 8 << 20
-"""Bytes of a request as it comes."""
+"""Bytes of a request body as sent."""
 MAX_CONTENT = 16 << 20
-"""Bytes of a request once it is unpacked."""
-_PIECE = 4 << 10
-"""Bytes that are unpacked at once."""
+"""Bytes of a request body once it is decompressed."""
+_CHUNK = 4 << 10
+"""Bytes that are decompressed at once."""
 MAX_RECORD = 4 << 20
-"""Characters of one line."""
-SORT_EVERY = 60.0
-"""Seconds between two times at which a log that came out of order is written anew."""
-MAX_SORTED = 256 << 20
-"""Bytes: a larger log is left in the order in which it came, which only blurs how long workers were busy."""
-AT_ONCE = 2
-"""Requests that are unpacked at the same time, others wait."""
+"""Characters of one log line."""
+SORT_INTERVAL = 60.0
+"""Minimum seconds between two rewrites of a log that arrived out of order."""
+MAX_SORTED_BYTES = 256 << 20
+"""Bytes: a larger log stays in the order of its arrival, which only blurs how long workers were busy."""
+MAX_CONCURRENT = 2
+"""Requests that are decompressed and stored at the same time; others wait."""
 MAX_RUNS = 10_000
+"""Runs in the folder."""
 MAX_WRITERS = 2_000
-"""Of one run."""
-KEPT = 500
-"""Logs of which the stored numbers are kept in memory; others are read again when something comes for them."""
+"""Writers of one run."""
+MAX_OPEN_LOGS = 500
+"""Logs whose stored sequence numbers are cached; others are read again when a record for them arrives."""
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
 _SEQ = re.compile(rb'\{"v":\d+,"seq":(\d{1,18}),')
 
 
-class Line(NamedTuple):
-    """A record that is a line of a log."""
+class LogLine(NamedTuple):
+    """A valid record: one line of a run log."""
 
     run_id: str
     writer: str
     seq: int
     data: bytes
-    """Without its newline."""
+    """The encoded event, without a newline."""
 
 
-class Stored(NamedTuple):
-    """What became of a request's records."""
+class StoreResult(NamedTuple):
+    """Counts of a request's records."""
 
     added: int
     known: int
+    """Stored already by an earlier request."""
     rejected: int
     reason: str
-    """Why the first one was rejected."""
+    """Why the first one was rejected; empty where none was."""
 
 
 class _Log:
-    """One log file and which numbers are in it."""
+    """One log file and the sequence numbers that it holds."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._below = 0
-        """Every number below this one is there."""
+        """Every number below this one is stored."""
         self._others: set[int] = set()
         self._torn = False
         self._last = -1
         self._mixed = False
         """Whether the lines are not in the order of their numbers."""
-        self._sorted_at = -SORT_EVERY
+        self._sorted_at = -SORT_INTERVAL
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             with path.open("rb") as file:
                 for raw in file:
                     self._torn = not raw.endswith(b"\n")
                     seq = _SEQ.match(raw)
-                    if seq and not self._torn:  # a torn line is not there: whoever sent it sends it again
-                        self._note(int(seq[1]))
+                    if seq and not self._torn:  # a torn line was not acknowledged: its sender sends it again
+                        self._mark_stored(int(seq[1]))
 
     def __contains__(self, seq: int) -> bool:
         return seq < self._below or seq in self._others
 
-    def _note(self, seq: int) -> None:
+    def _mark_stored(self, seq: int) -> None:
         self._mixed = self._mixed or seq < self._last
         self._last = max(self._last, seq)
         self._others.add(seq)
@@ -113,8 +114,18 @@ class _Log:
             self._others.discard(self._below)
             self._below += 1
 
-    def add(self, lines: list[Line]) -> int:
-        """Append the lines that are not there yet, in the order of their numbers; on the disk when this returns."""
+    def add(self, lines: list[LogLine]) -> int:
+        """Append the lines that are not stored yet, in the order of their numbers, and sync them to the disk.
+
+        Args:
+            lines: Lines of this log, in any order.
+
+        Returns:
+            The number of lines appended.
+
+        Raises:
+            OSError: The file can't be written.
+        """
         fresh: dict[int, bytes] = {line.seq: line.data for line in lines if line.seq not in self}
         if not fresh:
             return 0
@@ -131,19 +142,19 @@ class _Log:
         finally:
             os.close(fd)
         for seq in sorted(fresh):
-            self._note(seq)
-        self._put_in_order(b'"type":"run_finished"' in data)
+            self._mark_stored(seq)
+        self._sort_file(b'"type":"run_finished"' in data)
         return len(fresh)
 
-    def _put_in_order(self, over: bool) -> None:
-        """Write the file anew in order, where something in between changed it and all is there, but not too often.
+    def _sort_file(self, run_finished: bool) -> None:
+        """Rewrite a file that arrived out of order once it has no gap, at most once in ``SORT_INTERVAL``.
 
-        Numbers that are missing when the run is over will not come: their lines could not be written.
+        Numbers that are missing when the run has finished will not arrive: their lines could not be written.
         """
         now = time.monotonic()
-        if not self._mixed or not (over or (not self._others and now - self._sorted_at >= SORT_EVERY)):
+        if not self._mixed or not (run_finished or (not self._others and now - self._sorted_at >= SORT_INTERVAL)):
             return
-        if self.path.stat().st_size > MAX_SORTED:
+        if self.path.stat().st_size > MAX_SORTED_BYTES:
             return
         lines = {int(found[1]): raw for raw in self.path.read_bytes().splitlines() if (found := _SEQ.match(raw))}
         beside = self.path.with_suffix(".sorting")
@@ -155,17 +166,28 @@ class _Log:
         self._mixed, self._sorted_at = False, now
 
 
-class Received:
-    """The folder into which what is received is written. Thread-safe; one process at a time."""
+class ReceivedLogs:
+    """The folder of received run logs. Thread-safe; one process at a time.
+
+    Args:
+        folder: The folder that holds the runs.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
         self._logs: OrderedDict[tuple[str, str], _Log] = OrderedDict()
 
-    def store(self, records: Iterator[Line | RecordError]) -> Stored:
-        """Append what is new. Raises OSError where it can't be written: then nothing is acknowledged."""
-        by_log: dict[tuple[str, str], list[Line]] = {}
+    def store(self, records: Iterator[LogLine | RecordError]) -> StoreResult:
+        """Append the records that are new.
+
+        Args:
+            records: Lines, and an error for each invalid record.
+
+        Raises:
+            OSError: A log can't be written; the request must not be acknowledged.
+        """
+        by_log: dict[tuple[str, str], list[LogLine]] = {}
         rejected, reason = 0, ""
         for record in records:
             if isinstance(record, RecordError):
@@ -184,26 +206,26 @@ class Received:
                     continue
                 added += count
                 known += len(lines) - count
-        return Stored(added, known, rejected, reason)
+        return StoreResult(added, known, rejected, reason)
 
     def _log(self, run_id: str, writer: str) -> _Log:
         key = (run_id, writer)
         found = self._logs.get(key)
         if found is None or not found.path.exists():
             run = self.folder / run_id
-            if not run.exists() and _count(self.folder) >= MAX_RUNS:
-                raise RecordError(f"there are {MAX_RUNS} runs here already")
+            if not run.exists() and _count_entries(self.folder) >= MAX_RUNS:
+                raise RecordError(f"the folder holds {MAX_RUNS} runs already")
             path = run / EVENTS_FOLDER / f"{writer}.jsonl"
-            if not path.exists() and _count(path.parent) >= MAX_WRITERS:
+            if not path.exists() and _count_entries(path.parent) >= MAX_WRITERS:
                 raise RecordError(f"the run {run_id} has {MAX_WRITERS} writers already")
             found = self._logs[key] = _Log(path)
-            while len(self._logs) > KEPT:
+            while len(self._logs) > MAX_OPEN_LOGS:
                 self._logs.popitem(last=False)
         self._logs.move_to_end(key)
         return found
 
 
-def _count(folder: Path) -> int:
+def _count_entries(folder: Path) -> int:
     try:
         return len(os.listdir(folder))
     except FileNotFoundError:
@@ -214,21 +236,26 @@ def _count(folder: Path) -> int:
 
 
 def logs_router(folder: Path, token: str | None) -> APIRouter:
-    """``POST /v1/logs``, which stores below ``folder``; without a ``token`` it is off and says so."""
+    """Build the route ``POST /v1/logs``.
+
+    Args:
+        folder: Where received runs are stored.
+        token: The bearer token that senders need; ``None`` refuses every request with 403.
+    """
     router = APIRouter()
-    received = Received(folder)
-    limit = anyio.CapacityLimiter(AT_ONCE)
+    received = ReceivedLogs(folder)
+    limit = anyio.CapacityLimiter(MAX_CONCURRENT)
 
     @router.post(
         PATH,
         tags=["machines"],
-        summary="Take run logs as OTLP logs, JSON or protobuf, gzip or not",
+        summary="Receive run logs as OTLP logs, JSON or protobuf, optionally gzip",
         responses={
-            401: {"description": "No token, or another one."},
+            401: {"description": "No token, or a wrong one."},
             403: {"description": "Receiving is off."},
             413: {"description": "Too large."},
             415: {"description": "Neither JSON nor protobuf."},
-            503: {"description": "It can't be written now; send it again."},
+            503: {"description": "The log can't be written now; send it again."},
         },
     )
     async def take(request: Request) -> Response:
@@ -236,24 +263,24 @@ def logs_router(folder: Path, token: str | None) -> APIRouter:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in (JSON, PROTOBUF):
             raise HTTPException(415, f"content-type must be {JSON} or {PROTOBUF}")
-        body = await _body(request)
+        body = await _read_body(request)
         try:
             stored = await anyio.to_thread.run_sync(
-                _take, received, body, request.headers.get("content-encoding"), kind, limiter=limit
+                _store_body, received, body, request.headers.get("content-encoding"), kind, limiter=limit
             )
         except OSError as error:
             log.error("received logs can't be written to %s: %s", folder, error)
             raise HTTPException(503, "the log can't be written now", {"retry-after": "10"}) from error
         if stored.rejected:
-            log.warning("%d received records were refused: %s", stored.rejected, stored.reason)
-        return Response(_answer(stored, kind), media_type=kind)
+            log.warning("%d received records were rejected: %s", stored.rejected, stored.reason)
+        return Response(_encode_result(stored, kind), media_type=kind)
 
     return router
 
 
 def _authorise(request: Request, token: str | None) -> None:
     if token is None:
-        raise HTTPException(403, "receiving logs is off; start the exporter with a folder and a token for it")
+        raise HTTPException(403, "receiving logs is off; start the exporter with --receive and --token-file")
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
         raise HTTPException(
@@ -261,7 +288,7 @@ def _authorise(request: Request, token: str | None) -> None:
         )
 
 
-async def _body(request: Request) -> bytes:
+async def _read_body(request: Request) -> bytes:
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > MAX_BODY:
         raise HTTPException(413, f"a request may have {MAX_BODY >> 20} MiB")
@@ -274,34 +301,34 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _take(received: Received, body: bytes, encoding: str | None, kind: str) -> Stored:
-    content = _unpacked(body, (encoding or "identity").strip().lower())
-    return received.store(_json_records(content) if kind == JSON else _protobuf_records(content))
+def _store_body(received: ReceivedLogs, body: bytes, encoding: str | None, kind: str) -> StoreResult:
+    content = _decompress(body, (encoding or "identity").strip().lower())
+    return received.store(_parse_json(content) if kind == JSON else _parse_protobuf(content))
 
 
-def _unpacked(body: bytes, encoding: str) -> bytes:
+def _decompress(body: bytes, encoding: str) -> bytes:
     if encoding == "identity":
         return body
     if encoding != "gzip":
         raise HTTPException(415, "content-encoding must be gzip or none")
     content, rest, unpacking = bytearray(), memoryview(body), None
-    while rest:  # gzip may come in several members, which are one content
+    while rest:  # a gzip body may consist of several members
         unpacking = unpacking or zlib.decompressobj(wbits=31)
-        piece = rest[:_PIECE]  # what is left of it is copied at the end of each member, of which there may be very many
+        piece = rest[:_CHUNK]  # small: its rest is copied at the end of each member, and there may be very many
         try:
             content += unpacking.decompress(piece, MAX_CONTENT + 1 - len(content))
         except zlib.error as error:
-            raise HTTPException(400, "the body is no gzip") from error
+            raise HTTPException(400, "the body is not gzip") from error
         if len(content) > MAX_CONTENT:
-            raise HTTPException(413, f"a request may have {MAX_CONTENT >> 20} MiB once it is unpacked")
+            raise HTTPException(413, f"a request may have {MAX_CONTENT >> 20} MiB once it is decompressed")
         rest = rest[len(piece) - len(unpacking.unused_data) :]
         unpacking = None if unpacking.eof else unpacking
     if unpacking is not None:
-        raise HTTPException(400, "the body is torn")
+        raise HTTPException(400, "the gzip body is truncated")
     return bytes(content)
 
 
-def _answer(stored: Stored, kind: str) -> bytes:
+def _encode_result(stored: StoreResult, kind: str) -> bytes:
     if kind == PROTOBUF:
         from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
@@ -319,72 +346,72 @@ def _answer(stored: Stored, kind: str) -> bytes:
 # -- the records
 
 
-def _json_records(content: bytes) -> Iterator[Line | RecordError]:
+def _parse_json(content: bytes) -> Iterator[LogLine | RecordError]:
     try:
-        asked = from_json(content)
+        request = from_json(content)
     except (ValueError, RecursionError) as error:
-        raise HTTPException(400, "the body is no JSON") from error
-    if not isinstance(asked, dict):
-        raise HTTPException(400, "the body is no ExportLogsServiceRequest")
-    for resource in _listed(asked.get("resourceLogs")):
-        outer = _json_attributes(_object(resource.get("resource")).get("attributes"))
-        for scope in _listed(resource.get("scopeLogs")):
-            for record in _listed(scope.get("logRecords")):
-                attributes = {**outer, **_json_attributes(record.get("attributes"))}
-                yield _record(attributes, _object(record.get("body")).get("stringValue"))
+        raise HTTPException(400, "the body is not JSON") from error
+    if not isinstance(request, dict):
+        raise HTTPException(400, "the body is not an ExportLogsServiceRequest")
+    for resource in _as_objects(request.get("resourceLogs")):
+        outer = _parse_json_attributes(_as_object(resource.get("resource")).get("attributes"))
+        for scope in _as_objects(resource.get("scopeLogs")):
+            for record in _as_objects(scope.get("logRecords")):
+                attributes = {**outer, **_parse_json_attributes(record.get("attributes"))}
+                yield _parse_record(attributes, _as_object(record.get("body")).get("stringValue"))
 
 
-def _object(value: object) -> dict[str, Any]:
+def _as_object(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _listed(value: object) -> list[dict[str, Any]]:
+def _as_objects(value: object) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _json_attributes(value: object) -> dict[str, Any]:
+def _parse_json_attributes(attributes: object) -> dict[str, Any]:
     found = {}
-    for pair in _listed(value):
-        told = _object(pair.get("value"))
-        found[str(pair.get("key"))] = told.get("stringValue", told.get("intValue"))
+    for pair in _as_objects(attributes):
+        value = _as_object(pair.get("value"))
+        found[str(pair.get("key"))] = value.get("stringValue", value.get("intValue"))
     return found
 
 
-def _protobuf_records(content: bytes) -> Iterator[Line | RecordError]:
+def _parse_protobuf(content: bytes) -> Iterator[LogLine | RecordError]:
     try:
         from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
     except ModuleNotFoundError as error:
         raise HTTPException(415, "protobuf needs pip install 'evalgauge[otel]' here; send JSON") from error
     try:
-        asked = ExportLogsServiceRequest.FromString(content)
+        request = ExportLogsServiceRequest.FromString(content)
     except Exception as error:  # DecodeError of a package that has no types
-        raise HTTPException(400, "the body is no ExportLogsServiceRequest") from error
-    for resource in asked.resource_logs:
-        outer = {pair.key: _value(pair.value) for pair in resource.resource.attributes}
+        raise HTTPException(400, "the body is not an ExportLogsServiceRequest") from error
+    for resource in request.resource_logs:
+        outer = {pair.key: _read_value(pair.value) for pair in resource.resource.attributes}
         for scope in resource.scope_logs:
             for record in scope.log_records:
-                attributes = {**outer, **{pair.key: _value(pair.value) for pair in record.attributes}}
-                yield _record(attributes, _value(record.body))
+                attributes = {**outer, **{pair.key: _read_value(pair.value) for pair in record.attributes}}
+                yield _parse_record(attributes, _read_value(record.body))
 
 
-def _value(value: Any) -> str | int | None:
+def _read_value(value: Any) -> str | int | None:
     kind = value.WhichOneof("value")
     return getattr(value, kind) if kind in ("string_value", "int_value") else None
 
 
-def _record(attributes: Mapping[str, Any], body: object) -> Line | RecordError:
-    """A record as a line of a log, written anew; what is wrong with it where it is none."""
+def _parse_record(attributes: Mapping[str, Any], body: object) -> LogLine | RecordError:
+    """Parse a record and encode its event anew; return the error for an invalid one."""
     try:
-        run_id = _name(attributes.get("evalgauge.run_id"), "evalgauge.run_id")
-        writer = _name(attributes.get("evalgauge.writer"), "evalgauge.writer")
+        run_id = _check_name(attributes.get("evalgauge.run_id"), "evalgauge.run_id")
+        writer = _check_name(attributes.get("evalgauge.writer"), "evalgauge.writer")
         if not isinstance(body, str):
-            raise RecordError("a record without a line of a log as its body")
+            raise RecordError("a record whose body is not a line of a run log")
         if len(body) > MAX_RECORD:
             raise RecordError(f"a line of more than {MAX_RECORD >> 20} MiB")
         try:
             event = from_json(body)
         except (ValueError, RecursionError) as error:
-            raise RecordError("a record whose body is no JSON") from error
+            raise RecordError("a record whose body is not JSON") from error
         seq = event.get("seq") if isinstance(event, dict) else None
         if type(event.get("v", VERSION) if isinstance(event, dict) else None) is not int:
             raise RecordError("a record whose body is no event")
@@ -395,17 +422,17 @@ def _record(attributes: Mapping[str, Any], body: object) -> Line | RecordError:
         data = encode({"v": event.pop("v", VERSION), "seq": event.pop("seq"), **event})
     except RecordError as refused:
         return refused
-    return Line(run_id, writer, seq, data)
+    return LogLine(run_id, writer, seq, data)
 
 
-def _name(value: object, what: str) -> str:
+def _check_name(value: object, what: str) -> str:
     if not isinstance(value, str) or not value or safe_name(value) != value:
-        raise RecordError(f"{what} is {str(value)[:60]!r}, which can't be a folder's name")
+        raise RecordError(f"{what} is {str(value)[:60]!r}, which can't be the name of a folder")
     return value
 
 
 def _is_outside(screenshot: object) -> bool:
-    """Whether a path leads out of the run's folder."""
+    """Whether a screenshot's path leads out of the folder of the run."""
     if not isinstance(screenshot, str):
         return False
     path = PurePosixPath(screenshot.replace("\\", "/"))

@@ -1,4 +1,4 @@
-"""The API's reference for people, made from its own OpenAPI document: one page without scripts."""
+"""The API reference for people: one page without scripts, rendered from the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from html import escape
 from typing import Any
 
 
-def reference_page(document: dict[str, Any]) -> str:
-    """HTML: each path with its parameters and the keys of its answer."""
+def render_reference(document: dict[str, Any]) -> str:
+    """Render the reference as HTML: each path with its parameters and the keys of its response.
+
+    Args:
+        document: The OpenAPI document of the application.
+    """
     schemas = document.get("components", {}).get("schemas", {})
     groups: dict[str, list[str]] = {}
     contents = ""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             groups.setdefault(operation.get("tags", ["more"])[0], []).append(
-                _operation(path, method, operation, schemas)
+                _render_operation(path, method, operation, schemas)
             )
             contents += f'<a href="#{escape(operation["operationId"])}">{escape(path)}</a> '
     body = "".join(f"<section><h2>{escape(name)}</h2>{''.join(parts)}</section>" for name, parts in groups.items())
@@ -27,23 +31,23 @@ def reference_page(document: dict[str, Any]) -> str:
         "<body><main>"
         f"<h1>The HTTP API of evalgauge {escape(document['info']['version'])}</h1>"
         '<p>For programs: <a href="openapi.json">/openapi.json</a>. For people: <a href="./">the live page</a>. '
-        "Times are Unix seconds; what was not measured is null. "
+        "Times are Unix seconds; a value that was not measured is null. "
         'An error is <code>{"error": "…"}</code> with a status of 400 or more.</p>'
-        f'<nav aria-label="Addresses">{contents}</nav>{body}</main></body></html>'
+        f'<nav aria-label="Paths">{contents}</nav>{body}</main></body></html>'
     )
 
 
-def _operation(path: str, method: str, operation: dict[str, Any], schemas: dict[str, Any]) -> str:
+def _render_operation(path: str, method: str, operation: dict[str, Any], schemas: dict[str, Any]) -> str:
     rows = "".join(
-        f"<tr><td><code>{escape(item['name'])}</code></td><td>{escape(_kind(item['schema']))}</td>"
+        f"<tr><td><code>{escape(item['name'])}</code></td><td>{escape(_describe_type(item['schema']))}</td>"
         f"<td>{escape(item.get('description') or '')}</td></tr>"
         for item in operation.get("parameters", [])
     )
     parameters = f"<table><caption>Parameters</caption>{rows}</table>" if rows else ""
     content = operation["responses"].get("200", {}).get("content", {})
     schema = content.get("application/json", {}).get("schema", {})
-    inner = _inner(schema, schemas)
-    answer = "" if inner is None else f"<p>Answers {_answer_kind(schema)}:</p>{_keys(inner, schemas)}"
+    inner = _find_object_schema(schema, schemas)
+    answer = "" if inner is None else f"<p>Returns {_describe_answer(schema)}:</p>{_render_keys(inner, schemas)}"
     return (
         f'<article id="{escape(operation["operationId"])}">'
         f"<h3><code>{escape(method.upper())} {escape(path)}</code></h3>"
@@ -51,20 +55,20 @@ def _operation(path: str, method: str, operation: dict[str, Any], schemas: dict[
     )
 
 
-def _keys(schema: dict[str, Any], schemas: dict[str, Any], depth: int = 0) -> str:
+def _render_keys(schema: dict[str, Any], schemas: dict[str, Any], depth: int = 0) -> str:
     rows = ""
     for name, value in schema.get("properties", {}).items():
-        inner = _inner(value, schemas)
-        below = _keys(inner, schemas, depth + 1) if inner is not None and depth < 4 else ""
+        inner = _find_object_schema(value, schemas)
+        below = _render_keys(inner, schemas, depth + 1) if inner is not None and depth < 4 else ""
         rows += (
-            f"<li><code>{escape(name)}</code> <span>{escape(_kind(value))}</span> "
+            f"<li><code>{escape(name)}</code> <span>{escape(_describe_type(value))}</span> "
             f"{escape(value.get('description') or '')}{below}</li>"
         )
     return f"<ul>{rows}</ul>" if rows else ""
 
 
-def _inner(value: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any] | None:
-    """The object that a value is, or is a list or a map of."""
+def _find_object_schema(value: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the schema of the object that a value is, or of the objects that it lists or maps to."""
     for candidate in (value, value.get("items"), value.get("additionalProperties"), *value.get("anyOf", [])):
         if isinstance(candidate, dict) and "$ref" in candidate:
             found: dict[str, Any] | None = schemas.get(candidate["$ref"].rpartition("/")[2])
@@ -72,19 +76,19 @@ def _inner(value: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any] | N
     return None
 
 
-def _answer_kind(schema: dict[str, Any]) -> str:
-    """An object, a list of them, or a map of them by name."""
+def _describe_answer(schema: dict[str, Any]) -> str:
+    """Describe the response: an object, a list of objects, or a map of objects by name."""
     if schema.get("type") == "array":
         return "a list of objects with"
     return "an object of objects with" if "additionalProperties" in schema else "an object with"
 
 
-def _kind(value: dict[str, Any]) -> str:
+def _describe_type(value: dict[str, Any]) -> str:
     if "$ref" in value:
         return "object"
     if "anyOf" in value:
-        return " or ".join(dict.fromkeys(_kind(part) for part in value["anyOf"]))
+        return " or ".join(dict.fromkeys(_describe_type(part) for part in value["anyOf"]))
     if "enum" in value:
         return " | ".join(map(str, value["enum"]))
     kind = str(value.get("type", "any"))
-    return f"list of {_kind(value['items'])}" if kind == "array" and "items" in value else kind
+    return f"list of {_describe_type(value['items'])}" if kind == "array" and "items" in value else kind

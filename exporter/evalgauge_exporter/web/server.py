@@ -16,7 +16,15 @@ from evalgauge_exporter.web.sse import SnapshotBroadcaster
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that is bound; port 0 takes a free one. Raises ListenError."""
+    """Bind a listening TCP socket.
+
+    Args:
+        host: An IPv4 or IPv6 address, or a name.
+        port: The port; 0 takes a free one.
+
+    Raises:
+        ListenError: The address can't be listened on.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -32,26 +40,26 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def base_url(bound: socket.socket) -> str:
-    """The URL of a bound socket, without a slash at its end."""
+    """Return the URL of a bound socket, without a trailing slash."""
     host, port = bound.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class _Server(uvicorn.Server):
-    """Ends the event streams first: they would never end by themselves."""
+    """A server that ends the event streams before it shuts down: they would never end by themselves."""
 
     def __init__(self, config: uvicorn.Config, stream: SnapshotBroadcaster) -> None:
         super().__init__(config)
         self._stream = stream
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop in order."""
+        """Close the event streams, then shut down."""
         self._stream.close()
         await super().shutdown(sockets)
 
 
 def web_server(exporter: Exporter) -> uvicorn.Server:
-    """The server, not yet running."""
+    """Build the server for an exporter, not yet running."""
     app = create_app(exporter)
     return _Server(
         uvicorn.Config(
@@ -68,7 +76,17 @@ def web_server(exporter: Exporter) -> uvicorn.Server:
 
 @contextlib.contextmanager
 def serving(exporter: Exporter) -> Iterator[str]:
-    """Serve in the background while the block runs; gives the base URL. For the demo and for tests."""
+    """Serve in the background while the block runs, for the demo and for tests.
+
+    Args:
+        exporter: The exporter; it is started and stopped with the block.
+
+    Yields:
+        The base URL, without a trailing slash.
+
+    Raises:
+        ListenError: The configured address can't be listened on.
+    """
     bound = listening_socket(exporter.config.host, exporter.config.port)
     server = web_server(exporter)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, name="evalgauge-http", daemon=True)

@@ -1,4 +1,4 @@
-"""The event stream: frames pushed to browsers at each change. One frame is built for all clients of a run."""
+"""The event stream: snapshots sent to browsers at each change. One snapshot is built for all clients of a run."""
 
 from __future__ import annotations
 
@@ -9,58 +9,62 @@ from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 KEEP_ALIVE_SECONDS = 15.0
-FRESH_SECONDS = 1.0
-"""A frame of a run that goes on is built anew after so long, even if nothing happened: time passes in it."""
-LINGER_SECONDS = 0.2
-"""The shortest time between two frames of one run: what happens meanwhile is in the next."""
+MAX_AGE_SECONDS = 1.0
+"""A snapshot of a running run is rebuilt after this many seconds even without an event: elapsed times change."""
+MIN_BUILD_INTERVAL = 0.2
+"""Minimum seconds between two builds for one run; events in between are in the next snapshot."""
 
 
 class RenderedSnapshot(NamedTuple):
-    """A frame as it is sent."""
+    """A snapshot as it is sent."""
 
     version: int
-    """Of the state that it shows."""
+    """The version of the state that it shows."""
     payload: bytes
     """JSON."""
     final: bool
-    """Whether time alone changes nothing in it: the run is over."""
+    """Whether the passing of time changes nothing in it, because the run has finished."""
 
 
 class _Channel:
-    """The newest frame of one run, for everyone who looks at it."""
+    """The newest snapshot of one run, shared by all of its clients."""
 
     def __init__(self) -> None:
         self.payload: bytes = b""
         self.version = -1
-        self.settled = False
+        self.final = False
         self.built_at = 0.0
         self.building: asyncio.Task[None] | None = None
 
 
 class SnapshotBroadcaster:
-    """Wakes the clients when the state changes, and gives all of them the same bytes."""
+    """Wakes the clients when the state changes, and sends all of them the same bytes.
+
+    Args:
+        build: Builds the snapshot of a run by its id (``None``: the selected run); called in a thread.
+        version: Returns the current version of the state.
+    """
 
     def __init__(self, build: Callable[[str | None], RenderedSnapshot], version: Callable[[], int]) -> None:
-        """``build`` makes a run's frame, in a thread; ``version`` is the state's now."""
         self._build = build
         self._version = version
         self._channels: dict[str | None, _Channel] = {}
         self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = threading.Event()
-        self._boot = b"%x" % time.time_ns()  # versions begin anew with each start of the exporter
+        self._boot = b"%x" % time.time_ns()  # versions restart at 0 with each start of the exporter
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Use this event loop; called when the server starts."""
+        """Set the event loop of the server, before the first client connects."""
         self._loop = loop
 
     def close(self) -> None:
-        """End every client's stream: the server stops."""
+        """End the streams of all clients, because the server is stopping."""
         self._closed.set()
         self._wake()
 
-    def changed(self) -> None:
-        """Something has changed. May be called from any thread."""
+    def notify(self) -> None:
+        """Wake the clients because the state has changed. Thread-safe."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake)
 
@@ -68,12 +72,16 @@ class SnapshotBroadcaster:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def frame(self, run_id: str | None) -> tuple[int, bytes]:
-        """The frame of a run as of now; built at most once for each state, however many ask."""
+    async def get(self, run_id: str | None) -> tuple[int, bytes]:
+        """Return the version and the JSON of a run's current snapshot, built at most once for each state.
+
+        Args:
+            run_id: The run; ``None`` for the selected one.
+        """
         channel = self._channels.setdefault(run_id, _Channel())
         wanted = self._version()
-        aged = not channel.settled and time.monotonic() - channel.built_at > FRESH_SECONDS
-        for _ in range(2):  # one whose building had begun may show what was before; the next does not
+        aged = not channel.final and time.monotonic() - channel.built_at > MAX_AGE_SECONDS
+        for _ in range(2):  # a build that had begun before this call may show an older state; the next one does not
             if channel.version < wanted or aged:
                 if channel.building is None:
                     channel.building = asyncio.create_task(self._rebuild(run_id, channel))
@@ -83,20 +91,27 @@ class SnapshotBroadcaster:
 
     async def _rebuild(self, run_id: str | None, channel: _Channel) -> None:
         try:
-            wait = channel.built_at + LINGER_SECONDS - time.monotonic()
+            wait = channel.built_at + MIN_BUILD_INTERVAL - time.monotonic()
             if channel.version >= 0 and wait > 0:
                 await asyncio.sleep(wait)
-            channel.version, channel.payload, channel.settled = await asyncio.to_thread(self._build, run_id)
+            channel.version, channel.payload, channel.final = await asyncio.to_thread(self._build, run_id)
             channel.built_at = time.monotonic()
             if len(self._channels) > 100:
                 self._channels = {key: kept for key, kept in self._channels.items() if kept.building is not None}
         finally:
             channel.building = None
 
-    async def events(self, run_id: str | None, interval: float) -> AsyncIterator[bytes]:
-        """Server-sent events: a frame at once, then one at each change, no sooner than ``interval`` seconds later.
+    async def stream(self, run_id: str | None, interval: float) -> AsyncIterator[bytes]:
+        """Stream server-sent events: a snapshot at once, then one at each change.
 
-        Each is whole, so a client that comes back misses nothing whatever it had.
+        Each one is complete, so a client that reconnects misses nothing.
+
+        Args:
+            run_id: The run; ``None`` for the selected one.
+            interval: Minimum seconds between two snapshots.
+
+        Yields:
+            Encoded messages and comments.
         """
         sent: int | None = None
         sent_at = 0.0
@@ -109,7 +124,7 @@ class SnapshotBroadcaster:
                     await asyncio.sleep(wait)
                 if self._closed.is_set():
                     return
-                version, payload = await self.frame(run_id)
+                version, payload = await self.get(run_id)
                 if version != sent:
                     sent, sent_at = version, time.monotonic()
                     yield b"id: %b-%d\ndata: %b\n\n" % (self._boot, version, payload)
@@ -119,5 +134,5 @@ class SnapshotBroadcaster:
             except TimeoutError:
                 yield b": still here\n\n"
                 channel = self._channels.get(run_id)
-                if channel is None or not channel.settled:
-                    sent = -1  # the clock went on
+                if channel is None or not channel.final:
+                    sent = -1  # elapsed times have changed

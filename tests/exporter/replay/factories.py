@@ -14,7 +14,7 @@ from evalgauge_exporter.sources.discovery import Discovery, FoundRun
 START = 1_790_000_000.0
 """Unix seconds at which the runs begin."""
 LATER = START + 100_000.0
-"""A time at which all of them are over."""
+"""A time at which all of them have finished."""
 
 
 def png(width: int = 8, height: int = 5, shade: int = 200, label: int = 0) -> bytes:

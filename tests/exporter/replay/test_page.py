@@ -15,8 +15,8 @@ from playwright.sync_api import expect
 
 from evalgauge.metrics import OUTCOMES
 from evalgauge_dashboards.colours import MEANINGS, contrast
-from evalgauge_exporter.replay import generate, single_file
-from evalgauge_exporter.replay.page import style
+from evalgauge_exporter.replay import generate, write_single_file
+from evalgauge_exporter.replay.page import load_style
 from tests.exporter.replay.conftest import SEED, Open
 from tests.exporter.replay.factories import LATER, START, call, found, png, step, task, write_run
 
@@ -32,7 +32,7 @@ EVIL = "<img src=x onerror=document.title='owned'><script>document.title='owned'
         ("#run=a&task=zzz&with=b%2C1", "None of these runs has the task zzz", ""),
     ],
 )
-def test_an_address_that_leads_nowhere_says_so(
+def test_an_address_of_something_unknown_shows_not_found(
     two_models: Path, open_page: Open, wanted: str, says: str, near: str
 ) -> None:
     page = open_page(two_models, wanted)
@@ -62,7 +62,7 @@ def test_text_of_a_run_stays_text(tmp_path: Path, open_page: Open) -> None:
     generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
     index = tmp_path / "site" / "index.html"
     page = open_page(index)
-    run = page.evaluate("evalgauge.runs()[0].run_id")
+    run = page.evaluate("evalgauge.getRuns()[0].run_id")
     for place in (
         {"run": run},
         {"view": "analysis", "run": run},
@@ -105,7 +105,7 @@ def test_a_single_file_needs_nothing_beside_it(tmp_path: Path, open_page: Open) 
     lines = [step(0, {"type": "click", "x": 0.5, "y": 0.5}, screenshot="shots/0.png"), step(1, "done")]
     write_run(tmp_path / "results", "r", task("t", "success", lines, instruction="</script>"))
     (tmp_path / "mail").mkdir()
-    single_file(found(tmp_path / "results"), tmp_path / "mail" / "one.html", now=LATER)
+    write_single_file(found(tmp_path / "results"), tmp_path / "mail" / "one.html", now=LATER)
     page = open_page(tmp_path / "mail" / "one.html", "#run=r&task=t")
     expect(page.locator(".instruction")).to_have_text("</script>")
     expect(page.locator(".marks circle.dot")).to_have_count(1)
@@ -115,10 +115,10 @@ def test_a_single_file_needs_nothing_beside_it(tmp_path: Path, open_page: Open) 
 def test_a_single_file_of_a_task_opens_at_the_task(tmp_path: Path, open_page: Open) -> None:
     events = [*task("other", "success"), *task("t", "failure", [step(0, "click"), step(1, "done")])]
     write_run(tmp_path / "results", "a", events)
-    single_file(found(tmp_path / "results"), tmp_path / "one.html", task="t", now=LATER)
+    write_single_file(found(tmp_path / "results"), tmp_path / "one.html", task="t", now=LATER)
     expect(open_page(tmp_path / "one.html").locator("h1")).to_have_text("t")
     write_run(tmp_path / "results", "b", events, start=START + 50)
-    single_file(found(tmp_path / "results"), tmp_path / "two.html", task="t", now=LATER)
+    write_single_file(found(tmp_path / "results"), tmp_path / "two.html", task="t", now=LATER)
     page = open_page(tmp_path / "two.html")
     expect(page.locator(".pane")).to_have_count(2)
     page.keyboard.press("u")
@@ -129,26 +129,26 @@ def test_a_single_file_of_a_task_opens_at_the_runs_that_have_it(tmp_path: Path, 
     for number in range(6):
         events = task("t" if number > 3 else "other", "failure", [step(0, "click")])
         write_run(tmp_path / "results", f"r{number}", events, start=START + number)
-    single_file(found(tmp_path / "results"), tmp_path / "one.html", task="t", now=LATER)
+    write_single_file(found(tmp_path / "results"), tmp_path / "one.html", task="t", now=LATER)
     page = open_page(tmp_path / "one.html")
     expect(page.locator(".pane .mono")).to_have_text(["r4", "r5"])
 
 
-def test_a_link_to_filters_that_are_no_more_shows_the_list(real_site: Path, open_page: Open) -> None:
+def test_a_link_to_filters_that_no_longer_exist_shows_the_list(real_site: Path, open_page: Open) -> None:
     page = open_page(real_site, f"#run={SEED}&cluster=77&domain=gone&outcome=gone")
-    expect(page.locator(".list .empty")).to_have_text("No task fits the filters. Clear them to see all 48.")
+    expect(page.locator(".list .empty")).to_have_text("No task matches the filters. Clear them to see all 48.")
     page.get_by_role("button", name="Clear").click()
     expect(page.locator(".tally")).to_contain_text("48 tasks")
 
 
-def test_a_part_that_is_missing_is_said(tmp_path: Path, open_page: Open) -> None:
+def test_a_missing_part_is_reported(tmp_path: Path, open_page: Open) -> None:
     write_run(tmp_path / "results", "r", task("t", "success", [step(0, "click")]))
     generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
     for file in (tmp_path / "site" / "data").rglob("t-*.js"):
         file.unlink()
     page = open_page(tmp_path / "site" / "index.html", "#run=r", complains=True)
     page.evaluate("location.hash = '#run=r&task=t'")
-    expect(page.locator("#main")).to_contain_text("is not there. Was the whole folder copied?")
+    expect(page.locator("#main")).to_contain_text("is missing. Copy the whole folder")
 
 
 @pytest.mark.parametrize("task_id", ["../../x", "a..b", "..", "a/../b#c&d=%2e", "x" * 300, "ü 🎉"])
@@ -200,7 +200,7 @@ def test_everything_that_can_be_used_has_a_name(real_site: Path, open_page: Open
         page.close()
 
 
-def test_a_run_that_goes_on_is_followed_from_a_server(tmp_path: Path, open_page: Open) -> None:
+def test_a_running_run_is_followed_from_a_server(tmp_path: Path, open_page: Open) -> None:
     events = task("first", "success", [step(0, "click")])
     write_run(tmp_path / "results", "r", events, finished=False)
     generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
@@ -220,7 +220,7 @@ def one_task(folder: Path, outcome: str, *steps: dict[str, object]) -> None:
     generate(found(folder / "results"), folder / "site", now=START + 60)
 
 
-def test_a_task_that_goes_on_is_followed_from_a_server(tmp_path: Path, open_page: Open) -> None:
+def test_a_running_task_is_followed_from_a_server(tmp_path: Path, open_page: Open) -> None:
     make = partial(one_task, tmp_path, "running")
     make(step(0, "click"), step(1, "wait"))
     with serving(tmp_path / "site") as url:
@@ -254,7 +254,7 @@ def test_a_task_that_ends_while_it_is_played_is_shown_ended_after(tmp_path: Path
         page.close()
 
 
-def test_a_look_that_fails_half_way_is_made_up_for(tmp_path: Path, open_page: Open) -> None:
+def test_an_update_that_fails_half_way_is_repeated(tmp_path: Path, open_page: Open) -> None:
     make = partial(one_task, tmp_path)
     make("running", step(0, "click"))
     with serving(tmp_path / "site") as url:
@@ -312,8 +312,8 @@ def serving(folder: Path) -> Iterator[str]:
             thread.join()
 
 
-def test_colours_are_those_of_the_boards() -> None:
-    text = style().decode()
+def test_colours_are_those_of_the_dashboards() -> None:
+    text = load_style().decode()
     light, dark = text.split("@media screen and (prefers-color-scheme: dark)")
     for meaning, entry in MEANINGS.items():
         if f"--{meaning}:" in text:
@@ -323,7 +323,7 @@ def test_colours_are_those_of_the_boards() -> None:
 
 
 def test_words_can_be_read_on_both_themes() -> None:
-    for theme in style().decode().split("@media screen and (prefers-color-scheme: dark)"):
+    for theme in load_style().decode().split("@media screen and (prefers-color-scheme: dark)"):
         colours = dict(re.findall(r"--([a-z_]+): (#[0-9a-f]{6});", theme.split("\n}\n")[0]))
         for name in (*OUTCOMES, "running", "text", "quiet", "link", "ink"):
             for ground in ("page", "raised") if name in ("text", "quiet", "link") else ("page",):

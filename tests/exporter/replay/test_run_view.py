@@ -19,7 +19,7 @@ from tests.exporter.replay.conftest import RECORDED, SEED, Open
 from tests.exporter.replay.factories import LATER, found, task, write_run
 
 
-def test_a_run_says_how_it_went(real_site: Path, open_page: Open) -> None:
+def test_a_run_shows_its_results(real_site: Path, open_page: Open) -> None:
     page = open_page(real_site, f"#run={SEED}")
     expect(page.locator("h1")).to_have_text(SEED)
     expect(page.locator(".stat").first).to_contain_text("51 %")
@@ -97,7 +97,7 @@ def test_what_is_filtered_is_exported(real_site: Path, open_page: Open, tmp_path
 
 def test_the_page_exports_what_the_command_does(real_site: Path, open_page: Open) -> None:
     page = open_page(real_site, f"#run={SEED}")
-    rows = "evalgauge.tableOf(evalgauge.runOf(id)).then(table => evalgauge.{0}(table.rows))"
+    rows = "evalgauge.loadTable(evalgauge.findRun(id)).then(table => evalgauge.{0}(table.rows))"
     exported = json.loads(page.evaluate(f"id => {rows.format('toJson')}", SEED))
     source = next(run for run in found(RECORDED) if run.path_id == SEED).source
     expected = task_rows(fold(SEED, "openadapt", source.read().events, listed_prices()))
@@ -109,13 +109,13 @@ def test_the_page_exports_what_the_command_does(real_site: Path, open_page: Open
     assert [row[-1] for row in written] == [row[-1] for row in theirs]
 
 
-def test_marks_and_words_are_those_of_the_boards(two_models: Path, open_page: Open) -> None:
+def test_marks_and_words_are_those_of_the_dashboards(two_models: Path, open_page: Open) -> None:
     marks = open_page(two_models).evaluate("evalgauge.MARKS")
     assert set(marks) == {*OUTCOMES, "running", "pending"}
     assert marks == {status: MEANINGS[status].mark for status in marks}
 
 
-def test_the_analysis_says_what_goes_wrong(real_site: Path, open_page: Open) -> None:
+def test_the_analysis_shows_clusters_of_failures(real_site: Path, open_page: Open) -> None:
     page = open_page(real_site, f"#view=analysis&run={SEED}&with=waa_mixed_48_parallel4")
     clusters = page.locator(".clusters tbody tr")
     assert [row.split()[0] for row in clusters.all_inner_texts()] == ["9", "7", "6", "3"]

@@ -18,7 +18,7 @@ def test_two_models_are_aligned_by_what_they_do(two_models: Path, open_page: Ope
     kinds = [rows.nth(r).locator("td").evaluate_all("cells => cells.map(cell => cell.classList[1])") for r in (0, 1)]
     assert kinds == [["same", "missing", "same", "same", "same"], ["same", "extra", "same", "differs", "same"]]
     expect(page.locator(".parting")).to_have_text(
-        "They part at step 2. A: goes on with step 2, type “report”. B: wait. "
+        "They diverge at step 2. A: continues with step 2, type “report”. B: wait. "
     )
     expect(page.locator(".counter")).to_have_text("2 of 5")  # where they part, as no step was asked for
     page.keyboard.press("Home")
@@ -26,7 +26,7 @@ def test_two_models_are_aligned_by_what_they_do(two_models: Path, open_page: Ope
     page.keyboard.press("d")
     expect(page.locator(".pane").nth(1)).to_contain_text("a step that A does not have")
     expect(page.locator(".pane").nth(0)).to_contain_text("No such step in this run.")
-    expect(page.locator(".pane").nth(0)).to_contain_text("It goes on with step 2, type “report”.")
+    expect(page.locator(".pane").nth(0)).to_contain_text("It continues with step 2, type “report”.")
     expect(page.locator(".counter")).to_have_text("2 of 5")
     page.reload()
     expect(page.locator(".counter")).to_have_text("2 of 5")
@@ -38,31 +38,31 @@ def test_two_models_are_aligned_by_what_they_do(two_models: Path, open_page: Ope
 
 def test_a_third_that_does_the_same_does_not_diverge(two_models: Path, open_page: Open) -> None:
     page = open_page(two_models, "#run=a&task=save&with=human%20c")
-    expect(page.get_by_text("All do the same to the end.")).to_be_visible()
+    expect(page.get_by_text("All runs do the same to the end.")).to_be_visible()
     page = open_page(two_models, "#run=a&task=save&with=human%20c,b%2C1")
     expect(page.locator(".pane")).to_have_count(3)
-    expect(page.get_by_text("They part at step 2.")).to_be_visible()
+    expect(page.get_by_text("They diverge at step 2.")).to_be_visible()
 
 
-def test_runs_that_were_told_different_things_say_so(tmp_path: Path, open_page: Open) -> None:
+def test_different_instructions_of_runs_are_shown(tmp_path: Path, open_page: Open) -> None:
     for seed, country in enumerate(("Algeria", "Jersey", "Jersey")):
         events = task("list", "success", [step(0, {"type": "type", "text": country})], instruction=f"Pick {country}.")
         write_run(tmp_path / "results", f"seed-{seed}", events, start=START + seed)
     generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
     index = tmp_path / "site" / "index.html"
     page = open_page(index, "#run=seed-0&with=seed-1&task=list")
-    expect(page.locator(".instruction")).to_have_text("Told different things. A: Pick Algeria. B: Pick Jersey. ")
+    expect(page.locator(".instruction")).to_have_text("Different instructions. A: Pick Algeria. B: Pick Jersey. ")
     page = open_page(index, "#run=seed-1&with=seed-2&task=list")
     expect(page.locator(".instruction")).to_have_text("Pick Jersey.")
 
 
-def test_a_task_that_goes_on_is_not_said_to_have_ended(tmp_path: Path, open_page: Open) -> None:
+def test_a_running_task_is_not_shown_as_finished(tmp_path: Path, open_page: Open) -> None:
     write_run(tmp_path / "results", "a", task("t", "success", [step(0, "click"), step(1, "done")]))
     write_run(tmp_path / "results", "b", task("t", "running", [step(0, "click")]), start=START + 1, finished=False)
     generate(found(tmp_path / "results"), tmp_path / "site", now=START + 60)
     page = open_page(tmp_path / "site" / "index.html", "#run=a&with=b&task=t")
-    expect(page.locator(".parting")).to_contain_text("B: has come no further yet.")
-    expect(page.locator(".pane").nth(1)).to_contain_text("Goes on: this is as far as it has come.")
+    expect(page.locator(".parting")).to_contain_text("B: no further step yet.")
+    expect(page.locator(".pane").nth(1)).to_contain_text("Still running: this is its last step so far.")
 
 
 def test_the_matrix_picks_tasks(two_models: Path, open_page: Open) -> None:

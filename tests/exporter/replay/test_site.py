@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalgauge_exporter.errors import ReplayError
-from evalgauge_exporter.replay import generate, single_file
-from evalgauge_exporter.replay.names import key_of
+from evalgauge_exporter.replay import generate, write_single_file
+from evalgauge_exporter.replay.names import make_key
 from evalgauge_exporter.replay.site import CONTENTS
 from evalgauge_exporter.sources.runlog import RunLogSource
 from tests.exporter.replay.factories import LATER, START, call, contents, found, part, png, rows, step, task, write_run
@@ -99,7 +99,7 @@ def test_a_run_that_was_read_before_is_read_whole(tmp_path: Path) -> None:
     assert generate(runs, tmp_path / "site", now=LATER).tasks == 1
 
 
-def test_what_is_no_more_is_taken_away(tmp_path: Path) -> None:
+def test_parts_of_deleted_runs_and_tasks_are_deleted(tmp_path: Path) -> None:
     with_shots(tmp_path / "results", "a", png())
     with_shots(tmp_path / "results", "b", png())
     site = tmp_path / "site"
@@ -114,7 +114,7 @@ def test_what_is_no_more_is_taken_away(tmp_path: Path) -> None:
     assert mine.exists()
 
 
-def test_pictures_of_an_earlier_try_are_taken_away(tmp_path: Path) -> None:
+def test_screenshots_of_an_earlier_start_are_deleted(tmp_path: Path) -> None:
     with_shots(tmp_path / "results", "r", png(label=1), png(label=2), png(label=3))
     site = tmp_path / "site"
     generate(found(tmp_path / "results"), site, now=LATER)
@@ -129,7 +129,7 @@ def test_a_folder_that_is_no_replay_is_left_alone(tmp_path: Path) -> None:
     write_run(tmp_path / "results", "r", task("a", "success"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("mine")
-    with pytest.raises(ReplayError, match="no replay"):
+    with pytest.raises(ReplayError, match="not a replay"):
         generate(found(tmp_path / "results"), tmp_path / "mine")
     assert files(tmp_path / "mine") == {"index.html": b"mine"}
     with pytest.raises(ReplayError, match="is a file"):
@@ -177,7 +177,7 @@ def test_no_screenshot_comes_from_outside_the_run(tmp_path: Path, path: str) -> 
     assert (made.screenshots, made.missing) == (0, 1)
     assert secret not in files(tmp_path / "site").values()
     assert contents(tmp_path / "site", "t")["steps"][0]["missing"] == path.format(outside=outside)[:500]
-    single_file(found(run), tmp_path / "one.html", now=LATER)
+    write_single_file(found(run), tmp_path / "one.html", now=LATER)
     assert b"data:image" not in (tmp_path / "one.html").read_bytes()
 
 
@@ -208,14 +208,14 @@ def test_no_id_leads_out_of_the_site(tmp_path: Path) -> None:
 
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_a_key_is_a_plain_name_and_tells_ids_apart(one: str, other: str) -> None:
-    key = key_of(one)
+    key = make_key(one)
     assert key.isascii()
     assert not set(key) & set("/\\:*?\"<>|\0 '")
     assert not key.startswith(".")
-    assert (key.lower() == key_of(other).lower()) == (one == other)
+    assert (key.lower() == make_key(other).lower()) == (one == other)
 
 
-def test_a_screen_change_is_told_by_the_pictures(tmp_path: Path) -> None:
+def test_a_screen_change_is_detected_from_the_screenshots(tmp_path: Path) -> None:
     same, other, longer = png(label=1), png(label=2), png(width=300)
     run = with_shots(tmp_path, "r", same, same, other, longer, "gone.png")
     generate(found(run), tmp_path / "site", now=LATER)
@@ -241,7 +241,7 @@ def test_pictures_that_the_log_holds_are_written(tmp_path: Path) -> None:
     assert all((tmp_path / "site" / one["screenshot"]).read_bytes() == png(label=9) for one in steps[:2])
     assert [one.get("changed") for one in steps] == [False, None, None, None]
     assert generate(runs, tmp_path / "site", now=LATER).bytes == 0
-    single_file(runs, tmp_path / "one.html", now=LATER)
+    write_single_file(runs, tmp_path / "one.html", now=LATER)
     assert (tmp_path / "one.html").read_bytes().count(b"data:image/png") == 2
 
 
@@ -262,7 +262,7 @@ def test_screenshots_can_stay_where_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "blob", "https://a'; script-src *", "ftp://x"])
 def test_a_base_that_is_no_web_address_is_refused(tmp_path: Path, url: str) -> None:
-    with pytest.raises(ReplayError, match="no web address"):
+    with pytest.raises(ReplayError, match="must begin with https"):
         generate([], tmp_path / "site", screenshot_base_url=url)
     assert not (tmp_path / "site").exists()
 
@@ -323,31 +323,31 @@ def test_progress_ends_at_all_of_it(tmp_path: Path) -> None:
 
 def test_a_single_file_holds_its_pictures(tmp_path: Path) -> None:
     run = with_shots(tmp_path / "results", "r", png(label=7))
-    size = single_file(found(run), tmp_path / "one.html", now=LATER)
+    size = write_single_file(found(run), tmp_path / "one.html", now=LATER)
     page = (tmp_path / "one.html").read_bytes()
     assert size == len(page)
     assert b"data:image/png;base64," in page
     assert {path.name for path in tmp_path.iterdir()} == {"results", "one.html"}
     with pytest.raises(ReplayError, match="name the file"):
-        single_file(found(run), tmp_path / "results", now=LATER)
+        write_single_file(found(run), tmp_path / "results", now=LATER)
     assert {path.name for path in tmp_path.iterdir()} == {"results", "one.html"}
 
 
 def test_a_single_file_of_a_task_holds_no_other(tmp_path: Path) -> None:
     write_run(tmp_path, "r", [*task("wanted", "success"), *task("other-one", "success", [step(0, "secret-action")])])
-    single_file(found(tmp_path), tmp_path / "one.html", task="wanted", now=LATER)
+    write_single_file(found(tmp_path), tmp_path / "one.html", task="wanted", now=LATER)
     page = (tmp_path / "one.html").read_bytes()
     assert b"wanted" in page
     assert b"secret-action" not in page
-    with pytest.raises(ReplayError, match="no run has a task 'want'; near: wanted"):
-        single_file(found(tmp_path), tmp_path / "two.html", task="want", now=LATER)
+    with pytest.raises(ReplayError, match="no run has a task 'want'; did you mean wanted"):
+        write_single_file(found(tmp_path), tmp_path / "two.html", task="want", now=LATER)
 
 
 def test_no_text_of_a_run_ends_the_page_s_blocks(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><!-- \u2028"
     events = task(evil, "failure", [step(0, {"type": evil}, reasoning=evil)], instruction=evil, error=evil)
     write_run(tmp_path, "r", events)
-    single_file(found(tmp_path), tmp_path / "one.html", now=LATER)
+    write_single_file(found(tmp_path), tmp_path / "one.html", now=LATER)
     generate(found(tmp_path), tmp_path / "site", now=LATER)
     for content in [(tmp_path / "one.html").read_bytes(), *files(tmp_path / "site").values()]:
         assert b"alert(1)</script>" not in content

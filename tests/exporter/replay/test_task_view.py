@@ -83,20 +83,20 @@ def test_a_failed_task_opens_where_it_first_looks_wrong(tmp_path: Path, open_pag
     index = tmp_path / "site" / "index.html"
     page = open_page(index, "#run=a&task=t")
     expect(page.locator(".details h3")).to_have_text("Step 3 of 7")
-    expect(page.locator(".verdict")).to_contain_text("from step 3 on the same action 4 times")
+    expect(page.locator(".verdict")).to_contain_text("from step 3 the same action 4 times")
     page.keyboard.press("Home")
     page.get_by_role("button", name="step 3", exact=True).click()
     expect(page.locator(".details h3")).to_have_text("Step 3 of 7")
     # beside the run that succeeded, which is the measure
     page.locator(".verdict").get_by_role("link", name="b").click()
     expect(page.locator(".pane").nth(0)).to_contain_text("success")
-    expect(page.locator(".parting")).to_contain_text("They part at step 2.")
+    expect(page.locator(".parting")).to_contain_text("They diverge at step 2.")
     page = open_page(index, "#run=b&task=t")
     expect(page.locator(".details h3")).to_have_text("Step 1 of 2")
     expect(page.get_by_label("Compare with a run").locator("option").nth(1)).to_have_text("✗ a")
 
 
-def test_the_attempt_that_succeeded_elsewhere_is_the_one_set_beside(tmp_path: Path, open_page: Open) -> None:
+def test_the_attempt_that_succeeded_elsewhere_is_the_one_compared_with(tmp_path: Path, open_page: Open) -> None:
     write_run(tmp_path / "results", "a", task("t", "failure", [step(0, "wait")]))
     again = [*task("t", "failure", [step(0, "wait")]), *task("t", "success", [step(0, "click")], attempt=2)]
     write_run(tmp_path / "results", "b", again)
@@ -120,7 +120,7 @@ def test_two_thousand_logged_lines_are_drawn_once_they_are_wanted(tmp_path: Path
     expect(page.locator(".log-panel li")).to_have_count(2001)  # the end of a failure is one of them
 
 
-def test_a_screen_that_stands_still_to_the_end_is_said(tmp_path: Path, open_page: Open) -> None:
+def test_a_screen_that_does_not_change_to_the_end_is_reported(tmp_path: Path, open_page: Open) -> None:
     shots = tmp_path / "results" / "r" / "shots"
     shots.mkdir(parents=True)
     for index in range(5):
@@ -129,7 +129,7 @@ def test_a_screen_that_stands_still_to_the_end_is_said(tmp_path: Path, open_page
     write_run(tmp_path / "results", "r", task("t", "failure", keys))
     generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
     page = open_page(tmp_path / "site" / "index.html", "#run=r&task=t")
-    expect(page.locator(".verdict")).to_contain_text("nothing changed on it from step 3 on")
+    expect(page.locator(".verdict")).to_contain_text("unchanged from step 3 on")
 
 
 def test_a_step_that_is_linked_to_is_in_sight(tmp_path: Path, open_page: Open) -> None:
@@ -180,7 +180,7 @@ def test_marks_stand_where_the_action_was(two_models: Path, open_page: Open) -> 
     page = open_page(two_models)
 
     def marks(action: dict[str, object]) -> list[dict[str, object]]:
-        found_marks: list[dict[str, object]] = page.evaluate("a => evalgauge.marks.marksOf(a, 1000, 500)", action)
+        found_marks: list[dict[str, object]] = page.evaluate("a => evalgauge.marks.computeMarks(a, 1000, 500)", action)
         return found_marks
 
     def place(action: dict[str, object]) -> tuple[object, object]:
@@ -220,7 +220,7 @@ def test_the_log_holds_what_the_task_logged_among_its_events(real_site: Path, op
     page.locator(".log-panel summary").click()
     lines = page.locator(".log-panel li")
     expect(lines.first).to_contain_text("started")
-    expect(lines.last).to_contain_text("ended")
+    expect(lines.last).to_contain_text("finished")
     loop = lines.filter(has_text="Action loop detected: computer.click(900, 700) repeated 3+ times")
     expect(loop).to_have_class("level-warning")
     loop.get_by_role("button").click()

@@ -30,35 +30,35 @@ def folded(*logs: tuple[str, list[dict[str, Any]]], start: float = 100.0) -> Tra
 
 def test_calls_belong_to_the_step_that_they_decided() -> None:
     lines = task("t", "success", [call(), call(status="retry"), step(0, "click"), call(), step(1, "done"), call()])
-    found = folded(("w", lines)).take("t", 1)
+    found = folded(("w", lines)).pop("t", 1)
     assert [len(one.get("calls", [])) for one in found.steps] == [2, 1]
     assert [one["status"] for one in found.steps[0]["calls"]] == ["ok", "retry"]
     assert len(found.calls) == 1
 
 
-def test_a_call_that_is_told_at_the_step_s_own_moment_is_the_step_s() -> None:
+def test_a_call_with_the_time_of_the_step_belongs_to_the_step() -> None:
     lines = task("t", "success", [{**step(0, "click"), "ts": 7.5}, {**call(), "ts": 7.5}, {**step(1, "done"), "ts": 9}])
-    found = folded(("w", lines)).take("t", 1)
+    found = folded(("w", lines)).pop("t", 1)
     assert [len(one.get("calls", [])) for one in found.steps] == [1, 0]
     assert found.steps[0]["calls"][0]["usd"] == 0.01
 
 
 def test_steps_are_in_the_order_of_their_numbers() -> None:
     lines = task("t", "success", [step(2, "done"), step(0, "click"), step(1, "type")])
-    assert [one["step_idx"] for one in folded(("w", lines)).take("t", 1).steps] == [0, 1, 2]
+    assert [one["step_idx"] for one in folded(("w", lines)).pop("t", 1).steps] == [0, 1, 2]
 
 
 def test_an_attempt_that_began_anew_has_only_its_new_steps() -> None:
     first = task("t", "running", [step(0, "click"), step(1, "type")])
     again = [{**line, "ts": 500 + n} for n, line in enumerate(task("t", "success", [step(0, "scroll")]))]
     for logs in ([("a", first), ("b", again)], [("b", again), ("a", first)]):
-        steps = folded(*logs).take("t", 1).steps
+        steps = folded(*logs).pop("t", 1).steps
         assert [one["action"]["type"] for one in steps] == ["scroll"]
 
 
 def test_what_comes_after_the_end_is_not_lost() -> None:
     lines = [*task("t", "success", [step(0, "click")]), {**step(1, "done"), "task_id": "t"}]
-    assert [one["step_idx"] for one in folded(("w", lines)).take("t", 1).steps] == [0, 1]
+    assert [one["step_idx"] for one in folded(("w", lines)).pop("t", 1).steps] == [0, 1]
 
 
 def test_a_packed_trajectory_is_the_same_again() -> None:
@@ -76,7 +76,7 @@ def test_a_packed_trajectory_is_the_same_again() -> None:
 
 def test_a_text_without_end_is_cut() -> None:
     lines = task("t", "success", [step(0, {"type": "type", "text": "x" * 100_000}, reasoning="y" * 100_000)])
-    found = folded(("w", lines)).take("t", 1).steps[0]
+    found = folded(("w", lines)).pop("t", 1).steps[0]
     assert found["action"]["text"].endswith("(80,000 more characters)")
     assert len(found["reasoning"]) < LONGEST_TEXT + 40
 
@@ -86,11 +86,11 @@ def test_an_action_that_nests_without_end_is_cut() -> None:
     for _ in range(50):
         action = {"type": "click", "inner": action}
     assert (
-        str(folded(("w", task("t", "success", [step(0, action)]))).take("t", 1).steps[0]["action"]).count("inner") < 12
+        str(folded(("w", task("t", "success", [step(0, action)]))).pop("t", 1).steps[0]["action"]).count("inner") < 12
     )
 
 
-def test_what_was_logged_is_kept_with_its_time_and_level() -> None:
+def test_log_lines_have_their_time_and_level() -> None:
     line = {"type": "log", "level": "ERROR", "message": "the window is gone"}
-    found = folded(("w", task("t", "success", [step(0, "click"), line]))).take("t", 1)
+    found = folded(("w", task("t", "success", [step(0, "click"), line]))).pop("t", 1)
     assert [tuple(line) for line in found.lines] == [(102.0, "error", "the window is gone")]

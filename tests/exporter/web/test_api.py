@@ -103,7 +103,7 @@ def test_status_of_a_running_run(client: TestClient, exporter: Exporter, tmp_pat
             task.step(action="click")
             wait_for(lambda: exporter.state.runs["now"].steps if "now" in exporter.state.runs else None)
             body = get(client, "/api/benchmark/status")
-            assert body["current_job"]["run_id"] == "now", "the newest run that goes on is meant where none is named"
+            assert body["current_job"]["run_id"] == "now", "the newest running run is selected by default"
             assert body["current_job"]["current_task"] == {
                 "task_id": "a",
                 "instruction": "open it",
@@ -200,7 +200,7 @@ def test_recent_runs_are_compared_with_the_one_before(client: TestClient) -> Non
     assert rows["after"]["comparison"]["verdict"] == "worse"
 
 
-def test_an_unknown_run_names_those_that_come_near(client: TestClient) -> None:
+def test_an_unknown_run_is_answered_with_similar_ids(client: TestClient) -> None:
     for path in ("/api/benchmark/status", "/api/benchmark-sse", "/api/benchmark/frame", "/api/benchmark-live"):
         answer = client.get(f"{path}?run_id=befor")
         assert answer.status_code == 404
@@ -217,32 +217,32 @@ def test_an_unknown_run_names_those_that_come_near(client: TestClient) -> None:
         ("/api/benchmark/compare?runs=before", "A,B"),
     ],
 )
-def test_a_wrong_parameter_is_told_what_is_allowed(client: TestClient, path: str, says: str) -> None:
+def test_an_invalid_parameter_is_answered_with_what_is_allowed(client: TestClient, path: str, says: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 422
     assert says in answer.json()["error"]
 
 
-def test_an_address_that_is_not_there_names_those_that_come_near(client: TestClient) -> None:
+def test_an_unknown_path_is_answered_with_similar_ones(client: TestClient) -> None:
     answer = client.get("/api/benchmark/statu")
     assert answer.status_code == 404
-    assert answer.json()["error"].startswith("there is no '/api/benchmark/statu'; near it: /api/benchmark/status")
-    assert client.get("/x").json() == {"error": "there is no '/x'; /docs lists those that are there"}
+    assert answer.json()["error"].startswith("there is no '/api/benchmark/statu'; did you mean /api/benchmark/status")
+    assert client.get("/x").json() == {"error": "there is no '/x'; /docs lists all paths"}
     assert len(client.get("/" + "x" * 5000).json()["error"]) < 400
 
 
-def test_a_method_that_is_not_taken_is_told_which_is(client: TestClient) -> None:
+def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(client: TestClient) -> None:
     answer = client.post("/api/benchmark/status")
     assert answer.status_code == 405
-    assert answer.json() == {"error": "/api/benchmark/status does not take POST, only GET"}
+    assert answer.json() == {"error": "/api/benchmark/status does not allow POST, only GET"}
 
 
-def test_what_takes_no_get_says_so(tmp_path: Path) -> None:
+def test_a_path_without_get_names_its_method(tmp_path: Path) -> None:
     exporter = exporter_of(tmp_path, receive=tmp_path / "received")
     with TestClient(create_app(exporter), base_url="http://127.0.0.1") as client:
         answer = client.get("/v1/logs")
     assert answer.status_code == 405
-    assert answer.json() == {"error": "/v1/logs does not take GET, only POST"}
+    assert answer.json() == {"error": "/v1/logs does not allow GET, only POST"}
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/docs", "/live/main.js", "/api/benchmark/status"])
@@ -319,5 +319,5 @@ def _fuzz(schema: Any) -> int:
     return tried
 
 
-def test_the_clock_of_a_frame_is_now(client: TestClient) -> None:
+def test_the_time_of_a_frame_is_now(client: TestClient) -> None:
     assert abs(get(client, "/api/benchmark/frame")["generated_at"] - time.time()) < 60

@@ -119,7 +119,7 @@ def test_without_a_token_there_is_no_form(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.0.0.1:9909", "localhost:9909", "LocalHost", "localhost.", "[::1]:9909", "[::1]"]
 )
-def test_own_names_are_known(tmp_path: Path, host: str) -> None:
+def test_own_names_are_allowed(tmp_path: Path, host: str) -> None:
     with TestClient(create_app(exporter_of(tmp_path)), base_url="http://127.0.0.1") as client:
         assert client.get("/healthz", headers={"host": host}).status_code == 200
 
@@ -131,21 +131,21 @@ def test_own_names_are_known(tmp_path: Path, host: str) -> None:
         "x@127.0.0.1", "127.0.0.1@evil.example", "127.0.0.1/x", "127.0.0.1:x", "localhost..", "0x7f.1",
     ],
 )  # fmt: skip
-def test_a_name_that_was_pointed_here_by_others_is_refused(tmp_path: Path, host: str) -> None:
+def test_a_rebound_name_is_refused(tmp_path: Path, host: str) -> None:
     with TestClient(create_app(exporter_of(tmp_path)), base_url="http://127.0.0.1") as client:
         answer = client.get("/metrics", headers={"host": host})
         assert answer.status_code == 421
         assert "public_url" in answer.json()["error"]
 
 
-def test_the_public_name_is_known(tmp_path: Path) -> None:
+def test_the_public_name_is_allowed(tmp_path: Path) -> None:
     app = create_app(exporter_of(tmp_path, public_url="https://evals.example.org/x"))
     with TestClient(app, base_url="http://127.0.0.1") as client:
         assert client.get("/healthz", headers={"host": "evals.example.org"}).status_code == 200
 
 
 @pytest.mark.parametrize("content", [b"short", b"two words that are long enough", b"\xff" * 20, b""])
-def test_a_token_that_guards_nothing_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_an_unusable_token_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "token").write_bytes(content)
     with pytest.raises(TokenError, match="token"):
         read_token(tmp_path / "token")

@@ -33,7 +33,7 @@ class Made:
             await asyncio.sleep(0.001)
 
 
-def test_who_asks_while_an_answer_is_made_shares_the_next_one() -> None:
+def test_a_request_during_a_computation_shares_the_next_one() -> None:
     async def asked() -> None:
         shared, made = RequestCoalescer(), Made()
         first = asyncio.create_task(shared.get("q", made))
@@ -60,7 +60,7 @@ def test_other_questions_do_not_wait() -> None:
     run(asked())
 
 
-def test_an_error_is_everyones_who_shares_the_answer_and_nobodys_after_it() -> None:
+def test_an_error_is_raised_for_all_who_share_the_result_and_for_nobody_after() -> None:
     async def asked() -> None:
         def fails() -> int:
             raise ValueError("no")
@@ -73,7 +73,7 @@ def test_an_error_is_everyones_who_shares_the_answer_and_nobodys_after_it() -> N
     run(asked())
 
 
-def test_one_who_goes_away_does_not_take_the_answer_from_the_others() -> None:
+def test_a_client_that_disconnects_does_not_cancel_the_result_of_the_others() -> None:
     async def asked() -> None:
         shared, made = RequestCoalescer(), Made()
         gone = asyncio.create_task(shared.get("q", made))
@@ -91,7 +91,7 @@ def test_one_who_goes_away_does_not_take_the_answer_from_the_others() -> None:
 @pytest.mark.parametrize(
     "path", ["/metrics", "/api/benchmark/status", "/api/benchmark/costs", "/api/benchmark/workers"]
 )
-def test_for_fifty_who_ask_at_once_an_answer_is_made_twice_at_most(
+def test_fifty_concurrent_requests_compute_a_result_at_most_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     small_run(tmp_path, "r", outcomes="sfa")
@@ -117,7 +117,7 @@ def test_for_fifty_who_ask_at_once_an_answer_is_made_twice_at_most(
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return await asyncio.gather(*(client.get(path) for _ in range(50)))
 
-    monkeypatch.setattr(RequestCoalescer, "answer", asks)
+    monkeypatch.setattr(RequestCoalescer, "get", asks)
     try:
         answers = run(fifty())
     finally:

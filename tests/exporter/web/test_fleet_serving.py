@@ -59,7 +59,7 @@ def test_machines_and_tunnels_of_the_configuration_are_served(tmp_path: Path) ->
     assert row["cost_busy_usd"] + row["cost_idle_usd"] + row["cost_unused_usd"] == pytest.approx(row["cost_usd"])
 
 
-def test_a_hostile_registry_breaks_no_answer(tmp_path: Path) -> None:
+def test_hostile_text_of_a_registry_breaks_no_response(tmp_path: Path) -> None:
     rows = [
         {"name": name, "ssh_host": "127.0.0.1", "waa_port": 1} for name in ("\ud800", "\x1b[31m", "<script>", "a\nb")
     ]
@@ -71,7 +71,7 @@ def test_a_hostile_registry_breaks_no_answer(tmp_path: Path) -> None:
         assert {row["name"] for row in json.loads(get(f"{url}/api/vms")[1])} == {"?", "\x1b[31m", "<script>", "a\nb"}
 
 
-def test_an_azure_that_never_answers_keeps_nothing_back(tmp_path: Path) -> None:
+def test_an_azure_that_never_responds_delays_nothing(tmp_path: Path) -> None:
     small_run(tmp_path, outcomes="ss")
     server = ArmServer()
     server.fault = Fault(503)

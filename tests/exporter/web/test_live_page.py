@@ -101,7 +101,7 @@ def settled(base: str, ended: int) -> dict[str, Any]:
         if job and job["total_tasks"] > 0 and job["completed_tasks"] == ended:
             return answer
         time.sleep(0.05)
-    raise AssertionError(f"{ended} tasks did not end")
+    raise AssertionError(f"{ended} tasks did not finish")
 
 
 def start(results: Path, number: int = 6, **options: Any) -> Run:
@@ -153,7 +153,7 @@ def live(page: Page) -> None:
     expect(page.locator("body:not([data-loading])")).to_have_count(1)
 
 
-def test_what_is_shown_is_what_the_api_says(results: Path, base: str, open_page: Open) -> None:
+def test_the_page_shows_what_the_api_returns(results: Path, base: str, open_page: Open) -> None:
     with start(results, budget_usd=50.0) as run:
         for index, success in enumerate([True, False, True]):
             finish(run, f"task_{index}", success)
@@ -162,12 +162,12 @@ def test_what_is_shown_is_what_the_api_says(results: Path, base: str, open_page:
             said = settled(base, 3)
             page = open_page(base)
             live(page)
-            shows(page, "job", "Tasks ended", "3 of 6")
+            shows(page, "job", "Tasks finished", "3 of 6")
             assert said["costs"]["total_cost_usd"] is not None
             shows(page, "costs", "So far", f"${said['costs']['total_cost_usd']:.2f}")
             shows(page, "costs", "Per success", f"${said['costs']['cost_per_success_usd']:.2f}")
             shows(page, "performance", "Success rate", "67 %")
-            shows(page, "performance", "Of all ended", f"{said['metrics']['success_rate_all'] * 100:.0f} %")
+            shows(page, "performance", "Of all finished", f"{said['metrics']['success_rate_all'] * 100:.0f} %")
             low, high = (round(said["metrics"][key] * 100) for key in ("success_rate_low", "success_rate_high"))
             note = page.locator(".performance .figure.main .note")
             assert plain(note.text_content()) == f"{low}–{high} %, n = 3"
@@ -232,7 +232,7 @@ def test_a_stream_that_is_cut_off_is_polled_for_and_comes_back(results: Path, ba
         mark = page.locator("#connection")
         expect(mark).to_have_attribute("data-kind", "polling")
         expect(page.locator("#connection-text")).to_have_text("polling every 5 s")
-        shows(page, "job", "Tasks ended", "1 of 6")
+        shows(page, "job", "Tasks finished", "1 of 6")
         finish(run, "task_1")
         settled(base, 2)
         page.clock.fast_forward(5_000)
@@ -242,7 +242,7 @@ def test_a_stream_that_is_cut_off_is_polled_for_and_comes_back(results: Path, ba
         live(page)
 
 
-def test_old_numbers_stay_when_the_exporter_goes_and_the_page_finds_it_again(results: Path, open_page: Open) -> None:
+def test_old_numbers_stay_while_the_exporter_is_down_and_the_page_reconnects(results: Path, open_page: Open) -> None:
     with start(results) as run:
         finish(run, "task_0")
         with serve(results) as base:
@@ -251,7 +251,7 @@ def test_old_numbers_stay_when_the_exporter_goes_and_the_page_finds_it_again(res
             live(page)
         expect(page.locator("#connection")).to_have_attribute("data-kind", "disconnected")
         assert re.match(r"disconnected since \d\d:\d\d, data <?\d", plain(page.locator("#connection").inner_text()))
-        shows(page, "job", "Tasks ended", "1 of 6")
+        shows(page, "job", "Tasks finished", "1 of 6")
         finish(run, "task_1")
         with serve(results, base.removeprefix("http://")):
             expect(page.locator("#connection")).to_have_attribute("data-kind", "live")
@@ -332,7 +332,7 @@ def test_no_number_is_cut_off(results: Path, open_page: Open, width: int) -> Non
         page.goto("about:blank")
 
 
-def test_sums_with_calls_of_unknown_cost_are_said_to_be_the_least(results: Path, base: str, open_page: Open) -> None:
+def test_sums_with_calls_of_unknown_cost_are_shown_as_lower_bounds(results: Path, base: str, open_page: Open) -> None:
     with start(results) as run:
         for index in range(3):
             finish(run, f"task_{index}")
@@ -415,7 +415,7 @@ def test_the_chosen_run_is_in_the_address_and_goes_back(results: Path, base: str
         expect(page.locator(".runs [aria-current]")).to_have_count(1)
 
 
-def test_a_screen_reader_finds_its_way_and_is_not_talked_to_death(results: Path, base: str, open_page: Open) -> None:
+def test_a_screen_reader_gets_landmarks_and_few_announcements(results: Path, base: str, open_page: Open) -> None:
     with start(results) as run:
         settled(base, 0)
         page = open_page("about:blank")
@@ -429,8 +429,8 @@ def test_a_screen_reader_finds_its_way_and_is_not_talked_to_death(results: Path,
         assert page.locator("h1").count() == 1
         assert page.locator("#run").evaluate("node => node.labels[0].innerText") == "Run"
         bar = page.get_by_role("progressbar")
-        expect(bar).to_have_attribute("aria-valuetext", "0 of 6 tasks ended")
-        assert "not known" not in page.locator(".job .figure.main .spoken").first.inner_text()
+        expect(bar).to_have_attribute("aria-valuetext", "0 of 6 tasks finished")
+        assert "unknown" not in page.locator(".job .figure.main .spoken").first.inner_text()
         news = page.locator("#news")
         assert news.get_attribute("aria-live") == "polite"
         for index in range(3):
@@ -438,10 +438,10 @@ def test_a_screen_reader_finds_its_way_and_is_not_talked_to_death(results: Path,
             expect(page.locator(".job .figure.main .number").first).to_have_text(str(index + 1))
         assert news.inner_text() == ""
         page.clock.fast_forward(31_000)
-        expect(news).to_contain_text("3 of 6 tasks ended, success rate 100 %")
+        expect(news).to_contain_text("3 of 6 tasks finished, success rate 100 %")
 
 
-def test_an_unknown_run_is_said_with_a_way_out(results: Path, base: str, open_page: Open) -> None:
+def test_an_unknown_run_is_reported_with_a_link_to_the_newest(results: Path, base: str, open_page: Open) -> None:
     with start(results, run_id="here"):
         page = open_page(f"{base}/?run=heer", quiet=False)
         expect(page.locator("#notice")).to_contain_text("here")
@@ -461,10 +461,10 @@ def test_the_three_lines_of_the_empty_page_make_a_run_appear(
     subprocess.run([sys.executable, "-c", lines], cwd=tmp_path, check=True)
     expect(page.locator("#notice")).to_be_hidden()
     expect(page.locator(".job .model")).to_have_text("my-model")
-    shows(page, "job", "Tasks ended", "1 of 1")
+    shows(page, "job", "Tasks finished", "1 of 1")
 
 
-def test_runs_that_are_over_read_well(results: Path, open_page: Open) -> None:
+def test_finished_runs_read_well(results: Path, open_page: Open) -> None:
     began = time.time() - 7200
     done = {"type": "task_finished", "task_id": "a", "attempt": 1, "outcome": "success", "steps": 4}
     begun = {"type": "task_started", "task_id": "b", "attempt": 1, "worker_id": "vm-1"}
@@ -482,17 +482,17 @@ def test_runs_that_are_over_read_well(results: Path, open_page: Open) -> None:
     with serve(results) as base:
         page = open_page(f"{base}/?run=done")
         expect(page.locator(".job .pill")).to_contain_text("completed")
-        shows(page, "job", "Ended", "1 h ago")
+        shows(page, "job", "Finished", "1 h ago")
         shows(page, "job", "Took", "1 min 30 s")
         expect(page.locator(".result")).to_contain_text("100 % of 1 measured task")
         page.locator("#run").select_option("dead")
         expect(page.locator(".job .pill")).to_contain_text("stalled")
-        expect(page.locator(".job .say").last).to_contain_text("Stalled: nothing was heard for 1 h 58 min")
-        expect(page.locator(".workers tbody")).to_contain_text("last heard 1 h ago")
+        expect(page.locator(".job .say").last).to_contain_text("Stalled: no event for 1 h 58 min")
+        expect(page.locator(".workers tbody")).to_contain_text("last event 1 h ago")
         assert "1 interrupted" in plain(page.locator(".job .legend").inner_text())
         page.locator("#run").select_option("cut")
         expect(page.locator(".job .pill")).to_contain_text("aborted")
-        expect(page.locator(".job .say").last).to_contain_text("Aborted with 2 of 3 tasks not done")
+        expect(page.locator(".job .say").last).to_contain_text("Aborted with 2 of 3 tasks not finished")
         page.goto("about:blank")
 
 
@@ -512,9 +512,7 @@ def test_a_large_run_is_drawn_in_few_rows(results: Path, base: str, open_page: O
     expect(page.locator(".workers .more")).to_have_text("show fewer (20 more are not shown)")
 
 
-def test_machines_are_shown_with_those_first_that_are_paid_for_and_used_by_no_run(
-    results: Path, open_page: Open
-) -> None:
+def test_machines_are_shown_with_billed_and_unused_ones_first(results: Path, open_page: Open) -> None:
     common = {"provider": "lambda_labs", "instance_type": "gpu_1x_a100", "start": "2020-01-01T00:00:00Z"}
     machines = [
         {**common, "name": "a-ended", "hourly_rate_usd": 2.0, "stop": "2020-01-02T00:00:00Z"},
@@ -535,7 +533,7 @@ def test_machines_are_shown_with_those_first_that_are_paid_for_and_used_by_no_ru
                 re.compile(r"a-ended.*deallocated.*no run.*\$2\.00"),
             ]
         )
-        expect(panel.locator(".say").first).to_have_text("1 machine is paid for and used by no run: $0.50 per hour")
+        expect(panel.locator(".say").first).to_have_text("1 machine is billed and used by no run: $0.50 per hour")
         panel.get_by_role("link", name=run.run_id).click()
         expect(page.locator("#run")).to_have_value(run.run_id)
         assert page.title() != "owned"
@@ -559,7 +557,7 @@ def test_without_machines_there_is_no_panel_of_them_and_without_runs_there_still
     }
     with serve(results, machine=[machine]) as other:
         page = open_page(other, quiet=False)
-        expect(page.locator(".panel.machines")).to_contain_text("1 machine is paid for and used by no run")
+        expect(page.locator(".panel.machines")).to_contain_text("1 machine is billed and used by no run")
 
 
 MACHINE: dict[str, Any] = {
@@ -594,10 +592,10 @@ def test_a_machine_that_costs_nothing_has_a_price_and_one_without_a_price_makes_
     expect(page.locator(".machines .hint")).to_have_text("2; 2 billing, ≥ $0.00 per hour")
     page.route("**/api/vms", lambda route: route.fulfill(json=[priceless]))
     page.reload()
-    expect(page.locator(".machines .hint")).to_have_text("1; 1 billing, price not known")
+    expect(page.locator(".machines .hint")).to_have_text("1; 1 billing, unknown price")
 
 
-def test_machines_are_asked_for_again_after_an_answer_that_never_came_and_hidden_from_one_who_is_signed_out(
+def test_machines_are_asked_for_again_after_an_answer_that_never_came_and_hidden_from_a_signed_out_browser(
     base: str, open_page: Open
 ) -> None:
     asked: list[Route] = []
@@ -622,7 +620,7 @@ def test_machines_are_asked_for_again_after_an_answer_that_never_came_and_hidden
     expect(panel).to_be_hidden(timeout=20_000)
 
 
-def test_the_token_is_asked_for_once_and_kept_from_scripts(results: Path, tmp_path: Path, open_page: Open) -> None:
+def test_the_token_is_asked_for_once_and_hidden_from_scripts(results: Path, tmp_path: Path, open_page: Open) -> None:
     secret = tmp_path / "token"
     secret.write_text("a-token-of-enough-letters\n", encoding="utf-8")
     with start(results), serve(results, token_file=secret) as base:
@@ -631,7 +629,7 @@ def test_the_token_is_asked_for_once_and_kept_from_scripts(results: Path, tmp_pa
         expect(page.locator("#wrong")).to_be_hidden()
         page.get_by_label("Token").fill("a-guess-of-enough-letters")
         page.get_by_role("button").click()
-        expect(page.get_by_role("alert")).to_contain_text("not the token")
+        expect(page.get_by_role("alert")).to_contain_text("Wrong token")
         page.get_by_label("Token").fill("a-token-of-enough-letters")
         page.keyboard.press("Enter")
         live(page)
@@ -643,7 +641,7 @@ def test_the_token_is_asked_for_once_and_kept_from_scripts(results: Path, tmp_pa
         page.goto("about:blank")
 
 
-def test_both_themes_are_readable_and_speak_the_language_of_the_boards() -> None:
+def test_both_themes_are_readable_and_have_the_colours_of_the_dashboards() -> None:
     source = (LIVE / "base.css").read_text(encoding="utf-8")
     light, dark = source.split("@media (prefers-color-scheme: dark)")
     for theme, text in (("light", light), ("dark", dark)):
@@ -675,51 +673,46 @@ def test_no_source_parses_markup_or_reaches_out() -> None:
 
 def test_numbers_are_written_with_units_and_no_more_digits_than_known(base: str, open_page: Open) -> None:
     wanted = {
-        "count(10000)": "10,000",
-        "percent(0.453)": "45 %",
-        "percent(0.9996)": ">99 %",
-        "percent(0.0004)": "<1 %",
-        "percent(1)": "100 %",
-        "interval(0.37, 0.53)": "37–53 %",
-        "interval(0.628, 0.648)": "63–65 %",
-        "interval(0.628, 0.647)": "62.8–64.7 %",
-        "points(0.04, -0.05, 0.13)": "+4 points",
-        "points(-0.0004, -0.05, 0.13)": "±0 points",
-        "pointInterval(-0.05, 0.13)": "−5 to +13",
-        "money(0)": "$0.00",
-        "money(0.00213)": "$0.0021",
-        "money(0.05)": "$0.050",
-        "money(4.2349)": "$4.23",
-        "money(12400)": "$12,400",
-        "amount(950)": "950",
-        "amount(12300)": "12.3 k",
-        "amount(1240000)": "1.24 M",
-        "duration(0.4)": "<1 s",
-        "duration(42)": "42 s",
-        "duration(200)": "3 min 20 s",
-        "duration(1999)": "33 min",
-        "duration(4320)": "1 h 12 min",
-        "duration(183600)": "2 d 3 h",
-        "estimate(43)": "45 s",
-        "estimate(1999)": "33 min",
-        "estimate(6700)": "1 h 50 min",
-        "estimateRange(1600, 2780)": "27–46 min",
-        "estimateRange(5760, 7560)": "1.6–2.1 h",
-        "ago(1000, 1003)": "just now",
-        "ago(1000, 1000 + 200)": "3 min ago",
-        "counted(1, 'task')": "1 task",
-        "counted(2, 'task')": "2 tasks",
+        "formatCount(10000)": "10,000",
+        "formatPercent(0.453)": "45 %",
+        "formatPercent(0.9996)": ">99 %",
+        "formatPercent(0.0004)": "<1 %",
+        "formatPercent(1)": "100 %",
+        "formatInterval(0.37, 0.53)": "37–53 %",
+        "formatInterval(0.628, 0.648)": "63–65 %",
+        "formatInterval(0.628, 0.647)": "62.8–64.7 %",
+        "formatPoints(0.04, -0.05, 0.13)": "+4 points",
+        "formatPoints(-0.0004, -0.05, 0.13)": "±0 points",
+        "formatPointInterval(-0.05, 0.13)": "−5 to +13",
+        "formatMoney(0)": "$0.00",
+        "formatMoney(0.00213)": "$0.0021",
+        "formatMoney(0.05)": "$0.050",
+        "formatMoney(4.2349)": "$4.23",
+        "formatMoney(12400)": "$12,400",
+        "formatAmount(950)": "950",
+        "formatAmount(12300)": "12.3 k",
+        "formatAmount(1240000)": "1.24 M",
+        "formatDuration(0.4)": "<1 s",
+        "formatDuration(42)": "42 s",
+        "formatDuration(200)": "3 min 20 s",
+        "formatDuration(1999)": "33 min",
+        "formatDuration(4320)": "1 h 12 min",
+        "formatDuration(183600)": "2 d 3 h",
+        "formatEstimate(43)": "45 s",
+        "formatEstimate(1999)": "33 min",
+        "formatEstimate(6700)": "1 h 50 min",
+        "formatEstimateRange(1600, 2780)": "27–46 min",
+        "formatEstimateRange(5760, 7560)": "1.6–2.1 h",
+        "formatAgo(1000, 1003)": "just now",
+        "formatAgo(1000, 1000 + 200)": "3 min ago",
+        "formatQuantity(1, 'task')": "1 task",
+        "formatQuantity(2, 'task')": "2 tasks",
     }
     page = open_page(base)
+    names = ", ".join(sorted({call.partition("(")[0] for call in wanted}))
     script = (
         "async (calls) => { const f = await import('/live/format.js'); window.f = f; return calls.map((c) => c(f)); }"
     )
-    listed = ", ".join(f"({{ {', '.join(NAMES)} }}) => {call}" for call in wanted)
+    listed = ", ".join(f"({{ {names} }}) => {call}" for call in wanted)
     shown = page.evaluate(f"() => ({script})([{listed}])")
     assert dict(zip(wanted, map(plain, shown), strict=True)) == wanted
-
-
-NAMES = (
-    "count", "counted", "percent", "interval", "points", "pointInterval", "money", "amount", "duration", "estimate",
-    "estimateRange", "ago",
-)  # fmt: skip

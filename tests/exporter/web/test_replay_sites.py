@@ -42,7 +42,7 @@ def client(exporter: Exporter) -> Iterator[TestClient]:
         yield client
 
 
-def test_a_run_s_site_is_made_when_it_is_asked_for(client: TestClient) -> None:
+def test_a_site_is_generated_when_it_is_requested(client: TestClient) -> None:
     page = client.get("/replay/now")
     assert page.status_code == 200
     assert str(page.url).endswith("/replay/now/")
@@ -52,7 +52,7 @@ def test_a_run_s_site_is_made_when_it_is_asked_for(client: TestClient) -> None:
     assert '"run_id":"before"' in index, "with what it is compared with"
 
 
-def test_screenshots_are_served_from_where_they_lie(client: TestClient) -> None:
+def test_screenshots_are_served_from_the_run_s_folder(client: TestClient) -> None:
     client.get("/replay/now/")
     root = client.app.state.sites._sites["now"].folder  # type: ignore[attr-defined]  # the application is FastAPI's
     (shot,) = root.rglob("*.png")
@@ -64,7 +64,7 @@ def test_screenshots_are_served_from_where_they_lie(client: TestClient) -> None:
 def test_a_site_follows_its_run(
     client: TestClient, going: Run, exporter: Exporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay_sites, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(replay_sites, "MIN_AGE_SECONDS", 0.0)
     assert '"late"' not in client.get("/replay/now/data/index.js").text
     with going.task("late") as task:
         task.finish(success=True)
@@ -84,13 +84,13 @@ def test_what_is_no_file_of_the_site_is_not_there(client: TestClient, path: str)
     assert "error" in answer.json()
 
 
-def test_an_unknown_run_names_those_that_come_near(client: TestClient) -> None:
+def test_an_unknown_run_is_answered_with_similar_ids(client: TestClient) -> None:
     answer = client.get("/replay/nov/")
     assert answer.status_code == 404
     assert "now" in answer.json()["error"]
 
 
-def test_the_sites_go_with_the_server(exporter: Exporter) -> None:
+def test_the_sites_are_deleted_with_the_server(exporter: Exporter) -> None:
     app = create_app(exporter)
     with TestClient(app, base_url="http://127.0.0.1") as client:
         client.get("/replay/now/")

@@ -27,7 +27,7 @@ from tests.exporter.scraping import scrape, value
 
 
 class Served:
-    """A run that goes on and the exporter that shows it."""
+    """A running run and the exporter that shows it."""
 
     def __init__(self, tracked: Run, exporter: Exporter, url: str) -> None:
         self.run, self.exporter, self.url = tracked, exporter, url
@@ -103,7 +103,7 @@ def test_frames_keep_the_interval(served: Served) -> None:
         assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(arrivals[1:]))
 
 
-def test_a_run_that_falls_silent_is_sent_as_stalled(tmp_path: Path) -> None:
+def test_a_silent_run_is_sent_as_stalled(tmp_path: Path) -> None:
     tracked = track_run(tmp_path, benchmark="b", model="m", run_id="r")
     tracked.task("t", worker="w")
     with serving(exporter_of(tmp_path, stall_after="1s")) as url, contextlib.closing(Client(url)) as client:
@@ -233,7 +233,7 @@ def test_a_frame_is_built_once_however_many_ask() -> None:
 
     async def ask() -> None:
         source = SnapshotBroadcaster(build, lambda: 3)
-        answers = await asyncio.gather(*(source.frame(None) for _ in range(100)), source.frame("r"))
+        answers = await asyncio.gather(*(source.get(None) for _ in range(100)), source.get("r"))
         assert set(answers) == {(3, b"{}")}
 
     run(ask())
@@ -252,8 +252,8 @@ def test_a_frame_that_could_not_be_built_is_tried_again() -> None:
     async def ask() -> AsyncIterator[bytes]:
         source = SnapshotBroadcaster(build, lambda: 1)
         with pytest.raises(RuntimeError):
-            await source.frame(None)
-        yield (await source.frame(None))[1]
+            await source.get(None)
+        yield (await source.get(None))[1]
 
     async def collect() -> list[bytes]:
         return [payload async for payload in ask()]
@@ -273,10 +273,10 @@ def test_a_frame_is_never_older_than_its_question() -> None:
             return RenderedSnapshot(shows, b"%d" % shows, True)
 
         frames = SnapshotBroadcaster(build, lambda: version)
-        first = asyncio.create_task(frames.frame(None))
+        first = asyncio.create_task(frames.get(None))
         await begun.wait()
         version = 2
-        second = asyncio.create_task(frames.frame(None))
+        second = asyncio.create_task(frames.get(None))
         await asyncio.sleep(0)  # it has asked
         go_on.release(2)
         assert await first == (1, b"1")

@@ -1,4 +1,4 @@
-// What an action is, whichever format it came from: its kind, its text, the places it speaks of.
+// Actions of any source format: their kind, text, element and positions.
 "use strict";
 
 (() => {
@@ -35,28 +35,28 @@
   };
   const KIND_OF = new Map(Object.entries(KINDS).flatMap(([kind, names]) => names.map((name) => [name, kind])));
 
-  const typeOf = (action) => (typeof action?.type === "string" && action.type ? action.type.toLowerCase() : "unknown");
-  const kindOf = (action) => KIND_OF.get(typeOf(action).replaceAll("-", "_")) || typeOf(action);
-  const signOf = (action) => SIGNS[kindOf(action)] || "○";
+  const getType = (action) => (typeof action?.type === "string" && action.type ? action.type.toLowerCase() : "unknown");
+  const getKind = (action) => KIND_OF.get(getType(action).replaceAll("-", "_")) || getType(action);
+  const getSign = (action) => SIGNS[getKind(action)] || "○";
 
-  const number = (value) =>
+  const parseNumber = (value) =>
     typeof value === "number" && Number.isFinite(value)
       ? value
       : typeof value === "string" && /^-?\d+(\.\d+)?$/.test(value)
         ? Number(value)
         : null;
-  function pair(value) {
-    if (Array.isArray(value) && value.length === 2 && value.every((one) => number(one) !== null))
-      return value.map(number);
-    if (value && typeof value === "object" && number(value.x) !== null && number(value.y) !== null)
-      return [number(value.x), number(value.y)];
+  function parsePair(value) {
+    if (Array.isArray(value) && value.length === 2 && value.every((one) => parseNumber(one) !== null))
+      return value.map(parseNumber);
+    if (value && typeof value === "object" && parseNumber(value.x) !== null && parseNumber(value.y) !== null)
+      return [parseNumber(value.x), parseNumber(value.y)];
     return null;
   }
-  const firstPair = (...values) => values.map(pair).find(Boolean) || null;
+  const findPair = (...values) => values.map(parsePair).find(Boolean) || null;
 
-  /** The places of an action as they were written: {start, end, box, path}, in whatever unit that is. */
-  function placesOf(action) {
-    const start = firstPair(
+  /** The positions of an action as recorded: {start, end, box, path}, in fractions or pixels. */
+  function getPlaces(action) {
+    const start = findPair(
       [action.x, action.y],
       [action.x1, action.y1],
       [action.start_x, action.start_y],
@@ -68,46 +68,46 @@
       action.position,
       action.point,
     );
-    let end = firstPair(
+    let end = findPair(
       [action.end_x, action.end_y],
       [action.x2, action.y2],
       action.end_coordinate,
       action.end,
       action.to,
     );
-    if (!end && action.start_coordinate && action.coordinate) end = pair(action.coordinate);
-    const path = Array.isArray(action.path) ? action.path.map(pair).filter(Boolean) : [];
+    if (!end && action.start_coordinate && action.coordinate) end = parsePair(action.coordinate);
+    const path = Array.isArray(action.path) ? action.path.map(parsePair).filter(Boolean) : [];
     return {
       start: start || path[0] || null,
       end: end || (path.length > 1 ? path[path.length - 1] : null),
       path,
-      box: boxOf(action),
+      box: getBox(action),
     };
   }
-  /** An element's box as [left, top, right, bottom]. Four numbers are two corners where the second lies beyond the first, else a corner and a size. */
-  function boxOf(action) {
+  /** An element's box as [left, top, right, bottom]. Four numbers are two corners where the second is beyond the first, else a corner and a size. */
+  function getBox(action) {
     const value =
       action.target_bbox ?? action.bbox ?? action.bounding_box ?? action.box ?? action.bounds ?? action.element?.bbox;
     if (Array.isArray(value) && value.length === 4) {
-      const [a, b, c, d] = value.map(number);
+      const [a, b, c, d] = value.map(parseNumber);
       if ([a, b, c, d].includes(null)) return null;
       return c > a && d > b ? [a, b, c, d] : [a, b, a + c, b + d];
     }
     if (!value || typeof value !== "object") return null;
-    const left = number(value.left ?? value.x ?? value.x1),
-      top = number(value.top ?? value.y ?? value.y1);
-    const right = number(value.right ?? value.x2),
-      bottom = number(value.bottom ?? value.y2);
-    const width = number(value.width ?? value.w),
-      height = number(value.height ?? value.h);
+    const left = parseNumber(value.left ?? value.x ?? value.x1),
+      top = parseNumber(value.top ?? value.y ?? value.y1);
+    const right = parseNumber(value.right ?? value.x2),
+      bottom = parseNumber(value.bottom ?? value.y2);
+    const width = parseNumber(value.width ?? value.w),
+      height = parseNumber(value.height ?? value.h);
     if (left === null || top === null) return null;
     if (right !== null && bottom !== null) return [left, top, right, bottom];
     return width !== null && height !== null ? [left, top, left + width, top + height] : null;
   }
 
-  const firstText = (...values) => values.find((value) => typeof value === "string" && value !== "") ?? null;
-  const elementOf = (action) =>
-    firstText(
+  const findText = (...values) => values.find((value) => typeof value === "string" && value !== "") ?? null;
+  const getElement = (action) =>
+    findText(
       action.target_name,
       action.element_name,
       action.label,
@@ -123,52 +123,52 @@
         : action.index !== undefined
           ? "#" + action.index
           : null);
-  const textOf = (action) =>
-    firstText(action.text, action.content, action.value, action.answer, action.url, action.app);
-  function keysOf(action) {
+  const getText = (action) =>
+    findText(action.text, action.content, action.value, action.answer, action.url, action.app);
+  function getKeys(action) {
     const keys = action.keys ?? action.key;
     const list = Array.isArray(keys) ? keys : typeof keys === "string" ? [keys] : [];
     const modifiers = Array.isArray(action.modifiers) ? action.modifiers : [];
     return [...modifiers, ...list].map(String).join("+") || null;
   }
-  function scrollOf(action) {
-    const type = typeOf(action);
-    const dx = number(action.dx ?? action.delta_x ?? action.scroll_x),
-      dy = number(action.dy ?? action.delta_y ?? action.scroll_y);
+  function getScroll(action) {
+    const type = getType(action);
+    const dx = parseNumber(action.dx ?? action.delta_x ?? action.scroll_x),
+      dy = parseNumber(action.dy ?? action.delta_y ?? action.scroll_y);
     let way =
-      firstText(action.scroll_direction, action.direction)?.toLowerCase() ||
+      findText(action.scroll_direction, action.direction)?.toLowerCase() ||
       (type.endsWith("_up") ? "up" : type.endsWith("_down") ? "down" : null);
     if (!way && (dx || dy))
       way = Math.abs(dy || 0) >= Math.abs(dx || 0) ? (dy > 0 ? "down" : "up") : dx > 0 ? "right" : "left";
     return {
       way: ["up", "down", "left", "right"].includes(way) ? way : "down",
-      amount: number(action.scroll_amount ?? action.amount ?? action.clicks) ?? (dy || dx ? Math.abs(dy || dx) : null),
+      amount: parseNumber(action.scroll_amount ?? action.amount ?? action.clicks) ?? (dy || dx ? Math.abs(dy || dx) : null),
     };
   }
 
-  const shown = (value) =>
+  const formatCoordinate = (value) =>
     Math.abs(value) <= 1 && !Number.isInteger(value)
       ? value.toFixed(3).replace(/0+$/, "").replace(/\.$/, "")
       : String(Math.round(value));
-  const at = (place) => (place ? "(" + place.map(shown).join(", ") + ")" : "");
-  const cut = (text, length) => (text.length > length ? text.slice(0, length - 1) + "…" : text);
+  const formatPosition = (place) => (place ? "(" + place.map(formatCoordinate).join(", ") + ")" : "");
+  const truncate = (text, length) => (text.length > length ? text.slice(0, length - 1) + "…" : text);
 
   /** One line: click “Save” (0.4, 0.2). */
   function describe(action, length = 80) {
-    const kind = kindOf(action);
-    const { start, end, box } = placesOf(action);
-    const element = elementOf(action);
-    const target = element ? (element.startsWith("#") ? element : "“" + cut(element, 40) + "”") : "";
-    const place = at(start) || (box ? at([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]) : "");
-    const text = textOf(action);
-    const words = [typeOf(action) === "unknown" ? "unknown action" : typeOf(action).replaceAll("_", " ")];
+    const kind = getKind(action);
+    const { start, end, box } = getPlaces(action);
+    const element = getElement(action);
+    const target = element ? (element.startsWith("#") ? element : "“" + truncate(element, 40) + "”") : "";
+    const place = formatPosition(start) || (box ? formatPosition([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]) : "");
+    const text = getText(action);
+    const words = [getType(action) === "unknown" ? "unknown action" : getType(action).replaceAll("_", " ")];
     if (kind === "scroll") {
-      const { way, amount } = scrollOf(action);
+      const { way, amount } = getScroll(action);
       if (!words[0].includes(way)) words.push(way);
-      if (amount !== null) words.push("by " + shown(amount));
-    } else if (kind === "drag") words.push(target, at(start), end ? "to " + at(end) : "");
-    if (kind === "key") words.push(keysOf(action) || text || "");
-    else if (text) words.push("“" + cut(text.replace(/\s+/g, " "), length) + "”");
+      if (amount !== null) words.push("by " + formatCoordinate(amount));
+    } else if (kind === "drag") words.push(target, formatPosition(start), end ? "to " + formatPosition(end) : "");
+    if (kind === "key") words.push(getKeys(action) || text || "");
+    else if (text) words.push("“" + truncate(text.replace(/\s+/g, " "), length) + "”");
     if (kind !== "drag") words.push(text && target ? "into " + target : target, kind === "key" || target ? "" : place);
     const modifiers =
       kind !== "key" && Array.isArray(action.modifiers) && action.modifiers.length
@@ -178,6 +178,6 @@
   }
 
   Object.assign(E, {
-    actions: { typeOf, kindOf, signOf, placesOf, boxOf, elementOf, textOf, keysOf, scrollOf, describe },
+    actions: { getType, getKind, getSign, getPlaces, getBox, getElement, getText, getKeys, getScroll, describe },
   });
 })();

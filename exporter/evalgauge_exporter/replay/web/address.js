@@ -1,4 +1,4 @@
-// The address: #run=A&task=…&attempt=…&step=…&with=B,C&view=… says what is shown, so that every view can be linked to.
+// The URL fragment #run=A&task=…&attempt=…&step=…&with=B,C&view=… identifies what is shown, so every view has a link.
 "use strict";
 
 (() => {
@@ -22,7 +22,7 @@
   ];
 
   function decode(text) {
-    // whoever writes a plus as such writes %2B; a bare one is the space of a form's encoding
+    // a literal plus is written as %2B; a bare one is the space of form encoding
     try {
       return decodeURIComponent(text.replaceAll("+", " "));
     } catch {
@@ -30,7 +30,7 @@
     }
   }
 
-  /** What an address says: texts by name, `with` as a list of run ids. */
+  /** Parse a fragment: texts by name, `with` as a list of run ids. */
   function read(hash) {
     const found = {};
     for (const pair of hash.replace(/^#/, "").split("&")) {
@@ -38,7 +38,7 @@
       const name = at < 0 ? "" : decode(pair.slice(0, at));
       if (!NAMES.includes(name)) continue;
       const raw = pair.slice(at + 1);
-      // commas between ids are bare, those within an id are escaped
+      // commas between ids are bare, those within an id escaped
       found[name] = name === "with" ? raw.split(",").filter(Boolean).map(decode) : decode(raw);
     }
     return found;
@@ -46,7 +46,7 @@
 
   const encode = (text) => encodeURIComponent(text).replaceAll("%2F", "/").replaceAll("%40", "@");
 
-  /** The address of a view; what is empty is left out. */
+  /** Format the fragment of a view; empty values are omitted. */
   function write(place) {
     const pairs = [];
     for (const name of NAMES) {
@@ -61,16 +61,12 @@
     return "#" + pairs.join("&");
   }
 
-  const here = () => read(location.hash);
-  /** Go to a view; it becomes a step of the browser's history. */
-  const go = (place) => {
-    location.hash = write(place);
-  };
-  /** Keep the address up to date within a view: no step of history, no new drawing. */
-  function note(changes) {
-    const hash = write({ ...here(), ...changes });
+  const current = () => read(location.hash);
+  /** Update the fragment within a view, without a history entry and without rendering again. */
+  function update(changes) {
+    const hash = write({ ...current(), ...changes });
     if (hash !== location.hash) history.replaceState(null, "", hash);
   }
 
-  Object.assign(E, { address: { read, write, here, go, note } });
+  Object.assign(E, { address: { read, write, current, update } });
 })();

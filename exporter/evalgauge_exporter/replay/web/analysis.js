@@ -1,4 +1,4 @@
-// Why a run fails: clusters, the step at which it happens, what failing attempts do differently, hard tasks, regressions.
+// The analysis of a run: clusters of failures, survival by step, mix of actions, hard tasks, comparison with a baseline.
 "use strict";
 
 (() => {
@@ -6,7 +6,7 @@
   const { el } = E;
   const EXAMPLES = 3;
 
-  function clusters(run, table) {
+  function renderClusters(run, table) {
     if (!table.clusters.length)
       return el(
         "p",
@@ -46,9 +46,9 @@
               el(
                 "td",
                 { class: "number" },
-                el("a", { href: E.address.write({ run: run.run_id, cluster: i }) }, E.count(one.count)),
+                el("a", { href: E.address.write({ run: run.run_id, cluster: i }) }, E.formatCount(one.count)),
               ),
-              el("td", { class: "number quiet" }, E.percent(one.count / total)),
+              el("td", { class: "number quiet" }, E.formatPercent(one.count / total)),
               el(
                 "td",
                 { class: "bar-cell" },
@@ -58,7 +58,7 @@
                   el("span", { class: "fill s-" + one.outcome, vars: { width: (one.count / most) * 100 + "%" } }),
                 ),
               ),
-              el("td", {}, E.chip(one.outcome)),
+              el("td", {}, E.createChip(one.outcome)),
               el("td", {}, one.label),
               el(
                 "td",
@@ -88,8 +88,8 @@
     );
   }
 
-  function difficulty(tables) {
-    const lines = E.matrixLines(tables)
+  function renderDifficulty(tables) {
+    const lines = E.listMatrixLines(tables)
       .map((line) => {
         const won = line.cells.reduce((sum, cell) => sum + (cell ? cell.won : 0), 0),
           measured = line.cells.reduce((sum, cell) => sum + (cell ? cell.measured : 0), 0);
@@ -100,7 +100,7 @@
       return el(
         "p",
         { class: "quiet" },
-        "Difficulty needs tasks that were measured more than once: make the replay with several runs, or with repeated attempts.",
+        "Difficulty requires tasks that were measured more than once: generate the replay with several runs or repeated attempts.",
       );
     const bands = [
       ["never solved", (rate) => rate === 0],
@@ -125,7 +125,7 @@
       el(
         "table",
         { class: "bands" },
-        el("caption", {}, "How many tasks are how hard"),
+        el("caption", {}, "Tasks by share of successes"),
         el(
           "tbody",
           {},
@@ -143,7 +143,7 @@
                   el("span", { class: "fill", vars: { width: (band.lines.length / most) * 100 + "%" } }),
                 ),
               ),
-              el("td", { class: "number" }, E.count(band.lines.length)),
+              el("td", { class: "number" }, E.formatCount(band.lines.length)),
             ),
           ),
         ),
@@ -151,7 +151,7 @@
       el(
         "table",
         {},
-        el("caption", {}, "The hardest"),
+        el("caption", {}, "Hardest tasks"),
         el(
           "tbody",
           {},
@@ -169,15 +169,15 @@
     );
   }
 
-  async function analysisView(place) {
-    const run = E.runOf(place.run);
+  async function renderAnalysisView(place) {
+    const run = E.findRun(place.run);
     const [table, tables, found] = await Promise.all([
-      E.tableOf(run),
+      E.loadTable(run),
       Promise.all(
-        E.runs()
+        E.getRuns()
           .filter((one) => one.benchmark === run.benchmark)
           .slice(0, 12)
-          .map(E.tableOf),
+          .map(E.loadTable),
       ),
       E.load("comparisons"),
     ]);
@@ -189,10 +189,10 @@
         "div",
         { class: "bar-line" },
         el("h1", { class: "mono" }, run.run_id),
-        E.stateChip(run),
+        E.createStateChip(run),
         el("span", { class: "quiet" }, run.model),
       ),
-      el("section", {}, el("h2", {}, "What goes wrong"), clusters(run, table)),
+      el("section", {}, el("h2", {}, "What goes wrong"), renderClusters(run, table)),
       el(
         "div",
         { class: "split wide" },
@@ -205,11 +205,11 @@
                 el(
                   "p",
                   { class: "quiet" },
-                  "Share of attempts that have not failed by step (Kaplan–Meier; successes leave the count when they end). " +
-                    E.plural(failed, "failure") +
+                  "Share of attempts that have not failed, by step (Kaplan–Meier estimate; successes are censored). " +
+                    E.formatQuantity(failed, "failure") +
                     ".",
                 ),
-                E.charts.survivalChart(table.survival),
+                E.charts.drawSurvival(table.survival),
                 el(
                   "details",
                   {},
@@ -223,7 +223,7 @@
                       el(
                         "tr",
                         {},
-                        ["after step", "still at work", "failed", "not failed"].map((name) =>
+                        ["after step", "still running", "failed", "not failed"].map((name) =>
                           el("th", { scope: "col", class: "number" }, name),
                         ),
                       ),
@@ -235,7 +235,7 @@
                         el(
                           "tr",
                           {},
-                          [E.count(step), E.count(atRisk), E.count(lost), E.percent(share)].map((text) =>
+                          [E.formatCount(step), E.formatCount(atRisk), E.formatCount(lost), E.formatPercent(share)].map((text) =>
                             el("td", { class: "number" }, text),
                           ),
                         ),
@@ -244,25 +244,25 @@
                   ),
                 ),
               ]
-            : el("p", { class: "quiet" }, "Nothing was measured yet."),
+            : el("p", { class: "quiet" }, "No task has been measured yet."),
         ),
         el(
           "section",
           {},
-          el("h2", {}, "What failing attempts do"),
+          el("h2", {}, "Actions of failed attempts"),
           table.action_mix.length
             ? [
                 el("p", { class: "quiet" }, "Each type of action as a share of all steps."),
-                E.charts.mixChart(table.action_mix),
+                E.charts.drawMix(table.action_mix),
               ]
             : el("p", { class: "quiet" }, "No steps were recorded."),
         ),
       ),
-      el("section", {}, el("h2", {}, "Against a baseline"), E.regressions(run, found.comparisons, tables, place)),
-      el("section", {}, el("h2", {}, "Hard tasks"), difficulty(tables)),
+      el("section", {}, el("h2", {}, "Against a baseline"), E.renderRegressions(run, found.comparisons, tables, place)),
+      el("section", {}, el("h2", {}, "Hard tasks"), renderDifficulty(tables)),
     );
     return { node, title: "analysis of " + run.run_id };
   }
 
-  Object.assign(E, { analysisView });
+  Object.assign(E, { renderAnalysisView });
 })();

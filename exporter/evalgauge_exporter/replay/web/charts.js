@@ -1,14 +1,14 @@
-// The few charts: bars with intervals, the outcome bar, the survival curve. Each says in words what it shows.
+// Charts: bars with intervals, the outcome bar, the survival curve, the mix of actions. Text states what each shows.
 "use strict";
 
 (() => {
   const E = evalgauge;
   const { el } = E;
 
-  /** A rate as a bar with its interval as a whisker. */
-  function rateBar(share, interval) {
+  /** Draw a rate as a bar with its interval as a whisker. */
+  function drawRateBar(share, interval) {
     const node = el("div", { class: "rate-bar", "aria-hidden": "true" });
-    if (E.known(share)) node.append(el("span", { class: "fill", vars: { width: share * 100 + "%" } }));
+    if (E.isKnown(share)) node.append(el("span", { class: "fill", vars: { width: share * 100 + "%" } }));
     if (interval)
       node.append(
         el("span", {
@@ -19,8 +19,8 @@
     return node;
   }
 
-  /** Statuses as one stacked bar with its legend; `link(status)` leads to the tasks. */
-  function outcomeBar(counts, link) {
+  /** Draw statuses as a stacked bar with a legend; `link(status)` is the address of their tasks. */
+  function drawOutcomeBar(counts, link) {
     const present = E.STATUSES.filter((status) => counts[status]);
     const total = present.reduce((sum, status) => sum + counts[status], 0);
     return el(
@@ -32,7 +32,7 @@
         present.map((status) =>
           el("span", {
             class: "s-" + status,
-            title: E.words(status) + ": " + counts[status],
+            title: E.humanize(status) + ": " + counts[status],
             vars: { "flex-grow": String(counts[status]) },
           }),
         ),
@@ -47,10 +47,10 @@
             el(
               "a",
               { href: link(status) },
-              E.chip(status),
+              E.createChip(status),
               " ",
-              el("b", {}, E.count(counts[status])),
-              el("span", { class: "quiet" }, " " + E.percent(counts[status] / total)),
+              el("b", {}, E.formatCount(counts[status])),
+              el("span", { class: "quiet" }, " " + E.formatPercent(counts[status] / total)),
             ),
           ),
         ),
@@ -58,8 +58,8 @@
     );
   }
 
-  /** The Kaplan-Meier curve: points [step, at risk, failed, surviving]. */
-  function survivalChart(points) {
+  /** Draw the Kaplan-Meier curve of points [step, at risk, failed, surviving]. */
+  function drawSurvival(points) {
     const W = 640,
       H = 226,
       L = 44,
@@ -80,7 +80,7 @@
       viewBox: "0 0 " + W + " " + H,
       class: "chart",
       role: "img",
-      "aria-label": "Share of attempts that have not failed, by step; at the end " + E.percent(level),
+      "aria-label": "Share of attempts that have not failed, by step; at the end " + E.formatPercent(level),
     });
     for (const share of [0, 0.25, 0.5, 0.75, 1])
       svg.append(
@@ -102,15 +102,15 @@
         r: Math.min(9, 2.5 + Math.sqrt(failed)),
       });
       dot.append(
-        el("svg:title", {}, failed + " of the " + atRisk + " still at work failed after " + E.plural(step, "step")),
+        el("svg:title", {}, failed + " of the " + atRisk + " still running failed after " + E.formatQuantity(step, "step")),
       );
       svg.append(dot);
     }
     return svg;
   }
 
-  /** Shares of two groups as pairs of bars: [{action, successes, failures, steps}]. */
-  function mixChart(shares) {
+  /** Draw shares of two groups as pairs of bars: [{action, successes, failures, steps}]. */
+  function drawMix(shares) {
     const most = Math.max(0.01, ...shares.flatMap((one) => [one.successes || 0, one.failures || 0]));
     const bar = (share, group) =>
       el(
@@ -121,7 +121,7 @@
           "aria-hidden": "true",
           vars: { "--share": String((share || 0) / most) },
         }),
-        el("span", { class: "value" }, E.percent(share)),
+        el("span", { class: "value" }, E.formatPercent(share)),
       );
     return el(
       "table",
@@ -133,8 +133,8 @@
           "tr",
           {},
           el("th", { scope: "col" }, "action"),
-          el("th", { scope: "col" }, E.chip("success", "successes")),
-          el("th", { scope: "col" }, E.chip("failure", "not successful")),
+          el("th", { scope: "col" }, E.createChip("success", "successes")),
+          el("th", { scope: "col" }, E.createChip("failure", "not successful")),
         ),
       ),
       el(
@@ -153,19 +153,19 @@
     );
   }
 
-  /** A difference with its interval on an axis from −100 to 100 points. */
-  function deltaBar(delta, low, high) {
+  /** Draw a difference with its interval on an axis from −100 to 100 points. */
+  function drawDelta(delta, low, high) {
     const X = (value) => 50 + Math.max(-1, Math.min(1, value)) * 50 + "%";
     return el(
       "div",
       { class: "delta-bar", "aria-hidden": "true" },
       el("span", { class: "zero" }),
-      E.known(low)
+      E.isKnown(low)
         ? el("span", { class: "whisker", vars: { left: X(low), width: "calc(" + X(high) + " - " + X(low) + ")" } })
         : null,
-      E.known(delta) ? el("span", { class: "point", vars: { left: X(delta) } }) : null,
+      E.isKnown(delta) ? el("span", { class: "point", vars: { left: X(delta) } }) : null,
     );
   }
 
-  Object.assign(E, { charts: { rateBar, outcomeBar, survivalChart, mixChart, deltaBar } });
+  Object.assign(E, { charts: { drawRateBar, drawOutcomeBar, drawSurvival, drawMix, drawDelta } });
 })();

@@ -1,4 +1,4 @@
-// Two to four runs on one task, in step: columns of what they did, aligned, with the first divergence marked.
+// Two to four runs on one task side by side: their aligned steps, with the first divergence marked.
 "use strict";
 
 (() => {
@@ -6,27 +6,27 @@
   const { el } = E;
   const MOST = 4;
 
-  /** The rows of the runs on this task; a run without it has null. */
-  async function cast(place) {
+  /** Load the runs and their rows of this task; null for a run without it. */
+  async function loadRuns(place) {
     const ids = [place.run, ...(place.with || [])].filter((id, i, all) => all.indexOf(id) === i).slice(0, MOST);
-    const found = ids.map(E.runOf);
+    const found = ids.map(E.findRun);
     const lost = ids.find((_, i) => !found[i]);
     if (lost !== undefined) return { lost };
     const runs = found.filter((run, i) => found.indexOf(run) === i);
-    const tables = await Promise.all(runs.map(E.tableOf));
+    const tables = await Promise.all(runs.map(E.loadTable));
     const rows = tables.map((table) => {
       const attempts = table.attempts.get(place.task) || [];
       return attempts.find((one) => String(one.attempt) === (place.attempt || "1")) || attempts[0] || null;
     });
-    const contents = await Promise.all(rows.map((row) => (row ? E.attemptOf(row) : null)));
+    const contents = await Promise.all(rows.map((row) => (row ? E.loadAttempt(row) : null)));
     return { runs, tables, rows, contents };
   }
 
-  function strip(columns, runs, names, diverged, onpick) {
+  function renderStrip(columns, runs, names, diverged, onpick) {
     const cells = runs.map(() => []);
     const heads = [];
     columns.forEach((column, c) => {
-      const standing = E.align.standing(column, runs);
+      const standing = E.align.classifyColumn(column, runs);
       heads.push(
         el(
           "th",
@@ -42,7 +42,7 @@
             (position + 1) +
             ": " +
             E.actions.describe(step.action || {}, 60) +
-            (standing[r] === "same" ? "" : r ? ", not as the first run" : "")
+            (standing[r] === "same" ? "" : r ? ", unlike the first run" : "")
           : names[r] + ": no such step";
         cells[r].push(
           el(
@@ -51,7 +51,7 @@
             el(
               "button",
               { type: "button", title: text, "aria-label": text, onclick: () => onpick(c) },
-              step ? E.actions.signOf(step.action) : "",
+              step ? E.actions.getSign(step.action) : "",
             ),
           ),
         );
@@ -75,61 +75,61 @@
     );
   }
 
-  /** What the runs were told; where that differs, as it does with another seed, what each was told. */
-  function instructions(contents, row) {
-    const told = contents.map((content) => content?.instruction || null);
-    const different = [...new Set(told.filter(Boolean))];
+  /** Render the instruction; where it differs between runs, as with another seed, that of each run. */
+  function renderInstructions(contents, row) {
+    const texts = contents.map((content) => content?.instruction || null);
+    const different = [...new Set(texts.filter(Boolean))];
     if (different.length < 2)
       return el("p", { class: "instruction" }, different[0] || row.instruction || "No instruction was recorded.");
     return el(
       "p",
       { class: "instruction" },
-      el("b", {}, "Told different things. "),
-      told.map((one, r) => [el("b", {}, String.fromCharCode(65 + r) + ": "), one || E.NONE, " "]),
+      el("b", {}, "Different instructions. "),
+      texts.map((one, r) => [el("b", {}, String.fromCharCode(65 + r) + ": "), one || E.NONE, " "]),
     );
   }
 
-  async function compareView(place) {
-    const found = await cast(place);
+  async function renderCompareView(place) {
+    const found = await loadRuns(place);
     if (found.lost !== undefined)
-      return E.missing(
+      return E.renderMissing(
         "There is no run " + found.lost + " in this replay.",
-        E.near(
+        E.findSimilar(
           found.lost,
-          E.runs().map((run) => run.run_id),
+          E.getRuns().map((run) => run.run_id),
         ).map((id) => [id, E.address.write({ run: id })]),
         "#",
       );
     const { runs, tables, rows, contents } = found;
     if (!rows.some(Boolean))
-      return E.missing(
+      return E.renderMissing(
         "None of these runs has the task " + place.task + ".",
-        E.near(place.task, [...tables[0].attempts.keys()]).map((task) => [task, E.address.write({ ...place, task })]),
+        E.findSimilar(place.task, [...tables[0].attempts.keys()]).map((task) => [task, E.address.write({ ...place, task })]),
         E.address.write({ view: "matrix", run: runs[0].run_id, with: runs.slice(1).map((run) => run.run_id) }),
       );
     const steps = contents.map((content) => (content ? content.steps : []));
     const mode = place.align === "index" ? "index" : "actions";
-    const columns = E.align.columns(steps, mode);
-    const diverged = E.align.firstDivergence(columns, steps);
+    const columns = E.align.alignRuns(steps, mode);
+    const diverged = E.align.findDivergence(columns, steps);
     const names = runs.map((run) =>
       runs.every((one) => one.model !== run.model || one === run) ? run.model : run.run_id,
     );
-    const order = await pairing(runs, tables, place);
+    const order = await orderTasks(runs, tables, place);
 
     const panes = runs.map((run, r) => {
       const row = rows[r];
-      const stage = E.stage("Screenshot of " + run.run_id);
+      const stage = E.createStage("Screenshot of " + run.run_id);
       const words = el("div", { class: "pane-words" });
       const facts = row
         ? [
-            E.plural(row.steps, "step"),
-            E.known(row.duration_seconds) ? E.duration(row.duration_seconds) : null,
-            E.known(row.cost_usd) ? E.money(row.cost_usd) : null,
+            E.formatQuantity(row.steps, "step"),
+            E.isKnown(row.duration_seconds) ? E.formatDuration(row.duration_seconds) : null,
+            E.isKnown(row.cost_usd) ? E.formatMoney(row.cost_usd) : null,
           ]
             .filter(Boolean)
             .join(" · ")
         : "";
-      const why = row && E.unsuccessful(row) ? row.error || row.reason : null;
+      const why = row && E.isUnsuccessful(row) ? row.error || row.reason : null;
       const node = el(
         "section",
         { class: "pane", "aria-label": run.run_id },
@@ -152,7 +152,7 @@
             el(
               "div",
               { class: "quiet" },
-              row ? E.chip(row.outcome) : "not in this run",
+              row ? E.createChip(row.outcome) : "not in this run",
               " ",
               facts,
               why ? el("span", { title: why }, " · " + why) : null,
@@ -165,7 +165,7 @@
       return { node, stage, words };
     });
 
-    const play = E.player({
+    const play = E.createPlayer({
       length: () => columns.length,
       tick: (c) => ({ class: c === diverged ? "bad" : "" }),
       preview: (c) => {
@@ -186,7 +186,7 @@
             class: "trouble-button",
             disabled: diverged === null,
             title: "First divergence (d)",
-            onclick: diverge,
+            onclick: goToDivergence,
           },
           "≠ divergence",
         ),
@@ -197,25 +197,25 @@
         panes.forEach((pane) => pane.stage.show(null));
         return;
       }
-      const standing = E.align.standing(columns[c], steps);
+      const standing = E.align.classifyColumn(columns[c], steps);
       panes.forEach((pane, r) => {
         const position = columns[c][r];
-        const before = lastBefore(c, r);
+        const before = findLast(c, r);
         pane.node.classList.toggle("differs", standing[r] === "differs" || standing[r] === "extra");
         if (position === null) {
           const over = before === steps[r].length - 1;
-          // the screen as it is at this moment is the one before the run's next step
-          pane.stage.show(steps[r][later(c, r) ?? before] || null, {
+          // the screen at this moment is the one before the run's next step
+          pane.stage.show(steps[r][findLater(c, r) ?? before] || null, {
             gap: !rows[r]
-              ? "This run has not done the task."
+              ? "This run has not started the task."
               : over
-                ? goesOn(r)
-                  ? "Goes on: this is as far as it has come."
-                  : "Has ended: " + E.words(rows[r].outcome) + "."
+                ? isRunning(r)
+                  ? "Still running: this is its last step so far."
+                  : "Finished: " + E.humanize(rows[r].outcome) + "."
                 : "No such step in this run.",
           });
           pane.words.replaceChildren(
-            el("p", { class: "quiet" }, !rows[r] ? "" : over ? "After its last step." : "It " + next(c, r) + "."),
+            el("p", { class: "quiet" }, !rows[r] ? "" : over ? "After its last step." : "It " + describeNext(c, r) + "."),
           );
           return;
         }
@@ -228,7 +228,7 @@
               ? "a step that A does not have"
               : null;
         pane.words.replaceChildren(
-          E.stepDetails(steps[r][position], {
+          E.renderStepDetails(steps[r][position], {
             brief: true,
             title: el(
               "span",
@@ -241,59 +241,59 @@
       });
       for (const cell of box.querySelectorAll(".here")) cell.classList.remove("here");
       for (const line of box.querySelectorAll("tbody tr")) line.children[c + 1].classList.add("here");
-      follow();
+      scrollToColumn();
       const first = columns[c][0];
-      E.address.note({
+      E.address.update({
         step: first === null ? lastStep(c) : steps[0][first].step_idx,
         column: first === null ? c : null,
       });
       E.announce("Column " + (c + 1) + " of " + columns.length + (c === diverged ? ", the first divergence" : ""));
     }
-    /** Keep the column in sight. */
-    function follow() {
+    /** Scroll the current column into view. */
+    function scrollToColumn() {
       const cell = box.querySelector("td.here");
       if (cell) box.scrollLeft = cell.offsetLeft - box.clientWidth / 2;
     }
-    const goesOn = (r) => ["pending", "running"].includes(rows[r].outcome);
+    const isRunning = (r) => ["pending", "running"].includes(rows[r].outcome);
     const lastStep = (c) => {
-      const before = lastBefore(c, 0);
+      const before = findLast(c, 0);
       return before === null ? null : steps[0][before].step_idx;
     };
-    function lastBefore(c, r) {
+    function findLast(c, r) {
       for (let i = c; i >= 0; i--) if (columns[i][r] !== null) return columns[i][r];
       return null;
     }
-    /** What a run does after a column in which it does nothing. */
-    function next(c, r) {
-      const position = later(c, r);
-      if (position === null) return goesOn(r) ? "has come no further yet" : "has ended";
-      return "goes on with step " + (position + 1) + ", " + E.actions.describe(steps[r][position].action || {}, 60);
+    /** Describe what a run does after a column in which it has no step. */
+    function describeNext(c, r) {
+      const position = findLater(c, r);
+      if (position === null) return isRunning(r) ? "no further step yet" : "finished";
+      return "continues with step " + (position + 1) + ", " + E.actions.describe(steps[r][position].action || {}, 60);
     }
-    function later(c, r) {
+    function findLater(c, r) {
       return columns.slice(c).find((column) => column[r] !== null)?.[r] ?? null;
     }
-    /** Where and how the runs part, in a sentence. */
-    function parting() {
+    /** Describe where and how the runs diverge. */
+    function describeDivergence() {
       if (diverged === null)
-        return steps.some((one) => one.length) ? "All do the same to the end." : "No steps were recorded.";
+        return steps.some((one) => one.length) ? "All runs do the same to the end." : "No steps were recorded.";
       const column = columns[diverged];
       const does = (position, r) =>
         !rows[r]
-          ? "has not done the task"
+          ? "task not started"
           : position === null
-            ? next(diverged, r)
+            ? describeNext(diverged, r)
             : E.actions.describe(steps[r][position].action || {}, 60);
       return [
-        "They part at step " + (column.find((position) => position !== null) + 1) + ". ",
+        "They diverge at step " + (column.find((position) => position !== null) + 1) + ". ",
         column.map((position, r) => [el("b", {}, String.fromCharCode(65 + r) + ": "), does(position, r), ". "]),
       ];
     }
-    function diverge() {
+    function goToDivergence() {
       if (diverged !== null) play.move(diverged);
     }
-    function start(at) {
+    function findStart(at) {
       if (at.column !== undefined && Number(at.column) < columns.length) return Number(at.column);
-      if (at.step === undefined) return diverged ?? 0; // where they part is what one came for
+      if (at.step === undefined) return diverged ?? 0; // by default at the divergence
       const position = steps[0].findIndex((step) => String(step.step_idx) === at.step);
       return Math.max(
         0,
@@ -310,7 +310,7 @@
         pick: place.pick,
         ...changes,
       });
-    const turn = (value, label, title) =>
+    const renderModeLink = (value, label, title) =>
       el(
         "a",
         {
@@ -325,7 +325,7 @@
       task
         ? el("a", { class: "button", href: to({ task }), title }, label)
         : el("span", { class: "button", "aria-disabled": "true" }, label);
-    const free = E.runs().filter((run) => !runs.includes(run));
+    const free = E.getRuns().filter((run) => !runs.includes(run));
     const add =
       free.length && runs.length < MOST
         ? el(
@@ -340,7 +340,7 @@
             free.map((run) => el("option", { value: run.run_id }, run.run_id)),
           )
         : null;
-    const box = strip(columns, steps, names, diverged, (c) => play.move(c));
+    const box = renderStrip(columns, steps, names, diverged, (c) => play.move(c));
     const row = rows.find(Boolean);
     const node = el(
       "main",
@@ -355,19 +355,19 @@
         el(
           "span",
           { class: "buttons", role: "group", "aria-label": "Alignment" },
-          turn("actions", "By actions", "Align by what the steps do"),
-          turn("index", "By number", "Align by the steps' numbers (i)"),
+          renderModeLink("actions", "By actions", "Align by what the steps do (i)"),
+          renderModeLink("index", "By number", "Align by the steps' numbers (i)"),
         ),
-        el("span", { class: "quiet" }, order.at + 1 + " of " + E.count(order.tasks.length)),
+        el("span", { class: "quiet" }, order.at + 1 + " of " + E.formatCount(order.tasks.length)),
         el(
           "span",
           { class: "buttons" },
-          link(order.tasks[order.at - 1], "‹ p", "Task before (p)"),
+          link(order.tasks[order.at - 1], "‹ p", "Previous task (p)"),
           link(order.tasks[order.at + 1], "n ›", "Next task (n)"),
         ),
       ),
-      instructions(contents, row),
-      el("p", { class: "parting quiet" }, parting()),
+      renderInstructions(contents, row),
+      el("p", { class: "parting quiet" }, describeDivergence()),
       play.node,
       box,
       el(
@@ -376,22 +376,22 @@
         panes.map((pane) => pane.node),
       ),
     );
-    play.reset(start(place));
+    play.reset(findStart(place));
     return {
       node,
       title: place.task,
-      placed: follow,
-      gone() {
+      mounted: scrollToColumn,
+      destroy() {
         play.stop();
-        panes.forEach((pane) => pane.stage.gone());
+        panes.forEach((pane) => pane.stage.destroy());
       },
       update(next) {
-        const at = start(next);
+        const at = findStart(next);
         if (at !== play.position) play.move(at);
       },
       key(event) {
         if (play.key(event)) return true;
-        if (event.key === "d" || event.key === "f") diverge();
+        if (event.key === "d" || event.key === "f") goToDivergence();
         else if (event.key === "z") panes.forEach((pane) => pane.stage.zoom());
         else if (event.key === "i") location.hash = to({ align: mode === "index" ? null : "index" });
         else if (event.key === "n" && order.tasks[order.at + 1])
@@ -404,14 +404,14 @@
     };
   }
 
-  /** The tasks of the matrix that this one came from, in its order. */
-  async function pairing(runs, tables, place) {
-    const tasks = E.matrixTasks(tables, place.pick).map((line) => line.task_id);
+  /** The tasks of the matrix that led here, in its order. */
+  async function orderTasks(runs, tables, place) {
+    const tasks = E.selectMatrixTasks(tables, place.pick).map((line) => line.task_id);
     const at = tasks.indexOf(place.task);
     if (at >= 0) return { tasks, at };
-    const all = E.matrixTasks(tables).map((line) => line.task_id);
+    const all = E.selectMatrixTasks(tables).map((line) => line.task_id);
     return { tasks: all, at: all.indexOf(place.task) };
   }
 
-  Object.assign(E, { compareView });
+  Object.assign(E, { renderCompareView });
 })();

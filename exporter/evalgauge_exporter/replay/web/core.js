@@ -1,5 +1,5 @@
-// The namespace, building of elements, and loading of the site's parts. No text from a run is ever parsed as markup:
-// elements are made one by one and texts set as text; the page's policy forbids anything else.
+// The namespace, creation of elements, and loading of the parts of the site. Text from a run is never parsed as markup:
+// elements are created one by one and text is set as text; the policy of the page forbids anything else.
 "use strict";
 
 const evalgauge = (() => {
@@ -9,13 +9,13 @@ const evalgauge = (() => {
     ? window.trustedTypes.createPolicy("evalgauge", {
         createScriptURL: (url) => {
           if (!/^data(\/[A-Za-z0-9._@+-]+)+\.js(\?\d+)?$/.test(url) || /\/\.+\//.test(url))
-            throw new TypeError("no part of the replay: " + url);
+            throw new TypeError("not a part of the replay: " + url);
           return url;
         },
       })
     : { createScriptURL: (url) => url };
 
-  function settle(name) {
+  function getEntry(name) {
     let entry = waiting.get(name);
     if (!entry) {
       entry = {};
@@ -25,14 +25,14 @@ const evalgauge = (() => {
     return entry;
   }
 
-  /** Called by each file of data/ with its content. */
+  /** Receive the content of a part; each file of data/ calls this. */
   function part(name, content) {
     parts.set(name, content);
-    settle(name).resolve(content);
+    getEntry(name).resolve(content);
     waiting.delete(name);
   }
 
-  /** The content of a part, loaded when it is first wanted. */
+  /** Load the content of a part. */
   function load(name) {
     if (parts.has(name)) return Promise.resolve(parts.get(name));
     const inside = document.querySelector('script[data-part="' + CSS.escape(name) + '"]');
@@ -41,14 +41,14 @@ const evalgauge = (() => {
       return Promise.resolve(parts.get(name));
     }
     if (waiting.has(name)) return waiting.get(name).promise;
-    const entry = settle(name);
+    const entry = getEntry(name);
     const script = document.createElement("script");
     script.addEventListener("error", () => {
       script.remove();
       waiting.delete(name);
       entry.reject(
         new Error(
-          "The file data/" + name + ".js is not there. Was the whole folder copied? Otherwise make the replay again.",
+          "The file data/" + name + ".js is missing. Copy the whole folder, or generate the replay again.",
         ),
       );
     });
@@ -59,13 +59,13 @@ const evalgauge = (() => {
   }
 
   let fresh = 0;
-  /** Forget the parts that a going run changes, so that they are read anew. */
+  /** Drop loaded parts, except those for which `keep(name)` is true, so that they are loaded again. */
   function forget(keep) {
     fresh += 1;
     for (const name of [...parts.keys()]) if (!keep || !keep(name)) parts.delete(name);
   }
 
-  /** An element: attributes, then children; text is text. Handlers are given as on* functions. */
+  /** Create an element with attributes and children; strings become text, on* attributes are event listeners. */
   function el(tag, attributes, ...children) {
     const svg = tag.startsWith("svg:");
     const node = svg
@@ -82,7 +82,7 @@ const evalgauge = (() => {
     return node;
   }
 
-  /** Says something to screen readers. */
+  /** Announce a text to screen readers. */
   function announce(text) {
     const region = document.getElementById("said");
     if (region) region.textContent = text;

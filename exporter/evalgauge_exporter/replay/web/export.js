@@ -1,4 +1,4 @@
-// What is filtered, as CSV or JSON: the columns of `evalgauge export`.
+// Export of the filtered tasks as CSV or JSON, with the columns of `evalgauge export`.
 "use strict";
 
 (() => {
@@ -22,7 +22,7 @@
     "reason",
   ];
 
-  function record(row) {
+  function toRecord(row) {
     const tokens = row.tokens || [null, null, null, null];
     const values = [
       row.run.run_id,
@@ -42,20 +42,20 @@
     return Object.fromEntries(COLUMNS.map((name, i) => [name, values[i] ?? null]));
   }
 
-  function cell(value) {
+  function escapeCell(value) {
     if (value === null) return "";
     if (typeof value === "number") return String(value);
-    // a spreadsheet would take such a text for a formula and run it
+    // a spreadsheet would evaluate such a text as a formula
     const plain = value.replaceAll("\0", "");
     const text = /^\s*[=+\-@\t\r\n＝＋－＠]|^[\t\r\n]/.test(plain) ? "'" + plain : plain;
     return /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
   }
 
   const toCsv = (rows) =>
-    [COLUMNS.join(","), ...rows.map((row) => Object.values(record(row)).map(cell).join(","))].join("\r\n") + "\r\n";
-  const toJson = (rows) => JSON.stringify(rows.map(record), null, 1) + "\n";
+    [COLUMNS.join(","), ...rows.map((row) => Object.values(toRecord(row)).map(escapeCell).join(","))].join("\r\n") + "\r\n";
+  const toJson = (rows) => JSON.stringify(rows.map(toRecord), null, 1) + "\n";
 
-  /** Hand a text to the browser as a file. */
+  /** Save a text as a file. */
   function save(name, text, type) {
     const url = URL.createObjectURL(new Blob([text], { type }));
     const link = E.el("a", { href: url, download: name });
@@ -65,8 +65,8 @@
     setTimeout(() => URL.revokeObjectURL(url), 10000);
   }
 
-  /** The two buttons; `rows` gives what is filtered at the time. */
-  function exportButtons(rows, name) {
+  /** Create the export buttons; `rows()` returns the filtered rows, `name()` the file name. */
+  function createExportButtons(rows, name) {
     const file = (suffix) =>
       name()
         .replace(/[^A-Za-z0-9._-]+/g, "_")
@@ -78,7 +78,7 @@
         "button",
         {
           type: "button",
-          title: "Save the tasks that are shown as CSV",
+          title: "Save the listed tasks as CSV",
           onclick: () => save(file(".csv"), toCsv(rows()), "text/csv"),
         },
         "CSV",
@@ -87,7 +87,7 @@
         "button",
         {
           type: "button",
-          title: "Save the tasks that are shown as JSON",
+          title: "Save the listed tasks as JSON",
           onclick: () => save(file(".json"), toJson(rows()), "application/json"),
         },
         "JSON",
@@ -95,5 +95,5 @@
     );
   }
 
-  Object.assign(E, { toCsv, toJson, exportButtons });
+  Object.assign(E, { toCsv, toJson, createExportButtons });
 })();

@@ -1,4 +1,4 @@
-// Numbers and words as people read them: units always, never more digits than are known, – for what is not known.
+// Numbers and words as text: with units, with no more digits than are known, and – for unknown values.
 "use strict";
 
 (() => {
@@ -16,34 +16,34 @@
   };
   const STATUSES = Object.keys(MARKS);
   const MEASURED = ["success", "failure", "agent_error"];
-  const known = (value) => value !== null && value !== undefined && Number.isFinite(value);
-  const words = (name) => String(name).replaceAll("_", " ");
+  const isKnown = (value) => value !== null && value !== undefined && Number.isFinite(value);
+  const humanize = (name) => String(name).replaceAll("_", " ");
 
-  const count = (value) => (known(value) ? value.toLocaleString("en-US", { maximumFractionDigits: 0 }) : NONE);
-  const plural = (n, one, many) => count(n) + " " + (n === 1 ? one : many || one + "s");
-  const decimal = (value, digits = 1) => (known(value) ? value.toFixed(digits) : NONE);
-  const percent = (share) => (known(share) ? Math.round(share * 100) + " %" : NONE);
-  const points = (share) =>
-    known(share) ? (share > 0 ? "+" : share < 0 ? "−" : "") + Math.abs(share * 100).toFixed(1) : NONE;
+  const formatCount = (value) => (isKnown(value) ? value.toLocaleString("en-US", { maximumFractionDigits: 0 }) : NONE);
+  const formatQuantity = (n, one, many) => formatCount(n) + " " + (n === 1 ? one : many || one + "s");
+  const formatDecimal = (value, digits = 1) => (isKnown(value) ? value.toFixed(digits) : NONE);
+  const formatPercent = (share) => (isKnown(share) ? Math.round(share * 100) + " %" : NONE);
+  const formatPoints = (share) =>
+    isKnown(share) ? (share > 0 ? "+" : share < 0 ? "−" : "") + Math.abs(share * 100).toFixed(1) : NONE;
 
   /** A rate with its interval: 45 % (41–49). */
-  function rate(share, interval) {
-    if (!known(share)) return NONE;
+  function formatRate(share, interval) {
+    if (!isKnown(share)) return NONE;
     return (
-      percent(share) +
+      formatPercent(share) +
       (interval ? " (" + Math.round(interval[0] * 100) + "–" + Math.round(interval[1] * 100) + ")" : "")
     );
   }
 
-  function money(usd) {
-    if (!known(usd)) return NONE;
+  function formatMoney(usd) {
+    if (!isKnown(usd)) return NONE;
     if (usd === 0) return "$0";
     if (Math.abs(usd) < 0.01) return "$" + usd.toFixed(Math.min(6, 1 - Math.floor(Math.log10(Math.abs(usd)))));
     return "$" + usd.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
   }
 
-  function duration(seconds) {
-    if (!known(seconds)) return NONE;
+  function formatDuration(seconds) {
+    if (!isKnown(seconds)) return NONE;
     if (seconds < 0.001) return "0 s";
     if (seconds < 1) return Math.round(seconds * 1000) + " ms";
     if (seconds < 10) return seconds.toFixed(1) + " s";
@@ -54,46 +54,46 @@
   }
 
   /** 1234 -> 1.2 k */
-  function tokens(value) {
-    if (!known(value)) return NONE;
-    if (value < 10000) return count(value);
+  function formatTokens(value) {
+    if (!isKnown(value)) return NONE;
+    if (value < 10000) return formatCount(value);
     return value < 1e6 ? (value / 1e3).toFixed(1) + " k" : (value / 1e6).toFixed(2) + " M";
   }
-  const allInput = (kinds) => (kinds && kinds[0] !== null ? (kinds[0] || 0) + (kinds[1] || 0) + (kinds[2] || 0) : null);
+  const sumInputTokens = (kinds) => (kinds && kinds[0] !== null ? (kinds[0] || 0) + (kinds[1] || 0) + (kinds[2] || 0) : null);
 
-  function time(seconds) {
-    return known(seconds)
+  function formatTime(seconds) {
+    return isKnown(seconds)
       ? new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })
       : NONE;
   }
-  function ago(seconds) {
+  function formatAgo(seconds) {
     const past = Date.now() / 1000 - seconds;
-    if (!known(seconds) || past < 0 || past > 86400) return time(seconds);
+    if (!isKnown(seconds) || past < 0 || past > 86400) return formatTime(seconds);
     if (past < 60) return "just now";
     return past < 3600 ? Math.floor(past / 60) + " min ago" : Math.floor(past / 3600) + " h ago";
   }
 
-  /** An outcome as a chip: its mark, its colour, its word. */
-  function chip(status, text) {
+  /** Create the chip of an outcome: its mark, colour and word. */
+  function createChip(status, text) {
     return E.el(
       "span",
       { class: "chip s-" + status },
       E.el("span", { class: "mark", "aria-hidden": "true" }, MARKS[status] || "·"),
-      " " + (text || words(status)),
+      " " + (text || humanize(status)),
     );
   }
 
-  /** What is not known, with the reason on hover and for screen readers. */
-  const unknown = (why) =>
+  /** Create the dash of an unknown value, with the reason on hover and for screen readers. */
+  const createUnknown = (why) =>
     E.el("span", { class: "unknown", title: why }, NONE, E.el("span", { class: "hidden" }, " (" + why + ")"));
 
-  /** The cost of something, or why there is none; tasks and steps say how many calls could not be priced. */
-  function cost(usd, uncosted, calls = true) {
-    if (known(usd))
+  /** Create a cost, or why it is unknown; `uncosted` is the number of calls without a cost. */
+  function createCost(usd, uncosted, calls = true) {
+    if (isKnown(usd))
       return uncosted
-        ? E.el("span", { title: "plus " + plural(uncosted, "call") + " whose cost is not known" }, "≥ " + money(usd))
-        : money(usd);
-    return unknown(!calls ? "no model calls were recorded" : "no price or no token counts for these calls");
+        ? E.el("span", { title: "plus " + formatQuantity(uncosted, "call") + " of unknown cost" }, "≥ " + formatMoney(usd))
+        : formatMoney(usd);
+    return createUnknown(!calls ? "no model calls were recorded" : "no price or no token counts for these calls");
   }
 
   Object.assign(E, {
@@ -101,22 +101,22 @@
     MARKS,
     STATUSES,
     MEASURED,
-    known,
-    words,
-    count,
-    plural,
-    decimal,
-    percent,
-    points,
-    rate,
-    money,
-    duration,
-    tokens,
-    allInput,
-    time,
-    ago,
-    chip,
-    unknown,
-    cost,
+    isKnown,
+    humanize,
+    formatCount,
+    formatQuantity,
+    formatDecimal,
+    formatPercent,
+    formatPoints,
+    formatRate,
+    formatMoney,
+    formatDuration,
+    formatTokens,
+    sumInputTokens,
+    formatTime,
+    formatAgo,
+    createChip,
+    createUnknown,
+    createCost,
   });
 })();

@@ -1,4 +1,4 @@
-// The keys, on ?.
+// The help on keys, opened with ?.
 "use strict";
 
 (() => {
@@ -6,14 +6,14 @@
   const { el } = E;
   const KEYS = [
     ["space", "play, pause"],
-    ["← →", "step back, step on"],
+    ["← →", "previous step, next step"],
     ["home end", "first step, last step"],
-    ["n p", "next task, task before"],
+    ["n p", "next task, previous task"],
     ["f", "in a list: the first unsuccessful task; in a task: the first sign of trouble"],
     ["d", "side by side: the first divergence"],
     ["i", "side by side: align by number or by actions"],
     ["m", "marks on or off"],
-    ["z", "the screenshot at its full size, and back"],
+    ["z", "screenshot at full size, and back"],
     ["/", "search"],
     ["u", "up: from the task to its run"],
     ["?", "this help"],
@@ -21,7 +21,7 @@
   ];
   let dialog = null;
 
-  function help() {
+  function toggleHelp() {
     if (!dialog) {
       dialog = el(
         "dialog",
@@ -42,7 +42,7 @@
         el(
           "p",
           { class: "quiet" },
-          "The address in the browser's bar leads back to exactly what is shown. A failed task opens at its first sign of trouble, runs side by side where they part.",
+          "The address in the browser's bar leads back to exactly what is shown. A failed task opens at its first sign of trouble, runs side by side at their first divergence.",
         ),
         el("form", { method: "dialog" }, el("button", { type: "button", onclick: () => dialog.close() }, "Close")),
       );
@@ -52,5 +52,5 @@
     else dialog.showModal();
   }
 
-  Object.assign(E, { help });
+  Object.assign(E, { toggleHelp });
 })();

@@ -1,15 +1,15 @@
-// A list of any length: only the rows that are in view are in the document.
+// A list of any length: only the rows in view are in the document.
 "use strict";
 
 (() => {
   const E = evalgauge;
-  const PRINTED = 2000; // rows that a printed page has at most
+  const PRINTED = 2000; // maximum number of rows of a printed page
 
   /**
-   * A virtual table. `columns`: [{key, label, title, sort, number, width}], `draw(row)` gives the cells' contents in
-   * their order, `link(row)` the address that a row leads to. Returns {node, show(rows), focusFirst()}.
+   * Create a virtual table. `columns`: [{key, label, title, sort, number, width}]; `draw(row)` returns the contents of
+   * the cells in their order, `link(row)` the address of a row. Returns {node, show(rows), destroy()}.
    */
-  function virtualTable({ columns, draw, link, label, onsort, sorted, rowClass }) {
+  function createVirtualTable({ columns, draw, link, label, onsort, sorted, rowClass }) {
     let rows = [];
     let first = -1,
       last = -1,
@@ -20,7 +20,7 @@
     const head = E.el(
       "div",
       { class: "list-head", role: "rowgroup" },
-      E.el("div", { class: "list-row", role: "row" }, columns.map(heading)),
+      E.el("div", { class: "list-row", role: "row" }, columns.map(createHeading)),
     );
     const node = E.el(
       "div",
@@ -31,7 +31,7 @@
     const empty = E.el("p", { class: "empty", hidden: true });
     node.append(empty);
 
-    function heading(column) {
+    function createHeading(column) {
       const cell = E.el("div", {
         role: "columnheader",
         class: "c-" + column.key + (column.number ? " number" : ""),
@@ -67,7 +67,7 @@
       for (const cell of head.firstChild.children) if (cell.mark) cell.mark();
     };
 
-    function rowNode(row, position) {
+    function createRow(row, position) {
       const cells = draw(row).map((content, i) =>
         E.el("div", { role: "cell", class: "c-" + columns[i].key + (columns[i].number ? " number" : "") }, content),
       );
@@ -88,7 +88,7 @@
       location.hash = link(row);
     }
 
-    function draws(force) {
+    function drawRows(force) {
       if (node.classList.contains("printed")) return;
       const from = Math.max(0, Math.floor(view.scrollTop / height) - 8);
       const to = Math.min(rows.length, Math.ceil((view.scrollTop + view.clientHeight) / height) + 8);
@@ -98,7 +98,7 @@
       const kept = new Map();
       if (!force) for (const child of space.children) kept.set(Number(child.getAttribute("aria-rowindex")) - 2, child);
       const shown = [];
-      for (let i = from; i < to; i++) shown.push(kept.get(i) || rowNode(rows[i], i));
+      for (let i = from; i < to; i++) shown.push(kept.get(i) || createRow(rows[i], i));
       first = from;
       last = to;
       space.replaceChildren(...shown);
@@ -110,8 +110,8 @@
       if (wanted !== height) {
         height = wanted;
         space.style.setProperty("height", rows.length * height + "px");
-        draws(true);
-      } else draws(false);
+        drawRows(true);
+      } else drawRows(false);
     }
 
     function show(next, why) {
@@ -119,9 +119,9 @@
       node.setAttribute("aria-rowcount", String(rows.length + 1));
       space.style.setProperty("height", rows.length * height + "px");
       empty.hidden = rows.length > 0;
-      empty.textContent = why || "No task fits the filters.";
+      empty.textContent = why || "No task matches the filters.";
       if (view.scrollTop > rows.length * height) view.scrollTop = 0;
-      if (height) draws(true);
+      if (height) drawRows(true);
     }
 
     let due = false;
@@ -132,7 +132,7 @@
         due = true;
         requestAnimationFrame(() => {
           due = false;
-          draws(false);
+          drawRows(false);
         });
       },
       { passive: true },
@@ -146,30 +146,30 @@
       if (position * height < view.scrollTop) view.scrollTop = position * height;
       if ((position + 1) * height > view.scrollTop + view.clientHeight)
         view.scrollTop = (position + 1) * height - view.clientHeight;
-      draws(false);
+      drawRows(false);
       space.querySelector('[aria-rowindex="' + (position + 2) + '"] a')?.focus({ preventScroll: true });
     });
     const watcher = new ResizeObserver(measure);
     watcher.observe(view);
-    const print = () => {
+    const drawForPrint = () => {
       node.classList.add("printed");
-      space.replaceChildren(...rows.slice(0, PRINTED).map(rowNode));
+      space.replaceChildren(...rows.slice(0, PRINTED).map(createRow));
       first = last = -1;
     };
-    const printed = () => {
+    const restoreAfterPrint = () => {
       node.classList.remove("printed");
-      draws(true);
+      drawRows(true);
     };
-    addEventListener("beforeprint", print);
-    addEventListener("afterprint", printed);
-    const gone = () => {
+    addEventListener("beforeprint", drawForPrint);
+    addEventListener("afterprint", restoreAfterPrint);
+    const destroy = () => {
       watcher.disconnect();
-      removeEventListener("beforeprint", print);
-      removeEventListener("afterprint", printed);
+      removeEventListener("beforeprint", drawForPrint);
+      removeEventListener("afterprint", restoreAfterPrint);
     };
 
-    return { node, show, gone, view, rows: () => rows };
+    return { node, show, destroy, view, rows: () => rows };
   }
 
-  Object.assign(E, { virtualTable });
+  Object.assign(E, { createVirtualTable });
 })();

@@ -1,4 +1,4 @@
-// Which view an address means, and the frame around it.
+// The view of an address, and the frame around it.
 "use strict";
 
 (() => {
@@ -9,13 +9,13 @@
     shown = "",
     turn = 0;
 
-  /** A view that says what is not there, and what is near. */
-  function missing(text, near, back) {
+  /** Render a view for something that does not exist, with similar names. */
+  function renderMissing(text, near, back) {
     return {
       node: el(
         "main",
         { class: "page", id: "main" },
-        el("h1", {}, "Not here"),
+        el("h1", {}, "Not found"),
         el("p", {}, text),
         near.length
           ? el(
@@ -28,96 +28,96 @@
           : null,
         el("p", {}, el("a", { class: "button", href: back }, "Back")),
       ),
-      title: "not here",
+      title: "not found",
     };
   }
-  E.missing = missing;
+  Object.assign(E, { renderMissing });
 
-  function viewOf(place) {
-    const runs = E.runs();
-    const lost = [place.run, ...(place.with || [])].find((id) => id !== undefined && !E.runOf(id));
+  function chooseView(place) {
+    const runs = E.getRuns();
+    const lost = [place.run, ...(place.with || [])].find((id) => id !== undefined && !E.findRun(id));
     if (lost !== undefined)
       return () =>
-        missing(
+        renderMissing(
           "There is no run " + lost + " in this replay.",
-          E.near(
+          E.findSimilar(
             lost,
             runs.map((run) => run.run_id),
           ).map((id) => [id, E.address.write({ run: id })]),
           "#",
         );
-    if (place.view === "tasks") return E.allTasksView;
-    if (place.view === "matrix") return E.matrixView;
+    if (place.view === "tasks") return E.renderAllTasksView;
+    if (place.view === "matrix") return E.renderMatrixView;
     if (place.run === undefined) {
       const list = place.view === "runs" || (runs.length !== 1 && place.task === undefined);
-      if (list || !runs.length) return E.runsView;
+      if (list || !runs.length) return E.renderRunsView;
       place.run = runs[runs.length - 1].run_id; // the newest
     }
-    if (place.view === "analysis") return E.analysisView;
-    if (place.task === undefined) return place.with?.length ? E.matrixView : E.runView;
-    return place.with?.length ? E.compareView : E.taskView;
+    if (place.view === "analysis") return E.renderAnalysisView;
+    if (place.task === undefined) return place.with?.length ? E.renderMatrixView : E.renderRunView;
+    return place.with?.length ? E.renderCompareView : E.renderTaskView;
   }
 
-  /** What makes two addresses the same view, whose changes it follows itself. */
-  function identity(place, make) {
+  /** A text that is equal for two addresses of one view; that view handles their differences itself. */
+  function viewKey(place, make) {
     const fixed =
-      make === E.taskView || make === E.compareView ? place : { view: place.view, run: place.run, with: place.with };
+      make === E.renderTaskView || make === E.renderCompareView ? place : { view: place.view, run: place.run, with: place.with };
     return JSON.stringify([make.name, fixed.view, fixed.run, fixed.with, fixed.task, fixed.attempt, fixed.align]);
   }
 
-  const unnumbered = (panel) => panel.firstElementChild.textContent.replace(/\d+/g, "#");
-  /** What is opened and focused in a view, as a function that does the same to a new drawing of it. */
-  function handled(node) {
-    const open = new Set([...node.querySelectorAll("details[open]")].map(unnumbered));
+  const panelKey = (panel) => panel.firstElementChild.textContent.replace(/\d+/g, "#");
+  /** Record what is open and focused in a view; returns a function that restores it in a new rendering. */
+  function captureState(node) {
+    const open = new Set([...node.querySelectorAll("details[open]")].map(panelKey));
     const focused = document.activeElement;
     const trail = [];
     for (let at = focused; at !== node && node.contains(at); at = at.parentElement)
       trail.unshift([...at.parentElement.children].indexOf(at));
     return (next) => {
-      for (const panel of next.querySelectorAll("details")) panel.open = open.has(unnumbered(panel));
+      for (const panel of next.querySelectorAll("details")) panel.open = open.has(panelKey(panel));
       const there = node.contains(focused) ? trail.reduce((at, i) => at?.children[i], next) : null;
-      // a link at the same place of a list may be that to another task by now
+      // a link at the same place of a list may lead to another task now
       if (there && ["tagName", "href"].every((one) => there[one] === focused[one])) there.focus({ preventScroll: true });
     };
   }
 
   async function route(force) {
     const mine = ++turn;
-    const place = E.address.here();
-    const make = viewOf(place);
-    const same = identity(place, make);
+    const place = E.address.current();
+    const make = chooseView(place);
+    const same = viewKey(place, make);
     if (!force && same === shown && view?.update) return view.update(place);
     let next;
     try {
       next = await make(place);
     } catch (error) {
-      next = missing(error.message, [], "#");
+      next = renderMissing(error.message, [], "#");
     }
     if (mine !== turn) {
-      next.gone?.();
+      next.destroy?.();
       return;
-    } // another address came meanwhile
-    view?.gone?.();
+    } // the address has changed in the meantime
+    view?.destroy?.();
     const kept = force && view ? [scrollY, view.node.querySelector(".list-view")?.scrollTop || 0] : [0, 0];
-    const handle = force && same === shown && view ? handled(view.node) : null;
+    const handle = force && same === shown && view ? captureState(view.node) : null;
     view = next;
     shown = same;
     document.title = view.title + " – evalgauge replay";
-    frame(place);
-    document.getElementById("app").replaceChildren(header(place), view.node);
-    view.placed?.();
-    view.node.tabIndex = -1; // a screen reader goes on reading where the new view begins
+    markBody(place);
+    document.getElementById("app").replaceChildren(renderHeader(place), view.node);
+    view.mounted?.();
+    view.node.tabIndex = -1; // a screen reader continues where the new view begins
     if (!force) view.node.focus({ preventScroll: true });
     handle?.(view.node);
     scrollTo(0, kept[0]);
     const list = view.node.querySelector(".list-view");
     if (list && kept[1]) list.scrollTop = kept[1];
   }
-  const frame = (place) => document.body.classList.toggle("in-task", place.task !== undefined);
+  const markBody = (place) => document.body.classList.toggle("in-task", place.task !== undefined);
 
-  function header(place) {
-    const run = place.run === undefined ? null : E.runOf(place.run);
-    const many = E.runs().length > 1;
+  function renderHeader(place) {
+    const run = place.run === undefined ? null : E.findRun(place.run);
+    const many = E.getRuns().length > 1;
     const tab = (label, href, on) => el("a", { href, "aria-current": on ? "page" : null }, label);
     const ids = place.with?.length ? { run: place.run, with: place.with } : { run: place.run };
     const runTab = run && !place.view && !place.task && !place.with?.length;
@@ -175,13 +175,13 @@
         : null,
       run && place.task !== undefined ? el("span", { class: "crumb quiet mono", title: run.run_id }, run.run_id) : null,
       el("span", { class: "grow" }),
-      el("button", { type: "button", title: "Keys (?)", "aria-label": "Keys", onclick: E.help }, "?"),
+      el("button", { type: "button", title: "Keys (?)", "aria-label": "Keys", onclick: E.toggleHelp }, "?"),
     );
   }
 
-  function keys(event) {
+  function handleKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) {
-      if (event.key === "?" && document.querySelector("dialog[open]")) E.help();
+      if (event.key === "?" && document.querySelector("dialog[open]")) E.toggleHelp();
       return;
     }
     const target = event.target;
@@ -190,15 +190,15 @@
       if (event.key === "Escape") target.blur();
       return;
     }
-    // a focused button or link keeps its own space and enter, a slider its arrows do what ours do
+    // a focused button or link keeps space and enter; the arrow keys of a slider do what ours do
     if ((event.key === " " || event.key === "Enter") && target.matches?.("button, a, summary, input[type=checkbox]"))
       return;
     if (event.key === "?") {
-      E.help();
+      E.toggleHelp();
       event.preventDefault();
       return;
     }
-    const place = E.address.here();
+    const place = E.address.current();
     if (event.key === "u" && place.task !== undefined) {
       location.hash = E.address.write(
         place.with?.length
@@ -210,56 +210,56 @@
     if (view?.key?.(event)) event.preventDefault();
   }
 
-  /** While a run goes on and the page comes from a server: look now and then whether there is more. */
+  /** While a run is running and the page comes from a server: check regularly for changes. */
   function follow() {
     if (!location.protocol.startsWith("http")) return;
-    let behind = false; // more is there than the page shows: a look failed half way
+    let behind = false; // the page shows less than the server has, because a check failed half way
     const look = async () => {
       if (
         document.hidden ||
-        !(behind || E.runs().some((run) => run.state === "running")) ||
+        !(behind || E.getRuns().some((run) => run.state === "running")) ||
         view?.busy?.() ||
         document.activeElement?.matches("input:not([type=range], [type=checkbox]), select") ||
-        (document.body.classList.contains("in-task") && !view?.changed)
+        (document.body.classList.contains("in-task") && !view?.hasChanged)
       )
         return;
-      const before = new Map(E.runs().map((run) => [run.run_id, run.version]));
+      const before = new Map(E.getRuns().map((run) => [run.run_id, run.version]));
       try {
         E.forget((name) => name !== "index");
         await E.loadIndex();
-        const alike = E.runs().length === before.size && E.runs().every((run) => before.get(run.run_id) === run.version);
+        const alike = E.getRuns().length === before.size && E.getRuns().every((run) => before.get(run.run_id) === run.version);
         if (alike && !behind) return;
         behind = true;
         E.forget((name) => name === "index");
-        if (!view?.changed || (await view.changed())) await route(true);
+        if (!view?.hasChanged || (await view.hasChanged())) await route(true);
         behind = false;
       } catch {
-        /* the server is away: what is there stays */
+        /* the server does not respond: the page stays as it is */
       }
     };
     setInterval(look, REFRESH_MS);
     document.addEventListener("visibilitychange", look);
   }
 
-  async function begin() {
+  async function start() {
     document.body.append(el("div", { id: "said", class: "hidden", "aria-live": "polite" }));
     try {
       await E.loadIndex();
     } catch (error) {
-      document.getElementById("app").replaceChildren(missing(error.message, [], "#").node);
+      document.getElementById("app").replaceChildren(renderMissing(error.message, [], "#").node);
       return;
     }
-    const { only_task: task } = E.index();
+    const { only_task: task } = E.getIndex();
     if (task && !location.hash) {
-      const tables = await Promise.all(E.runs().map(E.tableOf));
+      const tables = await Promise.all(E.getRuns().map(E.loadTable));
       const having = tables.filter((table) => table.attempts.has(task));
       const [run, ...others] = having.map((table) => table.run.run_id);
       history.replaceState(null, "", E.address.write({ run, task, with: others.slice(0, 3) }));
     }
     addEventListener("hashchange", () => route(false));
-    addEventListener("keydown", keys);
+    addEventListener("keydown", handleKey);
     await route(true);
     follow();
   }
-  begin();
+  start();
 })();

@@ -1,11 +1,11 @@
-// What an action did to the picture, as marks in parts of its width and height (0 to 1), drawn as an SVG over it.
+// Marks of an action, in fractions of the screenshot's width and height (0 to 1), drawn as an SVG over it.
 "use strict";
 
 (() => {
   const E = evalgauge;
 
-  /** Maps a written place to a part of the picture: numbers from 0 to 1 are parts, others pixels of the screen. */
-  function scaler(action, width, height) {
+  /** Map a recorded position to fractions of the screenshot: numbers from 0 to 1 are fractions, others pixels. */
+  function createScaler(action, width, height) {
     const wide = Number(action.screen_width ?? action.image_width ?? action.viewport_width) || width;
     const high = Number(action.screen_height ?? action.image_height ?? action.viewport_height) || height;
     const parts = (numbers) => numbers.every((one) => one >= 0 && one <= 1);
@@ -16,11 +16,11 @@
     };
   }
 
-  /** The marks of an action: {kind: click|drag|scroll|text|move|box, x, y, …}, all in parts of the picture. */
-  function marksOf(action, width, height) {
-    const scale = scaler(action, width, height);
-    const kind = E.actions.kindOf(action);
-    const places = E.actions.placesOf(action);
+  /** The marks of an action: {kind: click|drag|scroll|text|move|box, x, y, …}, in fractions of the screenshot. */
+  function computeMarks(action, width, height) {
+    const scale = createScaler(action, width, height);
+    const kind = E.actions.getKind(action);
+    const places = E.actions.getPlaces(action);
     const box = places.box && scale(places.box);
     let start = places.start && scale(places.start);
     const end = places.end && scale(places.end);
@@ -35,10 +35,10 @@
       if (path.length > 1) marks.push({ kind: "drag", path });
       else if (start) marks.push({ kind: "click", x: start[0], y: start[1] });
     } else if (kind === "scroll") {
-      const { way } = E.actions.scrollOf(action);
+      const { way } = E.actions.getScroll(action);
       marks.push({ kind: "scroll", way, x: start ? start[0] : 0.5, y: start ? start[1] : 0.5 });
     } else if (kind === "type" || kind === "key" || kind === "select") {
-      const text = kind === "key" ? E.actions.keysOf(action) || E.actions.textOf(action) : E.actions.textOf(action);
+      const text = kind === "key" ? E.actions.getKeys(action) || E.actions.getText(action) : E.actions.getText(action);
       if (start) marks.push({ kind: "click", x: start[0], y: start[1], light: true });
       if (text)
         marks.push({
@@ -60,42 +60,42 @@
     return marks;
   }
 
-  const outside = (mark) =>
+  const isOutside = (mark) =>
     (mark.path ? mark.path.flat() : [mark.x, mark.y]).some((one) => one !== null && (one < 0 || one > 1));
 
-  /** Draws marks into an SVG whose viewBox is the picture's size on the screen. Returns what lies outside. */
+  /** Draw marks into an SVG whose viewBox is the displayed size. Returns the number of marks outside the screenshot. */
   function drawMarks(svg, action, natural, shown) {
     svg.replaceChildren();
     svg.setAttribute("viewBox", "0 0 " + shown.width + " " + shown.height);
-    const marks = marksOf(action, natural.width, natural.height);
+    const marks = computeMarks(action, natural.width, natural.height);
     const X = (part) => Math.min(Math.max(part, 0), 1) * shown.width;
     const Y = (part) => Math.min(Math.max(part, 0), 1) * shown.height;
-    for (const mark of marks) svg.append(...shapes(mark, X, Y, shown));
-    return marks.filter(outside).length;
+    for (const mark of marks) svg.append(...drawMark(mark, X, Y, shown));
+    return marks.filter(isOutside).length;
   }
 
-  const both = (tag, attributes) => [
+  const drawOutlined = (tag, attributes) => [
     E.el("svg:" + tag, { ...attributes, class: "halo" }),
     E.el("svg:" + tag, { ...attributes, class: "ink" }),
   ];
 
-  function shapes(mark, X, Y, shown) {
+  function drawMark(mark, X, Y, shown) {
     if (mark.kind === "box")
-      return both("rect", {
+      return drawOutlined("rect", {
         x: X(mark.x),
         y: Y(mark.y),
         width: Math.max(2, mark.width * shown.width),
         height: Math.max(2, mark.height * shown.height),
         rx: 3,
       });
-    if (mark.kind === "drag") return drag(mark.path.map(([x, y]) => [X(x), Y(y)]));
-    if (mark.kind === "scroll") return scroll(mark.way, X(mark.x), Y(mark.y));
-    if (mark.kind === "text") return typed(mark, X, Y, shown);
+    if (mark.kind === "drag") return drawDrag(mark.path.map(([x, y]) => [X(x), Y(y)]));
+    if (mark.kind === "scroll") return drawScroll(mark.way, X(mark.x), Y(mark.y));
+    if (mark.kind === "text") return drawText(mark, X, Y, shown);
     const x = X(mark.x),
       y = Y(mark.y);
-    const rings = [...both("circle", { cx: x, cy: y, r: mark.light ? 7 : 12 })];
-    if (mark.twice) rings.push(...both("circle", { cx: x, cy: y, r: 18 }));
-    if (mark.right) rings.push(...both("path", { d: "M" + (x + 6) + " " + (y - 20) + "h14v14" }));
+    const rings = [...drawOutlined("circle", { cx: x, cy: y, r: mark.light ? 7 : 12 })];
+    if (mark.twice) rings.push(...drawOutlined("circle", { cx: x, cy: y, r: 18 }));
+    if (mark.right) rings.push(...drawOutlined("path", { d: "M" + (x + 6) + " " + (y - 20) + "h14v14" }));
     rings.push(
       mark.kind === "move"
         ? E.el("svg:path", { class: "ink", d: "M" + (x - 5) + " " + y + "h10M" + x + " " + (y - 5) + "v10" })
@@ -103,7 +103,7 @@
     );
     return rings;
   }
-  function drag(points) {
+  function drawDrag(points) {
     const [x, y] = points[points.length - 1],
       [fx, fy] = points[points.length - 2];
     const angle = Math.atan2(y - fy, x - fx);
@@ -112,9 +112,9 @@
     );
     const line =
       "M" + points.map((point) => point.join(" ")).join("L") + "M" + tip[0] + "L" + x + " " + y + "L" + tip[1];
-    return [...both("path", { d: line }), ...both("circle", { cx: points[0][0], cy: points[0][1], r: 6 })];
+    return [...drawOutlined("path", { d: line }), ...drawOutlined("circle", { cx: points[0][0], cy: points[0][1], r: 6 })];
   }
-  function scroll(way, x, y) {
+  function drawScroll(way, x, y) {
     const [dx, dy] = { up: [0, -1], down: [0, 1], left: [-1, 0], right: [1, 0] }[way];
     const chevron = (far) =>
       "M" +
@@ -129,9 +129,9 @@
       (x + dx * far - (dx ? 8 * dx : -10)) +
       " " +
       (y + dy * far - (dy ? 8 * dy : -10));
-    return both("path", { d: chevron(4) + chevron(16) + chevron(28) });
+    return drawOutlined("path", { d: chevron(4) + chevron(16) + chevron(28) });
   }
-  function typed(mark, X, Y, shown) {
+  function drawText(mark, X, Y, shown) {
     const text = mark.text.length > 48 ? mark.text.slice(0, 47) + "…" : mark.text;
     const width = Math.min(shown.width - 16, text.length * 8.2 + 42);
     const x = Math.min(
@@ -146,5 +146,5 @@
     ];
   }
 
-  Object.assign(E, { marks: { marksOf, drawMarks } });
+  Object.assign(E, { marks: { computeMarks, drawMarks } });
 })();

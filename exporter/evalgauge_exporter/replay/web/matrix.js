@@ -1,12 +1,12 @@
-// Tasks × runs: who succeeded where, to pick the task that is worth a look.
+// The matrix of tasks × runs: which run succeeded on which task.
 "use strict";
 
 (() => {
   const E = evalgauge;
   const { el } = E;
 
-  /** One line for each task: what came out in each run. `result` is won, lost, open or null where it is not there. */
-  function lines(tables) {
+  /** One line for each task with its result in each run: won, lost, mixed or open; null where a run has no such task. */
+  function listMatrixLines(tables) {
     const tasks = new Map();
     tables.forEach((table, r) => {
       for (const [task_id, rows] of table.attempts) {
@@ -24,21 +24,21 @@
     return [...tasks.values()];
   }
 
-  const results = (line) => line.cells.map((cell) => (cell ? cell.result : null));
-  const measuredIn = (line) => results(line).every((one) => ["won", "lost", "mixed"].includes(one));
-  /** The picks: named for two runs, general for more. */
-  function picks(count) {
+  const listResults = (line) => line.cells.map((cell) => (cell ? cell.result : null));
+  const isMeasuredInAll = (line) => listResults(line).every((one) => ["won", "lost", "mixed"].includes(one));
+  /** The selections of tasks: [name, label, predicate]. */
+  function listPicks(count) {
     const found = [
       ["", "all", () => true],
       [
         "both-lost",
         count === 2 ? "both failed" : "all failed",
-        (line) => measuredIn(line) && results(line).every((one) => one === "lost"),
+        (line) => isMeasuredInAll(line) && listResults(line).every((one) => one === "lost"),
       ],
       [
         "both-won",
         count === 2 ? "both succeeded" : "all succeeded",
-        (line) => measuredIn(line) && results(line).every((one) => one === "won"),
+        (line) => isMeasuredInAll(line) && listResults(line).every((one) => one === "won"),
       ],
     ];
     for (let r = 0; r < count; r++) {
@@ -46,29 +46,29 @@
       found.push([
         "only-lost-" + r,
         "only " + letter + " failed",
-        (line) => measuredIn(line) && results(line).every((one, i) => (i === r ? one === "lost" : one !== "lost")),
+        (line) => isMeasuredInAll(line) && listResults(line).every((one, i) => (i === r ? one === "lost" : one !== "lost")),
       ]);
       if (count > 2)
         found.push([
           "only-won-" + r,
           "only " + letter + " succeeded",
-          (line) => measuredIn(line) && results(line).every((one, i) => (i === r ? one === "won" : one !== "won")),
+          (line) => isMeasuredInAll(line) && listResults(line).every((one, i) => (i === r ? one === "won" : one !== "won")),
         ]);
     }
-    found.push(["unmeasured", "not measured in each", (line) => !measuredIn(line)]);
+    found.push(["unmeasured", "not measured in each", (line) => !isMeasuredInAll(line)]);
     return found;
   }
 
-  function matrixTasks(tables, pick) {
-    const fits = (picks(tables.length).find(([name]) => name === (pick || "")) || [null, null, () => true])[2];
-    return lines(tables)
+  function selectMatrixTasks(tables, pick) {
+    const fits = (listPicks(tables.length).find(([name]) => name === (pick || "")) || [null, null, () => true])[2];
+    return listMatrixLines(tables)
       .filter(fits)
       .sort((a, b) => a.task_id.localeCompare(b.task_id, "en", { numeric: true }));
   }
 
-  function cellOf(cell) {
+  function renderCell(cell) {
     if (!cell) return el("span", { class: "unknown", title: "not in this run" }, E.NONE);
-    if (cell.rows.length === 1) return E.chip(cell.rows[0].outcome);
+    if (cell.rows.length === 1) return E.createChip(cell.rows[0].outcome);
     const status =
       cell.result === "won"
         ? "success"
@@ -80,41 +80,41 @@
     return el("span", { class: "chip s-" + status }, cell.won + " of " + cell.measured);
   }
 
-  function verdictText(found) {
+  function describeVerdict(found) {
     const words = {
-      better: "B is better",
-      worse: "B is worse",
+      better: "better",
+      worse: "worse",
       no_significant_difference: "no significant difference",
-      too_few_tasks: "too few tasks in common to say",
+      too_few_tasks: "too few common tasks",
     };
     return (
       words[found.verdict] +
       (found.delta === null
         ? ""
         : ": " +
-          E.points(-found.delta) +
+          E.formatPoints(-found.delta) +
           " points (" +
-          E.points(-found.ci_high) +
+          E.formatPoints(-found.ci_high) +
           " to " +
-          E.points(-found.ci_low) +
+          E.formatPoints(-found.ci_low) +
           "), p = " +
-          pValue(found.p_value))
+          formatPValue(found.p_value))
     );
   }
-  const pValue = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
+  const formatPValue = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
 
-  async function matrixView(place) {
+  async function renderMatrixView(place) {
     const ids = [place.run, ...(place.with || [])].filter(Boolean);
-    let runs = (ids.length ? ids.map(E.runOf) : E.runs()).filter((run, i, all) => run && all.indexOf(run) === i);
+    let runs = (ids.length ? ids.map(E.findRun) : E.getRuns()).filter((run, i, all) => run && all.indexOf(run) === i);
     if (runs.length === 1)
       runs = [
         ...runs,
-        ...E.runs().filter((run) => run !== runs[0] && run.benchmark === runs[0].benchmark),
-        ...E.runs().filter((run) => run !== runs[0] && run.benchmark !== runs[0].benchmark),
+        ...E.getRuns().filter((run) => run !== runs[0] && run.benchmark === runs[0].benchmark),
+        ...E.getRuns().filter((run) => run !== runs[0] && run.benchmark !== runs[0].benchmark),
       ];
     runs = runs.slice(0, 8);
-    const tables = await Promise.all(runs.map(E.tableOf));
-    const all = lines(tables);
+    const tables = await Promise.all(runs.map(E.loadTable));
+    const all = listMatrixLines(tables);
     const want = { pick: place.pick || "", q: place.q || "" };
     const letters = runs.map((_, r) => String.fromCharCode(65 + r));
     const link = (line) => {
@@ -131,7 +131,7 @@
       { key: "domain", label: "domain", width: "8rem" },
       ...runs.map((run, r) => ({ key: "result", label: letters[r], title: run.run_id, width: "minmax(3.5rem, 1fr)" })),
     ];
-    const list = E.virtualTable({
+    const list = E.createVirtualTable({
       columns,
       label: "Tasks by runs",
       link,
@@ -140,16 +140,16 @@
       draw: (line) => [
         el("a", { class: "mono", href: link(line), title: line.task_id }, line.task_id),
         line.domain,
-        ...line.cells.map(cellOf),
+        ...line.cells.map(renderCell),
       ],
     });
     list.node.classList.add("matrix");
-    const buttons = picks(runs.length).map(([name, label, fits]) => {
+    const buttons = listPicks(runs.length).map(([name, label, fits]) => {
       const button = el(
         "button",
         { type: "button", onclick: () => change({ pick: name }) },
         label + " ",
-        el("b", {}, E.count(all.filter(fits).length)),
+        el("b", {}, E.formatCount(all.filter(fits).length)),
       );
       button.dataset.pick = name;
       return button;
@@ -164,17 +164,17 @@
     const tally = el("p", { class: "tally", role: "status" });
     function redraw() {
       const terms = want.q.toLowerCase().split(/\s+/).filter(Boolean);
-      const shown = matrixTasks(tables, want.pick).filter((line) =>
+      const shown = selectMatrixTasks(tables, want.pick).filter((line) =>
         terms.every((term) => (line.task_id + " " + line.domain).toLowerCase().includes(term)),
       );
       for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.pick === want.pick));
-      tally.textContent = E.plural(shown.length, "task");
-      list.show(shown, "No task fits.");
+      tally.textContent = E.formatQuantity(shown.length, "task");
+      list.show(shown, "No task matches.");
       return shown;
     }
     function change(changes) {
       Object.assign(want, changes);
-      E.address.note({ pick: want.pick, q: want.q });
+      E.address.update({ pick: want.pick, q: want.q });
       redraw();
     }
     redraw();
@@ -189,7 +189,7 @@
         "div",
         { class: "bar-line" },
         el("h1", {}, "Side by side"),
-        compared ? el("span", { class: "verdict-word v-" + compared.verdict }, verdictText(compared)) : null,
+        compared ? el("span", { class: "verdict-word v-" + compared.verdict }, "B against A: " + describeVerdict(compared)) : null,
       ),
       el(
         "table",
@@ -204,7 +204,7 @@
               el("th", { scope: "row" }, letters[r]),
               el("td", {}, el("a", { class: "mono", href: E.address.write({ run: run.run_id }) }, run.run_id)),
               el("td", { class: "mono quiet" }, run.model),
-              el("td", { class: "number" }, E.rate(run.success_rate, run.interval)),
+              el("td", { class: "number" }, E.formatRate(run.success_rate, run.interval)),
               el(
                 "td",
                 {},
@@ -213,8 +213,8 @@
                       "a",
                       {
                         class: "button small",
-                        title: "Leave it out",
-                        "aria-label": "Leave out " + run.run_id,
+                        title: "Remove",
+                        "aria-label": "Remove " + run.run_id,
                         href: E.address.write({
                           view: "matrix",
                           run: runs.filter((one) => one !== run)[0].run_id,
@@ -249,7 +249,7 @@
     return {
       node,
       title: "side by side",
-      gone: list.gone,
+      destroy: list.destroy,
       key(event) {
         if (event.key === "/") {
           search.focus();
@@ -269,5 +269,5 @@
     };
   }
 
-  Object.assign(E, { matrixView, matrixTasks, matrixLines: lines, verdictText, pValue });
+  Object.assign(E, { renderMatrixView, selectMatrixTasks, listMatrixLines, describeVerdict, formatPValue });
 })();

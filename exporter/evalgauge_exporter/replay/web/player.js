@@ -1,4 +1,4 @@
-// Playing: a position that moves by itself or by hand, the bar to move it, and the keys that do.
+// Playback: a position that moves by itself or by hand, its bar and its keys.
 "use strict";
 
 (() => {
@@ -7,10 +7,10 @@
   const STEP_MS = 1200; // a step at speed 1
 
   /**
-   * The transport under the pictures. `length()` positions; `onmove(position)` draws one; `tick(position)` says how a
-   * tick of the bar looks ({class, title}); `preview(position)` gives a picture's address for the hover, or null.
+   * Create the playback controls. `length()`: number of positions; `onmove(position)` shows one; `tick(position)`
+   * returns the look of a tick of the bar ({class, title}); `preview(position)` the {url, title} shown on hover, or null.
    */
-  function player({ length, onmove, tick, preview, extra = [] }) {
+  function createPlayer({ length, onmove, tick, preview, extra = [] }) {
     let position = 0,
       playing = false,
       speed = 1,
@@ -30,7 +30,7 @@
         title: "Speed",
         onchange: () => {
           speed = Number(rate.value);
-          again();
+          restartTimer();
         },
       },
       SPEEDS.map((one) => E.el("option", { value: String(one), selected: one === 1 }, one + "×")),
@@ -39,9 +39,9 @@
       "div",
       { class: "player", role: "group", "aria-label": "Playback" },
       button("|‹", "First step (home)", () => move(0)),
-      button("‹", "Step back (←)", () => move(position - 1)),
+      button("‹", "Previous step (←)", () => move(position - 1)),
       play,
-      button("›", "Step on (→)", () => move(position + 1)),
+      button("›", "Next step (→)", () => move(position + 1)),
       button("›|", "Last step (end)", () => move(length() - 1)),
       bar,
       counter,
@@ -91,9 +91,9 @@
           : []),
       );
       position = Math.min(Math.max(0, to), Math.max(0, n - 1));
-      shows();
+      refresh();
     }
-    function shows() {
+    function refresh() {
       range.value = String(position);
       counter.textContent = length() ? position + 1 + " of " + length() : "no steps";
       onmove(position);
@@ -102,9 +102,9 @@
       const next = Math.min(Math.max(0, to), length() - 1);
       if (next === position || next < 0) return;
       position = next;
-      shows();
+      refresh();
     }
-    function again() {
+    function restartTimer() {
       clearInterval(timer);
       if (playing) timer = setInterval(() => (position >= length() - 1 ? stop() : move(position + 1)), STEP_MS / speed);
     }
@@ -113,7 +113,7 @@
       if (position >= length() - 1) move(0);
       playing = length() > 1;
       drawPlay();
-      again();
+      restartTimer();
     }
     function stop() {
       playing = false;
@@ -126,8 +126,8 @@
       play.setAttribute("aria-label", play.title);
     }
 
-    /** Whether a key was one of the player's. */
-    function key(event) {
+    /** Handle a key; returns whether it was one of the playback keys. */
+    function handleKey(event) {
       const act = {
         " ": toggle,
         ArrowRight: () => {
@@ -158,7 +158,7 @@
         stop();
         move(to);
       },
-      key,
+      key: handleKey,
       stop,
       get position() {
         return position;
@@ -169,5 +169,5 @@
     };
   }
 
-  Object.assign(E, { player });
+  Object.assign(E, { createPlayer });
 })();

@@ -1,14 +1,14 @@
-// A run against its baseline: the verdicts, over all and by domain, and the tasks that were lost and won.
+// The comparison of a run with its baseline: verdicts in total and by domain, and the tasks lost and won.
 "use strict";
 
 (() => {
   const E = evalgauge;
   const { el } = E;
 
-  function regressions(run, all, tables, place) {
+  function renderRegressions(run, all, tables, place) {
     const baselines = all.filter((one) => one.b === run.run_id);
     if (!baselines.length)
-      return el("p", { class: "quiet" }, "A comparison needs another run of the same benchmark in this replay.");
+      return el("p", { class: "quiet" }, "A comparison requires another run of the same benchmark in this replay.");
     const chosen =
       baselines.find((one) => one.a === place.with?.[0]) ||
       baselines.find((one) => one.a === run.baseline) ||
@@ -26,12 +26,12 @@
     const table = tables.find((one) => one.run.run_id === chosen.a),
       mine = tables.find((one) => one.run === run);
     const lost = table
-      ? E.matrixLines([table, mine]).filter(
+      ? E.listMatrixLines([table, mine]).filter(
           (line) => line.cells[0]?.result === "won" && line.cells[1]?.result === "lost",
         )
       : [];
     const won = table
-      ? E.matrixLines([table, mine]).filter(
+      ? E.listMatrixLines([table, mine]).filter(
           (line) => line.cells[0]?.result === "lost" && line.cells[1]?.result === "won",
         )
       : [];
@@ -51,27 +51,27 @@
         "tr",
         { class: strong ? "strong" : null },
         el("th", { scope: "row" }, name),
-        el("td", { class: "number" }, E.count(one.paired)),
-        el("td", { class: "number" }, E.percent(one.rate_a)),
-        el("td", { class: "number" }, E.percent(one.rate_b)),
+        el("td", { class: "number" }, E.formatCount(one.paired)),
+        el("td", { class: "number" }, E.formatPercent(one.rate_a)),
+        el("td", { class: "number" }, E.formatPercent(one.rate_b)),
         el(
           "td",
           { class: "number" },
           one.delta === null
             ? E.NONE
-            : E.points(-one.delta) + " (" + E.points(-one.ci_high) + " to " + E.points(-one.ci_low) + ")",
+            : E.formatPoints(-one.delta) + " (" + E.formatPoints(-one.ci_high) + " to " + E.formatPoints(-one.ci_low) + ")",
         ),
         el(
           "td",
           { class: "bar-cell" },
-          E.charts.deltaBar(
+          E.charts.drawDelta(
             one.delta === null ? null : -one.delta,
             one.ci_high === null ? null : -one.ci_high,
             one.ci_low === null ? null : -one.ci_low,
           ),
         ),
-        el("td", { class: "number" }, E.pValue(one.p_value)),
-        el("td", { class: "v-" + one.verdict }, E.words(one.verdict)),
+        el("td", { class: "number" }, E.formatPValue(one.p_value)),
+        el("td", { class: "v-" + one.verdict }, E.humanize(one.verdict)),
       );
     return el(
       "div",
@@ -79,22 +79,22 @@
       el(
         "p",
         {},
-        "Baseline A: ",
+        "Baseline: ",
         pick,
-        " ",
-        el("b", { class: "verdict-word v-" + chosen.verdict }, E.verdictText(chosen)),
+        " This run is ",
+        el("b", { class: "verdict-word v-" + chosen.verdict }, E.describeVerdict(chosen)),
         " ",
         el(
           "span",
           { class: "quiet" },
           "(" +
             chosen.test +
-            (chosen.finished ? "" : "; a run goes on, so the p-value is one that may be looked at at any time") +
+            (chosen.finished ? "" : "; a run is still running, so the p-value is anytime-valid") +
             "; " +
             chosen.only_a +
-            " only A, " +
+            " tasks succeeded only in the baseline, " +
             chosen.only_b +
-            " only B succeeded" +
+            " only in this run" +
             (chosen.noise_floor === null
               ? ""
               : "; repeats of one run differ by up to " + (chosen.noise_floor * 100).toFixed(1) + " points") +
@@ -114,10 +114,10 @@
               "tr",
               {},
               el("th", { scope: "col" }, "domain"),
-              ["pairs", "A", "B", "B − A, points"].map((name) => el("th", { scope: "col", class: "number" }, name)),
+              ["pairs", "baseline", "this run", "change, points"].map((name) => el("th", { scope: "col", class: "number" }, name)),
               el("th", {}),
               el("th", { scope: "col", class: "number" }, "p"),
-              el("th", { scope: "col" }, "verdict on B"),
+              el("th", { scope: "col" }, "verdict"),
             ),
           ),
           el(
@@ -146,5 +146,5 @@
     );
   }
 
-  Object.assign(E, { regressions });
+  Object.assign(E, { renderRegressions });
 })();

@@ -1,4 +1,4 @@
-// The rows of task tables: made from the parts of runs, filtered, sorted, counted.
+// The rows of task tables: loaded from the parts of runs, filtered, sorted and counted.
 "use strict";
 
 (() => {
@@ -6,17 +6,17 @@
   let index = null;
 
   const loadIndex = async () => (index = await E.load("index"));
-  const runs = () => index.runs;
+  const getRuns = () => index.runs;
 
-  /** A run by its id; one whose plus was not escaped in the address is found too. */
-  function runOf(id) {
+  /** Find a run by its id, also where a plus in it was not escaped in the address. */
+  function findRun(id) {
     return (
       index.runs.find((run) => run.run_id === id) || index.runs.find((run) => run.run_id.replaceAll("+", " ") === id)
     );
   }
 
-  /** The table of a run: {run, rows, clusters, survival, action_mix}; each row an object by column. */
-  async function tableOf(run) {
+  /** Load the table of a run: {run, rows, attempts, clusters, survival, action_mix}; each row is an object by column. */
+  async function loadTable(run) {
     const content = await E.load(run.key + "/tasks");
     if (!content.table) {
       const names = content.columns;
@@ -43,9 +43,9 @@
     return content.table;
   }
 
-  function text(row) {
+  function searchText(row) {
     if (row.text === undefined) {
-      row.text = [row.task_id, row.domain, row.instruction, row.error, row.reason, E.words(row.outcome)]
+      row.text = [row.task_id, row.domain, row.instruction, row.error, row.reason, E.humanize(row.outcome)]
         .filter(Boolean)
         .join("\n")
         .toLowerCase();
@@ -53,8 +53,8 @@
     return row.text;
   }
 
-  /** Rows that fit {q, domain, outcome, model, cluster}; `without` leaves one of them out, for the counts beside it. */
-  function filter(rows, want, without) {
+  /** Filter rows by {q, domain, outcome, model, cluster}; `without` names one to ignore, for the counts of its options. */
+  function filterRows(rows, want, without) {
     const terms = without === "q" || !want.q ? [] : want.q.toLowerCase().split(/\s+/).filter(Boolean);
     const domain = without !== "domain" && want.domain;
     const outcome = without !== "outcome" && want.outcome;
@@ -63,15 +63,15 @@
     if (!terms.length && !domain && !outcome && !model && cluster === null) return rows;
     return rows.filter((row) => {
       if (domain && row.domain !== domain) return false;
-      if (outcome && (outcome === "unsuccessful" ? !unsuccessful(row) : row.outcome !== outcome)) return false;
+      if (outcome && (outcome === "unsuccessful" ? !isUnsuccessful(row) : row.outcome !== outcome)) return false;
       if (model && row.run.model !== model) return false;
       if (cluster !== null && row.cluster !== cluster) return false;
       if (!terms.length) return true;
-      const all = text(row);
+      const all = searchText(row);
       return terms.every((term) => all.includes(term));
     });
   }
-  const unsuccessful = (row) => row.outcome !== "success" && row.outcome !== "pending" && row.outcome !== "running";
+  const isUnsuccessful = (row) => row.outcome !== "success" && row.outcome !== "pending" && row.outcome !== "running";
 
   const SORTS = {
     order: null,
@@ -79,23 +79,23 @@
     domain: (a, b) => a.domain.localeCompare(b.domain, "en") || SORTS.task(a, b),
     outcome: (a, b) => E.STATUSES.indexOf(a.outcome) - E.STATUSES.indexOf(b.outcome),
     run: (a, b) => a.run.run_id.localeCompare(b.run.run_id, "en", { numeric: true }),
-    score: by((row) => row.score),
-    steps: by((row) => row.steps),
-    duration: by((row) => row.duration_seconds),
-    tokens: by((row) => (row.tokens ? (E.allInput(row.tokens) || 0) + (row.tokens[3] || 0) : null)),
-    cost: by((row) => row.cost_usd),
+    score: compareBy((row) => row.score),
+    steps: compareBy((row) => row.steps),
+    duration: compareBy((row) => row.duration_seconds),
+    tokens: compareBy((row) => (row.tokens ? (E.sumInputTokens(row.tokens) || 0) + (row.tokens[3] || 0) : null)),
+    cost: compareBy((row) => row.cost_usd),
   };
-  function by(value) {
+  function compareBy(value) {
     return (a, b) => {
       const x = value(a),
         y = value(b);
-      if (!E.known(x) || !E.known(y)) return E.known(x) ? -1 : E.known(y) ? 1 : 0;
+      if (!E.isKnown(x) || !E.isKnown(y)) return E.isKnown(x) ? -1 : E.isKnown(y) ? 1 : 0;
       return x - y;
     };
   }
 
-  /** Sorted rows; a name with a leading minus turns the order round, what is not known stays at the end. */
-  function sort(rows, name) {
+  /** Sort rows by a name; a leading minus reverses the order, unknown values stay at the end. */
+  function sortRows(rows, name) {
     const back = (name || "").startsWith("-");
     const order = SORTS[(name || "").replace(/^-/, "")];
     if (!order) return back ? [...rows].reverse() : rows;
@@ -103,12 +103,12 @@
     const measure = name.slice(1);
     const sorted = [...rows].sort((a, b) => order(b, a));
     return MEASURES.includes(measure)
-      ? [...sorted.filter((row) => !lacks(row, measure)), ...sorted.filter((row) => lacks(row, measure))]
+      ? [...sorted.filter((row) => !isMissing(row, measure)), ...sorted.filter((row) => isMissing(row, measure))]
       : sorted;
   }
   const MEASURES = ["score", "steps", "duration", "tokens", "cost"];
-  const lacks = (row, name) =>
-    !E.known(
+  const isMissing = (row, name) =>
+    !E.isKnown(
       {
         score: row.score,
         steps: row.steps,
@@ -124,8 +124,8 @@
     return counts;
   }
 
-  /** success / measured of some rows, null of none. */
-  function successRate(rows) {
+  /** The success rate of rows: {won, measured, rate}; the rate is null where none was measured. */
+  function computeSuccessRate(rows) {
     let won = 0,
       measured = 0;
     for (const row of rows) {
@@ -135,11 +135,11 @@
     return { won, measured, rate: measured ? won / measured : null };
   }
 
-  /** The content of an attempt; null where nothing was recorded of it. */
-  const attemptOf = (row) => (row.outcome === "pending" ? Promise.resolve(null) : E.load(row.run.key + "/" + row.key));
+  /** Load the content of an attempt; null where nothing was recorded. */
+  const loadAttempt = (row) => (row.outcome === "pending" ? Promise.resolve(null) : E.load(row.run.key + "/" + row.key));
 
-  /** Ids that resemble one that is not there. */
-  function near(id, ids) {
+  /** Find ids similar to an unknown one. */
+  function findSimilar(id, ids) {
     const wanted = String(id).toLowerCase();
     const pieces = wanted.split(/[^a-z0-9]+/).filter(Boolean);
     return ids
@@ -152,16 +152,16 @@
 
   Object.assign(E, {
     loadIndex,
-    runs,
-    runOf,
-    tableOf,
-    filter,
-    sort,
+    getRuns,
+    findRun,
+    loadTable,
+    filterRows,
+    sortRows,
     countBy,
-    successRate,
-    attemptOf,
-    unsuccessful,
-    near,
-    index: () => index,
+    computeSuccessRate,
+    loadAttempt,
+    isUnsuccessful,
+    findSimilar,
+    getIndex: () => index,
   });
 })();

@@ -1,11 +1,11 @@
-// One run: how it went, what it cost, where it fails, and its tasks. Also the tasks of all runs.
+// The view of one run: success, costs, failures and tasks. Also the view of all tasks.
 "use strict";
 
 (() => {
   const E = evalgauge;
   const { el } = E;
 
-  const stat = (name, value, note) =>
+  const renderStat = (name, value, note) =>
     el(
       "div",
       { class: "stat" },
@@ -14,15 +14,15 @@
       note ? el("p", { class: "quiet" }, note) : null,
     );
 
-  function summary(run) {
+  function renderSummary(run) {
     const measured = E.MEASURED.reduce((sum, name) => sum + run.outcomes[name], 0);
     const uncosted = run.unpriced_calls + run.unknown_usage_calls;
     return el(
       "dl",
       { class: "stats" },
-      stat(
+      renderStat(
         "success rate",
-        el("span", { class: "big" }, E.percent(run.success_rate)),
+        el("span", { class: "big" }, E.formatPercent(run.success_rate)),
         run.interval
           ? Math.round(run.interval[0] * 100) +
               "–" +
@@ -32,52 +32,52 @@
               " of " +
               measured +
               " measured"
-          : "nothing was measured yet",
+          : "nothing has been measured yet",
       ),
-      stat(
+      renderStat(
         "of all finished",
-        el("span", { class: "big" }, E.percent(run.success_rate_all)),
+        el("span", { class: "big" }, E.formatPercent(run.success_rate_all)),
         run.outcomes.success + " of " + run.finished,
       ),
-      stat(
+      renderStat(
         "finished",
-        el("span", { class: "big" }, E.count(run.finished)),
+        el("span", { class: "big" }, E.formatCount(run.finished)),
         "of " +
-          E.plural(run.total, "task") +
+          E.formatQuantity(run.total, "task") +
           (run.elapsed_seconds
-            ? (run.state === "running" ? ", so far in " : ", in ") + E.duration(run.elapsed_seconds)
+            ? (run.state === "running" ? ", so far in " : ", in ") + E.formatDuration(run.elapsed_seconds)
             : ""),
       ),
-      stat(
+      renderStat(
         "cost of model calls",
-        el("span", { class: "big" }, E.cost(run.cost_usd, uncosted, run.calls > 0)),
+        el("span", { class: "big" }, E.createCost(run.cost_usd, uncosted, run.calls > 0)),
         run.calls
-          ? E.plural(run.calls, "call") +
-              (uncosted ? ", " + E.count(uncosted) + " not priced" : "") +
+          ? E.formatQuantity(run.calls, "call") +
+              (uncosted ? ", " + E.formatCount(uncosted) + " not priced" : "") +
               (run.cost_usd && run.outcomes.success
-                ? "; " + (uncosted ? "≥ " : "") + E.money(run.cost_usd / run.outcomes.success) + " per success"
+                ? "; " + (uncosted ? "≥ " : "") + E.formatMoney(run.cost_usd / run.outcomes.success) + " per success"
                 : "")
           : null,
       ),
-      stat(
+      renderStat(
         "tokens",
         el(
           "span",
           { class: "big" },
-          run.tokens ? E.tokens(E.allInput(run.tokens)) : E.unknown("no model calls were recorded"),
+          run.tokens ? E.formatTokens(E.sumInputTokens(run.tokens)) : E.createUnknown("no model calls were recorded"),
         ),
         run.tokens
           ? "in; " +
-              E.tokens(run.tokens[3]) +
+              E.formatTokens(run.tokens[3]) +
               " out" +
-              (run.tokens[1] ? "; " + E.percent(run.tokens[1] / E.allInput(run.tokens)) + " of the input cached" : "")
+              (run.tokens[1] ? "; " + E.formatPercent(run.tokens[1] / E.sumInputTokens(run.tokens)) + " of the input cached" : "")
           : null,
       ),
-      stat("steps", el("span", { class: "big" }, E.decimal(run.avg_steps)), "on average over measured tasks"),
+      renderStat("steps", el("span", { class: "big" }, E.formatDecimal(run.avg_steps)), "on average over measured tasks"),
     );
   }
 
-  function domains(run, filtered) {
+  function renderDomains(run, filtered) {
     return el(
       "table",
       { class: "domains" },
@@ -91,8 +91,8 @@
             "tr",
             {},
             el("th", { scope: "row" }, el("a", { href: filtered({ domain: one.domain, outcome: "" }) }, one.domain)),
-            el("td", { class: "bar-cell" }, E.charts.rateBar(one.success_rate, one.interval)),
-            el("td", { class: "number" }, E.rate(one.success_rate, one.interval)),
+            el("td", { class: "bar-cell" }, E.charts.drawRateBar(one.success_rate, one.interval)),
+            el("td", { class: "number" }, E.formatRate(one.success_rate, one.interval)),
             el("td", { class: "number quiet" }, (one.counts.success || 0) + " of " + measured),
           );
         }),
@@ -100,8 +100,8 @@
     );
   }
 
-  /** The largest clusters of failures; the analysis has them all. */
-  function causes(run, table) {
+  /** Render the largest clusters of failures; the analysis has all of them. */
+  function renderCauses(run, table) {
     if (!table.clusters.length) return null;
     const most = 6;
     return el(
@@ -117,12 +117,12 @@
             el(
               "li",
               {},
-              el("a", { class: "number", href: E.address.write({ run: run.run_id, cluster: i }) }, E.count(one.count)),
+              el("a", { class: "number", href: E.address.write({ run: run.run_id, cluster: i }) }, E.formatCount(one.count)),
               el(
                 "span",
-                { class: "chip s-" + one.outcome, title: E.words(one.outcome) },
+                { class: "chip s-" + one.outcome, title: E.humanize(one.outcome) },
                 el("span", { class: "mark" }, E.MARKS[one.outcome]),
-                el("span", { class: "hidden" }, E.words(one.outcome)),
+                el("span", { class: "hidden" }, E.humanize(one.outcome)),
               ),
               el("span", { class: "label", title: one.label }, one.label),
             ),
@@ -140,11 +140,11 @@
     );
   }
 
-  async function runView(place) {
-    const run = E.runOf(place.run);
-    const table = await E.tableOf(run);
+  async function renderRunView(place) {
+    const run = E.findRun(place.run);
+    const table = await E.loadTable(run);
     const filtered = (changes) => E.address.write({ run: run.run_id, with: place.with, ...changes });
-    const tasks = E.taskList([table], place, (want) => E.address.note({ ...want }));
+    const tasks = E.createTaskList([table], place, (want) => E.address.update({ ...want }));
     const counts = {
       ...run.outcomes,
       ...Object.fromEntries(
@@ -161,7 +161,7 @@
         "div",
         { class: "bar-line" },
         el("h1", { class: "mono" }, run.run_id),
-        E.stateChip(run),
+        E.createStateChip(run),
         el(
           "span",
           { class: "quiet" },
@@ -170,14 +170,14 @@
         el("span", { class: "grow" }),
         el(
           "span",
-          { class: "quiet", title: E.time(run.started_at) },
-          run.started_at ? "started " + E.ago(run.started_at) : "",
+          { class: "quiet", title: E.formatTime(run.started_at) },
+          run.started_at ? "started " + E.formatAgo(run.started_at) : "",
         ),
       ),
-      E.index().only_task
-        ? el("p", { class: "notice" }, "This page holds one task of the run; the figures are those of the whole run.")
+      E.getIndex().only_task
+        ? el("p", { class: "notice" }, "This page contains one task of the run; the figures are those of the whole run.")
         : null,
-      summary(run),
+      renderSummary(run),
       el(
         "div",
         { class: "split" },
@@ -189,29 +189,29 @@
             {},
             el("h2", {}, "Outcomes"),
             table.rows.length
-              ? E.charts.outcomeBar(counts, (outcome) => filtered({ outcome, domain: "" }))
-              : el("p", { class: "quiet" }, "No task has begun yet."),
+              ? E.charts.drawOutcomeBar(counts, (outcome) => filtered({ outcome, domain: "" }))
+              : el("p", { class: "quiet" }, "No task has started yet."),
           ),
-          causes(run, table),
+          renderCauses(run, table),
         ),
-        run.domains.length ? el("div", { class: "capped" }, domains(run, filtered)) : null,
+        run.domains.length ? el("div", { class: "capped" }, renderDomains(run, filtered)) : null,
       ),
       tasks.node,
     );
-    return { node, title: run.run_id, key: tasks.key, gone: tasks.gone, update: tasks.update };
+    return { node, title: run.run_id, key: tasks.key, destroy: tasks.destroy, update: tasks.update };
   }
 
-  async function allTasksView(place) {
-    const tables = await Promise.all(E.runs().map(E.tableOf));
-    const tasks = E.taskList(tables, place, (want) => E.address.note({ ...want }));
+  async function renderAllTasksView(place) {
+    const tables = await Promise.all(E.getRuns().map(E.loadTable));
+    const tasks = E.createTaskList(tables, place, (want) => E.address.update({ ...want }));
     const node = el(
       "main",
       { class: "page fill", id: "main" },
-      el("div", { class: "bar-line" }, el("h1", {}, "All tasks of " + E.plural(tables.length, "run"))),
+      el("div", { class: "bar-line" }, el("h1", {}, "All tasks of " + E.formatQuantity(tables.length, "run"))),
       tasks.node,
     );
-    return { node, title: "all tasks", key: tasks.key, gone: tasks.gone, update: tasks.update };
+    return { node, title: "all tasks", key: tasks.key, destroy: tasks.destroy, update: tasks.update };
   }
 
-  Object.assign(E, { runView, allTasksView });
+  Object.assign(E, { renderRunView, renderAllTasksView });
 })();

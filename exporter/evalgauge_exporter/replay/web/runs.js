@@ -1,11 +1,11 @@
-// All runs of the replay, side by side in a table.
+// The table of all runs of the replay.
 "use strict";
 
 (() => {
   const E = evalgauge;
   const { el } = E;
   const STATES = { running: "running", completed: "success", aborted: "interrupted", stalled: "failure" };
-  const stateChip = (run) =>
+  const createStateChip = (run) =>
     el(
       "span",
       { class: "chip s-" + STATES[run.state] },
@@ -17,23 +17,23 @@
       " " + run.state,
     );
 
-  const picked = new Set(); // kept when the list is drawn again because a run goes on
+  const picked = new Set(); // survives a new rendering of the list while a run is running
 
-  function runsView() {
-    const runs = [...E.runs()].reverse(); // the newest first
+  function renderRunsView() {
+    const runs = [...E.getRuns()].reverse(); // the newest first
     const compare = el("a", { class: "button", "aria-disabled": "true" }, "Compare");
     const note = el(
       "span",
       { class: "quiet" },
-      runs.length > 1 ? "Pick two to four runs to see them side by side." : "",
+      runs.length > 1 ? "Select two to four runs to see them side by side." : "",
     );
-    function pick(run, on) {
+    function setPicked(run, on) {
       if (on) picked.add(run.run_id);
       else picked.delete(run.run_id);
-      offer();
+      updateCompareLink();
     }
-    function offer() {
-      const ids = E.runs()
+    function updateCompareLink() {
+      const ids = E.getRuns()
         .map((one) => one.run_id)
         .filter((id) => picked.has(id));
       const fits = ids.length >= 2 && ids.length <= 4;
@@ -47,7 +47,7 @@
       el(
         "div",
         { class: "bar-line" },
-        el("h1", {}, E.plural(runs.length, "run")),
+        el("h1", {}, E.formatQuantity(runs.length, "run")),
         el("span", { class: "grow" }),
         note,
         runs.length > 1 ? compare : null,
@@ -65,7 +65,7 @@
             el(
               "tr",
               {},
-              runs.length > 1 ? el("th", { scope: "col" }, el("span", { class: "hidden" }, "pick")) : null,
+              runs.length > 1 ? el("th", { scope: "col" }, el("span", { class: "hidden" }, "select")) : null,
               ["run", "model", "benchmark", "state"].map((name) => el("th", { scope: "col" }, name)),
               ["tasks", "success", "", "of all", "steps", "took", "cost", "started"].map((name) =>
                 el("th", { scope: "col", class: "number" }, name),
@@ -87,34 +87,34 @@
                         type: "checkbox",
                         "aria-label": "Compare " + run.run_id,
                         checked: picked.has(run.run_id),
-                        onchange: (event) => pick(run, event.target.checked),
+                        onchange: (event) => setPicked(run, event.target.checked),
                       }),
                     )
                   : null,
                 el("td", {}, el("a", { class: "mono", href: E.address.write({ run: run.run_id }) }, run.run_id)),
                 el("td", { class: "mono" }, run.model),
                 el("td", {}, run.benchmark),
-                el("td", {}, stateChip(run)),
+                el("td", {}, createStateChip(run)),
                 el(
                   "td",
                   { class: "number", "data-label": "tasks" },
-                  E.count(run.finished) + " of " + E.count(run.total),
+                  E.formatCount(run.finished) + " of " + E.formatCount(run.total),
                 ),
                 el(
                   "td",
                   { class: "number", "data-label": "success" },
-                  el("b", {}, E.rate(run.success_rate, run.interval)),
+                  el("b", {}, E.formatRate(run.success_rate, run.interval)),
                 ),
-                el("td", { class: "bar-cell" }, E.charts.rateBar(run.success_rate, run.interval)),
-                el("td", { class: "number", "data-label": "of all" }, E.percent(run.success_rate_all)),
-                el("td", { class: "number", "data-label": "steps" }, E.decimal(run.avg_steps)),
-                el("td", { class: "number", "data-label": "took" }, E.duration(run.elapsed_seconds)),
+                el("td", { class: "bar-cell" }, E.charts.drawRateBar(run.success_rate, run.interval)),
+                el("td", { class: "number", "data-label": "of all" }, E.formatPercent(run.success_rate_all)),
+                el("td", { class: "number", "data-label": "steps" }, E.formatDecimal(run.avg_steps)),
+                el("td", { class: "number", "data-label": "took" }, E.formatDuration(run.elapsed_seconds)),
                 el(
                   "td",
                   { class: "number", "data-label": "cost" },
-                  E.cost(run.cost_usd, run.unpriced_calls + run.unknown_usage_calls, run.calls > 0),
+                  E.createCost(run.cost_usd, run.unpriced_calls + run.unknown_usage_calls, run.calls > 0),
                 ),
-                el("td", { class: "number", title: E.time(run.started_at) }, E.ago(run.started_at)),
+                el("td", { class: "number", title: E.formatTime(run.started_at) }, E.formatAgo(run.started_at)),
               ),
             ),
           ),
@@ -125,12 +125,12 @@
         : el(
             "p",
             { class: "empty" },
-            "This replay holds no run. Make it again with the folder of a run: evalgauge replay RUN_DIR --out DIR",
+            "This replay contains no run. Generate it again with the folder of a run: evalgauge replay RUN_DIR --out DIR",
           ),
     );
-    offer();
+    updateCompareLink();
     return { node, title: "runs" };
   }
 
-  Object.assign(E, { runsView, stateChip });
+  Object.assign(E, { renderRunsView, createStateChip });
 })();

@@ -1,12 +1,12 @@
-// A screenshot with the marks of its step over it, and the words beside it: action, reasoning, tokens, times, calls.
+// The screenshot of a step with its marks, and its details: action, reasoning, tokens, times, model calls.
 "use strict";
 
 (() => {
   const E = evalgauge;
-  const AHEAD = 3; // screenshots that are loaded before they are wanted
+  const AHEAD = 3; // screenshots that are preloaded
   const ahead = new Map();
 
-  /** Load the pictures of the next steps, so that playing does not wait. */
+  /** Preload the screenshots of the next steps, so that playback does not wait. */
   function preload(steps, position) {
     for (let i = position + 1; i <= position + AHEAD && i < steps.length; i++) {
       const url = steps[i].screenshot;
@@ -18,8 +18,8 @@
     }
   }
 
-  /** The pane of one run's picture. `show(step, {gap})` draws a step, null that there is none; `zoom()` resizes. */
-  function stage(label) {
+  /** Create the pane of a screenshot. `show(step, {gap})` shows a step, null that there is none; `zoom()` resizes. */
+  function createStage(label) {
     const picture = E.el("img", { alt: "", decoding: "async", draggable: false });
     const svg = E.el("svg:svg", { class: "marks", "aria-hidden": "true" });
     const note = E.el("p", { class: "stage-note", hidden: true });
@@ -44,33 +44,33 @@
         { width: picture.naturalWidth, height: picture.naturalHeight },
         { width, height },
       );
-      say(out ? "The action lies outside the picture." : null);
+      showNote(out ? "The action is outside the screenshot." : null);
     }
-    function say(text) {
+    function showNote(text) {
       note.hidden = !text;
       note.textContent = text || "";
     }
     picture.addEventListener("load", () => {
       frame.style.setProperty("--ratio", String(picture.naturalWidth / picture.naturalHeight));
       frame.style.setProperty("--natural", picture.naturalWidth + "px");
-      if (!frame.classList.contains("zoomed")) frame.style.setProperty("--kept", picture.offsetHeight + "px"); // what comes without a picture keeps the place
+      if (!frame.classList.contains("zoomed")) frame.style.setProperty("--kept", picture.offsetHeight + "px"); // a step without a screenshot keeps the space
       draw();
     });
     picture.addEventListener("error", () => {
       if (!picture.getAttribute("src")) return;
       picture.hidden = true;
-      say(
+      showNote(
         "The screenshot " +
-          short(picture.getAttribute("src")) +
-          " can't be opened. Was it deleted, or the folder moved without it?",
+          shortenUrl(picture.getAttribute("src")) +
+          " can't be loaded. It was deleted, or the folder was moved without it.",
       );
     });
-    /** Full size and back; `at` is the point to look at, in parts of the picture: by default what is marked. */
+    /** Toggle full size; `at` is the point to center, in fractions of the screenshot, by default the mark. */
     function zoom(at) {
       const size = [picture.naturalWidth, picture.naturalHeight];
       if (picture.hidden || !size[0]) return;
       if (frame.classList.toggle("zoomed")) {
-        const marked = E.marks.marksOf(step.action || {}, ...size).find((mark) => E.known(mark.x));
+        const marked = E.marks.computeMarks(step.action || {}, ...size).find((mark) => E.isKnown(mark.x));
         const [x, y] = at || (marked ? [marked.x, marked.y] : [0.5, 0.5]);
         frame.scrollLeft = x * picture.clientWidth - frame.clientWidth / 2;
         frame.scrollTop = y * picture.clientHeight - frame.clientHeight / 2;
@@ -94,13 +94,13 @@
         const why = !step
           ? "No step was recorded."
           : step.missing
-            ? "The screenshot is not there: " + step.missing
+            ? "The screenshot is missing: " + step.missing
             : "No screenshot was recorded for this step.";
-        say(gap || why);
+        showNote(gap || why);
         return;
       }
       picture.hidden = false;
-      say(gap || null);
+      showNote(gap || null);
       picture.alt = "Screenshot before step " + (step.step_idx + 1) + ": " + E.actions.describe(step.action || {});
       if (picture.getAttribute("src") !== step.screenshot) picture.src = step.screenshot;
       else draw();
@@ -109,24 +109,24 @@
       marked = on;
       draw();
     };
-    return { node, show, mark, zoom: () => zoom(), gone: () => watcher.disconnect() };
+    return { node, show, mark, zoom: () => zoom(), destroy: () => watcher.disconnect() };
   }
-  const short = (url) => (url.startsWith("data:") ? "in this file" : decodeURIComponent(url));
+  const shortenUrl = (url) => (url.startsWith("data:") ? "in this file" : decodeURIComponent(url));
 
-  const facts = (pairs) =>
+  const renderFacts = (pairs) =>
     E.el(
       "dl",
       { class: "facts" },
       pairs.filter(Boolean).map(([name, value]) => E.el("div", {}, E.el("dt", {}, name), E.el("dd", {}, value))),
     );
 
-  function callsOf(step) {
+  function sumCalls(step) {
     const calls = step.calls || [];
     const sum = (kind) => {
-      const found = calls.map((call) => call.tokens?.[kind]).filter(E.known);
+      const found = calls.map((call) => call.tokens?.[kind]).filter(E.isKnown);
       return found.length ? found.reduce((a, b) => a + b, 0) : null;
     };
-    const priced = calls.filter((call) => E.known(call.usd));
+    const priced = calls.filter((call) => E.isKnown(call.usd));
     return {
       calls,
       tokens: [0, 1, 2, 3].map(sum),
@@ -135,23 +135,23 @@
     };
   }
 
-  /** The words on one step. */
-  function details(step, { title, brief } = {}) {
-    const { calls, tokens, usd, uncosted } = callsOf(step);
+  /** Render the details of a step. */
+  function renderStepDetails(step, { title, brief } = {}) {
+    const { calls, tokens, usd, uncosted } = sumCalls(step);
     const action = step.action || {};
     const tokenText =
-      calls.length && tokens.some(E.known)
+      calls.length && tokens.some(E.isKnown)
         ? E.el(
             "span",
             {},
-            E.tokens(E.allInput(tokens)),
+            E.formatTokens(E.sumInputTokens(tokens)),
             " in",
-            tokens[1] ? " (" + E.tokens(tokens[1]) + " cached)" : "",
+            tokens[1] ? " (" + E.formatTokens(tokens[1]) + " cached)" : "",
             ", ",
-            E.tokens(tokens[3]),
+            E.formatTokens(tokens[3]),
             " out",
           )
-        : E.unknown(calls.length ? "the provider reported no tokens" : "no model call was recorded for this step");
+        : E.createUnknown(calls.length ? "the provider reported no tokens" : "no model call was recorded for this step");
     const node = E.el(
       "section",
       { class: "details" },
@@ -159,7 +159,7 @@
       E.el(
         "p",
         { class: "action" },
-        E.el("span", { class: "sign", "aria-hidden": "true" }, E.actions.signOf(action)),
+        E.el("span", { class: "sign", "aria-hidden": "true" }, E.actions.getSign(action)),
         " ",
         E.actions.describe(action, 400),
       ),
@@ -168,28 +168,28 @@
         : brief
           ? null
           : E.el("p", { class: "quiet" }, "No reasoning was recorded."),
-      facts([
+      renderFacts([
         ["tokens", tokenText],
-        ["cost", E.cost(usd, usd === null ? 0 : uncosted, calls.length > 0)],
+        ["cost", E.createCost(usd, usd === null ? 0 : uncosted, calls.length > 0)],
         [
           "think",
-          E.known(step.think_seconds) ? E.duration(step.think_seconds) : E.unknown("the runner did not measure it"),
+          E.isKnown(step.think_seconds) ? E.formatDuration(step.think_seconds) : E.createUnknown("not measured by the runner"),
         ],
         [
           "environment",
-          E.known(step.env_seconds) ? E.duration(step.env_seconds) : E.unknown("the runner did not measure it"),
+          E.isKnown(step.env_seconds) ? E.formatDuration(step.env_seconds) : E.createUnknown("not measured by the runner"),
         ],
         brief
           ? null
           : [
               "screen after it",
               step.changed === undefined
-                ? E.unknown("there is no screenshot to compare with")
+                ? E.createUnknown("no screenshot to compare with")
                 : step.changed
                   ? "changed"
                   : "the same",
             ],
-        step.correct === undefined ? null : ["first action", step.correct ? "right" : "wrong"],
+        step.correct === undefined ? null : ["first action", step.correct ? "correct" : "wrong"],
       ]),
     );
     if (brief) return node;
@@ -199,8 +199,8 @@
         E.el(
           "details",
           {},
-          E.el("summary", {}, E.plural(calls.length, "model call") + (failed ? ", " + failed + " not ok" : "")),
-          callTable(calls),
+          E.el("summary", {}, E.formatQuantity(calls.length, "model call") + (failed ? ", " + failed + " not ok" : "")),
+          renderCallTable(calls),
         ),
       );
     node.append(
@@ -214,7 +214,7 @@
     return node;
   }
 
-  function callTable(calls) {
+  function renderCallTable(calls) {
     return E.el(
       "table",
       { class: "calls" },
@@ -238,11 +238,11 @@
             {},
             E.el("td", {}, call.model || E.NONE),
             E.el("td", {}, call.status),
-            [0, 1, 2, 3].map((kind) => E.el("td", { class: "number" }, E.tokens(call.tokens?.[kind]))),
+            [0, 1, 2, 3].map((kind) => E.el("td", { class: "number" }, E.formatTokens(call.tokens?.[kind]))),
             E.el(
               "td",
               { class: "number" },
-              E.known(call.usd) ? E.money(call.usd) : E.unknown(E.words(call.money || "unknown")),
+              E.isKnown(call.usd) ? E.formatMoney(call.usd) : E.createUnknown(E.humanize(call.money || "unknown")),
             ),
           ),
         ),
@@ -250,5 +250,5 @@
     );
   }
 
-  Object.assign(E, { stage, stepDetails: details, preload, callsOf, facts });
+  Object.assign(E, { createStage, renderStepDetails, preload, sumCalls, renderFacts });
 })();

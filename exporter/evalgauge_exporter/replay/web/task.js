@@ -1,45 +1,45 @@
-// One task: its pictures step by step, what was done and why, and how it ended.
+// The view of one task: its screenshots step by step, its actions and reasoning, and its result.
 "use strict";
 
 (() => {
   const E = evalgauge;
   const { el } = E;
-  let marking = true; // kept when a task is drawn again because it goes on
-  const MOST_ELSEWHERE = 8; // other runs, the newest, that are asked how they did on the task
+  let marking = true; // survives a new rendering while the task is running
+  const MOST_ELSEWHERE = 8; // newest other runs whose result on the task is shown
 
-  /** The tasks before and after this one in the list that one came from. */
-  function neighbours(table, place, row) {
-    const rows = E.sort(E.filter(table.rows, place), place.sort);
+  /** The previous and the next task in the list that led here. */
+  function findNeighbours(table, place, row) {
+    const rows = E.sortRows(E.filterRows(table.rows, place), place.sort);
     let at = rows.indexOf(row);
     const list = at < 0 ? table.rows : rows;
     if (at < 0) at = table.rows.indexOf(row);
     return { before: list[at - 1], after: list[at + 1], at, count: list.length, filtered: list !== table.rows };
   }
 
-  /** What the first sign of trouble is, in the order in which it is looked for when the replay is made. */
-  function troubleWord(step) {
-    if (E.actions.kindOf(step.action) === "error") return "the agent reports an error";
+  /** Describe the first sign of trouble, checked in the order of the replay's generator. */
+  function describeTrouble(step) {
+    if (E.actions.getKind(step.action) === "error") return "the agent reports an error";
     if (step.correct === false) return "the first action is wrong";
     if ((step.calls || []).some((call) => call.status === "error")) return "a model call failed";
-    return "the same begins to come again and again";
+    return "a loop begins";
   }
 
-  /** The position from which on no action changed the screen; null where the last but one still did. */
-  function stuckFrom(steps) {
-    let from = steps.length - 1; // after the last there is no picture to compare with
+  /** The position after which no action changed the screen; null where the last but one did. */
+  function findStuckStep(steps) {
+    let from = steps.length - 1; // there is no screenshot after the last step
     while (from > 0 && steps[from - 1].changed === false) from--;
     return steps.length - 1 - from > 1 ? from : null;
   }
 
-  /** How it ended and why, as far as is known; `onstep` leads to a step, `elsewhere` is the last line. */
-  function verdict(row, content, onstep, elsewhere) {
+  /** Render the outcome and its reasons; `onstep(i)` shows a step, `elsewhere` is the last line. */
+  function renderVerdict(row, content, onstep, elsewhere) {
     const limit = row.max_steps && row.steps >= row.max_steps;
     const steps = content ? content.steps : [];
     const last = steps.length ? steps[steps.length - 1] : null;
-    const terminal = last && ["done", "error"].includes(E.actions.kindOf(last.action)) ? last : null;
+    const terminal = last && ["done", "error"].includes(E.actions.getKind(last.action)) ? last : null;
     const stepLink = (i) =>
       el("button", { type: "button", class: "plain", onclick: () => onstep(i) }, "step " + (i + 1));
-    const failed = E.unsuccessful(row);
+    const failed = E.isUnsuccessful(row);
     const says = [];
     if (row.error) says.push(el("p", { class: "error-text" }, el("b", {}, "Error: "), row.error));
     if (row.reason && row.reason !== row.error) says.push(el("p", {}, el("b", {}, "Evaluator: "), row.reason));
@@ -49,37 +49,37 @@
           "p",
           {},
           el("b", {}, "Agent: "),
-          "ended the task with “" + E.actions.typeOf(terminal.action) + "”",
-          E.actions.textOf(terminal.action) ? ": " + E.actions.textOf(terminal.action) : "",
-          failed && steps.length === 1 ? " before it did anything else" : "",
-          row.outcome === "failure" && E.actions.kindOf(terminal.action) === "done"
+          "ended the task with “" + E.actions.getType(terminal.action) + "”",
+          E.actions.getText(terminal.action) ? ": " + E.actions.getText(terminal.action) : "",
+          failed && steps.length === 1 ? " as its first action" : "",
+          row.outcome === "failure" && E.actions.getKind(terminal.action) === "done"
             ? ", but the evaluator disagrees"
             : "",
         ),
       );
-    if (limit) says.push(el("p", {}, el("b", {}, "Step limit: "), "reached after " + E.plural(row.steps, "step")));
+    if (limit) says.push(el("p", {}, el("b", {}, "Step limit: "), "reached after " + E.formatQuantity(row.steps, "step")));
     if (content?.loop)
       says.push(
         el(
           "p",
           {},
-          el("b", {}, "Circles: "),
+          el("b", {}, "Loop: "),
           "from ",
           stepLink(content.loop.start),
-          " on the same " +
+          " the same " +
             (content.loop.period === 1 ? "action" : content.loop.period + " actions") +
             " " +
             content.loop.rounds +
             " times",
         ),
       );
-    const stuck = failed ? stuckFrom(steps) : null;
+    const stuck = failed ? findStuckStep(steps) : null;
     if (stuck !== null)
-      says.push(el("p", {}, el("b", {}, "Screen: "), "nothing changed on it from ", stepLink(stuck), " on"));
+      says.push(el("p", {}, el("b", {}, "Screen: "), "unchanged from ", stepLink(stuck), " on"));
     const trouble = content?.trouble ?? null;
     if (failed && trouble !== null && trouble !== content.loop?.start && steps[trouble] !== terminal)
       says.push(
-        el("p", {}, el("b", {}, "First sign of trouble: "), stepLink(trouble), ", " + troubleWord(steps[trouble])),
+        el("p", {}, el("b", {}, "First sign of trouble: "), stepLink(trouble), ", " + describeTrouble(steps[trouble])),
       );
     if (!says.length)
       says.push(
@@ -87,27 +87,27 @@
           "p",
           { class: "quiet" },
           row.outcome === "pending"
-            ? "The task has not begun."
+            ? "The task has not started."
             : row.outcome === "running"
-              ? "The task is still being worked at."
+              ? "The task is running."
               : "Neither an error nor a reason was recorded.",
         ),
       );
     return el(
       "section",
-      { class: "verdict is-" + row.outcome, "aria-label": "How it ended" },
+      { class: "verdict is-" + row.outcome, "aria-label": "Result" },
       el(
         "div",
         { class: "bar-line" },
-        E.chip(row.outcome),
-        E.known(row.score) ? el("span", { class: "quiet" }, "score " + +row.score.toFixed(3)) : null,
+        E.createChip(row.outcome),
+        E.isKnown(row.score) ? el("span", { class: "quiet" }, "score " + +row.score.toFixed(3)) : null,
       ),
       says,
       elsewhere,
     );
   }
 
-  function events(content) {
+  function listEvents(content) {
     const begin = content.started_at ?? content.steps[0]?.ts ?? 0;
     const lines = [];
     const add = (ts, level, text, step) => lines.push({ ts, level, text, step });
@@ -126,16 +126,16 @@
           ": " +
           (one.model || "unknown model") +
           (one.tokens
-            ? ", " + E.tokens(E.allInput(one.tokens)) + " in, " + E.tokens(one.tokens[3]) + " out"
+            ? ", " + E.formatTokens(E.sumInputTokens(one.tokens)) + " in, " + E.formatTokens(one.tokens[3]) + " out"
             : ", no tokens reported") +
-          (E.known(one.usd) ? ", " + E.money(one.usd) : ""),
+          (E.isKnown(one.usd) ? ", " + E.formatMoney(one.usd) : ""),
         step,
       );
     content.steps.forEach((step, i) => {
       for (const one of step.calls || []) call(one, i);
       add(
         step.ts,
-        E.actions.kindOf(step.action) === "error" ? "error" : "info",
+        E.actions.getKind(step.action) === "error" ? "error" : "info",
         "step " + (i + 1) + ": " + E.actions.describe(step.action || {}, 120),
         i,
       );
@@ -150,15 +150,15 @@
       add(
         content.finished_at,
         content.outcome === "success" ? "success" : content.outcome === "failure" ? "warning" : "error",
-        "ended: " + E.words(content.outcome) + (E.known(content.score) ? ", score " + +content.score.toFixed(3) : ""),
+        "finished: " + E.humanize(content.outcome) + (E.isKnown(content.score) ? ", score " + +content.score.toFixed(3) : ""),
       );
     }
     return { begin, lines: lines.sort((a, b) => a.ts - b.ts) };
   }
 
   const LEVELS = { info: "", success: "✓", warning: "⚠", error: "✗" };
-  function logPanel(content, onstep) {
-    const { begin, lines } = events(content);
+  function renderLog(content, onstep) {
+    const { begin, lines } = listEvents(content);
     const level = el(
       "select",
       { "aria-label": "Level", onchange: draw },
@@ -177,16 +177,16 @@
                 "li",
                 { class: "level-" + line.level },
                 el("span", { class: "mark", "aria-hidden": "true" }, LEVELS[line.level]),
-                el("time", {}, "+" + E.duration(Math.max(0, line.ts - begin))),
+                el("time", {}, "+" + E.formatDuration(Math.max(0, line.ts - begin))),
                 line.step === undefined
                   ? el("span", {}, line.text)
                   : el("button", { type: "button", class: "plain", onclick: () => onstep(line.step) }, line.text),
               )
-            : el("li", { class: "quiet" }, "Nothing of that kind."),
+            : el("li", { class: "quiet" }, "No such events."),
         ),
       );
     }
-    // thousands of lines are drawn for those who want to read them
+    // thousands of lines are rendered only when the log is opened
     const toggled = (event) => event.target.open && !body.firstChild && draw();
     return el(
       "details",
@@ -197,23 +197,23 @@
     );
   }
 
-  async function taskView(place) {
-    const run = E.runOf(place.run);
-    const table = await E.tableOf(run);
+  async function renderTaskView(place) {
+    const run = E.findRun(place.run);
+    const table = await E.loadTable(run);
     const attempts = table.attempts.get(place.task) || [];
     const row = attempts.find((one) => String(one.attempt) === (place.attempt || "1")) || attempts[0];
     if (!row)
-      return E.missing(
+      return E.renderMissing(
         "The run " + run.run_id + " has no task " + place.task + ".",
-        E.near(place.task, [...table.attempts.keys()]).map((task) => [
+        E.findSimilar(place.task, [...table.attempts.keys()]).map((task) => [
           task,
           E.address.write({ run: run.run_id, task }),
         ]),
         E.address.write({ run: run.run_id }),
       );
-    const content = await E.attemptOf(row);
+    const content = await E.loadAttempt(row);
     const steps = content ? content.steps : [];
-    const around = neighbours(table, place, row);
+    const around = findNeighbours(table, place, row);
     const to = (other) =>
       E.address.write({
         ...place,
@@ -225,13 +225,13 @@
         view: null,
       });
 
-    const stage = E.stage("Screenshot");
+    const stage = E.createStage("Screenshot");
     const marked = el("input", {
       type: "checkbox",
       checked: marking,
-      onchange: () => mark(marked.checked),
+      onchange: () => setMarking(marked.checked),
     });
-    function mark(on) {
+    function setMarking(on) {
       marking = marked.checked = on;
       stage.mark(on);
     }
@@ -248,17 +248,17 @@
             "button",
             { type: "button", onclick: () => play.move(i) },
             el("span", { class: "n" }, String(i + 1)),
-            el("span", { class: "sign", "aria-hidden": "true" }, E.actions.signOf(step.action)),
+            el("span", { class: "sign", "aria-hidden": "true" }, E.actions.getSign(step.action)),
             el("span", { class: "text" }, E.actions.describe(step.action || {}, 60)),
             content.trouble === i ? el("span", { class: "trouble", title: "the first sign of trouble" }, "!") : null,
           ),
         ),
       ),
     );
-    const play = E.player({
+    const play = E.createPlayer({
       length: () => steps.length,
       tick: (i) => ({
-        class: (i === content.trouble ? "bad " : "") + (i === steps.length - 1 && E.unsuccessful(row) ? "end-bad" : ""),
+        class: (i === content.trouble ? "bad " : "") + (i === steps.length - 1 && E.isUnsuccessful(row) ? "end-bad" : ""),
         title: null,
       }),
       preview: (i) => ({
@@ -275,7 +275,7 @@
             class: "trouble-button",
             title: "First sign of trouble (f)",
             disabled: !steps.length,
-            onclick: trouble,
+            onclick: goToTrouble,
           },
           "! trouble",
         ),
@@ -291,8 +291,8 @@
             "p",
             { class: "quiet" },
             row.outcome === "pending"
-              ? "The task has not begun."
-              : "No step of this attempt was recorded: only its end is known.",
+              ? "The task has not started."
+              : "No steps of this attempt were recorded, only its result.",
           ),
         );
         return;
@@ -300,33 +300,33 @@
       E.preload(steps, position);
       const last = position === steps.length - 1 && row.outcome !== "running";
       panel.replaceChildren(
-        E.stepDetails(step, { title: "Step " + (position + 1) + " of " + steps.length + (last ? ", the last" : "") }),
+        E.renderStepDetails(step, { title: "Step " + (position + 1) + " of " + steps.length + (last ? ", the last" : "") }),
       );
       for (const [i, item] of [...list.children].entries()) {
         const here = i === position;
         item.firstChild.toggleAttribute("aria-current", here);
         if (here) item.firstChild.setAttribute("aria-current", "step");
       }
-      follow();
-      E.address.note({ step: step.step_idx, attempt: row.attempt > 1 ? row.attempt : null });
+      scrollToStep();
+      E.address.update({ step: step.step_idx, attempt: row.attempt > 1 ? row.attempt : null });
       E.announce("Step " + (position + 1) + " of " + steps.length + ": " + E.actions.describe(step.action || {}));
     }
-    /** Keep the step's line in sight. */
-    function follow() {
+    /** Scroll the current step into view. */
+    function scrollToStep() {
       const item = list.children[play.position];
       if (item && list.scrollHeight > list.clientHeight) list.scrollTop = item.offsetTop - list.clientHeight / 2;
     }
-    function trouble() {
+    function goToTrouble() {
       if (steps.length) play.move(content.trouble ?? steps.length - 1);
     }
-    /** Where an address without a step leads: what failed is opened where it first looks wrong. */
-    const opening = E.unsuccessful(row) ? (content?.trouble ?? 0) : 0;
-    function start(at) {
+    /** The position for an address without a step: a failed task opens at its first sign of trouble. */
+    const opening = E.isUnsuccessful(row) ? (content?.trouble ?? 0) : 0;
+    function findStart(at) {
       const wanted = at.step === undefined ? opening : steps.findIndex((step) => String(step.step_idx) === at.step);
       return wanted < 0 ? steps.length - 1 : wanted;
     }
 
-    const others = E.runs().filter((one) => one !== run);
+    const others = E.getRuns().filter((one) => one !== run);
     const compare = others.length
       ? el(
           "select",
@@ -346,12 +346,12 @@
         )
       : null;
     const elsewhere = el("p", { class: "elsewhere", hidden: true });
-    /** How the other runs did on this task: to be seen beside one that succeeded is what a failure needs. */
-    async function lookElsewhere() {
+    /** Show the results of other runs on this task, with links to a comparison with those that succeeded. */
+    async function showOtherRuns() {
       const alike = others.filter((one) => one.benchmark === run.benchmark).slice(-MOST_ELSEWHERE);
       const found = [];
       for (const one of alike) {
-        const tries = (await E.tableOf(one)).attempts.get(row.task_id) || [];
+        const tries = (await E.loadTable(one)).attempts.get(row.task_id) || [];
         const best = tries.find((other) => other.outcome === "success") || tries[0];
         if (!best) continue;
         found.push(best);
@@ -359,13 +359,13 @@
         option.textContent = E.MARKS[best.outcome] + " " + one.run_id;
       }
       const won = found.filter((other) => other.outcome === "success");
-      if (!found.length || !E.unsuccessful(row)) return;
-      const beside = (other) =>
+      if (!found.length || !E.isUnsuccessful(row)) return;
+      const renderOtherRun = (other) =>
         el(
           "a",
           {
             class: "mono",
-            title: "See both side by side, where they part",
+            title: "Show both side by side at their divergence",
             href: E.address.write({
               run: other.run.run_id,
               with: [run.run_id],
@@ -376,9 +376,9 @@
           other.run.run_id,
         );
       elsewhere.replaceChildren(
-        el("b", {}, "Elsewhere: "),
+        el("b", {}, "Other runs: "),
         won.length
-          ? el("span", {}, E.chip("success"), " in ", won.slice(0, 3).map((other, i) => [i ? ", " : "", beside(other)]))
+          ? el("span", {}, E.createChip("success"), " in ", won.slice(0, 3).map((other, i) => [i ? ", " : "", renderOtherRun(other)]))
           : found.length === 1
             ? "the other run did not succeed either"
             : "none of " + found.length + " other runs succeeded",
@@ -410,7 +410,7 @@
                 el(
                   "option",
                   { value: String(one.attempt), selected: one === row },
-                  "attempt " + one.attempt + ": " + E.MARKS[one.outcome] + " " + E.words(one.outcome),
+                  "attempt " + one.attempt + ": " + E.MARKS[one.outcome] + " " + E.humanize(one.outcome),
                 ),
               ),
             )
@@ -420,12 +420,12 @@
         el(
           "span",
           { class: "quiet" },
-          around.at + 1 + " of " + E.count(around.count) + (around.filtered ? " filtered" : ""),
+          around.at + 1 + " of " + E.formatCount(around.count) + (around.filtered ? " filtered" : ""),
         ),
         el(
           "span",
           { class: "buttons" },
-          link(around.before, "‹ p", "Task before (p)"),
+          link(around.before, "‹ p", "Previous task (p)"),
           link(around.after, "n ›", "Next task (n)"),
         ),
       ),
@@ -437,67 +437,67 @@
         el(
           "div",
           { class: "task-right" },
-          verdict(row, content, (i) => play.move(i), elsewhere),
+          renderVerdict(row, content, (i) => play.move(i), elsewhere),
           steps.length ? list : null,
           panel,
           el("h3", {}, "The whole task"),
-          E.facts([
-            ["steps", E.count(row.steps) + (row.max_steps ? " of at most " + E.count(row.max_steps) : "")],
-            ["time", E.known(row.duration_seconds) ? E.duration(row.duration_seconds) : E.unknown("not recorded")],
+          E.renderFacts([
+            ["steps", E.formatCount(row.steps) + (row.max_steps ? " of at most " + E.formatCount(row.max_steps) : "")],
+            ["time", E.isKnown(row.duration_seconds) ? E.formatDuration(row.duration_seconds) : E.createUnknown("not recorded")],
             [
               "tokens",
               row.tokens
-                ? E.tokens(E.allInput(row.tokens)) + " in, " + E.tokens(row.tokens[3]) + " out"
-                : E.unknown("none reported"),
+                ? E.formatTokens(E.sumInputTokens(row.tokens)) + " in, " + E.formatTokens(row.tokens[3]) + " out"
+                : E.createUnknown("none reported"),
             ],
-            ["cost", E.cost(row.cost_usd, row.uncosted_calls, Boolean(row.uncosted_calls))],
+            ["cost", E.createCost(row.cost_usd, row.uncosted_calls, Boolean(row.uncosted_calls))],
             content?.worker ? ["worker", content.worker] : null,
           ]),
-          content ? logPanel(content, (i) => play.move(i)) : null,
+          content ? renderLog(content, (i) => play.move(i)) : null,
         ),
       ),
     );
-    play.reset(start(place));
+    play.reset(findStart(place));
 
     return {
       node,
       title: row.task_id,
-      placed() {
-        follow();
-        if (others.length) lookElsewhere().catch(() => {}); // a run whose list is not there says so when it is opened
+      mounted() {
+        scrollToStep();
+        if (others.length) showOtherRuns().catch(() => {}); // a run whose table is missing shows that when it is opened
       },
-      /** Whether it must not be drawn anew. */
+      /** Whether it must not be rendered again now. */
       busy: () => play.playing,
-      /** Whether there is more of it now, where it is still being worked at. */
-      async changed() {
+      /** Whether an unfinished task has changed since it was rendered. */
+      async hasChanged() {
         if (!["pending", "running"].includes(row.outcome)) return false;
-        const attempts = (await E.tableOf(E.runOf(run.run_id))).attempts.get(row.task_id) || [];
+        const attempts = (await E.loadTable(E.findRun(run.run_id))).attempts.get(row.task_id) || [];
         const now = attempts.find((one) => one.attempt === row.attempt);
         if (!now || (now.outcome === row.outcome && now.steps === row.steps)) return false;
-        if (steps.length && play.position === steps.length - 1) E.address.note({ step: "last" });
+        if (steps.length && play.position === steps.length - 1) E.address.update({ step: "last" });
         return true;
       },
-      gone() {
+      destroy() {
         play.stop();
-        stage.gone();
+        stage.destroy();
       },
       update(next) {
-        const at = start(next);
+        const at = findStart(next);
         if (at !== play.position) play.move(at);
       },
       key(event) {
         if (play.key(event)) return true;
         if (event.key === "n" && around.after) location.hash = to(around.after);
         else if (event.key === "p" && around.before) location.hash = to(around.before);
-        else if (event.key === "f") trouble();
+        else if (event.key === "f") goToTrouble();
         else if (event.key === "z") stage.zoom();
         else if (event.key === "m") {
-          mark(!marking);
+          setMarking(!marking);
         } else return false;
         return true;
       },
     };
   }
 
-  Object.assign(E, { taskView, taskNeighbours: neighbours });
+  Object.assign(E, { renderTaskView, findNeighbours });
 })();

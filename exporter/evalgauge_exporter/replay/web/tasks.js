@@ -1,4 +1,4 @@
-// The list of tasks with its filters, counts and exports: of one run, or of all.
+// The list of tasks with filters, counts and exports, of one run or of all.
 "use strict";
 
 (() => {
@@ -8,7 +8,7 @@
     { key: "outcome", label: "outcome", sort: "outcome", width: "11.5rem" },
     { key: "task", label: "task", sort: "task", width: "minmax(9rem, 1.1fr)" },
     { key: "domain", label: "domain", sort: "domain", width: "8rem" },
-    { key: "why", label: "instruction, or why it failed", width: "minmax(0, 2fr)" },
+    { key: "why", label: "instruction or failure", width: "minmax(0, 2fr)" },
     { key: "steps", label: "steps", sort: "steps", number: true, width: "4.5rem" },
     { key: "time", label: "time", sort: "duration", number: true, width: "6.5rem" },
     { key: "tokens", label: "tokens", sort: "tokens", number: true, width: "5.5rem" },
@@ -16,8 +16,8 @@
   ];
   const RUN_COLUMN = { key: "run", label: "run", sort: "run", width: "minmax(8rem, .8fr)" };
 
-  /** The filters, counts, exports and the list; `tables` of one run or more. */
-  function taskList(tables, place, onchange) {
+  /** Create the filters, counts, exports and the list; `tables` are those of one or more runs. */
+  function createTaskList(tables, place, onchange) {
     const all = tables.flatMap((table) => table.rows);
     const many = tables.length > 1;
     const want = {
@@ -56,19 +56,19 @@
       "Clear",
     );
     const columns = many ? [COLUMNS[0], COLUMNS[1], RUN_COLUMN, ...COLUMNS.slice(2)] : COLUMNS;
-    const list = E.virtualTable({
+    const list = E.createVirtualTable({
       columns,
       label: "Tasks",
       sorted: () => want.sort,
       onsort: (name) => change({ sort: name }),
-      link: address,
-      draw: cells,
+      link: rowAddress,
+      draw: renderCells,
       rowClass: (row) => "is-" + row.outcome,
     });
     list.node.classList.add("tasks-list");
     list.node.classList.toggle("many", many);
 
-    function address(row) {
+    function rowAddress(row) {
       return E.address.write({
         run: row.run.run_id,
         task: row.task_id,
@@ -81,34 +81,34 @@
         with: many ? null : place.with,
       });
     }
-    function cells(row) {
-      const failed = E.unsuccessful(row);
+    function renderCells(row) {
+      const failed = E.isUnsuccessful(row);
       const why = failed ? row.error || row.reason || row.instruction : row.instruction;
       const name = el(
         "a",
-        { class: "mono", href: address(row), title: row.task_id },
+        { class: "mono", href: rowAddress(row), title: row.task_id },
         row.task_id,
         repeats ? el("span", { class: "quiet" }, " #" + row.attempt) : null,
       );
-      const tokens = row.tokens ? (E.allInput(row.tokens) || 0) + (row.tokens[3] || 0) : null;
+      const tokens = row.tokens ? (E.sumInputTokens(row.tokens) || 0) + (row.tokens[3] || 0) : null;
       const found = {
-        outcome: E.chip(row.outcome),
+        outcome: E.createChip(row.outcome),
         task: name,
         domain: row.domain,
         why: el("span", { class: failed && (row.error || row.reason) ? null : "quiet", title: why || null }, why || ""),
         steps:
           row.outcome === "pending"
             ? ""
-            : E.count(row.steps) + (row.max_steps && row.steps >= row.max_steps ? " max" : ""),
-        time: E.known(row.duration_seconds) ? E.duration(row.duration_seconds) : E.unknown("not recorded"),
-        tokens: E.known(tokens) ? E.tokens(tokens) : E.unknown("none reported"),
-        cost: E.cost(row.cost_usd, row.uncosted_calls, Boolean(row.uncosted_calls)),
+            : E.formatCount(row.steps) + (row.max_steps && row.steps >= row.max_steps ? " max" : ""),
+        time: E.isKnown(row.duration_seconds) ? E.formatDuration(row.duration_seconds) : E.createUnknown("not recorded"),
+        tokens: E.isKnown(tokens) ? E.formatTokens(tokens) : E.createUnknown("none reported"),
+        cost: E.createCost(row.cost_usd, row.uncosted_calls, Boolean(row.uncosted_calls)),
         run: el("span", { class: "mono quiet", title: row.run.run_id }, row.run.run_id),
       };
       return columns.map((column) => found[column.key]);
     }
 
-    function options(node, name, first, counts, labels) {
+    function updateOptions(node, name, first, counts, labels) {
       const values = [...counts.keys()].filter((value) => value !== null);
       if (want[name] && !values.map(String).includes(want[name]) && want[name] !== "unsuccessful")
         values.push(want[name]);
@@ -118,63 +118,63 @@
           el(
             "option",
             { value: String(value), selected: want[name] === String(value) },
-            (labels ? labels(value) : value) + " (" + E.count(counts.get(value) || 0) + ")",
+            (labels ? labels(value) : value) + " (" + E.formatCount(counts.get(value) || 0) + ")",
           ),
         ),
       );
     }
     function redraw() {
-      shown = E.sort(E.filter(all, want), want.sort);
+      shown = E.sortRows(E.filterRows(all, want), want.sort);
       const text = (a, b) => (a[0] < b[0] ? -1 : 1);
-      options(
+      updateOptions(
         domain,
         "domain",
         "All domains",
-        new Map([...E.countBy(E.filter(all, want, "domain"), (row) => row.domain)].sort(text)),
+        new Map([...E.countBy(E.filterRows(all, want, "domain"), (row) => row.domain)].sort(text)),
       );
-      const without = E.filter(all, want, "outcome");
+      const without = E.filterRows(all, want, "outcome");
       const byOutcome = E.countBy(without, (row) => row.outcome);
-      options(
+      updateOptions(
         outcome,
         "outcome",
         "All outcomes",
         new Map(E.STATUSES.filter((status) => byOutcome.has(status)).map((status) => [status, byOutcome.get(status)])),
-        (status) => (E.MARKS[status] || "·") + " " + E.words(status),
+        (status) => (E.MARKS[status] || "·") + " " + E.humanize(status),
       );
-      const lost = without.filter(E.unsuccessful).length;
+      const lost = without.filter(E.isUnsuccessful).length;
       outcome.children[0].after(
         el(
           "option",
           { value: "unsuccessful", selected: want.outcome === "unsuccessful" },
-          "Not successful (" + E.count(lost) + ")",
+          "Not successful (" + E.formatCount(lost) + ")",
         ),
       );
-      const models = E.countBy(E.filter(all, want, "model"), (row) => row.run.model);
-      options(model, "model", "All models", models);
+      const models = E.countBy(E.filterRows(all, want, "model"), (row) => row.run.model);
+      updateOptions(model, "model", "All models", models);
       model.hidden = new Set(tables.map((table) => table.run.model)).size < 2;
       const clusters = many ? [] : tables[0].clusters;
       cluster.hidden = !clusters.length;
-      const inClusters = E.countBy(E.filter(all, want, "cluster"), (row) => row.cluster);
-      options(
+      const inClusters = E.countBy(E.filterRows(all, want, "cluster"), (row) => row.cluster);
+      updateOptions(
         cluster,
         "cluster",
         "All failures",
         new Map(clusters.map((_, i) => [i, inClusters.get(i) || 0])),
-        // a link may be older than the run's last look
+        // a link may be older than the clusters
         (i) =>
-          clusters[i] ? E.words(clusters[i].outcome) + ": " + clusters[i].label.slice(0, 60) : "no such failures",
+          clusters[i] ? E.humanize(clusters[i].outcome) + ": " + clusters[i].label.slice(0, 60) : "no such failures",
       );
-      const { won, measured, rate } = E.successRate(shown);
+      const { won, measured, rate } = E.computeSuccessRate(shown);
       const hidden = tables.reduce((sum, table) => sum + Math.max(0, table.run.total - table.run.listed), 0);
       const filtered = Boolean(want.q || want.domain || want.outcome || want.model || want.cluster);
       tally.textContent =
-        (filtered ? E.count(shown.length) + " of " + E.plural(all.length, "task") : E.plural(all.length, "task")) +
-        (measured ? "; " + won + " of " + measured + " measured succeeded, " + E.percent(rate) : "") +
-        (hidden && !filtered ? "; " + E.count(hidden) + " more are still to begin" : "");
+        (filtered ? E.formatCount(shown.length) + " of " + E.formatQuantity(all.length, "task") : E.formatQuantity(all.length, "task")) +
+        (measured ? "; " + won + " of " + measured + " measured succeeded, " + E.formatPercent(rate) : "") +
+        (hidden && !filtered ? "; " + E.formatCount(hidden) + " more not started" : "");
       clear.hidden = !filtered;
       const none = all.length
-        ? "No task fits the filters. Clear them to see all " + E.count(all.length) + "."
-        : "No task has begun yet. Tasks appear here when the replay is made again.";
+        ? "No task matches the filters. Clear them to see all " + E.formatCount(all.length) + "."
+        : "No task has started yet. Tasks appear here when the replay is generated again.";
       list.show(shown, none);
     }
     function change(changes) {
@@ -201,7 +201,7 @@
         clear,
         el("span", { class: "grow" }),
         tally,
-        E.exportButtons(
+        E.createExportButtons(
           () => shown,
           () => (many ? "tasks" : tables[0].run.run_id),
         ),
@@ -211,7 +211,7 @@
     redraw();
     return {
       node,
-      gone: list.gone,
+      destroy: list.destroy,
       update(next) {
         Object.assign(want, {
           q: next.q || "",
@@ -231,12 +231,12 @@
           return true;
         }
         if (event.key === "f") {
-          const row = shown.find(E.unsuccessful);
-          if (row) location.hash = address(row);
+          const row = shown.find(E.isUnsuccessful);
+          if (row) location.hash = rowAddress(row);
           return true;
         }
         if (event.key === "n" && shown.length) {
-          location.hash = address(shown[0]);
+          location.hash = rowAddress(shown[0]);
           return true;
         }
         return false;
@@ -244,5 +244,5 @@
     };
   }
 
-  Object.assign(E, { taskList });
+  Object.assign(E, { createTaskList });
 })();

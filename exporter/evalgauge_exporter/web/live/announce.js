@@ -1,6 +1,6 @@
-// What screen readers are told: news of the run at most every 30 s, changes of state at once.
+// Announcements for screen readers: progress of the run at most every 30 s, changes of state at once.
 
-import { text } from "./dom.js";
+import { setText } from "./dom.js";
 
 const QUIET_MS = 30_000;
 
@@ -12,7 +12,7 @@ export class Announcer {
     this.spokenAt = performance.now();
   }
 
-  /** Something to say when it is time; the newest offer wins. */
+  /** Announce a message when the quiet period has passed; a newer one replaces it. */
   offer(message) {
     this.waiting = message;
     if (this.timer !== null) return;
@@ -23,10 +23,10 @@ export class Announcer {
     }, wait);
   }
 
-  /** Something to say now. */
+  /** Announce a message now. */
   say(message) {
     this.waiting = null;
     this.spokenAt = performance.now();
-    text(this.node, message);
+    setText(this.node, message);
   }
 }

@@ -1,26 +1,26 @@
-// Bars and lines. They stretch with their box; their meaning is also said in words.
+// Bar and line charts. They stretch with their box; text states what they show.
 
-import { attribute, el, shown, svg, text } from "./dom.js";
-import { meaning } from "./marks.js";
+import { setAttribute, el, setVisible, svg, setText } from "./dom.js";
+import { describeStatus } from "./marks.js";
 
-const MARK_SHARE = 0.035; // a segment narrower than this has no room for its mark
+const MARK_SHARE = 0.035; // a segment with a smaller share has no room for its mark
 
-/** A bar of parts that are coloured by what they mean. */
+/** A stacked bar with one segment for each status, in its colour. */
 export class Segments {
   constructor(statuses, attributes = {}) {
     this.parts = statuses.map((status) => {
-      const { mark, tone } = meaning(status);
+      const { mark, tone } = describeStatus(status);
       return { status, node: el("span", { class: `segment tone-${tone}`, hidden: true }, el("span", {}, mark)) };
     });
     this.node = el("div", { class: "segments", ...attributes }, ...this.parts.map((part) => part.node));
   }
 
-  /** `sizes`: by status; what is not there is 0. */
+  /** `sizes`: size by status; a missing one is 0. */
   update(sizes) {
     const total = this.parts.reduce((sum, { status }) => sum + (sizes[status] ?? 0), 0);
     for (const { status, node } of this.parts) {
       const size = sizes[status] ?? 0;
-      shown(node, size > 0);
+      setVisible(node, size > 0);
       const grow = String(total > 0 ? size / total : 0);
       if (node.style.flexGrow !== grow) node.style.flexGrow = grow;
       node.classList.toggle("narrow", size < total * MARK_SHARE);
@@ -43,9 +43,9 @@ export class RateBar {
   }
 
   set(rate, low, high) {
-    attribute(this.fill, "width", rate === null ? 0 : (rate * 100).toFixed(2));
+    setAttribute(this.fill, "width", rate === null ? 0 : (rate * 100).toFixed(2));
     const known = low !== null && low !== undefined && high !== null && high !== undefined;
-    attribute(this.whisker, "d", known ? `M${(low * 100).toFixed(2)} 5H${(high * 100).toFixed(2)}` : null);
+    setAttribute(this.whisker, "d", known ? `M${(low * 100).toFixed(2)} 5H${(high * 100).toFixed(2)}` : null);
   }
 }
 
@@ -54,7 +54,7 @@ const HEIGHT = 100;
 
 /** A rate over the course of a run, from 0 to 100 %, with the interval of its last value at the right. */
 export class RateChart {
-  /** `readout(point)`: the words for the point under the pointer. */
+  /** `readout(point)` returns the text for the point under the pointer. */
   constructor(readout) {
     this.readout = readout;
     this.points = [];
@@ -87,53 +87,53 @@ export class RateChart {
       el("div", { class: "plot" }, this.svg, this.reading, this.empty),
       el("div", { class: "course", "aria-hidden": "true" }, this.first, this.last),
     );
-    this.svg.addEventListener("pointermove", (event) => this.point(event));
-    this.svg.addEventListener("pointerleave", () => this.unpoint());
+    this.svg.addEventListener("pointermove", (event) => this.showReading(event));
+    this.svg.addEventListener("pointerleave", () => this.hideReading());
   }
 
-  /** `points`: `[{x, y}]` with rising x, y from 0 to 1. `words`: `{label, first, last, empty}`. */
+  /** `points`: `[{x, y}]` with ascending x, y from 0 to 1. `words`: `{label, first, last, empty}`. */
   update(points, low, high, words) {
     this.points = points;
-    shown(this.empty, points.length === 0);
-    text(this.empty, points.length === 0 ? words.empty : "");
-    attribute(this.svg, "aria-label", words.label);
-    text(this.first, points.length > 1 ? words.first : "");
-    text(this.last, points.length > 0 ? words.last : "");
-    const places = points.map((point) => this.place(point));
-    const path = places.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(2)}`).join("L");
-    attribute(this.line, "d", places.length > 1 ? `M${path}` : null);
-    attribute(this.area, "d", places.length > 1 ? `M${places[0][0].toFixed(1)} ${HEIGHT}L${path}V${HEIGHT}Z` : null);
-    const end = places.at(-1);
-    attribute(this.end, "d", end ? `M${end[0].toFixed(1)} ${end[1].toFixed(2)}h0` : null);
+    setVisible(this.empty, points.length === 0);
+    setText(this.empty, points.length === 0 ? words.empty : "");
+    setAttribute(this.svg, "aria-label", words.label);
+    setText(this.first, points.length > 1 ? words.first : "");
+    setText(this.last, points.length > 0 ? words.last : "");
+    const pixels = points.map((point) => this.toPixels(point));
+    const path = pixels.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(2)}`).join("L");
+    setAttribute(this.line, "d", pixels.length > 1 ? `M${path}` : null);
+    setAttribute(this.area, "d", pixels.length > 1 ? `M${pixels[0][0].toFixed(1)} ${HEIGHT}L${path}V${HEIGHT}Z` : null);
+    const end = pixels.at(-1);
+    setAttribute(this.end, "d", end ? `M${end[0].toFixed(1)} ${end[1].toFixed(2)}h0` : null);
     const ranged = end && low !== null && high !== null;
-    attribute(
+    setAttribute(
       this.interval,
       "d",
       ranged ? `M${end[0].toFixed(1)} ${(HEIGHT * (1 - high)).toFixed(2)}V${(HEIGHT * (1 - low)).toFixed(2)}` : null,
     );
   }
 
-  place({ x, y }) {
+  toPixels({ x, y }) {
     const from = this.points[0].x;
     const to = this.points.at(-1).x;
     return [to > from ? ((x - from) / (to - from)) * (WIDTH - 12) : WIDTH - 12, HEIGHT * (1 - y)];
   }
 
-  point(event) {
+  showReading(event) {
     if (this.points.length === 0) return;
     const box = this.svg.getBoundingClientRect();
     const x = ((event.clientX - box.left) / box.width) * WIDTH;
     let nearest = this.points[0];
     for (const point of this.points) {
-      if (Math.abs(this.place(point)[0] - x) < Math.abs(this.place(nearest)[0] - x)) nearest = point;
+      if (Math.abs(this.toPixels(point)[0] - x) < Math.abs(this.toPixels(nearest)[0] - x)) nearest = point;
     }
-    attribute(this.cursor, "d", `M${this.place(nearest)[0].toFixed(1)} 0V${HEIGHT}`);
-    text(this.reading, this.readout(nearest));
-    shown(this.reading, true);
+    setAttribute(this.cursor, "d", `M${this.toPixels(nearest)[0].toFixed(1)} 0V${HEIGHT}`);
+    setText(this.reading, this.readout(nearest));
+    setVisible(this.reading, true);
   }
 
-  unpoint() {
-    attribute(this.cursor, "d", null);
-    shown(this.reading, false);
+  hideReading() {
+    setAttribute(this.cursor, "d", null);
+    setVisible(this.reading, false);
   }
 }

@@ -1,9 +1,9 @@
-// The exporter's time: what is "3 min ago" must not depend on this machine's clock being right.
+// The clock of the exporter: "3 min ago" must not depend on the clock of this machine being right.
 //
-// A frame says when it was made, and it was made before it came. So the least that this machine's clock was ever ahead of
-// a frame's time is how far it is ahead of the exporter's, up to the time that the quickest frame was under way.
+// A frame states when it was built, and it was built before it arrived. So the smallest lead of this machine's clock over
+// a frame's time is its lead over the exporter's clock, up to the latency of the fastest frame.
 
-const KEPT = 20; // so many frames are looked at, so that a clock that is set anew is believed after a while
+const WINDOW = 20; // frames that are considered, so that a clock that was adjusted is followed after a while
 
 export class Clock {
   constructor() {
@@ -13,25 +13,25 @@ export class Clock {
     this.leads = [];
   }
 
-  /** A frame came that was made at `generatedAt` (Unix seconds). */
+  /** Record the arrival of a frame that was built at `generatedAt` (Unix seconds). */
   received(generatedAt) {
     this.receivedAt = Date.now() / 1000;
     this.generatedAt = generatedAt;
     this.leads.push(this.receivedAt - generatedAt);
-    if (this.leads.length > KEPT) this.leads.shift();
+    if (this.leads.length > WINDOW) this.leads.shift();
   }
 
-  /** Unix seconds, as the exporter would say. */
+  /** Unix seconds by the clock of the exporter. */
   now() {
     return Date.now() / 1000 - (this.leads.length > 0 ? Math.min(...this.leads) : 0);
   }
 
-  /** Seconds since a frame came. */
+  /** Seconds since the last frame arrived. */
   age() {
     return Math.max(0, Date.now() / 1000 - this.receivedAt);
   }
 
-  /** Seconds by which what was true in the frame has gone on since; once nobody knows whether it has, it stands still. */
+  /** Seconds to add to the elapsed times of the frame; without a connection they stop. */
   sinceFrame() {
     const end = this.running ? this.now() : this.now() - this.age();
     return Math.max(0, end - this.generatedAt);

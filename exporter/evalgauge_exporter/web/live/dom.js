@@ -1,25 +1,25 @@
-// Making and changing nodes. Nothing here parses markup: whatever an agent wrote ends up as text.
+// Creating and updating DOM nodes. Nothing here parses markup: text from a run stays text.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with attributes (null and false are left out, true is an empty one) and children (strings become text). */
+/** Create an element with attributes (null and false are omitted, true is empty) and children (strings become text). */
 export function el(name, attributes = {}, ...children) {
-  return filled(document.createElement(name), attributes, children);
+  return fill(document.createElement(name), attributes, children);
 }
 
-/** The same for SVG. */
+/** Create an SVG element. */
 export function svg(name, attributes = {}, ...children) {
-  return filled(document.createElementNS(SVG, name), attributes, children);
+  return fill(document.createElementNS(SVG, name), attributes, children);
 }
 
-function filled(node, attributes, children) {
-  for (const [key, value] of Object.entries(attributes)) attribute(node, key, value);
+function fill(node, attributes, children) {
+  for (const [key, value] of Object.entries(attributes)) setAttribute(node, key, value);
   node.append(...children);
   return node;
 }
 
-/** Set an attribute where it differs; null, undefined and false take it away. */
-export function attribute(node, name, value) {
+/** Set an attribute where it differs; null, undefined and false remove it. */
+export function setAttribute(node, name, value) {
   if (value === null || value === undefined || value === false) {
     if (node.hasAttribute(name)) node.removeAttribute(name);
     return;
@@ -28,8 +28,8 @@ export function attribute(node, name, value) {
   if (node.getAttribute(name) !== wanted) node.setAttribute(name, wanted);
 }
 
-/** Set the text of an element that holds nothing but text; the text node stays the same one. */
-export function text(node, value) {
+/** Set the text of an element that contains only text; its text node is reused. */
+export function setText(node, value) {
   const wanted = String(value);
   const inner = node.firstChild;
   if (inner === null) {
@@ -40,11 +40,11 @@ export function text(node, value) {
 }
 
 /** Show or hide an element. */
-export function shown(node, visible) {
+export function setVisible(node, visible) {
   if (node.hidden === visible) node.hidden = !visible;
 }
 
-/** A value that may be unknown: then a dash, with the reason on hover and for screen readers. */
+/** A value that may be unknown: a dash then, with the reason on hover and for screen readers. */
 export class Fact {
   constructor(attributes = {}) {
     this.value = el("span");
@@ -52,20 +52,20 @@ export class Fact {
     this.node = el("span", attributes, this.value, this.reason);
   }
 
-  /** `value` is text, or null where it is unknown and `reason` says why; `title` is shown on hover of a known value. */
+  /** `value` is text, or null where it is unknown for `reason`; `title` is shown on hover over a known value. */
   set(value, reason = "not known", title = null) {
     const known = value !== null && value !== undefined;
-    text(this.value, known ? value : "–");
-    attribute(this.value, "aria-hidden", known ? null : "true");
-    text(this.reason, known ? "" : reason);
-    attribute(this.node, "title", known ? title : reason);
+    setText(this.value, known ? value : "–");
+    setAttribute(this.value, "aria-hidden", known ? null : "true");
+    setText(this.reason, known ? "" : reason);
+    setAttribute(this.node, "title", known ? title : reason);
     this.node.classList.toggle("unknown", !known);
   }
 }
 
-/** Children of one element, one for each key, kept over updates: changed in place and moved only where the order changed. */
+/** Keyed children of an element, updated in place and moved only where the order changed. */
 export class Rows {
-  /** `create(key)` gives `{node, update(item)}`. */
+  /** `create(key)` returns `{node, update(item)}`. */
   constructor(parent, create) {
     this.parent = parent;
     this.create = create;
@@ -92,7 +92,7 @@ export class Rows {
       if (row.node === place) place = place.nextSibling;
       else this.parent.insertBefore(row.node, place);
     }
-    // a row that was moved lost the focus on the way
+    // a row that was moved has lost the focus
     if (focused !== document.activeElement && this.parent.contains(focused)) focused.focus({ preventScroll: true });
   }
 }

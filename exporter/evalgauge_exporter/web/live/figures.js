@@ -1,6 +1,6 @@
-// The large numbers of a panel: a label, the value, a note below.
+// The large figures of a panel: a label, a value, a note below.
 
-import { Fact, el, text } from "./dom.js";
+import { Fact, el, setText } from "./dom.js";
 
 export class Figure {
   constructor(label, { main = false } = {}) {
@@ -17,17 +17,17 @@ export class Figure {
     );
   }
 
-  /** `value` null: unknown, with `reason`. `beside` is smaller, behind the value; `note` is below. */
+  /** `value` null: unknown for `reason`. `beside` is smaller, after the value; `note` is below. */
   set(value, { label, reason, beside = "", note = "", title = null, tone = null } = {}) {
-    if (label !== undefined) text(this.label, label);
+    if (label !== undefined) setText(this.label, label);
     this.fact.set(value, reason, title);
-    text(this.beside, beside);
-    text(this.note, note);
+    setText(this.beside, beside);
+    setText(this.note, note);
     this.note.className = tone === null ? "note" : `note say tone-${tone}`;
   }
 }
 
-/** A list of figures. */
-export function figures(...items) {
+/** Create a list of figures. */
+export function createFigures(...items) {
   return el("dl", { class: "figures" }, ...items.map((item) => item.node));
 }

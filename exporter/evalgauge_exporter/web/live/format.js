@@ -1,4 +1,4 @@
-// Numbers, money and times as text: with units, never with more digits than are known.
+// Numbers, money and times as text: with units, and with no more digits than are known.
 
 const GAP = "\u00a0"; // keeps a number and its unit on one line
 const DASH = "–";
@@ -16,58 +16,58 @@ const dayAndYear = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "sh
 const complete = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long" });
 
 /** 10000 → `10,000`. */
-export function count(value) {
+export function formatCount(value) {
   return grouped.format(value);
 }
 
 /** `1 task`, `2 tasks`. */
-export function counted(value, one, many = `${one}s`) {
-  return `${count(value)}${GAP}${value === 1 ? one : many}`;
+export function formatQuantity(value, one, many = `${one}s`) {
+  return `${formatCount(value)}${GAP}${value === 1 ? one : many}`;
 }
 
-/** 0.453 → `45 %`; what is not all is never shown as 100 %, what is not nothing never as 0 %. */
-export function percent(rate, digits = 0) {
+/** 0.453 → `45 %`; only exactly 1 is shown as 100 %, only exactly 0 as 0 %. */
+export function formatPercent(rate, digits = 0) {
   const shown = (rate * 100).toFixed(digits);
   if (rate < 1 && Number(shown) === 100) return `>99${GAP}%`;
   if (rate > 0 && Number(shown) === 0) return `<1${GAP}%`;
   return `${shown}${GAP}%`;
 }
 
-/** How many digits behind the point a rate has whose interval is so wide. */
-export function rateDigits(low, high) {
+/** The number of decimals for a rate with this interval. */
+export function chooseRateDigits(low, high) {
   return low !== null && high !== null && high - low < 0.02 ? 1 : 0;
 }
 
 /** 0.37, 0.53 → `37–53 %`. */
-export function interval(low, high) {
-  const digits = rateDigits(low, high);
+export function formatInterval(low, high) {
+  const digits = chooseRateDigits(low, high);
   const [from, to] = [low, high].map((rate) => (rate * 100).toFixed(digits));
   return from === to ? `${from}${GAP}%` : `${from}${DASH}${to}${GAP}%`;
 }
 
-function signed(value, digits) {
+function formatSigned(value, digits) {
   const shown = Math.abs(value).toFixed(digits);
   if (Number(shown) === 0) return "±0";
   return `${value < 0 ? MINUS : "+"}${shown}`;
 }
 
-/** A difference of rates, 0.04 → `+4 points`; `low` and `high` are its interval and say how many digits are known. */
-export function points(delta, low, high) {
-  return `${signed(delta * 100, pointDigits(low, high))}${GAP}points`;
+/** A difference of rates, 0.04 → `+4 points`; its interval, `low` to `high`, determines the number of decimals. */
+export function formatPoints(delta, low, high) {
+  return `${formatSigned(delta * 100, choosePointDigits(low, high))}${GAP}points`;
 }
 
 /** The interval of a difference, `−5 to +13`. */
-export function pointInterval(low, high) {
-  const digits = pointDigits(low, high);
-  return `${signed(low * 100, digits)} to ${signed(high * 100, digits)}`;
+export function formatPointInterval(low, high) {
+  const digits = choosePointDigits(low, high);
+  return `${formatSigned(low * 100, digits)} to ${formatSigned(high * 100, digits)}`;
 }
 
-function pointDigits(low, high) {
+function choosePointDigits(low, high) {
   return low !== null && high !== null && high - low < 0.05 ? 1 : 0;
 }
 
 /** US dollars: `$0.0021`, `$4.23`, `$12,400`. */
-export function money(usd) {
+export function formatMoney(usd) {
   const size = Math.abs(usd);
   const sign = usd < 0 ? MINUS : "";
   if (size >= 1000) return `${sign}$${grouped.format(size)}`;
@@ -77,8 +77,8 @@ export function money(usd) {
   return `${sign}$${size.toFixed(digits)}`;
 }
 
-/** A large number of small things: `950`, `12.3 k`, `1.24 M`. */
-export function amount(value) {
+/** A large number with a unit prefix: `950`, `12.3 k`, `1.24 M`. */
+export function formatAmount(value) {
   for (const [size, unit] of [
     [1e9, "G"],
     [1e6, "M"],
@@ -89,48 +89,48 @@ export function amount(value) {
       return `${scaled.toFixed(scaled >= 100 ? 0 : scaled >= 10 ? 1 : 2)}${GAP}${unit}`;
     }
   }
-  return count(value);
+  return formatCount(value);
 }
 
-/** A mean of counts: one digit behind the point. */
-export function mean(value) {
+/** A mean of counts, with one decimal. */
+export function formatMean(value) {
   return value.toFixed(1);
 }
 
-/** How long something took, in seconds: `42 s`, `3 min 20 s`, `33 min`, `1 h 12 min`, `2 d 3 h`. */
-export function duration(seconds) {
+/** A duration in seconds: `42 s`, `3 min 20 s`, `33 min`, `1 h 12 min`, `2 d 3 h`. */
+export function formatDuration(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   if (whole < 1 && seconds > 0) return `<1${GAP}s`;
   if (whole < 60) return `${whole}${GAP}s`;
-  if (whole < 600) return two(Math.floor(whole / 60), "min", whole % 60, "s");
+  if (whole < 600) return formatTwoUnits(Math.floor(whole / 60), "min", whole % 60, "s");
   if (whole < 3600) return `${Math.floor(whole / 60)}${GAP}min`;
-  if (whole < 86400) return two(Math.floor(whole / 3600), "h", Math.floor((whole % 3600) / 60), "min");
-  return two(Math.floor(whole / 86400), "d", Math.floor((whole % 86400) / 3600), "h");
+  if (whole < 86400) return formatTwoUnits(Math.floor(whole / 3600), "h", Math.floor((whole % 3600) / 60), "min");
+  return formatTwoUnits(Math.floor(whole / 86400), "d", Math.floor((whole % 86400) / 3600), "h");
 }
 
-function two(large, largeUnit, small, smallUnit) {
-  const first = `${count(large)}${GAP}${largeUnit}`;
+function formatTwoUnits(large, largeUnit, small, smallUnit) {
+  const first = `${formatCount(large)}${GAP}${largeUnit}`;
   return small === 0 ? first : `${first}${GAP}${small}${GAP}${smallUnit}`;
 }
 
-/** An estimate of seconds that are left, no finer than it is known. */
-export function estimate(seconds) {
+/** An estimate of the remaining seconds, rounded to its precision. */
+export function formatEstimate(seconds) {
   if (seconds < 100) return `${seconds < 10 ? Math.round(seconds) : Math.round(seconds / 5) * 5}${GAP}s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)}${GAP}min`;
-  if (seconds < 86400) return duration(Math.round(seconds / 300) * 300);
-  return duration(Math.round(seconds / 3600) * 3600);
+  if (seconds < 86400) return formatDuration(Math.round(seconds / 300) * 300);
+  return formatDuration(Math.round(seconds / 3600) * 3600);
 }
 
-/** Two bounds of an estimate in one unit: `27–46 min`. */
-export function estimateRange(low, high) {
+/** The bounds of an estimate in one unit: `27–46 min`. */
+export function formatEstimateRange(low, high) {
   const [size, unit, digits] =
     high < 100 ? [1, "s", 0] : high < 7200 ? [60, "min", 0] : high < 172800 ? [3600, "h", 1] : [86400, "d", 1];
   const [from, to] = [low, high].map((seconds) => (seconds / size).toFixed(digits));
   return from === to ? `${from}${GAP}${unit}` : `${from}${DASH}${to}${GAP}${unit}`;
 }
 
-/** A point in time as seen from `now`, both Unix seconds: relative within a day, else the date. */
-export function ago(then, now) {
+/** A time relative to `now`, both in Unix seconds: `3 min ago` within a day, else the date. */
+export function formatAgo(then, now) {
   const seconds = now - then;
   if (seconds < 5) return "just now";
   if (seconds < 60) return `${Math.floor(seconds / 5) * 5}${GAP}s ago`;
@@ -139,13 +139,13 @@ export function ago(then, now) {
   return dayAndYear.format(then * 1000);
 }
 
-/** A point in time as local clock time, with the day where it is another one than `now`'s. */
-export function clock(then, now) {
+/** A time as local clock time, with the date where it is not that of `now`. */
+export function formatClock(then, now) {
   const [there, here] = [new Date(then * 1000), new Date(now * 1000)];
   return (there.toDateString() === here.toDateString() ? clockTime : dayAndClock).format(there);
 }
 
-/** A point in time, exactly, for those who hover. */
-export function exact(then) {
+/** The exact local time, for tooltips. */
+export function formatExact(then) {
   return complete.format(then * 1000);
 }

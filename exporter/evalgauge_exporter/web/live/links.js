@@ -1,7 +1,7 @@
-// Where a number leads: one step closer to its cause.
+// Links from a number to what is behind it.
 
-/** The replay of the frame's run, at a task or a domain where one is named; null where there is no replay. */
-export function replayOf(frame, { task, domain } = {}) {
+/** The URL of the replay of the frame's run, at a task or a domain where one is given; null where there is no replay. */
+export function replayUrl(frame, { task, domain } = {}) {
   const path = frame.links?.replay;
   if (!path) return null;
   const place = new URLSearchParams({ run: frame.run_id });
@@ -12,8 +12,8 @@ export function replayOf(frame, { task, domain } = {}) {
   return root.href;
 }
 
-/** This page with a run chosen; null is the newest one. */
-export function pageOf(runId) {
+/** The URL of this page with a run selected; null is the newest one. */
+export function pageUrl(runId) {
   const url = new URL(location.href);
   url.hash = "";
   if (runId === null) url.searchParams.delete("run");
@@ -21,8 +21,8 @@ export function pageOf(runId) {
   return url.href;
 }
 
-/** An address of somewhere else, as long as it is one that a link may have. */
-export function outside(address) {
+/** An external URL, null unless it is http or https. */
+export function safeUrl(address) {
   if (!address) return null;
   try {
     const url = new URL(address, document.baseURI);

@@ -1,8 +1,8 @@
-// What each state is called, marked and coloured. One meaning, one colour, and never the colour alone.
+// Word, mark and colour of each status. One meaning has one colour, and never the colour alone.
 
-import { attribute, el, text } from "./dom.js";
+import { setAttribute, el, setText } from "./dom.js";
 
-const AS_TEXT = "\ufe0e"; // phones would draw a picture in colours of its own otherwise
+const AS_TEXT = "\ufe0e"; // without it phones show a colour emoji
 
 const MEANINGS = {
   success: ["success", "✓", "success"],
@@ -22,33 +22,33 @@ const MEANINGS = {
   stopped: ["stopped", `■${AS_TEXT}`, "pending"],
   lost: ["lost", "✗", "failure"],
   stopping: ["stopping", "…", "evaluation-error"],
-  stopped_billing: ["stopped, still paid", `■${AS_TEXT}`, "infrastructure-error"],
+  stopped_billing: ["stopped, still billed", `■${AS_TEXT}`, "infrastructure-error"],
   deallocating: ["deallocating", "…", "evaluation-error"],
   deallocated: ["deallocated", `■${AS_TEXT}`, "pending"],
-  not_known: ["not known", "?", "pending"],
+  not_known: ["unknown", "?", "pending"],
   llm: ["LLM calls", "", "llm"],
   vm: ["VMs", "", "vm"],
   gpu: ["GPUs", "", "gpu"],
 };
 
-/** Shorter words for where there is little room. */
+/** Shorter words for narrow places. */
 const SHORT = { infrastructure_error: "infra error", evaluation_error: "eval error" };
 
-/** An entry of a legend: mark, number, word; one without any of it stands back. */
-export function legendEntry(status) {
+/** Create an entry of a legend: mark, number, word; one whose number is 0 is dimmed. */
+export function createLegendEntry(status) {
   const number = el("b");
-  const { word } = meaning(status);
-  const node = el("li", { title: word }, chip(status), number, el("span", {}, SHORT[status] ?? word));
+  const { word } = describeStatus(status);
+  const node = el("li", { title: word }, createChip(status), number, el("span", {}, SHORT[status] ?? word));
   return {
     node,
     update: ({ shown, none }) => {
-      text(number, shown);
+      setText(number, shown);
       node.classList.toggle("none", none);
     },
   };
 }
 
-/** The statuses of a task in the order in which they are drawn. */
+/** The statuses of a task in display order. */
 export const TASK_STATUSES = [
   "success",
   "failure",
@@ -59,20 +59,20 @@ export const TASK_STATUSES = [
   "running",
   "pending",
 ];
-/** The states of a worker in the order in which they are drawn. */
+/** The states of a worker in display order. */
 export const WORKER_STATES = ["busy", "idle", "starting", "lost", "stopped"];
-/** What costs money. */
+/** The components of costs. */
 export const COMPONENTS = ["llm", "vm", "gpu"];
 
-/** `{word, mark, tone}` of a status; one that is not known here is shown by its own name. */
-export function meaning(status) {
+/** `{word, mark, tone}` of a status; an unknown one is shown by its name. */
+export function describeStatus(status) {
   const [word, mark, tone] = MEANINGS[status] ?? [String(status), "?", "pending"];
   return { word, mark, tone };
 }
 
-/** A small coloured square with the mark. Screen readers get the word that stands beside it. */
-export function chip(status) {
-  const { mark, tone } = meaning(status);
+/** Create a small coloured square with the mark. Screen readers read the word next to it. */
+export function createChip(status) {
+  const { mark, tone } = describeStatus(status);
   return el("span", { class: `chip tone-${tone}`, "aria-hidden": "true" }, mark);
 }
 
@@ -85,9 +85,9 @@ export class State {
   }
 
   set(status) {
-    const { word, mark, tone } = meaning(status);
-    text(this.mark, mark);
-    attribute(this.mark, "class", `chip tone-${tone}`);
-    text(this.word, word);
+    const { word, mark, tone } = describeStatus(status);
+    setText(this.mark, mark);
+    setAttribute(this.mark, "class", `chip tone-${tone}`);
+    setText(this.word, word);
   }
 }

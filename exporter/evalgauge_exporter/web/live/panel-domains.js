@@ -1,13 +1,13 @@
-// Panel: where it fails, the worst domain first.
+// Panel: success by domain, worst first.
 
-import { Fact, attribute, el, text } from "./dom.js";
-import { count, interval, mean, percent, rateDigits } from "./format.js";
+import { Fact, setAttribute, el, setText } from "./dom.js";
+import { formatCount, formatInterval, formatMean, formatPercent, chooseRateDigits } from "./format.js";
 import { RateBar } from "./charts.js";
 import { Table } from "./tables.js";
-import { replayOf } from "./links.js";
+import { replayUrl } from "./links.js";
 
 const ROWS = 7;
-const LARGE = 100; // tasks of a domain: from there on a share takes the place of two long numbers
+const LARGE = 100; // tasks of a domain from which a percentage replaces two long numbers
 
 export class DomainsPanel {
   constructor(section) {
@@ -18,30 +18,30 @@ export class DomainsPanel {
     section.querySelector("header").append(this.hint);
     this.table = new Table({
       name: "by-domain",
-      caption: "Success by domain, the worst first",
+      caption: "Success by domain, worst first",
       columns: [
         { name: "domain", label: "Domain" },
         { name: "bar", label: "Success rate" },
         { name: "rate", label: "", numeric: true },
         { name: "counts", label: "Successes", numeric: true },
-        { name: "ended", label: "Ended", numeric: true },
+        { name: "ended", label: "Finished", numeric: true },
       ],
       limit: ROWS,
-      row: (name) => this.row(name),
+      row: (name) => this.createRow(name),
     });
     this.table.heads.rate.append(el("span", { class: "spoken" }, "in percent"));
     section.append(this.table.node);
   }
 
-  forget() {
-    this.table.forget();
+  reset() {
+    this.table.reset();
   }
 
   update(frame) {
     this.frame = frame;
     const domains = Object.entries(frame.domain_breakdown).map(([name, domain]) => ({ name, ...domain }));
-    domains.sort(worstFirst);
-    text(this.hint, domains.length > 1 ? "worst first" : "");
+    domains.sort(compareRates);
+    setText(this.hint, domains.length > 1 ? "worst first" : "");
     this.large = domains.some((domain) => domain.total >= LARGE);
     this.section.classList.toggle("large", this.large);
     this.table.update(domains, (domain) => domain.name);
@@ -49,7 +49,7 @@ export class DomainsPanel {
 
   tick() {}
 
-  row(name) {
+  createRow(name) {
     const link = el("a", { class: "clip" }, name === "" ? "unnamed" : name);
     const bar = new RateBar();
     const rate = new Fact();
@@ -59,22 +59,22 @@ export class DomainsPanel {
       cells: [link, bar.node, rate.node, counts.node, ended],
       update: (domain) => {
         const { rate_low: low = null, rate_high: high = null } = domain;
-        attribute(link, "href", replayOf(this.frame, { domain: name }));
-        attribute(link, "title", domain.avg_steps === null ? name : `${name}: ${mean(domain.avg_steps)} steps on average`);
+        setAttribute(link, "href", replayUrl(this.frame, { domain: name }));
+        setAttribute(link, "title", domain.avg_steps === null ? name : `${name}: ${formatMean(domain.avg_steps)} steps on average`);
         bar.set(domain.rate, low, high);
-        const range = low === null || high === null ? null : `95 % interval ${interval(low, high)}`;
-        rate.set(domain.rate === null ? null : percent(domain.rate, rateDigits(low, high)), "nothing was measured yet", range);
-        counts.set(domain.measured > 0 ? `${count(domain.success)} of ${count(domain.measured)}` : null, "nothing was measured yet");
-        const whole = `${count(domain.finished)} of ${count(domain.total)}`;
-        text(ended, this.large ? percent(domain.finished / domain.total) : whole);
-        attribute(ended, "title", `${whole} tasks ended`);
+        const range = low === null || high === null ? null : `95 % interval ${formatInterval(low, high)}`;
+        rate.set(domain.rate === null ? null : formatPercent(domain.rate, chooseRateDigits(low, high)), "nothing was measured yet", range);
+        counts.set(domain.measured > 0 ? `${formatCount(domain.success)} of ${formatCount(domain.measured)}` : null, "nothing was measured yet");
+        const whole = `${formatCount(domain.finished)} of ${formatCount(domain.total)}`;
+        setText(ended, this.large ? formatPercent(domain.finished / domain.total) : whole);
+        setAttribute(ended, "title", `${whole} tasks finished`);
       },
     };
   }
 }
 
-/** Lowest rate first, the better known one before where rates are equal; what has none last. */
-export function worstFirst(a, b) {
+/** Compare domains for sorting: lowest rate first, for equal rates the one with more tasks; without a rate last. */
+export function compareRates(a, b) {
   if ((a.rate === null) !== (b.rate === null)) return a.rate === null ? 1 : -1;
   return a.rate - b.rate || b.measured - a.measured || a.name.localeCompare(b.name);
 }

@@ -1,29 +1,29 @@
-// Panel: every machine that is known, those that bill and that no run uses first. It is there whatever run is shown.
+// Panel: all known machines, those that are billed and unused first. It does not depend on the selected run.
 
-import { Fact, Rows, attribute, el, shown, text } from "./dom.js";
-import { ago, count, counted, exact, money } from "./format.js";
-import { pageOf } from "./links.js";
+import { Fact, Rows, setAttribute, el, setVisible, setText } from "./dom.js";
+import { formatAgo, formatCount, formatQuantity, formatExact, formatMoney } from "./format.js";
+import { pageUrl } from "./links.js";
 import { State } from "./marks.js";
 import { Table } from "./tables.js";
 
 const ROWS = 5;
-const FRESH_MS = 30_000; // Azure is asked for power states once a minute
+const REFRESH_MS = 30_000; // the exporter polls Azure for power states once a minute
 const ANSWER_MS = 10_000;
 const byName = new Intl.Collator("en", { numeric: true });
 
-/** What a machine's state is called here. One that is stopped and not deallocated goes on billing. */
-function stateOf(machine) {
+/** The state of a machine. One that is stopped but not deallocated is still billed. */
+function describePower(machine) {
   if (machine.power_state === null) return machine.billing ? "running" : "not_known";
   return machine.power_state === "stopped" ? "stopped_billing" : machine.power_state;
 }
 
-/** Forgotten ones first, then those that cost money, then the rest. */
+/** The sort rank of a machine: billed and unused first, then the other billed ones, then the rest. */
 function rank(machine) {
   return machine.billing ? (machine.run_ids.length === 0 ? 0 : 1) : 2;
 }
 
-const keyOf = (machine) => JSON.stringify([machine.name, machine.subscription_id, machine.resource_group]);
-const perHour = (machines) => machines.reduce((sum, machine) => sum + (machine.hourly_rate_usd ?? 0), 0);
+const machineKey = (machine) => JSON.stringify([machine.name, machine.subscription_id, machine.resource_group]);
+const sumHourlyRates = (machines) => machines.reduce((sum, machine) => sum + (machine.hourly_rate_usd ?? 0), 0);
 
 export class MachinesPanel {
   constructor(section, choose) {
@@ -44,16 +44,16 @@ export class MachinesPanel {
         { name: "cost", label: "So far", numeric: true },
       ],
       limit: ROWS,
-      row: (key) => this.row(key),
+      row: (key) => this.createRow(key),
     });
     section.append(this.forgotten, this.table.node);
     this.asking = false;
     this.askedAt = -Infinity;
   }
 
-  /** Ask for the machines where that was not done lately and somebody looks. */
+  /** Fetch the machines unless that was done recently or the page is hidden. */
   async tick() {
-    if (this.asking || document.hidden || performance.now() - this.askedAt < FRESH_MS) return;
+    if (this.asking || document.hidden || performance.now() - this.askedAt < REFRESH_MS) return;
     this.asking = true;
     this.askedAt = performance.now();
     const machines = await this.ask();
@@ -61,7 +61,7 @@ export class MachinesPanel {
     if (machines !== null) this.update(machines);
   }
 
-  /** The machines as of now; null where the exporter does not say, and none where it will not. */
+  /** Fetch the machines; null where the exporter does not respond, an empty list where it refuses. */
   async ask() {
     try {
       const answer = await fetch(new URL("api/vms", document.baseURI), {
@@ -71,26 +71,26 @@ export class MachinesPanel {
       if (answer.status === 401 || answer.status === 403) return [];
       return answer.ok ? await answer.json() : null;
     } catch {
-      return null; // the mark at the top says that the exporter does not answer
+      return null; // the connection mark at the top shows that the exporter does not respond
     }
   }
 
   update(machines) {
-    shown(this.section, machines.length > 0);
+    setVisible(this.section, machines.length > 0);
     machines.sort((a, b) => rank(a) - rank(b) || byName.compare(a.name, b.name));
     const billing = machines.filter((machine) => machine.billing);
     const unused = billing.filter((machine) => machine.run_ids.length === 0);
     const cost = (some) => {
       const priceless = some.filter((machine) => machine.hourly_rate_usd === null).length;
-      return priceless === some.length ? "price not known" : `${priceless > 0 ? "≥ " : ""}${money(perHour(some))} per hour`;
+      return priceless === some.length ? "unknown price" : `${priceless > 0 ? "≥ " : ""}${formatMoney(sumHourlyRates(some))} per hour`;
     };
-    text(this.hint, `${count(machines.length)}; ${billing.length > 0 ? `${count(billing.length)} billing, ${cost(billing)}` : "none is billing"}`);
+    setText(this.hint, `${formatCount(machines.length)}; ${billing.length > 0 ? `${formatCount(billing.length)} billing, ${cost(billing)}` : "none is billing"}`);
     const verb = unused.length === 1 ? "is" : "are";
-    text(this.forgotten, unused.length > 0 ? `${counted(unused.length, "machine")} ${verb} paid for and used by no run: ${cost(unused)}` : "");
-    this.table.update(machines, keyOf);
+    setText(this.forgotten, unused.length > 0 ? `${formatQuantity(unused.length, "machine")} ${verb} billed and used by no run: ${cost(unused)}` : "");
+    this.table.update(machines, machineKey);
   }
 
-  row(key) {
+  createRow(key) {
     const [name, , group] = JSON.parse(key);
     const size = el("span", { class: "clip" });
     const power = new State("marked");
@@ -102,31 +102,31 @@ export class MachinesPanel {
     return {
       cells: [el("span", { class: "clip code", title: group === null ? name : `${name} (${group})` }, name), size, power.node, el("span", { class: "clip" }, use, none), price.node, cost.node],
       update: (machine) => {
-        text(size, [machine.size, machine.location].filter(Boolean).join(", "));
-        attribute(size, "title", size.textContent || null);
-        power.set(stateOf(machine));
-        attribute(power.node, "title", machine.created_at === null ? null : `made ${ago(Date.parse(machine.created_at) / 1000, Date.now() / 1000)}, ${exact(Date.parse(machine.created_at) / 1000)}`);
+        setText(size, [machine.size, machine.location].filter(Boolean).join(", "));
+        setAttribute(size, "title", size.textContent || null);
+        power.set(describePower(machine));
+        setAttribute(power.node, "title", machine.created_at === null ? null : `created ${formatAgo(Date.parse(machine.created_at) / 1000, Date.now() / 1000)}, ${formatExact(Date.parse(machine.created_at) / 1000)}`);
         runs.update(machine.run_ids.slice(0, 3), (runId) => runId);
         const rest = machine.run_ids.length - 3;
-        text(none, machine.run_ids.length === 0 ? "no run" : rest > 0 ? ` and ${count(rest)} more` : "");
+        setText(none, machine.run_ids.length === 0 ? "no run" : rest > 0 ? ` and ${formatCount(rest)} more` : "");
         none.className = machine.run_ids.length > 0 ? "" : machine.billing ? "say tone-infrastructure-error" : "unknown";
-        price.set(machine.hourly_rate_usd === null ? null : money(machine.hourly_rate_usd), "no price is known", machine.priced_by === null ? null : `by ${machine.priced_by}`);
+        price.set(machine.hourly_rate_usd === null ? null : formatMoney(machine.hourly_rate_usd), "no price is known", machine.priced_by === null ? null : `by ${machine.priced_by}`);
         const parts = [
           ["with a task", machine.cost_busy_usd],
           ["idle in a run", machine.cost_idle_usd],
           ["used by no run", machine.cost_unused_usd],
         ];
         cost.set(
-          machine.cost_usd === null ? null : money(machine.cost_usd),
+          machine.cost_usd === null ? null : formatMoney(machine.cost_usd),
           "no price is known",
-          parts.map(([word, usd]) => (usd === null ? null : `${money(usd)} ${word}`)).filter(Boolean).join(", "),
+          parts.map(([word, usd]) => (usd === null ? null : `${formatMoney(usd)} ${word}`)).filter(Boolean).join(", "),
         );
       },
     };
   }
 
   runLink(runId) {
-    const link = el("a", { class: "code", href: pageOf(runId), title: runId }, runId);
+    const link = el("a", { class: "code", href: pageUrl(runId), title: runId }, runId);
     link.addEventListener("click", (event) => {
       if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
       event.preventDefault();

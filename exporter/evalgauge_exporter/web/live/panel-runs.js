@@ -1,10 +1,10 @@
-// Panel: this run beside those before it, and whether a difference means something.
+// Panel: this run and the earlier ones, with the difference to their baselines and its significance.
 
-import { Fact, attribute, el, text } from "./dom.js";
-import { ago, count, counted, duration, exact, mean, money, percent, pointInterval, points } from "./format.js";
+import { Fact, setAttribute, el, setText } from "./dom.js";
+import { formatAgo, formatCount, formatQuantity, formatDuration, formatExact, formatMean, formatMoney, formatPercent, formatPointInterval, formatPoints } from "./format.js";
 import { State } from "./marks.js";
 import { Table } from "./tables.js";
-import { pageOf } from "./links.js";
+import { pageUrl } from "./links.js";
 
 const ROWS = 5;
 /** Mark, words and tone of each verdict. */
@@ -12,18 +12,18 @@ export const VERDICTS = {
   better: ["▲", "better", "success"],
   worse: ["▼", "worse", "failure"],
   no_significant_difference: ["=", "no significant difference", ""],
-  too_few_tasks: ["", "too few tasks to tell", ""],
+  too_few_tasks: ["", "too few tasks", ""],
 };
 
 export class RunsPanel {
-  /** `choose(runId)` is called where a run is picked. */
+  /** `choose(runId)` is called when a run is selected. */
   constructor(section, choose) {
     this.choose = choose;
     this.frame = null;
     this.clock = null;
     this.table = new Table({
       name: "by-run",
-      caption: "Recent runs, the newest first",
+      caption: "Recent runs, newest first",
       columns: [
         { name: "which", label: "Model" },
         { name: "benchmark", label: "Benchmark" },
@@ -37,12 +37,12 @@ export class RunsPanel {
         { name: "change", label: "Success against its baseline" },
       ],
       limit: ROWS,
-      row: (id) => this.row(id),
+      row: (id) => this.createRow(id),
     });
     section.append(this.table.node);
   }
 
-  forget() {}
+  reset() {}
 
   update(frame, clock) {
     this.frame = frame;
@@ -54,8 +54,8 @@ export class RunsPanel {
     for (const row of this.table.rows.rows.values()) row.tick?.(clock);
   }
 
-  row(id) {
-    const model = el("a", { class: "clip", href: pageOf(id) });
+  createRow(id) {
+    const model = el("a", { class: "clip", href: pageUrl(id) });
     model.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
       event.preventDefault();
@@ -69,31 +69,31 @@ export class RunsPanel {
     const steps = new Fact();
     const cost = new Fact();
     const took = new Fact();
-    const change = changeCell();
+    const change = createChangeCell();
     let current = null;
     const tick = (clock) => {
       const now = clock.now();
       const { created_at: created } = current;
-      begun.set(created === null ? null : ago(created, now), "not known", created === null ? null : exact(created));
-      const going = current.state === "running" ? clock.sinceFrame() : 0;
-      took.set(current.elapsed_seconds === null ? null : duration(current.elapsed_seconds + going), "not known");
+      begun.set(created === null ? null : formatAgo(created, now), "not known", created === null ? null : formatExact(created));
+      const running = current.state === "running" ? clock.sinceFrame() : 0;
+      took.set(current.elapsed_seconds === null ? null : formatDuration(current.elapsed_seconds + running), "not known");
     };
     return {
       cells: [model, benchmark, begun.node, state.node, tasks, rate.node, steps.node, cost.node, took.node, change.node],
       update: (run, node) => {
         current = run;
-        attribute(node, "aria-current", run.run_id === this.frame.run_id ? "true" : null);
-        text(model, run.model_id);
-        attribute(model, "title", `${run.run_id}, read as ${run.source}`);
-        text(benchmark, run.benchmark);
+        setAttribute(node, "aria-current", run.run_id === this.frame.run_id ? "true" : null);
+        setText(model, run.model_id);
+        setAttribute(model, "title", `${run.run_id}, read as ${run.source}`);
+        setText(benchmark, run.benchmark);
         state.set(run.state);
-        text(tasks, run.finished_tasks === run.total_tasks ? count(run.total_tasks) : `${count(run.finished_tasks)} of ${count(run.total_tasks)}`);
+        setText(tasks, run.finished_tasks === run.total_tasks ? formatCount(run.total_tasks) : `${formatCount(run.finished_tasks)} of ${formatCount(run.total_tasks)}`);
         const all = run.success_rate_all;
-        rate.set(run.success_rate === null ? null : percent(run.success_rate), "nothing was measured", all === null ? null : `${percent(all)} of all that ended`);
-        steps.set(run.avg_steps === null ? null : mean(run.avg_steps), "nothing was measured");
+        rate.set(run.success_rate === null ? null : formatPercent(run.success_rate), "nothing was measured", all === null ? null : `${formatPercent(all)} of all finished`);
+        steps.set(run.avg_steps === null ? null : formatMean(run.avg_steps), "nothing was measured");
         const gaps = run.unpriced_calls + run.unknown_usage_calls + run.unpriced_machines;
-        const missing = gaps > 0 ? `${counted(gaps, "call or machine", "calls or machines")} of unknown cost not in it` : null;
-        cost.set(run.cost_usd === null ? null : `${gaps > 0 ? "≥ " : ""}${money(run.cost_usd)}`, "no price is known", missing);
+        const missing = gaps > 0 ? `${formatQuantity(gaps, "call or machine", "calls or machines")} of unknown cost not included` : null;
+        cost.set(run.cost_usd === null ? null : `${gaps > 0 ? "≥ " : ""}${formatMoney(run.cost_usd)}`, "no price is known", missing);
         change.set(run.comparison);
         tick(this.clock);
       },
@@ -102,7 +102,7 @@ export class RunsPanel {
   }
 }
 
-function changeCell() {
+function createChangeCell() {
   const delta = new Fact({ class: "delta" });
   const range = el("span", { class: "range" });
   const verdict = el("span", { class: "verdict" });
@@ -112,21 +112,21 @@ function changeCell() {
     set(comparison) {
       if (comparison === null) {
         delta.set(null, "no earlier run of this benchmark to compare with");
-        text(range, "");
-        text(verdict, "");
-        attribute(verdict, "class", "verdict");
-        attribute(node, "title", null);
+        setText(range, "");
+        setText(verdict, "");
+        setAttribute(verdict, "class", "verdict");
+        setAttribute(node, "title", null);
         return;
       }
       const { delta: difference, ci_low: low, ci_high: high, paired_tasks: pairs, p_value: p } = comparison;
       const [mark, words, tone] = VERDICTS[comparison.verdict] ?? ["", comparison.verdict, ""];
-      delta.set(difference === null ? null : points(difference, low, high), "no task was measured in both");
-      text(range, low === null || high === null ? "" : `(${pointInterval(low, high)})`);
-      text(verdict, `${mark} ${words}`.trim());
-      attribute(verdict, "class", tone ? `verdict tone-${tone}` : "verdict");
+      delta.set(difference === null ? null : formatPoints(difference, low, high), "no task was measured in both");
+      setText(range, low === null || high === null ? "" : `(${formatPointInterval(low, high)})`);
+      setText(verdict, `${mark} ${words}`.trim());
+      setAttribute(verdict, "class", tone ? `verdict tone-${tone}` : "verdict");
       const test = p === null ? "" : `, p ${p < 0.001 ? "< 0.001" : `= ${p.toPrecision(2)}`}`;
-      const between = low === null || high === null ? "" : `, between ${pointInterval(low, high)} points`;
-      attribute(node, "title", `against ${comparison.baseline_run_id} over ${count(pairs)} tasks that both measured${between}${test}`);
+      const between = low === null || high === null ? "" : `, between ${formatPointInterval(low, high)} points`;
+      setAttribute(node, "title", `against ${comparison.baseline_run_id} over ${formatCount(pairs)} tasks measured in both${between}${test}`);
     },
   };
 }

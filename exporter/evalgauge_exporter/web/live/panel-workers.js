@@ -1,11 +1,11 @@
-// Panel: who does what.
+// Panel: workers, their states and tasks.
 
-import { Fact, Rows, attribute, el, text } from "./dom.js";
-import { ago, count, duration, exact, percent } from "./format.js";
+import { Fact, Rows, setAttribute, el, setText } from "./dom.js";
+import { formatAgo, formatCount, formatDuration, formatExact, formatPercent } from "./format.js";
 import { Segments } from "./charts.js";
-import { WORKER_STATES, State, legendEntry, meaning } from "./marks.js";
+import { WORKER_STATES, State, createLegendEntry, describeStatus } from "./marks.js";
 import { Table } from "./tables.js";
-import { replayOf } from "./links.js";
+import { replayUrl } from "./links.js";
 
 const ROWS = 5;
 const byName = new Intl.Collator("en", { numeric: true });
@@ -17,7 +17,7 @@ export class WorkersPanel {
     section.querySelector("header").append(this.hint);
     this.bar = new Segments(WORKER_STATES, { "aria-hidden": "true" });
     const legend = el("ul", { class: "legend", "aria-label": "Workers by state" });
-    this.legend = new Rows(legend, legendEntry);
+    this.legend = new Rows(legend, createLegendEntry);
     this.table = new Table({
       name: "by-worker",
       caption: "Workers",
@@ -28,14 +28,14 @@ export class WorkersPanel {
         { name: "idle", label: "Idle", numeric: true },
       ],
       limit: ROWS,
-      row: (id) => this.row(id),
+      row: (id) => this.createRow(id),
     });
     this.empty = el("p", { class: "say" });
     section.append(this.bar.node, legend, this.empty, this.table.node);
   }
 
-  forget() {
-    this.table.forget();
+  reset() {
+    this.table.reset();
   }
 
   update(frame, clock) {
@@ -46,21 +46,21 @@ export class WorkersPanel {
     for (const worker of workers) numbers[worker.status] = (numbers[worker.status] ?? 0) + 1;
     this.bar.update(numbers);
     this.legend.update(
-      WORKER_STATES.map((state) => ({ state, shown: count(numbers[state]), none: numbers[state] === 0 })),
+      WORKER_STATES.map((state) => ({ state, shown: formatCount(numbers[state]), none: numbers[state] === 0 })),
       (entry) => entry.state,
     );
-    // those that are lost first; else by name, so that rows stay where they are while states change
+    // lost ones first, else by name, so that rows do not move while states change
     workers.sort((a, b) => (b.status === "lost") - (a.status === "lost") || byName.compare(a.worker_id, b.worker_id));
     const total = frame.workers.total_workers;
-    text(this.hint, total > 0 ? count(total) : "");
-    const none = frame.current_job.status === "running" ? "No worker has been heard of yet." : "The run's log names no workers.";
-    text(this.empty, total > 0 ? "" : none);
+    setText(this.hint, total > 0 ? formatCount(total) : "");
+    const none = frame.current_job.status === "running" ? "No worker has reported yet." : "The log of the run names no workers.";
+    setText(this.empty, total > 0 ? "" : none);
     this.table.update(workers, (worker) => worker.worker_id, Math.max(total, workers.length));
   }
 
   tick() {}
 
-  row(id) {
+  createRow(id) {
     const state = new State("marked");
     const task = el("a", { class: "code" });
     const word = el("span", { class: "unknown" });
@@ -72,19 +72,19 @@ export class WorkersPanel {
       cells: [state.node, el("span", { class: "clip" }, task, word), done, idle.node],
       update: (worker) => {
         const current = worker.current_task;
-        const heard = worker.last_seen ? `last heard ${ago(worker.last_seen, this.now)}` : "";
+        const heard = worker.last_seen ? `last event ${formatAgo(worker.last_seen, this.now)}` : "";
         state.set(worker.status);
-        text(task, current ?? "");
-        attribute(task, "href", current === null ? null : replayOf(this.frame, { task: current }));
-        attribute(task, "title", current);
-        text(word, current !== null ? "" : worker.status === "lost" && heard ? heard : meaning(worker.status).word);
-        attribute(word, "title", worker.last_seen ? `${heard}, ${exact(worker.last_seen)}` : null);
-        text(done, count(worker.tasks_completed));
+        setText(task, current ?? "");
+        setAttribute(task, "href", current === null ? null : replayUrl(this.frame, { task: current }));
+        setAttribute(task, "title", current);
+        setText(word, current !== null ? "" : worker.status === "lost" && heard ? heard : describeStatus(worker.status).word);
+        setAttribute(word, "title", worker.last_seen ? `${heard}, ${formatExact(worker.last_seen)}` : null);
+        setText(done, formatCount(worker.tasks_completed));
         const known = worker.uptime_seconds > 0 && worker.idle_time_seconds !== null;
         idle.set(
-          worker.idle_time_seconds === null ? null : duration(worker.idle_time_seconds),
+          worker.idle_time_seconds === null ? null : formatDuration(worker.idle_time_seconds),
           "not known",
-          known ? `${percent(worker.idle_time_seconds / worker.uptime_seconds)} of ${duration(worker.uptime_seconds)}` : null,
+          known ? `${formatPercent(worker.idle_time_seconds / worker.uptime_seconds)} of ${formatDuration(worker.uptime_seconds)}` : null,
         );
       },
     };

@@ -1,10 +1,10 @@
-// What came of a run that is over, in the place of the tasks that run.
+// The result of a finished run, in place of the running tasks.
 
-import { attribute, el, shown, text } from "./dom.js";
-import { count, counted, interval, percent, pointInterval, points, rateDigits } from "./format.js";
-import { pageOf, replayOf } from "./links.js";
+import { setAttribute, el, setVisible, setText } from "./dom.js";
+import { formatCount, formatQuantity, formatInterval, formatPercent, formatPointInterval, formatPoints, chooseRateDigits } from "./format.js";
+import { pageUrl, replayUrl } from "./links.js";
 import { VERDICTS } from "./panel-runs.js";
-import { worstFirst } from "./panel-domains.js";
+import { compareRates } from "./panel-domains.js";
 
 export class Result {
   constructor() {
@@ -26,10 +26,10 @@ export class Result {
   update(frame) {
     const { success_rate: rate, success_rate_low: low, success_rate_high: high, measured_tasks: measured } = frame.metrics;
     const known = rate !== null;
-    text(
+    setText(
       this.success,
       known
-        ? `${percent(rate, rateDigits(low, high))} of ${counted(measured, "measured task")}${low === null || high === null ? "" : `, 95\u00a0% interval ${interval(low, high)}`}`
+        ? `${formatPercent(rate, chooseRateDigits(low, high))} of ${formatQuantity(measured, "measured task")}${low === null || high === null ? "" : `, 95\u00a0% interval ${formatInterval(low, high)}`}`
         : "no task was measured",
     );
     const comparison = frame.runs.find((run) => run.run_id === frame.run_id)?.comparison ?? null;
@@ -37,27 +37,27 @@ export class Result {
     this.show("change", compared);
     if (compared) {
       const { delta, ci_low: from, ci_high: to, paired_tasks: pairs } = comparison;
-      const range = from === null || to === null ? "" : ` (${pointInterval(from, to)})`;
+      const range = from === null || to === null ? "" : ` (${formatPointInterval(from, to)})`;
       const [, verdict] = VERDICTS[comparison.verdict] ?? ["", comparison.verdict];
-      text(this.change, `${points(delta, from, to)}${range} over ${counted(pairs, "task")}, ${verdict}:`);
-      text(this.baseline, comparison.baseline_run_id);
-      attribute(this.baseline, "href", pageOf(comparison.baseline_run_id));
+      setText(this.change, `${formatPoints(delta, from, to)}${range} over ${formatQuantity(pairs, "task")}, ${verdict}:`);
+      setText(this.baseline, comparison.baseline_run_id);
+      setAttribute(this.baseline, "href", pageUrl(comparison.baseline_run_id));
     }
     const domains = Object.entries(frame.domain_breakdown).map(([name, domain]) => ({ name, ...domain }));
-    const worst = domains.sort(worstFirst)[0];
+    const worst = domains.sort(compareRates)[0];
     const weak = domains.length > 1 && worst.rate !== null;
     this.show("worst", weak);
     if (weak) {
-      text(this.worst, worst.name);
-      attribute(this.worst, "href", replayOf(frame, { domain: worst.name }));
-      text(this.worstRate, `${percent(worst.rate)}, ${count(worst.success)} of ${count(worst.measured)}`);
+      setText(this.worst, worst.name);
+      setAttribute(this.worst, "href", replayUrl(frame, { domain: worst.name }));
+      setText(this.worstRate, `${formatPercent(worst.rate)}, ${formatCount(worst.success)} of ${formatCount(worst.measured)}`);
     }
-    const replay = replayOf(frame);
+    const replay = replayUrl(frame);
     this.show("replay", replay !== null);
-    attribute(this.replay, "href", replay);
+    setAttribute(this.replay, "href", replay);
   }
 
   show(part, visible) {
-    for (const node of this.parts[part]) shown(node, visible);
+    for (const node of this.parts[part]) setVisible(node, visible);
   }
 }

@@ -1,12 +1,12 @@
-// Which run is shown. The choice is in the address, so that it can be shared and goes back with the browser's own button.
+// Selection of the run. It is part of the URL, so that it can be shared and the browser's back button works.
 
-import { Rows, attribute, el, text } from "./dom.js";
-import { percent } from "./format.js";
-import { pageOf } from "./links.js";
-import { meaning } from "./marks.js";
+import { Rows, setAttribute, el, setText } from "./dom.js";
+import { formatPercent } from "./format.js";
+import { pageUrl } from "./links.js";
+import { describeStatus } from "./marks.js";
 
-/** The run that the address names; null is the newest one. */
-export function chosenRun() {
+/** The run that the URL names; null is the newest one. */
+export function getSelectedRun() {
   return new URLSearchParams(location.search).get("run") || null;
 }
 
@@ -15,52 +15,52 @@ export class RunSelector {
     this.select = select;
     this.onChoice = onChoice;
     select.replaceChildren();
-    this.options = new Rows(select, option);
-    this.items = [newest(null)];
+    this.options = new Rows(select, createOption);
+    this.items = [newestItem(null)];
     this.show();
     select.addEventListener("change", () => this.choose(select.value || null));
     window.addEventListener("popstate", () => this.follow());
   }
 
-  /** Pick a run, null for the newest. */
+  /** Select a run, null for the newest. */
   choose(runId) {
-    if (runId !== chosenRun()) history.pushState(null, "", pageOf(runId));
+    if (runId !== getSelectedRun()) history.pushState(null, "", pageUrl(runId));
     this.follow();
   }
 
   follow() {
     this.show();
-    this.onChoice(chosenRun());
+    this.onChoice(getSelectedRun());
   }
 
   update(frame) {
     const known = new Map(frame.runs.map((run) => [run.run_id, run]));
     const ids = [...new Set([...(frame.all_run_ids ?? []), ...known.keys()])];
-    const current = chosenRun() === null ? frame.run_id : null;
-    this.items = [newest(current), ...ids.map((id) => ({ id, label: label(id, known.get(id)) }))];
+    const current = getSelectedRun() === null ? frame.run_id : null;
+    this.items = [newestItem(current), ...ids.map((id) => ({ id, label: formatLabel(id, known.get(id)) }))];
     this.show();
   }
 
   show() {
-    const chosen = chosenRun() ?? "";
+    const chosen = getSelectedRun() ?? "";
     const known = this.items.some((item) => item.id === chosen);
     this.options.update(known ? this.items : [...this.items, { id: chosen, label: chosen }], (item) => item.id);
     if (this.select.value !== chosen) this.select.value = chosen;
-    attribute(this.select, "title", chosen || null);
+    setAttribute(this.select, "title", chosen || null);
   }
 }
 
-function newest(runId) {
+function newestItem(runId) {
   return { id: "", label: runId === null ? "newest run" : `newest: ${runId}` };
 }
 
-function option(id) {
+function createOption(id) {
   const node = el("option", { value: id });
-  return { node, update: ({ label }) => text(node, label) };
+  return { node, update: ({ label }) => setText(node, label) };
 }
 
-function label(id, run) {
+function formatLabel(id, run) {
   if (run === undefined) return id;
-  const rate = run.success_rate === null ? "" : `, ${percent(run.success_rate)}`;
-  return `${id} (${run.model_id}${rate}, ${meaning(run.state).word})`;
+  const rate = run.success_rate === null ? "" : `, ${formatPercent(run.success_rate)}`;
+  return `${id} (${run.model_id}${rate}, ${describeStatus(run.state).word})`;
 }

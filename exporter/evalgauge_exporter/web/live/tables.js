@@ -1,30 +1,30 @@
-// A table whose rows are updated in place, a few of them shown and the rest on demand.
+// A table whose rows are updated in place; a few of them are shown, the rest on demand.
 
-import { Rows, attribute, el, shown, text } from "./dom.js";
-import { count } from "./format.js";
+import { Rows, setAttribute, el, setVisible, setText } from "./dom.js";
+import { formatCount } from "./format.js";
 
-const MOST = 100; // rows that are ever drawn
-let made = 0;
+const MOST = 100; // maximum number of rows shown
+let tables = 0;
 
 export class Table {
   /**
    * `caption`: for screen readers. `columns`: `[{name, label, numeric}]`. `limit`: rows at first.
-   * `row(key)`: gives `{cells: [nodes], update(item), node?}`; the cells are in the order of the columns.
+   * `row(key)` returns `{cells: [nodes], update(item), node?}`; the cells are in the order of the columns.
    */
   constructor({ name, caption, columns, limit, row }) {
     this.limit = limit;
     this.expanded = false;
     this.highest = 0;
     this.last = null;
-    const id = `table-${(made += 1)}`;
-    /** The heads by column name. */
+    const id = `table-${(tables += 1)}`;
+    /** The header cells by column name. */
     this.heads = Object.fromEntries(
       columns.map((column) => [
         column.name,
-        el("th", { role: "columnheader", scope: "col", class: classOf(column) }, column.label),
+        el("th", { role: "columnheader", scope: "col", class: columnClass(column) }, column.label),
       ]),
     );
-    // the roles are said again because the rows are laid out as grids
+    // explicit roles, because the rows are laid out as grids
     this.body = el("tbody", { role: "rowgroup", id });
     this.box = el(
       "div",
@@ -48,47 +48,47 @@ export class Table {
       const node = el(
         "tr",
         { role: "row" },
-        ...cells.map((cell, index) => el("td", { role: "cell", class: classOf(columns[index]) }, cell)),
+        ...cells.map((cell, index) => el("td", { role: "cell", class: columnClass(columns[index]) }, cell)),
       );
       return { node, update: (item) => update(item, node) };
     });
-    shown(this.more, false);
+    setVisible(this.more, false);
   }
 
-  /** `total` is how many there are where `items` are only the first of them. */
+  /** `total` is the number of items where `items` holds only the first of them. */
   update(items, keyOf, total = items.length) {
     this.last = [items, keyOf, total];
     this.redraw();
   }
 
-  /** Another run: the space that was kept for the rows of the one before is given back. */
-  forget() {
+  /** Collapse the table and release the reserved space, because another run is shown. */
+  reset() {
     this.highest = 0;
     this.expanded = false;
-    shown(this.more, false);
+    setVisible(this.more, false);
   }
 
   redraw() {
     const [items, keyOf, total] = this.last;
-    const drawn = items.slice(0, this.expanded ? MOST : this.limit);
-    this.rows.update(drawn, keyOf);
-    const rest = total - drawn.length;
+    const visible = items.slice(0, this.expanded ? MOST : this.limit);
+    this.rows.update(visible, keyOf);
+    const rest = total - visible.length;
     const openable = items.length > this.limit;
-    const label = this.expanded ? (rest > 0 ? `show fewer (${count(rest)} more are not shown)` : "show fewer") : `and ${count(rest)} more`;
+    const label = this.expanded ? (rest > 0 ? `show fewer (${formatCount(rest)} more are not shown)` : "show fewer") : `and ${formatCount(rest)} more`;
     if (openable || rest > 0) {
-      text(this.more, label);
-      attribute(this.more, "aria-expanded", String(this.expanded));
-      attribute(this.more, "disabled", !openable);
-      shown(this.more, true);
+      setText(this.more, label);
+      setAttribute(this.more, "aria-expanded", String(this.expanded));
+      setAttribute(this.more, "disabled", !openable);
+      setVisible(this.more, true);
     }
-    // once it was there its place is kept, so that nothing below jumps when a task ends
+    // once shown its space stays reserved, so that nothing below moves when a task finishes
     this.more.classList.toggle("away", !(openable || rest > 0));
-    this.highest = Math.max(this.highest, Math.min(drawn.length, this.limit));
+    this.highest = Math.max(this.highest, Math.min(visible.length, this.limit));
     this.box.style.setProperty("--rows", this.highest);
     this.box.classList.toggle("empty", this.highest === 0);
   }
 }
 
-function classOf(column) {
+function columnClass(column) {
   return `${column.name}${column.numeric ? " numeric" : ""}`;
 }

@@ -1,23 +1,23 @@
-// How frames come: a stream, polling where the stream fails, and back to the stream by itself.
+// Transport of frames: an event stream, polling while the stream fails, and automatic return to the stream.
 //
-// The browser reconnects a stream that broke off and says with Last-Event-ID how far it got. What it does not do: notice
-// a stream that is open and silent (a proxy that buffers, a machine that slept), or try again after an HTTP error. Both
-// are done here. The states are `connecting`, `live`, `polling` and `disconnected`.
+// The browser reconnects an interrupted stream by itself. It does not notice a stream that is open and silent (a proxy
+// that buffers, a machine that slept), and it does not retry after an HTTP error. Both are done here. The states are
+// `connecting`, `live`, `polling` and `disconnected`.
 
 const POLL_MS = 5_000;
 const ANSWER_MS = 10_000;
-const FIRST_FRAME_MS = 6_000; // a stream that opened and brought nothing for so long is held back by something
-const SILENCE_MS = 30_000; // after so long without a frame it is checked whether there was nothing to say
+const FIRST_FRAME_MS = 6_000; // a stream without a frame for this long is buffered by something
+const SILENCE_MS = 30_000; // after this long without a frame, check whether there was nothing to send
 const REOPEN_MS = [1_000, 2_000, 5_000, 10_000, 20_000];
-const HIDDEN_MS = 60_000; // a page that nobody sees gives its connection back: browsers have few for each server
+const HIDDEN_MS = 60_000; // a hidden page closes its connection: browsers have few for each server
 const QUICK = 0.2; // seconds between frames
 const CALM = 1; // the same where frames are large
 const LARGE = 60_000; // characters
 
 export class Feed {
   /**
-   * `runId`: which run, null for the newest active one. `listener`: `frame(frame)`; `state(kind)` when it changes;
-   * `refused({status, error})` when the exporter answers that it will not.
+   * `runId`: the run, null for the newest active one. `listener`: `frame(frame)`; `state(kind)` when it changes;
+   * `refused({status, error})` when the exporter refuses the request.
    */
   constructor(runId, listener) {
     this.runId = runId;
@@ -31,7 +31,7 @@ export class Feed {
     this.reopenTimer = null;
     this.silenceTimer = null;
     this.hiddenTimer = null;
-    this.ended = false;
+    this.stopped = false;
     this.onVisibility = () => this.visibilityChanged();
     this.onOnline = () => this.retryNow();
     document.addEventListener("visibilitychange", this.onVisibility);
@@ -39,9 +39,9 @@ export class Feed {
     this.open();
   }
 
-  /** End for good. */
+  /** Stop permanently. */
   stop() {
-    this.ended = true;
+    this.stopped = true;
     document.removeEventListener("visibilitychange", this.onVisibility);
     window.removeEventListener("online", this.onOnline);
     clearTimeout(this.hiddenTimer);
@@ -49,22 +49,22 @@ export class Feed {
     this.stopPolling();
   }
 
-  address(path, parameters = {}) {
+  buildUrl(path, parameters = {}) {
     const url = new URL(path, document.baseURI);
     if (this.runId !== null) url.searchParams.set("run_id", this.runId);
     for (const [key, value] of Object.entries(parameters)) url.searchParams.set(key, value);
     return url;
   }
 
-  become(kind) {
-    if (this.ended || this.kind === kind) return;
+  setState(kind) {
+    if (this.stopped || this.kind === kind) return;
     this.kind = kind;
     this.listener.state(kind);
   }
 
-  take(frame) {
-    if (this.ended) return;
-    // an answer that was on its way while the stream brought a newer frame
+  deliver(frame) {
+    if (this.stopped) return;
+    // a polled response that was under way while the stream delivered a newer frame
     if (this.newest !== null && frame.generated_at < this.newest.generated_at - 1 && this.kind === "live") return;
     this.newest = frame;
     this.listener.frame(frame);
@@ -74,30 +74,30 @@ export class Feed {
 
   open() {
     this.close();
-    const source = new EventSource(this.address("api/benchmark-sse", { interval: this.interval }));
+    const source = new EventSource(this.buildUrl("api/benchmark-sse", { interval: this.interval }));
     this.source = source;
-    this.expect(FIRST_FRAME_MS);
+    this.expectFrame(FIRST_FRAME_MS);
     source.onmessage = (message) => {
       if (source !== this.source) return;
       let frame;
       try {
         frame = JSON.parse(message.data);
       } catch {
-        this.failed();
+        this.handleFailure();
         return;
       }
       this.failures = 0;
       this.stopPolling();
-      this.take(frame);
-      this.become("live");
-      this.expect(SILENCE_MS);
+      this.deliver(frame);
+      this.setState("live");
+      this.expectFrame(SILENCE_MS);
       if (message.data.length > LARGE && this.interval === QUICK) {
         this.interval = CALM;
         this.open();
       }
     };
     source.onerror = () => {
-      if (source === this.source) this.failed();
+      if (source === this.source) this.handleFailure();
     };
   }
 
@@ -109,11 +109,11 @@ export class Feed {
     this.source = null;
   }
 
-  /** The stream broke off: poll meanwhile. The browser reconnects by itself unless it has given up. */
-  failed() {
+  /** Poll after the stream was interrupted. The browser reconnects by itself unless it has given up. */
+  handleFailure() {
     clearTimeout(this.silenceTimer);
     if (this.source !== null && this.source.readyState === EventSource.CLOSED) this.reopenLater();
-    else this.expect(SILENCE_MS);
+    else this.expectFrame(SILENCE_MS);
     this.startPolling();
   }
 
@@ -124,25 +124,25 @@ export class Feed {
     this.reopenTimer = setTimeout(() => this.open(), wait);
   }
 
-  expect(milliseconds) {
+  expectFrame(milliseconds) {
     clearTimeout(this.silenceTimer);
-    this.silenceTimer = setTimeout(() => this.silent(), milliseconds);
+    this.silenceTimer = setTimeout(() => this.checkSilence(), milliseconds);
   }
 
-  /** Nothing came for a while: ask whether there was nothing to say. */
-  async silent() {
+  /** Check after a silence whether there was nothing to send. */
+  async checkSilence() {
     const before = this.newest;
     const answer = await this.fetchFrame();
-    if (this.ended || this.source === null) return;
+    if (this.stopped || this.source === null) return;
     const quiet = answer !== null && before !== null && answer.version === before.version && this.kind === "live";
     if (quiet || this.newest !== before) {
-      if (quiet) this.take(answer);
-      this.expect(SILENCE_MS);
+      if (quiet) this.deliver(answer);
+      this.expectFrame(SILENCE_MS);
       return;
     }
     if (answer !== null) {
-      this.take(answer);
-      this.become("polling");
+      this.deliver(answer);
+      this.setState("polling");
     }
     this.reopenLater();
     this.startPolling();
@@ -151,7 +151,7 @@ export class Feed {
   // -- polling
 
   startPolling() {
-    if (this.pollTimer !== null || this.ended) return;
+    if (this.pollTimer !== null || this.stopped) return;
     this.pollTimer = setTimeout(() => this.poll(), 0);
   }
 
@@ -163,42 +163,42 @@ export class Feed {
   async poll() {
     const timer = this.pollTimer;
     const frame = await this.fetchFrame();
-    if (this.ended || this.pollTimer !== timer) return; // the stream came back meanwhile
+    if (this.stopped || this.pollTimer !== timer) return; // the stream is back
     if (frame !== null) {
-      this.take(frame);
-      this.become("polling");
+      this.deliver(frame);
+      this.setState("polling");
     }
     this.pollTimer = setTimeout(() => this.poll(), document.hidden ? HIDDEN_MS : POLL_MS);
   }
 
-  /** The frame as of now; null where there is none to be had, and then the state says so. */
+  /** Fetch the current frame; null where that fails, which the state shows. */
   async fetchFrame() {
     try {
-      const response = await fetch(this.address("api/benchmark/frame"), {
+      const response = await fetch(this.buildUrl("api/benchmark/frame"), {
         cache: "no-store",
         signal: AbortSignal.timeout(ANSWER_MS),
       });
       if (response.ok) return await response.json();
-      if (!this.ended) await this.refused(response);
+      if (!this.stopped) await this.handleRefusal(response);
     } catch {
-      this.become("disconnected");
+      this.setState("disconnected");
     }
     return null;
   }
 
-  async refused(response) {
+  async handleRefusal(response) {
     let body = null;
     try {
       body = await response.json();
     } catch {
-      // not the exporter's own answer, or a page for people
+      // not a response of the exporter itself, or an HTML page
     }
-    if (this.ended) return;
-    if (response.status >= 500 || response.status === 429) this.become("disconnected");
+    if (this.stopped) return;
+    if (response.status >= 500 || response.status === 429) this.setState("disconnected");
     else this.listener.refused({ status: response.status, ...body });
   }
 
-  // -- the world around
+  // -- the browser
 
   visibilityChanged() {
     clearTimeout(this.hiddenTimer);
@@ -213,7 +213,7 @@ export class Feed {
   }
 
   retryNow() {
-    if (this.ended || (this.kind === "live" && this.source !== null)) return;
+    if (this.stopped || (this.kind === "live" && this.source !== null)) return;
     this.failures = 0;
     this.stopPolling();
     this.open();

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import CensoredData, ecdf
 
-from evalgauge_exporter.replay.clusters import Case, cluster, normalised
-from evalgauge_exporter.replay.survival import action_mix, survival
-from evalgauge_exporter.replay.traits import Loop, TrajectoryFeatures, action_key, extract_features, find_loop
+from evalgauge_exporter.replay.clusters import FailedAttempt, cluster_failures, normalise
+from evalgauge_exporter.replay.features import Loop, TrajectoryFeatures, action_key, extract_features, find_loop
+from evalgauge_exporter.replay.survival import compute_action_mix, estimate_survival
 from evalgauge_exporter.state.models import Attempt
 
 
@@ -74,21 +74,23 @@ def test_trouble_is_the_first_step_that_shows_it() -> None:
         ("Traceback (most recent call last):\n  File x, line 3\nKeyError: 'a'", "Traceback: \n y\nKeyError: 'b'"),
     ],
 )
-def test_messages_of_one_error_become_the_same(one: str, other: str) -> None:
-    assert normalised(one) == normalised(other)
-    assert normalised(one) != normalised("something else")
+def test_messages_of_one_error_are_normalised_alike(one: str, other: str) -> None:
+    assert normalise(one) == normalise(other)
+    assert normalise(one) != normalise("something else")
 
 
-def case(row: int, status: str, actions: tuple[str, ...] = ("click", "done"), **fields: object) -> Case:
+def case(row: int, status: str, actions: tuple[str, ...] = ("click", "done"), **fields: object) -> FailedAttempt:
     attempt = Attempt(f"t{row}", 1, "d", None)
     attempt.status = status
     for name, value in fields.items():
         setattr(attempt, name, value)
     loop = fields.get("loop")
-    return Case(row, attempt, status, TrajectoryFeatures(actions, loop if isinstance(loop, Loop) else None, None))
+    return FailedAttempt(
+        row, attempt, status, TrajectoryFeatures(actions, loop if isinstance(loop, Loop) else None, None)
+    )
 
 
-def test_clusters_are_by_what_tells_most() -> None:
+def test_clusters_are_formed_by_the_strongest_feature() -> None:
     cases = [
         case(0, "infrastructure_error", error="no answer from 10.0.0.1"),
         case(1, "infrastructure_error", error="no answer from 10.0.0.2"),
@@ -98,7 +100,7 @@ def test_clusters_are_by_what_tells_most() -> None:
         case(5, "agent_error", ("click", "error")),
         case(6, "infrastructure_error", error="no answer from 10.0.0.3"),
     ]
-    found = cluster(cases)
+    found = cluster_failures(cases)
     assert found[0].rows == [0, 1, 6]
     assert found[0].label == "no answer from #"
     kinds = {one.kind: one for one in found}
@@ -107,16 +109,16 @@ def test_clusters_are_by_what_tells_most() -> None:
     assert sorted(row for one in found for row in one.rows) == list(range(7))
 
 
-def test_a_cluster_whose_cases_say_the_same_is_told_in_their_words() -> None:
+def test_a_cluster_whose_cases_share_a_message_has_it_as_its_label() -> None:
     cases = [case(n, "agent_error", error="no rule for 'Press OK'\n in 3 s") for n in range(2)]
-    assert [one.label for one in cluster(cases)] == ["no rule for 'Press OK' in 3 s"]
+    assert [one.label for one in cluster_failures(cases)] == ["no rule for 'Press OK' in 3 s"]
     cases.append(case(2, "agent_error", error="no rule for 'Press Cancel' in 4 s"))
-    assert [one.label for one in cluster(cases)] == ["no rule for “…” in # s"]
+    assert [one.label for one in cluster_failures(cases)] == ["no rule for “…” in # s"]
 
 
-def test_a_reason_that_failures_share_tells_them_apart_from_others() -> None:
+def test_a_shared_reason_separates_failures_from_others() -> None:
     cases = [case(n, "failure", reason=text) for n, text in enumerate(["file 1 missing", "file 2 missing", "odd"])]
-    assert [(one.rows, "missing" in one.label) for one in cluster(cases)] == [([0, 1], True), ([2], False)]
+    assert [(one.rows, "missing" in one.label) for one in cluster_failures(cases)] == [([0, 1], True), ([2], False)]
 
 
 def test_survival_is_the_published_curve() -> None:
@@ -124,7 +126,7 @@ def test_survival_is_the_published_curve() -> None:
     # remission of 21 patients, 9 relapses; S(6) = 0.8571, S(7) = 0.8067, S(10) = 0.7529, …, S(23) = 0.4482
     relapsed = [6, 6, 6, 7, 10, 13, 16, 22, 23]
     censored = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
-    points = survival([(week, True) for week in relapsed] + [(week, False) for week in censored])
+    points = estimate_survival([(week, True) for week in relapsed] + [(week, False) for week in censored])
     curve = {point.step: round(point.surviving, 4) for point in points if point.failed}
     assert curve == {6: 0.8571, 7: 0.8067, 10: 0.7529, 13: 0.6902, 16: 0.6275, 22: 0.5378, 23: 0.4482}
 
@@ -134,13 +136,13 @@ def test_survival_is_scipy_s(attempts: list[tuple[int, bool]]) -> None:
     failed = [steps for steps, lost in attempts if lost]
     others = [steps for steps, lost in attempts if not lost]
     theirs = ecdf(CensoredData(uncensored=failed, right=others)).sf
-    for point in survival(attempts):
+    for point in estimate_survival(attempts):
         assert point.surviving == pytest.approx(float(theirs.evaluate([float(point.step)])[0]), abs=1e-12)
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans())))
 def test_survival_never_rises_and_counts_everyone(attempts: list[tuple[int, bool]]) -> None:
-    points = survival(attempts)
+    points = estimate_survival(attempts)
     assert [point.surviving for point in points] == list(accumulate((p.surviving for p in points), min))
     assert sum(point.failed for point in points) == sum(failed for _, failed in attempts)
     assert not points or points[0].at_risk == len(attempts)
@@ -148,7 +150,7 @@ def test_survival_never_rises_and_counts_everyone(attempts: list[tuple[int, bool
 
 def test_the_mix_adds_up_and_sums_what_is_rare() -> None:
     many = {f"a{n:02}": 100 - n for n in range(20)}
-    shares = action_mix([many], [{"a00": 3, "b": 1}])
+    shares = compute_action_mix([many], [{"a00": 3, "b": 1}])
     assert shares[-1].action == "other"
     assert sum(share.successes or 0 for share in shares) == pytest.approx(1)
     assert sum(share.failures or 0 for share in shares) == pytest.approx(1)
@@ -157,4 +159,4 @@ def test_the_mix_adds_up_and_sums_what_is_rare() -> None:
 
 
 def test_the_mix_of_no_failures_is_unknown() -> None:
-    assert [share.failures for share in action_mix([{"click": 2}], [])] == [None]
+    assert [share.failures for share in compute_action_mix([{"click": 2}], [])] == [None]

@@ -1,4 +1,4 @@
-"""What a trajectory is like: its actions, whether it went round in circles, where something first looked wrong."""
+"""Features of a trajectory: its actions, loops, and the first step with a problem."""
 
 from __future__ import annotations
 
@@ -9,47 +9,54 @@ from typing import Any, NamedTuple
 from evalgauge.events import TERMINAL_ACTIONS
 
 _SAME_PLACE = 0.02
-"""Part of the screen within which two clicks are at the same place."""
+"""Fraction of the screen within which two clicks are at the same place."""
 _SAME_PIXELS = 20
+"""The same in pixels, for positions that are not fractions."""
 _LONGEST_CYCLE = 3
+"""Actions of one round of a loop."""
 _REPEATS = 3
-"""Times that the same has to come in a row to be a loop."""
+"""Rounds in a row from which a repetition is a loop."""
 _PLACES = ("x", "y", "end_x", "end_y")
 
 
 class Loop(NamedTuple):
-    """The same actions again and again."""
+    """A repetition of the same actions."""
 
     start: int
-    """Position of the first of them, from 0."""
+    """Position of the first action, from 0."""
     period: int
-    """How many actions make one round."""
+    """Actions in one round."""
     rounds: int
+    """Rounds in a row."""
 
 
 class TrajectoryFeatures(NamedTuple):
-    """What is known of one attempt from its steps alone."""
+    """What the steps of an attempt alone show."""
 
     actions: tuple[str, ...]
-    """Types in their order, the terminal one too."""
+    """Types in order, the terminal one included."""
     loop: Loop | None
     first_problem: int | None
-    """Position of the first step that shows trouble: an error, a failed model call, a wrong first action, a loop."""
+    """Position of the first step with a problem: an error, a failed model call, a wrong first action, a loop."""
 
     @property
     def terminal(self) -> str | None:
-        """``done`` or ``error`` where the agent ended the task itself."""
+        """The terminal action, ``done`` or ``error``, where the agent ended the task itself."""
         return self.actions[-1] if self.actions and self.actions[-1] in TERMINAL_ACTIONS else None
 
 
 def action_type(action: Mapping[str, Any]) -> str:
-    """As ``Step.action_type``: in lower case, ``unknown`` where there is none."""
+    """Return the type of an action as ``Step.action_type`` does: in lower case, ``unknown`` where there is none."""
     kind = action.get("type")
     return kind[:60].lower() if isinstance(kind, str) and kind else "unknown"
 
 
 def extract_features(steps: Sequence[Mapping[str, Any]]) -> TrajectoryFeatures:
-    """The traits of an attempt with these steps, in their order."""
+    """Extract the features of an attempt.
+
+    Args:
+        steps: Its steps in order, annotated with ``changed`` where that is known.
+    """
     actions = tuple(action_type(step.get("action", {})) for step in steps)
     loop = find_loop(
         [action_key(step.get("action", {})) for step in steps], [step.get("changed") is True for step in steps]
@@ -61,7 +68,7 @@ def extract_features(steps: Sequence[Mapping[str, Any]]) -> TrajectoryFeatures:
 
 
 def is_problem(step: Mapping[str, Any], action: str) -> bool:
-    """Whether a step looks wrong: an error, or reported as incorrect or failed."""
+    """Whether a step has a problem: an error action, a failed model call, or an action reported as incorrect."""
     return (
         action == "error"
         or step.get("correct") is False
@@ -70,7 +77,7 @@ def is_problem(step: Mapping[str, Any], action: str) -> bool:
 
 
 def action_key(action: Mapping[str, Any]) -> str:
-    """What makes two actions the same: type, target, text; places rounded to a grid of ``_SAME_PLACE``."""
+    """Return a text that is equal for equal actions: type, target, text; positions rounded to a coarse grid."""
     parts: dict[str, Any] = {}
     for key, value in action.items():
         if key in ("raw_action", "reasoning", "thought"):
@@ -82,10 +89,16 @@ def action_key(action: Mapping[str, Any]) -> str:
 
 
 def find_loop(signatures: Sequence[str], changed: Sequence[bool] = ()) -> Loop | None:
-    """The longest stretch in which a cycle of one to three actions comes at least three times in a row.
+    """Find the longest stretch in which a cycle of one to three actions repeats at least three times.
 
-    ``changed`` says of each action whether the screen was another one after it. Waiting is no loop, and neither is one
-    action that changes the screen each time: scrolling down, pressing a spinner's button.
+    Waiting is no loop, and neither is a single action that changes the screen each time, such as scrolling down.
+
+    Args:
+        signatures: The ``action_key`` of each action.
+        changed: Whether the screen changed after each action; empty where that is unknown.
+
+    Returns:
+        The loop, ``None`` where there is none.
     """
     best: Loop | None = None
     for period in range(1, _LONGEST_CYCLE + 1):
