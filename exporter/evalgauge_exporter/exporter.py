@@ -10,12 +10,12 @@ from pathlib import Path
 
 from evalgauge import __version__
 from evalgauge.events import LlmCall
-from evalgauge.price_overrides import load_overrides
-from evalgauge.pricing import Price, PriceTable
+from evalgauge.pricing import Price
 from evalgauge_exporter.analysis.costs import MachineCost
 from evalgauge_exporter.analysis.machine_usage import compute_run_machine_costs
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
+from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.config.token_file import read_token
 from evalgauge_exporter.ingest.collector import RunCollector
 from evalgauge_exporter.ingest.fleet import FleetSources
@@ -57,8 +57,7 @@ class Exporter:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.state = State()
-        overrides = load_overrides(config.prices.overrides) if config.prices.overrides else None
-        self.prices = PriceTable(overrides)
+        self.prices = load_price_table(config)
         self.limits = Limits(**config.limits.model_dump())
         self.token = read_token(config.token_file) if config.token_file else None
         self.fleet = FleetState(self.prices)

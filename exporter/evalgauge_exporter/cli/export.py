@@ -12,9 +12,10 @@ from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import escape_control
 from evalgauge_exporter.cli.run_selection import STALL_AFTER, existing_run, find_runs
+from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.export.atif import to_atif
 from evalgauge_exporter.export.table import csv_text, task_rows
-from evalgauge_exporter.replay.reading import listed_prices, read_run
+from evalgauge_exporter.replay.reading import read_run
 from evalgauge_exporter.sources.discovery import FoundRun, name_runs
 
 
@@ -42,7 +43,7 @@ def command(run_dir: Path, form: str, out: Path) -> None:
 
 
 def _table(found: FoundRun, form: str) -> str:
-    state = read_run(found, listed_prices()).state
+    state = read_run(found, load_price_table().price_of).state
     state.run_id = name_runs([found])[0]
     now = time.time()
     rows = task_rows(state, now, STALL_AFTER)

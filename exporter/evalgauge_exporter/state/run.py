@@ -31,9 +31,8 @@ from evalgauge.events import (
 )
 from evalgauge.metrics import DURATION_BUCKETS
 from evalgauge.pricing import Price
-from evalgauge_exporter.state.models import UNKNOWN, Attempt, BusyIdleClock, EventTime, Usage, Worker
+from evalgauge_exporter.state.models import OTHER, UNKNOWN, Attempt, BusyIdleClock, EventTime, Usage, Worker
 
-OTHER = "other"
 MAX_ACTIONS = 40
 """Distinct action types of a run; they are free text of agents, so further ones are counted as ``other``."""
 MAX_MODELS = 100
@@ -265,23 +264,18 @@ class RunState:
         usage = self.usage.get(key)
         if usage is None:
             usage = self.usage[key] = Usage()
-        usage.requests[event.status] += 1
+        calls = max(1, event.requests)
+        usage.requests[event.status] += calls
         for index, count in enumerate(event.tokens):
             if count:
                 usage.tokens[index] += count
         price = self._pricer(event)
+        usage.add_price(price, calls)
         if price.usd is not None:
-            usage.cost_usd = price.usd if usage.cost_usd is None else usage.cost_usd + price.usd
-            if price.table is not None:
-                usage.tables[price.table] = None
             self._spend(event.ts, price.usd)
-        elif price.state == "unpriced":
-            usage.unpriced += 1
-        else:
-            usage.unknown += 1
         if event.task_id is not None:
             attempt = self._attempt(event.task_id, event.attempt)
-            attempt.calls += 1
+            attempt.calls += calls
             if attempt.tokens is None:
                 attempt.tokens = list(event.tokens)
             else:
@@ -289,7 +283,7 @@ class RunState:
                     if count is not None:
                         attempt.tokens[index] = count + (attempt.tokens[index] or 0)
             if price.usd is None:
-                attempt.uncosted_calls += 1
+                attempt.uncosted_calls += calls
             else:
                 attempt.cost_usd = price.usd if attempt.cost_usd is None else attempt.cost_usd + price.usd
             self._worker(event.worker_id or attempt.worker_id, event)

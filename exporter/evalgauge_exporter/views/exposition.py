@@ -17,7 +17,8 @@ from evalgauge import __version__
 from evalgauge import metrics as m
 from evalgauge.metrics import Metric
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
-from evalgauge_exporter.state.run import OTHER, RunState, State
+from evalgauge_exporter.state.models import OTHER
+from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.views.limits import Limits, exposed_runs
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"

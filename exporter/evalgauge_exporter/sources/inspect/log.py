@@ -5,6 +5,8 @@ Traps of the format:
 - Members are compressed with zstd. A log that is being written, or whose process was killed, has no ``header.json``:
   ``_journal/start.json`` states what it is, and it has the samples that were written. A dead one looks like a live one.
 - Samples are written when they have finished; those that are running are not in the log.
+- The header's ``stats.model_usage`` also counts samples that were cancelled, retried or not logged: what it has beyond
+  the samples are calls of the run.
 - A run is named by its file. Screenshots are not files: ``image`` reads them from the log.
 """
 
@@ -17,15 +19,16 @@ from typing import Any
 
 import msgspec
 
-from evalgauge.events import PlannedTask, RunFinished, RunStarted
-from evalgauge.model_names import split_model_name
+from evalgauge.events import LlmCall, PlannedTask, RunFinished, RunStarted
+from evalgauge.model_names import ModelName, split_model_name
 from evalgauge.runlog import Problem
+from evalgauge.usage import CallUsage, TokenUsage
 from evalgauge.values import parse_count, parse_id, parse_timestamp
 from evalgauge_exporter.errors import EvalZipError
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader
-from evalgauge_exporter.sources.inspect.samples import add_sample
+from evalgauge_exporter.sources.inspect.samples import add_sample, parse_model_usage
 from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, get_mtime, parse_json
 
 SUFFIX = ".eval"
@@ -68,6 +71,8 @@ class InspectLogSource:
         self._scorers: list[str] = []
         self._seq = 0
         self._latest = 0.0
+        self._tokens: dict[ModelName, list[int]] = {}
+        """Tokens of the calls so far by model: the four kinds."""
         self._started = False
         self._finished = False
         self._reported: set[str] = set()
@@ -228,10 +233,26 @@ class InspectLogSource:
         at = parse_timestamp(stats.get("completed_at")) if isinstance(stats, dict) else None
         self._finished = True
         end = max(at if at is not None else 0.0, self._latest)
+        self._add_unlogged_calls(stats.get("model_usage") if isinstance(stats, dict) else None, end, result)
         self._append(
             RunFinished(ts=end, seq=0, writer=self.source, status="completed" if status == "success" else "aborted"),
             result,
         )
+
+    def _add_unlogged_calls(self, model_usage: object, end: float, result: ReadResult) -> None:
+        """Add what the header counts beyond the samples, as one sum of calls for each model."""
+        for name, stated in parse_model_usage(model_usage):
+            logged = self._tokens.get(name, [0, 0, 0, 0])
+            rest = [(count or 0) - known for count, known in zip(stated.tokens, logged, strict=True)]
+            if min(rest) < 0:
+                detail = f"{self._path}: the header states fewer tokens of {name.model} than the samples"
+                self._report(result, "bad_field", detail)
+            elif any(rest):
+                usage = CallUsage(TokenUsage(*rest), requests=0)
+                call = LlmCall(
+                    ts=end, writer=self.source, provider=name.provider, model=name.model, **usage.as_fields()
+                )
+                self._append(call, result)
 
     def _read_object(self, log: EvalZipReader, name: str, result: ReadResult) -> dict[str, Any] | None:
         try:
@@ -250,6 +271,10 @@ class InspectLogSource:
         return content
 
     def _append(self, event: Any, result: ReadResult) -> None:
+        if isinstance(event, LlmCall):
+            counts = self._tokens.setdefault(ModelName(event.provider, event.model), [0, 0, 0, 0])
+            for kind, count in enumerate(event.tokens):
+                counts[kind] += count or 0
         self._seq += 1
         self._latest = max(self._latest, event.ts)
         result.events.append(msgspec.structs.replace(event, seq=self._seq))
