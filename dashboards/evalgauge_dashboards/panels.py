@@ -15,6 +15,7 @@ from grafana_foundation_sdk.builders import stat as stat_builder
 from grafana_foundation_sdk.builders import statetimeline as statetimeline_builder
 from grafana_foundation_sdk.builders import table as table_builder
 from grafana_foundation_sdk.builders import timeseries as timeseries_builder
+from grafana_foundation_sdk.builders import xychart as xychart_builder
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
@@ -39,6 +40,7 @@ Panel = (
     | table_builder.Panel
     | statetimeline_builder.Panel
     | barchart_builder.Panel
+    | xychart_builder.Panel
 )
 P = TypeVar(
     "P",
@@ -48,6 +50,7 @@ P = TypeVar(
     table_builder.Panel,
     statetimeline_builder.Panel,
     barchart_builder.Panel,
+    xychart_builder.Panel,
 )
 Properties = dict[str, Any]
 """Field options by id, such as ``{"unit": "s", "custom.width": 90}``."""
@@ -119,9 +122,28 @@ def colour_series(meaning: str) -> Properties:
     return {"color": {"mode": "fixed", "fixedColor": colour(meaning)}}
 
 
+def colour_positive(meaning: str) -> Properties:
+    """Build the override that gives one series the colour of a meaning where it is above 0."""
+    return {"thresholds": threshold_steps((None, "success"), (1e-9, meaning)), "color": {"mode": "thresholds"}}
+
+
 def style_series(*words: str) -> dict[str, Properties]:
     """Build the overrides that give each series the colour, mark and label of the meaning it is named after."""
     return {word: colour_series(word) | {"displayName": label(word)} for word in words}
+
+
+def threshold_steps(*steps: tuple[float | None, str]) -> Properties:
+    """Build the thresholds of one series or column, with steps as for `thresholds`."""
+    return {"mode": "absolute", "steps": [{"value": value, "color": colour(meaning)} for value, meaning in steps]}
+
+
+def colour_cell(*steps: tuple[float | None, str]) -> Properties:
+    """Build the options of a column whose text is coloured by value, with steps as for `thresholds`."""
+    return {
+        "thresholds": threshold_steps(*steps),
+        "color": {"mode": "thresholds"},
+        "custom.cellOptions": {"type": "color-text"},
+    }
 
 
 def thresholds(*steps: tuple[float | None, str]) -> dashboard_builder.ThresholdsConfig:
@@ -166,6 +188,11 @@ RATIO_CELL: Properties = {
 }
 """A cell with a ratio as a bar, and the number in the text colour beside it: readable in both themes."""
 
+
+RUNBOOK = "${exporter}/runbooks#${__value.text:percentencode}"
+"""The section of the runbooks for the alert whose name the clicked cell holds."""
+AT_LEAST: Properties = {"unit": "currency:≥ $"}
+"""A cost of which a part is not known."""
 
 HIDDEN: Properties = {"custom.hideFrom": {"viz": True, "legend": True, "tooltip": True}}
 """A hidden column that links read."""
@@ -375,6 +402,22 @@ def matrix(
     return panel.transformations(list(transformations))
 
 
+def scatter(
+    spec: PanelSpec,
+    queries: Sequence[Query],
+    transformations: Sequence[dashboard.DataTransformerConfig],
+    *,
+    overrides: Mapping[str, Properties] | None = None,
+) -> xychart_builder.Panel:
+    """Points: the first number of each frame to the right, the second one upwards."""
+    panel = _apply_spec(xychart_builder.Panel(), spec, None, None)
+    panel.legend(_legend(right=True))
+    panel.tooltip(common_builder.VizTooltipOptions().mode(common.TooltipDisplayMode.SINGLE))
+    _targets(panel, queries, instant=True, table=True)
+    panel.transformations(list(transformations))
+    return _overrides(panel, overrides)
+
+
 def trend(
     spec: PanelSpec,
     queries: Sequence[Query],
@@ -382,7 +425,7 @@ def trend(
     *,
     decimals: int | None = None,
     maximum: float | None = None,
-    days: int = 30,
+    days: int = 90,
 ) -> timeseries_builder.Panel:
     """Points over a time that the data brings with it, not the time of the scrape."""
     panel = _apply_spec(timeseries_builder.Panel(), spec, decimals, None).min(0).time_from(f"{days}d")

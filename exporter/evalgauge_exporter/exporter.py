@@ -20,7 +20,7 @@ from evalgauge_exporter.config.token_file import read_token
 from evalgauge_exporter.ingest.collector import RunCollector
 from evalgauge_exporter.ingest.fleet import FleetSources
 from evalgauge_exporter.ingest.run_cache import RunCache
-from evalgauge_exporter.sources.azure.prices import default_cache_dir
+from evalgauge_exporter.sources.prices import default_cache_dir
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.views.exposition import Exposition, Sample

@@ -32,15 +32,29 @@ SOURCES = (
     "agentlab",
     "atif",
     "mobileworld",
+    "openadapt_flow",
+    "cube",
+    "terminal_bench",
+    "mini_swe_agent",
+    "swe_agent",
+    "openhands",
+    "tau_bench",
+    "tau2_bench",
     "azure_vm",
     "azure_ml",
+    "aws_ec2",
+    "cloud",
     "prices",
     "probe",
     "registries",
 )
 
-DURATION_BUCKETS = (5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0)
-"""Upper bounds of ``run_task_duration_seconds``, in seconds, up to one hour: desktop tasks take 1 to 40 minutes."""
+DURATION_BUCKETS = (
+    *(1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0),
+)
+"""Upper bounds of ``run_task_duration_seconds`` in seconds, to one hour: real desktop tasks take 1 to 40 minutes."""
+CALL_DURATION_BUCKETS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+"""Upper bounds of ``run_llm_request_duration_seconds`` in seconds, to the usual timeout of a client."""
 
 
 class Metric(NamedTuple):
@@ -75,7 +89,7 @@ RUN_INFO = Metric(
     "gauge",
     "",
     ("run_id", "benchmark", "model", "agent", "source"),
-    "Always 1: what the run evaluates and the format it was read from. Join on run_id.",
+    "Always 1: what the run evaluates and the format it was read from, which a plug-in names itself. Join on run_id.",
     (("source", SOURCES),),
 )
 RUN_STATE = Metric(
@@ -117,7 +131,7 @@ RUN_TASK_DURATION = Metric(
     "agent_eval_run_task_duration_seconds",
     "histogram",
     "seconds",
-    ("run_id",),
+    ("run_id", "domain"),
     "Duration of finished task attempts, whatever their outcome.",
 )
 RUN_FIRST_ACTIONS = Metric(
@@ -239,41 +253,47 @@ WORKER_IDLE = Metric(
     "Time without a task, while not stopped.",
 )
 WORKER_LAST_SEEN = _timestamp("worker_last_seen", ("run_id", "worker_id"), "When the worker's last event happened.")
+MACHINE = ("vm", "resource_group", "group", "provider")
+"""The labels of a machine. ``group`` is the resource group of Azure and its like in other clouds; ``resource_group``
+has the same value, for queries from when there was Azure alone."""
 VM_INFO = Metric(
     "agent_eval_vm_info",
     "gauge",
     "",
-    ("vm", "resource_group", "location", "size"),
+    (*MACHINE, "location", "size"),
     "Always 1: the machine's description.",
 )
 VM_POWER_STATE = Metric(
     "agent_eval_vm_power_state",
     "gauge",
     "",
-    ("vm", "resource_group", "state"),
+    (*MACHINE, "state"),
     "1 for the power state the machine is in, 0 for the others. stopped is still billed, deallocated is not.",
     (("state", POWER_STATES),),
 )
-VM_CREATED = _timestamp("vm_created", ("vm", "resource_group"), "When the machine was created.")
+VM_CREATED = _timestamp("vm_created", MACHINE, "When the machine was created.")
+VM_INTERRUPTION = _timestamp(
+    "vm_interruption", MACHINE, "When the cloud ends the machine or ended it, by its notice; absent without a notice."
+)
 VM_PRICE = Metric(
     "agent_eval_vm_price_usd_per_hour",
     "gauge",
     "US dollars per hour",
-    ("vm", "resource_group", "priced_by"),
+    (*MACHINE, "priced_by"),
     "Price of the machine while it is billed; absent where no price is known.",
 )
 VM_RUNS = Metric(
     "agent_eval_vm_runs",
     "gauge",
     "runs",
-    ("vm", "resource_group"),
+    MACHINE,
     "Running runs that use the machine; 0 is a machine that no run uses.",
 )
 VM_BUSY_WORKERS = Metric(
     "agent_eval_vm_busy_workers",
     "gauge",
     "workers",
-    ("vm", "resource_group"),
+    MACHINE,
     "Workers on the machine that have a task; 0 is an idle machine.",
 )
 AZURE_RATELIMIT = Metric(
@@ -338,7 +358,7 @@ RUN_SCORE = Metric(
     "summary",
     "",
     ("run_id", "benchmark", "model", "domain"),
-    "Scores of measured attempts, in the benchmark's own scale: their sum and their number.",
+    "Mean scores of the tasks over their measured attempts, on the benchmark's own scale: their sum and their number.",
 )
 RUN_PASS_RATIO = Metric(
     "agent_eval_run_pass_ratio",
@@ -413,6 +433,12 @@ COMPARISON_DOMAIN_P_VALUE = Metric(
 CATALOGUE: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """Every metric, in the order of definition, which is that of ``/metrics``."""
 
+BUCKETS: dict[str, tuple[float, ...]] = {
+    RUN_TASK_DURATION.name: DURATION_BUCKETS,
+    RUN_LLM_DURATION.name: CALL_DURATION_BUCKETS,
+}
+"""The upper bounds of each histogram, in seconds."""
+
 BY_NAME: dict[str, Metric] = {metric.name: metric for metric in CATALOGUE}
 
 
@@ -441,6 +467,6 @@ def render_markdown() -> str:
             for label in metric.labels
         ]
         if metric.kind == "histogram":
-            lines.append(f"| `le` | {', '.join(f'`{bound:g}`' for bound in DURATION_BUCKETS)}, `+Inf` |")
+            lines.append(f"| `le` | {', '.join(f'`{bound:g}`' for bound in BUCKETS[metric.name])}, `+Inf` |")
         lines.append("")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from scipy import stats
 
-from evalgauge_dashboards import alerts, comparison
+from evalgauge_dashboards import alerts, verdicts
 from tests.dashboards.live_stack import BUDGET, DONE, HOURLY, SOLVED, TASKS, LiveStack, run_live_stack
 from tests.dashboards.reading import GENERATED, Json, fill_variables, load_dashboards, metrics_of, targets
 from tests.parts import prometheus
@@ -131,7 +131,7 @@ def test_the_comparison_dashboard_agrees_with_the_comparison_of_the_api(live: Li
     assert read_panel(live, dashboard, 20, "estimate") == pytest.approx(-found["delta"]["success_rate"])
     assert found["significance"]["verdict"] == "worse"
     assert read_panel(live, dashboard, 4) == 1
-    assert read_panel(live, dashboard, 20, "verdict") == comparison.WORSE
+    assert read_panel(live, dashboard, 20, "verdict") == verdicts.WORSE
     assert read_panel(live, dashboard, 3) == read_panel(live, dashboard, 5) == 0
 
 

@@ -15,7 +15,8 @@ from weakref import WeakKeyDictionary
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.analysis.machine_costs import MachineCosts, MachineRow, classify_component
 from evalgauge_exporter.state.fleet import FleetState
-from evalgauge_exporter.state.fleet_models import AZURE, BILLING, FREE, MachineRef, Rate
+from evalgauge_exporter.state.fleet_events import AZURE
+from evalgauge_exporter.state.fleet_models import MachineRef, Rate
 from evalgauge_exporter.state.intervals import Interval, difference, intersection, share_seconds, total_seconds, union
 from evalgauge_exporter.state.models import Attempt, Worker
 from evalgauge_exporter.state.run import RunState
@@ -54,7 +55,8 @@ def resolve_machine(run_id: str, worker_id: str, worker: Worker, fleet: FleetSta
     if provider is None and (worker.vm_size or "").lower().startswith("standard_"):
         provider = AZURE
     key = f"named:{worker.vm.lower()}" if worker.vm else f"worker:{run_id}:{worker_id}"
-    return MachineRef(key, worker.vm or worker_id, provider, worker.vm_size, None)
+    name = (worker.vm or "").rpartition("/")[2]  # of an ARM id the name alone
+    return MachineRef(key, name or worker_id, provider, worker.vm_size, None)
 
 
 def get_worker_span(run: RunState, worker: Worker, now: float, stall_after: float) -> tuple[Interval, bool]:
@@ -124,11 +126,9 @@ def find_billed_intervals(
 ) -> list[Interval]:
     """Return when a machine billed while a run used it: all of that time except what is known to be free."""
     spans = union(use)
-    if machine.declared is not None:
-        return intersection(spans, _get_declared_span(machine, now))
     if fleet is None or machine.vm is None:
-        return spans
-    return difference(spans, machine.vm.list_intervals(FREE, fleet.get_known_until(machine.vm, now)))
+        return spans if machine.declared is None else intersection(spans, _get_declared_span(machine, now))
+    return difference(spans, machine.vm.list_free(fleet.get_known_until(machine.vm, now)))
 
 
 def _get_declared_span(machine: MachineRef, now: float) -> list[Interval]:
@@ -233,7 +233,7 @@ def compute_run_machine_costs(
         rows.append(_make_run_row(busy, use, billed, rivals, fleet, now))
     named = {use.machine.key for use in own} | {use.machine.key for _, use in theirs}
     if period is not None:
-        for machine in map(fleet.machine_of_declared, fleet.declared.values()):
+        for machine in fleet.list_declared():
             if machine.key in named:
                 continue
             billed = intersection([period], _get_declared_span(machine, now))
@@ -314,6 +314,7 @@ def _make_row(
         named=named,
         billing=billing,
         key=machine.key,
+        ends_at=machine.vm.interruption.at if machine.vm is not None and machine.vm.interruption is not None else None,
     )
 
 
@@ -390,9 +391,9 @@ def compute_fleet_machine_costs(
         tally = tallies.get(known.key) or _shared_machine_use(known, serving, now, stall_after)
         machine = known._replace(size=known.size or tally.size, provider=known.provider or tally.provider)
         used = union(tally.spans)
-        exists = _get_declared_span(machine, now) if machine.declared is not None else []
+        exists = _get_declared_span(machine, now)
         if machine.vm is not None:
-            exists = machine.vm.list_intervals(BILLING, fleet.get_known_until(machine.vm, now))
+            exists = machine.vm.list_billing(fleet.get_known_until(machine.vm, now))
         busy = min(tally.busy_seconds(), total_seconds(used))
         unused = total_seconds(difference(exists, used))
         rate = fleet.get_rate(machine, now, tally.rate)
@@ -414,7 +415,7 @@ def _shared_machine_use(
 ) -> _Tally:
     """Return the use that the runs made of a machine that no worker names."""
     tally = _Tally()
-    if machine.declared is None:
+    if machine.declared is None or machine.vm is not None:
         return tally
     exists = _get_declared_span(machine, now)
     busy: list[Interval] = []

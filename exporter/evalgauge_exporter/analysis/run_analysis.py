@@ -8,8 +8,12 @@ from typing import NamedTuple
 from evalgauge_exporter.analysis.comparison import Comparison, Trial, compare
 from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, run_costs
 from evalgauge_exporter.analysis.eta import MIN_FINISHED, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
-from evalgauge_exporter.state.models import Attempt
+from evalgauge_exporter.analysis.rates import Results, domain_results, run_results
+from evalgauge_exporter.analysis.trials import measured_trials
 from evalgauge_exporter.state.run import RunState, State
+
+RESULTS_SECONDS = 5.0
+"""Age up to which the results of a run are used again while none of its tasks starts or ends."""
 
 Machines = Callable[[RunState, float], list[MachineCost]]
 
@@ -56,11 +60,31 @@ class RunAnalysis:
         self._compared: dict[tuple[int, int, bool], tuple[RunState, RunState, int, int, Comparison]] = {}
         self._costs: dict[int, tuple[RunState, int, int, RunCosts]] = {}
         self._etas: dict[int, tuple[RunState, int, float, Eta | None]] = {}
+        self._results: dict[int, tuple[RunState, tuple[int, str], float, tuple[Results, dict[str, Results]]]] = {}
         self._evict_threshold = 16
 
     def is_finished(self, run: RunState, now: float) -> bool:
         """Return whether the run is not running: completed, aborted or stalled."""
         return run.status(now, self.stall_after) != "running"
+
+    # -- results
+
+    def results(self, run: RunState, now: float) -> Results:
+        """Return the rates and scores of the run."""
+        return self._all_results(run, now)[0]
+
+    def domain_results(self, run: RunState, now: float) -> dict[str, Results]:
+        """Return the rates and scores of the run by domain."""
+        return self._all_results(run, now)[1]
+
+    def _all_results(self, run: RunState, now: float) -> tuple[Results, dict[str, Results]]:
+        key = (run.tasks_version, run.status(now, self.stall_after))
+        cached = self._results.get(id(run))
+        if cached is None or cached[:2] != (run, key) or now - cached[2] > RESULTS_SECONDS:
+            found = run_results(run, now, self.stall_after), domain_results(run, now, self.stall_after)
+            cached = self._results[id(run)] = (run, key, now, found)
+            self._evict_removed()
+        return cached[3]
 
     # -- ETA
 
@@ -143,7 +167,7 @@ class RunAnalysis:
         cached = self._trials.get(id(run))
         if cached is not None and cached[0] is run and cached[1] == run.tasks_version:
             return cached[2]
-        trials = [_trial(attempt) for attempt in run.attempts.values() if attempt.measured]
+        trials = measured_trials(run)
         self._trials[id(run)] = (run, run.tasks_version, trials)
         return trials
 
@@ -176,14 +200,19 @@ class RunAnalysis:
 
     def baseline(self, run: RunState) -> RunState | None:
         """Return the run's baseline: what the run names, what is configured, else the last completed run like it."""
-        for name in (
+        for name in self.named_baselines(run):
+            if (named := self.state.runs.get(name)) is not None:
+                return named
+        return self._previous_run(run, same_model=True)
+
+    def named_baselines(self, run: RunState) -> list[str]:
+        """Return the baselines that the run or the configuration names, whether there are such runs or not."""
+        names = (
             run.baseline_run_id,
             self._baselines.get(f"{run.benchmark}/{run.model}"),
             self._baselines.get(run.benchmark),
-        ):
-            if name is not None and name != run.run_id and (named := self.state.runs.get(name)) is not None:
-                return named
-        return self._previous_run(run, same_model=True)
+        )
+        return [name for name in dict.fromkeys(names) if name is not None and name != run.run_id]
 
     def compare_with_baseline(self, run: RunState, now: float) -> BaselineComparison | None:
         """Compare the run with its baseline; None where it has none."""
@@ -228,20 +257,9 @@ class RunAnalysis:
         self._histories = {key: cached for key, cached in self._histories.items() if key in present}
         self._costs = {key: cached for key, cached in self._costs.items() if key in present}
         self._etas = {key: cached for key, cached in self._etas.items() if key in present}
+        self._results = {key: cached for key, cached in self._results.items() if key in present}
         self._evict_threshold = 2 * self._cached_count() + 16
 
     def _cached_count(self) -> int:
-        return len(self._trials) + len(self._compared) + len(self._histories) + len(self._costs) + len(self._etas)
-
-
-def _trial(attempt: Attempt) -> Trial:
-    return Trial(
-        task_id=attempt.task_id,
-        attempt=attempt.attempt,
-        domain=attempt.domain,
-        success=attempt.status == "success",
-        steps=float(attempt.steps),
-        duration_seconds=attempt.duration_seconds,
-        cost_usd=None if attempt.cost_usd is None or attempt.uncosted_calls else float(attempt.cost_usd),
-        finished_at=attempt.finished_at or 0.0,
-    )
+        caches = (self._trials, self._compared, self._histories, self._costs, self._etas, self._results)
+        return sum(len(cache) for cache in caches)

@@ -13,8 +13,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from evalgauge.metrics import CALL_DURATION_BUCKETS, DURATION_BUCKETS
+from evalgauge_exporter.state.histogram import Histogram
 from evalgauge_exporter.state.models import BusyIdleClock, EventTime, Usage, Worker
 from evalgauge_exporter.state.run import Pricer, RunState
+from evalgauge_exporter.state.tallies import Tallies
 
 log = logging.getLogger("evalgauge.exporter")
 
@@ -30,6 +33,8 @@ _FIELDS = (
     "baseline_run_id",
     "tags",
     "attempts_planned",
+    "first_attempt",
+    "retries",
     "total_tasks",
     "attempt_count",
     "measured_steps",
@@ -37,8 +42,6 @@ _FIELDS = (
     "lost_events",
     "steps",
     "first_actions",
-    "duration_counts",
-    "duration_micros",
     "started_at",
     "last_event_at",
     "last_progress_at",
@@ -138,6 +141,9 @@ def dump_run(run: RunState) -> dict[str, Any]:
             }
             for name, worker in run.workers.items()
         },
+        "durations": {domain: [h.counts, h.micros] for domain, h in run.durations.items()},
+        "call_durations": [[*call, h.counts, h.micros] for call, h in run.call_durations.items()],
+        "tallies": run.tallies.dump(),
         "end": run.end_marks(),
     }
 
@@ -169,5 +175,10 @@ def restore_run(entry: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
             clock = worker.clocks[writer] = BusyIdleClock(since)
             clock.seen, clock.state, clock.busy, clock.idle = seen, state, busy, idle
             clock.off = [(start, end) for start, end in off]
+    for domain, (counts, micros) in entry["durations"].items():
+        run.durations[domain] = Histogram(DURATION_BUCKETS, counts, micros)
+    for provider, model, counts, micros in entry["call_durations"]:
+        run.call_durations[provider, model] = Histogram(CALL_DURATION_BUCKETS, counts, micros)
+    run.tallies = Tallies.restore(entry["tallies"])
     run.set_end_marks(entry["end"])
     return run

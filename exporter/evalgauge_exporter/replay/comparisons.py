@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from evalgauge_exporter.analysis.comparison import DomainComparison, SuccessDifference, Trial, compare
-from evalgauge_exporter.replay.tables import STALL_AFTER, list_trials
+from evalgauge_exporter.analysis.trials import measured_trials
+from evalgauge_exporter.replay.tables import STALL_AFTER
 from evalgauge_exporter.state.run import RunState
 
 MOST_FOR_ALL_PAIRS = 8
@@ -32,7 +33,7 @@ def prepare_run(state: RunState, now: float) -> ComparedRun:
         state.baseline_run_id,
         state.started_at or 0.0,
         state.status(now, STALL_AFTER) != "running",
-        list_trials(state),
+        measured_trials(state),
     )
 
 

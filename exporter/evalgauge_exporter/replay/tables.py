@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from evalgauge.metrics import MEASURED_OUTCOMES, OUTCOMES
-from evalgauge_exporter.analysis.comparison import Trial
-from evalgauge_exporter.analysis.comparison.tests import clustered_wilson, wilson
-from evalgauge_exporter.analysis.summary import rates, summarize
+from evalgauge_exporter.analysis.comparison import Interval
+from evalgauge_exporter.analysis.rates import Results, domain_results, run_results
+from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.replay.clusters import FailedAttempt, cluster_failures
 from evalgauge_exporter.replay.features import TrajectoryFeatures
 from evalgauge_exporter.replay.names import make_attempt_key
@@ -43,27 +43,16 @@ COLUMNS = (
 )
 
 
-def success_interval(attempts: Iterable[tuple[str, bool]]) -> list[float] | None:
-    """Return the 95 % confidence interval of a success rate.
+def interval_bounds(interval: Interval | None) -> list[float] | None:
+    """Return lower and upper bound, ``None`` for no interval."""
+    return None if interval is None else list(interval)
 
-    Wilson's interval; where tasks have several attempts, the one that accounts for their correlation
-    (``clustered_wilson``).
 
-    Args:
-        attempts: Task id and success of each measured attempt.
-
-    Returns:
-        Lower and upper bound, 0 to 1; ``None`` without attempts.
-    """
-    tasks: defaultdict[str, list[bool]] = defaultdict(list)
-    for task_id, success in attempts:
-        tasks[task_id].append(success)
-    count = sum(map(len, tasks.values()))
-    if count == len(tasks):
-        found = wilson(sum(map(sum, tasks.values())), count)
-    else:
-        found = clustered_wilson([sum(tries) / len(tries) for tries in tasks.values()], count)
-    return None if found is None else list(found)
+def score_fields(results: Results | None) -> dict[str, Any]:
+    """Return the mean score with its 95 % interval, null where there are no scores."""
+    score = None if results is None else results.score
+    bounds = None if results is None else interval_bounds(results.score_interval)
+    return {"mean_score": None if score is None else score.value, "score_interval": bounds}
 
 
 def summarise_run(state: RunState, key: str, now: float) -> dict[str, Any]:
@@ -74,7 +63,8 @@ def summarise_run(state: RunState, key: str, now: float) -> dict[str, Any]:
         key: Its name within the site.
         now: Unix seconds at which it is judged as running or stalled.
     """
-    found = summarize(state, now, STALL_AFTER)
+    results = run_results(state, now, STALL_AFTER)
+    found = summarize(state, now, STALL_AFTER, results)
     attempts = [(a, state.status_of(a, now, STALL_AFTER)) for a in state.attempts.values()]
     costs = [usage.cost_usd for usage in state.usage.values() if usage.cost_usd is not None]
     return {
@@ -94,9 +84,12 @@ def summarise_run(state: RunState, key: str, now: float) -> dict[str, Any]:
         "outcomes": {name: found.outcomes.get(name, 0) for name in OUTCOMES},
         "success_rate": found.success_rate,
         "success_rate_all": found.success_rate_all,
-        "interval": success_interval(
-            (a.task_id, status == "success") for a, status in attempts if status in MEASURED_OUTCOMES
-        ),
+        "success_rate_estimate": found.success_rate_estimate,
+        "success_rate_reason": found.success_rate_reason,
+        "interval": interval_bounds(results.rate_interval),
+        **score_fields(results),
+        "pass_ratios": found.model_dump()["pass_ratios"],
+        "retries": state.retries,
         "avg_steps": found.avg_steps,
         "cost_usd": float(sum(costs)) if costs else None,
         "unpriced_calls": sum(usage.unpriced for usage in state.usage.values()),
@@ -109,24 +102,26 @@ def summarise_run(state: RunState, key: str, now: float) -> dict[str, Any]:
         "budget_usd": state.budget_usd,
         "baseline": state.baseline_run_id,
         "tags": dict(list(state.tags.items())[:20]),
-        "domains": _summarise_domains(attempts),
+        "domains": _summarise_domains(attempts, domain_results(state, now, STALL_AFTER)),
         "version": state.version,
     }
 
 
-def _summarise_domains(attempts: list[tuple[Attempt, str]]) -> list[dict[str, Any]]:
+def _summarise_domains(attempts: list[tuple[Attempt, str]], results: Mapping[str, Results]) -> list[dict[str, Any]]:
     by_domain: defaultdict[str, list[tuple[Attempt, str]]] = defaultdict(list)
     for attempt, status in attempts:
         by_domain[attempt.domain].append((attempt, status))
     domains = []
     for name, members in sorted(by_domain.items(), key=lambda item: (-len(item[1]), item[0])):
         counts = Counter(status for _, status in members)
+        found = results.get(name)
         domains.append(
             {
                 "domain": name,
                 "counts": counts,
-                "success_rate": rates(counts)[0],
-                "interval": success_interval((a.task_id, s == "success") for a, s in members if s in MEASURED_OUTCOMES),
+                "success_rate": None if found is None or found.success_rate is None else found.success_rate.value,
+                "interval": None if found is None else interval_bounds(found.rate_interval),
+                **score_fields(found),
             }
         )
     return domains
@@ -197,21 +192,3 @@ class TaskTable:
             "survival": [list(point) for point in estimate_survival(self._ends)],
             "action_mix": [share._asdict() for share in compute_action_mix(self._won, self._lost)],
         }
-
-
-def list_trials(state: RunState) -> list[Trial]:
-    """Return the measured attempts of a run as the comparison takes them."""
-    return [
-        Trial(
-            a.task_id,
-            a.attempt,
-            a.domain,
-            a.status == "success",
-            float(a.steps),
-            a.duration_seconds,
-            None if a.cost_usd is None or a.uncosted_calls else float(a.cost_usd),
-            a.finished_at or 0.0,
-        )
-        for a in state.attempts.values()
-        if a.measured
-    ]

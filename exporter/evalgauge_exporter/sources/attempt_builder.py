@@ -105,9 +105,27 @@ class AttemptBuilder:
         *,
         status: RequestStatus = "ok",
         duration_seconds: object = None,
+        requests: int | None = None,
+        cost_usd: object = None,
     ) -> None:
-        """Add a model call, or a sum of calls; ``status`` is ``ok``, ``error`` or ``retry``."""
+        """Add a model call, or a sum of calls.
+
+        Args:
+            ts: When it happened.
+            provider: Who served it.
+            model: The model that answered.
+            usage: What was used.
+            status: ``ok``, ``error`` or ``retry``.
+            duration_seconds: How long it took.
+            requests: The number of calls that the counts are the sum of; 0: not known; None: as the usage states.
+            cost_usd: The cost that the format states. A 0 is not taken: tools write it for models without a price.
+        """
         at, seconds = self._resolve_time(ts), parse_non_negative(duration_seconds)
+        usage = CallUsage(usage) if isinstance(usage, TokenUsage) else usage
+        if requests is not None:
+            usage = usage._replace(requests=requests)
+        if cost := parse_non_negative(cost_usd):
+            usage = usage._replace(cost_usd=cost)
         self.events.append(
             LlmCall(
                 ts=at,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from evalgauge.events import TERMINAL_ACTIONS, Step
 from evalgauge.metrics import MEASURED_OUTCOMES, OUTCOMES
@@ -32,6 +33,15 @@ class EventTime(NamedTuple):
         return self.ts >= other.ts
 
 
+class EarlierResult(NamedTuple):
+    """The result of an attempt that was retried."""
+
+    finished_at: float
+    """Unix seconds."""
+    outcome: str
+    score: float | None
+
+
 class Attempt:
     """One attempt at one task."""
 
@@ -41,19 +51,26 @@ class Attempt:
         "cost_usd",
         "domain",
         "duration_seconds",
+        "durations",
+        "earlier_results",
         "error",
+        "finishes",
         "first_action_correct",
         "instruction",
         "last_action",
         "max_steps",
+        "other_writers",
         "reason",
         "recorded_steps",
         "reported_steps",
         "score",
+        "scores",
         "stamp",
         "started_at",
+        "starts",
         "status",
         "task_id",
+        "time_limit_seconds",
         "tokens",
         "trail",
         "uncosted_calls",
@@ -74,11 +91,25 @@ class Attempt:
         self.writer: str | None = None
         self.worker_id: str | None = None
         self.max_steps: int | None = None
+        self.time_limit_seconds: float | None = None
+        self.starts = 0
+        """Number of starts in the log."""
+        self.finishes = 0
+        """Number of ends in the log."""
+        self.earlier_results: list[EarlierResult] = []
+        """Results that a retry replaced."""
+        self.other_writers: dict[str, dict[str, Any]] = {}
+        """What writers other than that of ``stamp`` recorded of this attempt: values of ``WRITER_FIELDS`` by writer."""
         self.recorded_steps = 0
         self.reported_steps: int | None = None
         self.last_action: str | None = None
         self.score: float | None = None
+        """The headline score, on the format's own scale."""
+        self.scores: dict[str, float] | None = None
+        """All scores by scorer or key."""
         self.duration_seconds: float | None = None
+        self.durations: tuple[float, ...] = ()
+        """Seconds of each end that was read, of one that was resumed several."""
         self.error: str | None = None
         self.reason: str | None = None
         self.first_action_correct: bool | None = None
@@ -89,6 +120,27 @@ class Attempt:
         """The newest steps while the attempt is open."""
         self.tokens: list[int | None] | None = None
         """Sums by kind in the order of ``TOKEN_KINDS``; None for a kind that no call reported."""
+
+    @property
+    def retries(self) -> int:
+        """How often the attempt was started again."""
+        return max(self.starts, self.finishes, 1) - 1
+
+    @property
+    def precedence(self) -> tuple[bool, float]:
+        """Order between the records of different writers, whose clocks may differ: a measured outcome before any other,
+        then the later one.
+        """
+        return self.measured, -math.inf if self.stamp is None else self.stamp.ts
+
+    def take_record(self) -> dict[str, Any]:
+        """Return the values of :data:`WRITER_FIELDS`."""
+        return {name: getattr(self, name) for name in WRITER_FIELDS}
+
+    def set_record(self, record: dict[str, Any]) -> None:
+        """Set the values of :data:`WRITER_FIELDS`."""
+        for name, value in record.items():
+            setattr(self, name, value)
 
     @property
     def steps(self) -> int:
@@ -111,6 +163,31 @@ class Attempt:
     def finished_at(self) -> float | None:
         """Unix seconds, None while the attempt has not ended."""
         return self.stamp.ts if self.stamp is not None and self.finished else None
+
+
+WRITER_FIELDS = (
+    "duration_seconds",
+    "earlier_results",
+    "error",
+    "last_action",
+    "reason",
+    "recorded_steps",
+    "reported_steps",
+    "score",
+    "scores",
+    "stamp",
+    "started_at",
+    "status",
+    "trail",
+    "worker_id",
+    "writer",
+)
+"""The fields of an attempt that one writer's events set."""
+NEW_RECORD: dict[str, Any] = {
+    **dict.fromkeys(WRITER_FIELDS),
+    "recorded_steps": 0,
+    "status": "pending",
+}
 
 
 class BusyIdleClock:

@@ -9,9 +9,8 @@ larger ones.
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -29,9 +28,21 @@ from evalgauge.events import (
     TaskStarted,
     WorkerState,
 )
-from evalgauge.metrics import DURATION_BUCKETS
+from evalgauge.metrics import CALL_DURATION_BUCKETS, DURATION_BUCKETS, MEASURED_OUTCOMES, OUTCOMES
 from evalgauge.pricing import Price
-from evalgauge_exporter.state.models import OTHER, UNKNOWN, Attempt, BusyIdleClock, EventTime, Usage, Worker
+from evalgauge_exporter.state.histogram import Histogram
+from evalgauge_exporter.state.models import (
+    NEW_RECORD,
+    OTHER,
+    UNKNOWN,
+    Attempt,
+    BusyIdleClock,
+    EarlierResult,
+    EventTime,
+    Usage,
+    Worker,
+)
+from evalgauge_exporter.state.tallies import Tallies
 
 MAX_ACTIONS = 40
 """Distinct action types of a run; they are free text of agents, so further ones are counted as ``other``."""
@@ -79,6 +90,12 @@ class RunState:
         self.baseline_run_id: str | None = None
         self.tags: dict[str, str] = {}
         self.attempts_planned = 1
+        self.first_attempt = 1
+        """Number of the first attempt at a task: 0 once an attempt 0 was seen."""
+        self.retries = 0
+        """How often attempts were started again."""
+        self.tallies = Tallies()
+        """Sums over the tasks' outcomes and scores."""
         self.total_tasks: int | None = None
         self._attempts: dict[tuple[str, int], Attempt] = {}
         self._finish_log: list[Attempt] = []
@@ -97,8 +114,10 @@ class RunState:
         self.steps: dict[str, int] = {}
         self.first_actions = {"true": 0, "false": 0}
         self.usage: dict[tuple[str, str], Usage] = {}
-        self.duration_counts = [0] * (len(DURATION_BUCKETS) + 1)
-        self.duration_micros = 0
+        self.durations: dict[str, Histogram] = {}
+        """How long finished attempts took, by domain."""
+        self.call_durations: dict[tuple[str, str], Histogram] = {}
+        """How long model calls took, by provider and model."""
         self.spent_by_minute: dict[int, Decimal] = {}
         """US dollars of model calls by minute (Unix seconds / 60), for the newest minutes with any."""
         self.started_at: float | None = None
@@ -106,7 +125,9 @@ class RunState:
         self.last_progress_at = 0.0
         self._pricer = pricer
         self._info: EventTime | None = None
-        self._started: EventTime | None = None
+        self._run_starts: dict[str, EventTime] = {}
+        self._last_task_events: dict[str, float] = {}
+        self._is_finished = False
         self._finished: EventTime | None = None
         self._end_status: EndStatus = "completed"
 
@@ -132,11 +153,13 @@ class RunState:
     def unload(self, reload: Callable[[], RunState]) -> None:
         """Drop the attempts of a finished run from memory; ``reload`` folds the run again when they are needed."""
         self._attempts, self._finish_log, self._reload = {}, [], reload
+        self.tallies.forget_tasks()
 
     def _ensure_loaded(self) -> None:
         if self._reload is not None:
             whole = self._reload()
             self._attempts, self._finish_log, self._reload = whole._attempts, whole._finish_log, None
+            self.tallies = whole.tallies
 
     # -- folding
 
@@ -160,8 +183,9 @@ class RunState:
 
     def _run_started(self, event: RunStarted) -> None:
         stamp = EventTime(event.ts, event.writer, event.seq)
-        if stamp.after(self._started):
-            self._started = stamp
+        if stamp.after(self._run_starts.get(event.writer)):
+            self._run_starts[event.writer] = stamp
+        self._judge_end()
         self.declared_run_id = self.declared_run_id or event.run_id
         newer = stamp.after(self._info)
         if newer:
@@ -180,7 +204,7 @@ class RunState:
             self._plan(planned)
 
     def _plan(self, planned: PlannedTask) -> None:
-        for number in range(1, self.attempts_planned + 1):
+        for number in range(self.first_attempt, self.first_attempt + self.attempts_planned):
             attempt = self._attempts.get((planned.task_id, number))
             if attempt is None:
                 self._add(Attempt(planned.task_id, number, planned.domain, planned.instruction))
@@ -216,14 +240,22 @@ class RunState:
         self._describe(attempt, event.domain, event.instruction)
         if event.max_steps is not None:
             attempt.max_steps = event.max_steps
-        if stamp.after(attempt.stamp):
+        if event.time_limit_seconds is not None:
+            attempt.time_limit_seconds = event.time_limit_seconds
+        self._count(attempt, -1)
+        attempt.starts += 1
+        if self._select_writer(attempt, stamp):
             self._release_worker(attempt)
-            self._count_measured_steps(attempt, -1)
-            attempt.stamp, attempt.started_at = stamp, event.ts
+            earlier = attempt.earlier_results
+            if attempt.stamp is not None and attempt.finished:
+                earlier = [*earlier, EarlierResult(attempt.stamp.ts, attempt.status, attempt.score)]
+            attempt.set_record(NEW_RECORD | {"status": "running", "stamp": stamp, "started_at": event.ts})
+            attempt.earlier_results = earlier
             attempt.writer, attempt.worker_id = event.writer, event.worker_id
-            attempt.recorded_steps, attempt.reported_steps, attempt.last_action = 0, None, None
-            attempt.score = attempt.duration_seconds = attempt.error = attempt.reason = None
-            self._set_status(attempt, "running")
+            self._select_result(attempt)
+        self._count(attempt, 1)
+        self._last_task_events[event.writer] = max(event.ts, self._last_task_events.get(event.writer, 0.0))
+        self._judge_end()
         worker = self._worker(event.worker_id, event)
         if worker is not None:
             clock = worker.clocks[event.writer]
@@ -240,15 +272,22 @@ class RunState:
             attempt.started_at = event.ts if attempt.started_at is None else min(attempt.started_at, event.ts)
             attempt.worker_id = attempt.worker_id or event.worker_id
             if attempt.status == "pending":
-                self._set_status(attempt, "running")
-        self._count_measured_steps(attempt, -1)  # a step may come after its task's end
-        attempt.recorded_steps += 1
-        if attempt.status == "running":
-            if attempt.trail is None:
-                attempt.trail = deque(maxlen=TRAIL)
-            attempt.trail.append(event)
-        action = attempt.last_action = event.action_type
-        self._count_measured_steps(attempt, 1)
+                self._count(attempt, -1)
+                attempt.status = "running"
+                self._count(attempt, 1)
+        action = event.action_type
+        if (record := attempt.other_writers.get(event.writer)) is not None:
+            record["recorded_steps"] += 1
+            record["last_action"] = action
+        else:
+            self._count_measured_steps(attempt, -1)  # a step may come after its task's end
+            attempt.recorded_steps += 1
+            if attempt.status == "running":
+                if attempt.trail is None:
+                    attempt.trail = deque(maxlen=TRAIL)
+                attempt.trail.append(event)
+            attempt.last_action = action
+            self._count_measured_steps(attempt, 1)
         if action not in self.steps and len(self.steps) >= MAX_ACTIONS:
             action = OTHER
         self.steps[action] = self.steps.get(action, 0) + 1
@@ -266,6 +305,8 @@ class RunState:
             usage = self.usage[key] = Usage()
         calls = max(1, event.requests)
         usage.requests[event.status] += calls
+        if event.duration_seconds is not None:
+            self.call_durations.setdefault(key, Histogram(CALL_DURATION_BUCKETS)).observe(event.duration_seconds)
         for index, count in enumerate(event.tokens):
             if count:
                 usage.tokens[index] += count
@@ -305,21 +346,31 @@ class RunState:
         attempt = self._attempt(event.task_id, event.attempt)
         duration = event.duration_seconds
         if duration is not None:
-            self.duration_counts[bisect_left(DURATION_BUCKETS, duration)] += 1
-            self.duration_micros += round(duration * 1e6)
+            attempt.durations += (duration,)
+            self._observe_duration(attempt.domain, duration, 1)
         worker_id = event.worker_id or attempt.worker_id
         worker = self._worker(worker_id, event)
-        if stamp.after(attempt.stamp):
+        if event.score is not None and event.outcome in MEASURED_OUTCOMES:
+            self.tallies.see_score(event.outcome == "success", event.score)
+        self._count(attempt, -1)
+        attempt.finishes += 1
+        opened = attempt.take_record() if attempt.status == "running" else NEW_RECORD
+        if self._select_writer(attempt, stamp):
             self._release_worker(attempt)
-            self._count_measured_steps(attempt, -1)
-            attempt.stamp, attempt.worker_id = stamp, worker_id
-            attempt.reported_steps, attempt.score = event.steps, event.score
+            if attempt.stamp is None:  # another writer recorded the start and the steps
+                attempt.started_at, attempt.recorded_steps = opened["started_at"], opened["recorded_steps"]
+                attempt.last_action = opened["last_action"]
+            elif attempt.finished:
+                replaced = EarlierResult(attempt.stamp.ts, attempt.status, attempt.score)
+                attempt.earlier_results = [*attempt.earlier_results, replaced]
+            attempt.status, attempt.stamp, attempt.worker_id, attempt.trail = event.outcome, stamp, worker_id, None
+            attempt.reported_steps, attempt.score, attempt.scores = event.steps, event.score, event.scores
             attempt.duration_seconds, attempt.error, attempt.reason = duration, event.error, event.reason
             if attempt.started_at is None and duration is not None:
                 attempt.started_at = event.ts - duration
-            self._set_status(attempt, event.outcome)
+            self._select_result(attempt)
             self._finish_log.append(attempt)
-            self._count_measured_steps(attempt, 1)
+        self._count(attempt, 1)
         if worker is not None:
             worker.outcomes[event.outcome] += 1
             worker.current.pop((event.task_id, event.attempt), None)
@@ -332,16 +383,57 @@ class RunState:
                 if clock.open == 0 and worker.state == "busy":
                     worker.state = "idle"
 
+    def _observe_duration(self, domain: str, seconds: float, change: int) -> None:
+        self.durations.setdefault(domain, Histogram(DURATION_BUCKETS)).observe(seconds, change)
+
     def _run_finished(self, event: RunFinished) -> None:
         stamp = EventTime(event.ts, event.writer, event.seq)
         if stamp.after(self._finished):
             self._finished = stamp
             self._end_status = "aborted" if event.status == "aborted" else "completed"
+        self._judge_end()
+
+    def _judge_end(self) -> None:
+        """Set whether the run is finished: its end is recorded, and nobody has taken it up again since.
+
+        The start of another writer after the end is a resumption only if tasks were started there, too: a process that
+        joined with its clock ahead does not keep a finished run running.
+        """
+        end = self._finished
+        self._is_finished = end is not None and not any(
+            start.seq > end.seq
+            if writer == end.writer
+            else start.ts > end.ts and self._last_task_events.get(writer, 0.0) > end.ts
+            for writer, start in self._run_starts.items()
+        )
 
     def _heartbeat(self, event: Heartbeat) -> None:
         self._worker(event.worker_id, event)
         if event.lost_events > self.lost_events.get(event.writer, 0):
             self.lost_events[event.writer] = event.lost_events
+
+    def _select_writer(self, attempt: Attempt, stamp: EventTime) -> bool:
+        """Make the record of an event's writer the attempt's current one; False where that one is newer."""
+        if attempt.stamp is None or attempt.stamp.writer == stamp.writer:
+            return stamp.after(attempt.stamp)
+        record = attempt.other_writers.get(stamp.writer)
+        if record is not None and not stamp.after(record["stamp"]):
+            return False
+        attempt.other_writers[attempt.stamp.writer] = attempt.take_record()
+        attempt.set_record(attempt.other_writers.pop(stamp.writer, NEW_RECORD | {"earlier_results": []}))
+        return True
+
+    def _select_result(self, attempt: Attempt) -> None:
+        """Make the record that counts among those of all writers the current one."""
+        for writer in list(attempt.other_writers):
+            current = attempt.take_record()
+            precedence = attempt.precedence
+            attempt.set_record(attempt.other_writers[writer])
+            if attempt.precedence > precedence:
+                del attempt.other_writers[writer]
+                attempt.other_writers[current["stamp"].writer] = current
+            else:
+                attempt.set_record(current)
 
     def _count_measured_steps(self, attempt: Attempt, change: int) -> None:
         if attempt.measured:
@@ -351,12 +443,27 @@ class RunState:
     def _attempt(self, task_id: str, number: int) -> Attempt:
         attempt = self._attempts.get((task_id, number))
         if attempt is None:
+            if number == 0 and self.first_attempt:
+                self._number_from_zero()
+                return self._attempt(task_id, number)
             attempt = Attempt(task_id, number, None, None)
-            first = self._attempts.get((task_id, 1))
+            first = self._attempts.get((task_id, self.first_attempt))
             if first is not None:  # another attempt at a task that was described
                 attempt.domain, attempt.instruction = first.domain, first.instruction
             self._add(attempt)
         return attempt
+
+    def _number_from_zero(self) -> None:
+        """Number the planned attempts from 0: where they are planned from 1 on, the last one becomes the first."""
+        self.first_attempt = 0
+        for task_id, number in list(self._attempts):
+            last = self._attempts[task_id, number]
+            if number == self.attempts_planned and last.status == "pending" and not last.calls:
+                self._count(last, -1)
+                del self._attempts[task_id, number]
+                self.attempt_count -= 1
+                if (task_id, 0) not in self._attempts:
+                    self._add(Attempt(task_id, 0, last.domain, last.instruction))
 
     def _add(self, attempt: Attempt) -> None:
         self._attempts[attempt.task_id, attempt.attempt] = attempt
@@ -364,22 +471,25 @@ class RunState:
         self._count(attempt, 1)
 
     def _count(self, attempt: Attempt, change: int) -> None:
+        """Add (1) or remove (-1) an attempt from everything that is summed over attempts."""
         key = (attempt.domain, attempt.status)
         self.counts[key] = self.counts.get(key, 0) + change
-
-    def _set_status(self, attempt: Attempt, status: str) -> None:
-        self._count(attempt, -1)
-        attempt.status, attempt.trail = status, None
-        self._count(attempt, 1)
-        key = (attempt.task_id, attempt.attempt)
-        if status == "running":
-            self.open_attempts[key] = attempt
-        else:
-            self.open_attempts.pop(key, None)
+        self.retries += change * attempt.retries
+        if attempt.finished:
+            self._count_measured_steps(attempt, change)
+            self.tallies.count(attempt, change)
+        elif attempt.status == "running":
+            if change > 0:
+                self.open_attempts[attempt.task_id, attempt.attempt] = attempt
+            else:
+                del self.open_attempts[attempt.task_id, attempt.attempt]
 
     def _describe(self, attempt: Attempt, domain: str | None, instruction: str | None) -> None:
         if domain and domain != UNKNOWN and domain != attempt.domain:
             self._count(attempt, -1)
+            for duration in attempt.durations:
+                self._observe_duration(attempt.domain, duration, -1)
+                self._observe_duration(domain, duration, 1)
             attempt.domain = domain
             self._count(attempt, 1)
         if instruction:
@@ -408,17 +518,16 @@ class RunState:
     # -- what depends on the present time
 
     def is_finished(self) -> bool:
-        """Return whether the log records the run's end and no later start."""
-        return self._finished is not None and (self._started is None or self._finished.after(self._started))
+        """Return whether the log records the run's end and no resumption since."""
+        return self._is_finished
 
     def end_marks(self) -> list[Any]:
         """Return the events times that ``is_finished`` compares, as JSON values for a cache."""
-        return [self._started, self._finished, self._end_status]
+        return [self._finished, self._end_status, self._is_finished]
 
     def set_end_marks(self, marks: Sequence[Any]) -> None:
         """Restore what ``end_marks`` returned."""
-        started, finished, self._end_status = marks
-        self._started = None if started is None else EventTime(*started)
+        finished, self._end_status, self._is_finished = marks
         self._finished = None if finished is None else EventTime(*finished)
 
     def status(self, now: float, stall_after: float) -> RunStatus:
@@ -469,6 +578,11 @@ class RunState:
         """Number of attempts, planned and unplanned."""
         return max(self.attempt_count, (self.total_tasks or 0) * self.attempts_planned)
 
+    @property
+    def finished_count(self) -> int:
+        """Number of attempts with an outcome. Those that were open when the run ended or stalled have none."""
+        return sum(count for (_, status), count in self.counts.items() if status in OUTCOMES)
+
     def statuses(self, now: float, stall_after: float) -> dict[str, int]:
         """Return the attempts by status over all domains; statuses that do not occur are left out."""
         sums: dict[str, int] = {}
@@ -491,13 +605,6 @@ class RunState:
         """Mean steps of the measured attempts; None without any."""
         steps, count = self.measured_steps
         return steps / count if count else None
-
-    def cumulative_durations(self) -> Iterator[tuple[str, int]]:
-        """Yield the duration histogram: upper bound in seconds as a label value, cumulative count."""
-        total = 0
-        for bound, count in zip((*map(repr, DURATION_BUCKETS), "+Inf"), self.duration_counts, strict=True):
-            total += count
-            yield bound, total
 
     def finished_attempts(self) -> list[Attempt]:
         """Return the finished attempts in the order in which they ended."""

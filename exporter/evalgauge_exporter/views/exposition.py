@@ -11,14 +11,17 @@ https://prometheus.io/docs/specs/om/open_metrics_spec/
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from evalgauge import __version__
 from evalgauge import metrics as m
 from evalgauge.metrics import Metric
+from evalgauge_exporter.analysis.rates import Results, pass_ratios
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
+from evalgauge_exporter.state.histogram import Histogram
 from evalgauge_exporter.state.models import OTHER
 from evalgauge_exporter.state.run import RunState, State
+from evalgauge_exporter.state.tallies import NO_SCORES, SCORE_UNIT, ScoreSums
 from evalgauge_exporter.views.limits import Limits, exposed_runs
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -108,7 +111,9 @@ class Exposition:
         lines: dict[Metric, list[str]] = {}
         for metric, values, value in run_samples(run, now, self.analysis, self.limits):
             lines.setdefault(metric, []).append(format_sample(metric, values, value))
-        lines[m.RUN_TASK_DURATION] = list(_durations(run))
+        lines[m.RUN_TASK_DURATION] = list(_durations(run, self.limits.domains))
+        lines[m.RUN_LLM_DURATION] = list(_call_durations(run, self.limits.models))
+        lines[m.RUN_SCORE] = list(_scores(run, self.limits.domains))
         texts = {metric: "".join(found) for metric, found in lines.items()}
         if status != "running":
             self._rendered[run.run_id] = (key, texts)
@@ -136,13 +141,32 @@ def _head(metric: Metric, openmetrics: bool) -> str:
     return f"# HELP {name} {text}\n# TYPE {name} {metric.kind}\n"
 
 
-def _durations(run: RunState) -> Iterator[str]:
-    name, run_id = m.RUN_TASK_DURATION.name, escape(run.run_id)
+def _durations(run: RunState, most: int) -> Iterator[str]:
+    shown = _shown_domains({domain: sum(found.counts) for domain, found in run.durations.items()}, most)
+    merged: dict[str, Histogram] = {}
+    for domain, found in run.durations.items():
+        if sum(found.counts):
+            merged.setdefault(domain if domain in shown else OTHER, Histogram(found.bounds)).add(found)
+    for domain, histogram in merged.items():
+        yield from _format_histogram(m.RUN_TASK_DURATION, (run.run_id, domain), histogram)
+
+
+def _call_durations(run: RunState, most: int) -> Iterator[str]:
+    shown = list(run.usage)[:most]
+    merged: dict[tuple[str, str], Histogram] = {}
+    for call, found in run.call_durations.items():
+        merged.setdefault(call if call in shown else (OTHER, OTHER), Histogram(found.bounds)).add(found)
+    for call, histogram in merged.items():
+        yield from _format_histogram(m.RUN_LLM_DURATION, (run.run_id, *call), histogram)
+
+
+def _format_histogram(metric: Metric, values: Sequence[str], histogram: Histogram) -> Iterator[str]:
+    labels = ",".join(f'{name}="{escape(value)}"' for name, value in zip(metric.labels, values, strict=True))
     count = 0
-    for bound, count in run.cumulative_durations():
-        yield f'{name}_bucket{{run_id="{run_id}",le="{bound}"}} {count}\n'
-    yield f'{name}_sum{{run_id="{run_id}"}} {run.duration_micros / 1e6!r}\n'
-    yield f'{name}_count{{run_id="{run_id}"}} {count}\n'
+    for bound, count in histogram.cumulative():
+        yield f'{metric.name}_bucket{{{labels},le="{bound}"}} {count}\n'
+    yield f"{metric.name}_sum{{{labels}}} {histogram.micros / 1e6!r}\n"
+    yield f"{metric.name}_count{{{labels}}} {count}\n"
 
 
 def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits) -> Iterator[Sample]:
@@ -163,12 +187,56 @@ def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits
     if any(run.first_actions.values()):
         for correct, count in run.first_actions.items():
             yield m.RUN_FIRST_ACTIONS, (run_id, correct), count
+    yield from _results(run, now, analysis, limits.domains)
     yield from _usage(run, limits.models)
     eta = analysis.eta(run, now)
     if eta is not None:
         for bound, seconds in zip(m.ETA_BOUNDS, eta, strict=True):
             yield m.RUN_ETA, (run_id, bound), now + seconds
-    money = analysis.costs(run, now)
+    yield from _money(run, now, analysis)
+    for key in sorted(run.tags.keys() & set(limits.tags)):
+        yield m.RUN_TAGS_INFO, (run_id, key, run.tags[key]), 1
+    yield from _workers(run, now, stall_after, limits.workers)
+
+
+def _results(run: RunState, now: float, analysis: RunAnalysis, most: int) -> Iterator[Sample]:
+    """Yield success rates, scores and pass ratios. Domains beyond the limit have no rate: rates can't be summed."""
+    run_id = run.run_id
+    yield from _bounds(m.RUN_SUCCESS_RATIO, (run_id,), analysis.results(run, now))
+    by_domain = analysis.domain_results(run, now)
+    shown = _shown_domains({domain: found.finished for domain, found in by_domain.items()}, most)
+    for domain, found in by_domain.items():
+        if domain in shown:
+            yield from _bounds(m.RUN_DOMAIN_SUCCESS_RATIO, (run_id, domain), found)
+    for ratio in pass_ratios(run) if run.attempts_planned > 1 else ():
+        yield m.RUN_PASS_RATIO, (run_id, str(ratio.k), "any"), ratio.any.value
+        yield m.RUN_PASS_RATIO, (run_id, str(ratio.k), "all"), ratio.all.value
+
+
+def _bounds(metric: Metric, labels: tuple[str, ...], results: Results) -> Iterator[Sample]:
+    if (value := results.expected_rate) is not None:
+        yield metric, (*labels, "estimate"), value
+    if (interval := results.rate_interval) is not None:
+        yield metric, (*labels, "low"), interval.low
+        yield metric, (*labels, "high"), interval.high
+
+
+def _scores(run: RunState, most: int) -> Iterator[str]:
+    sums = {domain: found for domain, found in run.tallies.scores.items() if found.tasks}
+    shown = _shown_domains({domain: found.tasks for domain, found in sums.items()}, most)
+    merged: dict[str, ScoreSums] = {}
+    for domain, found in sums.items():
+        name = domain if domain in shown else OTHER
+        merged[name] = merged.get(name, NO_SCORES) + found
+    for domain, found in merged.items():
+        values = (run.run_id, run.benchmark, run.model, domain)
+        labels = ",".join(f'{n}="{escape(v)}"' for n, v in zip(m.RUN_SCORE.labels, values, strict=True))
+        yield f"{m.RUN_SCORE.name}_sum{{{labels}}} {found.total * SCORE_UNIT!r}\n"
+        yield f"{m.RUN_SCORE.name}_count{{{labels}}} {found.tasks}\n"
+
+
+def _money(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]:
+    run_id, money = run.run_id, analysis.costs(run, now)
     for component, usd in zip(m.COST_COMPONENTS, (money.llm, money.vm, money.gpu), strict=True):
         if usd is not None:
             yield m.RUN_COST, (run_id, component), usd
@@ -176,17 +244,21 @@ def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits
         yield m.RUN_PROJECTED_COST, (run_id,), money.projected_total
     if run.budget_usd is not None:
         yield m.RUN_BUDGET, (run_id,), run.budget_usd
-    yield from _workers(run, now, stall_after, limits.workers)
+    if money.unpriced_machines:
+        yield m.RUN_UNPRICED_MACHINES, (run_id,), money.unpriced_machines
 
 
 def _comparisons(runs: Iterable[RunState], analysis: RunAnalysis, now: float) -> Iterator[Sample]:
-    """Yield each run's comparison with its baseline, and the baseline of each benchmark and model's newest run."""
-    newest: dict[tuple[str, str], RunState] = {}
+    """Yield each run's comparison with its baseline, and every baseline in use."""
+    used: dict[tuple[str, str, str], RunState] = {}
     for run in runs:  # in the order in which they started
+        for name in analysis.named_baselines(run)[:1]:
+            state = "found" if name in analysis.state.runs else "missing"
+            yield m.RUN_BASELINE_INFO, (run.run_id, name, state), 1
         paired = analysis.compare_with_baseline(run, now)
         if paired is None:
             continue
-        newest[run.benchmark, run.model] = paired.baseline
+        used[run.benchmark, run.model, paired.baseline.run_id] = paired.baseline
         found, labels = paired.comparison, (run.run_id, paired.baseline.run_id)
         if not found.paired_tasks:
             continue
@@ -197,9 +269,8 @@ def _comparisons(runs: Iterable[RunState], analysis: RunAnalysis, now: float) ->
         for bound, delta in (("estimate", found.success_delta), ("low", found.ci_high), ("high", found.ci_low)):
             if delta is not None:
                 yield m.COMPARISON_SUCCESS_DELTA, (*labels, bound), 0.0 - delta
-    for (benchmark, model), baseline in newest.items():
+    for labels3, baseline in used.items():
         statuses = baseline.statuses(now, analysis.stall_after)
-        labels3 = (benchmark, model, baseline.run_id)
         yield m.BASELINE_SUCCESS_TASKS, labels3, statuses.get("success", 0)
         yield m.BASELINE_MEASURED_TASKS, labels3, sum(statuses.get(name, 0) for name in m.MEASURED_OUTCOMES)
 
@@ -208,16 +279,24 @@ def _tasks(run: RunState, now: float, stall_after: float, most: int) -> Iterator
     domains: dict[str, dict[str, int]] = {}
     for (domain, status), count in run.task_counts(now, stall_after).items():
         domains.setdefault(domain, {})[status] = count
-    if len(domains) > most:
-        by_size = sorted(domains, key=lambda domain: (-sum(domains[domain].values()), domain))
+    shown = _shown_domains({domain: sum(statuses.values()) for domain, statuses in domains.items()}, most)
+    if len(shown) < len(domains):
         rest = domains.pop(OTHER, {})
-        for domain in [domain for domain in by_size if domain != OTHER][most:]:
+        for domain in [domain for domain in domains if domain not in shown]:
             for status, count in domains.pop(domain).items():
                 rest[status] = rest.get(status, 0) + count
         domains[OTHER] = rest
     for domain, statuses in domains.items():
         for status in m.TASK_STATUSES:
             yield m.RUN_TASKS, (run.run_id, run.benchmark, run.model, domain, status), statuses.get(status, 0)
+
+
+def _shown_domains(sizes: Mapping[str, int], most: int) -> set[str]:
+    """Return the domains that are exposed by themselves: the largest ones; the others are summed as ``other``."""
+    if len(sizes) <= most:
+        return set(sizes)
+    by_size = sorted(sizes.keys() - {OTHER}, key=lambda domain: (-sizes[domain], domain))
+    return {*by_size[:most], OTHER}
 
 
 def _usage(run: RunState, most: int) -> Iterator[Sample]:
@@ -251,6 +330,9 @@ def _workers(run: RunState, now: float, stall_after: float, most: int) -> Iterat
             yield m.WORKER_STATE, (*labels, name), int(name == state)
         if state == "busy" and worker.current:
             yield m.WORKER_TASK_INFO, (*labels, next(reversed(worker.current))[0]), 1
+        if worker.vm or worker.provider or worker.vm_size:
+            machine = (worker.vm or "", worker.provider or "", worker.vm_size or "")
+            yield m.WORKER_INFO, (*labels, *machine), 1
         for outcome, count in worker.outcomes.items():
             yield m.WORKER_TASKS, (*labels, outcome), count
         yield m.WORKER_BUSY, labels, worker.busy_seconds

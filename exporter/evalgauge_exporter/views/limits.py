@@ -19,6 +19,8 @@ class Limits(NamedTuple):
     """Domains of a run; the smallest others are summed as ``other``."""
     models: int = 20
     """Models that a run called; later ones are summed as ``other``."""
+    tags: tuple[str, ...] = ()
+    """Names of the runs' tags that are exposed."""
 
 
 def exposed_runs(

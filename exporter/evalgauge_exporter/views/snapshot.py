@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from evalgauge.metrics import MEASURED_OUTCOMES, TASK_STATUSES
-from evalgauge_exporter.analysis.comparison import Comparison, wilson
+from evalgauge_exporter.analysis.comparison import Comparison
 from evalgauge_exporter.analysis.costs import MachineCost
 from evalgauge_exporter.analysis.run_analysis import BaselineComparison, RunAnalysis
-from evalgauge_exporter.analysis.summary import elapsed, mean, rates, summarize
+from evalgauge_exporter.analysis.summary import NO_RESULTS, elapsed, mean, result_fields, summarize
 from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views.schemas import run as shapes
@@ -84,7 +85,7 @@ def _job(run: RunState, analysis: RunAnalysis, now: float) -> shapes.CurrentJob:
         model_id=run.model,
         status=run.status(now, stall_after),
         total_tasks=run.total,
-        completed_tasks=sum(n for name, n in statuses.items() if name not in ("pending", "running")),
+        completed_tasks=run.finished_count,
         current_task=shapes.CurrentTask.model_validate(current[-1].model_dump()) if current else None,
         elapsed_seconds=elapsed(run, now, stall_after),
         eta_seconds=None if eta is None else eta.p50,
@@ -241,45 +242,61 @@ def metrics(run: RunState | None, analysis: RunAnalysis, now: float, *, points: 
         now: The present, Unix seconds.
         points: The most points of each curve.
     """
-    measured = [attempt for attempt in run.finished_attempts() if attempt.measured] if run is not None else []
-    statuses = run.statuses(now, analysis.stall_after) if run is not None else {}
-    rate, rate_all = rates(statuses)
-    successes = statuses.get("success", 0)
-    interval = wilson(successes, sum(statuses.get(name, 0) for name in MEASURED_OUTCOMES))
-    first = run.first_actions if run is not None else {"true": 0, "false": 0}
+    if run is None:
+        return _no_metrics()
+    measured = [attempt for attempt in run.finished_attempts() if attempt.measured]
+    fields = result_fields(run, analysis.results(run, now), run.status(now, analysis.stall_after))
+    first = run.first_actions
     judged = sum(first.values())
     rate_curve, steps_curve = _curves(measured, points)
     return shapes.Metrics(
-        success_rate_over_time=rate_curve,
+        **dict(fields),
+        success_rate_over_time=rate_curve if fields.success_rate_reason is None else [],
         avg_steps_per_task=steps_curve,
-        domain_breakdown=domains(run, measured, analysis, now) if run is not None else {},
+        domain_breakdown=domains(run, measured, analysis, now),
         episode_success_metrics=shapes.EpisodeMetrics(
             first_action_accuracy=first["true"] / judged if judged else None,
-            episode_success_rate=rate,
+            episode_success_rate=fields.success_rate,
             avg_steps_to_success=mean([float(a.steps) for a in measured if a.status == "success"]),
             avg_steps_to_failure=mean([float(a.steps) for a in measured if a.status != "success"]),
         ),
-        success_rate=rate,
-        success_rate_low=None if interval is None else interval.low,
-        success_rate_high=None if interval is None else interval.high,
-        success_rate_all=rate_all,
         measured_tasks=len(measured),
-        avg_steps=None if run is None else run.mean_steps,
+        avg_steps=run.mean_steps,
+    )
+
+
+def _no_metrics() -> shapes.Metrics:
+    return shapes.Metrics(
+        **dict(NO_RESULTS),
+        success_rate_over_time=[],
+        avg_steps_per_task=[],
+        domain_breakdown={},
+        episode_success_metrics=shapes.EpisodeMetrics(
+            first_action_accuracy=None, episode_success_rate=None, avg_steps_to_success=None, avg_steps_to_failure=None
+        ),
+        measured_tasks=0,
+        avg_steps=None,
     )
 
 
 def _curves(measured: list[Attempt], points: int) -> tuple[list[shapes.RateAt], list[shapes.StepsAt]]:
-    """Return the running means after each measured task; of a long run evenly spaced ones, with the last."""
+    """Return rate and mean steps after each measured attempt; of a long run evenly spaced ones, with the last."""
     count = len(measured)
     kept = set(range(count)) if count <= points else {round(i * (count - 1) / (points - 1)) for i in range(points)}
     rate_curve: list[shapes.RateAt] = []
     steps_curve: list[shapes.StepsAt] = []
-    successes = steps = 0
+    tasks: dict[str, tuple[int, int]] = {}  # successes and measured attempts
+    total, steps = 0.0, 0  # sum of the tasks' shares of successes
     for index, attempt in enumerate(measured):
-        successes += attempt.status == "success"
+        successes, attempts = tasks.get(attempt.task_id, (0, 0))
+        if attempts:
+            total -= successes / attempts
+        successes, attempts = successes + (attempt.status == "success"), attempts + 1
+        tasks[attempt.task_id] = successes, attempts
+        total += successes / attempts
         steps += attempt.steps
         if index in kept:
-            rate_curve.append(shapes.RateAt(task_idx=index, success_rate=successes / (index + 1)))
+            rate_curve.append(shapes.RateAt(task_idx=index, success_rate=min(1.0, max(0.0, total / len(tasks)))))
             steps_curve.append(shapes.StepsAt(task_idx=index, avg_steps=steps / (index + 1)))
     return rate_curve, steps_curve
 
@@ -293,20 +310,25 @@ def domains(run: RunState, measured: list[Attempt], analysis: RunAnalysis, now: 
     for attempt in measured:
         steps.setdefault(attempt.domain, []).append(float(attempt.steps))
     breakdown: dict[str, shapes.Domain] = {}
+    results = analysis.domain_results(run, now)
     for domain in sorted(counts):
         statuses = counts[domain]
-        rate, _ = rates(statuses)
-        judged = sum(statuses.get(name, 0) for name in MEASURED_OUTCOMES)
-        interval = wilson(statuses.get("success", 0), judged)
+        found = results.get(domain)
+        rate = None if found is None else found.rate_interval
+        score = None if found is None else found.score_interval
         breakdown[domain] = shapes.Domain(
             total=sum(statuses.values()),
             success=statuses.get("success", 0),
-            rate=rate,
+            rate=None if found is None or found.success_rate is None else found.success_rate.value,
             avg_steps=mean(steps.get(domain, [])),
             finished=sum(n for name, n in statuses.items() if name not in ("pending", "running")),
-            measured=judged,
-            rate_low=None if interval is None else interval.low,
-            rate_high=None if interval is None else interval.high,
+            measured=sum(statuses.get(name, 0) for name in MEASURED_OUTCOMES),
+            rate_low=None if rate is None else rate.low,
+            rate_high=None if rate is None else rate.high,
+            rate_estimate=None if found is None else found.expected_rate,
+            mean_score=None if found is None or found.score is None else found.score.value,
+            score_low=None if score is None else score.low,
+            score_high=None if score is None else score.high,
         )
     return breakdown
 
@@ -344,7 +366,18 @@ def workers(run: RunState | None, analysis: RunAnalysis, now: float) -> shapes.W
 def runs(analysis: RunAnalysis, now: float, *, only: RunState | None = None) -> shapes.Runs:
     """Return the summaries of all runs, the newest first, or of one."""
     found = newest_first(analysis.state.runs.values()) if only is None else [only]
-    return shapes.Runs(runs=[summarize(run, now, analysis.stall_after) for run in found])
+    return shapes.Runs(runs=[_listed(run, analysis, now) for run in found])
+
+
+def _listed(run: RunState, analysis: RunAnalysis, now: float) -> shapes.ListedRun:
+    summary = summarize(run, now, analysis.stall_after, analysis.results(run, now))
+    return shapes.ListedRun(**dict(summary) | {"created_at": _iso_time(summary.created_at)})
+
+
+def _iso_time(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def recent(analysis: RunAnalysis, now: float) -> list[shapes.RecentRun]:
@@ -352,7 +385,7 @@ def recent(analysis: RunAnalysis, now: float) -> list[shapes.RecentRun]:
     rows: list[shapes.RecentRun] = []
     for run in newest_first(analysis.state.runs.values())[:RECENT]:
         paired = analysis.compare_with_previous(run, now)
-        summary = summarize(run, now, analysis.stall_after).model_dump()
+        summary = summarize(run, now, analysis.stall_after, analysis.results(run, now)).model_dump()
         money = analysis.costs(run, now)
         rows.append(
             shapes.RecentRun(

@@ -149,6 +149,10 @@ class _Run:
                 worker.change_state("idle", now)
                 worker.task = None
 
+    def domain(self, fields: Mapping[str, Any]) -> str:
+        """The domain of the task that an event names."""
+        return self.domains.get(_key(fields), UNKNOWN)
+
     def step(self, fields: Mapping[str, Any], now: float) -> None:
         action = fields.get("action")
         kind = action.get("type") if isinstance(action, Mapping) else None
@@ -277,7 +281,7 @@ class OtelMetrics:
             if callable(fold):
                 fold(fields, now)
         if kind == "task_finished" and fields.get("duration_seconds") is not None:
-            self._duration.record(fields["duration_seconds"], {"run_id": run.run_id})
+            self._duration.record(fields["duration_seconds"], {"run_id": run.run_id, "domain": found.domain(fields)})
 
     def _observer(self, metric: m.Metric) -> Any:
         from opentelemetry.metrics import Observation

@@ -46,7 +46,7 @@ def snapshot(run: RunState) -> dict[str, Any]:
     names = (
         *("benchmark", "model", "agent", "budget_usd", "baseline_run_id", "tags", "attempts_planned", "total"),
         *("attempts", "open_attempts", "workers", "writers", "lost_events", "steps", "first_actions", "usage"),
-        *("duration_counts", "duration_micros", "started_at", "last_event_at", "last_progress_at", "ended_at"),
+        *("durations", "call_durations", "started_at", "last_event_at", "last_progress_at", "ended_at"),
     )
     values = {name: _plain(getattr(run, name)) for name in names}
     counts = {key: count for key, count in run.counts.items() if count}

@@ -88,7 +88,7 @@ def test_a_running_run_gives_the_same_state_as_a_fresh_read(tmp_path: Path) -> N
     write(run / "TakePhoto" / "result.txt", "score: 0.5\nreason: half", AT + 130)
     events += drain(source)[0]
     live, anew = snapshot(fold("run", "mobileworld", events)), snapshot(folded(MobileWorldSource(run)))
-    for part in ("attempts", "counts", "steps", "usage", "duration_counts", "ended"):
+    for part in ("attempts", "counts", "steps", "usage", "durations", "ended"):
         assert live[part] == anew[part]
     assert live["ended"]
 

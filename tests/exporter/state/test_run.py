@@ -1,6 +1,7 @@
 """The fold: what events come to, in whatever order the logs of several writers are read."""
 
 import itertools
+import json
 import random
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from evalgauge.events import Event, decode
 from evalgauge.metrics import OUTCOMES
 from evalgauge.runlog import LogReader, log_files
 from evalgauge_exporter.state.run import RunState, fold
+from evalgauge_exporter.state.tallies import Tallies
 
 NOW, STALL = 10_000.0, 600.0
 _seq = itertools.count()
@@ -79,13 +81,68 @@ def test_a_run_that_is_over_leaves_no_task_running_and_no_worker_busy() -> None:
     assert run.worker_state(run.workers["v"], 6, STALL) == "stopped"
 
 
-def test_a_run_that_is_taken_up_again_goes_on() -> None:
+def test_a_run_that_is_resumed_is_running() -> None:
     run = folded(
-        event("run_started", 1, "p1"), event("run_finished", 5, "p1"), event("run_started", 9, "p2", model="m")
+        event("run_started", 1, "p1"),
+        event("run_finished", 5, "p1"),
+        event("run_started", 9, "p2", model="m"),
+        event("task_started", 10, "p2", task_id="a"),
     )
-    assert run.status(10, STALL) == "running"
+    assert run.status(11, STALL) == "running"
     assert run.ended_at is None
     assert run.started_at == 1
+
+
+def test_a_process_that_joins_with_its_clock_ahead_does_not_reopen_a_finished_run() -> None:
+    run = folded(
+        event("run_started", 1, "p1"),
+        event("run_finished", 50, "p1"),
+        event("run_started", 300, "p2"),
+        event("heartbeat", 310, "p2"),
+    )
+    assert run.status(320, STALL) == "completed"
+    assert run.ended_at == 50
+
+
+def test_a_result_is_not_hidden_by_the_start_of_a_writer_whose_clock_is_ahead() -> None:
+    ahead = event("task_started", 610, "p2", task_id="a", worker_id="v2")
+    redone = (
+        event("task_started", 500, "p1", seq=1, task_id="a", worker_id="v1"),
+        event("task_finished", 560, "p1", seq=2, task_id="a", worker_id="v1", outcome="success", score=1.0),
+    )
+    for run in (folded(ahead, *redone), folded(*redone, ahead), folded(redone[0], ahead, redone[1])):
+        assert run.statuses(620, STALL) == {"success": 1}
+        assert not run.open_attempts
+        assert run.tallies.shares == {"unknown": {(1, 1, 1): 1}}
+
+
+def test_an_unmeasured_result_is_replaced_by_the_retry_of_another_writer() -> None:
+    run = folded(
+        event("task_started", 1, "p1", task_id="a"),
+        event("task_finished", 5, "p1", task_id="a", outcome="infrastructure_error"),
+        event("task_started", 9, "p2", task_id="a"),
+    )
+    assert run.statuses(10, STALL) == {"running": 1}
+    assert run.retries == 1
+
+
+def test_attempts_may_be_numbered_from_zero() -> None:
+    plan = event("run_started", 0, tasks=["a", "b"], attempts=2)
+    finished = [event("task_finished", 5, task_id="a", attempt=n, outcome="success") for n in (0, 1)]
+    for run in (folded(plan, *finished), folded(*finished, plan), folded(finished[1], plan, finished[0])):
+        assert run.statuses(6, STALL) == {"success": 2, "pending": 2}
+        assert sorted(run.attempts) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+
+
+def test_the_sums_over_tasks_are_those_of_the_attempts() -> None:
+    run = folded(
+        event("task_finished", 1, task_id="a", domain="d", attempt=1, outcome="success", score=1.0),
+        event("task_finished", 2, task_id="a", attempt=2, outcome="failure", score=0.5),
+        event("task_finished", 3, task_id="b", outcome="interrupted"),
+    )
+    assert run.tallies.shares == {"unknown": {(1, 2, 2): 1, (0, 0, 1): 1}}
+    assert run.tallies.scores == {"unknown": (1, 2, 750_000_000, 750_000_000**2)}
+    assert Tallies.restore(json.loads(json.dumps(run.tallies.dump()))).shares == run.tallies.shares
 
 
 def test_an_attempt_that_is_tried_again_counts_once_and_its_worker_twice() -> None:
@@ -96,9 +153,12 @@ def test_an_attempt_that_is_tried_again_counts_once_and_its_worker_twice() -> No
         event("task_finished", 25, task_id="a", worker_id="v", outcome="success", duration_seconds=5),
     )
     assert run.statuses(30, STALL) == {"success": 1}
+    assert run.retries == 1
+    assert run.attempts["a", 1].earlier_results == [(11, "infrastructure_error", None)]
     assert run.workers["v"].tasks_completed == 2
-    assert list(run.cumulative_durations())[-1] == ("+Inf", 2)
-    assert run.duration_micros == 15_000_000
+    (durations,) = run.durations.values()
+    assert list(durations.cumulative())[-1] == ("+Inf", 2)
+    assert durations.micros == 15_000_000
 
 
 def test_a_workers_time_is_busy_with_a_task_and_idle_between() -> None:
@@ -219,7 +279,7 @@ def counted(run: RunState) -> dict[str, Any]:
     return {
         "statuses": run.task_counts(NOW, STALL),
         "steps": run.steps,
-        "durations": (list(run.cumulative_durations()), run.duration_micros),
+        "durations": {domain: found for domain, found in run.durations.items() if sum(found.counts)},
         "usage": {key: (u.tokens, u.requests, u.unknown, u.unpriced) for key, u in run.usage.items()},
         "workers": {
             name: (worker.busy_seconds, worker.idle_seconds, worker.outcomes, worker.last_seen)
@@ -227,6 +287,8 @@ def counted(run: RunState) -> dict[str, Any]:
         },
         "status": run.status(NOW, STALL),
         "seen": (run.started_at, run.last_event_at, run.last_progress_at),
+        "tallies": (run.tallies.shares, {name: sums for name, sums in run.tallies.scores.items() if sums.tasks}),
+        "retries": run.retries,
     }
 
 
@@ -253,6 +315,7 @@ def logs(draw: st.DrawFn) -> list[list[Event]]:
             }
             outcome = draw(st.sampled_from(OUTCOMES))
             fields |= {"outcome": outcome, "duration_seconds": ts / 7, "provider": "p", "model": "m"}
+            fields |= {"score": draw(st.sampled_from([0.0, 0.5, 1.0, 7.25]))}
             log.append(event(kind, ts, writer, **fields, input_tokens=2, output_tokens=1))
         if number == 0 and draw(st.booleans()):
             log.append(event("run_finished", ts + 1, writer))

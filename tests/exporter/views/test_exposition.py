@@ -70,9 +70,68 @@ def test_the_values_are_those_of_the_run(tmp_path: Path) -> None:
     assert value(found, "agent_eval_run_tokens_total", kind="input", provider="anthropic") == 5000
     assert value(found, "agent_eval_run_tokens_total", kind="cache_read") == 0
     assert value(found, "agent_eval_run_first_actions_total", correct="true") == 3
-    assert value(found, "agent_eval_run_task_duration_seconds_bucket", le="+Inf") == 5
+    assert total(found, "agent_eval_run_task_duration_seconds_bucket", le="+Inf") == 5
     assert value(found, "agent_eval_run_info", benchmark="waa", source="runlog") == 1
     assert value(found, "agent_eval_exporter_build_info") == 1
+
+
+def test_durations_are_exposed_by_domain_and_those_of_calls_by_model() -> None:
+    run = fold(
+        "r",
+        "runlog",
+        [
+            event("task_finished", 10, task_id="a", outcome="success", duration_seconds=0.5),
+            event("task_finished", 20, task_id="b", outcome="failure", duration_seconds=90),
+            event("run_started", 1, tasks=[{"task_id": "a", "domain": "chrome"}, {"task_id": "b", "domain": "vlc"}]),
+            event("llm_call", 21, provider="x", model="m", duration_seconds=3.0),
+        ],
+    )
+    found = samples(exposition_of(run).render(30).decode())
+    name = "agent_eval_run_task_duration_seconds"
+    assert value(found, f"{name}_bucket", domain="chrome", le="1.0") == 1
+    assert value(found, f"{name}_bucket", domain="vlc", le="60.0") == 0
+    assert value(found, f"{name}_sum", domain="vlc") == 90
+    assert total(found, f"{name}_count") == 2, "an attempt that is described after its end is counted once"
+    calls = "agent_eval_run_llm_request_duration_seconds"
+    assert value(found, f"{calls}_bucket", provider="x", model="m", le="4.0") == 1
+    assert value(found, f"{calls}_bucket", provider="x", model="m", le="2.0") == 0
+    assert value(found, f"{calls}_sum", model="m") == 3
+
+
+def test_tags_that_the_limits_name_and_the_machines_of_workers_are_exposed() -> None:
+    run = fold(
+        "r",
+        "runlog",
+        [
+            event("run_started", 1, tags={"commit": "abc", "secret": "s"}),
+            event("worker_state", 2, worker_id="w", state="idle", vm="vm-1", vm_size="D4"),
+            event("worker_state", 2, worker_id="bare", state="idle"),
+        ],
+    )
+    found = samples(exposition_of(run, limits=Limits(tags=("commit", "other"))).render(30).decode())
+    tags = [dict(labels) for name, labels in found if name == "agent_eval_run_tags_info"]
+    assert tags == [{"run_id": "r", "key": "commit", "value": "abc"}]
+    machines = [dict(labels) for name, labels in found if name == "agent_eval_worker_info"]
+    assert machines == [{"run_id": "r", "worker_id": "w", "vm": "vm-1", "provider": "", "vm_size": "D4"}]
+
+
+def test_every_baseline_in_use_is_exposed_and_one_that_is_missing_is_marked() -> None:
+    def run(run_id: str, at: float, baseline: str | None) -> RunState:
+        tasks = [{"task_id": "a"}]
+        start = event("run_started", at, benchmark="waa", model="m", baseline_run_id=baseline, tasks=tasks)
+        end = event("task_finished", at + 1, task_id="a", outcome="success")
+        return fold(run_id, "runlog", [start, end, event("run_finished", at + 2, status="completed")])
+
+    runs = [run("one", 1, None), run("two", 10, "one"), run("three", 20, "two"), run("four", 30, "gone")]
+    found = samples(exposition_of(*runs).render(100).decode())
+    used = {dict(labels)["baseline_run_id"] for name, labels in found if name == "agent_eval_baseline_success_tasks"}
+    assert used >= {"one", "two"}
+    states = {
+        (dict(labels)["run_id"], dict(labels)["baseline_run_id"]): dict(labels)["state"]
+        for name, labels in found
+        if name == "agent_eval_run_baseline_info"
+    }
+    assert states == {("two", "one"): "found", ("three", "two"): "found", ("four", "gone"): "missing"}
 
 
 def test_an_end_and_a_current_task_are_exposed_only_while_they_are_true(tmp_path: Path) -> None:

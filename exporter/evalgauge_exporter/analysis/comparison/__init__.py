@@ -15,6 +15,7 @@ from evalgauge_exporter.analysis.comparison.comparison import (
     flip_rate,
 )
 from evalgauge_exporter.analysis.comparison.pairing import Trial
+from evalgauge_exporter.analysis.comparison.repeats import pass_at_k, pass_hat_k
 from evalgauge_exporter.analysis.comparison.sequential import Martingale, anytime_p_value
 from evalgauge_exporter.analysis.comparison.tests import Interval, holm, wilson
 
@@ -32,5 +33,7 @@ __all__ = [
     "compare",
     "flip_rate",
     "holm",
+    "pass_at_k",
+    "pass_hat_k",
     "wilson",
 ]

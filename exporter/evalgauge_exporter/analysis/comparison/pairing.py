@@ -25,6 +25,8 @@ class Trial(NamedTuple):
     cost_usd: float | None
     finished_at: float
     """Unix seconds."""
+    score: float | None = None
+    """On the benchmark's own scale."""
 
 
 Tasks = Mapping[str, list[Trial]]

@@ -71,11 +71,17 @@ def clustered_wilson(rates: Sequence[float], attempts: int, confidence: float = 
     Returns:
         The interval within 0 to 1, ``None`` without tasks.
     """
-    tasks = len(rates)
+    return clustered_wilson_of([(rate, 1) for rate in rates], attempts, confidence)
+
+
+def clustered_wilson_of(rates: Sequence[tuple[float, int]], attempts: int, confidence: float = 0.95) -> Interval | None:
+    """Return :func:`clustered_wilson` of tasks that are given as pairs of a rate and the number of tasks with it."""
+    tasks = sum(count for _, count in rates)
     if tasks == 0:
         return None
-    rate = min(math.fsum(rates) / tasks, 1.0)
-    variance = float(np.var(rates, ddof=1)) if tasks > 1 else 0.0
+    rate = min(math.fsum(value * count for value, count in rates) / tasks, 1.0)
+    squares = math.fsum(count * (value - rate) ** 2 for value, count in rates)
+    variance = squares / (tasks - 1) if tasks > 1 else 0.0
     size = min(max(tasks * rate * (1 - rate) / variance, tasks), attempts) if variance > 0 else tasks
     return _score_interval(rate, size, confidence)
 

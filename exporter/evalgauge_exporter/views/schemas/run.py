@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from evalgauge_exporter.analysis.summary import RunSummary
+from evalgauge_exporter.analysis.summary import RATE, RATE_LOW, SCORE, SCORE_LOW, ResultFields, RunSummary
 
 Verdict = Literal["better", "worse", "no_significant_difference", "too_few_tasks"]
 
@@ -45,7 +45,7 @@ class CurrentJob(BaseModel):
     model_id: str
     status: Literal["running", "completed", "aborted", "stalled"]
     total_tasks: int
-    completed_tasks: int = Field(description="Attempts that finished, with any outcome.")
+    completed_tasks: int = Field(description="Attempts with an outcome.")
     current_task: CurrentTask | None
     elapsed_seconds: float | None
     eta_seconds: float | None = Field(description="Seconds from now, the median.")
@@ -197,12 +197,16 @@ class Domain(BaseModel):
 
     total: int
     success: int
-    rate: float | None
+    rate: float | None = Field(description=RATE)
     avg_steps: float | None
     finished: int
     measured: int
-    rate_low: float | None = Field(description="Wilson interval, 95 %.")
+    rate_low: float | None = Field(description=RATE_LOW)
     rate_high: float | None
+    rate_estimate: float | None = Field(description="rate; of a running run its estimate with open tasks as censored.")
+    mean_score: float | None = Field(description=SCORE)
+    score_low: float | None = Field(description=SCORE_LOW)
+    score_high: float | None
 
 
 class EpisodeMetrics(BaseModel):
@@ -214,17 +218,13 @@ class EpisodeMetrics(BaseModel):
     avg_steps_to_failure: float | None
 
 
-class Metrics(BaseModel):
+class Metrics(ResultFields):
     """Results of a run."""
 
     success_rate_over_time: list[RateAt]
     avg_steps_per_task: list[StepsAt]
     domain_breakdown: dict[str, Domain]
     episode_success_metrics: EpisodeMetrics
-    success_rate: float | None = Field(description="success / (success + failure + agent_error)")
-    success_rate_low: float | None = Field(description="Wilson interval, 95 %.")
-    success_rate_high: float | None
-    success_rate_all: float | None = Field(description="success / all finished attempts")
     measured_tasks: int
     avg_steps: float | None
 
@@ -259,10 +259,16 @@ class Workers(BaseModel):
     workers: list[WorkerRow]
 
 
+class ListedRun(RunSummary):
+    """A run of the list of all runs."""
+
+    created_at: str | None = Field(description="Start of the run, ISO 8601 with its zone.")  # type: ignore[assignment]
+
+
 class Runs(BaseModel):
     """All runs, the newest first."""
 
-    runs: list[RunSummary]
+    runs: list[ListedRun]
 
 
 class DomainDelta(BaseModel):

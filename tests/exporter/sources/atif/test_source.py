@@ -118,7 +118,7 @@ def test_a_running_job_gives_the_same_state_as_a_fresh_read(tmp_path: Path) -> N
     events += drain(source)[0]
     live, anew = snapshot(fold("run", "atif", events)), snapshot(folded(AtifSource(job)))
     assert problems == []
-    for part in ("attempts", "counts", "steps", "usage", "duration_counts", "ended", "ended_at"):
+    for part in ("attempts", "counts", "steps", "usage", "durations", "ended", "ended_at"):
         assert live[part] == anew[part]
     assert source.watch_paths() == []
 

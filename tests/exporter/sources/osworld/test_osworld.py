@@ -121,7 +121,7 @@ def test_a_running_run_gives_the_same_state_as_a_fresh_read(tmp_path: Path) -> N
     events += drain(source)[0]
     assert drain(source) == ([], [])
     live, anew = snapshot(fold("run", "osworld", events)), snapshot(folded(OSWorldSource(run)))
-    for part in ("attempts", "counts", "steps", "duration_counts", "ended"):
+    for part in ("attempts", "counts", "steps", "durations", "ended"):
         assert live[part] == anew[part]
 
 

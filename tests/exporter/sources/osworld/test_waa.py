@@ -103,7 +103,7 @@ def test_a_running_run_gives_the_same_state_as_a_fresh_read(tmp_path: Path) -> N
     write(run / "0" / "msedge" / "bbb-WOS" / "result.txt", "0.0", BEGIN + 310)
     events += drain(source)[0]
     live, anew = snapshot(fold("run", "waa", events)), snapshot(folded(WaaSource(run)))
-    for part in ("attempts", "counts", "steps", "duration_counts", "ended"):
+    for part in ("attempts", "counts", "steps", "durations", "ended"):
         assert live[part] == anew[part]
     assert live["ended"]
 

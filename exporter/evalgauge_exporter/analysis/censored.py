@@ -1,0 +1,211 @@
+"""Estimates from a run that is running: its open tasks are censored, not left out.
+
+Tasks that end soon are over-represented among the finished tasks of a running run. Where failures run into a time limit
+while successes are quick, the mean over the finished tasks is far too high. So a running task counts as what it is: one
+whose outcome comes later than its elapsed time. The estimate is the integral of the outcome over the Kaplan-Meier
+distribution of the durations (Stute and Wang 1993, "The strong law under random censorship", Ann. Stat. 21), which for
+success and failure is Aalen and Johansen's cumulative incidence of success (1978, "An empirical transition matrix for
+non-homogeneous Markov chains based on censored observations", Scand. J. Stat. 5).
+
+Its uncertainty is that of the Bayesian bootstrap (Rubin 1981, "The Bayesian bootstrap", Ann. Stat. 9): each draw gives
+the tasks random weights. Of tasks that have run for longer than any finished one nothing is known: in half of the draws
+all of them get the worst value, in half the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalgauge_exporter.analysis.comparison.tests import Interval
+
+DRAWS = 800
+"""Number of draws of the Bayesian bootstrap."""
+_BINS = 48  # more distinct times than this are grouped by quantile
+_LEVELS = 9  # the same for values
+_PRIOR = 0.5  # weight of a success and of a failure in tasks before anything is known (Jeffreys)
+_PRIOR_AT = (0.125, 0.375, 0.625, 0.875)  # the quantiles of the finished durations at which the prior tasks end
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Censored:
+    """Finished and open tasks of a running run."""
+
+    values: Sequence[float]
+    """Value of each finished task, such as 1 for success and 0 for failure."""
+    durations: Sequence[float]
+    """Seconds that each of them took."""
+    elapsed: Sequence[float]
+    """Seconds for which each open task has run."""
+    lowest: Sequence[float]
+    """The lowest value that each open task can still get."""
+    highest: Sequence[float]
+    """The highest one."""
+    pending: int
+    """Number of tasks that have not started."""
+    scale: tuple[float, float]
+    """The lowest and the highest value of any task."""
+    design_effect: float = 1.0
+    """Number of values that are worth one independent value, at least 1; above 1 where attempts at one task repeat."""
+
+
+@dataclass(frozen=True)
+class CensoredEstimate:
+    """Estimates of a mean from a running run."""
+
+    mean: float
+    """Estimate of the mean of all tasks."""
+    interval: Interval
+    """Its 95 % interval as that of a finished run: for the mean of any further tasks of the same kind."""
+    final: Interval
+    """95 % interval of what the mean over exactly these tasks will be once all are finished."""
+
+
+def estimate_censored(tasks: Censored, draws: int = DRAWS) -> CensoredEstimate | None:
+    """Return the estimate of the mean value.
+
+    The result is the same for the same input: the draws use a fixed seed.
+
+    Args:
+        tasks: Finished and open tasks.
+        draws: Number of draws of the bootstrap.
+
+    Returns:
+        The estimate; ``None`` where no task is finished.
+    """
+    if not len(tasks.values):
+        return None
+    rng = np.random.default_rng(20260101)
+    values, counts, is_event, low, high = _atoms(tasks)
+    weights = rng.standard_gamma(np.broadcast_to(counts / tasks.design_effect, (draws, counts.size)))
+    weights = np.maximum(weights, 1e-12)
+    at_risk = np.cumsum(weights[:, ::-1], axis=1)[:, ::-1]
+    hazard = np.where(is_event, weights / at_risk, 0.0)
+    survival = np.cumprod(1 - hazard, axis=1)
+    before = np.column_stack((np.ones(draws), survival[:, :-1]))
+    mass = before * hazard
+    # the tasks that have run for longer than any finished one took: anything that they can still become
+    split = rng.integers(0, 2, draws)
+    last_event = int(np.flatnonzero(is_event)[-1])
+    tail = slice(last_event + 1, None)
+    rest = survival[:, -1]
+    if low[tail].size:
+        share = weights[:, tail] / weights[:, tail].sum(1, keepdims=True)
+        tail_low, tail_high = share @ low[tail], share @ high[tail]
+        tail_value = tail_low + split * (tail_high - tail_low)
+    else:
+        tail_value = np.zeros(draws)
+        rest = np.zeros(draws)
+    mass_of_all = mass.sum(1) + rest
+    mean = ((mass * values).sum(1) + rest * tail_value) / mass_of_all
+    square = ((mass * values**2).sum(1) + rest * tail_value**2) / mass_of_all
+
+    # what the open tasks become: the same distribution, given that it exceeds their elapsed time
+    after_mass = np.cumsum(mass[:, ::-1], axis=1)[:, ::-1] + rest[:, None]
+    after_value = np.cumsum((mass * values)[:, ::-1], axis=1)[:, ::-1] + (rest * tail_value)[:, None]
+    after_square = np.cumsum((mass * values**2)[:, ::-1], axis=1)[:, ::-1] + (rest * tail_value**2)[:, None]
+    opened = ~is_event
+    count = counts[opened]
+    beyond = np.maximum(after_mass[:, opened], 1e-300)
+    open_mean = after_value[:, opened] / beyond
+    open_variance = np.maximum(after_square[:, opened] / beyond - open_mean**2, 0.0)
+    open_mean = np.clip(open_mean, low[opened], high[opened])
+    total_open = _draw_total(rng, count, open_mean, open_variance, low[opened], high[opened], tasks.design_effect)
+    pending_mean, pending_variance = mean[:, None], np.maximum(square - mean**2, 0.0)[:, None]
+    scale_low, scale_high = (np.array([bound]) for bound in tasks.scale)
+    number_pending = np.array([float(tasks.pending)])
+    total_pending = _draw_total(
+        rng,
+        number_pending,
+        pending_mean,
+        pending_variance,
+        scale_low,
+        scale_high,
+        tasks.design_effect,
+    )
+    number = len(tasks.values) + len(tasks.elapsed) + tasks.pending
+    final = (float(np.sum(tasks.values)) + total_open + total_pending) / number
+    return CensoredEstimate(float(np.mean(mean)), _interval(mean), _interval(final))
+
+
+def _draw_total(
+    rng: np.random.Generator, count: Array, mean: Array, variance: Array, low: Array, high: Array, design_effect: float
+) -> Array:
+    """Draw the sum of the values of groups of tasks, (draws,).
+
+    Args:
+        rng: The generator.
+        count: Number of tasks in each group, (groups,).
+        mean: Mean value of a task, (draws, groups).
+        variance: Its variance, (draws, groups).
+        low: The lowest value of a task, (groups,).
+        high: The highest one.
+        design_effect: Factor by which repeats widen the variance of a sum.
+    """
+    width = np.maximum(high - low, 1e-12)
+    share = np.clip((mean - low) / width, 0.0, 1.0)
+    if np.allclose(variance, share * (1 - share) * width**2, atol=1e-9) and design_effect == 1:  # either low or high
+        return np.asarray((low * count + width * rng.binomial(count.astype(np.int64), share)).sum(1))
+    total = (mean * count).sum(1)
+    total += np.sqrt((variance * count).sum(1) * design_effect) * rng.standard_normal(len(mean))
+    return np.asarray(np.clip(total, (low * count).sum(), (high * count).sum()))
+
+
+def _interval(draws: Array) -> Interval:
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Interval(float(low), float(high))
+
+
+def _atoms(tasks: Censored) -> tuple[Array, Array, NDArray[np.bool_], Array, Array]:
+    """Return the tasks in the order of their times, equal ones grouped: value, number, whether finished, lowest and
+    highest value.
+    """
+    durations = np.asarray(tasks.durations, dtype=np.float64)
+    values = np.asarray(tasks.values, dtype=np.float64)
+    elapsed = np.asarray(tasks.elapsed, dtype=np.float64)
+    low, high = np.asarray(tasks.lowest, dtype=np.float64), np.asarray(tasks.highest, dtype=np.float64)
+    durations, elapsed = _group(durations, elapsed)
+    values = _round_to_levels(values)
+    prior_at = np.quantile(durations, _PRIOR_AT, method="nearest")
+    prior_values = np.repeat(tasks.scale, len(_PRIOR_AT))
+    rows = np.concatenate(
+        (
+            np.column_stack((durations, np.zeros(durations.size), values, values, values)),
+            np.column_stack((elapsed, np.ones(elapsed.size), np.zeros(elapsed.size), low, high)),
+        )
+    )
+    unique, number = np.unique(rows, axis=0, return_counts=True)
+    prior = np.column_stack((np.tile(prior_at, 2), np.zeros(prior_values.size), *[prior_values] * 3))
+    unique = np.concatenate((unique, prior))
+    weights = np.concatenate((number.astype(np.float64), np.full(len(prior), _PRIOR / len(_PRIOR_AT))))
+    order = np.lexsort((unique[:, 1], unique[:, 0]))  # events before censored ones of the same time
+    unique, weights = unique[order], weights[order]
+    return unique[:, 2], weights, unique[:, 1] == 0, unique[:, 3], unique[:, 4]
+
+
+def _group(durations: Array, elapsed: Array) -> tuple[Array, Array]:
+    """Round times down to quantiles of the durations where there are many; times beyond the last stay beyond."""
+    if durations.size <= _BINS and elapsed.size <= _BINS:
+        return durations, elapsed
+    edges = np.unique(np.quantile(durations, np.linspace(0, 1, _BINS), method="nearest"))
+    grouped = edges[np.searchsorted(edges, durations, side="right") - 1]
+    place = np.searchsorted(edges, elapsed, side="right")
+    between = np.concatenate(([edges[0] - 1], edges))
+    beyond = elapsed > edges[-1]
+    return grouped, np.where(beyond, edges[-1] * 1.0000001 + 1e-9, between[place])
+
+
+def _round_to_levels(values: Array) -> Array:
+    """Round values to a few levels where there are many different ones."""
+    levels = np.unique(values)
+    if levels.size <= _LEVELS:
+        return values
+    edges = np.quantile(values, np.linspace(0, 1, _LEVELS + 1))
+    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, _LEVELS - 1)
+    means = np.array([values[place == level].mean() if np.any(place == level) else 0.0 for level in range(_LEVELS)])
+    return np.asarray(means[place])

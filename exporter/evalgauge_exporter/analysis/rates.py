@@ -1,0 +1,277 @@
+"""Success rates, mean scores, pass@k and pass^k of a run, each with its interval.
+
+The unit is the task: a rate is the mean over tasks of each task's share of successes, so that a task counts the same
+however often it was attempted, and intervals are cluster-robust with tasks as clusters. All are computed from the sums
+in ``state.tallies``, in time proportional to the number of different shares, not of attempts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from scipy.special import stdtrit
+
+from evalgauge_exporter.analysis.censored import DRAWS, Censored, CensoredEstimate, estimate_censored
+from evalgauge_exporter.analysis.comparison.repeats import pass_all, pass_any
+from evalgauge_exporter.analysis.comparison.tests import Interval, clustered_wilson_of
+from evalgauge_exporter.state.models import Attempt
+from evalgauge_exporter.state.run import RunState
+from evalgauge_exporter.state.tallies import NO_SCORES, SCORE_UNIT, ScoreSums, TaskShares
+
+Shares = Mapping[TaskShares, int]
+"""Number of tasks by their number of attempts."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimated mean over tasks with its 95 % interval."""
+
+    value: float
+    interval: Interval | None
+    """``None`` where a single task gives none."""
+    tasks: int
+    """Number of tasks behind it."""
+
+
+@dataclass(frozen=True)
+class PassRatio:
+    """pass@k and pass^k for one k, over the tasks with at least k measured attempts."""
+
+    k: int
+    any: Estimate
+    """pass@k: at least one of k attempts succeeds."""
+    all: Estimate
+    """pass^k: all k attempts succeed."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rates and scores of a run or of one of its domains. What nothing was measured for is ``None``."""
+
+    success_rate: Estimate | None
+    """Mean over tasks of the share of successes among their measured attempts."""
+    success_rate_all: float | None
+    """The same among all their finished attempts."""
+    score: Estimate | None
+    """Mean over tasks of the mean score of their measured attempts, on the format's own scale."""
+    running: CensoredEstimate | None
+    """The success rate of a running run, with its open tasks as censored; ``None`` where it is not running."""
+    running_score: CensoredEstimate | None
+    """The same for the score."""
+    successes: int
+    """Successful attempts."""
+    measured: int
+    """Measured attempts."""
+    finished: int
+    """Finished attempts, with those that were open when the run ended or stalled."""
+
+    @property
+    def expected_rate(self) -> float | None:
+        """The best estimate of the success rate: of a running run the censored one."""
+        return _best(self.success_rate, self.running)
+
+    @property
+    def rate_interval(self) -> Interval | None:
+        """The 95 % interval of ``expected_rate``."""
+        return _interval(self.success_rate, self.running)
+
+    @property
+    def expected_score(self) -> float | None:
+        """The best estimate of the mean score: of a running run the censored one."""
+        return _best(self.score, self.running_score)
+
+    @property
+    def score_interval(self) -> Interval | None:
+        """The 95 % interval of ``expected_score``."""
+        return _interval(self.score, self.running_score)
+
+
+def _best(measured: Estimate | None, running: CensoredEstimate | None) -> float | None:
+    return running.mean if running is not None else None if measured is None else measured.value
+
+
+def _interval(measured: Estimate | None, running: CensoredEstimate | None) -> Interval | None:
+    return running.interval if running is not None else None if measured is None else measured.interval
+
+
+def run_results(run: RunState, now: float, stall_after: float) -> Results:
+    """Return the results of a run over all its domains.
+
+    Args:
+        run: The run.
+        now: The present, Unix seconds.
+        stall_after: Seconds without an event after which a writer counts as dead.
+    """
+    shares: Counter[TaskShares] = Counter()
+    scores = NO_SCORES
+    for domain_shares in _with_interrupted(run, now, stall_after).values():
+        shares.update(domain_shares)
+    for sums in run.tallies.scores.values():
+        scores = scores + sums
+    results = _results(shares, scores, has_rate=success_rate_reason(run) is None)
+    return _with_open_tasks(run, None, results, now, stall_after)
+
+
+def domain_results(run: RunState, now: float, stall_after: float) -> dict[str, Results]:
+    """Return the results of a run by domain; arguments as of :func:`run_results`."""
+    has_rate = success_rate_reason(run) is None
+    scores = run.tallies.scores
+    results = {
+        domain: _results(shares, scores.get(domain, NO_SCORES), has_rate=has_rate)
+        for domain, shares in _with_interrupted(run, now, stall_after).items()
+    }
+    return {domain: _with_open_tasks(run, domain, found, now, stall_after) for domain, found in results.items()}
+
+
+def success_rate_reason(run: RunState) -> str | None:
+    """Return why the run has no success rate though attempts were measured; ``None`` where it has one.
+
+    A run whose scores lie on another scale than 0 to 1 and whose outcomes are nothing but "score of at least 1" has
+    none: 1 of 10 points is no success.
+    """
+    highest = run.tallies.highest_score
+    if highest is None or highest <= 1 or not run.tallies.outcome_is_score_of_one:
+        return None
+    return f"scores reach {highest:g}: set success_threshold to say which score is a success"
+
+
+def pass_ratios(run: RunState) -> list[PassRatio]:
+    """Return pass@k and pass^k for each k from 1 to the number of planned attempts that any task has reached."""
+    shares: Counter[TaskShares] = Counter()
+    for domain_shares in run.tallies.shares.values():
+        shares.update(domain_shares)
+    if success_rate_reason(run) is not None:
+        return []
+    found = []
+    for k in range(1, run.attempts_planned + 1):
+        tasks = {share: count for share, count in shares.items() if share.measured >= k}
+        if not tasks:
+            break
+        attempts = sum(share.measured * count for share, count in tasks.items())
+        ratios = [
+            _estimate(((of(share.successes, share.measured, k), count) for share, count in tasks.items()), attempts)
+            for of in (pass_any, pass_all)
+        ]
+        found.append(PassRatio(k, ratios[0], ratios[1]))
+    return found
+
+
+def score_estimate(sums: ScoreSums) -> Estimate | None:
+    """Return the mean of the tasks' scores with Student's t interval over tasks."""
+    if not sums.tasks:
+        return None
+    mean = sums.total / sums.tasks
+    if sums.tasks == 1:
+        return Estimate(mean * SCORE_UNIT, None, 1)
+    # exact integers up to the division: no cancellation
+    variance = (sums.squares * sums.tasks - sums.total**2) / (sums.tasks * (sums.tasks - 1))
+    half = float(stdtrit(sums.tasks - 1, 0.975)) * math.sqrt(max(variance, 0.0) / sums.tasks)
+    return Estimate(mean * SCORE_UNIT, Interval((mean - half) * SCORE_UNIT, (mean + half) * SCORE_UNIT), sums.tasks)
+
+
+def _results(shares: Shares, scores: ScoreSums, *, has_rate: bool) -> Results:
+    measured = sum(share.measured * tasks for share, tasks in shares.items())
+    finished = sum(share.finished * tasks for share, tasks in shares.items())
+    rate = rate_all = None
+    if measured and has_rate:
+        values = ((share.successes / share.measured, tasks) for share, tasks in shares.items() if share.measured)
+        rate = _estimate(values, measured)
+    if finished and has_rate:
+        tasks_finished = sum(tasks for share, tasks in shares.items() if share.finished)
+        total = math.fsum(tasks * share.successes / share.finished for share, tasks in shares.items() if share.finished)
+        rate_all = total / tasks_finished
+    return Results(
+        success_rate=rate,
+        success_rate_all=rate_all,
+        score=score_estimate(scores),
+        running=None,
+        running_score=None,
+        successes=sum(share.successes * tasks for share, tasks in shares.items()),
+        measured=measured,
+        finished=finished,
+    )
+
+
+def _with_open_tasks(run: RunState, domain: str | None, results: Results, now: float, stall_after: float) -> Results:
+    """Return the results of a running run with its open tasks as censored; others unchanged."""
+    if run.status(now, stall_after) != "running" or not results.measured:
+        return results
+    attempts = [a for a in run.attempts.values() if domain is None or a.domain == domain]
+    measured = [a for a in attempts if a.measured]
+    running_now = run.running_attempts(now, stall_after)
+    elapsed = [now - (a.started_at or now) for a in running_now if domain is None or a.domain == domain]
+    pending = sum(
+        count
+        for (name, status), count in run.task_counts(now, stall_after).items()
+        if status == "pending" and domain in (None, name)
+    )
+    if not elapsed and not pending:
+        return results
+
+    def censor(values: list[tuple[Attempt, float]], scale: tuple[float, float], design_effect: float) -> Censored:
+        return Censored(
+            [value for _, value in values],
+            [max(0.0, _duration(attempt)) for attempt, _ in values],
+            [max(0.0, seconds) for seconds in elapsed],
+            [scale[0]] * len(elapsed),
+            [scale[1]] * len(elapsed),
+            pending,
+            scale,
+            design_effect,
+        )
+
+    draws = DRAWS if domain is None else DRAWS // 4
+    running = score = None
+    if (rate := results.success_rate) is not None:
+        effect = _design_effect(rate, results.measured)
+        outcomes = [(attempt, float(attempt.status == "success")) for attempt in measured]
+        running = estimate_censored(censor(outcomes, (0.0, 1.0), effect), draws)
+    scores = [(attempt, attempt.score) for attempt in measured if attempt.score is not None]
+    if scores and results.score is not None:
+        scale = (min(0.0, *(s for _, s in scores)), max(1.0, *(s for _, s in scores)))
+        score = estimate_censored(censor(scores, scale, len(scores) / results.score.tasks), draws)
+    return replace(results, running=running, running_score=score)
+
+
+def _duration(attempt: Attempt) -> float:
+    if attempt.duration_seconds is not None:
+        return attempt.duration_seconds
+    return (
+        0.0 if attempt.started_at is None or attempt.finished_at is None else attempt.finished_at - attempt.started_at
+    )
+
+
+def _design_effect(rate: Estimate, attempts: int) -> float:
+    """Return how many attempts are worth one task, from the width of the interval over tasks."""
+    plain = clustered_wilson_of([(rate.value, attempts)], attempts)
+    if attempts == rate.tasks or rate.interval is None or plain is None:
+        return 1.0
+    width, plain_width = rate.interval.high - rate.interval.low, plain.high - plain.low
+    return min(max((width / plain_width) ** 2, 1.0), attempts / rate.tasks)
+
+
+def _estimate(values: Iterable[tuple[float, int]], attempts: int) -> Estimate:
+    counted = [(value, tasks) for value, tasks in values if tasks]
+    tasks = sum(count for _, count in counted)
+    value = math.fsum(value * count for value, count in counted) / tasks
+    return Estimate(value, clustered_wilson_of(counted, attempts), tasks)
+
+
+def _with_interrupted(run: RunState, now: float, stall_after: float) -> dict[str, Counter[TaskShares]]:
+    """Return the tasks by domain, with open attempts of dead writers as finished ones."""
+    shares = {domain: Counter(counts) for domain, counts in run.tallies.shares.items()}
+    interrupted = Counter(
+        (attempt.domain, attempt.task_id)
+        for attempt in run.open_attempts.values()
+        if run.status_of(attempt, now, stall_after) == "interrupted"
+    )
+    for (domain, task_id), attempts in interrupted.items():
+        counts = shares.setdefault(domain, Counter())
+        before = run.tallies.shares_of(domain, task_id)
+        if before.finished:
+            counts[before] -= 1
+        counts[before._replace(finished=before.finished + attempts)] += 1
+    return shares

@@ -1,0 +1,25 @@
+"""The measured attempts of a run as the comparison takes them."""
+
+from __future__ import annotations
+
+from evalgauge_exporter.analysis.comparison import Trial
+from evalgauge_exporter.state.run import RunState
+
+
+def measured_trials(run: RunState) -> list[Trial]:
+    """Return the measured attempts of a run."""
+    return [
+        Trial(
+            task_id=attempt.task_id,
+            attempt=attempt.attempt,
+            domain=attempt.domain,
+            success=attempt.status == "success",
+            steps=float(attempt.steps),
+            duration_seconds=attempt.duration_seconds,
+            cost_usd=None if attempt.cost_usd is None or attempt.uncosted_calls else float(attempt.cost_usd),
+            finished_at=attempt.finished_at or 0.0,
+            score=attempt.score,
+        )
+        for attempt in run.attempts.values()
+        if attempt.measured
+    ]

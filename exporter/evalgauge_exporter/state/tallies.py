@@ -1,0 +1,143 @@
+"""Sums over the tasks of a run, from which rates, pass@k and mean scores are computed without its attempts.
+
+The unit of a rate is the task. So what is kept is how many tasks there are with each number of successful, measured and
+finished attempts, and sums of the tasks' mean scores. All are integers: the sums do not depend on the order of events.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from evalgauge_exporter.state.models import Attempt
+
+SCORE_UNIT = 1e-9
+"""Scores are summed as integer multiples of this."""
+
+
+class TaskShares(NamedTuple):
+    """Number of attempts at one task."""
+
+    successes: int
+    measured: int
+    finished: int
+
+
+class ScoreSums(NamedTuple):
+    """Sums over tasks of their mean scores."""
+
+    tasks: int
+    """Tasks with a score."""
+    attempts: int
+    """Measured attempts with a score."""
+    total: int
+    """Sum of the tasks' mean scores, in :data:`SCORE_UNIT`."""
+    squares: int
+    """Sum of the squares of the tasks' mean scores, in :data:`SCORE_UNIT` squared."""
+
+    def __add__(self, other: object) -> ScoreSums:
+        if not isinstance(other, ScoreSums):
+            return NotImplemented
+        return ScoreSums(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+NO_SCORES = ScoreSums(0, 0, 0, 0)
+
+
+class _Task:
+    """The finished attempts at one task."""
+
+    __slots__ = ("finished", "measured", "score_sum", "scored", "successes")
+
+    def __init__(self) -> None:
+        self.successes = self.measured = self.finished = 0
+        self.scored = self.score_sum = 0
+
+    @property
+    def mean_score(self) -> int:
+        """Mean score, rounded to whole units."""
+        return (2 * self.score_sum + self.scored) // (2 * self.scored)
+
+
+class Tallies:
+    """Sums over a run's tasks by domain. Adding or removing an attempt is O(1)."""
+
+    def __init__(self) -> None:
+        self.shares: dict[str, Counter[TaskShares]] = {}
+        """By domain: number of tasks with each number of attempts; tasks without a finished attempt are not counted."""
+        self.scores: dict[str, ScoreSums] = {}
+        """By domain, for domains with scores."""
+        self.highest_score: float | None = None
+        """The highest score of a measured attempt so far."""
+        self.outcome_is_score_of_one = True
+        """Whether so far every measured attempt with a score is a success exactly where the score is at least 1."""
+        self._tasks: dict[tuple[str, str], _Task] = {}
+
+    def see_score(self, success: bool, score: float) -> None:
+        """Take note of the score of a measured attempt, for the scale of the run's scores."""
+        self.highest_score = score if self.highest_score is None else max(self.highest_score, score)
+        self.outcome_is_score_of_one = self.outcome_is_score_of_one and success == (score >= 1)
+
+    def count(self, attempt: Attempt, change: int) -> None:
+        """Add (1) or remove (-1) a finished attempt."""
+        key = (attempt.domain, attempt.task_id)
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = _Task()
+        self._count_task(attempt.domain, task, -1)
+        task.finished += change
+        if attempt.measured:
+            task.measured += change
+            task.successes += change * (attempt.status == "success")
+            if attempt.score is not None:
+                task.scored += change
+                task.score_sum += change * round(attempt.score / SCORE_UNIT)
+        self._count_task(attempt.domain, task, 1)
+
+    def _count_task(self, domain: str, task: _Task, change: int) -> None:
+        if task.finished:
+            shares = self.shares.setdefault(domain, Counter())
+            key = TaskShares(task.successes, task.measured, task.finished)
+            shares[key] += change
+            if not shares[key]:
+                del shares[key]
+        if task.scored:
+            mean = task.mean_score
+            sums = self.scores.get(domain, NO_SCORES)
+            change_of_sums = ScoreSums(change, change * task.scored, change * mean, change * mean * mean)
+            self.scores[domain] = sums + change_of_sums
+
+    def shares_of(self, domain: str, task_id: str) -> TaskShares:
+        """Return the number of finished attempts at a task."""
+        task = self._tasks.get((domain, task_id))
+        return TaskShares(0, 0, 0) if task is None else TaskShares(task.successes, task.measured, task.finished)
+
+    def forget_tasks(self) -> None:
+        """Drop the single tasks from memory, and keep the sums; nothing can be counted afterwards."""
+        self._tasks = {}
+
+    def dump(self) -> list[object]:
+        """Return the sums as JSON values, for a cache."""
+        return [list(self._dump_shares()), self.scores, self.highest_score, self.outcome_is_score_of_one]
+
+    def _dump_shares(self) -> Iterator[list[object]]:
+        for domain, shares in self.shares.items():
+            for key, tasks in shares.items():
+                yield [domain, *key, tasks]
+
+    @classmethod
+    def restore(cls, values: list[object]) -> Tallies:
+        """Return what :meth:`dump` was called on, without its single tasks.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: The values are damaged.
+        """
+        shares, scores, highest, is_score_of_one = values
+        tallies = cls()
+        for domain, successes, measured, finished, tasks in shares:  # type: ignore[attr-defined]
+            tallies.shares.setdefault(domain, Counter())[TaskShares(successes, measured, finished)] = tasks
+        tallies.scores = {domain: ScoreSums(*sums) for domain, sums in scores.items()}  # type: ignore[attr-defined]
+        tallies.highest_score = None if highest is None else float(highest)  # type: ignore[arg-type]
+        tallies.outcome_is_score_of_one = bool(is_score_of_one)
+        return tallies
