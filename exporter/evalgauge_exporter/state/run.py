@@ -8,9 +8,10 @@ larger ones.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ from evalgauge.pricing import Price
 from evalgauge_exporter.state.histogram import Histogram
 from evalgauge_exporter.state.models import (
     NEW_RECORD,
+    OTHER,
     UNKNOWN,
     Attempt,
     BusyIdleClock,
@@ -44,7 +46,6 @@ from evalgauge_exporter.state.models import (
 from evalgauge_exporter.state.names import ExposedNames
 from evalgauge_exporter.state.tallies import Tallies
 
-OTHER = "other"
 MAX_TRACKED = {"actions": 1000, "models": 500, "domains": 10_000, "workers": 10_000}
 """Distinct names of a run that are told apart; further actions and models are counted as ``other``."""
 MAX_ATTEMPTS = 1000
@@ -372,26 +373,21 @@ class RunState:
         usage = self.usage.get(key)
         if usage is None:
             usage = self.usage[key] = Usage()
-        usage.requests[event.status] += 1
+        calls = max(1, event.requests)
+        usage.requests[event.status] += calls
         if event.duration_seconds is not None:
             self.call_durations.setdefault(key, Histogram(CALL_DURATION_BUCKETS)).observe(event.duration_seconds)
         for index, count in enumerate(event.tokens):
             if count:
                 usage.tokens[index] += count
         price = self._pricer(event)
+        usage.add_price(price, calls)
         if price.usd is not None:
-            usage.cost_usd = price.usd if usage.cost_usd is None else usage.cost_usd + price.usd
-            if price.table is not None:
-                usage.tables[price.table] = None
             self._spend(event.ts, price.usd)
-        elif price.state == "unpriced":
-            usage.unpriced += 1
-        else:
-            usage.unknown += 1
         if event.task_id is not None:
             attempt = self._attempt(event.task_id, event.attempt)
             self.names["domains"].see(attempt.domain, event.ts)
-            attempt.calls += 1
+            attempt.calls += calls
             if attempt.tokens is None:
                 attempt.tokens = list(event.tokens)
             else:
@@ -399,7 +395,7 @@ class RunState:
                     if count is not None:
                         attempt.tokens[index] = count + (attempt.tokens[index] or 0)
             if price.usd is None:
-                attempt.uncosted_calls += 1
+                attempt.uncosted_calls += calls
             else:
                 attempt.cost_usd = price.usd if attempt.cost_usd is None else attempt.cost_usd + price.usd
             self._worker(event.worker_id or attempt.worker_id, event)
@@ -659,8 +655,7 @@ class RunState:
                 counts[attempt.domain, "running"] -= 1
                 key = (attempt.domain, "interrupted")
                 counts[key] = counts.get(key, 0) + 1
-        hidden = self.total - self.attempt_count - sum(self.unstarted.values())
-        for domain, count in (*self.unstarted.items(), (UNKNOWN, hidden)):
+        for domain, count in (*self.unstarted.items(), (UNKNOWN, self.unnamed_count)):
             counts[domain, "pending"] = counts.get((domain, "pending"), 0) + count
         return {key: count for key, count in counts.items() if count}
 
@@ -669,6 +664,11 @@ class RunState:
         """Number of attempts, planned and unplanned."""
         known = self.attempt_count + sum(self.unstarted.values())
         return max(known, (self.total_tasks or 0) * self.attempts_planned)
+
+    @property
+    def unnamed_count(self) -> int:
+        """Number of planned attempts that are known by their number alone."""
+        return self.total - self.attempt_count - sum(self.unstarted.values())
 
     @property
     def finished_count(self) -> int:
@@ -697,6 +697,21 @@ class RunState:
         """Mean steps of the measured attempts; None without any."""
         steps, count = self.measured_steps
         return steps / count if count else None
+
+    def iterate_attempts(self) -> Iterator[Attempt]:
+        """Yield all attempts by task and number, also the planned ones without a record, which are made on the way."""
+        recorded = self.attempts
+        tasks = dict.fromkeys([*self._planned, *(task_id for task_id, _ in recorded)])
+        extra: dict[str, list[int]] = {}
+        for task_id, number in recorded:
+            extra.setdefault(task_id, []).append(number)
+        for task_id in sorted(tasks):
+            numbers = sorted(extra.get(task_id, []))
+            missing = 0 if task_id not in self._planned else max(0, self.attempts_planned - len(numbers))
+            free = (number for number in itertools.count(self.first_attempt) if number not in numbers)
+            for number in sorted([*numbers, *itertools.islice(free, missing)]):
+                attempt = recorded.get((task_id, number))
+                yield attempt or Attempt(task_id, number, self._planned[task_id], None)
 
     def finished_attempts(self) -> list[Attempt]:
         """Return the finished attempts in the order in which they ended."""
