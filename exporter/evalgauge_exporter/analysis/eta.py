@@ -7,6 +7,13 @@ is a censored observation, longer than its elapsed time, which corrects the bias
 tasks have finished. The spreads within and between domains are integrated out on a grid, so the bounds include the
 uncertainty of the means as well as the scatter of the tasks.
 
+A time limit cuts durations off: nothing is drawn beyond it. It is stated by the runner or the format, else inferred: the
+less likely it is, by the lognormal model, that no finished task took longer than the longest one, the more of the draws
+are cut off there. The means stay what they are. A running task that has taken far longer than the others explain may be
+stuck: its rest then has a heavy tail (the chance to exceed t falls as 1/t), so the range widens instead of promising
+minutes. Tasks that a resumed runner reports again from its checkpoint within moments are no evidence of speed and are
+left out.
+
 The time left is drawn from that model :data:`DRAWS` times, always at the same points, so that the same input gives the
 same result. In each draw the workers take the pending tasks as they become free (list scheduling).
 """
@@ -39,6 +46,11 @@ _BETWEENS = 0.08 * 1.5 ** np.arange(8)  # grid of the spread between domains, of
 # prior: about tenfold from the quickest domain to the slowest, but in one benchmark of five all alike
 _BETWEEN, _BETWEEN_FACTOR, _ALIKE = 0.9, 0.5, 0.2
 _BETWEEN_KNOWN = 0.3  # the same where an earlier run has shown how domains differ
+_STUCK = 5e-4  # prior chance that a task is stuck
+_UNLIMITED = 0.98  # prior chance that there is no limit where none is stated
+_OVER_LIMIT, _OVER_SHARE = 1.1, 0.05  # a stated limit that this share of tasks exceeds by this factor is not enforced
+_EXCEEDED = 0.05  # what a running task that has taken longer than any finished one leaves of the odds for a limit
+_RESTORED, _RESTORED_FACTOR = 5, 50.0  # as many tasks in a row, each that much shorter than usual, were restored
 _ONE_BY_ONE = 40  # up to this number, pending tasks are assigned to the workers one by one
 _MOST_WORKERS = 256  # more workers are simulated as this many, with a proportional share of the tasks
 
@@ -60,6 +72,8 @@ class RunningAttempt(NamedTuple):
     domain: str
     elapsed_seconds: float
     worker_id: str | None
+    limit_seconds: float | None = None
+    """The most that it may take in all, where a limit is known."""
 
 
 class Eta(NamedTuple):
@@ -80,6 +94,12 @@ class _Totals:
         self.seconds = 0.0
         self.log_weighted = 0.0
 
+    def add(self, seconds: float, change: int = 1) -> None:
+        """Add (1) or remove (-1) a duration."""
+        self.count += change
+        self.seconds += change * seconds
+        self.log_weighted += change * seconds * math.log(seconds) if seconds > 0 else 0.0
+
 
 class DurationStats:
     """A run's finished attempts as a few sums; adding one is O(1).
@@ -93,6 +113,9 @@ class DurationStats:
         self.seconds = 0.0
         self.longest = 0.0
         self.domains: dict[str, _Totals] = {}
+        self._durations: list[float] = []
+        self._quick: list[FinishedAttempt] = []
+        self._slow: list[FinishedAttempt] = []
         self.recent: deque[tuple[float, float, str | None]] = deque(maxlen=256)
         """(end, duration, worker) of the latest ones."""
         self._gaps = 0
@@ -105,13 +128,32 @@ class DurationStats:
 
     def add(self, task: FinishedAttempt) -> None:
         """Add an attempt; one with an impossible duration (negative, over 30 days, not a number) is left out."""
-        seconds = task.duration_seconds
-        if not 0.0 <= seconds <= _LONGEST:
+        if not 0.0 <= task.duration_seconds <= _LONGEST:
             return
-        totals = self.domains.setdefault(task.domain, _Totals())
-        totals.count += 1
-        totals.seconds += seconds
-        totals.log_weighted += seconds * math.log(seconds) if seconds > 0 else 0.0
+        usual = self.seconds / max(1, self.count)
+        if self.count >= MIN_FINISHED and task.duration_seconds * _RESTORED_FACTOR < usual:
+            self._quick.append(task)  # restored from a checkpoint if there are more of them in a row
+            return
+        if len(self._quick) < _RESTORED:
+            for quick in self._quick:
+                self._add(quick)
+        self._quick = []
+        if self.count >= _RESTORED and task.duration_seconds > self.longest * _RESTORED_FACTOR:
+            self._slow.append(task)  # all before were restored if the next ones take as long
+            if len(self._slow) == MIN_FINISHED:
+                slow = self._slow
+                self.__init__()  # type: ignore[misc]
+                for one in slow:
+                    self._add(one)
+            return
+        slow, self._slow = self._slow, []
+        for one in (*slow, task):
+            self._add(one)
+
+    def _add(self, task: FinishedAttempt) -> None:
+        seconds = task.duration_seconds
+        self.domains.setdefault(task.domain, _Totals()).add(seconds)
+        self._durations.append(seconds)
         self.count += 1
         self.seconds += seconds
         self.longest = max(self.longest, seconds)
@@ -125,6 +167,10 @@ class DurationStats:
             self._gaps += 1
         self._last_end[task.worker_id] = task.ended_at
         self.recent.append((task.ended_at, seconds, task.worker_id))
+
+    def share_above(self, seconds: float) -> float:
+        """Return the share of the tasks that took longer, 0 to 1."""
+        return sum(duration > seconds for duration in self._durations) / max(1, self.count)
 
     @property
     def handoff_gap(self) -> float:
@@ -156,6 +202,7 @@ def estimate(
     workers: int | None = None,
     again: Sequence[RunningAttempt] = (),
     earlier: DurationStats | None = None,
+    limit: float | None = None,
 ) -> Eta | None:
     """Estimate the time left.
 
@@ -174,6 +221,7 @@ def estimate(
             an attempt that was cut short is more often long than not.
         earlier: Another run of the same benchmark: it shows how the domains differ, this run how fast it is. Without it
             the bounds are wide while whole domains are pending.
+        limit: Time limit of a task in seconds, where it is stated; else it is inferred.
 
     Returns:
         The percentiles in seconds from ``now``. ``None`` before three tasks with a usable duration finished, and where
@@ -205,7 +253,7 @@ def estimate(
         for task in running[workers:]:
             left[task.domain] = left.get(task.domain, 0) + 1
         del running[workers:]
-    seconds = _draw_time_left(stats, running, left, repeats, workers, earlier)
+    seconds = _draw_time_left(stats, running, left, repeats, workers, earlier, limit)
     p10, p50, p90 = (float(value) for value in np.quantile(seconds, (0.1, 0.5, 0.9)))
     return Eta(p10, p50, p90)
 
@@ -275,6 +323,7 @@ def _draw_time_left(
     repeats: Sequence[RunningAttempt],
     workers: int,
     earlier: DurationStats | None,
+    limit: float | None,
 ) -> Array:
     """Return the seconds left in each draw, shape (draws,)."""
     workers = min(workers, len(running) + math.ceil(sum(left.values())) + len(repeats))
@@ -306,12 +355,16 @@ def _draw_time_left(
 
     which = [index[task.domain] if task.domain != UNNAMED or UNNAMED in stats.domains else -1 for task in started]
     elapsed = np.array([task.elapsed_seconds for task in started])
-    beyond = _draw_remaining(log_mean[:, which], spread[:, which], elapsed)
+    limit_of_draw, log_mean = _draw_limits(log_mean, spread, index, stats, elapsed, limit)
+    limits = np.array([task.limit_seconds or math.inf for task in started])
+    limits = np.minimum(limits, limit_of_draw[:, None])
+    may_be_stuck = np.arange(len(started)) < len(running)  # what ended with its worker is repeated elsewhere
+    beyond = _draw_remaining(log_mean[:, which], spread[:, which], elapsed, limits, may_be_stuck)
     free = np.zeros((DRAWS, workers))
     free[:, : len(running)] = beyond[:, : len(running)]
     if pending := count.sum():
         schedule = _schedule_one_by_one if pending <= _ONE_BY_ONE else _schedule_in_bulk
-        free = schedule(free, log_mean, spread, count, stats.handoff_gap)
+        free = schedule(free, log_mean, spread, count, stats.handoff_gap, limit_of_draw)
     _assign(free, (elapsed + beyond)[:, len(running) :] + stats.handoff_gap)
     return np.asarray(free.max(1))
 
@@ -467,13 +520,52 @@ def _append_mixture(
     return np.column_stack((log_mean, any_mean)), np.column_stack((spread, any_spread))
 
 
-def _draw_remaining(log_mean: Array, spread: Array, elapsed: Array) -> Array:
-    """Draw the rest of the running tasks, (draws, tasks): lognormal durations, given that they exceed ``elapsed``."""
+def _draw_limits(
+    log_mean: Array, spread: Array, index: Mapping[str, int], stats: DurationStats, elapsed: Array, stated: float | None
+) -> tuple[Array, Array]:
+    """Draw the time limit, (draws,), infinite where there is none, and the log means that keep the means with it."""
+    limits = np.full(DRAWS, math.inf)
+    if stated is not None and stats.share_above(_OVER_LIMIT * stated) <= _OVER_SHARE:
+        limits[:] = stated
+    elif stats.longest > 0:
+        log_chance = np.zeros(DRAWS)  # of no finished task to take longer than the longest one
+        for domain, totals in stats.domains.items():
+            at = index[domain]
+            a = (math.log(stats.longest) - log_mean[:, at]) / spread[:, at] + spread[:, at] / 2
+            log_chance += totals.count * log_ndtr(a)
+        unlimited = _UNLIMITED * np.exp(log_chance)
+        limited = (1 - _UNLIMITED) * _EXCEEDED ** np.count_nonzero(elapsed > stats.longest)
+        limits[_uniform("limit", 1)[:, 0] * (unlimited + limited) < limited] = stats.longest
+    held = np.isfinite(limits)
+    if held.any():
+        mean = np.exp(log_mean[held])
+        latent, most = log_mean[held].copy(), limits[held, None]
+        for _ in range(4):
+            latent += np.log(np.minimum(mean, 0.95 * most) / _moments(latent, spread[held], most)[0])
+        log_mean = log_mean.copy()
+        log_mean[held] = latent
+    return limits, log_mean
+
+
+def _draw_remaining(
+    log_mean: Array, spread: Array, elapsed: Array, limits: Array, may_be_stuck: NDArray[np.bool_]
+) -> Array:
+    """Draw the rest of the running tasks, (draws, tasks).
+
+    Lognormal durations, given that they exceed ``elapsed``; where that is next to impossible, those of a stuck task. A
+    task that has run beyond its limit is not held by it.
+    """
     u = _uniform("running", elapsed.size)
     a = (np.log(np.maximum(elapsed, _SHORTEST)) - log_mean) / spread + spread / 2
     far = a > 6  # there the normal tail is nearly exponential, and the exact formula loses all digits
     z = np.where(far, a - np.log(u) / np.where(far, a, 1.0), -ndtri(u * ndtr(-np.where(far, 6.0, a))))
-    return np.maximum(np.exp(log_mean - spread**2 / 2 + spread * z) - elapsed, 0.0)
+    rest = np.maximum(np.exp(log_mean - spread**2 / 2 + spread * z) - elapsed, 0.0)
+    is_held = elapsed < limits
+    stuck = _STUCK * np.minimum(1.0, np.exp(log_mean) / np.maximum(elapsed, _SHORTEST))
+    stuck = stuck / (stuck + (1 - _STUCK) * np.where(is_held & np.isfinite(limits), 1.0, ndtr(-a)))
+    is_stuck = (_uniform("stuck", elapsed.size) < stuck) & may_be_stuck
+    rest = np.where(is_stuck, np.minimum(elapsed * (1 / u - 1), _LONGEST), rest)
+    return np.asarray(np.where(is_held, np.minimum(rest, limits - elapsed), rest))
 
 
 def _assign(free: Array, seconds: Array) -> None:
@@ -483,18 +575,18 @@ def _assign(free: Array, seconds: Array) -> None:
         free[draw, free.argmin(1)] += seconds[:, task]
 
 
-def _schedule_one_by_one(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float) -> Array:
+def _schedule_one_by_one(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float, limits: Array) -> Array:
     """Return when each worker is done, (draws, workers), with the pending tasks taken in random order."""
     deck = np.repeat(np.arange(count.size), np.ceil(count).astype(int))
     which = deck[np.argsort(_uniform("order", deck.size), axis=1)]
     draw = np.arange(DRAWS)[:, None]
     theta, s = log_mean[draw, which], spread[draw, which]
     free = rest.copy()
-    _assign(free, np.exp(theta - s**2 / 2 + s * _normal("task", deck.size)) + gap)
+    _assign(free, np.minimum(np.exp(theta - s**2 / 2 + s * _normal("task", deck.size)), limits[:, None]) + gap)
     return free
 
 
-def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float) -> Array:
+def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float, limits: Array) -> Array:
     """Return the same for many tasks: the total work divided by the workers, and the wait for the last one.
 
     Once the last task is taken, each worker is somewhere within a task: its rest is a uniform part of a task drawn in
@@ -503,8 +595,9 @@ def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array,
     workers = rest.shape[1]
     at = np.flatnonzero(count)
     n, theta, s = count[at], log_mean[:, at], spread[:, at]
-    variance = np.log1p(np.expm1(s**2) / n)
-    sums = n * np.exp(theta - variance / 2 + np.sqrt(variance) * _normal("sum", at.size))
+    mean, square = _moments(theta, s, limits[:, None])
+    variance = np.log1p(np.maximum(square / mean**2 - 1, 0.0) / n)
+    sums = n * mean * np.exp(-variance / 2 + np.sqrt(variance) * _normal("sum", at.size))
     work = sums.sum(1) + gap * n.sum() + rest.sum(1)
     if workers == 1:
         return np.asarray(work)[:, None]
@@ -513,8 +606,19 @@ def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array,
     ranks = np.searchsorted((shares + draw).ravel(), _uniform("last", workers) + draw)  # one search for all draws
     which = np.clip(ranks - draw * at.size, 0, at.size - 1)
     theta, s = theta[draw, which], s[draw, which]
-    last = _uniform("part", workers) * np.exp(theta + s**2 / 2 + s * _normal("length", workers))
+    lengths = np.minimum(np.exp(theta + s**2 / 2 + s * _normal("length", workers)), limits[:, None])
+    last = _uniform("part", workers) * lengths
     return np.asarray(((work - last.sum(1)) / workers)[:, None] + last)
+
+
+def _moments(log_mean: Array, spread: Array, limits: Array) -> tuple[Array, Array]:
+    """Return the mean and the mean square of lognormal durations that limits cut off."""
+    mean, square = np.exp(log_mean), np.exp(2 * log_mean + spread**2)
+    finite = np.where(np.isfinite(limits), limits, 1.0)
+    # the limit in standard deviations of the log
+    a = np.where(np.isfinite(limits), (np.log(finite) - log_mean) / spread + spread / 2, math.inf)
+    beyond = ndtr(-a)
+    return mean * ndtr(a - spread) + finite * beyond, square * ndtr(a - 2 * spread) + finite**2 * beyond
 
 
 @lru_cache(maxsize=128)
