@@ -7,12 +7,15 @@ is a censored observation, longer than its elapsed time, which corrects the bias
 tasks have finished. The spreads within and between domains are integrated out on a grid, so the bounds include the
 uncertainty of the means as well as the scatter of the tasks.
 
-A time limit cuts durations off: nothing is drawn beyond it. It is stated by the runner or the format, else inferred: the
-less likely it is, by the lognormal model, that no finished task took longer than the longest one, the more of the draws
-are cut off there. The means stay what they are. A running task that has taken far longer than the others explain may be
-stuck: its rest then has a heavy tail (the chance to exceed t falls as 1/t), so the range widens instead of promising
-minutes. Tasks that a resumed runner reports again from its checkpoint within moments are no evidence of speed and are
-left out.
+What is left of a running task is taken from the finished tasks that took longer, each relative to its domain's mean and
+weighted by Kaplan and Meier's estimate, mixed with the model while these are few.
+
+A time limit cuts durations off: nothing is drawn beyond it. It is stated by the runner or the format, else inferred:
+the less likely it is, by the lognormal model, that of the tasks with the time for it none took longer than the longest
+one, the more of the draws are cut off there. The means stay what they are. A running task that has taken far longer
+than the others explain may be stuck: its rest then has a heavy tail (the chance to exceed t falls as 1/t), so the range
+widens instead of promising minutes. Tasks that a resumed runner reports again from its checkpoint within moments are no
+evidence of speed and are left out.
 
 The time left is drawn from that model :data:`DRAWS` times, always at the same points, so that the same input gives the
 same result. In each draw the workers take the pending tasks as they become free (list scheduling).
@@ -21,6 +24,7 @@ same result. In each draw the workers take the pending tasks as they become free
 from __future__ import annotations
 
 import math
+from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -46,9 +50,10 @@ _BETWEENS = 0.08 * 1.5 ** np.arange(8)  # grid of the spread between domains, of
 # prior: about tenfold from the quickest domain to the slowest, but in one benchmark of five all alike
 _BETWEEN, _BETWEEN_FACTOR, _ALIKE = 0.9, 0.5, 0.2
 _BETWEEN_KNOWN = 0.3  # the same where an earlier run has shown how domains differ
-_STUCK = 5e-4  # prior chance that a task is stuck
-_UNLIMITED = 0.98  # prior chance that there is no limit where none is stated
+_STUCK = 1e-3  # prior chance that a task is stuck
+_UNLIMITED = 0.995  # prior chance that there is no limit where none is stated
 _OVER_LIMIT, _OVER_SHARE = 1.1, 0.05  # a stated limit that this share of tasks exceeds by this factor is not enforced
+_FEW = 12.0  # weight of the model beside finished tasks that took longer than a running one, in tasks
 _EXCEEDED = 0.05  # what a running task that has taken longer than any finished one leaves of the odds for a limit
 _RESTORED, _RESTORED_FACTOR = 5, 50.0  # as many tasks in a row, each that much shorter than usual, were restored
 _ONE_BY_ONE = 40  # up to this number, pending tasks are assigned to the workers one by one
@@ -113,7 +118,8 @@ class DurationStats:
         self.seconds = 0.0
         self.longest = 0.0
         self.domains: dict[str, _Totals] = {}
-        self._durations: list[float] = []
+        self._durations: dict[str, array[float]] = {}
+        self._starts: dict[str, array[float]] = {}
         self._quick: list[FinishedAttempt] = []
         self._slow: list[FinishedAttempt] = []
         self.recent: deque[tuple[float, float, str | None]] = deque(maxlen=256)
@@ -153,7 +159,9 @@ class DurationStats:
     def _add(self, task: FinishedAttempt) -> None:
         seconds = task.duration_seconds
         self.domains.setdefault(task.domain, _Totals()).add(seconds)
-        self._durations.append(seconds)
+        self._durations.setdefault(task.domain, array("d")).append(seconds)
+        start = task.ended_at - seconds
+        self._starts.setdefault(task.domain, array("d")).append(start if math.isfinite(start) else -math.inf)
         self.count += 1
         self.seconds += seconds
         self.longest = max(self.longest, seconds)
@@ -170,7 +178,15 @@ class DurationStats:
 
     def share_above(self, seconds: float) -> float:
         """Return the share of the tasks that took longer, 0 to 1."""
-        return sum(duration > seconds for duration in self._durations) / max(1, self.count)
+        return sum(int(np.sum(np.array(found) > seconds)) for found in self._durations.values()) / max(1, self.count)
+
+    def count_started(self, before: float) -> dict[str, int]:
+        """Return by domain how many of the tasks started before a time (Unix seconds)."""
+        return {domain: int(np.sum(np.array(found) <= before)) for domain, found in self._starts.items()}
+
+    def ratios(self, means: Mapping[str, float]) -> Array:
+        """Return each task's duration relative to its domain's mean duration."""
+        return np.concatenate([np.array(found) / means[domain] for domain, found in self._durations.items()])
 
     @property
     def handoff_gap(self) -> float:
@@ -253,7 +269,7 @@ def estimate(
         for task in running[workers:]:
             left[task.domain] = left.get(task.domain, 0) + 1
         del running[workers:]
-    seconds = _draw_time_left(stats, running, left, repeats, workers, earlier, limit)
+    seconds = _draw_time_left(now, stats, running, left, repeats, workers, earlier, limit)
     p10, p50, p90 = (float(value) for value in np.quantile(seconds, (0.1, 0.5, 0.9)))
     return Eta(p10, p50, p90)
 
@@ -317,6 +333,7 @@ def _estimate_concurrency(ended: Sequence[tuple[float, float, str | None]]) -> i
 
 
 def _draw_time_left(
+    now: float,
     stats: DurationStats,
     running: Sequence[RunningAttempt],
     left: Mapping[str, float],
@@ -355,16 +372,17 @@ def _draw_time_left(
 
     which = [index[task.domain] if task.domain != UNNAMED or UNNAMED in stats.domains else -1 for task in started]
     elapsed = np.array([task.elapsed_seconds for task in started])
-    limit_of_draw, log_mean = _draw_limits(log_mean, spread, index, stats, elapsed, limit)
+    column_limits, log_mean = _draw_limits(now, log_mean, spread, index, stats, elapsed, limit)
     limits = np.array([task.limit_seconds or math.inf for task in started])
-    limits = np.minimum(limits, limit_of_draw[:, None])
-    may_be_stuck = np.arange(len(started)) < len(running)  # what ended with its worker is repeated elsewhere
-    beyond = _draw_remaining(log_mean[:, which], spread[:, which], elapsed, limits, may_be_stuck)
+    limits = np.minimum(limits, column_limits[:, which])
+    beyond = _draw_remaining(log_mean[:, which], spread[:, which], elapsed, limits, len(running))
+    finished = _kaplan_meier(stats, log_mean, index, which, elapsed)
+    _take_from_finished(beyond, elapsed, limits, finished)
     free = np.zeros((DRAWS, workers))
     free[:, : len(running)] = beyond[:, : len(running)]
     if pending := count.sum():
         schedule = _schedule_one_by_one if pending <= _ONE_BY_ONE else _schedule_in_bulk
-        free = schedule(free, log_mean, spread, count, stats.handoff_gap, limit_of_draw)
+        free = schedule(free, log_mean, spread, count, stats.handoff_gap, column_limits)
     _assign(free, (elapsed + beyond)[:, len(running) :] + stats.handoff_gap)
     return np.asarray(free.max(1))
 
@@ -521,39 +539,70 @@ def _append_mixture(
 
 
 def _draw_limits(
-    log_mean: Array, spread: Array, index: Mapping[str, int], stats: DurationStats, elapsed: Array, stated: float | None
+    now: float,
+    log_mean: Array,
+    spread: Array,
+    index: Mapping[str, int],
+    stats: DurationStats,
+    elapsed: Array,
+    stated: float | None,
 ) -> tuple[Array, Array]:
-    """Draw the time limit, (draws,), infinite where there is none, and the log means that keep the means with it."""
-    limits = np.full(DRAWS, math.inf)
+    """Draw the time limits, (draws, D), infinite where there are none, and the log means that keep the means with them.
+
+    An inferred limit holds for the domains that have finished tasks.
+    """
+    limits = np.full(log_mean.shape, math.inf)
     if stated is not None and stats.share_above(_OVER_LIMIT * stated) <= _OVER_SHARE:
         limits[:] = stated
     elif stats.longest > 0:
-        log_chance = np.zeros(DRAWS)  # of no finished task to take longer than the longest one
-        for domain, totals in stats.domains.items():
+        log_chance = np.zeros(DRAWS)  # of none of the tasks that had the time for it to exceed the longest one
+        for domain, count in stats.count_started(now - stats.longest).items():
             at = index[domain]
             a = (math.log(stats.longest) - log_mean[:, at]) / spread[:, at] + spread[:, at] / 2
-            log_chance += totals.count * log_ndtr(a)
+            log_chance += count * log_ndtr(a)
         unlimited = _UNLIMITED * np.exp(log_chance)
         limited = (1 - _UNLIMITED) * _EXCEEDED ** np.count_nonzero(elapsed > stats.longest)
-        limits[_uniform("limit", 1)[:, 0] * (unlimited + limited) < limited] = stats.longest
-    held = np.isfinite(limits)
-    if held.any():
-        mean = np.exp(log_mean[held])
-        latent, most = log_mean[held].copy(), limits[held, None]
-        for _ in range(4):
-            latent += np.log(np.minimum(mean, 0.95 * most) / _moments(latent, spread[held], most)[0])
-        log_mean = log_mean.copy()
-        log_mean[held] = latent
+        held = _uniform("limit", 1)[:, 0] * (unlimited + limited) < limited
+        for at in (*(index[domain] for domain in stats.domains), -1):
+            limits[held, at] = stats.longest
+    if np.isfinite(limits).any():
+        mean, latent = np.exp(log_mean), log_mean.copy()
+        for _ in range(8):
+            latent += np.log(np.minimum(mean, 0.995 * limits) / _moments(latent, spread, limits)[0])
+        log_mean = latent
     return limits, log_mean
 
 
-def _draw_remaining(
-    log_mean: Array, spread: Array, elapsed: Array, limits: Array, may_be_stuck: NDArray[np.bool_]
-) -> Array:
+def _kaplan_meier(
+    stats: DurationStats, log_mean: Array, index: Mapping[str, int], which: Sequence[int], elapsed: Array
+) -> tuple[Array, Array, Array]:
+    """Return the finished durations relative to their domains' means, cumulative weights, and the tasks' means."""
+    means = np.exp(log_mean.mean(0))
+    ratios = np.sort(stats.ratios({domain: float(means[at]) for domain, at in index.items()}))
+    censored = np.sort(elapsed / means[which])
+    at_risk = np.arange(ratios.size, 0, -1) + censored.size - np.searchsorted(censored, ratios, side="left")
+    survival = np.concatenate(([1.0], np.cumprod(1 - 1 / at_risk)))
+    return ratios, np.concatenate(([0.0], np.cumsum(survival[:-1] / at_risk))), means[which]
+
+
+def _take_from_finished(rest: Array, elapsed: Array, limits: Array, finished: tuple[Array, Array, Array]) -> None:
+    """Replace what is left of running tasks by that of finished tasks that took longer, the more the more there are."""
+    ratios, cumulated, means = finished
+    first = np.searchsorted(ratios, elapsed / means, side="right")
+    longer = ratios.size - first
+    u = _uniform("finished", elapsed.size)
+    at = np.searchsorted(cumulated, cumulated[first] + u * (cumulated[-1] - cumulated[first]), side="right") - 1
+    taken = ratios[np.minimum(at, ratios.size - 1)] * means - elapsed
+    is_taken = (_uniform("which", elapsed.size) * (longer + _FEW) < longer) & (rest < _LONGEST)
+    rest[:] = np.where(is_taken, np.clip(taken, 0.0, np.where(elapsed < limits, limits - elapsed, math.inf)), rest)
+
+
+def _draw_remaining(log_mean: Array, spread: Array, elapsed: Array, limits: Array, running: int) -> Array:
     """Draw the rest of the running tasks, (draws, tasks).
 
     Lognormal durations, given that they exceed ``elapsed``; where that is next to impossible, those of a stuck task. A
-    task that has run beyond its limit is not held by it.
+    task that has run beyond its limit is not held by it. Only the first ``running`` tasks may be stuck: the others
+    ended with their workers and are repeated elsewhere.
     """
     u = _uniform("running", elapsed.size)
     a = (np.log(np.maximum(elapsed, _SHORTEST)) - log_mean) / spread + spread / 2
@@ -561,9 +610,10 @@ def _draw_remaining(
     z = np.where(far, a - np.log(u) / np.where(far, a, 1.0), -ndtri(u * ndtr(-np.where(far, 6.0, a))))
     rest = np.maximum(np.exp(log_mean - spread**2 / 2 + spread * z) - elapsed, 0.0)
     is_held = elapsed < limits
-    stuck = _STUCK * np.minimum(1.0, np.exp(log_mean) / np.maximum(elapsed, _SHORTEST))
+    share = np.exp(log_mean) / np.maximum(elapsed, _SHORTEST)  # the chance of a stuck task to have run for so long
+    stuck = np.where(share < 0.5, _STUCK * share, 0.0)
     stuck = stuck / (stuck + (1 - _STUCK) * np.where(is_held & np.isfinite(limits), 1.0, ndtr(-a)))
-    is_stuck = (_uniform("stuck", elapsed.size) < stuck) & may_be_stuck
+    is_stuck = (_uniform("stuck", elapsed.size) < stuck) & (np.arange(elapsed.size) < running)
     rest = np.where(is_stuck, np.minimum(elapsed * (1 / u - 1), _LONGEST), rest)
     return np.asarray(np.where(is_held, np.minimum(rest, limits - elapsed), rest))
 
@@ -582,7 +632,7 @@ def _schedule_one_by_one(rest: Array, log_mean: Array, spread: Array, count: Arr
     draw = np.arange(DRAWS)[:, None]
     theta, s = log_mean[draw, which], spread[draw, which]
     free = rest.copy()
-    _assign(free, np.minimum(np.exp(theta - s**2 / 2 + s * _normal("task", deck.size)), limits[:, None]) + gap)
+    _assign(free, np.minimum(np.exp(theta - s**2 / 2 + s * _normal("task", deck.size)), limits[draw, which]) + gap)
     return free
 
 
@@ -595,7 +645,7 @@ def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array,
     workers = rest.shape[1]
     at = np.flatnonzero(count)
     n, theta, s = count[at], log_mean[:, at], spread[:, at]
-    mean, square = _moments(theta, s, limits[:, None])
+    mean, square = _moments(theta, s, limits[:, at])
     variance = np.log1p(np.maximum(square / mean**2 - 1, 0.0) / n)
     sums = n * mean * np.exp(-variance / 2 + np.sqrt(variance) * _normal("sum", at.size))
     work = sums.sum(1) + gap * n.sum() + rest.sum(1)
@@ -606,7 +656,7 @@ def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array,
     ranks = np.searchsorted((shares + draw).ravel(), _uniform("last", workers) + draw)  # one search for all draws
     which = np.clip(ranks - draw * at.size, 0, at.size - 1)
     theta, s = theta[draw, which], s[draw, which]
-    lengths = np.minimum(np.exp(theta + s**2 / 2 + s * _normal("length", workers)), limits[:, None])
+    lengths = np.minimum(np.exp(theta + s**2 / 2 + s * _normal("length", workers)), limits[:, at][draw, which])
     last = _uniform("part", workers) * lengths
     return np.asarray(((work - last.sum(1)) / workers)[:, None] + last)
 

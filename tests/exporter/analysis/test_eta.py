@@ -14,6 +14,7 @@ from evalgauge_exporter.analysis import eta as module
 from evalgauge_exporter.analysis.eta import DRAWS, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
 
 NO_LIMIT = np.array([math.inf])
+NO_LIMITS = np.full((DRAWS, 3), math.inf)
 
 
 def one_after_another(
@@ -348,7 +349,7 @@ def test_the_rest_of_a_running_task_agrees_with_scipy(elapsed: float) -> None:
         np.full((DRAWS, 1), spread),
         np.array([elapsed]),
         NO_LIMIT,
-        np.array([False]),
+        0,
     )
     log_survival = stats.norm.logsf((math.log(elapsed) - middle) / spread)
     for share in (0.25, 0.5, 0.75):
@@ -360,7 +361,7 @@ def test_the_rest_of_a_running_task_agrees_with_scipy(elapsed: float) -> None:
 
 def test_a_task_far_beyond_all_others_may_be_stuck_for_as_long_again() -> None:
     rest = module._draw_remaining(
-        np.full((DRAWS, 1), math.log(60.0)), np.full((DRAWS, 1), 0.3), np.array([7200.0]), NO_LIMIT, np.array([True])
+        np.full((DRAWS, 1), math.log(60.0)), np.full((DRAWS, 1), 0.3), np.array([7200.0]), NO_LIMIT, 1
     )
     assert np.quantile(rest, 0.5) == pytest.approx(7200, rel=0.1)
     assert np.quantile(rest, 0.9) > 7200 * 5
@@ -419,16 +420,15 @@ def test_the_spread_of_durations_is_found(spread: float, seed: int) -> None:
 def test_equal_tasks_run_in_rounds() -> None:
     # five tasks of 10 s on two free workers: 3 rounds; a third that is busy for 25 s more takes none of the first four
     log_mean, spread = np.full((DRAWS, 1), math.log(10.0)), np.full((DRAWS, 1), 1e-9)
-    count = np.array([5.0])
+    count, none = np.array([5.0]), np.full((DRAWS, 1), math.inf)
     free, busy = np.zeros((DRAWS, 2)), np.zeros((DRAWS, 3))
-    assert module._schedule_one_by_one(free, log_mean, spread, count, 0.0, NO_LIMIT).max(1) == pytest.approx(30.0)
+    assert module._schedule_one_by_one(free, log_mean, spread, count, 0.0, none).max(1) == pytest.approx(30.0)
     busy[:, 2] = 25.0
-    assert module._schedule_one_by_one(busy, log_mean, spread, count, 0.0, NO_LIMIT).max(1) == pytest.approx(30.0)
-    assert module._schedule_one_by_one(free, log_mean, spread, count, 2.0, NO_LIMIT).max(1) == pytest.approx(36.0)
+    assert module._schedule_one_by_one(busy, log_mean, spread, count, 0.0, none).max(1) == pytest.approx(30.0)
+    assert module._schedule_one_by_one(free, log_mean, spread, count, 2.0, none).max(1) == pytest.approx(36.0)
     # what a limit cuts off
-    assert module._schedule_one_by_one(free, log_mean, spread, count, 0.0, np.array([4.0])).max(1) == pytest.approx(
-        12.0
-    )
+    limits = np.full((DRAWS, 1), 4.0)
+    assert module._schedule_one_by_one(free, log_mean, spread, count, 0.0, limits).max(1) == pytest.approx(12.0)
 
 
 @pytest.mark.parametrize(("workers", "tasks"), [(1, 60), (4, 60), (16, 120), (16, 400)])
@@ -441,10 +441,10 @@ def test_scheduling_in_bulk_agrees_with_scheduling_one_by_one(workers: int, task
         np.full((DRAWS, workers), 0.6),
         np.linspace(0, 100, workers),
         NO_LIMIT,
-        np.array([False]),
+        0,
     )
-    together = module._schedule_in_bulk(rest, log_mean, spread, count, 5.0, NO_LIMIT).max(1)
-    one_by_one = module._schedule_one_by_one(rest, log_mean, spread, count, 5.0, NO_LIMIT).max(1)
+    together = module._schedule_in_bulk(rest, log_mean, spread, count, 5.0, NO_LIMITS).max(1)
+    one_by_one = module._schedule_one_by_one(rest, log_mean, spread, count, 5.0, NO_LIMITS).max(1)
     for share in (0.1, 0.5, 0.9):
         assert np.quantile(together, share) == pytest.approx(np.quantile(one_by_one, share), rel=0.1)
 
