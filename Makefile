@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 RESULTS ?= results
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("Python 3.11 or newer is needed; name it with PYTHON=")'
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO := $(VENV)/.demo
 
 .PHONY: help venv demo test check bench docs example up down
 
@@ -14,14 +16,23 @@ venv: $(READY) ## build .venv with every extra and the test tools
 
 $(READY): pyproject.toml
 	@echo "building $(VENV) (once, about a minute)"
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name it with PYTHON=") if sys.version_info < (3, 11) else 0'
+	@$(CHECK_PYTHON)
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
-	@touch $(READY)
+	@touch $(READY) $(DEMO)
 
-demo: $(READY) ## run a simulated evaluation and its live page
-	@$(BIN)/evalgauge demo $(ARGS)
+$(DEMO): pyproject.toml
+	@echo "installing what the demo needs into $(VENV) (once, about half a minute)"
+	@$(CHECK_PYTHON)
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[exporter]' | sed -nE -u \
+	  's/^(Collecting [^ ;<>=~!\[]+).*|^(Installing collected).*/  \1\2/p'
+	@$(BIN)/evalgauge --version
+	@touch $(DEMO)
+
+demo: $(DEMO) ## run a simulated evaluation and its live page; the runs stay in results/
+	@$(BIN)/evalgauge demo --results $(RESULTS) $(ARGS)
 
 test: $(READY) ## run every test; programs that tests need are fetched into .cache, without root
 	@scripts/fetch-prometheus.sh
@@ -49,6 +60,8 @@ example: $(READY) ## run a real benchmark, MiniWoB++ in Chromium, with the track
 up: ## start the compose stack: exporter, Prometheus, Grafana
 	@[ -n "$$RESULTS_DIR" ] || mkdir -p results
 	docker compose up --detach --build --wait
+	@echo "The live page: http://localhost:$${EVALGAUGE_PORT:-9909}/"
+	@echo "Grafana: http://localhost:$${GRAFANA_PORT:-3000}/  user: admin  password: $$(docker compose exec grafana cat /var/lib/grafana/admin-password)"
 
 down: ## stop the compose stack; the volumes are kept
 	docker compose down

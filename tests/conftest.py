@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, sync_playwright
 
 from tests.parts import chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # a shared machine is slow at times: no deadline for an example
 settings.register_profile("evalgauge", deadline=None, max_examples=60)
@@ -25,13 +28,22 @@ CHROMIUM_FLAGS = (
 )
 
 
-SLOW = ("replay/test_page", "replay/test_site", "test_live", "/cli/", "_command", "test_example", "test_prometheus")
-"""Parts of the paths of tests that start browsers, servers or the command: they run last."""
+SLOW = ("replay/", "test_live", "/cli/", "_command", "test_example", "test_prometheus", "test_packaging")
+"""Tests that start servers or the command, which take seconds each."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first: most failures show within seconds."""
-    items.sort(key=lambda item: any(name in item.path.as_posix() for name in SLOW))
+    """Run the fast tests first, and those that need a browser last.
+
+    Playwright keeps an event loop running in the thread of the tests, in which nothing else can start one.
+    """
+
+    def rank(item: pytest.Item) -> int:
+        if "browser" in getattr(item, "fixturenames", ()):
+            return 2
+        return int(any(name in item.path.as_posix() for name in SLOW))
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,6 +57,8 @@ def _isolated_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A headless Chromium for the session: Playwright can be started only once in a thread."""
+    from playwright.sync_api import sync_playwright  # the tracker's tests run where there is none
+
     program = chromium()
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))

@@ -2,17 +2,23 @@
 
 import inspect
 import re
+import shlex
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
+import yaml
 
-from evalgauge import Run, Task, track_run
+from evalgauge import Run, Task, metrics, track_run
 from evalgauge.events import TYPES
 from evalgauge.normalize import LlmCallFields
 from evalgauge_exporter.cli.main import cli
+from evalgauge_exporter.demo.player import write_finished_run
+from evalgauge_exporter.demo.scenario import plan
 from evalgauge_exporter.web.app import create_app
+from tests.exporter.cli.invoking import evalgauge
 from tests.exporter.runs import exporter_of
 
 ROOT = Path(__file__).parents[1]
@@ -78,6 +84,68 @@ def test_every_address_is_documented(tmp_path: Path) -> None:
     page = text("docs/api.md")
     for path in create_app(exporter_of(tmp_path)).openapi()["paths"]:
         assert f"`{path}" in page, path
+
+
+README = text("README.md")
+
+
+def readme_blocks(language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def demo_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the README's examples run, with the runs that ``make demo`` keeps."""
+    folder = tmp_path_factory.mktemp("readme")
+    for model, skill in (("claude-sonnet-4-5", 0.0), ("claude-haiku-4-5", -0.18)):
+        scenario, run_id = plan(154, seed=8, skill=skill), f"waa-demo-{model}-154-7-earlier"
+        write_finished_run(folder / "results", run_id, scenario, model=model, speed=60, ended_at=time.time() - 9000)
+    return folder
+
+
+def test_the_snippets_of_the_readme_run_as_they_stand(demo_results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(demo_results)
+    for block in readme_blocks("python"):
+        exec(compile(block, "README.md", "exec"), {})
+    commands = [shlex.split(line, comments=True) for block in readme_blocks("sh") for line in block.splitlines()]
+    ran = []
+    for command in commands:
+        match command:
+            case ["evalgauge", "serve", *arguments]:
+                create_app(exporter_of(*map(Path, arguments)))
+            case ["evalgauge", name, *arguments]:
+                done = evalgauge(name, *arguments)
+                assert done.returncode == 0, (command, done.stdout, done.stderr)
+                ran.append(name)
+            case ["make", target]:
+                assert f"\n{target}:" in text("Makefile")
+            case ["pip", "install", requirement]:
+                extra = re.fullmatch(r"evalgauge(?:\[(\w+)\])?", requirement)
+                assert extra
+                assert not extra[1] or f"\n{extra[1]} = [" in text("pyproject.toml")
+            case _:
+                pytest.fail(f"a command that this test does not know: {command}")
+    assert ran == ["runs", "watch", "compare", "check", "replay"]
+    assert (demo_results / "site" / "index.html").exists()
+
+
+def test_the_queries_of_the_readme_name_metrics_and_labels_that_exist() -> None:
+    for block in readme_blocks("promql"):
+        for name, labels in re.findall(r"(agent_eval_\w+)\{([^}]*)\}", block):
+            metric = next(metric for metric in metrics.CATALOGUE if metric.name == name)
+            assert set(re.findall(r"(\w+)=", labels)) <= set(metric.labels)
+    (scrape,) = (yaml.safe_load(block) for block in readme_blocks("yaml"))
+    assert scrape["scrape_configs"][0]["static_configs"] == [{"targets": ["127.0.0.1:9909"]}]
+
+
+def test_the_readme_says_where_grafana_is_and_how_to_sign_in() -> None:
+    compose = yaml.safe_load(text("docker-compose.yml"))
+    assert "http://localhost:3000/" in README
+    assert "docker compose exec grafana cat /var/lib/grafana/admin-password" in README
+    password = compose["services"]["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"]
+    assert password == "/var/lib/grafana/admin-password"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -3,9 +3,10 @@
 Templates use Prometheus' syntax (``{{ $labels.run_id }}``, ``{{ $value | humanize }}``), which the rendering for
 Grafana translates. The limits are in `thresholds`, what to do about an alert is in ``docs/runbooks.md``.
 
-No alert needs a recording rule: over 50 runs the slowest takes a fraction of a second once a minute, and Grafana's
-copy of it would never fire on a Prometheus that has not loaded the rules. The one recording rule shows that they are
-loaded, so that a dashboard can distinguish "no alert fires" from "no alert is evaluated".
+Every expression uses `queries.held`: a failed scrape ends every series at once, and would otherwise end every alert
+and restart its pending period. No alert needs a recording rule: over 50 runs the slowest takes a fraction of a second
+once a minute, and Grafana's copy of it would never fire on a Prometheus that has not loaded the rules. The one
+recording rule shows that they are loaded: a dashboard can distinguish "no alert fires" from "no alert is evaluated".
 """
 
 from __future__ import annotations
@@ -22,19 +23,34 @@ from grafana_foundation_sdk.models.alerting import RelativeTimeRange
 from grafana_foundation_sdk.models.common import DataSourceRef
 
 from evalgauge import metrics as m
-from evalgauge_dashboards import queries as q
 from evalgauge_dashboards import thresholds
+from evalgauge_dashboards.dashboard import COMPARISON, EVALUATION, FLEET
 from evalgauge_dashboards.errors import TemplateError
-from evalgauge_dashboards.promql import NOW, RULES_LOADED, UP, Expression, scalar, select, vector
+from evalgauge_dashboards.options import Options
+from evalgauge_dashboards.promql import (
+    NOW,
+    RULES_LOADED,
+    UP,
+    Expression,
+    LabelMatch,
+    add_matchers,
+    scalar,
+    select,
+    vector,
+)
+from evalgauge_dashboards.queries import MACHINE, held
 
-JOB = "evalgauge"
-"""The scrape job of the exporter in prometheus.yml."""
-DATASOURCE_UID = "prometheus"
 GROUP = "evalgauge"
-FOLDER = "evalgauge"
 INTERVAL = "1m"
-
 BY_RUN = ("run_id",)
+PAIR = ("run_id", "baseline_run_id")
+CALL = ("run_id", "provider", "model")
+ERRORS = ("infrastructure_error", "evaluation_error")
+"""Outcomes that cost money and measure nothing."""
+
+Severity = Literal["critical", "warning", "info"]
+"""critical: money or machine time is being lost now, so page someone; warning: look at it today; info: sent once."""
+Component = Literal["run", "cost", "machine", "monitoring"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +60,12 @@ class Alert:
     name: str
     expression: Expression
     pending: str
-    severity: Literal["warning", "critical"]
-    """critical: money or machine time is being lost now, so page someone; warning: look at it today."""
+    severity: Severity
+    component: Component
     summary: str
     """One sentence that fits a phone's screen, as a template."""
+    description: str
+    """What it means for the reader and the first thing to look at, as a template."""
     panel: tuple[str, int]
     """The uid of the dashboard and the id of the panel that show it."""
     keep_firing: str | None = None
@@ -61,26 +79,44 @@ class Alert:
         """The anchor of its section in the runbooks."""
         return self.name.lower()
 
-    def runbook_url(self, docs_url: str) -> str:
-        """Return the address of its section in the runbooks."""
-        return f"{docs_url.rstrip('/')}/runbooks.md#{self.anchor}"
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels to route on; those of its series come beside them."""
+        return {"severity": self.severity, "component": self.component}
 
-    def to_prometheus(self, docs_url: str) -> dict[str, object]:
+    def annotations(self, options: Options) -> dict[str, str]:
+        """Return its texts and links, as templates of Prometheus."""
+        dashboard, panel = self.panel
+        grafana, exporter = options.grafana_url.rstrip("/"), options.exporter_url.rstrip("/")
+        texts = {"summary": self.summary, "description": self.description}
+        if "run_id" in (self.expression.labels or ()):
+            query = "{{ $labels.run_id | urlquery }}"
+            # urlquery writes a space as +, which in a path is a plus
+            path = '{{ reReplaceAll "[+]" "%20" (urlquery $labels.run_id) }}'
+            texts["dashboard_url"] = f"{grafana}/d/{dashboard}?var-run={query}&viewPanel={panel}"
+            texts["live_url"] = f"{exporter}/?run={query}"
+            texts["replay_url"] = f"{exporter}/replay/{path}/"
+        else:
+            texts["dashboard_url"] = f"{grafana}/d/{dashboard}?viewPanel={panel}"
+        return texts | {"runbook_url": options.runbook_url(self.anchor)}
+
+    def to_prometheus(self, options: Options) -> dict[str, object]:
         """Render it as a rule of Prometheus."""
         return {
             "alert": self.name,
-            "expr": self.expression.text,
+            "expr": add_matchers(self.expression.text, options.selector),
             "for": self.pending,
             **({"keep_firing_for": self.keep_firing} if self.keep_firing else {}),
-            "labels": {"severity": self.severity},
-            "annotations": {"summary": self.summary, "runbook_url": self.runbook_url(docs_url)},
+            "labels": self.labels,
+            "annotations": self.annotations(options),
         }
 
-    def to_grafana(self, docs_url: str) -> dict[str, Any]:
+    def to_grafana(self, options: Options) -> dict[str, Any]:
         """Render it as a rule of Grafana's file provisioning.
 
         Three nodes keep PromQL's meaning: the query, 1 for each series it returned whatever its value, and a
-        threshold on that.
+        threshold on that. A series that vanished keeps firing as long as in Prometheus, in numbers of evaluations:
+        Grafana's ``keepFiringFor`` is only for a series that is there and no longer over the threshold.
         """
         here = DataSourceRef(type_val="__expr__", uid="__expr__")
         there = chain.TypeMath().ref_id("there").datasource(here)
@@ -88,30 +124,24 @@ class Alert:
         over = chain.ExprTypeThresholdConditionsEvaluator().type("gt").params([0])
         firing = chain.TypeThreshold().ref_id("firing").datasource(here).expression("there")
         firing = firing.conditions([chain.ExprTypeThresholdConditions().evaluator(over)])
-        query = prometheus.Dataquery().ref_id("query").expr(self.expression.text).instant()
+        expression = add_matchers(self.expression.text, options.selector)
+        query = prometheus.Dataquery().ref_id("query").expr(expression).instant()
         dashboard, panel = self.panel
         at_once = RelativeTimeRange(0, 0)
+        annotations = {name: _translate_template(text) for name, text in self.annotations(options).items()}
         rule = (
             grafana.Rule(self.name)
             .uid(self.anchor)
-            .folder_uid(FOLDER)
             .rule_group(GROUP)
             .condition("firing")
             .for_val(self.pending)
             .no_data_state("OK")
             .exec_err_state(self.exec_error_state)
-            .labels({"severity": self.severity})
-            .annotations(
-                {
-                    "summary": _translate_template(self.summary),
-                    "runbook_url": self.runbook_url(docs_url),
-                    "__dashboardUid__": dashboard,
-                    "__panelId__": str(panel),
-                }
-            )
+            .labels(self.labels)
+            .annotations(annotations | {"__dashboardUid__": dashboard, "__panelId__": str(panel)})
             .with_query(
                 grafana.Query("query")
-                .datasource_uid(DATASOURCE_UID)
+                .datasource_uid(options.datasource_uid)
                 .relative_time_range(RelativeTimeRange(600, 0))
                 .model(query)
             )
@@ -121,10 +151,22 @@ class Alert:
         encoded: dict[str, Any] = json.loads(JSONEncoder().encode(rule.build()))
         encoded["labels"] = {key: value.replace("$", "$$") for key, value in encoded["labels"].items()}
         keep = {"keepFiringFor": self.keep_firing} if self.keep_firing else {}
-        return {key: encoded[key] for key in _PROVISIONED} | keep | {"dashboardUid": dashboard, "panelId": panel}
+        return {
+            **{key: encoded[key] for key in _PROVISIONED},
+            **keep,
+            "missing_series_evals_to_resolve": _minutes(self.keep_firing) if self.keep_firing else 1,
+            "dashboardUid": dashboard,
+            "panelId": panel,
+        }
 
 
 _PROVISIONED = ("uid", "title", "condition", "data", "noDataState", "execErrState", "for", "annotations", "labels")
+
+
+def _minutes(duration: str) -> int:
+    """Return the evaluations that a duration such as ``10m`` lasts, at one each `INTERVAL`."""
+    assert duration.endswith("m")
+    return int(duration.removesuffix("m"))
 
 
 def _translate_template(template: str) -> str:
@@ -138,271 +180,493 @@ def _translate_template(template: str) -> str:
     return template.replace("$value", "$values.query.Value")
 
 
+def _label_by_run(expression: Expression) -> Expression:
+    """Add the benchmark and the model of the run, to route on; a model that the expression itself has stays."""
+    carried = tuple(label for label in ("benchmark", "model") if label not in (expression.labels or ()))
+    # a run whose model became known in the last minutes has two infos
+    info = held.value(m.RUN_INFO, "run_id", *carried).topk(1, "run_id")
+    return expression.combine("*", info, on=BY_RUN, carry=carried)
+
+
 def _regression() -> Expression:
-    pair = ("run_id", "baseline_run_id")
-    delta = select(m.COMPARISON_SUCCESS_DELTA, bound="estimate").max(*pair)
-    surprising = select(m.COMPARISON_P_VALUE, kind="anytime").max(*pair) < thresholds.REGRESSION_P
-    success = select(m.BASELINE_SUCCESS_TASKS).max("baseline_run_id")
-    measured = select(m.BASELINE_MEASURED_TASKS).max("baseline_run_id")
+    delta = held.value(m.COMPARISON_SUCCESS_DELTA, *PAIR, bound="estimate")
+    significant = held.value(m.COMPARISON_P_VALUE, *PAIR, kind="anytime") < thresholds.REGRESSION_P
+    success = held.value(m.BASELINE_SUCCESS_TASKS, "baseline_run_id")
+    measured = held.value(m.BASELINE_MEASURED_TASKS, "baseline_run_id")
     rate = success / measured
     noise = (rate * (1 - rate) / measured).sqrt().clamp_min(thresholds.REGRESSION_FLOOR)
-    enough = q.tasks("run_id", status=m.MEASURED_OUTCOMES) >= thresholds.REGRESSION_SAMPLE
+    enough = held.tasks("run_id", status=m.MEASURED_OUTCOMES) >= thresholds.REGRESSION_SAMPLE
     return (
         delta.combine("<", 0 - noise, on=("baseline_run_id",))
-        .where(surprising, on=pair)
+        .where(significant, on=PAIR)
         .where(enough, on=BY_RUN)
-        .where(q.recent_runs(thresholds.RECENT), on=BY_RUN)
+        .where(held.recent_runs(thresholds.RECENT), on=BY_RUN)
+    )
+
+
+def _score_regression() -> Expression:
+    # the interval is of a fixed sample: it is read once, when the run has finished
+    high = held.value(m.COMPARISON_SCORE_DELTA, *PAIR, bound="high") < 0
+    estimate = held.value(m.COMPARISON_SCORE_DELTA, *PAIR, bound="estimate")
+    enough = held.tasks("run_id", status=m.MEASURED_OUTCOMES) >= thresholds.REGRESSION_SAMPLE
+    return (
+        estimate.where(high, on=PAIR)
+        .where(enough, on=BY_RUN)
+        .where(held.value(m.RUN_STATE, "run_id", state="completed").equals(1), on=BY_RUN)
+        .where(held.recent_runs(thresholds.RECENT), on=BY_RUN)
     )
 
 
 def _domain_collapse() -> Expression:
-    domain = ("run_id", "domain")
-    enough = q.tasks(*domain, status=m.MEASURED_OUTCOMES) >= thresholds.DOMAIN_SAMPLE
-    high = q.success_bound("high", q.Z_99, *domain).where(enough, on=domain)
-    low = q.success_bound("low", q.Z_99, *domain).where(enough, on=domain)
-    delta = select(m.COMPARISON_SUCCESS_DELTA, bound="estimate").max("run_id", "baseline_run_id")
-    # exporters with different configurations may expose two baselines: the better one is compared with
-    compared = (-1 * delta).topk(1, "run_id") * 0 + 1
+    domain = (*PAIR, "domain")
+    delta = held.value(m.COMPARISON_DOMAIN_DELTA, *domain, bound="estimate") < -thresholds.DOMAIN_DROP
+    significant = held.value(m.COMPARISON_DOMAIN_P_VALUE, *domain, kind="anytime") < thresholds.REGRESSION_P
+    return delta.where(significant, on=domain).where(held.recent_runs(thresholds.RECENT), on=BY_RUN)
+
+
+def _baseline_missing() -> Expression:
+    missing = held.value(m.RUN_BASELINE_INFO, *PAIR, state="missing").equals(1)
+    return missing.where(held.recent_runs(thresholds.RECENT), on=BY_RUN)
+
+
+def _stalled() -> Expression:
+    stalled = held.value(m.RUN_STATE, "run_id", state="stalled").equals(1)
+    silent = held.seconds_since_progress().where(stalled, on=BY_RUN) < thresholds.RECENT
+    hung = held.seconds_since_progress().where(held.running_runs(), on=BY_RUN) > thresholds.NO_PROGRESS
+    return silent.or_(hung)
+
+
+def _incomplete() -> Expression:
+    unmeasured = tuple(status for status in m.TASK_STATUSES if status not in m.MEASURED_OUTCOMES)
+    missed = held.tasks("run_id", status=unmeasured)
     return (
-        high.combine("*", compared, on=BY_RUN, carry=("baseline_run_id",))
-        .combine("<", low.rename_label("run_id", "baseline_run_id"), on=("baseline_run_id", "domain"))
-        .where(q.recent_runs(thresholds.RECENT), on=BY_RUN)
+        (missed / held.tasks("run_id") > thresholds.INCOMPLETE_SHARE)
+        .where(missed >= thresholds.BURN_SAMPLE, on=BY_RUN)
+        .where(held.value(m.RUN_STATE, "run_id", state="completed").equals(1), on=BY_RUN)
+        .where(held.recent_runs(thresholds.RECENT), on=BY_RUN)
+    )
+
+
+def _share_of_attempts(window: str, status: LabelMatch) -> Expression:
+    """The share of a status among the attempts that finished in the window."""
+    finished = held.growth(m.RUN_TASKS, window, "run_id", status=m.OUTCOMES) > 0
+    return held.growth(m.RUN_TASKS, window, "run_id", status=status) / finished
+
+
+def _burn(factor: float, long: str, short: str) -> Expression:
+    burning = factor * scalar(thresholds.INFRASTRUCTURE_OBJECTIVE)
+    return (
+        (_share_of_attempts(long, ERRORS) > burning)
+        .where(_share_of_attempts(short, ERRORS) > burning, on=BY_RUN)
+        .where(held.growth(m.RUN_TASKS, long, "run_id", status=ERRORS) >= thresholds.BURN_SAMPLE, on=BY_RUN)
+        # also where it ended the run: a dead pool finishes every task at once
+        .where(held.recent_runs(thresholds.JUST_FINISHED), on=BY_RUN)
+    )
+
+
+def _agent_errors() -> Expression:
+    enough = held.growth(m.RUN_TASKS, "30m", "run_id", status="agent_error") >= thresholds.AGENT_ERROR_SAMPLE
+    return (
+        (_share_of_attempts("30m", "agent_error") > thresholds.AGENT_ERROR_SHARE)
+        .where(enough, on=BY_RUN)
+        .where(held.recent_runs(thresholds.JUST_FINISHED), on=BY_RUN)
+    )
+
+
+def _call_share(window: str, share: float, sample: int, *status: str) -> Expression:
+    calls = held.growth(m.RUN_LLM_REQUESTS, window, *CALL)
+    return (
+        (held.growth(m.RUN_LLM_REQUESTS, window, *CALL, status=status) / (calls > 0) > share)
+        .where(calls >= sample, on=CALL)
+        .where(held.recent_runs(thresholds.JUST_FINISHED), on=BY_RUN)
     )
 
 
 def _over_budget() -> Expression:
-    budget = select(m.RUN_BUDGET).max("run_id")
-    over = q.cost("run_id") / budget > thresholds.BUDGET_SHARE
-    return over.where(q.running_runs().or_(q.recent_runs(thresholds.BUDGET_NEWS)), on=BY_RUN)
+    budget = held.value(m.RUN_BUDGET, "run_id")
+    over = held.cost("run_id") / budget > thresholds.BUDGET_SHARE
+    return over.where(held.running_runs().or_(held.recent_runs(thresholds.JUST_FINISHED)), on=BY_RUN)
 
 
 def _projected_over_budget() -> Expression:
-    budget = select(m.RUN_BUDGET).max("run_id")
-    credible = q.work_share("run_id") >= thresholds.PROJECTION_WORK
+    budget = held.value(m.RUN_BUDGET, "run_id")
+    credible = held.work_share("run_id") >= thresholds.PROJECTION_WORK
     return (
-        (q.projected_cost("run_id") / budget > thresholds.BUDGET_SHARE)
+        (held.projected_cost("run_id") / budget > thresholds.BUDGET_SHARE)
         .where(credible, on=BY_RUN)
-        .where(q.running_runs(), on=BY_RUN)
+        .where(held.running_runs(), on=BY_RUN)
     )
 
 
 def _spend_spike() -> Expression:
-    age = NOW - select(m.RUN_START).max("run_id")
-    average = q.cost("run_id") / (age > thresholds.SPIKE_AGE) * 3600
-    now = q.spend_per_hour("run_id")
+    now = held.spend_per_hour("run_id")
+    # over the times at which it cost anything: a pause before a resumption is no sign of thrift
+    spending = now > 0
+    usual = spending.subquery("avg_over_time", "6h", "5m")
+    known = spending.subquery("count_over_time", "6h", "5m") >= thresholds.SPIKE_SAMPLES
     return (
-        (now > average * thresholds.SPIKE_FACTOR)
+        (now > usual * thresholds.SPIKE_FACTOR)
         .where(now > thresholds.SPIKE_USD_PER_HOUR, on=BY_RUN)
-        .where(q.running_runs(), on=BY_RUN)
+        .where(known, on=BY_RUN)
+        .where(held.running_runs(), on=BY_RUN)
     )
 
 
 def _unpriced_calls() -> Expression:
-    call = ("run_id", "provider", "model")
-    share = q.uncosted_share(*call)
-    unpriced = select(m.RUN_UNPRICED_REQUESTS).max(*call) > 0
-    silent = select(m.RUN_UNKNOWN_USAGE_REQUESTS).max(*call) >= thresholds.SILENT_SAMPLE
+    unpriced = held.total(m.RUN_UNPRICED_REQUESTS, *CALL)
+    # a call that failed has no usage to report
+    failed = held.total(m.RUN_LLM_REQUESTS, *CALL, status=("error", "retry"))
+    silent = (held.total(m.RUN_UNKNOWN_USAGE_REQUESTS, *CALL) - failed).clamp_min(0)
+    share = (unpriced + silent) / (held.total(m.RUN_LLM_REQUESTS, *CALL) > 0)
     return (
         (share > thresholds.UNCOSTED_SHARE)
-        .where(unpriced.or_(silent), on=call)
-        .where(q.recent_runs(thresholds.RECENT), on=BY_RUN)
-    )
-
-
-def _stalled() -> Expression:
-    stalled = select(m.RUN_STATE, state="stalled").max("run_id").equals(1)
-    silent = q.seconds_since_progress().where(stalled, on=BY_RUN) < thresholds.RECENT
-    hung = q.seconds_since_progress().where(q.running_runs(), on=BY_RUN) > thresholds.NO_PROGRESS
-    return silent.or_(hung)
-
-
-def _burn(factor: float, long: str, short: str) -> Expression:
-    def ended(window: str, status: str | tuple[str, ...]) -> Expression:
-        # a gauge that is there from the start with 0, so the first error counts; a counter born at 1 would not
-        return select(m.RUN_TASKS, status=status).over("delta", window).sum("run_id")
-
-    def share(window: str) -> Expression:
-        return ended(window, "infrastructure_error") / (ended(window, m.OUTCOMES) > 0)
-
-    burning = factor * scalar(thresholds.INFRASTRUCTURE_OBJECTIVE)
-    return (
-        (share(long) > burning)
-        .where(share(short) > burning, on=BY_RUN)
-        .where(ended(long, "infrastructure_error") >= thresholds.BURN_SAMPLE, on=BY_RUN)
-        .where(q.running_runs(), on=BY_RUN)
+        .where((unpriced > 0).or_(silent >= thresholds.SILENT_SAMPLE), on=CALL)
+        .where(held.recent_runs(thresholds.RECENT), on=BY_RUN)
     )
 
 
 def _worker_lost() -> Expression:
-    lost = select(m.WORKER_STATE, state="lost").max("run_id", "worker_id").equals(1)
-    return lost.where(q.running_runs(), on=BY_RUN)
+    lost = held.value(m.WORKER_STATE, "run_id", "worker_id", state="lost").equals(1)
+    return lost.where(held.running_runs(), on=BY_RUN)
 
 
-def _exporter_down() -> Expression:
-    up = select(UP, job=JOB)
-    return up.max("job", "instance").equals(0).or_(up.absent(job=JOB))
+def _machine_without_run() -> Expression:
+    # a machine that never served a run is somebody else's
+    served = select(m.VM_RUNS).over("max_over_time", thresholds.SERVED_WITHIN).max(*MACHINE) > 0
+    return held.unused_machines().where(served, on=MACHINE)
+
+
+def _machine_interrupted() -> Expression:
+    ends = held.value(m.VM_INTERRUPTION, *MACHINE)
+    used = held.value(m.VM_RUNS, *MACHINE) > 0
+    # the time at which it ends, as long as that is news
+    return (ends > NOW - thresholds.JUST_FINISHED).where(used, on=MACHINE)
+
+
+def _probe_failing() -> Expression:
+    failing = held.value(m.PROBE_SUCCESS, "target", "kind").equals(0)
+    # a probe has the name of its machine, alone or in front of a port or a path
+    machine = failing.derive_label("vm", "target", "([^:/]+)(?:[:/].*)?")
+    off = held.value(m.VM_POWER_STATE, "vm", state=("stopping", "stopped", "deallocating", "deallocated")).equals(1)
+    return machine.unless(off, on=("vm",)).max("target", "kind")
 
 
 def _source_stale() -> Expression:
     # several exporters read independently of each other: the worst one counts
-    failing = select(m.SOURCE_UP).min("source").equals(0)
-    age = NOW - select(m.SOURCE_LAST_SUCCESS, source=("azure_vm", "azure_ml", "probe")).min("source")
-    prices = NOW - select(m.SOURCE_LAST_SUCCESS, source="prices").min("source")
+    failing = held.select(m.SOURCE_UP).min("source").equals(0)
+    polled = ("azure_vm", "azure_ml", "aws_ec2", "cloud", "probe")
+    age = NOW - held.select(m.SOURCE_LAST_SUCCESS, source=polled).min("source")
+    prices = NOW - held.select(m.SOURCE_LAST_SUCCESS, source="prices").min("source")
     return failing.or_(age > thresholds.SOURCE_AGE).or_(prices > thresholds.PRICES_AGE)
 
 
-def list_alerts() -> tuple[Alert, ...]:
-    """List every alert in reading order: health, cost, machines, the monitoring itself."""
+def _exporter_down(job: str) -> Expression:
+    target = ("job", "instance")
+    # one that answers now and then, because it crashes and starts again, is down too; one that is no target is not
+    answers = select(UP).over("avg_over_time", "10m").max(*target) < thresholds.EXPORTER_ANSWERS
+    answers = answers.where(select(UP).max(*target), on=target)
+    exporter = select(m.BUILD_INFO).over("last_over_time", "1d").targets()
+    configured = select(UP, job=job).max(*target)
+    none = select(UP, job=job).absent(job=job).unless(held.select(m.BUILD_INFO).count(), on=())
+    return answers.where(exporter.or_(configured), on=target).or_(none)
+
+
+def list_alerts(job: str = "evalgauge") -> tuple[Alert, ...]:
+    """List every alert in reading order: runs, cost, machines, the monitoring itself.
+
+    Args:
+        job: The name of the exporter's scrape job.
+    """
     return (
         Alert(
             "EvalSuccessRegression",
-            _regression(),
+            _label_by_run(_regression()),
             "2m",
             "warning",
+            "run",
             "Run {{ $labels.run_id }} succeeds less often than its baseline {{ $labels.baseline_run_id }}: "
             "{{ $value | humanizePercentage }} over the tasks measured in both, significant and larger than the noise.",
-            ("evalgauge-comparison", 20),
+            "The p-value is anytime-valid, so the verdict holds however often it is read. Rule out the environment, "
+            "then "
+            "compare the tasks that only the baseline solved.",
+            (COMPARISON, 20),
+            keep_firing=thresholds.KEEP_FIRING,
+        ),
+        Alert(
+            "EvalScoreRegression",
+            _label_by_run(_score_regression()),
+            "2m",
+            "warning",
+            "run",
+            "Run {{ $labels.run_id }} scores lower than its baseline {{ $labels.baseline_run_id }}: "
+            '{{ $value | printf "%.3g" }} on average over the tasks measured in both.',
+            "The whole 95 % interval of the paired difference is below 0. Partial scores can fall while the success "
+            "rate "
+            "does not.",
+            (COMPARISON, 20),
             keep_firing=thresholds.KEEP_FIRING,
         ),
         Alert(
             "EvalDomainCollapse",
-            _domain_collapse(),
+            _label_by_run(_domain_collapse()),
             "2m",
             "warning",
-            "Run {{ $labels.run_id }} fails in {{ $labels.domain }} where its baseline did not: at best "
-            "{{ $value | humanizePercentage }} of the tasks succeed.",
-            ("evalgauge-evaluation", 20),
+            "run",
+            "Run {{ $labels.run_id }} fails in {{ $labels.domain }} where its baseline {{ $labels.baseline_run_id }} "
+            "did "
+            "not: {{ $value | humanizePercentage }} over the tasks measured in both.",
+            "Failures of one domain that look alike are mostly caused by its environment: an application that was not "
+            "installed, a login that expired.",
+            (EVALUATION, 20),
             keep_firing=thresholds.KEEP_FIRING,
         ),
         Alert(
+            "EvalBaselineMissing",
+            _label_by_run(_baseline_missing()),
+            "5m",
+            "info",
+            "run",
+            "The baseline {{ $labels.baseline_run_id }} of run {{ $labels.run_id }} does not exist: nothing is "
+            "compared.",
+            "Correct the run's baseline or [baselines] in the configuration, or put the baseline run into the results.",
+            (COMPARISON, 20),
+        ),
+        Alert(
             "EvalRunStalled",
-            _stalled(),
+            _label_by_run(_stalled()),
             "1m",
             "critical",
+            "run",
             "Run {{ $labels.run_id }} has made no progress for {{ $value | humanizeDuration }}.",
-            ("evalgauge-evaluation", 1),
+            "Its process is gone or hangs; its machines are still billed.",
+            (EVALUATION, 1),
+        ),
+        Alert(
+            "EvalRunIncomplete",
+            _label_by_run(_incomplete()),
+            "2m",
+            "warning",
+            "run",
+            "Run {{ $labels.run_id }} has completed without measuring {{ $value | humanizePercentage }} of its tasks.",
+            "Its tasks ended as errors, were interrupted or never started: a pool that died, or a set-up that "
+            "failed. Its "
+            "rates are over the other tasks only.",
+            (EVALUATION, 21),
         ),
         Alert(
             "EvalInfrastructureErrorsFast",
-            _burn(thresholds.FAST_BURN, "1h", "10m"),
+            _label_by_run(_burn(thresholds.FAST_BURN, "1h", "10m")),
             "2m",
             "critical",
-            "{{ $value | humanizePercentage }} of the attempts of run {{ $labels.run_id }} ended as infrastructure "
-            "error in the last hour.",
-            ("evalgauge-evaluation", 14),
+            "run",
+            "{{ $value | humanizePercentage }} of the attempts of run {{ $labels.run_id }} ended as infrastructure or "
+            "evaluation error in the last hour.",
+            "These attempts cost money and measure nothing. Pause the run if all workers are affected, else remove the "
+            "affected one.",
+            (EVALUATION, 14),
             keep_firing=thresholds.KEEP_FIRING,
         ),
         Alert(
             "EvalInfrastructureErrorsSlow",
-            _burn(thresholds.SLOW_BURN, "6h", "30m"),
+            _label_by_run(_burn(thresholds.SLOW_BURN, "6h", "30m")),
             "10m",
             "warning",
-            "{{ $value | humanizePercentage }} of the attempts of run {{ $labels.run_id }} ended as infrastructure "
-            "error in the last six hours.",
-            ("evalgauge-evaluation", 14),
+            "run",
+            "{{ $value | humanizePercentage }} of the attempts of run {{ $labels.run_id }} ended as infrastructure or "
+            "evaluation error in the last six hours.",
+            "A slow leak: memory, disk, or the set-up of one domain.",
+            (EVALUATION, 14),
+            keep_firing=thresholds.KEEP_FIRING,
+        ),
+        Alert(
+            "EvalAgentErrors",
+            _label_by_run(_agent_errors()),
+            "2m",
+            "critical",
+            "run",
+            "{{ $value | humanizePercentage }} of the attempts of run {{ $labels.run_id }} ended as agent error in the "
+            "last 30 minutes.",
+            "Nearly every attempt fails in the agent's own code or calls: an expired key, a quota, a broken release. "
+            "They "
+            "count as measured, so the success rate falls.",
+            (EVALUATION, 14),
+            keep_firing=thresholds.KEEP_FIRING,
+        ),
+        Alert(
+            "EvalModelCallsFailing",
+            _label_by_run(_call_share("15m", thresholds.FAILING_SHARE, thresholds.FAILING_SAMPLE, "error")),
+            "2m",
+            "critical",
+            "run",
+            "{{ $value | humanizePercentage }} of the calls of run {{ $labels.run_id }} to {{ $labels.provider }}/"
+            "{{ $labels.model }} failed in the last 15 minutes.",
+            "An expired key, an exhausted quota or an outage of the provider.",
+            (EVALUATION, 32),
+            keep_firing=thresholds.KEEP_FIRING,
+        ),
+        Alert(
+            "EvalModelCallRetries",
+            _label_by_run(_call_share("1h", thresholds.RETRY_SHARE, thresholds.RETRY_SAMPLE, "error", "retry")),
+            "10m",
+            "warning",
+            "run",
+            "{{ $value | humanizePercentage }} of the calls of run {{ $labels.run_id }} to {{ $labels.provider }}/"
+            "{{ $labels.model }} failed or were retried in the last hour.",
+            "The run is slower and, where discarded answers are billed, dearer than it need be: lower the concurrency.",
+            (EVALUATION, 32),
             keep_firing=thresholds.KEEP_FIRING,
         ),
         Alert(
             "EvalOverBudget",
-            _over_budget(),
+            _label_by_run(_over_budget()),
             "0m",
             "critical",
+            "cost",
             "Run {{ $labels.run_id }} has used {{ $value | humanizePercentage }} of its budget.",
-            ("evalgauge-evaluation", 9),
+            "evalgauge stops nothing: stop the run, or raise its budget.",
+            (EVALUATION, 9),
         ),
         Alert(
             "EvalProjectedOverBudget",
-            _projected_over_budget(),
+            _label_by_run(_projected_over_budget()),
             "10m",
             "warning",
+            "cost",
             "Run {{ $labels.run_id }} will have used {{ $value | humanizePercentage }} of its budget at the end.",
-            ("evalgauge-evaluation", 8),
+            "If the remaining tasks cost as much as the finished ones. Fewer tasks, fewer attempts or a smaller step "
+            "limit "
+            "keep it within its budget.",
+            (EVALUATION, 8),
             keep_firing=thresholds.KEEP_FIRING,
         ),
         Alert(
             "EvalSpendSpike",
-            _spend_spike(),
+            _label_by_run(_spend_spike()),
             "10m",
             "warning",
-            "Run {{ $labels.run_id }} now costs {{ $value | humanize }} dollars per hour, more than "
-            f"{thresholds.SPIKE_FACTOR:g} times its average.",
-            ("evalgauge-evaluation", 11),
+            "cost",
+            'Run {{ $labels.run_id }} now costs {{ $value | printf "%.2f" }} dollars per hour, more than '
+            f"{thresholds.SPIKE_FACTOR:g} times what it usually does.",
+            "Retries, an agent in a loop, a cache that is no longer read, or machines that were added.",
+            (EVALUATION, 11),
             keep_firing=thresholds.KEEP_FIRING,
         ),
         Alert(
             "EvalUnpricedCalls",
-            _unpriced_calls(),
+            _label_by_run(_unpriced_calls()),
             "5m",
-            "warning",
+            "info",
+            "cost",
             "{{ $value | humanizePercentage }} of the calls of run {{ $labels.run_id }} to {{ $labels.provider }}/"
             "{{ $labels.model }} have no known cost: no price is known, or they reported no tokens.",
-            ("evalgauge-evaluation", 12),
+            "The shown cost is a lower bound, and budget alerts come too late. Add a price to the overrides: past "
+            "calls "
+            "are then priced too.",
+            (EVALUATION, 12),
             keep_firing=thresholds.KEEP_FIRING,
         ),
         Alert(
             "EvalWorkerLost",
-            _worker_lost(),
+            _label_by_run(_worker_lost()),
             "2m",
             "warning",
+            "machine",
             "Worker {{ $labels.worker_id }} of run {{ $labels.run_id }} is lost.",
-            ("evalgauge-fleet", 10),
+            "It has sent no event and no heartbeat for the stall time. Its attempt counts as interrupted.",
+            (FLEET, 10),
         ),
         Alert(
             "EvalMachineIdle",
-            q.idle_machines(),
+            held.idle_machines(),
             thresholds.IDLE_FOR,
             "warning",
+            "machine",
             "Machine {{ $labels.vm }} ({{ $labels.resource_group }}) has had no task for "
             f"{thresholds.IDLE_FOR} and is billed.",
-            ("evalgauge-fleet", 20),
+            "A running run uses it. If no tasks are left for it, deallocate it; a stopped machine is still billed.",
+            (FLEET, 20),
         ),
         Alert(
             "EvalMachineWithoutRun",
-            q.unused_machines(),
+            _machine_without_run(),
             thresholds.IDLE_FOR,
             "critical",
+            "machine",
             "Machine {{ $labels.vm }} ({{ $labels.resource_group }}) is billed and no run has used it for "
             f"{thresholds.IDLE_FOR}.",
-            ("evalgauge-fleet", 20),
+            "It has served a run before. Somebody may be logged in: ask, then deallocate it.",
+            (FLEET, 20),
+        ),
+        Alert(
+            "EvalMachineInterrupted",
+            _machine_interrupted(),
+            "0m",
+            "warning",
+            "machine",
+            "{{ $labels.provider }} takes back machine {{ $labels.vm }} ({{ $labels.resource_group }}), which a run "
+            "uses.",
+            "Its attempts end as infrastructure errors. Start another machine, and run the attempts again afterwards.",
+            (FLEET, 20),
         ),
         Alert(
             "EvalProbeFailing",
-            select(m.PROBE_SUCCESS).max("target", "kind").equals(0),
+            _probe_failing(),
             "5m",
             "warning",
+            "machine",
             "{{ $labels.target }} does not answer its {{ $labels.kind }} probe.",
-            ("evalgauge-fleet", 30),
+            "Its machine is not switched off, so tasks that are sent to it end as infrastructure errors.",
+            (FLEET, 30),
+        ),
+        Alert(
+            "EvalEventsLost",
+            held.growth(m.SOURCE_ERRORS, "1h", "source", reason="lost_by_writer") > 0,
+            "0m",
+            "warning",
+            "monitoring",
+            'Runners could not write {{ $value | printf "%.0f" }} events to their run logs in the last hour.',
+            "Counts, costs and rates of their runs are too low. Mostly the results disk is full or not writable.",
+            (FLEET, 40),
+            keep_firing=thresholds.KEEP_FIRING,
         ),
         Alert(
             "EvalSourceStale",
             _source_stale(),
             "15m",
             "warning",
+            "monitoring",
             "Source {{ $labels.source }} cannot be read or is out of date.",
-            ("evalgauge-fleet", 40),
+            "evalgauge doctor tries each configured part and reports what to fix.",
+            (FLEET, 40),
         ),
         Alert(
             "EvalExporterDown",
-            _exporter_down(),
-            "3m",
+            _exporter_down(job),
+            "2m",
             "critical",
+            "monitoring",
             "Prometheus cannot scrape the evalgauge exporter{{ if $labels.instance }} {{ $labels.instance }}{{ end }}: "
             "the dashboards are out of date.",
-            ("evalgauge-fleet", 42),
+            "No other alert can be evaluated meanwhile. The runs are not affected: the exporter reads their logs "
+            "when it "
+            "is back.",
+            (FLEET, 42),
             exec_error_state="Alerting",
         ),
     )
 
 
-def build_provisioning(docs_url: str) -> dict[str, object]:
+def build_provisioning(options: Options) -> dict[str, object]:
     """Build the file that Grafana's alert provisioning reads."""
-    rules = [alert.to_grafana(docs_url) for alert in list_alerts()]
-    return {
-        "apiVersion": 1,
-        "groups": [{"orgId": 1, "name": GROUP, "folder": FOLDER, "interval": INTERVAL, "rules": rules}],
-    }
+    rules = [alert.to_grafana(options) for alert in list_alerts(options.job)]
+    group = {"orgId": 1, "name": GROUP, "folder": options.folder, "interval": INTERVAL, "rules": rules}
+    return {"apiVersion": 1, "groups": [group]}
 
 
-def build_recording_rule() -> dict[str, object]:
-    """Build the recording rule whose presence shows a dashboard that Prometheus evaluates the alerts."""
-    return {"record": RULES_LOADED.name, "expr": vector(len(list_alerts())).text}
+def build_rules(options: Options) -> dict[str, object]:
+    """Build the groups of Prometheus' rules."""
+    alerts = list_alerts(options.job)
+    # its presence shows a dashboard that Prometheus evaluates the alerts
+    loaded = {"record": RULES_LOADED.name, "expr": vector(len(alerts)).text}
+    rules = [loaded, *(alert.to_prometheus(options) for alert in alerts)]
+    return {"groups": [{"name": GROUP, "interval": INTERVAL, "rules": rules}]}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from evalgauge_dashboards.options import DOCS_URL, EXPORTER_URL
+from evalgauge_dashboards.errors import OptionError
+from evalgauge_dashboards.options import Options
 
 GENERATED = Path("dashboards") / "generated"
 """The folder that ``--check`` looks at unless ``--out`` names another one."""
+_DEFAULT = Options()
 
 
 class BuildError(click.ClickException):
@@ -31,45 +35,70 @@ class FolderNotFound(BuildError):
 @click.command("build")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write the files to this folder.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 where dashboards/generated is stale.")
-@click.option("--docs-url", default=DOCS_URL, show_default=True, help="Where runbook links point.")
 @click.option(
     "--exporter-url",
-    default=EXPORTER_URL,
+    default=_DEFAULT.exporter_url,
     show_default=True,
-    help="Where browsers find the exporter: the start of the dashboards' links to replays.",
+    help="Where browsers find the exporter: the start of links to replays, live page and runbooks.",
 )
-def build_command(out: Path | None, check: bool, docs_url: str, exporter_url: str) -> None:
-    """Write dashboards/*.json, alerting/*.json and prometheus/rules.yml."""
+@click.option(
+    "--grafana-url",
+    default=_DEFAULT.grafana_url,
+    show_default=True,
+    help="Where browsers find Grafana: the start of an alert's link to its dashboard.",
+)
+@click.option("--docs-url", help="Where runbook links point.  [default: the exporter's /runbooks]")
+@click.option(
+    "--datasource-uid",
+    default=_DEFAULT.datasource_uid,
+    show_default=True,
+    help="The uid of the Prometheus data source in Grafana.",
+)
+@click.option("--job", default=_DEFAULT.job, show_default=True, help="The scrape job of the exporter.")
+@click.option("--selector", default="", help="Label matchers for every query, such as 'cluster=\"a\"'.")
+@click.option("--folder", default=_DEFAULT.folder, show_default=True, help="The folder of Grafana.")
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(["grafana", "kubernetes"]),
+    default=_DEFAULT.format,
+    show_default=True,
+    help="Files for Grafana and Prometheus, or Kubernetes manifests that hold them.",
+)
+def build_command(out: Path | None, check: bool, **chosen: Any) -> None:
+    """Write dashboards/*.json, alerting/*.json and prometheus/rules.yml, or Kubernetes manifests."""
     if out is None and not check:
         raise click.UsageError("name a folder with --out, or use --check")
-    if not exporter_url.startswith(("http://", "https://")):
-        raise click.UsageError(f"--exporter-url {exporter_url}: an address begins with http:// or https://")
+    try:
+        options = Options(**chosen)
+    except OptionError as error:
+        raise click.UsageError(str(error)) from error
     if check:
-        _check(out or GENERATED, docs_url, exporter_url)
+        _check(out or GENERATED, options)
     elif out is not None:
-        _write(out, docs_url, exporter_url)
+        _write(out, options)
 
 
-def _check(generated: Path, docs_url: str, exporter_url: str) -> None:
+def _check(generated: Path, options: Options) -> None:
     from evalgauge_dashboards.build import find_stale
 
     if not generated.is_dir():
         raise FolderNotFound(f"{generated}: no such folder; run this in the repository, or name it with --out")
-    if problems := find_stale(generated, docs_url, exporter_url):
+    if problems := find_stale(generated, options):
         command = f"evalgauge dashboards build --out {generated}"
-        if docs_url != DOCS_URL:
-            command += f" --docs-url {docs_url}"
-        if exporter_url != EXPORTER_URL:
-            command += f" --exporter-url {exporter_url}"
+        for field in dataclasses.fields(options):
+            value = getattr(options, field.name)
+            if value != getattr(_DEFAULT, field.name):
+                command += f" --{field.name.replace('_', '-')} {shlex.quote(value)}"
         raise BuildError(f"{generated} is stale: {', '.join(problems)}; run: {command}")
     click.echo(f"{generated} is up to date")
 
 
-def _write(out: Path, docs_url: str, exporter_url: str) -> None:
+def _write(out: Path, options: Options) -> None:
     from evalgauge_dashboards.build import build
 
     try:
-        paths = build(out, docs_url, exporter_url)
+        paths = build(out, options)
     except OSError as error:
         raise BuildError(f"{out}: {error.strerror or error}; name another folder with --out") from error
     for path in paths:

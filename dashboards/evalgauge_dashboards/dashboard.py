@@ -11,15 +11,16 @@ from grafana_foundation_sdk.models import dashboard
 from evalgauge import metrics as m
 from evalgauge_dashboards.colours import colour
 from evalgauge_dashboards.errors import PanelError
-from evalgauge_dashboards.options import EXPORTER_URL
+from evalgauge_dashboards.options import Options
 from evalgauge_dashboards.panels import DATASOURCE, Panel
-from evalgauge_dashboards.promql import NOW, Expression, select
-from evalgauge_dashboards.variables import RUN, RUNS, build_variables
+from evalgauge_dashboards.promql import NOW, Expression, LabelMatch, select
+from evalgauge_dashboards.variables import RUN, RUNS, RunChoice, build_variables
 
+OVERVIEW = "evalgauge-overview"
 EVALUATION = "evalgauge-evaluation"
 COMPARISON = "evalgauge-comparison"
 FLEET = "evalgauge-fleet"
-TITLES = {EVALUATION: "Evaluation", COMPARISON: "Comparison", FLEET: "Fleet"}
+TITLES = {OVERVIEW: "Overview", EVALUATION: "Evaluation", COMPARISON: "Comparison", FLEET: "Fleet"}
 """The title of each dashboard by its uid."""
 
 UNUSED_METRICS: dict[str, str] = {}
@@ -37,7 +38,7 @@ class Row:
 
 
 def build_dashboard(
-    uid: str, description: str, rows: Sequence[Row], *, many_runs: bool, exporter_url: str = EXPORTER_URL
+    uid: str, description: str, rows: Sequence[Row], *, runs: RunChoice, options: Options
 ) -> dashboard.Dashboard:
     """Build a whole dashboard.
 
@@ -45,8 +46,8 @@ def build_dashboard(
         uid: One of the keys of `TITLES`.
         description: The question that it answers.
         rows: Its panels.
-        many_runs: Whether more than one run may be selected; otherwise it shows one run, at first the newest.
-        exporter_url: The default address of the exporter for links to replays and the live page.
+        runs: How many runs may be selected; where it is one, the newest is shown at first.
+        options: What the dashboard is built for.
 
     Raises:
         PanelError: If two panels have the same id.
@@ -62,20 +63,21 @@ def build_dashboard(
         .timezone("browser")
         .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
     )
-    for variable in build_variables(many_runs, exporter_url.rstrip("/")):
+    for variable in build_variables(runs, options, one_benchmark=uid == COMPARISON):
         built.with_variable(variable)
-    run = RUNS if many_runs else RUN
-    built.annotation(_annotate("Run started", select(m.RUN_START, run_id=run).max("run_id"), "running"))
-    built.annotation(_annotate("Run ended", select(m.RUN_END, run_id=run).max("run_id"), "interrupted"))
+    where: dict[str, LabelMatch] = {} if runs == "none" else {"run_id": RUNS if runs == "many" else RUN}
+    built.annotation(_annotate("Run started", select(m.RUN_START, **where).max("run_id"), "running"))
+    built.annotation(_annotate("Run finished", select(m.RUN_END, **where).max("run_id"), "interrupted"))
     for other, name in TITLES.items():
         if other != uid:
             built.link(
                 builder.DashboardLink(name)
                 .type(dashboard.DashboardLinkType.LINK)
-                .url(f"/d/{other}")
+                .url(f"/d/{other}?${{datasource:queryparam}}" if COMPARISON in (uid, other) else f"/d/{other}")
                 .icon("dashboard")
                 .tooltip(f"evalgauge / {name}")
-                .include_vars(True)
+                # a comparison is of many runs of one benchmark: what another dashboard shows is not carried into it
+                .include_vars(COMPARISON not in (uid, other))
                 .keep_time(True)
             )
     built.link(

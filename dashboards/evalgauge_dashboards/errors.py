@@ -2,6 +2,7 @@
 
 - ``DashboardsError``
     - ``ExpressionError``: an expression that PromQL or the catalogue does not allow
+    - ``OptionError``: an option of the command that cannot be used
     - ``PanelError``: a dashboard or panel that Grafana would not show as meant
     - ``TemplateError``: an alert's template that Grafana would read differently from Prometheus
 """
@@ -17,6 +18,10 @@ class DashboardsError(EvalgaugeError, ValueError):
 
 class ExpressionError(DashboardsError):
     """An expression that names a metric or label that does not exist, or that would mean something else."""
+
+
+class OptionError(DashboardsError):
+    """An option of the command that cannot be used."""
 
 
 class PanelError(DashboardsError):

@@ -6,36 +6,38 @@ from grafana_foundation_sdk.models import dashboard
 
 from evalgauge import metrics as m
 from evalgauge_dashboards import panels as p
-from evalgauge_dashboards import queries as q
-from evalgauge_dashboards.alerts import JOB
+from evalgauge_dashboards import queries
 from evalgauge_dashboards.dashboard import FLEET, Row, build_dashboard
-from evalgauge_dashboards.options import EXPORTER_URL
+from evalgauge_dashboards.machine_table import machine_rows, machine_table
+from evalgauge_dashboards.options import Options
 from evalgauge_dashboards.panels import Column, Panel, PanelSpec, Query
 from evalgauge_dashboards.promql import RANGE, SCRAPE_DURATION, SCRAPE_SAMPLES, UP, Expression, select, vector
+from evalgauge_dashboards.queries import MACHINE
+from evalgauge_dashboards.queries import shown as q
+from evalgauge_dashboards.run_table import RUN_LINKS
 from evalgauge_dashboards.variables import RUNS, selected_runs
 
-MACHINE = ("vm", "resource_group")
 WORKER = ("run_id", "worker_id")
-POWER = {state: state for state in m.POWER_STATES} | {"stopped": "warning"}
-"""The meaning of each power state: a stopped machine is billed and does nothing, unlike a stopped worker."""
+ERRORS = ("infrastructure_error", "evaluation_error")
+"""Outcomes that measure nothing and that a machine may cause."""
 
 
-def build(exporter_url: str = EXPORTER_URL) -> dashboard.Dashboard:
-    """Build the dashboard; its links to replays start with ``exporter_url``."""
+def build(options: Options) -> dashboard.Dashboard:
+    """Build the dashboard; its links lead where ``options`` say."""
     rows = [
         Row("What is busy, what is billed, what is unused?", [*_worker_counts(), *_machine_counts()]),
         Row("Workers", _workers()),
         Row("Machines", _machines()),
         Row("Probes and jobs", _probes()),
-        Row("Exporter and sources", _sources()),
+        Row("Exporter and sources", _sources(options.job)),
     ]
     text = "Workers, machines and their cost, with the machines that are billed and not used."
-    return build_dashboard(FLEET, text, rows, many_runs=True, exporter_url=exporter_url)
+    return build_dashboard(FLEET, text, rows, runs="many", options=options)
 
 
 def _in_state(state: str) -> Expression:
     """Count the workers of running selected runs in the state; 0 where there are workers but none in it."""
-    workers = select(m.WORKER_STATE, state=state, run_id=RUNS).max(*WORKER)
+    workers = q.value(m.WORKER_STATE, *WORKER, state=state, run_id=RUNS)
     return workers.where(_running_selected(), on=("run_id",)).sum()
 
 
@@ -46,41 +48,42 @@ def _running_selected() -> Expression:
 
 def _increase(metric: m.Metric, *by: str) -> Expression:
     """Compute the increase of a worker counter of the selected runs over the time range."""
-    grown = select(metric, run_id=RUNS).over("increase", RANGE).sum(*WORKER)
+    grown = select(metric, run_id=RUNS).over("increase", RANGE).deduplicate().sum(*WORKER)
     return grown.where(selected_runs(window=RANGE), on=("run_id",)).sum(*by)
-
-
-def _by_machine(value: Expression) -> Expression:
-    """Reduce to one value for each machine: a name is unique only within its resource group."""
-    return value.join_labels("machine", *MACHINE).max("machine")
 
 
 def _worker_counts() -> list[Panel]:
     busy, idle = _increase(m.WORKER_BUSY), _increase(m.WORKER_IDLE)
-    counts = [
-        (1, "Busy workers", "busy", "Workers with a task, of the running selected runs."),
-        (2, "Idle workers", "idle", "Workers that are up without a task."),
-        (3, "Lost workers", "lost", "Workers without an event or heartbeat for the stall time."),
-    ]
     return [
-        *(
-            p.stat(
-                PanelSpec(number, title, text, p.COUNT, "no run is running", 3, 4),
-                [Query(_in_state(state))],
-                decimals=0,
-                colour_of=state,
-                steps=p.thresholds((None, "success"), (1, "critical")) if state == "lost" else None,
-            )
-            for number, title, state, text in counts
+        p.stat(
+            PanelSpec(
+                1,
+                "Workers",
+                "Workers of the running selected runs: with a task, without one, and without an event or heartbeat "
+                "for the "
+                "stall time.",
+                p.COUNT,
+                "no run is running, or it reports no worker",
+                7,
+                4,
+            ),
+            [Query(_in_state(state), state, ref) for state, ref in (("busy", "A"), ("idle", "B"), ("lost", "C"))],
+            decimals=0,
+            text="value_and_name",
+            overrides={
+                "busy": p.colour_series("busy"),
+                "idle": p.colour_series("idle"),
+                "lost": p.colour_positive("critical"),
+            },
         ),
         p.stat(
             PanelSpec(
                 4,
-                "Worker utilization",
+                "Utilization",
                 "Share of the workers' time in this range in which they had a task.",
                 p.RATIO,
                 "no worker was up in this time range",
-                3,
+                4,
                 4,
             ),
             [Query(busy / (busy + idle > 0))],
@@ -91,97 +94,79 @@ def _worker_counts() -> list[Panel]:
 
 
 def _machine_counts() -> list[Panel]:
-    bill = q.billing_machines(*MACHINE)
-    unused, idle = q.unused_machines(), q.idle_machines(q.IDLE_WINDOW)
+    billed = q.billed_machines()
+    unused, idle = q.unused_machines(), q.idle_machines(queries.IDLE_WINDOW)
     wasted = q.hourly_price(unused.or_(idle)).sum()
-    known = bill.count()
+    unpriced = billed.unless(q.value(m.VM_PRICE, *MACHINE), on=MACHINE)
+    known = billed.count()
     zero = vector(0).where(known, on=())
     return [
         p.stat(
-            PanelSpec(5, "Billed machines", "Every power state but deallocated.", p.COUNT, "no machine watched", 3, 4),
-            [Query(known)],
+            PanelSpec(
+                5,
+                "Billed machines",
+                "Machines in every power state but deallocated; those that no running run uses; those whose price is "
+                "not "
+                "known.",
+                p.COUNT,
+                "no machine watched: set [[azure]], [[aws]] or [[machine]]",
+                7,
+                4,
+            ),
+            [
+                Query(known, "billed", "A"),
+                Query(unused.count().or_(zero), "without a run", "B"),
+                Query(unpriced.count().or_(zero), "without a price", "C"),
+            ],
             decimals=0,
+            text="value_and_name",
+            overrides={
+                "billed": p.colour_series("vm"),
+                "without a run": p.colour_positive("critical"),
+                "without a price": p.colour_positive("warning"),
+            },
         ),
         p.stat(
             PanelSpec(
                 6,
-                "Machine cost per hour",
-                "Sum of the known prices of the billed machines.",
+                "Per hour",
+                "Sum of the known prices of the billed machines, and of those among them without a run or without a "
+                "task for "
+                f"{queries.IDLE_WINDOW}.",
                 p.DOLLARS,
                 "no price known",
-                3,
+                6,
                 4,
             ),
-            [Query(q.hourly_price(bill).sum())],
+            [Query(q.hourly_price(billed).sum(), "billed", "A"), Query(wasted.or_(zero), "wasted", "B")],
             decimals=2,
-            colour_of="llm",
-        ),
-        p.stat(
-            PanelSpec(
-                7,
-                "Wasted per hour",
-                f"Sum of the known prices of billed machines without a run or without a task for {q.IDLE_WINDOW}.",
-                p.DOLLARS,
-                "no billed machine",
-                3,
-                4,
-            ),
-            [Query(wasted.or_(zero))],
-            decimals=2,
-            steps=p.thresholds((None, "success"), (0.01, "warning")),
-        ),
-        p.stat(
-            PanelSpec(
-                8,
-                "Machines without a run",
-                "Billed machines that no running run uses.",
-                p.COUNT,
-                "no billed machine",
-                3,
-                4,
-            ),
-            [Query(unused.count().or_(zero))],
-            decimals=0,
-            steps=p.thresholds((None, "success"), (1, "critical")),
+            text="value_and_name",
+            overrides={"billed": p.colour_series("vm"), "wasted": p.colour_positive("warning")},
         ),
     ]
 
 
 def _workers() -> list[Panel]:
-    state = q.state_number(m.WORKER_STATE, *WORKER, run_id=RUNS).where(_running_selected(), on=("run_id",))
-    busy, idle = _increase(m.WORKER_BUSY, "worker_id"), _increase(m.WORKER_IDLE, "worker_id")
-    finished = select(m.WORKER_TASKS, run_id=RUNS).rate().sum("run_id", "outcome")
+    states = q.value(m.WORKER_STATE, *WORKER, "state", run_id=RUNS).where(_running_selected(), on=("run_id",))
+    finished = select(m.WORKER_TASKS, run_id=RUNS).rate().deduplicate().sum("run_id", "outcome")
     finished = finished.where(selected_runs(), on=("run_id",)).sum("outcome") * 3600
-    machines = q.cost("run_id", component=("vm", "gpu"), run_id=RUNS).where(selected_runs(), on=("run_id",))
     return [
-        p.state_timeline(
+        p.timeseries(
             PanelSpec(
                 10,
-                "Worker states",
-                "A row for each worker of the selected runs while they are running.",
-                p.NONE,
+                "Workers by state",
+                "Workers of the selected runs in each state while their runs are running.",
+                p.COUNT,
                 "no run was running in this time range",
-                14,
-                10,
-            ),
-            [Query(state, "{{worker_id}}")],
-            states=p.map_states(m.WORKER_STATES),
-        ),
-        p.bar_gauge(
-            PanelSpec(
+                8,
                 11,
-                "Utilization by worker",
-                "Share of its time with a task, of the time it was up in this range, lowest first.",
-                p.RATIO,
-                "no worker was up in this time range",
-                10,
-                10,
             ),
-            [Query((busy / (busy + idle > 0)).sort(), "{{worker_id}}")],
+            [Query(states.sum("state"), "{{state}}")],
+            stacked=True,
             decimals=0,
-            maximum=1,
-            colour_of="busy",
+            overrides=p.style_series(*m.WORKER_STATES),
         ),
+        _worker_table(),
         p.timeseries(
             PanelSpec(
                 12,
@@ -189,105 +174,163 @@ def _workers() -> list[Panel]:
                 "Attempts that the workers of the selected runs finish.",
                 p.COUNT,
                 "no attempt finished in this time range",
-                14,
+                10,
                 8,
             ),
             [Query(finished, "{{outcome}}")],
             stacked=True,
             overrides=p.style_series(*m.OUTCOMES),
         ),
-        p.bar_gauge(
-            PanelSpec(
-                22,
-                "Machine and GPU cost by run",
-                "Known cost, the eight most expensive runs.",
-                p.DOLLARS,
-                "no machine cost known",
-                10,
-                8,
-            ),
-            [Query(machines.topk(8).sort(descending=True), "{{run_id}}")],
-            decimals=2,
-            colour_of="vm",
-        ),
+        _errors_by_machine(),
+        _cost_by_run(),
     ]
 
 
-def _machines() -> list[Panel]:
-    power = q.state_number(m.VM_POWER_STATE, *MACHINE)
-    use = (
-        (q.idle_machines(q.IDLE_WINDOW) * 0 + 2)
-        .or_(q.unused_machines() * 0 + 3)
-        .or_(q.billing_machines(*MACHINE) * 0 + 1)
+def _worker_table() -> Panel:
+    """A row for each worker, which is legible with sixty of them: lost ones first, then the least used."""
+
+    def by_worker(value: Expression) -> Expression:
+        return value.join_labels("worker", *WORKER).max("worker")
+
+    running = _running_selected()
+    state = q.state_number(m.WORKER_STATE, *WORKER, run_id=RUNS)
+    rows = state.where(running, on=("run_id",))
+    machine = q.value(m.WORKER_INFO, *WORKER, "vm", run_id=RUNS).topk(1, *WORKER) * 0 + 1
+    named = rows.combine("*", machine, on=WORKER, carry=("vm",))
+    busy, idle = _increase(m.WORKER_BUSY, *WORKER), _increase(m.WORKER_IDLE, *WORKER)
+    errors = q.total(m.WORKER_TASKS, *WORKER, outcome=ERRORS, run_id=RUNS)
+    return p.table(
+        PanelSpec(
+            11,
+            "Workers",
+            "Workers of the running selected runs, lost ones first: their machine, finished attempts, errors among "
+            "them that "
+            "measure nothing, the share of this time range with a task, and their last event.",
+            p.NONE,
+            "no run is running, or it reports no worker",
+            16,
+            11,
+        ),
+        "worker",
+        [
+            Column("Worker", "worker_id", {"custom.minWidth": 80}),
+            Column("Run", "run_id", RUN_LINKS | {"custom.minWidth": 100}),
+            Column("Machine", "vm", {"custom.minWidth": 90}),
+            Column(
+                "State",
+                Query(by_worker(state), ref="state"),
+                p.style_mapped(p.map_states(m.WORKER_STATES)) | {"custom.width": 85},
+            ),
+            Column(
+                "Finished",
+                Query(by_worker(q.total(m.WORKER_TASKS, *WORKER, run_id=RUNS)), ref="done"),
+                {"custom.width": 80},
+            ),
+            Column(
+                "Errors",
+                Query(by_worker(errors), ref="errors"),
+                {"custom.width": 65, **p.colour_cell((None, "neutral"), (1, "warning"))},
+            ),
+            Column(
+                "Busy",
+                Query(by_worker(busy / (busy + idle > 0)), ref="busy"),
+                p.RATIO_CELL | p.colour_series("busy") | {"custom.width": 95},
+            ),
+            Column(
+                "Last event",
+                Query(by_worker(q.value(m.WORKER_LAST_SEEN, *WORKER, run_id=RUNS) * 1000), ref="seen"),
+                {"unit": p.TIME, "custom.width": 145},
+            ),
+        ],
+        rows=named.or_(rows.unless(named, on=WORKER)).join_labels("worker", *WORKER),
+        sort=("State", True),
     )
-    created = select(m.VM_CREATED).max(*MACHINE)
+
+
+def _errors_by_machine() -> Panel:
+    machine = q.value(m.WORKER_INFO, *WORKER, "vm", run_id=RUNS).where(selected_runs(), on=("run_id",)).topk(1, *WORKER)
+    errors = q.total(m.WORKER_TASKS, *WORKER, outcome=ERRORS, run_id=RUNS)
+    finished = q.total(m.WORKER_TASKS, *WORKER, run_id=RUNS).combine("*", machine, on=WORKER, carry=("vm",)).sum("vm")
+    failed = errors.combine("*", machine, on=WORKER, carry=("vm",)).sum("vm")
+    return p.bar_gauge(
+        PanelSpec(
+            13,
+            "Errors by machine",
+            "Share of the attempts on each machine that ended as infrastructure or evaluation error, worst twenty "
+            "first.",
+            p.RATIO,
+            "no worker reports its machine: name it with run.worker(vm=…)",
+            7,
+            8,
+        ),
+        [Query((failed / (finished > 0)).topk(9).sort(descending=True), "{{vm}}")],
+        decimals=0,
+        maximum=1,
+        colour_of="warning",
+    )
+
+
+def _cost_by_run() -> Panel:
+    return p.bar_gauge(
+        PanelSpec(
+            22,
+            "Machine and GPU cost by run",
+            "Known cost, the eight most expensive runs.",
+            p.DOLLARS,
+            "no machine cost known",
+            7,
+            8,
+        ),
+        [
+            Query(
+                q.cost("run_id", component=("vm", "gpu"), run_id=RUNS)
+                .where(selected_runs(), on=("run_id",))
+                .topk(8)
+                .sort(descending=True),
+                "{{run_id}}",
+            )
+        ],
+        decimals=2,
+        colour_of="vm",
+    )
+
+
+def _machines() -> list[Panel]:
+    power = q.value(m.VM_POWER_STATE, *MACHINE, "state").sum("state")
     return [
-        p.state_timeline(
+        p.timeseries(
             PanelSpec(
                 21,
-                "Power states",
-                "A row for each machine. Every state but deallocated is billed, stopped too.",
-                p.NONE,
+                "Machines by power state",
+                "Machines in each state. Every state but deallocated is billed, stopped too.",
+                p.COUNT,
                 "no machine watched",
                 8,
-                10,
+                11,
             ),
-            [Query(power, "{{vm}}")],
-            states=p.map_words(POWER),
+            [Query(power, "{{state}}")],
+            stacked=True,
+            decimals=0,
+            overrides=p.style_series(*m.POWER_STATES) | {"stopped": p.colour_series("warning")},
         ),
-        p.table(
+        machine_table(
             PanelSpec(
                 20,
                 "Machines",
-                f"A stopped machine is billed until it is deallocated. Idle: no task for {q.IDLE_WINDOW}.",
+                f"A stopped machine is billed until it is deallocated. Idle: no task for {queries.IDLE_WINDOW}.",
                 p.NONE,
-                "no machine watched: set [[azure]] or [[machine]] in the exporter's configuration",
+                "no machine watched: set [[azure]], [[aws]] or [[machine]] in the exporter's configuration",
                 16,
-                10,
+                11,
             ),
-            "machine",
-            [
-                Column("Machine", "vm", {"custom.width": 165}),
-                Column("Group", "resource_group", {"custom.width": 95}),
-                Column(
-                    "Power",
-                    Query(_by_machine(power), ref="power"),
-                    p.style_mapped(p.map_words(POWER)) | {"custom.width": 110},
-                ),
-                Column(
-                    "Use",
-                    Query(_by_machine(use), ref="use"),
-                    p.style_mapped(p.map_words({"in use": "busy", "idle": "warning", "no run": "critical"}))
-                    | {"custom.width": 80},
-                ),
-                Column("Runs", Query(_by_machine(select(m.VM_RUNS).max(*MACHINE)), ref="runs"), {"custom.width": 60}),
-                Column(
-                    "Busy",
-                    Query(_by_machine(select(m.VM_BUSY_WORKERS).max(*MACHINE)), ref="busy"),
-                    {"custom.width": 60},
-                ),
-                Column(
-                    "Per hour",
-                    Query(_by_machine(select(m.VM_PRICE).max(*MACHINE)), ref="price"),
-                    {"unit": p.DOLLARS, "decimals": 3, "custom.width": 75},
-                ),
-                Column("Size", "size"),
-                Column("Location", "location", {"custom.width": 85}),
-                Column(
-                    "Created",
-                    Query(_by_machine(created * 1000), ref="created"),
-                    {"unit": p.TIME, "custom.width": 100},
-                ),
-            ],
-            rows=select(m.VM_INFO).max("vm", "size", "location", "resource_group").join_labels("machine", *MACHINE),
-            sort=("Use", True),
+            machine_rows(),
         ),
     ]
 
 
 def _probes() -> list[Panel]:
     answers = 2 - select(m.PROBE_SUCCESS).max("target", "kind")
-    jobs = select(m.AZURE_ML_JOBS).sum("workspace", "status") > 0
+    jobs = q.total(m.AZURE_ML_JOBS, "workspace", "status") > 0
     return [
         p.state_timeline(
             PanelSpec(30, "Probes", "Whether each target answers.", p.NONE, "no probe configured", 6, 8),
@@ -320,11 +363,11 @@ def _probes() -> list[Panel]:
     ]
 
 
-def _sources() -> list[Panel]:
-    state = 2 - select(UP, job=JOB).min()
+def _sources(job: str) -> list[Panel]:
+    state = 2 - select(UP, job=job).min()
     version = select(m.BUILD_INFO).max("version").topk(1)
     known = state.combine("*", version, on=(), carry=("version",))
-    errors = select(m.SOURCE_ERRORS).over("increase", RANGE).sum("source")
+    errors = select(m.SOURCE_ERRORS).over("increase", RANGE).deduplicate().sum("source")
     return [
         p.table(
             PanelSpec(
@@ -348,7 +391,7 @@ def _sources() -> list[Panel]:
                 Column(
                     "Last success",
                     Query(select(m.SOURCE_LAST_SUCCESS).min("source") * 1000, ref="last"),
-                    {"unit": p.TIME},
+                    {"unit": p.TIME, "custom.width": 145},
                 ),
                 Column(
                     "Duration", Query(select(m.SOURCE_REFRESH_DURATION).max("source"), ref="took"), {"unit": p.SECONDS}
@@ -384,8 +427,8 @@ def _sources() -> list[Panel]:
                 8,
             ),
             [
-                Query(select(SCRAPE_DURATION, job=JOB).max(), "duration", "A"),
-                Query(select(SCRAPE_SAMPLES, job=JOB).max(), "series", "B"),
+                Query(select(SCRAPE_DURATION, job=job).max(), "duration", "A"),
+                Query(select(SCRAPE_SAMPLES, job=job).max(), "series", "B"),
             ],
             overrides={
                 "duration": p.colour_series("neutral"),

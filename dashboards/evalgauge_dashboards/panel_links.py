@@ -7,13 +7,9 @@ from urllib.parse import quote
 
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
-from evalgauge_dashboards import comparison, evaluation, fleet
+from evalgauge_dashboards.build import build_dashboards
 from evalgauge_dashboards.dashboard import TITLES
-
-
-def build_dashboards() -> list[Dashboard]:
-    """Build every dashboard, in reading order."""
-    return [evaluation.build(), comparison.build(), fleet.build()]
+from evalgauge_dashboards.options import Options
 
 
 def list_panels(dashboard: Dashboard) -> list[Panel]:
@@ -44,7 +40,7 @@ def render_markdown() -> str:
         "address; `RUN` stands for a run id. How to embed a panel safely: [embedding.md](embedding.md).",
         "",
     ]
-    for dashboard in build_dashboards():
+    for dashboard in build_dashboards(Options()):
         uid = dashboard.uid or ""
         lines += [f"## {TITLES[uid]}", "", f"{dashboard.description}", "", "| panel | shows | path |", "|---|---|---|"]
         lines += [

@@ -15,6 +15,7 @@ from grafana_foundation_sdk.builders import stat as stat_builder
 from grafana_foundation_sdk.builders import statetimeline as statetimeline_builder
 from grafana_foundation_sdk.builders import table as table_builder
 from grafana_foundation_sdk.builders import timeseries as timeseries_builder
+from grafana_foundation_sdk.builders import xychart as xychart_builder
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
@@ -39,6 +40,7 @@ Panel = (
     | table_builder.Panel
     | statetimeline_builder.Panel
     | barchart_builder.Panel
+    | xychart_builder.Panel
 )
 P = TypeVar(
     "P",
@@ -48,6 +50,7 @@ P = TypeVar(
     table_builder.Panel,
     statetimeline_builder.Panel,
     barchart_builder.Panel,
+    xychart_builder.Panel,
 )
 Properties = dict[str, Any]
 """Field options by id, such as ``{"unit": "s", "custom.width": 90}``."""
@@ -119,9 +122,28 @@ def colour_series(meaning: str) -> Properties:
     return {"color": {"mode": "fixed", "fixedColor": colour(meaning)}}
 
 
+def colour_positive(meaning: str) -> Properties:
+    """Build the override that gives one series the colour of a meaning where it is above 0."""
+    return {"thresholds": threshold_steps((None, "success"), (1e-9, meaning)), "color": {"mode": "thresholds"}}
+
+
 def style_series(*words: str) -> dict[str, Properties]:
     """Build the overrides that give each series the colour, mark and label of the meaning it is named after."""
     return {word: colour_series(word) | {"displayName": label(word)} for word in words}
+
+
+def threshold_steps(*steps: tuple[float | None, str]) -> Properties:
+    """Build the thresholds of one series or column, with steps as for `thresholds`."""
+    return {"mode": "absolute", "steps": [{"value": value, "color": colour(meaning)} for value, meaning in steps]}
+
+
+def colour_cell(*steps: tuple[float | None, str]) -> Properties:
+    """Build the options of a column whose text is coloured by value, with steps as for `thresholds`."""
+    return {
+        "thresholds": threshold_steps(*steps),
+        "color": {"mode": "thresholds"},
+        "custom.cellOptions": {"type": "color-text"},
+    }
 
 
 def thresholds(*steps: tuple[float | None, str]) -> dashboard_builder.ThresholdsConfig:
@@ -167,6 +189,11 @@ RATIO_CELL: Properties = {
 """A cell with a ratio as a bar, and the number in the text colour beside it: readable in both themes."""
 
 
+RUNBOOK = "${exporter}/runbooks#${__value.text:percentencode}"
+"""The section of the runbooks for the alert whose name the clicked cell holds."""
+AT_LEAST: Properties = {"unit": "currency:≥ $"}
+"""A cost of which a part is not known."""
+
 HIDDEN: Properties = {"custom.hideFrom": {"viz": True, "legend": True, "tooltip": True}}
 """A hidden column that links read."""
 
@@ -185,12 +212,13 @@ def stat(
     steps: dashboard_builder.ThresholdsConfig | None = None,
     text: Literal["value", "name", "value_and_name"] = "value",
     listed: bool = False,
+    size: int | None = None,
     mappings: list[dashboard.ValueMapping] | None = None,
     overrides: Mapping[str, Properties] | None = None,
 ) -> stat_builder.Panel:
     """Big numbers, side by side, or below each other where ``listed``.
 
-    ``steps`` colour them by value and then replace ``colour_of``.
+    ``steps`` colour them by value and then replace ``colour_of``; ``size`` is the height of a number in pixels.
     """
     panel = _apply_spec(stat_builder.Panel(), spec, decimals, None if steps else colour_of)
     panel.reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
@@ -199,7 +227,7 @@ def stat(
     side_by_side = common.VizOrientation.HORIZONTAL if listed else common.VizOrientation.VERTICAL
     panel.orientation(side_by_side if len(queries) > 1 else common.VizOrientation.AUTO)
     panel.wide_layout(False)
-    sizes = common_builder.VizTextDisplayOptions().value_size(26 if len(queries) > 1 or text == "name" else 30)
+    sizes = common_builder.VizTextDisplayOptions().value_size(size or _number_size(len(queries), spec.width, text))
     panel.text(sizes.title_size(13))
     if mappings:
         panel.mappings(mappings)
@@ -207,6 +235,13 @@ def stat(
         panel.thresholds(steps)
         panel.color_scheme(dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
     return _overrides(_targets(panel, queries, instant=True), overrides)
+
+
+def _number_size(count: int, width: int, text: str) -> int:
+    """Height of a number in pixels that fits beside the others where a dashboard is 1000 pixels wide."""
+    if count * 2 > width:
+        return 18
+    return 24 if count > 1 or text == "name" else 28
 
 
 def timeseries(
@@ -375,6 +410,22 @@ def matrix(
     return panel.transformations(list(transformations))
 
 
+def scatter(
+    spec: PanelSpec,
+    queries: Sequence[Query],
+    transformations: Sequence[dashboard.DataTransformerConfig],
+    *,
+    overrides: Mapping[str, Properties] | None = None,
+) -> xychart_builder.Panel:
+    """Points: the first number of each frame to the right, the second one upwards."""
+    panel = _apply_spec(xychart_builder.Panel(), spec, None, None)
+    panel.legend(_legend(right=True))
+    panel.tooltip(common_builder.VizTooltipOptions().mode(common.TooltipDisplayMode.SINGLE))
+    _targets(panel, queries, instant=True, table=True)
+    panel.transformations(list(transformations))
+    return _overrides(panel, overrides)
+
+
 def trend(
     spec: PanelSpec,
     queries: Sequence[Query],
@@ -382,7 +433,7 @@ def trend(
     *,
     decimals: int | None = None,
     maximum: float | None = None,
-    days: int = 30,
+    days: int = 90,
 ) -> timeseries_builder.Panel:
     """Points over a time that the data brings with it, not the time of the scrape."""
     panel = _apply_spec(timeseries_builder.Panel(), spec, decimals, None).min(0).time_from(f"{days}d")

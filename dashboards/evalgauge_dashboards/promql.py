@@ -12,11 +12,13 @@ import re
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
-from evalgauge.metrics import Metric
+from evalgauge.metrics import CATALOGUE, Metric
 from evalgauge_dashboards.errors import ExpressionError
 
 RATE_INTERVAL = "$__rate_interval"
 """The window of a rate in a panel: Grafana makes it wide enough for the scrape interval and the zoom."""
+PUSHED_BY = "service_instance_id"
+"""The label that tells the series of pushing processes apart (Prometheus' ``promote_resource_attributes``)."""
 RANGE = "$__range"
 """The window that is as long as the time range of the dashboard."""
 
@@ -27,7 +29,7 @@ ALERTS = Metric(
     "ALERTS",
     "gauge",
     "",
-    ("alertname", "alertstate", "severity", "run_id", "worker_id", "vm", "domain", "source", "target"),
+    ("alertname", "alertstate", "severity", "component", "run_id", "worker_id", "vm", "domain", "source", "target"),
     "1 for each alert that Prometheus' own rules raise.",
 )
 RULES_LOADED = Metric(
@@ -123,6 +125,11 @@ class Expression:
         self._require_labels(by)
         return self._call(f"topk by ({', '.join(by)}) " if by else "topk", f"{count}, ", "")
 
+    def bottomk(self, count: int, *by: str) -> Expression:
+        """The ``count`` smallest series (for each set of the labels ``by``), with all their labels."""
+        self._require_labels(by)
+        return self._call(f"bottomk by ({', '.join(by)}) " if by else "bottomk", f"{count}, ", "")
+
     def count_values(self, label: str) -> Expression:
         """The number of series for each value, with the value as the new label: a number for a legend."""
         return Expression(f'count_values("{label}", {self.text})', frozenset({label}))
@@ -138,13 +145,45 @@ class Expression:
             self._call("histogram_quantile", f"{fraction:g}, ", ""), labels=(self.labels or frozenset()) - {"le"}
         )
 
+    def native_quantile(self, fraction: float) -> Expression:
+        """The quantile of an aggregated native histogram."""
+        return self._call("histogram_quantile", f"{fraction:g}, ", "")
+
     # -- over time ---------------------------------------------------------------------------------------------
 
-    def over(self, function: str, window: str) -> Expression:
-        """A range function (``rate``, ``increase``, ``delta``, ``max_over_time``, …) over a selection."""
+    def over(self, function: str, window: str, *, offset: str | None = None) -> Expression:
+        """A range function (``rate``, ``increase``, ``delta``, ``max_over_time``, …) over a selection.
+
+        Args:
+            function: Its name.
+            window: Its window, such as ``5m``.
+            offset: How long before the time of evaluation the window ends.
+
+        Raises:
+            ExpressionError: On anything but a selection.
+        """
         if not self.raw or self.level != _ATOM or self.text.endswith(")"):
             raise ExpressionError(f"only a selection has a window: {self.text}")
-        return dataclasses.replace(self, text=f"{function}({self.text}[{window}])")
+        shifted = f" offset {offset}" if offset else ""
+        return dataclasses.replace(self, text=f"{function}({self.text}[{window}]{shifted})")
+
+    def deduplicate(self) -> Expression:
+        """Merge the series that several exporters of one folder expose; what several processes push stays apart.
+
+        A pushed series has the label ``service_instance_id`` where the receiver promotes it, a scraped one has not.
+
+        Raises:
+            ExpressionError: On anything but a selection.
+        """
+        if not self.raw:
+            raise ExpressionError(f"only a selection is deduplicated: {self.text}")
+        labels = ", ".join((*sorted(self.labels or ()), PUSHED_BY))
+        return dataclasses.replace(self, text=f"max by ({labels}) ({self.text})", level=_ATOM)
+
+    def subquery(self, function: str, window: str, step: str) -> Expression:
+        """A range function over the values that this expression had in a window, one every ``step``."""
+        inner = self.text if self.text.endswith(")") and self.level == _ATOM else f"({self.text})"
+        return dataclasses.replace(self, text=f"{function}({inner}[{window}:{step}])", level=_ATOM)
 
     def rate(self, window: str = RATE_INTERVAL) -> Expression:
         """Growth a second of a counter."""
@@ -179,16 +218,28 @@ class Expression:
         """1 where there is no such series, else no series; ``labels`` are those that the selection's matchers set."""
         return Expression(f"absent({self.text})", frozenset(labels))
 
-    def rename_label(self, old: str, new: str) -> Expression:
-        """The label ``old`` under the name ``new``.
+    def derive_label(self, new: str, source: str, pattern: str) -> Expression:
+        """With one more label ``new``: what the first group of ``pattern`` matched in the label ``source``.
+
+        A value that the whole pattern does not match gives no label.
 
         Raises:
-            ExpressionError: on a selection, and where there is no label ``old``.
+            ExpressionError: On a selection, and where there is no label ``source``.
         """
         self._require_aggregated()
-        rest = self._require_labels((old,), rest=True)
-        copied = f'label_replace({self.text}, "{new}", "$1", "{old}", "(.*)")'
-        return Expression(copied, rest | {old, new}).max(*sorted(rest | {new}))
+        self._require_labels((source,))
+        derived = self._call("label_replace", "", f', "{new}", "$1", "{source}", "{_escape_string(pattern)}"')
+        return dataclasses.replace(derived, labels=(self.labels or frozenset()) | {new})
+
+    def targets(self) -> Expression:
+        """1 for each scrape target, as job and instance, that has such a series.
+
+        Raises:
+            ExpressionError: On anything but a selection.
+        """
+        if not self.raw:
+            raise ExpressionError(f"only a selection has the labels of its target: {self.text}")
+        return Expression(f"group by (job, instance) ({self.text})", frozenset({"job", "instance"}))
 
     def join_labels(self, new: str, *labels: str) -> Expression:
         """With one more label ``new``: the values of ``labels`` with a slash between them.
@@ -300,11 +351,11 @@ class Expression:
         if self.raw:
             raise ExpressionError(f"a selection is aggregated before it meets another vector: {self.text}")
 
-    def _require_labels(self, names: Iterable[str], rest: bool = False) -> frozenset[str]:
+    def _require_labels(self, names: Iterable[str]) -> frozenset[str]:
         known = self.labels if self.labels is not None else frozenset()
         if unknown := sorted(set(names) - known):
             raise ExpressionError(f"{self.text} has no label {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-        return known - set(names) if rest else frozenset(names)
+        return frozenset(names)
 
 
 def scalar(value: float) -> Expression:
@@ -327,8 +378,8 @@ def select(metric: Metric, **where: LabelMatch) -> Expression:
     Raises:
         ExpressionError: where the metric has no such label, or the label can never have the value.
     """
-    if metric.kind == "histogram":
-        raise ExpressionError(f"{metric.name} is a histogram: select its buckets, sum or count")
+    if metric.kind in ("histogram", "summary"):
+        raise ExpressionError(f"{metric.name} is a {metric.kind}: select its buckets, sum or count")
     return _select_series(metric.name, metric, where)
 
 
@@ -338,13 +389,18 @@ def buckets(metric: Metric, **where: LabelMatch) -> Expression:
     return dataclasses.replace(chosen, labels=(chosen.labels or frozenset()) | {"le"})
 
 
+def native_histogram(metric: Metric, **where: LabelMatch) -> Expression:
+    """A histogram that Prometheus stores as a native one, which has one series under its own name."""
+    return _select_series(metric.name, metric, where, native=True)
+
+
 def histogram_part(metric: Metric, which: Literal["sum", "count"], **where: LabelMatch) -> Expression:
-    """The sum or the count of a histogram."""
+    """The sum or the count of a histogram or summary."""
     return _select_series(f"{metric.name}_{which}", metric, where)
 
 
-def _select_series(series: str, metric: Metric, where: dict[str, LabelMatch]) -> Expression:
-    if series not in metric.series:
+def _select_series(series: str, metric: Metric, where: dict[str, LabelMatch], *, native: bool = False) -> Expression:
+    if series not in metric.series and not (native and metric.kind == "histogram"):
         raise ExpressionError(f"{metric.name} is a {metric.kind} and has no series {series}")
     matchers = ",".join(_format_matcher(metric, label, value) for label, value in where.items())
     return Expression(f"{series}{{{matchers}}}" if matchers else series, frozenset(metric.labels), raw=True)
@@ -379,3 +435,41 @@ def _escape_string(text: str) -> str:
 def _escape_regex(text: str) -> str:
     """Escape text for a regular expression, in which only these characters have a meaning (RE2)."""
     return re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", text)
+
+
+_SERIES = re.compile(
+    r'(?<![\w:"])('
+    + "|".join(
+        sorted(
+            {
+                name
+                for metric in (*CATALOGUE, UP, SCRAPE_DURATION, SCRAPE_SAMPLES)
+                for name in (*metric.series, metric.name)
+            },
+            key=len,
+            reverse=True,
+        )
+    )
+    + r")(?![\w:])(\{)?"
+)
+
+
+def add_matchers(text: str, matchers: str) -> str:
+    """Add label matchers to every selection of a PromQL expression, or of a variable's query.
+
+    Args:
+        text: The expression, built by this module.
+        matchers: Label matchers joined by commas, such as ``cluster="a"``; an empty text changes nothing.
+
+    Returns:
+        The expression with the matchers in front of those that each selection has. The alerts' own series are left
+        alone: Prometheus gives them the labels of the alert, not those of the target.
+    """
+    if not matchers:
+        return text
+
+    def add(match: re.Match[str]) -> str:
+        name, opened = match[1], match[2]
+        return f"{name}{{{matchers}," if opened else f"{name}{{{matchers}}}"
+
+    return _SERIES.sub(add, text)

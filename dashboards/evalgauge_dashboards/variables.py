@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from grafana_foundation_sdk.builders import dashboard as builder
 from grafana_foundation_sdk.models import dashboard
 
 from evalgauge import metrics as m
+from evalgauge_dashboards.options import Options
 from evalgauge_dashboards.panels import DATASOURCE
 from evalgauge_dashboards.promql import Expression, Variable, select
 
@@ -43,13 +46,31 @@ def newest_runs() -> Expression:
     return (started + running * 1e11).where(known, on=("run_id",)).sort(descending=True)
 
 
-def build_variables(many_runs: bool, exporter_url: str) -> list[AnyVariable]:
+RunChoice = Literal["none", "one", "many"]
+"""How many runs a dashboard shows: all that are running, one, or any number."""
+
+
+def build_variables(runs: RunChoice, options: Options, *, one_benchmark: bool = False) -> list[AnyVariable]:
     """Build the variables of a dashboard.
 
     Args:
-        many_runs: Whether more than one run may be selected.
-        exporter_url: The default of the text box that holds the exporter's address.
+        runs: How many runs may be selected.
+        options: What the dashboard is built for.
+        one_benchmark: Whether only one benchmark may be selected, because its runs are compared.
     """
+    benchmark = _query_variable("benchmark", "Benchmark", f"label_values({m.RUN_INFO.name}, benchmark)")
+    model = _query_variable("model", "Model", f'label_values({m.RUN_INFO.name}{{benchmark=~"$benchmark"}}, model)')
+    variables: list[AnyVariable] = [
+        _datasource_variable(options.datasource_uid),
+        benchmark if one_benchmark else _include_all(benchmark),
+        _include_all(model),
+    ]
+    if runs != "none":
+        variables.append(_run_variable(many=runs == "many"))
+    return [*variables, _exporter_variable(options.exporter_url.rstrip("/"))]
+
+
+def _run_variable(many: bool) -> builder.QueryVariable:
     run = (
         # Grafana knows the function by a pattern that stops at the end of a line
         _query_variable("run", "Run", f"query_result({' '.join(newest_runs().text.split())})")
@@ -57,20 +78,19 @@ def build_variables(many_runs: bool, exporter_url: str) -> list[AnyVariable]:
         .sort(dashboard.VariableSort.DISABLED)
         .description("Running runs first, then the newest first.")
     )
-    if many_runs:
-        run = run.multi(True).include_all(True).all_value(".+")
+    return run.multi(True).include_all(True).all_value(".+") if many else run
+
+
+def _exporter_variable(exporter_url: str) -> builder.TextBoxVariable:
     exporter = builder.TextBoxVariable("exporter").label("Exporter").default_value(exporter_url)
     exporter.current(dashboard.VariableOption(text=exporter_url, value=exporter_url))
     exporter.description("Where your browser finds the exporter: links to replays start with it.")
-    return [
-        builder.DatasourceVariable("datasource").label("Data source").type("prometheus"),
-        _include_all(_query_variable("benchmark", "Benchmark", f"label_values({m.RUN_INFO.name}, benchmark)")),
-        _include_all(
-            _query_variable("model", "Model", f'label_values({m.RUN_INFO.name}{{benchmark=~"$benchmark"}}, model)')
-        ),
-        run,
-        exporter.hide(dashboard.VariableHide.IN_CONTROLS_MENU),
-    ]
+    return exporter.hide(dashboard.VariableHide.IN_CONTROLS_MENU)
+
+
+def _datasource_variable(uid: str) -> builder.DatasourceVariable:
+    variable = builder.DatasourceVariable("datasource").label("Data source").type("prometheus")
+    return variable.current(dashboard.VariableOption(text=uid, value=uid))
 
 
 def _query_variable(name: str, title: str, text: str) -> builder.QueryVariable:

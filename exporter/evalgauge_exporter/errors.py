@@ -64,13 +64,15 @@ class RefreshError(ExporterError):
         reason: One word, the ``reason`` label under which the failure is counted.
         detail: What is wrong and what to fix.
         retry_after: Seconds that the other side asked to wait, ``None`` where it asked for nothing.
+        partial: Whether a part of the refresh succeeded, so that the next one is due at the usual interval.
     """
 
-    def __init__(self, reason: str, detail: str, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, detail: str, retry_after: float | None = None, *, partial: bool = False) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
         self.retry_after = retry_after
+        self.partial = partial
 
 
 class RecordError(ExporterError, ValueError):

@@ -13,14 +13,14 @@ from evalgauge.events import LlmCall
 from evalgauge.price_overrides import load_overrides
 from evalgauge.pricing import Price, PriceTable
 from evalgauge_exporter.analysis.costs import MachineCost
-from evalgauge_exporter.analysis.machine_usage import compute_run_machine_costs
+from evalgauge_exporter.analysis.machine_usage import MachineJoin, compute_run_machine_costs
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
 from evalgauge_exporter.config.token_file import read_token
 from evalgauge_exporter.ingest.collector import RunCollector
 from evalgauge_exporter.ingest.fleet import FleetSources
 from evalgauge_exporter.ingest.run_cache import RunCache
-from evalgauge_exporter.sources.azure.prices import default_cache_dir
+from evalgauge_exporter.sources.prices import default_cache_dir
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.views.exposition import Exposition, Sample
@@ -68,6 +68,8 @@ class Exporter:
         )
         self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger)
         self.exposition.extra.append(self._fleet_samples)
+        self._join: MachineJoin | None = None
+        self._join_version = 0
         self._listeners: list[Callable[[], None]] = []
         self._ready = threading.Event()
         self.collector = RunCollector(
@@ -78,6 +80,7 @@ class Exporter:
             cache=RunCache(_cache_path(config), _cache_key(config)),
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
+            follow_links=config.follow_links,
             on_change=self._changed,
         )
 
@@ -119,8 +122,11 @@ class Exporter:
         self._changed()
 
     def _machines(self, run: RunState, now: float) -> list[MachineCost]:
-        stall_after, runs = self.config.stall_after, self.state.runs.values()
-        return compute_run_machine_costs(run, self.fleet, self.prices, now, stall_after, runs).list_known()
+        stall_after, version = self.config.stall_after, self.state.version
+        if self._join is None or (self._join.now, self._join_version) != (now, version):
+            self._join = MachineJoin(self.state.runs.values(), self.fleet, now, stall_after)
+            self._join_version = version
+        return compute_run_machine_costs(run, self.fleet, self.prices, now, stall_after, self._join).list_known()
 
     def _fleet_samples(self, now: float) -> Iterator[Sample]:
         yield from collect_fleet_samples(self.fleet, now)

@@ -32,8 +32,18 @@ SOURCES = (
     "agentlab",
     "atif",
     "mobileworld",
+    "openadapt_flow",
+    "cube",
+    "terminal_bench",
+    "mini_swe_agent",
+    "swe_agent",
+    "openhands",
+    "tau_bench",
+    "tau2_bench",
     "azure_vm",
     "azure_ml",
+    "aws_ec2",
+    "cloud",
     "prices",
     "probe",
     "registries",
@@ -79,7 +89,7 @@ RUN_INFO = Metric(
     "gauge",
     "",
     ("run_id", "benchmark", "model", "agent", "source"),
-    "Always 1: what the run evaluates and the format it was read from. Join on run_id.",
+    "Always 1: what the run evaluates and the format it was read from, which a plug-in names itself. Join on run_id.",
     (("source", SOURCES),),
 )
 RUN_STATE = Metric(
@@ -243,41 +253,47 @@ WORKER_IDLE = Metric(
     "Time without a task, while not stopped.",
 )
 WORKER_LAST_SEEN = _timestamp("worker_last_seen", ("run_id", "worker_id"), "When the worker's last event happened.")
+MACHINE = ("vm", "resource_group", "group", "provider")
+"""The labels of a machine. ``group`` is the resource group of Azure and its like in other clouds; ``resource_group``
+has the same value, for queries from when there was Azure alone."""
 VM_INFO = Metric(
     "agent_eval_vm_info",
     "gauge",
     "",
-    ("vm", "resource_group", "location", "size"),
+    (*MACHINE, "location", "size"),
     "Always 1: the machine's description.",
 )
 VM_POWER_STATE = Metric(
     "agent_eval_vm_power_state",
     "gauge",
     "",
-    ("vm", "resource_group", "state"),
+    (*MACHINE, "state"),
     "1 for the power state the machine is in, 0 for the others. stopped is still billed, deallocated is not.",
     (("state", POWER_STATES),),
 )
-VM_CREATED = _timestamp("vm_created", ("vm", "resource_group"), "When the machine was created.")
+VM_CREATED = _timestamp("vm_created", MACHINE, "When the machine was created.")
+VM_INTERRUPTION = _timestamp(
+    "vm_interruption", MACHINE, "When the cloud ends the machine or ended it, by its notice; absent without a notice."
+)
 VM_PRICE = Metric(
     "agent_eval_vm_price_usd_per_hour",
     "gauge",
     "US dollars per hour",
-    ("vm", "resource_group", "priced_by"),
+    (*MACHINE, "priced_by"),
     "Price of the machine while it is billed; absent where no price is known.",
 )
 VM_RUNS = Metric(
     "agent_eval_vm_runs",
     "gauge",
     "runs",
-    ("vm", "resource_group"),
+    MACHINE,
     "Running runs that use the machine; 0 is a machine that no run uses.",
 )
 VM_BUSY_WORKERS = Metric(
     "agent_eval_vm_busy_workers",
     "gauge",
     "workers",
-    ("vm", "resource_group"),
+    MACHINE,
     "Workers on the machine that have a task; 0 is an idle machine.",
 )
 AZURE_RATELIMIT = Metric(

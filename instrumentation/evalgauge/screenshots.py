@@ -60,6 +60,18 @@ def save_screenshot(screenshot: Screenshot, run_folder: Path, task_id: str, atte
     return relative
 
 
+def read_screenshot(screenshot: Screenshot) -> bytes:
+    """Return the image file of a screenshot in any form.
+
+    Raises:
+        OSError: A file could not be read.
+        ValueError: The screenshot is not an image.
+    """
+    if isinstance(screenshot, str | os.PathLike) and not str(screenshot).startswith("data:"):
+        return Path(screenshot).read_bytes()
+    return image_bytes(screenshot)
+
+
 def image_bytes(screenshot: Screenshot) -> bytes:
     """Return the image file of a screenshot that is not a path.
 

@@ -26,7 +26,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
+from evalgauge.budget import Budget, OnBudget
+from evalgauge.errors import BudgetExceeded
 from evalgauge.events import TERMINAL_ACTIONS, parse_log_level
+from evalgauge.instance_metadata import find_cloud_machine
 from evalgauge.metrics import WORKER_STATES
 from evalgauge.normalize import (
     LlmCallFields,
@@ -38,9 +41,11 @@ from evalgauge.normalize import (
     split_run_started,
 )
 from evalgauge.process_log import process_log
+from evalgauge.redact import Redactor, cover_image, create_redactor
+from evalgauge.resume import read_finished_tasks
 from evalgauge.run_lock import RunLock
 from evalgauge.runlog import EVENTS_FOLDER, safe_name, text_of
-from evalgauge.screenshots import Screenshot, save_screenshot
+from evalgauge.screenshots import Screenshot, read_screenshot, save_screenshot
 from evalgauge.values import TEXT_LENGTH
 
 log = logging.getLogger("evalgauge")
@@ -79,8 +84,10 @@ def track_run(
     baseline: str | None = None,
     tags: Mapping[str, str] | None = None,
     fsync: Fsync = "task",
+    on_budget: OnBudget = None,
+    redact: object = None,
 ) -> Run:
-    """Start a run, or join the one that ``run_id`` names. Never raises.
+    """Start a run, or join the one that ``run_id`` names. Never raises for what it is given, but for ``redact``.
 
     A process that joins a running run does not finish it; if the process that started the run has died, the one that
     joins takes it over.
@@ -97,10 +104,18 @@ def track_run(
         baseline: The id of the run to compare with.
         tags: Free texts by name.
         fsync: When lines are forced to the disk: ``task`` (when a task or the run finishes), ``always`` or ``never``.
+        on_budget: What happens once the budget is spent: ``warn`` logs it once; ``raise`` raises ``BudgetExceeded``
+            from ``run.task``, ``task.step`` and ``task.llm_call``; None does nothing.
+        redact: What is masked before it is written: True for secrets, the path of a rule file, a function of a text, or
+            an ``evalgauge.redact.Redactor``.
 
     Returns:
         The run, a context manager.
+
+    Raises:
+        RedactError: ``redact`` can't be used: nothing is written rather than written unmasked.
     """
+    redactor = create_redactor(redact)
     name = safe_name(text_of(run_id)) if run_id else _new_run_id(text_of(benchmark), text_of(model))
     if run_id and name != text_of(run_id):
         log.warning("run id %r is not a valid folder name; the run is named %r", run_id, name)
@@ -120,7 +135,7 @@ def track_run(
     except TypeError:
         log.error("the results folder %r is not a path; nothing is recorded", results)
         folder = Path(os.devnull)
-    return Run(folder / name, name, started, fsync)
+    return Run(folder / name, name, started, fsync, on_budget, redactor)
 
 
 def _new_run_id(benchmark: str, model: str) -> str:
@@ -138,11 +153,22 @@ def _tags(tags: Mapping[str, str] | None) -> dict[str, str]:
 class Run:
     """A run that this process records. Made by ``track_run``."""
 
-    def __init__(self, folder: Path, run_id: str, started: Mapping[str, Any] | None, fsync: Fsync) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        run_id: str,
+        started: Mapping[str, Any] | None,
+        fsync: Fsync,
+        on_budget: OnBudget = None,
+        redactor: Redactor | None = None,
+    ) -> None:
         self.run_id = run_id
         self.folder = folder
         """The folder with the log and the screenshots of the run."""
         self._fsync = fsync
+        self._redactor = redactor
+        budget = started.get("budget_usd") if started is not None else None
+        self._budget = Budget(folder, budget if isinstance(budget, int | float) else None, on_budget)
         self._lock = threading.RLock()
         self._log = process_log(folder)
         self._joined = False
@@ -170,8 +196,27 @@ class Run:
         """The number of events and screenshots that this process could not write."""
         return self._log.lost_events
 
+    @property
+    def spent_usd(self) -> float:
+        """The known cost of the run so far in US dollars, of every process: see ``evalgauge.budget``."""
+        return self._budget.spent_usd()
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether the run's budget is spent; False without a budget."""
+        return self._budget.is_exceeded()
+
+    def finished_tasks(self, *, errored: bool = True) -> set[str]:
+        """Return the ids of the tasks that have finished, in any process, so that a runner can resume.
+
+        Args:
+            errored: Whether attempts that ended in an infrastructure or evaluation error count as finished.
+        """
+        return read_finished_tasks(self.folder, errored=errored)
+
     def __reduce__(self) -> tuple[Callable[..., Run], tuple[Any, ...]]:
-        return Run, (self.folder, self.run_id, None, self._fsync)
+        budget = (self._budget.limit_usd, self._budget.on_budget)
+        return _unpickle, (self.folder, self.run_id, self._fsync, budget, self._redactor)
 
     def task(
         self,
@@ -196,7 +241,10 @@ class Run:
         Returns:
             The attempt, a context manager.
         """
+        self._budget.check()
         name = None if worker is None else text_of(worker)
+        if name is not None and name not in self._log.workers and find_cloud_machine() is not None:
+            self.worker(name, "idle")
         return Task(self, text_of(task_id), parse_attempt(attempt), name, domain, instruction, max_steps)
 
     def worker(
@@ -214,7 +262,8 @@ class Run:
         Args:
             worker_id: The worker's id.
             state: ``starting``, ``idle``, ``busy``, ``stopped`` or ``lost``.
-            vm: The machine's name.
+            vm: The machine's name, or its id in its cloud. Without it, the machine that this process runs on, where
+                ``EVALGAUGE_INSTANCE_METADATA`` is ``on`` and the machine's metadata service answers.
             vm_size: The machine's size, such as ``Standard_D4ds_v5``.
             provider: The machine's provider, such as ``azure``.
             hourly_rate_usd: The machine's price in US dollars an hour.
@@ -223,6 +272,8 @@ class Run:
             log.warning("unknown worker state %r, not recorded; the states are %s", state, ", ".join(WORKER_STATES))
             return
         worker_id = text_of(worker_id)
+        if vm is None and (own := find_cloud_machine()) is not None:
+            vm, vm_size, provider = own.vm, vm_size or own.vm_size, provider or own.provider
         machine = {"vm": vm, "vm_size": vm_size, "provider": provider, "hourly_rate_usd": hourly_rate_usd}
         self._write("worker_state", {"worker_id": worker_id, "state": state, **machine})
         self._log.workers[worker_id] = state
@@ -238,6 +289,7 @@ class Run:
             self._record_failure(error)
             return
         self._write("llm_call", {**event, **ids})
+        self._budget.check()
 
     def finish(self, status: Literal["completed", "aborted"] = "completed") -> None:
         """Finish the run. Never raises.
@@ -280,10 +332,14 @@ class Run:
             if not self._joined:
                 self._log.join(self)
                 self._joined = True
+            if self._redactor is not None:
+                fields = _redact_fields(self._redactor, fields)
             for part in split_run_started(fields) if kind == "run_started" else (fields,):
                 self._log.write(kind, part, sync=sync or self._fsync == "always")
         except Exception as error:
             self._record_failure(error)
+            if self._redactor is not None:  # nobody gets what could not be masked
+                return
         self._notify(kind, fields)
 
     def _notify(self, kind: str, fields: Mapping[str, Any]) -> None:
@@ -312,6 +368,7 @@ class Run:
         """Prepare a forked child: it has a log of its own and finishes neither the run nor its tasks."""
         self._lock = threading.RLock()
         self._pid = os.getpid()
+        self._budget = Budget(self.folder, self._budget.limit_usd, self._budget.on_budget)
         self._joined = False
         for task in self._open:
             task._lock = threading.RLock()
@@ -319,6 +376,22 @@ class Run:
         if self._ownership is not None:
             self._ownership.forget()
             self._ownership = None
+
+
+def _unpickle(
+    folder: Path, run_id: str, fsync: Fsync, budget: tuple[float | None, OnBudget], redactor: Redactor | None
+) -> Run:
+    run = Run(folder, run_id, None, fsync, budget[1], redactor)
+    run._budget.limit_usd = budget[0]
+    return run
+
+
+def _redact_fields(redactor: Redactor, fields: Mapping[str, Any]) -> dict[str, Any]:
+    redacted: dict[str, Any] = redactor.redact_value(fields)
+    for name in ("action", "tags"):
+        if isinstance(value := fields.get(name), Mapping):
+            redacted[name] = redactor.redact_free_fields(value)
+    return redacted
 
 
 class Task:
@@ -338,6 +411,7 @@ class Task:
         self.task_id = task_id
         self.attempt = attempt
         self.worker = worker
+        self._domain = None if domain is None else text_of(domain)
         self._ids = {"task_id": task_id, "attempt": attempt, "worker_id": worker}
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -394,6 +468,7 @@ class Task:
             self.run._record_failure(error)
             return
         self.run._write("step", event)
+        self.run._budget.check()
 
     def llm_call(self, **call: Unpack[LlmCallFields]) -> None:
         """Record a model call made for this task. Never raises.
@@ -480,7 +555,9 @@ class Task:
                 current_task.set(None)
         if self._pid != os.getpid():
             return  # a forked child that leaves the block does not end its parent's task
-        if kind is not None and issubclass(kind, Exception):
+        if kind is not None and issubclass(kind, BudgetExceeded):
+            self.finish(outcome="interrupted", reason=text_of(value))
+        elif kind is not None and issubclass(kind, Exception):
             self.finish(outcome="agent_error", error=f"{kind.__name__}: {text_of(value)}")
         else:
             reason = "the task was left without an outcome" if kind is None else f"stopped by {kind.__name__}"
@@ -489,6 +566,9 @@ class Task:
     def _save_screenshot(self, screenshot: Screenshot, index: int) -> str | None:
         """Store a screenshot beside the log; return its path relative to the run's folder, None where that failed."""
         try:
+            redactor = self.run._redactor
+            if redactor is not None and (boxes := redactor.boxes_for(self.task_id, self._domain)):
+                screenshot = cover_image(read_screenshot(screenshot), boxes)
             return save_screenshot(screenshot, self.run.folder, self.task_id, self.attempt, index)
         except Exception as error:
             self.run._record_failure(error, "a screenshot")

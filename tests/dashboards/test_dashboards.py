@@ -34,7 +34,8 @@ def test_a_dashboard_chooses_its_data_source_and_reloads_its_variables(dashboard
     variables = dashboard["templating"]["list"]
     assert [(v["name"], v["label"]) for v in variables if v["type"] == "datasource"] == [("datasource", "Data source")]
     queries = [v for v in variables if v["type"] == "query"]
-    assert {v["name"] for v in queries} == {"benchmark", "model", "run"}
+    runs = set() if dashboard["uid"] == "evalgauge-overview" else {"run"}
+    assert {v["name"] for v in queries} == {"benchmark", "model"} | runs
     assert [v["refresh"] for v in queries] == [2] * len(queries)
     # Grafana finds the function of a variable's query by patterns that end at a line's end
     assert not any("\n" in v["query"]["query"] for v in queries)
@@ -79,7 +80,8 @@ def test_panels_fill_24_columns_and_do_not_overlap(dashboard: Json) -> None:
 
 @EVERY_QUERY
 def test_a_query_is_promql_over_the_catalogue(panel: Json, target: Json) -> None:
-    known = {name for metric in (*m.CATALOGUE, *PROMETHEUS_OWN) for name in metric.series}
+    # a native histogram has the name of the metric itself
+    known = {name for metric in (*m.CATALOGUE, *PROMETHEUS_OWN) for name in (*metric.series, metric.name)}
     used = metrics_of(fill_variables(target["expr"], VALUES))
     assert used
     assert used <= known
@@ -202,7 +204,7 @@ def test_tables_of_runs_lead_to_the_replay() -> None:
 @EVERY_DASHBOARD
 def test_runs_mark_their_start_and_end(dashboard: Json) -> None:
     marks = {mark["name"]: mark for mark in dashboard["annotations"]["list"]}
-    assert set(marks) == {"Run started", "Run ended"}
+    assert set(marks) == {"Run started", "Run finished"}
     for mark in marks.values():
         assert mark["useValueForTime"]
         promql_parser.parse(fill_variables(mark["expr"], VALUES))
@@ -239,3 +241,34 @@ def test_the_page_of_panels_lists_every_panel() -> None:
             assert f"| {panel['title']} |" in text
             assert f"/d-solo/{dashboard['uid']}/" in text
             assert f"panelId={panel['id']}&" in text
+
+
+def test_a_comparison_keeps_to_one_benchmark_and_takes_no_run_with_it() -> None:
+    for dashboard in load_dashboards():
+        comparison = dashboard["uid"] == "evalgauge-comparison"
+        (benchmark,) = [v for v in dashboard["templating"]["list"] if v["name"] == "benchmark"]
+        assert benchmark.get("multi", False) is not comparison
+        assert benchmark.get("includeAll", False) is not comparison
+        for link in dashboard["links"]:
+            if comparison or link["title"] == "Comparison":
+                assert not link["includeVars"]
+
+
+@EVERY_DASHBOARD
+def test_no_column_cuts_a_time_that_was_long_ago(dashboard: Json) -> None:
+    # "10 months ago" is 13 letters wide
+    for panel in panels(dashboard):
+        for override in panel["fieldConfig"]["overrides"]:
+            options = {option["id"]: option["value"] for option in override["properties"]}
+            if options.get("unit") == "dateTimeFromNow":
+                assert options["custom.width"] >= 140
+
+
+@EVERY_DASHBOARD
+def test_sums_of_a_query_count_what_two_exporters_expose_once(dashboard: Json) -> None:
+    for panel in panels(dashboard):
+        for target in panel["targets"]:
+            for inner in re.findall(r"sum(?: by \([^)]*\))? ?\((\w+)", target["expr"]):
+                # a quantile does not change where every native histogram is there twice
+                native = {metric.name for metric in m.CATALOGUE if metric.kind == "histogram"}
+                assert inner in native or not inner.startswith("agent_eval_"), f"{panel['title']}: {inner}"

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from evalgauge import metrics as m
-from evalgauge_dashboards import comparison
+from evalgauge_dashboards import verdicts
 from tests.dashboards.reading import fill_variables, targets
-from tests.dashboards.rule_series import Series, calls, compared, cost, run, series, tasks
+from tests.dashboards.rule_series import Series, calls, compared, cost, info, run, tasks
 from tests.parts import promtool
 
 
@@ -19,11 +18,6 @@ def query(uid: str, panel: int, ref: str = "A", *, run: str = "new") -> str:
     """What a panel asks of a run, or of all runs that a pattern matches."""
     (text,) = [t["expr"] for b, p, t in targets() if (b["uid"], p["id"], t["refId"]) == (uid, panel, ref)]
     return fill_variables(text, {"run": run, "benchmark": ".*", "model": ".*"})
-
-
-def info(name: str, model: str) -> Series:
-    """What is known of a run."""
-    return series(m.RUN_INFO, 1, run_id=name, benchmark="waa", model=model, agent="", source="runlog")
 
 
 def assert_number(
@@ -58,7 +52,7 @@ def test_time_passes_for_a_run_that_is_running_and_not_for_one_that_was_killed(
 
 @pytest.mark.parametrize(
     ("failed", "place"),
-    [(9, comparison.TOO_FEW), (20, comparison.WORSE)],
+    [(9, verdicts.TOO_FEW), (20, verdicts.WORSE)],
 )
 def test_a_verdict_needs_as_many_tasks_as_the_exporters_own(failed: int, place: int, tmp_path: Path) -> None:
     given = (info("new", "m"), *run("new", "running"), *compared("new", -0.5, 0.01), *tasks("new", failure=failed))
@@ -72,4 +66,4 @@ def test_a_model_whose_calls_have_no_price_is_not_the_cheapest(tmp_path: Path) -
         *(info("cheap", "unpriced"), *tasks("cheap", success=10), cost("cheap", 0.01)),
         *calls("cheap", "x", ok=100, unpriced=90),
     )
-    assert_number(tmp_path, query("evalgauge-comparison", 11, run=".+"), given, "5m", ('{model="m"}', 0.5))
+    assert_number(tmp_path, query("evalgauge-comparison", 15, "success", run=".+"), given, "5m", ('{model="m"}', 0.5))

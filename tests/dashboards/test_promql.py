@@ -51,7 +51,11 @@ def test_a_selection_writes_its_matchers() -> None:
         (lambda: select(m.RUN_TASKS).sum("run_id").where(select(m.VM_INFO).max("vm"), on=("run_id",)), "no label"),
         (lambda: buckets(m.RUN_TASK_DURATION).sum("run_id").quantile(0.5), "has no label le"),
         (lambda: NOW.combine("+", 1, on=()), "not matched on labels"),
-        (lambda: select(m.WORKER_STATE).rename_label("worker_id", "vm"), "is aggregated before it meets"),
+        (lambda: select(m.WORKER_STATE).derive_label("vm", "worker_id", "(.*)"), "is aggregated before it meets"),
+        (lambda: select(m.VM_RUNS).max("vm").derive_label("x", "target", "(.*)"), "has no label target"),
+        (lambda: select(m.RUN_TASKS).sum("run_id").deduplicate(), "only a selection is deduplicated"),
+        (lambda: select(m.RUN_TASKS).sum("run_id").targets(), "only a selection has the labels of its target"),
+        (lambda: select(m.RUN_SCORE), "is a summary"),
         (lambda: select(m.VM_RUNS).join_labels("machine", "vm"), "is aggregated before it meets"),
         (lambda: select(m.VM_RUNS).max("vm").join_labels("machine", "resource_group"), "has no label resource_group"),
     ],
@@ -77,9 +81,17 @@ def test_labels_are_known_through_every_step() -> None:
         "max by (machine) (label_join(max by (vm, resource_group) (agent_eval_vm_runs), "
         '"machine", "/", "resource_group", "vm"))'
     )
-    assert cost.rename_label("run_id", "other").labels == frozenset({"other"})
+    assert cost.derive_label("study", "run_id", "([^.]+).*").labels == frozenset({"run_id", "study"})
+    assert str(select(m.BUILD_INFO).targets()) == "group by (job, instance) (agent_eval_exporter_build_info)"
+    assert str(select(m.RUN_COST).over("last_over_time", "5m", offset="1h").deduplicate().sum("run_id")) == (
+        "sum by (run_id) (max by (component, run_id, service_instance_id) "
+        "(last_over_time(agent_eval_run_cost_usd[5m] offset 1h)))"
+    )
+    assert str((cost > 1).subquery("avg_over_time", "6h", "5m")) == (
+        "avg_over_time((sum by (run_id) (agent_eval_run_cost_usd) > 1)[6h:5m])"
+    )
     assert buckets(m.RUN_TASK_DURATION).sum("run_id", "le").quantile(0.9).labels == frozenset({"run_id"})
-    assert histogram_part(m.RUN_TASK_DURATION, "sum").labels == frozenset({"run_id"})
+    assert histogram_part(m.RUN_TASK_DURATION, "sum").labels == frozenset({"run_id", "domain"})
     assert (NOW - cost).labels == frozenset({"run_id"})
     assert cost.count_values("usd").labels == frozenset({"usd"})
 
@@ -126,7 +138,12 @@ def test_every_selection_of_every_metric_parses(metric: m.Metric, data: st.DataO
         label: data.draw(st.sampled_from(closed[label]) if label in closed else _TEXTS)
         for label in data.draw(st.sets(st.sampled_from(metric.labels)))
     }
-    chosen = buckets(metric, **where) if metric.kind == "histogram" else select(metric, **where)
+    if metric.kind == "histogram":
+        chosen = buckets(metric, **where)
+    elif metric.kind == "summary":
+        chosen = histogram_part(metric, "sum", **where)
+    else:
+        chosen = select(metric, **where)
     tree = promql_parser.parse(str(chosen))
     assert isinstance(tree, promql_parser.VectorSelector)
     assert tree.name in metric.series

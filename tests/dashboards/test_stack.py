@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from evalgauge_dashboards import alerts
-from evalgauge_dashboards.options import EXPORTER_URL
+from evalgauge_dashboards.options import EXPORTER_URL, GRAFANA_URL, Options
 from tests.parts import promtool
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +60,7 @@ def test_the_ports_are_the_documented_ones() -> None:
         "OTLP_PORT": "4318",
     }
     assert EXPORTER_URL.endswith(found["EVALGAUGE_PORT"])
+    assert GRAFANA_URL.endswith(found["GRAFANA_PORT"])
 
 
 @EVERY_SERVICE
@@ -142,12 +143,14 @@ def test_prometheus_takes_its_configuration_and_rules(tmp_path: Path) -> None:
 
 def test_job_intervals_and_names_agree_between_the_files() -> None:
     config = yaml.safe_load((ROOT / "prometheus.yml").read_text())
-    assert [job["job_name"] for job in config["scrape_configs"]] == [alerts.JOB]
+    assert [job["job_name"] for job in config["scrape_configs"]] == [Options().job]
     (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yaml").read_text())["datasources"]
-    assert source["uid"] == alerts.DATASOURCE_UID
+    assert source["uid"] == Options().datasource_uid
     assert source["jsonData"]["timeInterval"] == config["global"]["scrape_interval"]
     (provider,) = yaml.safe_load((PROVISIONING / "dashboards" / "evalgauge.yaml").read_text())["providers"]
-    assert provider["folder"] == provider["folderUid"] == alerts.FOLDER
+    # without a uid: Grafana would make a second folder of the title that the alerts name
+    assert provider["folder"] == Options().folder
+    assert "folderUid" not in provider
     targets = {volume["target"] for volume in SERVICES["grafana"]["volumes"]}
     assert provider["options"]["path"] in targets
     home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
@@ -173,8 +176,23 @@ def test_alertmanagers_alerts_go_to_the_same_address_and_prometheus_finds_it() -
     assert service["environment"]["EVALGAUGE_ALERT_URL"] == SERVICES["grafana"]["environment"]["EVALGAUGE_ALERT_URL"]
     alerting = yaml.safe_load((ROOT / "prometheus.yml").read_text())["alerting"]["alertmanagers"]
     assert alerting[0]["dns_sd_configs"][0]["names"] == ["alertmanager"]
-    inhibited = config["inhibit_rules"][0]["source_matchers"][0]
-    assert inhibited.split('"')[1] in {alert.name for alert in alerts.list_alerts()}
+    names = {alert.name for alert in alerts.list_alerts()}
+    for rule in config["inhibit_rules"]:
+        assert rule["equal"] == ["run_id"], "an alert of one run silences nothing of another"
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            assert set(matcher.split('"')[1].split("|")) <= names
+
+
+def test_information_is_sent_once_by_both() -> None:
+    ours = yaml.safe_load((ROOT / "alertmanager.yml").read_text())["route"]["routes"]
+    grafanas = yaml.safe_load((PROVISIONING / "alerting" / "contact.yaml").read_text())["policies"][0]["routes"]
+    repeats = {route["matchers"][0]: route["repeat_interval"] for route in ours}
+    assert repeats == {'severity="critical"': "1h", 'severity="info"': "30d"}
+    assert {
+        "".join((name, op, f'"{value}"')): route["repeat_interval"]
+        for route in grafanas
+        for name, op, value in route["object_matchers"]
+    } == repeats
 
 
 @pytest.mark.parametrize("name", ["prometheus", "alertmanager"])

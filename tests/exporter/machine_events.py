@@ -49,14 +49,13 @@ def inventory(
             vm_id(name, group, subscription),
             name,
             group,
-            subscription,
             "eastus",
             size,
             T0 - 100.0,
             {},
             spot,
             windows,
-            computer_name,
+            (computer_name,) if computer_name else (),
         )
         for name in names
     )

@@ -36,6 +36,15 @@ class MachineCost(NamedTuple):
     priced_by: str | None
     billing: bool
     """Whether it bills now."""
+    ends_at: float | None = None
+    """When its cloud ends it, by a notice, in Unix seconds."""
+
+    def project_cost(self, until: float, now: float) -> float | None:
+        """Return its cost from ``now`` to ``until`` (Unix seconds) in US dollars, None without a price."""
+        if self.hourly_rate_usd is None or not self.billing:
+            return None
+        end = until if self.ends_at is None else min(until, self.ends_at)
+        return self.hourly_rate_usd * max(0.0, end - now) / 3600
 
 
 class RunCosts(NamedTuple):
@@ -140,7 +149,9 @@ def run_costs(
     projected = total
     if running and total is not None:
         calls = projected_llm(run, statuses.get("pending", 0), run.running_attempts(now, stall_after))
-        left = (machine_rate or 0.0) * eta.p50 / 3600 if eta is not None else None
+        left = None
+        if eta is not None:
+            left = _sum([machine.project_cost(now + eta.p50, now) for machine in machines]) or 0.0
         projected = None
         if (calls is not None or llm is None) and (left is not None or machine_rate is None):
             projected = (calls or 0.0) + (vm or 0.0) + (gpu or 0.0) + (left or 0.0)

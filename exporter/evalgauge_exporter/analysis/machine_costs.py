@@ -6,7 +6,7 @@ import re
 from typing import Literal, NamedTuple
 
 from evalgauge_exporter.analysis.costs import MachineCost
-from evalgauge_exporter.state.fleet_models import AZURE
+from evalgauge_exporter.state.fleet_events import AZURE
 
 Component = Literal["vm", "gpu"]
 
@@ -52,6 +52,8 @@ class MachineRow(NamedTuple):
     billing: bool
     """Whether it bills now; in a run's own rows: for that run."""
     key: str
+    ends_at: float | None = None
+    """When its cloud ends it, by a notice, in Unix seconds."""
 
     @property
     def hours(self) -> float:
@@ -87,6 +89,7 @@ class MachineCosts(NamedTuple):
                 cost_usd=row.cost_usd,
                 priced_by=row.priced_by,
                 billing=row.billing,
+                ends_at=row.ends_at,
             )
             for row in self.rows
             if row.named

@@ -1,165 +1,258 @@
-"""``evalgauge compare``: is a run worse than its baseline?"""
+"""``evalgauge compare``: is a run worse than its baseline? A gate for pipelines."""
 
 from __future__ import annotations
 
-import difflib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from evalgauge_exporter.analysis.comparison import Comparison, MeanDifference, RunRate
+from evalgauge_exporter.analysis.comparison import Comparison, MeanDifference, RunRate, holm
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
-from evalgauge_exporter.cli.errors import CliError
-from evalgauge_exporter.cli.output import count_of, escape_control, format_percent
-from evalgauge_exporter.cli.run_selection import STALL_AFTER, existing_dirs, read_runs
-from evalgauge_exporter.state.run import RunState, State
+from evalgauge_exporter.cli.output import (
+    count_of,
+    format_percent,
+    format_points,
+    format_signed,
+    parse_share,
+)
+from evalgauge_exporter.cli.reports import Cells, Check, Report, Result, exit_code, format_option, print_report
+from evalgauge_exporter.cli.run_selection import RunSelection, config_option
+from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views import snapshot
-from evalgauge_exporter.views.schemas import run as shapes
 
-WORSE = 3
-"""The exit code that stops a pipeline."""
+ALPHA = 0.05
 
 
 @click.command("compare")
-@click.argument("results", metavar="RESULTS_DIR", type=click.Path(path_type=Path))
-@click.argument("run_a")
-@click.argument("run_b")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer of /api/benchmark/compare.")
+@click.argument("names", metavar="[RESULTS_DIR] BASELINE CANDIDATE...", nargs=-1)
+@format_option
+@click.option("--json", "as_json", is_flag=True, help="Same as --format json: the answer of /api/benchmark/compare.")
 @click.option(
     "--fail-on",
     type=click.Choice(["worse", "any-drop", "never"]),
     default="worse",
     show_default=True,
-    help="Exit 3 if RUN_B is significantly worse, if its rate is lower at all, or never.",
+    help="Exit 3 if a candidate is significantly worse, if its rate is lower at all, or never.",
 )
 @click.option("--min-pairs", type=click.IntRange(1), default=10, show_default=True, help="Fewer pairs get no verdict.")
-def command(results: Path, run_a: str, run_b: str, as_json: bool, fail_on: str, min_pairs: int) -> None:
+@click.option(
+    "--min-coverage",
+    type=parse_share,
+    metavar="SHARE",
+    default="80%",
+    show_default=True,
+    help="Share of all tasks that must be compared.",
+)
+@config_option
+def command(
+    names: tuple[str, ...],
+    form: str,
+    as_json: bool,
+    fail_on: str,
+    min_pairs: int,
+    min_coverage: float,
+    config_path: Path | None,
+) -> None:
     """Compare a run with a baseline run.
 
-    RUN_A is the baseline. Only tasks that both runs have measured are compared.
+    Each is the path of a run or the id of a run in RESULTS_DIR. Only tasks that both runs have measured are compared;
+    every difference is candidate minus baseline. Several candidates are corrected for their number (Holm).
+
+    Exits with 3 if a candidate is worse, with 4 if there is no verdict: a run is incomplete or crashed, the
+    benchmarks differ, or too few tasks are in common.
     """
-    state = State()
-    state.runs = {found.run_id: found for found in read_runs(existing_dirs((results,)))}
-    a, b = _select(run_a, state), _select(run_b, state)
-    analysis = RunAnalysis(state, stall_after=STALL_AFTER, min_pairs=min_pairs)
+    runs = RunSelection(names, config_path)
+    if len(runs.ids) < 2 or len(runs.ids) > len(names):
+        raise click.UsageError("name the baseline and then the candidate, each by its id or its path")
+    baseline, *candidates = (runs.read(run_id) for run_id in runs.ids)
+    stall_after = runs.config.stall_after
+    analysis = RunAnalysis(runs.exporter.state, stall_after=stall_after, min_pairs=min_pairs)
     now = time.time()
-    answer = snapshot.compare(a, b, analysis, now)
-    found = analysis.compare(a, b, now)
-    if as_json:
-        click.echo(answer.model_dump_json(indent=2))
-    else:
-        console = Console()
-        click.echo(f"A  {escape_control(a.run_id)}  (the baseline)\nB  {escape_control(b.run_id)}")
-        console.print(_table(found))
-        if found.domains:
-            console.print(_domain_table(found))
-        for line in (format_verdict(found), *list_remarks(found)):
-            click.echo(line)
-    if fails(answer.comparison, fail_on):
-        if not as_json and found.verdict != "worse":
-            click.echo(f"Exit {WORSE}: B succeeded less often over these tasks, and --fail-on is {fail_on}.")
-        sys.exit(WORSE)
+    found = [analysis.compare(baseline, run, now) for run in candidates]
+    p_values = [one.p_value if one.finished else one.anytime_p_value for one in found]
+    adjusted = holm(p_values)
+    reports = [
+        _report(baseline, run, one, p_value, analysis, now, fail_on, min_coverage, corrected=len(found) > 1)
+        for run, one, p_value in zip(candidates, found, adjusted, strict=True)
+    ]
+    for report in reports if form != "json" and not as_json else ():
+        print_report(report, form)
+    if as_json or form == "json":
+        _print_json(reports, adjusted)
+    sys.exit(0 if fail_on == "never" else exit_code([check for report in reports for check in report.checks]))
 
 
-def _select(run_id: str, state: State) -> RunState:
-    run = state.runs.get(run_id)
-    if run is None:
-        near = difflib.get_close_matches(run_id, state.runs, n=3, cutoff=0.4)
-        hint = f"; did you mean {', '.join(map(escape_control, near))}?" if near else "; evalgauge runs lists the runs"
-        raise CliError(f"no run {run_id!r}{hint}")
-    return run
+def _print_json(reports: list[Report], p_values: list[float]) -> None:
+    if len(reports) == 1:
+        print_report(reports[0], "json")
+        return
+    rows = [{**report.data, "adjusted_p_value": p_value} for report, p_value in zip(reports, p_values, strict=True)]
+    print_report(Report("", [], [], [], {"comparisons": rows}), "json")
 
 
-def fails(compared: shapes.Compared, fail_on: str) -> bool:
-    """Return whether a pipeline should stop."""
-    if fail_on == "worse":
-        return compared.significance.verdict == "worse"
-    return fail_on == "any-drop" and (compared.delta.success_rate or 0.0) > 0
+def _report(
+    baseline: RunState,
+    candidate: RunState,
+    found: Comparison,
+    p_value: float,
+    analysis: RunAnalysis,
+    now: float,
+    fail_on: str,
+    min_coverage: float,
+    *,
+    corrected: bool,
+) -> Report:
+    verdict = found.verdict
+    if verdict in ("better", "worse") and p_value >= ALPHA:
+        verdict = "no_significant_difference"
+    tasks = {*_task_ids(baseline), *_task_ids(candidate)}
+    coverage = found.paired_tasks / len(tasks) if tasks else 0.0
+    statuses = [run.status(now, analysis.stall_after) for run in (baseline, candidate)]
+    tables = [_head(baseline, candidate, statuses, found, len(tasks)), _table(found)]
+    if found.domains:
+        tables.append(_domain_table(found))
+    sentence = _format_verdict(found, verdict, p_value, corrected=corrected)
+    checks = [
+        Check("comparison", _judge(found, verdict, fail_on), sentence),
+        *_completeness(baseline, candidate, statuses, coverage, min_coverage, len(tasks), found),
+    ]
+    answer = snapshot.compare(baseline, candidate, analysis, now).model_dump(mode="json")
+    data: dict[str, Any] = {
+        **answer,
+        "checks": [{"name": c.name, "result": c.result.value, "message": c.message} for c in checks],
+        "coverage": coverage,
+    }
+    title = f"{candidate.run_id} against {baseline.run_id}"
+    return Report(title, tables, checks, list(_list_remarks(found)), data)
 
 
-def format_verdict(found: Comparison) -> str:
+def _task_ids(run: RunState) -> set[str]:
+    return {task_id for task_id, _ in run.attempts}
+
+
+def _judge(found: Comparison, verdict: str, fail_on: str) -> Result:
+    if verdict == "worse" or (fail_on == "any-drop" and (found.success_delta or 0.0) > 0):
+        return Result.FAILED
+    return Result.UNDECIDED if verdict == "too_few_tasks" else Result.PASSED
+
+
+def _completeness(
+    baseline: RunState,
+    candidate: RunState,
+    statuses: Sequence[str],
+    coverage: float,
+    min_coverage: float,
+    tasks: int,
+    found: Comparison,
+) -> Iterator[Check]:
+    """Yield what keeps the comparison from being a verdict on the whole benchmark."""
+    for role, status in zip(("baseline", "candidate"), statuses, strict=True):
+        if status != "completed":
+            yield Check(f"{role} completed", Result.UNDECIDED, f"The {role} is {status}.")
+    if baseline.benchmark != candidate.benchmark:
+        message = f"The benchmarks differ: {baseline.benchmark} and {candidate.benchmark}."
+        yield Check("same benchmark", Result.UNDECIDED, message)
+    enough = coverage >= min_coverage
+    message = f"{found.paired_tasks:,} of {count_of(tasks, 'task')} compared ({coverage:.0%})"
+    yield Check(
+        "coverage",
+        Result.PASSED if enough else Result.UNDECIDED,
+        f"{message}." if enough else f"{message}, fewer than --min-coverage {min_coverage:.0%}.",
+    )
+
+
+def _head(baseline: RunState, candidate: RunState, statuses: Sequence[str], found: Comparison, tasks: int) -> Cells:
+    rows = [("run", baseline.run_id, candidate.run_id), ("state", *statuses)]
+    rows += [(name, getattr(baseline, name), getattr(candidate, name)) for name in ("model", "benchmark")]
+    measured = [str(found.paired_tasks + alone) for alone in (found.only_in_a, found.only_in_b)]
+    planned = [len(_task_ids(run)) for run in (baseline, candidate)]
+    rows.append(("measured tasks", *(f"{m} of {p}" for m, p in zip(measured, planned, strict=True))))
+    rows.append(("compared tasks", "", f"{found.paired_tasks} of {tasks}"))
+    return Cells(("", "baseline", "candidate"), rows)
+
+
+def _format_verdict(found: Comparison, verdict: str, p_value: float, *, corrected: bool) -> str:
     """Return the verdict as one sentence."""
-    if found.verdict == "too_few_tasks":
+    if verdict == "too_few_tasks":
         was = "was" if found.paired_tasks == 1 else "were"
         return f"Too few tasks for a verdict: {found.paired_tasks} {was} measured in both runs."
-    p = found.p_value if found.finished else found.anytime_p_value
-    counts = f"{count_of(found.only_a_succeeded, 'task')} only A solved, {found.only_b_succeeded} only B; p = {p:.2g}"
-    if found.verdict in ("worse", "better"):
-        return f"B is significantly {found.verdict} than A ({counts})."
-    more = (
-        f"; some {count_of(found.pairs_needed, 'task')} more would show a difference of this size"
-        if found.pairs_needed
-        else ""
+    counts = (
+        f"{count_of(found.only_a_succeeded, 'task')} solved only by the baseline, {found.only_b_succeeded} only by the "
+        f"candidate; {'adjusted ' if corrected else ''}{_format_p(p_value)}"
     )
-    return f"No significant difference between B and A ({counts}{more})."
+    if verdict in ("worse", "better"):
+        return f"The candidate is significantly {verdict} than the baseline ({counts})."
+    more = ""
+    if found.pairs_needed:
+        more = f"; about {count_of(found.pairs_needed, 'more task')} would show a difference of this size"
+    return f"No significant difference between the candidate and the baseline ({counts}{more})."
 
 
-def list_remarks(found: Comparison) -> Iterator[str]:
+def _format_p(p_value: float) -> str:
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+
+
+def _list_remarks(found: Comparison) -> Iterator[str]:
     """Yield what the verdict alone does not tell, a line each."""
     if not found.finished:
         yield "A run is still running: p is anytime-valid, so it may be looked at repeatedly."
-    for name, alone in (("A", found.only_in_a), ("B", found.only_in_b)):
+    for role, alone in (("baseline", found.only_in_a), ("candidate", found.only_in_b)):
         if alone:
-            yield f"{count_of(alone, 'task')} measured only in {name}, not counted above."
+            yield f"{count_of(alone, 'task')} measured only in the {role}, not compared."
 
 
-def _table(found: Comparison) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(f"over {count_of(found.paired_tasks, 'task')}")
-    for name in ("A", "B", "A − B", "95 % interval"):
-        table.add_column(name, justify="right", no_wrap=True)
-    interval = "–" if found.ci_low is None else f"{found.ci_low * 100:+.0f} to {(found.ci_high or 0) * 100:+.0f} points"
-    difference = "–" if found.success_delta is None else f"{found.success_delta * 100:+.0f} points"
-    table.add_row(
-        "success rate", format_percent(found.rate_a.rate), format_percent(found.rate_b.rate), difference, interval
-    )
-    table.add_row("  its 95 % interval", _format_interval(found.rate_a), _format_interval(found.rate_b), "", "")
-    for name, mean, form in (
-        ("steps", found.steps, "{:.1f}"),
-        ("seconds", found.duration_seconds, "{:.1f}"),
-        ("cost of a task, $", found.cost_usd, "{:.4f}"),
+def _table(found: Comparison) -> Cells:
+    interval = "–"
+    if found.ci_low is not None and found.ci_high is not None:
+        interval = f"{format_signed(-found.ci_high * 100, 0)} to {format_points(-found.ci_low)}"
+    difference = None if found.success_delta is None else -found.success_delta
+    rates = format_percent(found.rate_a.rate), format_percent(found.rate_b.rate)
+    rows = [
+        ("success rate", *rates, format_points(difference), interval),
+        ("  its 95 % interval", _format_interval(found.rate_a), _format_interval(found.rate_b), "", ""),
+    ]
+    for name, mean, digits in (
+        ("steps", found.steps, 1),
+        ("seconds", found.duration_seconds, 1),
+        ("cost of a task, $", found.cost_usd, 4),
     ):
-        table.add_row(name, *_format_mean(mean, form))
+        rows.append((name, *_format_mean(mean, digits)))
     if found.noise_floor is not None:
-        table.add_row("noise floor", "", "", f"±{found.noise_floor * 100:.0f} points", "")
-    return table
+        rows.append(("noise floor", "", "", f"±{found.noise_floor * 100:.0f} points", ""))
+    title = f"over {count_of(found.paired_tasks, 'task')}"
+    return Cells((title, "baseline", "candidate", "difference", "its 95 % interval"), rows)
 
 
 def _format_interval(rate: RunRate) -> str:
     return "–" if rate.interval is None else f"{rate.interval.low * 100:.0f} to {rate.interval.high * 100:.0f}%"
 
 
-def _format_mean(mean: MeanDifference | None, form: str) -> tuple[str, str, str, str]:
+def _format_mean(mean: MeanDifference | None, digits: int) -> tuple[str, str, str, str]:
     if mean is None:
         return "–", "–", "–", "–"
-    signed = form.replace(":", ":+")
     interval = "–"
     if mean.interval is not None:
-        interval = f"{signed.format(mean.interval.low)} to {signed.format(mean.interval.high)}"
-    return form.format(mean.mean_a), form.format(mean.mean_b), signed.format(mean.difference), interval
+        interval = f"{format_signed(-mean.interval.high, digits)} to {format_signed(-mean.interval.low, digits)}"
+    means = f"{mean.mean_a:,.{digits}f}", f"{mean.mean_b:,.{digits}f}"
+    return *means, format_signed(-mean.difference, digits), interval
 
 
-def _domain_table(found: Comparison) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("domain")
-    for name in ("tasks", "A", "B", "A − B", "p (Holm)"):
-        table.add_column(name, justify="right")
-    table.add_column("B is")
+def _domain_table(found: Comparison) -> Cells:
+    rows = []
     for name, domain in sorted(found.domains.items(), key=lambda item: -(item[1].success_delta or 0.0)):
-        table.add_row(
-            Text(escape_control(name)),
-            str(domain.paired_tasks),
-            format_percent(domain.rate_a.rate),
-            format_percent(domain.rate_b.rate),
-            "–" if domain.success_delta is None else f"{domain.success_delta * 100:+.0f}",
-            f"{domain.adjusted_p_value:.2g}",
-            domain.verdict if domain.verdict in ("better", "worse") else "",
+        rows.append(
+            (
+                name,
+                str(domain.paired_tasks),
+                format_percent(domain.rate_a.rate),
+                format_percent(domain.rate_b.rate),
+                format_points(None if domain.success_delta is None else -domain.success_delta),
+                f"{domain.adjusted_p_value:.2g}",
+                domain.verdict if domain.verdict in ("better", "worse") else "",
+            )
         )
-    return table
+    return Cells(("domain", "tasks", "baseline", "candidate", "difference", "p (Holm)", "candidate is"), rows)

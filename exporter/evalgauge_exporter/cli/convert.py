@@ -8,24 +8,26 @@ import click
 
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import count_of, escape_control
-from evalgauge_exporter.cli.run_selection import existing_run, find_runs
+from evalgauge_exporter.cli.run_selection import RunSelection
 from evalgauge_exporter.errors import ConvertError
 from evalgauge_exporter.export.runlog import convert
 
 
 @click.command("convert")
-@click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
+@click.argument("names", metavar="SRC...", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Results folder.")
-def command(source: Path, out: Path) -> None:
+def command(names: tuple[str, ...], out: Path) -> None:
     """Write runs of other formats as run logs.
 
-    SRC is a run or a folder of runs, in any known format. Screenshots are copied.
+    SRC is a run, a folder of runs, or the id of a run. Screenshots are copied.
     """
-    for found in find_runs((existing_run(source),)):
+    runs = RunSelection(names)
+    for run_id in runs.ids:
+        found = runs.found[run_id]
         try:
             events = convert(found, out)
         except ConvertError as error:
             raise CliError(str(error)) from error
         except OSError as error:
             raise CliError(f"{out}: {error.strerror or error}; name another folder with --out") from error
-        click.echo(f"{escape_control(found.path_id)} ({found.source.source}): {count_of(events, 'event')}")
+        click.echo(f"{escape_control(run_id)} ({found.source.source}): {count_of(events, 'event')}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shlex
+import shutil
 import signal
 import sys
 import tempfile
@@ -23,7 +25,6 @@ from evalgauge.runlog import read_events
 from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import format_percent
-from evalgauge_exporter.cli.run_selection import STALL_AFTER
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.demo.player import Evaluation, draw_screenshots, write_finished_run
 from evalgauge_exporter.demo.scenario import Scenario, plan
@@ -35,6 +36,8 @@ from evalgauge_exporter.web.server import serving
 MODEL, OTHER_MODEL = "claude-sonnet-4-5", "claude-haiku-4-5"
 WORKERS = 4
 BUDGET_PER_TASK_USD = 0.12
+STALL_AFTER = 600.0
+"""Seconds."""
 
 
 def _refuse_nan(_: click.Context, __: click.Parameter, value: float) -> float:
@@ -109,8 +112,12 @@ def command(
             if no_serve and results is not None:
                 drawing.join()  # whoever serves the runs needs the screenshots of the earlier ones too
             _print_summary(fold(evaluation.run.run_id, "runlog", read_events(evaluation.run.folder)))
+            if url is not None and not once:
+                click.echo(f"The evaluation has finished; the page {url}/ stays up until Ctrl-C.")
+            if results is not None and not no_serve:
+                drawing.join()
+                _print_next_commands(results, evaluation.run.run_id, _earlier_run_id(MODEL, tasks, seed))
             if not once and not no_serve:
-                click.echo("The evaluation has finished; the page stays up. Press Ctrl-C to stop.")
                 threading.Event().wait()
         except KeyboardInterrupt:
             click.echo("")
@@ -118,6 +125,29 @@ def command(
             stop.set()
             evaluation.stop()
             drawing.join()
+
+
+def _print_next_commands(results: Path, run_id: str, earlier: str) -> None:
+    """Print what can be done with the runs that were kept, as commands that work when they are pasted."""
+    command, folder = _own_command(), shlex.quote(str(results))
+    click.echo(f"""
+The runs are in {folder}. What you can do with them:
+  {command} runs {folder}
+  {command} compare {folder} {earlier} {run_id}
+  {command} check {folder} {run_id} --min-success 40% --max-cost 50
+  {command} replay {folder} --out site   # then open site/index.html
+  {command} serve {folder}""")
+
+
+def _own_command() -> str:
+    """Return how this command was called, such as ``evalgauge`` or ``.venv/bin/evalgauge``."""
+    program = Path(sys.argv[0])
+    if program.suffix == ".py":
+        return f"{shlex.quote(sys.executable)} -m evalgauge_exporter"
+    found = shutil.which(program.name)
+    if found is not None and Path(found).absolute() == program.absolute():
+        return program.name
+    return shlex.quote(os.path.relpath(program))
 
 
 def _earlier_run_id(model: str, tasks: int, seed: int) -> str:

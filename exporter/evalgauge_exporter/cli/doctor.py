@@ -9,7 +9,7 @@ import click
 
 from evalgauge_exporter.cli.doctor_checks import check_all
 from evalgauge_exporter.cli.output import escape_control
-from evalgauge_exporter.cli.serve import read_config
+from evalgauge_exporter.cli.run_selection import read_config
 
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", None)}
 

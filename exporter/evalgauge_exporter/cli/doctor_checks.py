@@ -16,14 +16,14 @@ from evalgauge.errors import PriceTableError
 from evalgauge.price_overrides import load_overrides
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.config.messages import unknown_variables
-from evalgauge_exporter.config.model import Azure, AzureMl, Config
+from evalgauge_exporter.config.model import AzureMl, Config
 from evalgauge_exporter.config.token_file import read_token
 from evalgauge_exporter.errors import RefreshError, TokenError
-from evalgauge_exporter.ingest.fleet import declare_machine, list_configured_targets
-from evalgauge_exporter.sources.azure import client as arm
+from evalgauge_exporter.ingest.fleet import create_clouds, declare_machine, list_configured_targets
 from evalgauge_exporter.sources.azure.ml_jobs import AzureMlSource
-from evalgauge_exporter.sources.azure.prices import AzurePriceSource, default_cache_dir
-from evalgauge_exporter.sources.azure.vms import AzureVmSource
+from evalgauge_exporter.sources.azure.vms import AzureCloud
+from evalgauge_exporter.sources.cloud import Cloud, CloudSource, PriceList
+from evalgauge_exporter.sources.prices import PriceSource, default_cache_dir
 from evalgauge_exporter.sources.probe import Target, probe, probe_all, redact_target
 from evalgauge_exporter.sources.vm_registry import VmRegistrySource
 from evalgauge_exporter.state.fleet import FleetState
@@ -38,18 +38,24 @@ from evalgauge_exporter.state.fleet_events import (
 )
 
 FILE = "evalgauge.toml"
-_OTHER_VARIABLES = frozenset(f"EVALGAUGE_{name}" for name in ("ALERT_KIND", "ALERT_URL", "DEBUG", "PORT", "TOKEN"))
+_OTHER_VARIABLES = frozenset(
+    f"EVALGAUGE_{name}" for name in ("ALERT_KIND", "ALERT_URL", "DEBUG", "INSTANCE_METADATA", "PORT", "TOKEN")
+)
 """Variables that are no keys of the configuration: of docker compose, of the command, of senders of runs."""
+_SIGN_IN = {
+    "azure": "sign in (az login), or set up a managed identity or a service principal: docs/azure.md",
+    "aws": "sign in (aws sso login), or give the machine a role: docs/aws.md",
+}
 _FIXES = {
-    "not_installed": arm.EXTRA,
-    "signed_out": "sign in (az login), or set up a managed identity or a service principal: docs/azure.md",
-    "forbidden": "give the identity the role of docs/azure.md at the subscription or the resource group",
+    "forbidden": "give the identity the role of docs/{}.md",
     "not_found": "check the ids and names in the configuration",
+    "not_configured": "set it in the configuration; docs/{}.md",
     "throttled": "wait, and choose longer intervals",
-    "timeout": "check the network, a proxy (HTTPS_PROXY) and base_url",
-    "unreachable": "check the network, a proxy (HTTPS_PROXY) and base_url",
-    "server_error": "try again later; https://status.azure.com",
-    "malformed": "check base_url: what answers there is not what it should be",
+    "timeout": "check the network, a proxy (HTTPS_PROXY) and the address in the configuration",
+    "unreachable": "check the network, a proxy (HTTPS_PROXY) and the address in the configuration",
+    "server_error": "try again later, and look at the status page of the cloud",
+    "malformed": "check the address in the configuration: what answers there is not what it should be",
+    "endless": "check the address in the configuration: what answers there is not what it should be",
 }
 
 
@@ -81,10 +87,7 @@ def check_all(config: Config, file: Path | None = None) -> Iterator[Finding]:
     yield from _check_overrides(config)
     yield from _check_machines(config)
     fleet = FleetState(_price_table(config))
-    for azure in config.azure:
-        yield from _check_azure(azure, fleet)
-    if config.azure:
-        yield from _check_prices(config, fleet)
+    yield from _check_clouds(config, fleet)
     for workspace in config.azure_ml:
         yield from _check_workspace(workspace)
     yield from _check_probes(list_configured_targets(config))
@@ -235,17 +238,39 @@ def _check_machines(config: Config) -> Iterator[Finding]:
         yield _pass(f"machine {machine.name}", f"{state}, {machine.hourly_rate_usd:g} USD an hour")
 
 
-# -- Azure
+# -- clouds
 
 
-def _check_azure(table: Azure, fleet: FleetState) -> Iterator[Finding]:
-    what = f"azure {table.subscription_id}"
-    signed_in = _sign_in(what, table)
-    yield signed_in
-    if signed_in.ok is False:
+def _check_clouds(config: Config, fleet: FleetState) -> Iterator[Finding]:
+    try:
+        clouds = create_clouds(config)
+    except ValueError as error:
+        yield Finding("cloud", False, str(error), "install the plug-in, or fix the [[cloud]] table")
+        return
+    for cloud in clouds:
+        yield from _check_cloud(cloud, fleet)
+        if isinstance(cloud, AzureCloud):
+            yield from _check_groups(cloud, fleet)
+    for cloud in {cloud.provider: cloud for cloud in clouds}.values():
+        if (prices := cloud.create_price_list()) is not None:
+            yield from _check_prices(prices, config, fleet)
+
+
+def _check_cloud(cloud: Cloud, fleet: FleetState) -> Iterator[Finding]:
+    """Check who is signed in and what is allowed, by asking; then read the machines as the exporter does."""
+    what = f"{cloud.provider} {cloud.scope.removeprefix(f'{cloud.provider}/')}"
+    try:
+        yield _pass(f"{what} credentials", cloud.identify())
+        refused = 0
+        for access in cloud.check_access():
+            fix = None if access.reason is None else _get_fix(access.reason, cloud.provider)
+            yield Finding(f"{what} {access.what}", access.reason is None, access.detail, fix)
+            refused += access.reason is not None
+    except RefreshError as error:
+        yield Finding(f"{what} credentials", False, error.detail, _get_fix(error.reason, cloud.provider))
         return
     events: list[FleetEvent] = []
-    source = AzureVmSource(table, events.extend)
+    source = CloudSource(cloud, events.extend)
     try:
         source.poll()
     finally:
@@ -254,55 +279,44 @@ def _check_azure(table: Azure, fleet: FleetState) -> Iterator[Finding]:
         fleet.apply(event)
     found = sum(len(event.vms) for event in events if isinstance(event, VmInventory))
     known = sum(len(event.powers) for event in events if isinstance(event, VmPowerStates))
-    failed = [event for event in events if isinstance(event, RefreshFailed)]
-    for event in failed:
-        yield Finding(f"{what} role", False, event.detail, _FIXES.get(event.reason, "see docs/azure.md"))
-    if not failed and not found:
-        fix = "check resource_groups, and whether the role covers the machines"
-        yield Finding(f"{what} role", None, "there is no machine, or the role shows none", fix)
-    elif not failed:
-        yield _pass(f"{what} role", f"{found} machines, the power state of {known}")
-    missing = set(table.resource_groups) - {group for group in table.resource_groups if _has_group(fleet, group)}
-    for group in sorted(missing) if not failed and found else ():
-        yield Finding(f"{what} resource group {group}", None, "no machine is in it", "check its name")
+    if found or refused:
+        yield _pass(f"{what} machines", f"{found} machines, the power state of {known}")
+    else:
+        fix = "check the resource groups or regions, and whether the role covers the machines"
+        yield Finding(f"{what} machines", None, "there is no machine, or the role shows none", fix)
 
 
-def _has_group(fleet: FleetState, group: str) -> bool:
-    return any(vm.resource_group == group.lower() for vm in fleet.inventory.values())
+def _get_fix(reason: str, provider: str) -> str:
+    if reason == "not_installed":
+        return f"pip install 'evalgauge[{provider}]'"
+    fixes = _SIGN_IN if reason == "signed_out" else _FIXES
+    return fixes.get(provider if reason == "signed_out" else reason, f"see docs/{provider}.md").format(provider)
 
 
-def _sign_in(what: str, table: Azure | AzureMl) -> Finding:
-    what = f"{what} credentials"
-    if table.credential == "none":
-        return _pass(what, "none are needed")
-    try:
-        sign_in = arm.credential(table.credential)
-        try:
-            sign_in.get_token(*arm.scopes(table.base_url))
-        except Exception as error:  # each way to sign in has errors of its own
-            raise arm.classify_error(error, "Azure", time.time()) from error
-    except RefreshError as error:
-        return Finding(what, False, error.detail, _FIXES.get(error.reason, _FIXES["signed_out"]))
-    return _pass(what, "a token was given")
+def _check_groups(cloud: AzureCloud, fleet: FleetState) -> Iterator[Finding]:
+    present = {vm.group for vm in fleet.inventory.values()}
+    for group in sorted(cloud.table.resource_groups) if present else ():
+        if group.lower() not in present:
+            yield Finding(f"azure {cloud.scope} resource group {group}", None, "no machine is in it", "check its name")
 
 
-def _check_prices(config: Config, fleet: FleetState) -> Iterator[Finding]:
-    wanted = fleet.list_price_keys()
+def _check_prices(prices: PriceList, config: Config, fleet: FleetState) -> Iterator[Finding]:
+    wanted = fleet.list_price_keys(prices.provider)
     if not wanted:
         return
     events: list[FleetEvent] = []
-    AzurePriceSource(config.prices, lambda: wanted, events.extend).poll()
+    PriceSource(prices, config.prices.cache_dir, lambda: wanted, events.extend).poll()
     for event in events:
         if isinstance(event, RefreshFailed):
-            fix = "check prices.azure_retail_url and the network, or price machines in prices.overrides"
+            fix = f"check the network and docs/{prices.provider}.md, or price machines in prices.overrides"
             yield Finding("prices", False, event.detail, fix)
     found = {event.key: event for event in events if isinstance(event, PriceSeen)}  # the last one holds
     for _, event in sorted(found.items()):
         kind = (" spot" if event.key.spot else "") + (" with Windows" if event.key.windows else "")
-        what = f"price of {event.key.size}{kind} in {event.key.location}"
+        what = f"price of {event.key.size}{kind} in {event.key.zone or event.key.location}"
         if event.usd_per_hour is None:
             fix = 'add a [[machine]] row to prices.overrides, with match = "' + event.key.size + '"'
-            yield Finding(what, False, "the retail price list has none", fix)
+            yield Finding(what, False, f"{event.priced_by}: there is none", fix)
         else:
             yield _pass(what, f"{event.usd_per_hour:g} USD an hour")
     folder = config.prices.cache_dir or default_cache_dir()
@@ -313,19 +327,17 @@ def _check_prices(config: Config, fleet: FleetState) -> Iterator[Finding]:
 
 def _check_workspace(table: AzureMl) -> Iterator[Finding]:
     what = f"azure_ml {table.workspace}"
-    signed_in = _sign_in(what, table)
-    yield signed_in
-    if signed_in.ok is False:
-        return
     events: list[FleetEvent] = []
     source = AzureMlSource(table, events.extend)
     try:
-        source.poll()
-    finally:
-        source.close()
+        yield _pass(f"{what} credentials", source.client.identify())
+    except RefreshError as error:
+        yield Finding(f"{what} credentials", False, error.detail, _get_fix(error.reason, "azure"))
+        return
+    source.poll()
     for event in events:
         if isinstance(event, RefreshFailed):
-            yield Finding(what, False, event.detail, _FIXES.get(event.reason, "see docs/azure.md"))
+            yield Finding(what, False, event.detail, _get_fix(event.reason, "azure"))
         elif isinstance(event, JobsSeen):
             yield _pass(what, f"{sum(event.counts.values())} jobs")
 

@@ -1,8 +1,9 @@
-"""``evalgauge export``: a run as a table, as JSON or as ATIF trajectories."""
+"""``evalgauge export``: runs as a table, as JSON, as ATIF trajectories, or as the history of their metrics."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -10,53 +11,79 @@ import click
 
 from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
-from evalgauge_exporter.cli.output import escape_control
-from evalgauge_exporter.cli.run_selection import STALL_AFTER, existing_run, find_runs
+from evalgauge_exporter.cli.output import escape_control, escape_lines
+from evalgauge_exporter.cli.run_selection import (
+    RunSelection,
+    config_option,
+    read_events,
+    redact_option,
+    runs_argument,
+    select_one,
+)
 from evalgauge_exporter.export.atif import to_atif
 from evalgauge_exporter.export.table import csv_text, task_rows
-from evalgauge_exporter.replay.reading import listed_prices, read_run
-from evalgauge_exporter.sources.discovery import FoundRun, name_runs
+from evalgauge_exporter.views.history import PastRun, write_history
+
+FORMATS = ["csv", "json", "atif", "openmetrics"]
 
 
 @click.command("export")
-@click.argument("run_dir", metavar="RUN_DIR", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["csv", "json", "atif"]), required=True, help="What to write.")
+@runs_argument
+@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="What to write.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Output file; - is standard output.")
-def command(run_dir: Path, form: str, out: Path) -> None:
-    """Write a run as CSV, JSON or ATIF trajectories.
+@redact_option
+@config_option
+def command(names: tuple[str, ...], form: str, out: Path, redact: str | None, config_path: Path | None) -> None:
+    """Write runs as CSV, JSON, ATIF trajectories, or OpenMetrics.
 
-    csv is a table of the run's tasks, json the run with its tasks, atif a trajectory for each attempt.
+    csv is a table of the tasks of all runs, json one run with its tasks, atif a trajectory for each attempt of a run;
+    openmetrics is what Prometheus would have scraped of the runs, for promtool tsdb create-blocks-from openmetrics.
     """
-    found = find_runs((existing_run(run_dir),))
-    if len(found) > 1:
-        names = ", ".join(escape_control(run.path_id) for run in found[:5]) + (", …" if len(found) > 5 else "")
-        raise CliError(f"{run_dir} holds {len(found)} runs ({names}); name the folder of one")
-    text = _atif(found[0]) if form == "atif" else _table(found[0], form)
+    runs = RunSelection(names, config_path, redact)
+    if form == "openmetrics":
+        _write_history(runs, out)
+        return
+    if form == "csv":
+        text = csv_text([row for run_id in runs.ids for row in _rows(runs, run_id)])
+    elif form == "json":
+        text = _to_json(runs, select_one(runs))
+    else:
+        found = runs.found[select_one(runs)]
+        text = json.dumps(to_atif(list(read_events(found)), found.source.folder), indent=2) + "\n"
     try:
         if str(out) == "-":
-            click.echo(text, nl=False)
+            click.echo(escape_lines(text) if sys.stdout.isatty() else text, nl=False)
             return
         out.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise CliError(f"{out}: {error.strerror or error}; name another file with --out") from error
 
 
-def _table(found: FoundRun, form: str) -> str:
-    state = read_run(found, listed_prices()).state
-    state.run_id = name_runs([found])[0]
-    now = time.time()
-    rows = task_rows(state, now, STALL_AFTER)
-    if form == "csv":
-        return csv_text(rows)
-    summary = summarize(state, now, STALL_AFTER).model_dump(mode="json")
+def _write_history(runs: RunSelection, out: Path) -> None:
+    past = [PastRun(runs.read(run_id), list(read_events(runs.found[run_id]))) for run_id in runs.ids]
+    config = runs.config
+    try:
+        with click.open_file(str(out), "w", encoding="utf-8") as file:
+            untimed = write_history(
+                past,
+                file,
+                stall_after=config.stall_after,
+                pricer=runs.exporter.price,
+                baselines=config.baselines,
+                limits=runs.exporter.limits,
+            )
+    except OSError as error:
+        raise CliError(f"{out}: {error.strerror or error}; name another file with --out") from error
+    if untimed:
+        left_out = ", ".join(escape_control(run_id) for run_id in untimed[:5]) + (", …" if len(untimed) > 5 else "")
+        click.echo(f"left out, because nothing says when they took place: {left_out}", err=True)
+
+
+def _rows(runs: RunSelection, run_id: str) -> list[dict[str, object]]:
+    return task_rows(runs.read(run_id), time.time(), runs.config.stall_after)
+
+
+def _to_json(runs: RunSelection, run_id: str) -> str:
+    rows = _rows(runs, run_id)
+    summary = summarize(runs.read(run_id), time.time(), runs.config.stall_after).model_dump(mode="json")
     return json.dumps({"run": summary, "tasks": rows}, indent=2) + "\n"
-
-
-def _atif(found: FoundRun) -> str:
-    events = []
-    more = True
-    while more:
-        reading = found.source.read()
-        events += reading.events
-        more = reading.has_more
-    return json.dumps(to_atif(events, found.source.folder), indent=2) + "\n"

@@ -16,15 +16,21 @@ from typing import Any
 import click
 
 from evalgauge import __version__
+from evalgauge_exporter.cli.output import EscapingFormatter, print_in_any_encoding
 
 COMMANDS = {
     "serve": "Serve metrics, the API, the live page and replays.",
     "runs": "List the runs in results folders.",
     "compare": "Compare a run with a baseline run.",
+    "check": "Check a run against limits, for pipelines.",
+    "watch": "Watch runs in the terminal.",
+    "remaining": "List the tasks of a run that are left.",
     "replay": "Write a static site that replays runs step by step.",
-    "export": "Write a run as CSV, JSON or ATIF trajectories.",
+    "export": "Write runs as CSV, JSON or ATIF trajectories.",
     "convert": "Write runs of other formats as run logs.",
     "send": "Send a run's log to an exporter on another machine.",
+    "prune": "Delete old runs, or their screenshots.",
+    "schema": "Print the JSON Schema of the run log.",
     "doctor": "Check the configuration and what it refers to.",
     "dashboards": "Build the Grafana dashboards, alerts and rules.",
     "demo": "Run a simulated evaluation with the exporter beside it.",
@@ -81,7 +87,10 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error is one line on stderr, never a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    print_in_any_encoding()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(EscapingFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("evalgauge").setLevel(logging.INFO)
     try:
         cli(prog_name="evalgauge", standalone_mode=False)

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import count_of, escape_control
-from evalgauge_exporter.cli.run_selection import existing_run, find_runs
+from evalgauge_exporter.cli.run_selection import RunSelection, redact_option
 from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.replay.single import LARGE, write_single_file
 from evalgauge_exporter.replay.site import Generated, generate
@@ -21,29 +21,34 @@ _MAX_PROBLEMS = 20
 
 
 @click.command("replay")
-@click.argument("runs", metavar="RUN_DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("names", metavar="RUN...", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the site, or the single file.")
 @click.option("--single-file", "single", is_flag=True, help="Write one HTML file that contains everything.")
 @click.option("--task", help="With --single-file: only this task.")
 @click.option("--screenshot-base-url", metavar="URL", help="Link screenshots below this address, don't copy them.")
 @click.option("--thumbnails", is_flag=True, help="Write small images for the scrub bar.")
+@redact_option
 def command(
-    runs: tuple[Path, ...],
+    names: tuple[str, ...],
     out: Path,
     single: bool,
     task: str | None,
     screenshot_base_url: str | None,
     thumbnails: bool,
+    redact: str | None,
 ) -> None:
     """Write a static site that replays runs step by step.
 
-    RUN_DIR is a run or a folder of runs. The site opens from the disk, without a server.
+    RUN is a run, a folder of runs, or the id of a run. The site opens from the disk, without a server.
     """
     if task is not None and not single:
         raise click.UsageError("--task needs --single-file")
     if single and (thumbnails or screenshot_base_url is not None):
         raise click.UsageError("a single file contains its screenshots: omit --thumbnails and --screenshot-base-url")
-    found = find_runs(tuple(existing_run(run) for run in runs))
+    if redact is not None and screenshot_base_url is not None:
+        raise click.UsageError("--screenshot-base-url links to screenshots as they are: leave it out with --redact")
+    runs = RunSelection(names, rules=redact)
+    found = [runs.found[run_id] for run_id in runs.ids]
     try:
         if single:
             _print_size(out, write_single_file(found, out, task=task))

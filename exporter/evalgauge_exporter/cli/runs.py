@@ -1,4 +1,4 @@
-"""``evalgauge runs``: a table of all runs."""
+"""``evalgauge runs``: a table of runs."""
 
 from __future__ import annotations
 
@@ -7,88 +7,97 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from evalgauge_exporter.analysis.costs import RunCosts
 from evalgauge_exporter.analysis.summary import RunSummary, summarize
+from evalgauge_exporter.cli.check import is_incomplete
 from evalgauge_exporter.cli.errors import CliError
-from evalgauge_exporter.cli.output import escape_control, format_percent, format_seconds
-from evalgauge_exporter.cli.run_selection import existing_dirs, read_runs
+from evalgauge_exporter.cli.output import format_percent, format_seconds, format_usd
+from evalgauge_exporter.cli.reports import Cells, create_console, print_table
+from evalgauge_exporter.cli.run_selection import (
+    config_option,
+    create_exporter,
+    read_all_runs,
+    resolve_places,
+    select_runs,
+)
 from evalgauge_exporter.config.durations import parse_duration
 
 
 @click.command("runs")
-@click.argument("results", metavar="RESULTS_DIR...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("names", metavar="RESULTS_DIR...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--stall-after", metavar="DURATION", default="10m", show_default=True, help="Silence that means stalled.")
-def command(results: tuple[Path, ...], as_json: bool, stall_after: str) -> None:
+@click.option("--stall-after", metavar="DURATION", help="Silence after which a run is stalled.  [default: 10m]")
+@config_option
+def command(names: tuple[str, ...], as_json: bool, stall_after: str | None, config_path: Path | None) -> None:
     """List the runs in results folders.
 
-    RESULTS_DIR may be a results folder, its parent or one run, in any known format.
+    RESULTS_DIR may be a results folder (default ./results), its parent or one run, in any known format. Ids pick runs
+    of it.
     """
-    if not results:
-        raise click.UsageError("name at least one folder with runs")
-    try:
-        silence = parse_duration(stall_after)
-    except ValueError as error:
-        raise CliError(f"--stall-after: {error}") from error
-    states = read_runs(existing_dirs(results))
+    if stall_after is not None:
+        try:
+            parse_duration(stall_after)
+        except ValueError as error:
+            raise CliError(f"--stall-after: {error}") from error
+    config, ids = resolve_places(names, config_path, {"stall_after": stall_after})
+    exporter = create_exporter(config)
+    read_all_runs(exporter)
+    states = sorted(exporter.state.runs.values(), key=lambda run: (run.started_at or 0.0, run.run_id))
+    if ids:
+        folders = {run.run_id: found.folder for run in states if (found := exporter.collector.source_of(run))}
+        selected = select_runs(names, folders, config.results)
+        states = [run for run in states if run.run_id in selected]
     now = time.time()
-    found = [summarize(state, now, silence) for state in states]
+    summaries = [summarize(run, now, config.stall_after) for run in states]
     if as_json:
-        found.reverse()  # the newest first, as the API has it
-        click.echo(json.dumps({"runs": [item.model_dump(mode="json") for item in found]}, indent=2))
+        summaries.reverse()  # the newest first, as the API has it
+        click.echo(json.dumps({"runs": [item.model_dump(mode="json") for item in summaries]}, indent=2))
         return
-    if not found:
-        click.echo(f"no runs in {', '.join(map(str, results))}", err=True)
+    if not summaries:
+        click.echo(f"no runs in {', '.join(map(str, config.results))}", err=True)
         return
-    console = Console()
-    if not console.is_terminal:  # a pipe or a file has no width
-        console = Console(width=200)
-    console.print(_table(found, console.width))
+    console = create_console()
+    columns = [column for column in _COLUMNS if console.width >= column.least_width]
+    rows = []
+    for run, summary in zip(states, summaries, strict=True):
+        row = _Row(summary, exporter.analysis.costs(run, now))
+        rows.append(tuple(column.text(row) for column in columns))
+    print_table(Cells(tuple(column.title for column in columns), rows), console)
 
 
-def _table(found: list[RunSummary], width: int) -> Table:
-    """Return the runs as a table; a narrow terminal gets the columns that matter most."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    columns = [column for column in _COLUMNS if width >= column.least_width]
-    for column in columns:
-        table.add_column(column.title, justify=column.justify, no_wrap=column.title != "run", overflow="fold")
-    for item in found:
-        table.add_row(*(Text(escape_control(column.text(item))) for column in columns))
-    return table
+class _Row(NamedTuple):
+    summary: RunSummary
+    costs: RunCosts
 
 
 class _Column(NamedTuple):
     title: str
-    justify: Literal["left", "right"]
     least_width: int
-    text: Callable[[RunSummary], str]
+    """Columns of the terminal from which on it is shown."""
+    text: Callable[[_Row], str]
 
 
 _COLUMNS = (
-    _Column("run", "left", 0, lambda item: item.run_id),
-    _Column("model", "left", 120, lambda item: item.model_id),
-    _Column("source", "left", 140, lambda item: item.source),
-    _Column("state", "left", 0, lambda item: item.state),
-    _Column("tasks", "right", 0, lambda item: f"{item.finished_tasks} of {item.total_tasks}"),
-    _Column("success", "right", 0, lambda item: format_percent(item.success_rate)),
-    _Column("of all", "right", 140, lambda item: format_percent(item.success_rate_all)),
-    _Column("steps", "right", 100, lambda item: "–" if item.avg_steps is None else f"{item.avg_steps:.1f}"),
-    _Column("cost", "right", 80, lambda item: "–" if item.cost_usd is None else f"${item.cost_usd:,.2f}"),
-    _Column(
-        "took",
-        "right",
-        100,
-        lambda item: "–" if item.elapsed_seconds is None else format_seconds(item.elapsed_seconds),
-    ),
-    _Column("started", "right", 120, lambda item: _format_start(item.created_at)),
+    _Column("run", 0, lambda row: row.summary.run_id),
+    _Column("model", 120, lambda row: row.summary.model_id),
+    _Column("source", 140, lambda row: row.summary.source),
+    _Column("state", 0, lambda row: row.summary.state),
+    _Column("finished", 0, lambda row: f"{row.summary.finished_tasks} of {row.summary.total_tasks}"),
+    _Column("success", 0, lambda row: format_percent(row.summary.success_rate)),
+    _Column("of all", 140, lambda row: format_percent(row.summary.success_rate_all)),
+    _Column("steps", 100, lambda row: "–" if row.summary.avg_steps is None else f"{row.summary.avg_steps:.1f}"),
+    _Column("cost", 80, lambda row: format_usd(row.costs.total, incomplete=is_incomplete(row.costs))),
+    _Column("took", 100, lambda row: _format_elapsed(row.summary.elapsed_seconds)),
+    _Column("started", 120, lambda row: _format_start(row.summary.created_at)),
 )
+
+
+def _format_elapsed(seconds: float | None) -> str:
+    return "–" if seconds is None else format_seconds(seconds)
 
 
 def _format_start(at: float | None) -> str:

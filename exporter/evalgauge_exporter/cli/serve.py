@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from evalgauge_exporter.cli.errors import CliError
-from evalgauge_exporter.cli.run_selection import existing_dirs
-from evalgauge_exporter.config.model import Config, load_config
-from evalgauge_exporter.errors import ConfigError, ListenError
+from evalgauge_exporter.cli.run_selection import create_exporter, existing_dirs, read_config
+from evalgauge_exporter.config.model import Config
+from evalgauge_exporter.errors import ListenError
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.web.server import base_url, listening_socket, web_server
 
@@ -20,27 +20,35 @@ log = logging.getLogger("evalgauge.exporter")
 
 @click.command("serve")
 @click.argument("results", metavar="RESULTS_DIR...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--listen", metavar="HOST:PORT", help="Address to listen on.  [default: 127.0.0.1:9909]")
+@click.option("--listen", metavar="[HOST]:PORT", help="Address to listen on.  [default: 127.0.0.1:9909]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
 @click.option("--linger", metavar="DURATION", help="Expose a finished run for this long.  [default: never drop]")
 @click.option("--stall-after", metavar="DURATION", help="Silence after which a run is stalled.  [default: 10m]")
 @click.option("--token-file", type=click.Path(path_type=Path), help="Require this file's token, except at /healthz.")
 @click.option("--receive", type=click.Path(path_type=Path), help="Store runs from `evalgauge send` in this folder.")
-def command(results: tuple[Path, ...], config_path: Path | None, **options: Any) -> None:
+def command(results: tuple[Path, ...], config_path: Path | None, port: int | None, **options: Any) -> None:
     """Serve metrics, the API, the live page and replays.
 
     Follows the runs below each RESULTS_DIR until interrupted.
     """
+    listen = options["listen"]
+    if port is not None:
+        if listen is not None:
+            raise click.UsageError("use --port or --listen, not both")
+        listen = f":{port}"
+    if listen is not None and listen.startswith(":"):  # the port alone: of this machine only, as the default is
+        options["listen"] = f"127.0.0.1{listen}"
     config = read_config(results, config_path, options)
     if config.receive is not None:
         config = _with_receive_folder(config, config.receive)
     if not config.results:
         raise click.UsageError("name at least one folder with runs, or set results in the configuration")
     existing_dirs(config.results)
+    exporter = create_exporter(config)
     try:
-        exporter = Exporter(config)
         bound = listening_socket(config.host, config.port)
-    except (ValueError, ListenError) as error:
+    except ListenError as error:
         raise CliError(str(error)) from error
     click.echo(f"evalgauge serves {', '.join(map(str, config.results))} on {base_url(bound)}/", err=True)
     exporter.on_change(_ReadyLog(exporter))
@@ -51,23 +59,6 @@ def command(results: tuple[Path, ...], config_path: Path | None, **options: Any)
         pass
     finally:
         exporter.stop()
-
-
-def read_config(results: tuple[Path, ...], config_path: Path | None, options: dict[str, Any]) -> Config:
-    """Read the configuration of a command.
-
-    Args:
-        results: Results folders named on the command line; none leaves those of the configuration.
-        config_path: The configuration file, if one was named.
-        options: Values of the command line by key, None where an option was not used.
-
-    Raises:
-        CliError: The file or a value is invalid.
-    """
-    try:
-        return load_config(config_path, results=results or None, **options)
-    except ConfigError as error:
-        raise CliError(str(error)) from error
 
 
 def _with_receive_folder(config: Config, folder: Path) -> Config:

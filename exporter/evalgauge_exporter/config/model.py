@@ -95,6 +95,44 @@ class Azure(_Table):
     """Interval between readings of power states."""
     tags: tuple[str, ...] = ()
     """Names of the tags that may be exposed."""
+    evaluation_tags: tuple[str, ...] = ()
+    """``name`` or ``name=value``: only machines with one of them, or that a worker names, can cause alerts."""
+    worker_tag: str | None = None
+    """The tag whose value is the name of the worker on a machine."""
+    scale_sets: bool = True
+    """Whether the machines of uniform scale sets are read."""
+    resource_graph: bool = False
+    """Whether one query of the Azure Resource Graph replaces the lists (docs/azure.md)."""
+
+
+class Aws(_Table):
+    """EC2 instances of an AWS account."""
+
+    profile: str | None = None
+    """A profile of the AWS configuration; the default credentials where it is not set."""
+    regions: tuple[Name, ...] = ()
+    """Regions that are read; the default region where none is named."""
+    endpoint_url: Url | None = None
+    """Another address for all AWS requests: a proxy, or a local server."""
+    status_interval: PollInterval = 60.0
+    """Interval between readings of instances."""
+    tags: tuple[str, ...] = ()
+    """Names of the tags that may be exposed."""
+    evaluation_tags: tuple[str, ...] = ()
+    """``name`` or ``name=value``: only instances with one of them, or that a worker names, can cause alerts."""
+    worker_tag: str | None = None
+    """The tag whose value is the name of the worker on an instance."""
+    group_tag: str | None = None
+    """The tag whose value is the ``group`` of an instance; the region where it has none."""
+
+
+class CloudPlugin(BaseModel):
+    """An account at a cloud that a plug-in reads."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: Name
+    """The name of the plug-in; the other keys are the plug-in's."""
 
 
 class AzureMl(_Table):
@@ -181,6 +219,9 @@ class Config(BaseSettings):
     """Address under which people reach this exporter; its host is accepted in the Host header."""
     success_threshold: float = Field(1.0, allow_inf_nan=False)
     """The score from which on a task counts as a success, where a format only gives scores."""
+    follow_links: bool = False
+    """Whether links that lead out of the served folders are followed: whoever writes there can then publish any folder
+    that the exporter may read."""
     probe_registries: bool = True
     """Whether the machines in OpenAdapt's registry files are probed."""
     baselines: dict[str, str] = Field(default_factory=dict)
@@ -188,6 +229,8 @@ class Config(BaseSettings):
     prices: Prices = Prices()
     azure: tuple[Azure, ...] = ()
     azure_ml: tuple[AzureMl, ...] = ()
+    aws: tuple[Aws, ...] = ()
+    cloud: tuple[CloudPlugin, ...] = ()
     probe: tuple[Probe, ...] = ()
     tunnel: tuple[Tunnel, ...] = ()
     machine: tuple[Machine, ...] = ()
@@ -272,6 +315,12 @@ def load_config(path: Path | None = None, **given: Any) -> Config:
             words = "this subscription is listed twice; name it once, with all its resource_groups"
             raise ConfigError(messages.with_location(("azure", number), where, f"[[azure]] {number + 1}: {words}"))
         seen.add(azure.subscription_id.lower())
+    profiles = set()
+    for number, aws in enumerate(config.aws):
+        if aws.profile in profiles:
+            words = "this profile is listed twice; name it once, with all its regions"
+            raise ConfigError(messages.with_location(("aws", number), where, f"[[aws]] {number + 1}: {words}"))
+        profiles.add(aws.profile)
     return config
 
 

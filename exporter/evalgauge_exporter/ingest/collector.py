@@ -66,6 +66,7 @@ class RunCollector:
         cache: RunCache | None = None,
         success_threshold: float = 1.0,
         loaded: int = 60,
+        follow_links: bool = True,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare; nothing is read before ``start``.
@@ -78,6 +79,7 @@ class RunCollector:
             cache: The cache of finished runs; by default nothing is cached.
             success_threshold: The least score of a success, for formats that give scores only.
             loaded: The number of finished runs whose attempts stay in memory.
+            follow_links: Whether links that lead out of the served folders are followed.
             on_change: Called, from the collector's thread, whenever the state has changed.
         """
         self.state = state
@@ -87,7 +89,7 @@ class RunCollector:
         self._cache = cache or RunCache(None, "")
         self._max_loaded = loaded
         self._on_change = on_change
-        self._discovery = Discovery(self.roots, success_threshold)
+        self._discovery = Discovery(self.roots, success_threshold, follow_links=follow_links)
         self._runs: dict[Path, _TrackedRun] = {}
         self._logged: set[tuple[str, str]] = set()
         self._changes: queue.SimpleQueue[set[Path]] = queue.SimpleQueue()

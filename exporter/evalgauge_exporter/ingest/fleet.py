@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 
 from evalgauge_exporter.config.model import Config, Machine
+from evalgauge_exporter.sources.aws import AwsCloud
 from evalgauge_exporter.sources.azure.ml_jobs import AzureMlSource
-from evalgauge_exporter.sources.azure.prices import AzurePriceSource
-from evalgauge_exporter.sources.azure.vms import AzureVmSource
+from evalgauge_exporter.sources.azure.prices import AzurePriceList
+from evalgauge_exporter.sources.azure.vms import AzureCloud
+from evalgauge_exporter.sources.cloud import Cloud, CloudSource, load_cloud
 from evalgauge_exporter.sources.polling import ManagedSource
+from evalgauge_exporter.sources.prices import PriceSource
 from evalgauge_exporter.sources.probe import ProbeSource, Target
 from evalgauge_exporter.sources.vm_registry import VmRegistrySource
 from evalgauge_exporter.state.fleet import FleetState
@@ -34,7 +38,7 @@ class FleetSources:
         on_change: Called, from another thread, when ``fleet.version`` has changed.
 
     Raises:
-        ValueError: The start or stop of a machine is no time; the message is one line.
+        ValueError: The start or stop of a machine is no time, or a cloud's plug-in is missing; the message is one line.
     """
 
     def __init__(
@@ -53,12 +57,17 @@ class FleetSources:
         with lock:
             for event in given:  # without on_change: its owner may not be complete yet
                 fleet.apply(event)
-        self._prices: AzurePriceSource | None = None
-        if config.azure or {"azure_retail_url", "cache_dir"} & config.prices.model_fields_set:
-            self._prices = AzurePriceSource(config.prices, self._wanted_prices, self._take)
-            self.sources.append(self._prices)
-        for azure in config.azure:
-            self.sources.append(AzureVmSource(azure, self._take, on_new=self._look_up_prices))
+        clouds = create_clouds(config)
+        lists = [cloud.create_price_list() for cloud in clouds]
+        if {"azure_retail_url", "cache_dir"} & config.prices.model_fields_set:  # for the machines of registries
+            lists.append(AzurePriceList(config.prices.azure_retail_url))
+        by_provider = {prices.provider: prices for prices in lists if prices is not None}
+        self._prices = [
+            PriceSource(prices, config.prices.cache_dir, partial(self._list_price_keys, provider), self._take)
+            for provider, prices in by_provider.items()
+        ]
+        self.sources += self._prices
+        self.sources += [CloudSource(cloud, self._take, on_new=self._look_up_prices) for cloud in clouds]
         for workspace in config.azure_ml:
             self.sources.append(AzureMlSource(workspace, self._take))
         self._probe_registries = config.probe_registries
@@ -87,13 +96,13 @@ class FleetSources:
         if changed:
             self._on_change()
 
-    def _wanted_prices(self) -> set[PriceKey]:
+    def _list_price_keys(self, provider: str) -> set[PriceKey]:
         with self._lock:
-            return self._fleet.list_price_keys()
+            return self._fleet.list_price_keys(provider)
 
     def _look_up_prices(self) -> None:
-        if self._prices is not None:
-            self._prices.trigger()
+        for prices in self._prices:
+            prices.trigger()
 
     def _registries_changed(self, events: Sequence[FleetEvent]) -> None:
         self._take(events)
@@ -102,6 +111,18 @@ class FleetSources:
                 targets = list_registry_targets(self._fleet, self._configured)
             self._probes.replace(targets)
             self._look_up_prices()
+
+
+def create_clouds(config: Config) -> list[Cloud]:
+    """Return the cloud accounts of the configuration.
+
+    Raises:
+        ValueError: A plug-in is missing or does not accept its options; the message is one line.
+    """
+    clouds: list[Cloud] = [AzureCloud(table, config.prices.azure_retail_url) for table in config.azure]
+    clouds += [AwsCloud(table) for table in config.aws]
+    clouds += [load_cloud(table.kind, table.model_extra or {}) for table in config.cloud]
+    return clouds
 
 
 def declare_machine(machine: Machine) -> MachineDeclared:

@@ -1,11 +1,12 @@
 """Studies of AgentLab, and the experiments of BrowserGym, on which it is built.
 
-``<study>/<date>_<agent>_on_<task>_<seed>/{summary_info.json, experiment.log, screenshot_step_<n>.png, …}``. Traps
-of the format:
+``<study>/<date>_<agent>_on_<task>_<seed>/{summary_info.json, experiment.log, screenshot_step_<n>.png, …}``; before
+September 2024 six hexadecimal digits follow the seed, and the tokens have other names. Traps of the format:
 
 - Agents, steps and observations lie in pickles. Loading a pickle runs code, so they are not read: only
   ``summary_info.json``, the log and the screenshots are.
-- The log gives the times (naive, local) and, at its default level, what the agent thought and did.
+- The log gives the times (naive, local) and, at its default level, what the agent thought and did. Where it is
+  missing, the start is in the folder's name, and the summary has how long the agent and the environment took.
 - A task with another seed is another task, so the seed is part of the task's id; the same one again is an attempt.
 - An error that nobody caught may be the agent's or the environment's: the format does not state which.
 - Cost is not read: it is 0 where AgentLab knew no price.
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 from evalgauge.events import PlannedTask
 from evalgauge.model_names import infer_provider
 from evalgauge.usage import parse_usage
-from evalgauge.values import parse_count, parse_float, parse_timestamp, sanitize_id
+from evalgauge.values import parse_count, parse_float, parse_non_negative, parse_timestamp, sanitize_id
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
 from evalgauge_exporter.sources.osworld.layout import sample_subfolders
@@ -29,12 +30,18 @@ from evalgauge_exporter.sources.parsing import get_mtime, read_bytes, read_objec
 SUMMARY = "summary_info.json"
 LOG = "experiment.log"
 _NAME = re.compile(
-    r"(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)_(?P<agent>.+?)_on_(?P<task>.+?)_(?P<seed>\d+|None)(?:_(?P<again>\d+))?\Z"
+    r"(?P<time>\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)_(?P<agent>.+?)_on_(?P<task>.+?)_(?P<seed>\d+|None)"
+    r"(?:_\d+|_[0-9a-f]{6})?\Z"
 )
 _RECORD = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) - \d+ - \S+ - [A-Z]+ - ", re.MULTILINE)
 _CALL = re.compile(r"\s*(\w+)\((.*)\)\s*\Z", re.DOTALL)
 _QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _ON_ELEMENTS = {"click", "dblclick", "hover", "fill", "select_option", "press", "focus", "clear", "drag_and_drop"}
+_TOKENS = {
+    "input_tokens": ("stats.cum_input_tokens", "stats.cum_openai_prompt_tokens"),
+    "output_tokens": ("stats.cum_output_tokens", "stats.cum_openai_completion_tokens"),
+}
+"""Where the summary has the tokens: today, and in releases before September 2024."""
 MAX_LOG = 16 << 20
 UNCAUGHT = "Exception uncaught by agent or environment"
 
@@ -45,6 +52,8 @@ class Episode(NamedTuple):
     agent: str
     task_id: str
     domain: str
+    started_at: float | None
+    """When it began, in Unix seconds."""
 
 
 def parse_episode(name: str) -> Episode | None:
@@ -54,7 +63,9 @@ def parse_episode(name: str) -> Episode | None:
         return None
     parts = found["task"].split(".")
     domain = parts[1] if len(parts) > 2 else parts[0]
-    return Episode(sanitize_id(found["agent"]), f"{found['task']}_{found['seed']}", sanitize_id(domain))
+    date, _, time = found["time"].partition("_")
+    started_at = parse_timestamp(f"{date}T{time.replace('-', ':')}")
+    return Episode(sanitize_id(found["agent"]), f"{found['task']}_{found['seed']}", sanitize_id(domain), started_at)
 
 
 def discover_runs(folder: Path, names: frozenset[str]) -> list[Path]:
@@ -128,8 +139,9 @@ class AgentLabSource(FolderSource):
         attempt = AttemptBuilder(self.source, files.task_id, files.attempt)
         start = next((at for at, _ in records if at is not None), None)
         if start is None:
-            start = get_mtime(files.folder / SUMMARY) or get_mtime(files.folder)
-        attempt.add_start(start, files.domain)
+            episode = parse_episode(files.folder.name)
+            start = episode.started_at if episode is not None else None
+        attempt.add_start(start if start is not None else get_mtime(files.folder), files.domain)
         below = self.relative_path(files.folder)
         actions = [(at, text) for at, text in records if "action:\n" in text]
         step_count = parse_count((summary or {}).get("n_steps"))
@@ -144,7 +156,7 @@ class AgentLabSource(FolderSource):
                 screenshot=f"{below}/{shot.name}" if shot.exists() else None,
             )
         if summary is not None:
-            self._add_end(attempt, files, summary, records, step_count)
+            self._add_end(attempt, summary, records, step_count)
         return attempt
 
     def _read_records(self, path: Path) -> list[tuple[float | None, str]]:
@@ -163,16 +175,17 @@ class AgentLabSource(FolderSource):
     def _add_end(
         self,
         attempt: AttemptBuilder,
-        files: TaskFiles,
         summary: dict[str, Any],
         records: list[tuple[float | None, str]],
         steps: int | None,
     ) -> None:
-        at = records[-1][0] if records else get_mtime(files.folder / SUMMARY)
+        seconds = [parse_non_negative(summary.get(f"stats.cum_{name}_elapsed")) for name in ("agent", "step")]
+        took = None if records or None in seconds else sum(each or 0.0 for each in seconds)
+        at = records[-1][0] if records else attempt.latest + (took or 0.0)
         spent = {
-            name: parse_count(summary.get(f"stats.cum_{name}"))
-            for name in ("input_tokens", "output_tokens")
-            if f"stats.cum_{name}" in summary
+            name: parse_count(summary[key])
+            for name, keys in _TOKENS.items()
+            if (key := next((key for key in keys if key in summary), None)) is not None
         }
         if spent:
             model = self.read_info().model
@@ -180,7 +193,7 @@ class AgentLabSource(FolderSource):
         error = summary.get("err_msg")
         error = error if isinstance(error, str) and error else None
         score = parse_float(summary.get("cum_reward"))
-        more: dict[str, Any] = {"steps": steps, "error": error}
+        more: dict[str, Any] = {"steps": steps, "error": error, "duration_seconds": took}
         if error is not None and "KeyboardInterrupt" in error:
             attempt.add_finish(at, "interrupted", **more)
         elif error is not None and error.startswith(UNCAUGHT):

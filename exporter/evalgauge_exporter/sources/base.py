@@ -6,9 +6,10 @@ is in a folder, which source reads it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from evalgauge.events import Event
 from evalgauge.runlog import Problem
@@ -54,3 +55,35 @@ class RunSource(Protocol):
 
     def watch_paths(self) -> list[Path]:
         """Return the folders in which files change while the run is running; empty once it has finished."""
+
+
+Matcher = Callable[[Path, frozenset[str]], list[Path]]
+"""Takes a folder and the names in it, returns the places of the runs that it holds."""
+
+
+def match_single_run(matches: Callable[[Path, frozenset[str]], bool]) -> Matcher:
+    """Return the matcher of a format whose folders hold one run each."""
+    return lambda folder, names: [folder] if matches(folder, names) else []
+
+
+class Format(NamedTuple):
+    """A format of run folders: what finds its runs, and what reads one."""
+
+    discover_runs: Matcher
+    source: Callable[..., RunSource]
+    """Makes the source of a run, called with the run's place."""
+    scored: bool = True
+    """Whether ``source`` takes ``success_threshold``."""
+
+
+class FileFormat(NamedTuple):
+    """A format whose runs are one file each."""
+
+    suffix: str
+    """How the names of such files end."""
+    matches: Callable[[Path], bool]
+    """Returns whether a file with that suffix is a run; it sees every one, so it reads the beginning at most."""
+    source: Callable[..., RunSource]
+    """Makes the source of a run, called with the file."""
+    scored: bool = True
+    """Whether ``source`` takes ``success_threshold``."""

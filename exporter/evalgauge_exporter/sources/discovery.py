@@ -17,51 +17,36 @@ from typing import NamedTuple
 
 from evalgauge.runlog import Problem
 from evalgauge.values import sanitize_id
-from evalgauge_exporter.sources import agentlab, mobileworld, runlog
+from evalgauge_exporter.sources import (
+    agentlab,
+    cube,
+    mobileworld,
+    openhands,
+    plugins,
+    runlog,
+    tau2_bench,
+    tau_bench,
+    terminal_bench,
+)
 from evalgauge_exporter.sources.atif import source as atif
-from evalgauge_exporter.sources.base import RunSource
+from evalgauge_exporter.sources.base import FileFormat, Format, RunSource, match_single_run
+from evalgauge_exporter.sources.inspect import json_log as inspect_json_log
 from evalgauge_exporter.sources.inspect import log as inspect_log
 from evalgauge_exporter.sources.openadapt import files as openadapt_files
+from evalgauge_exporter.sources.openadapt import flow as openadapt_flow
 from evalgauge_exporter.sources.openadapt import jsonl as openadapt_jsonl
 from evalgauge_exporter.sources.openadapt import models as openadapt_models
 from evalgauge_exporter.sources.openadapt import pool as openadapt_pool
 from evalgauge_exporter.sources.openadapt import run_folder as openadapt
 from evalgauge_exporter.sources.openadapt import with_log as openadapt_log
 from evalgauge_exporter.sources.osworld import osworld, waa
-from evalgauge_exporter.sources.parsing import is_file, is_folder
+from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_file, is_folder
+from evalgauge_exporter.sources.swebench import mini_swe_agent, swe_agent
 
 log = logging.getLogger("evalgauge.exporter")
 
 MAX_DEPTH = 3
 MAX_LEVELS = 7
-
-
-Matcher = Callable[[Path, frozenset[str]], list[Path]]
-"""Takes a folder and the names in it, returns the places of the runs that it holds."""
-
-
-def match_single_run(matches: Callable[[Path, frozenset[str]], bool]) -> Matcher:
-    """Return the matcher of a format whose folders hold one run each."""
-    return lambda folder, names: [folder] if matches(folder, names) else []
-
-
-class Format(NamedTuple):
-    """A format of run folders: what finds its runs, and what reads one."""
-
-    discover_runs: Matcher
-    source: Callable[..., RunSource]
-    scored: bool = True
-    """Whether the source takes ``success_threshold``."""
-
-
-class FileFormat(NamedTuple):
-    """A format whose runs are one file each."""
-
-    suffix: str
-    matches: Callable[[Path], bool]
-    source: Callable[..., RunSource]
-    scored: bool = True
-
 
 FORMATS: tuple[Format, ...] = (
     # a folder that holds both a run log and OpenAdapt's files is one run, and the log takes precedence
@@ -74,10 +59,20 @@ FORMATS: tuple[Format, ...] = (
     Format(match_single_run(mobileworld.matches), mobileworld.MobileWorldSource),
     Format(match_single_run(waa.matches), waa.WaaSource),
     Format(match_single_run(osworld.matches), osworld.OSWorldSource),
+    Format(match_single_run(terminal_bench.matches), terminal_bench.TerminalBenchSource),
+    Format(match_single_run(tau2_bench.matches), tau2_bench.open_run),
+    Format(match_single_run(cube.matches), cube.CubeSource),
+    Format(match_single_run(mini_swe_agent.matches), mini_swe_agent.MiniSweAgentSource),
+    Format(match_single_run(swe_agent.matches), swe_agent.SweAgentSource),
+    Format(match_single_run(openadapt_flow.matches), openadapt_flow.OpenAdaptFlowSource),
 )
 FILES: tuple[FileFormat, ...] = (
     FileFormat(".eval", inspect_log.matches_file, inspect_log.InspectLogSource),
     FileFormat(".jsonl", openadapt_jsonl.matches_file, openadapt_jsonl.OpenAdaptJsonlSource, scored=False),
+    FileFormat(".jsonl", openhands.matches_file, openhands.OpenHandsSource),
+    FileFormat(".json", inspect_json_log.matches_file, inspect_json_log.InspectJsonLogSource),
+    FileFormat(".json", tau_bench.matches_file, tau_bench.TauBenchSource),
+    FileFormat(".json", tau2_bench.matches_file, tau2_bench.open_run),
 )
 
 
@@ -94,7 +89,7 @@ class FoundRun(NamedTuple):
     def path_id(self) -> str:
         """The run's id where its format states none: its path below the served folder, the parts joined by dots."""
         relative = self.folder.relative_to(self.root)
-        if any(self.folder.name.endswith(form.suffix) for form in FILES) and self.folder.is_file():
+        if self.folder.is_file():
             relative = relative.with_name(relative.stem)
         return sanitize_id(".".join(relative.parts) if relative.parts else self.folder.absolute().name)
 
@@ -121,20 +116,26 @@ class Discovery:
     once, by its own path where that is below a served folder.
     """
 
-    def __init__(self, roots: list[Path], success_threshold: float = 1.0) -> None:
+    def __init__(self, roots: list[Path], success_threshold: float = 1.0, *, follow_links: bool = True) -> None:
         """Start with nothing known.
 
         Args:
-            roots: The served folders.
+            roots: The served folders, or files that are a run each.
             success_threshold: The least score of a success, for the sources of formats that give scores only.
+            follow_links: Whether links that lead out of the served folders are followed.
         """
         self._roots = roots
+        self._real_roots = None if follow_links else [Path(os.path.realpath(root)) for root in roots]
         self._threshold = success_threshold
         self._known: set[Path] = set()
         self._run_folders: set[Path] = set()
         """The folders that are a run: nothing is searched for in them."""
+        self._rejected: dict[Path, FileFingerprint | None] = {}
+        """Files that are no run, as long as they do not change."""
+        added, self._problems = plugins.load_formats()
+        self._formats = (*FORMATS, *(form for form in added if isinstance(form, Format)))
+        self._files = (*FILES, *(form for form in added if isinstance(form, FileFormat)))
         self._reported: set[Path] = set()
-        self._problems: list[Problem] = []
         self._visited: set[str] = set()
         self._depth_limited: set[str] = set()
         """The visited ones whose subfolders are too deep; another way to them may be shorter."""
@@ -148,15 +149,19 @@ class Discovery:
     def scan(self) -> tuple[list[FoundRun], list[Problem]]:
         """Return the runs that were not there at the last scan, and problems such as folders that can't be read."""
         found: list[FoundRun] = []
-        self._problems, self._visited, self._depth_limited, self._links = [], set(), set(), []
+        self._visited, self._depth_limited, self._links = set(), set(), []
         roots = [_Place(root, root, os.path.realpath(root), 0, 0) for root in self._roots]
         for places in (roots, self._links):  # a folder behind a link may add links to the list meanwhile
             for start in places:
-                for place, make in self._walk(start):
+                root, walked = start.root, self._walk(start)
+                if root.is_file():  # a run can be a file, such as an Inspect log
+                    root, walked = root.parent, self._match_files(root.parent, [root.name])
+                for place, make in walked:
                     if place not in self._known:
                         self._known.add(place)
-                        found.append(FoundRun(start.root, place, make(place), make))
-        return found, self._problems
+                        found.append(FoundRun(root, place, make(place), make))
+        problems, self._problems = self._problems, []
+        return found, problems
 
     def _walk(self, place: _Place) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:
         folder = place.folder
@@ -171,6 +176,8 @@ class Discovery:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
+                    if entry.is_symlink() and not self._may_follow(entry.path):
+                        continue
                     if is_folder(entry):
                         names.add(entry.name)
                         if not entry.name.startswith("."):
@@ -181,11 +188,11 @@ class Discovery:
             self._report_once(folder, "unreadable", error.strerror or str(error))
             return
         frozen = frozenset(names)
-        for form in () if again else FORMATS:
+        for form in () if again else self._formats:
             if places := self._match_folder(form, folder, frozen):
                 if places == [folder]:
                     self._run_folders.add(folder)
-                make = partial(form.source, success_threshold=self._threshold) if form.scored else form.source
+                make = self._bind(form)
                 yield from ((found, make) for found in places)
                 return
         if not again:
@@ -196,6 +203,15 @@ class Discovery:
             yield from self._walk_below(place, below, place.depth + (not nothing_else))
         else:
             self._depth_limited.add(place.real)
+
+    def _may_follow(self, link: str) -> bool:
+        if self._real_roots is None:
+            return True
+        target = Path(os.path.realpath(link))
+        if any(target.is_relative_to(root) for root in self._real_roots):
+            return True
+        self._report_once(Path(link), "link", "leads out of the served folders; follow_links = true allows it")
+        return False
 
     def _walk_below(
         self, place: _Place, below: dict[str, bool], depth: int
@@ -224,13 +240,31 @@ class Discovery:
 
     def _match_files(self, folder: Path, names: list[str]) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:
         for name in names:
-            for form in FILES:
-                if not name.endswith(form.suffix):
-                    continue
-                place = folder / name
-                if place not in self._known and form.matches(place):
-                    make = partial(form.source, success_threshold=self._threshold) if form.scored else form.source
-                    yield place, make
+            forms = [form for form in self._files if name.endswith(form.suffix)]
+            place = folder / name
+            if not forms or place in self._known:
+                continue
+            now = fingerprint(place)
+            if place in self._rejected and self._rejected[place] == now:
+                continue
+            form = next((form for form in forms if self._matches_file(form, place)), None)
+            if form is None:
+                self._rejected[place] = now
+                continue
+            self._rejected.pop(place, None)
+            yield place, self._bind(form)
+
+    def _matches_file(self, form: FileFormat, place: Path) -> bool:
+        try:
+            return form.matches(place)
+        except Exception as error:  # as in _match_folder
+            log.debug("%s", place, exc_info=True)
+            self._report_once(place, "defect", f"{type(error).__name__}: {error}")
+            return False
+
+    def _bind(self, form: Format | FileFormat) -> Callable[[Path], RunSource]:
+        """Return what makes the source of a run, given its place."""
+        return partial(form.source, success_threshold=self._threshold) if form.scored else form.source
 
 
 def name_runs(found: list[FoundRun], own_ids: list[str | None] | None = None) -> list[str]:

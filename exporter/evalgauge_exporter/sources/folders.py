@@ -63,8 +63,8 @@ class _AttemptProgress:
     __slots__ = ("count", "digest", "files", "finished")
 
     def __init__(self) -> None:
-        self.files = 0
-        """Hash of the fingerprints of its files."""
+        self.files: object = None
+        """The fingerprint of its files."""
         self.count = 0
         """Events that were returned, and their digest."""
         self.digest = b""
@@ -127,6 +127,10 @@ class FolderSource(ABC):
     def final_status(self) -> EndStatus | None:
         """Return ``completed`` or ``aborted`` where the format states that the run has finished, else None."""
         return None
+
+    def attempt_fingerprint(self, files: TaskFiles) -> object:
+        """Return what changes when something happens in an attempt: the times and sizes of its files."""
+        return hash(b"".join(_stat_bytes(f"{files.folder}/{name}") for name in self.task_files))
 
     # -- RunSource
 
@@ -253,7 +257,7 @@ class FolderSource(ABC):
         """Return the new events of an attempt; None where earlier ones have changed."""
         if progress.finished and not self._full_scan:
             return []
-        now = hash(b"".join(_stat_bytes(f"{files.folder}/{name}") for name in self.task_files))
+        now = self.attempt_fingerprint(files)
         if now == progress.files:
             return []
         attempt = self._call_guarded(lambda: self.read_attempt(files), None, files.folder)
@@ -262,7 +266,8 @@ class FolderSource(ABC):
             return []  # nothing yet, or half of a file that is written in place
         before = progress.count
         if before == 1 and isinstance(attempt.events[0], TaskStarted):
-            before = 0 if len(attempt.events) > 1 else 1  # the time of a mere start may be a file's: it is sent again
+            # the time of a mere start may be a file's: where a better one is known now, it is sent again
+            before = 0 if len(attempt.events) > 1 and attempt.digest(1) != progress.digest else 1
         elif before and (before > len(attempt.events) or attempt.digest(before) != progress.digest):
             return None
         progress.files, progress.finished = now, attempt.is_finished

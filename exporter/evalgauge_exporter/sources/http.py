@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import os
 import socket
 import ssl
@@ -49,11 +50,12 @@ class HttpAnswer(NamedTuple):
 def tls_context() -> ssl.SSLContext:
     """Return the TLS settings with the certificates that this machine trusts; reading them takes 20 ms.
 
-    A ``REQUESTS_CA_BUNDLE`` is trusted too, since azure-identity and boto3 know that variable.
+    ``REQUESTS_CA_BUNDLE`` and ``AWS_CA_BUNDLE`` are trusted too, as azure-identity and boto3 do.
     """
     context = ssl.create_default_context()
-    if bundle := os.environ.get("REQUESTS_CA_BUNDLE"):
-        context.load_verify_locations(bundle)
+    for name in ("REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
+        if bundle := os.environ.get(name):
+            context.load_verify_locations(bundle)
     return context
 
 
@@ -166,7 +168,8 @@ class HttpSession:
     """The requests of one refresh to one service, bounded together. Use it as a context manager, in one thread.
 
     Args:
-        home: A URL of the service. No request goes to another origin (scheme, host and port), so no token does either.
+        home: A URL of the service: no request, and so no token, goes to another origin (scheme, host and port). None
+            allows every origin, for a library that signs each request for the host that it goes to.
         seconds: How long all requests may take together.
         request_seconds: How long one request may take.
         max_requests: How many requests there may be, empty pages included.
@@ -175,20 +178,22 @@ class HttpSession:
 
     def __init__(
         self,
-        home: str,
+        home: str | None,
         *,
         seconds: float,
         request_seconds: float,
         max_requests: int,
         authorize: Callable[[], str] | None = None,
     ) -> None:
-        self._origin = _parse_origin(home)
+        self._origin = None if home is None else _parse_origin(home)
         self._seconds = seconds
         self._request_seconds = request_seconds
         self._left = max_requests
         self._max_requests = max_requests
         self._authorize = authorize
         self._runner = asyncio.Runner()
+        self.skew = 0.0
+        """Seconds that the service's clock is behind ours, by the ``Date`` header of its last answer."""
 
     def __enter__(self) -> Self:
         self._client = create_client()
@@ -213,7 +218,7 @@ class HttpSession:
         """
         import httpx
 
-        if _parse_origin(url) != self._origin:  # the token is for this host alone
+        if self._origin is not None and _parse_origin(url) != self._origin:  # the token is for this host alone
             elsewhere = "://".join(map(str, _parse_origin(url)[:2]))
             raise RefreshError("malformed", f"{what}: the next page is said to be at another host, {elsewhere}")
         if self._left <= 0:
@@ -234,10 +239,22 @@ class HttpSession:
         if answer.problem is not None:
             words = "cut off" if answer.problem == "cut_off" else f"larger than {MAX_BYTES // 1_000_000} MB"
             raise RefreshError("malformed", f"{what}: the answer is {words}")
+        self.skew = _measure_skew(answer.headers, time.time())
         return answer
 
+    def post_json(self, what: str, url: str, body: object) -> HttpAnswer:
+        """Send a JSON document, as `send`."""
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        return self.send(what, "POST", url, headers, json.dumps(body).encode())
+
     def get_pages(
-        self, what: str, url: str, rows: str, next_page: str, on_answer: Callable[[HttpAnswer], object] | None = None
+        self,
+        what: str,
+        url: str,
+        rows: str,
+        next_page: str,
+        on_answer: Callable[[HttpAnswer], object] | None = None,
+        max_pages: int | None = None,
     ) -> Iterator[Any]:
         """Yield the rows of all pages of a list.
 
@@ -247,6 +264,7 @@ class HttpSession:
             rows: The key under which a page has its rows.
             next_page: The key under which a page has the URL of the next one.
             on_answer: Called with each answer, for its headers.
+            max_pages: Pages after which the rest is left out; None reads all.
 
         Raises:
             RefreshError: As `send`, and where a status is not 200 or an answer is no such list.
@@ -269,7 +287,7 @@ class HttpSession:
             if count > MAX_ROWS:
                 raise RefreshError("endless", f"{what}: the list has more than {MAX_ROWS} rows")
             yield from page[rows]
-            following = page.get(next_page)
+            following = page.get(next_page) if len(seen) != max_pages else None
 
 
 def read_json(answer: HttpAnswer, what: str) -> Any:
@@ -296,6 +314,14 @@ def read_json(answer: HttpAnswer, what: str) -> Any:
     if answer.status >= 500:
         raise RefreshError("server_error", f"{what}: answers {answer.status}", wait)
     raise RefreshError("refused", f"{what}: answers {answer.status}: {_read_message(answer.body)}", wait)
+
+
+def _measure_skew(headers: Mapping[str, str], now: float) -> float:
+    """Seconds that the clock of an answer is behind; 0 where its header has no time."""
+    try:
+        return now - parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 def _read_message(body: bytes) -> str:

@@ -125,16 +125,18 @@ class PollingSource(ABC):
 
     def _conclude(self, events: list[FleetEvent], failure: RefreshError | None, seconds: float) -> float:
         if failure is None:
-            if self._failures:
+            if self._last_failure is not None:
                 log.info("%s %s: answers again", self.source, self.scope)
             self._failures, self._last_failure = 0, None
             events.append(Refreshed(time.time(), self.source, self.scope, seconds))
             return self.next_delay()
-        self._failures += 1
+        self._failures = 0 if failure.partial else self._failures + 1
         if failure.reason != "defect" and failure.detail != self._last_failure:
             log.warning("%s %s: %s", self.source, self.scope, failure.detail)
             self._last_failure = failure.detail
         events.append(RefreshFailed(time.time(), self.source, self.scope, seconds, failure.reason, failure.detail))
+        if failure.partial:  # what could be read has to be read again before it is no longer current
+            return max(self.next_delay(), min(failure.retry_after or 0.0, LONGEST_RETRY_AFTER))
         first = min(max(self.interval, 1.0), FIRST_BACKOFF)
         longest = min(max(self.interval, MIDDLE_BACKOFF), LONGEST_BACKOFF)
         backoff = min(first * 2.0 ** min(self._failures - 1, 16), longest)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.state.fleet_events import (
+    AZURE,
     FleetEvent,
     JobsSeen,
     MachineDeclared,
@@ -24,20 +25,23 @@ from evalgauge_exporter.state.fleet_events import (
     Skipped,
     TunnelDeclared,
     VmInfo,
+    VmInterruption,
     VmInventory,
     VmPowerStates,
 )
 from evalgauge_exporter.state.fleet_models import (
-    AZURE,
     BILLING,
     GONE,
+    CloudList,
     MachineRef,
     Rate,
     ScopeHealth,
-    Subscription,
     VmState,
 )
 
+CLOUD_SOURCES = ("azure_vm", "aws_ec2", "cloud")
+"""The ``source`` labels of clouds; ``cloud`` is that of plug-ins."""
+LOCAL = ("localhost", "127.0.0.1", "::1")
 STALE_INTERVALS = 3
 MAX_CHANGES = 1000
 """Changes of the power state that are kept for each machine."""
@@ -58,7 +62,8 @@ class FleetState:
         """Grows when something changed that is shown, so not when a machine was read again without a change."""
         self.costs_version = 0
         """Grows when costs changed by more than time: a state, a price, a name."""
-        self.subscriptions: dict[str, Subscription] = {}
+        self.lists: dict[tuple[str, str, str], CloudList] = {}
+        """By (provider, scope, part)."""
         self.inventory: dict[str, VmInfo] = {}
         """By machine id; of machines that are gone too, as long as they are kept."""
         self.vms: dict[str, VmState] = {}
@@ -91,33 +96,37 @@ class FleetState:
         if costs:
             self.costs_version += 1
 
-    def _subscription(self, scope: str) -> Subscription:
-        return self.subscriptions.setdefault(scope, Subscription())
+    def _get_list(self, event: VmInventory | VmPowerStates) -> CloudList:
+        return self.lists.setdefault((event.provider, event.scope, event.part), CloudList())
 
     def _fold_inventory(self, event: VmInventory) -> None:
-        subscription = self._subscription(event.scope)
-        subscription.inventory_at, subscription.inventory_interval = event.ts, event.interval
+        found = self._get_list(event)
+        found.inventory_at, found.inventory_interval = event.ts, event.interval
         listed = {vm.vm_id: vm for vm in event.vms}
         if any(self.inventory.get(vm_id) != vm for vm_id, vm in listed.items()):
             self._changed(costs=True)
-        self.inventory = {
-            vm_id: vm for vm_id, vm in self.inventory.items() if vm.subscription_id != event.scope or vm_id in self.vms
-        } | listed
+        for vm_id in found.listed - listed.keys() - self.vms.keys():
+            self.inventory.pop(vm_id, None)
+        self.inventory |= listed
+        found.listed = set(listed)
         self._names = None
 
     def _fold_power_states(self, event: VmPowerStates) -> None:
-        subscription = self._subscription(event.scope)
-        previous = subscription.status_at
-        subscription.status_at, subscription.status_interval = event.ts, event.interval
+        found = self._get_list(event)
+        previous = found.status_at
+        found.status_at, found.status_interval = event.ts, event.interval
+        where = (event.provider, event.scope, event.part)
         present = set()
         changed = False
         for vm_id, name, group, state, since in event.powers:
             present.add(vm_id)
             vm = self.vms.get(vm_id)
             if vm is None:
-                vm = self.vms[vm_id] = VmState(vm_id, event.scope)
+                vm = self.vms[vm_id] = VmState(vm_id, *where)
                 self._names = None
-            vm.name, vm.resource_group = name, group
+            if vm.name != name:
+                self._names = None
+            vm.name, vm.group, vm.part = name, group, event.part
             if not vm.changes:
                 changed = True
                 vm.changes.append((min(since, event.ts) if since is not None else event.ts, state))
@@ -125,9 +134,11 @@ class FleetState:
                 changed = True
                 dated = since is not None and previous is not None and previous < since <= event.ts
                 vm.changes.append((since if dated and since is not None else event.ts, state))
+                if state in ("starting", "running"):
+                    vm.interruption = None  # it was about the time before
                 if len(vm.changes) > MAX_CHANGES:
                     del vm.changes[0]
-        gone = [vm for vm in self.vms.values() if vm.scope == event.scope and vm.vm_id not in present]
+        gone = [vm for vm in self.vms.values() if (vm.provider, vm.scope, vm.part) == where and vm.vm_id not in present]
         for vm in gone:
             if vm.state != GONE:
                 changed = True
@@ -138,6 +149,13 @@ class FleetState:
             del self.vms[vm.vm_id]
             self.inventory.pop(vm.vm_id, None)
             self._names = None
+
+    def _fold_interruption(self, event: VmInterruption) -> None:
+        vm = self.vms.get(event.vm_id)
+        if vm is None or (vm.interruption is not None and vm.interruption.detail == event.detail):
+            return
+        vm.interruption = event
+        self._changed(costs=True)
 
     def _fold_jobs(self, event: JobsSeen) -> None:
         before = self.jobs.get(event.scope)
@@ -206,13 +224,13 @@ class FleetState:
 
     def is_power_current(self, vm: VmState, now: float) -> bool:
         """Return whether its power state is not older than three intervals."""
-        return self.is_subscription_current(vm.scope, now)
+        return self._is_list_current((vm.provider, vm.scope, vm.part), now)
 
     def get_known_until(self, vm: VmState, now: float) -> float:
         """Return up to when its last power state may be assumed, in Unix seconds."""
         if vm.state == GONE or self.is_power_current(vm, now):
             return now
-        return self.subscriptions[vm.scope].status_at or now
+        return self.lists[vm.provider, vm.scope, vm.part].status_at or now
 
     def list_present_vms(self, now: float) -> Iterator[VmState]:
         """Yield the cloud machines that exist and whose power state is current."""
@@ -222,10 +240,15 @@ class FleetState:
 
     def get_info(self, vm: VmState, now: float) -> VmInfo | None:
         """Return its row of the inventory, None where that is older than three intervals."""
-        at = self.subscriptions[vm.scope]
+        at = self.lists[vm.provider, vm.scope, vm.part]
         if at.inventory_at is None or now - at.inventory_at > STALE_INTERVALS * at.inventory_interval:
             return None
         return self.inventory.get(vm.vm_id)
+
+    def is_for_evaluation(self, vm: VmState) -> bool:
+        """Return whether a VM is for evaluations, as far as its tags decide; before its inventory is read, it is."""
+        info = self.inventory.get(vm.vm_id)
+        return info is None or info.evaluation
 
     def list_current_probes(self, now: float) -> Iterator[ProbeSeen]:
         """Yield the results that are not older than three intervals."""
@@ -239,9 +262,13 @@ class FleetState:
             if probe.configured or (probe.name, probe.kind) in self.answered:
                 yield probe
 
-    def is_subscription_current(self, scope: str, now: float) -> bool:
-        """Return whether a subscription's power states are not older than three intervals."""
-        at = self.subscriptions.get(scope)
+    def is_account_current(self, scope: str, now: float) -> bool:
+        """Return whether the power states of all lists of a cloud account are not older than three intervals."""
+        lists = [key for key in self.lists if key[1] == scope]
+        return bool(lists) and all(self._is_list_current(key, now) for key in lists)
+
+    def _is_list_current(self, key: tuple[str, str, str], now: float) -> bool:
+        at = self.lists.get(key)
         return (
             at is not None and at.status_at is not None and now - at.status_at <= STALE_INTERVALS * at.status_interval
         )
@@ -253,8 +280,8 @@ class FleetState:
 
     def is_current(self, source: str, scope: str, now: float) -> bool:
         """Return whether a source's data of a scope is not older than three intervals, where it has an interval."""
-        if source == "azure_vm":
-            return self.is_subscription_current(scope, now)
+        if source in CLOUD_SOURCES:
+            return self.is_account_current(scope, now)
         return source != "azure_ml" or self.are_jobs_current(scope, now)
 
     # -- prices
@@ -280,23 +307,30 @@ class FleetState:
         seen = self.prices.get(key) if key is not None else None
         if seen is None or seen.usd_per_hour is None or now - seen.ts > STALE_INTERVALS * seen.interval:
             return None
-        return Rate(seen.usd_per_hour, "azure retail prices")
+        return Rate(seen.usd_per_hour, seen.priced_by)
 
     def get_price_key(self, machine: MachineRef) -> PriceKey | None:
         """Return the key of its list price, None where too little is known of it."""
-        if machine.provider != AZURE or not machine.size or not machine.location:
+        if machine.provider is None or not machine.size or not machine.location:
             return None
         vm = self.inventory.get(machine.vm.vm_id) if machine.vm is not None else None
         location = machine.location.lower().replace(" ", "")
-        return PriceKey(location, machine.size, vm.spot if vm else False, vm.windows if vm else False)
+        if vm is None:
+            return PriceKey(location, machine.size, provider=machine.provider)
+        if not vm.list_priced:
+            return None
+        zone = vm.zone if vm.spot else ""
+        return PriceKey(location, machine.size, vm.spot, vm.windows, machine.provider, zone)
 
-    def list_price_keys(self) -> set[PriceKey]:
-        """Return the keys of the list prices to look up: of Azure machines that the user's table does not price."""
+    def list_price_keys(self, provider: str = AZURE) -> set[PriceKey]:
+        """Return the keys of the list prices to look up: of a cloud's machines that the user's table does not price."""
         wanted = set()
         for machine in self.list_machines():
             if machine.vm is not None and machine.vm.state == GONE:
                 continue
-            if (key := self.get_price_key(machine)) is not None and self.table.machine(AZURE, machine.size) is None:
+            if machine.provider != provider or self.table.machine(provider, machine.size) is not None:
+                continue
+            if (key := self.get_price_key(machine)) is not None:
                 wanted.add(key)
         return wanted
 
@@ -304,25 +338,35 @@ class FleetState:
 
     def list_machines(self) -> Iterator[MachineRef]:
         """Yield every machine: Azure's (with those that are gone), declared ones, then those only registries name."""
-        seen = set()
         for vm in self.vms.values():
-            seen.add(vm.name.lower())
             yield self.machine_of_vm(vm)
-        for declared in self.declared.values():
-            seen.add(declared.name.lower())
-            yield self.machine_of_declared(declared)
+        yield from self.list_declared()
+        names = {vm.name.lower() for vm in self.vms.values()}
         for registered in self.list_registered():
-            if registered.name.lower() not in seen:
+            found = self.resolve(registered.name)
+            known = found is not None and (found.vm is not None or found.declared is not None)
+            if not known and registered.name.lower() not in names:
                 yield self._of_registered(registered)
 
+    def list_declared(self) -> Iterator[MachineRef]:
+        """Yield the machines of the configuration that are no VM of a cloud: each machine counts once."""
+        for declared in self.declared.values():
+            machine = self.machine_of_declared(declared)
+            if machine.vm is None:
+                yield machine
+
     def resolve(self, name: str) -> MachineRef | None:
-        """Return the machine with a name: a VM's name or computer name, a registry's name or address.
+        """Return the machine with a name: a VM's name, id or alias, a declared name, a registry's name or address.
 
         Of several VMs with one name it is the one in the registry's resource group, else the only one that bills;
         otherwise it is ambiguous, and the result is None.
         """
         registered = self._registry().get(name.lower())
-        for word in (name, registered.name if registered is not None else name):
+        words = [name]
+        if registered is not None:
+            addresses = (registered.host, registered.internal_ip)
+            words += [registered.name, *(address for address in addresses if address and address not in LOCAL)]
+        for word in words:
             if (declared := self.declared.get(word.lower())) is not None:
                 return self.machine_of_declared(declared)
             if (vm := self._vm_named(word, registered)) is not None:
@@ -330,9 +374,9 @@ class FleetState:
         return self._of_registered(registered) if registered is not None else None
 
     def list_aliases(self, vm: VmState) -> set[str]:
-        """Return the names that a worker may use for a VM, in lower case: its name and its computer name."""
+        """Return the names that a worker may use for a VM, in lower case: its name, its id and its aliases."""
         info = self.inventory.get(vm.vm_id)
-        return {vm.name.lower(), (info.computer_name or vm.name).lower() if info is not None else vm.name.lower()}
+        return {vm.name.lower(), vm.vm_id.lower(), *(name.lower() for name in (info.aliases if info else ()) if name)}
 
     def get_registered(self, name: str) -> RegisteredVm | None:
         """Return a machine's row in the registries, by its name or address."""
@@ -354,7 +398,7 @@ class FleetState:
                     self._names.setdefault(alias, []).append(vm.vm_id)
         found = [self.vms[vm_id] for vm_id in self._names.get(name.lower(), ())]
         if len(found) > 1 and registered is not None and registered.resource_group:
-            found = [vm for vm in found if vm.resource_group == registered.resource_group.lower()] or found
+            found = [vm for vm in found if vm.group == registered.resource_group.lower()] or found
         if len(found) > 1:
             found = [vm for vm in found if vm.state in BILLING]
         return found[0] if len(found) == 1 else None
@@ -376,14 +420,20 @@ class FleetState:
         return self._registered
 
     def machine_of_vm(self, vm: VmState) -> MachineRef:
-        """Return the reference to an Azure VM."""
+        """Return the reference to a cloud's VM."""
         info = self.inventory.get(vm.vm_id)
         size, location = (info.size, info.location) if info is not None else (None, None)
         registered = self._registry().get(vm.name.lower())
-        return MachineRef(vm.vm_id, vm.name, AZURE, size, location, vm=vm, registered=registered)
+        declared = None
+        if self.declared:  # its price holds, and the cloud's word on when it bills
+            rows = (self.declared.get(alias) for alias in self.list_aliases(vm))
+            declared = next((row for row in rows if row is not None and self._vm_named(row.name, None) is vm), None)
+        return MachineRef(vm.vm_id, vm.name, vm.provider, size, location, vm, declared, registered)
 
     def machine_of_declared(self, declared: MachineDeclared) -> MachineRef:
-        """Return the reference to a machine of the configuration."""
+        """Return the reference to a machine of the configuration, which may be a VM of a cloud."""
+        if (vm := self._vm_named(declared.name, None)) is not None:
+            return self.machine_of_vm(vm)
         key, registered = f"declared:{declared.name}", self._registry().get(declared.name.lower())
         return MachineRef(
             key,
@@ -411,6 +461,7 @@ def _merge(one: RegisteredVm | None, other: RegisteredVm) -> RegisteredVm:
 _FOLDS: Mapping[type, Callable[..., None]] = {
     VmInventory: FleetState._fold_inventory,
     VmPowerStates: FleetState._fold_power_states,
+    VmInterruption: FleetState._fold_interruption,
     JobsSeen: FleetState._fold_jobs,
     ProbeSeen: FleetState._fold_probe,
     PriceSeen: FleetState._fold_price,

@@ -8,26 +8,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+AZURE = "azure"
+AWS = "aws"
+
 
 class PriceKey(NamedTuple):
-    """What an Azure machine's hourly price depends on."""
+    """What the hourly price of a cloud machine depends on."""
 
     location: str
-    """Region as ARM names it, lower case: ``eastus``."""
+    """Region as its cloud names it, lower case: ``eastus``, ``us-east-1``."""
     size: str
     spot: bool = False
     windows: bool = False
     """Whether a Windows licence is billed with it."""
+    provider: str = AZURE
+    zone: str = ""
+    """Availability zone, where the price depends on it: the spot price of AWS."""
 
 
 class VmInfo(NamedTuple):
     """A machine as the inventory describes it."""
 
     vm_id: str
-    """The ARM id in lower case: Azure's lists differ in case."""
+    """The cloud's id. Azure: the ARM id in lower case, since its lists differ in case. AWS: the instance id."""
     name: str
-    resource_group: str
-    subscription_id: str
+    group: str
+    """Azure: the resource group. AWS: the value of ``group_tag``, else the region."""
     location: str
     size: str
     created_at: float | None
@@ -35,17 +41,27 @@ class VmInfo(NamedTuple):
     """Only those that the configuration allows."""
     spot: bool
     windows: bool
-    computer_name: str | None
+    aliases: tuple[str, ...] = ()
+    """Other names that a worker may use for it: its computer name, its address, the value of ``worker_tag``."""
+    evaluation: bool = True
+    """Whether it is for evaluations. Others are shown, and cause no alert unless a worker names them."""
+    zone: str = ""
+    list_priced: bool = True
+    """Whether the list price of its size applies; not for a licence or a tenancy that costs more."""
 
 
 class VmInventory(NamedTuple):
-    """The complete inventory of a subscription."""
+    """The complete inventory of one list of a cloud account."""
 
     ts: float
     scope: str
+    """The account: a subscription of Azure, a profile of AWS."""
     interval: float
     """Seconds between two such reads."""
     vms: tuple[VmInfo, ...]
+    part: str = ""
+    """Which of the account's lists: a scale set of Azure (``""``: the single machines), a region of AWS."""
+    provider: str = AZURE
 
 
 class VmPowerState(NamedTuple):
@@ -53,20 +69,33 @@ class VmPowerState(NamedTuple):
 
     vm_id: str
     name: str
-    resource_group: str
+    group: str
     state: str
     """One of ``evalgauge.metrics.POWER_STATES``."""
     since: float | None
-    """When the last operation of Azure on it ended; since then it has been allocated, or not, as it is now."""
+    """When the cloud's last operation on it ended; since then it has been allocated, or not, as it is now."""
 
 
 class VmPowerStates(NamedTuple):
-    """The complete power states of a subscription: a machine that is not in it no longer exists."""
+    """The complete power states of one list of an account: a machine that left the list no longer exists."""
 
     ts: float
     scope: str
     interval: float
     powers: tuple[VmPowerState, ...]
+    part: str = ""
+    provider: str = AZURE
+
+
+class VmInterruption(NamedTuple):
+    """The notice of a cloud that it takes a spot machine back, or stops or retires a machine."""
+
+    ts: float
+    vm_id: str
+    at: float
+    """When the machine ends, or ended."""
+    detail: str
+    """The cloud's own word for it: ``marked-for-termination``."""
 
 
 class Job(NamedTuple):
@@ -121,10 +150,11 @@ class PriceSeen(NamedTuple):
     interval: float
     usd_per_hour: float | None
     """None: the price list has none."""
+    priced_by: str = "azure retail prices"
 
 
 class RateLimitSeen(NamedTuple):
-    """How many more requests Azure accepts now, by its buckets."""
+    """How many more requests a cloud accepts now, by its buckets."""
 
     ts: float
     scope: str
@@ -208,6 +238,7 @@ class Skipped(NamedTuple):
 FleetEvent = (
     VmInventory
     | VmPowerStates
+    | VmInterruption
     | JobsSeen
     | ProbeSeen
     | PriceSeen

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from evalgauge_exporter.state.fleet_events import MachineDeclared, RegisteredVm
+from evalgauge_exporter.state.fleet_events import AWS, MachineDeclared, RegisteredVm, VmInterruption
 from evalgauge_exporter.state.intervals import Interval
 
-AZURE = "azure"
 GONE = "gone"
 BILLING = frozenset({"starting", "running", "stopping", "stopped"})
-"""Power states that cost money; https://learn.microsoft.com/azure/virtual-machines/states-billing."""
+"""Power states that cost money; https://learn.microsoft.com/azure/virtual-machines/states-billing.
+
+AWS's states are mapped so that this holds for them too (its ``stopped`` is ``deallocated``), except ``starting``.
+"""
 FREE = frozenset({"deallocating", "deallocated", GONE})
 """Power states that do not cost money. In ``unknown`` a machine may do either."""
 
@@ -25,13 +27,16 @@ class Rate(NamedTuple):
 class VmState:
     """A cloud machine: when it was in which power state."""
 
-    __slots__ = ("changes", "name", "resource_group", "scope", "vm_id")
+    __slots__ = ("changes", "group", "interruption", "name", "part", "provider", "scope", "vm_id")
 
-    def __init__(self, vm_id: str, scope: str) -> None:
+    def __init__(self, vm_id: str, provider: str, scope: str, part: str) -> None:
         self.vm_id = vm_id
+        self.provider = provider
         self.scope = scope
+        self.part = part
         self.name = ""
-        self.resource_group = ""
+        self.group = ""
+        self.interruption: VmInterruption | None = None
         self.changes: list[tuple[float, str]] = []
         """``(since, state)``; the state is ``gone`` for a machine that no longer exists."""
 
@@ -39,6 +44,14 @@ class VmState:
     def state(self) -> str:
         """The power state at the last refresh, or ``gone``."""
         return self.changes[-1][1]
+
+    def list_billing(self, until: float) -> list[Interval]:
+        """Return when it is known to have billed, up to ``until`` (Unix seconds)."""
+        return self.list_intervals(BILLING - {"starting"} if self.provider == AWS else BILLING, until)
+
+    def list_free(self, until: float) -> list[Interval]:
+        """Return when it is known not to have billed, up to ``until`` (Unix seconds)."""
+        return self.list_intervals(FREE | {"starting"} if self.provider == AWS else FREE, until)
 
     def list_intervals(self, states: frozenset[str], until: float) -> list[Interval]:
         """Return when it was in one of these states, as far as is known, up to ``until`` (Unix seconds)."""
@@ -53,14 +66,16 @@ class VmState:
         return spans
 
 
-class Subscription:
-    """When the lists of a subscription were last read, and their intervals in seconds."""
+class CloudList:
+    """When one list of a cloud account was last read, and at which intervals in seconds."""
 
-    __slots__ = ("inventory_at", "inventory_interval", "status_at", "status_interval")
+    __slots__ = ("inventory_at", "inventory_interval", "listed", "status_at", "status_interval")
 
     def __init__(self) -> None:
         self.inventory_at: float | None = None
         self.inventory_interval = 0.0
+        self.listed: set[str] = set()
+        """Ids of the last inventory."""
         self.status_at: float | None = None
         self.status_interval = 0.0
 

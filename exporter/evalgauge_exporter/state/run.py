@@ -243,7 +243,8 @@ class RunState:
         if event.time_limit_seconds is not None:
             attempt.time_limit_seconds = event.time_limit_seconds
         self._count(attempt, -1)
-        attempt.starts += 1
+        if attempt.status != "running" or attempt.writer != event.writer or attempt.recorded_steps:
+            attempt.starts += 1  # else its start is stated again, with a better time
         if self._select_writer(attempt, stamp):
             self._release_worker(attempt)
             earlier = attempt.earlier_results

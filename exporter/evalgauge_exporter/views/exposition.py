@@ -83,7 +83,7 @@ class Exposition:
             for run in runs:
                 for metric, text in self._run(run, now).items():
                     blocks[metric].append(text)
-            for metric, values, value in _comparisons(runs, self.analysis, now, self.limits.domains):
+            for metric, values, value in comparison_samples(runs, self.analysis, now, self.limits.domains):
                 blocks[metric].append(format_sample(metric, values, value))
             for metric, values, value in self._process_samples():
                 blocks[metric].append(format_sample(metric, values, value))
@@ -96,7 +96,7 @@ class Exposition:
         parts: list[str] = []
         for metric, texts in blocks.items():
             if texts:
-                parts.append(_head(metric, openmetrics))
+                parts.append(format_head(metric, openmetrics))
                 parts += texts
         if openmetrics:
             parts.append("# EOF\n")
@@ -110,9 +110,9 @@ class Exposition:
         lines: dict[Metric, list[str]] = {}
         for metric, values, value in run_samples(run, now, self.analysis, self.limits):
             lines.setdefault(metric, []).append(format_sample(metric, values, value))
-        lines[m.RUN_TASK_DURATION] = list(_durations(run, self.limits.domains))
-        lines[m.RUN_LLM_DURATION] = list(_call_durations(run, self.limits.models))
-        lines[m.RUN_SCORE] = list(_scores(run, self.limits.domains))
+        lines[m.RUN_TASK_DURATION] = [text for _, found in task_durations(run, self.limits.domains) for text in found]
+        lines[m.RUN_LLM_DURATION] = [text for _, found in call_durations(run, self.limits.models) for text in found]
+        lines[m.RUN_SCORE] = [text for _, found in score_sums(run, self.limits.domains) for text in found]
         texts = {metric: "".join(found) for metric, found in lines.items()}
         if status != "running":
             self._rendered[run.run_id] = (key, texts)
@@ -132,7 +132,8 @@ class Exposition:
         yield m.BUILD_INFO, (__version__, platform.python_version()), 1
 
 
-def _head(metric: Metric, openmetrics: bool) -> str:
+def format_head(metric: Metric, openmetrics: bool) -> str:
+    """Return the lines in front of a metric's samples: its help and its type."""
     name = metric.name.removesuffix("_total") if openmetrics and metric.kind == "counter" else metric.name
     text = metric.help.replace("\\", r"\\").replace("\n", r"\n")
     if openmetrics:
@@ -140,23 +141,27 @@ def _head(metric: Metric, openmetrics: bool) -> str:
     return f"# HELP {name} {text}\n# TYPE {name} {metric.kind}\n"
 
 
-def _durations(run: RunState, most: int) -> Iterator[str]:
+def task_durations(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Yield the labels and the lines of the histogram of each domain's attempts."""
     shown = _shown_domains({domain: sum(found.counts) for domain, found in run.durations.items()}, most)
     merged: dict[str, Histogram] = {}
     for domain, found in run.durations.items():
         if sum(found.counts):
             merged.setdefault(domain if domain in shown else OTHER, Histogram(found.bounds)).add(found)
     for domain, histogram in merged.items():
-        yield from _format_histogram(m.RUN_TASK_DURATION, (run.run_id, domain), histogram)
+        labels = (run.run_id, domain)
+        yield labels, list(_format_histogram(m.RUN_TASK_DURATION, labels, histogram))
 
 
-def _call_durations(run: RunState, most: int) -> Iterator[str]:
+def call_durations(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Yield the labels and the lines of the histogram of each model's calls."""
     shown = list(run.usage)[:most]
     merged: dict[tuple[str, str], Histogram] = {}
     for call, found in run.call_durations.items():
         merged.setdefault(call if call in shown else (OTHER, OTHER), Histogram(found.bounds)).add(found)
     for call, histogram in merged.items():
-        yield from _format_histogram(m.RUN_LLM_DURATION, (run.run_id, *call), histogram)
+        labels = (run.run_id, *call)
+        yield labels, list(_format_histogram(m.RUN_LLM_DURATION, labels, histogram))
 
 
 def _format_histogram(metric: Metric, values: Sequence[str], histogram: Histogram) -> Iterator[str]:
@@ -220,7 +225,8 @@ def _bounds(metric: Metric, labels: tuple[str, ...], results: Results) -> Iterat
         yield metric, (*labels, "high"), interval.high
 
 
-def _scores(run: RunState, most: int) -> Iterator[str]:
+def score_sums(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Yield the labels and the lines of the sum and the number of each domain's scores."""
     sums = {domain: found for domain, found in run.tallies.scores.items() if found.tasks}
     shown = _shown_domains({domain: found.tasks for domain, found in sums.items()}, most)
     merged: dict[str, ScoreSums] = {}
@@ -230,8 +236,8 @@ def _scores(run: RunState, most: int) -> Iterator[str]:
     for domain, found in merged.items():
         values = (run.run_id, run.benchmark, run.model, domain)
         labels = ",".join(f'{n}="{escape(v)}"' for n, v in zip(m.RUN_SCORE.labels, values, strict=True))
-        yield f"{m.RUN_SCORE.name}_sum{{{labels}}} {found.total * SCORE_UNIT!r}\n"
-        yield f"{m.RUN_SCORE.name}_count{{{labels}}} {found.tasks}\n"
+        total = f"{m.RUN_SCORE.name}_sum{{{labels}}} {found.total * SCORE_UNIT!r}\n"
+        yield values, [total, f"{m.RUN_SCORE.name}_count{{{labels}}} {found.tasks}\n"]
 
 
 def _money(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]:
@@ -247,7 +253,7 @@ def _money(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]
         yield m.RUN_UNPRICED_MACHINES, (run_id,), money.unpriced_machines
 
 
-def _comparisons(runs: Iterable[RunState], analysis: RunAnalysis, now: float, most: int) -> Iterator[Sample]:
+def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: float, most: int) -> Iterator[Sample]:
     """Yield each run's comparison with its baseline, and every baseline in use."""
     used: dict[tuple[str, str, str], RunState] = {}
     for run in runs:  # in the order in which they started

@@ -6,7 +6,7 @@ The endpoints have the shapes of OpenAdapt's own server, with power state, price
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,8 @@ from evalgauge_exporter.state.fleet_models import GONE, MachineRef, VmState
 from evalgauge_exporter.state.run import RunState
 
 Sample = tuple[Metric, Sequence[str], float | int]
+MachineLabels = tuple[str, str, str, str]
+"""The values of ``evalgauge.metrics.MACHINE``."""
 
 LIVE_JOBS = frozenset(
     {"notstarted", "starting", "provisioning", "preparing", "queued", "running", "finalizing", "cancelrequested"}
@@ -43,13 +45,13 @@ def collect_fleet_samples(fleet: FleetState, now: float) -> Iterator[Sample]:
         yield m.PROBE_DURATION, (probe.name, probe.kind), probe.seconds
     yield from _collect_sources(fleet, now)
     for scope, room in sorted(fleet.rate_limits.items()):
-        if fleet.is_subscription_current(scope, now):
+        if fleet.is_account_current(scope, now):
             for bucket, left in room.left.items():
                 yield m.AZURE_RATELIMIT, (scope, bucket), left
 
 
 def _collect_machines(fleet: FleetState, now: float) -> Iterator[Sample]:
-    for labels, machine in shown_machines(fleet, now):
+    for labels, machine in list_shown_machines(fleet, now):
         power = _get_power_state(fleet, machine, now)
         for word in m.POWER_STATES:
             yield m.VM_POWER_STATE, (*labels, word), int(word == power)
@@ -60,6 +62,8 @@ def _collect_machines(fleet: FleetState, now: float) -> Iterator[Sample]:
         created = info.created_at if info is not None else machine.declared.start if machine.declared else None
         if created is not None:
             yield m.VM_CREATED, labels, created
+        if machine.vm is not None and machine.vm.interruption is not None:
+            yield m.VM_INTERRUPTION, labels, machine.vm.interruption.at
         if (rate := fleet.get_rate(machine, now)) is not None:
             yield m.VM_PRICE, (*labels, rate.priced_by), rate.usd_per_hour
 
@@ -70,7 +74,8 @@ def collect_machine_use_samples(
     """Yield how many running runs use each machine, and how many of their workers on it have a task; zeros too.
 
     A declared machine that no worker names serves all running runs. Where a worker's machine may be any of several VMs
-    with one name, each of them counts as used: an alert about a machine that works would be worse than none.
+    with one name, each of them counts as used: an alert about a machine that works would be worse than none. Machines
+    that are not for evaluations have no samples unless a worker is on them.
 
     Args:
         fleet: The machines.
@@ -89,11 +94,13 @@ def collect_machine_use_samples(
                 states = (run.worker_state(run.workers[name], now, stall_after) for name in use.workers)
                 tally[1] += sum(state == "busy" for state in states)
     serving = (len(active), sum(len(run.running_attempts(now, stall_after)) for run in active))
-    for labels, machine in shown_machines(fleet, now):
+    for labels, machine in list_shown_machines(fleet, now):
         names = fleet.list_aliases(machine.vm) if machine.vm is not None else {machine.name}
         keys = [machine.key, *(_ambiguous_key(name) for name in sorted(names))]
         found = next((used[key] for key in keys if key in used), None)
-        count, busy = found or (serving if machine.declared is not None else (0, 0))
+        if found is None and machine.vm is not None and not fleet.is_for_evaluation(machine.vm):
+            continue  # nobody waits for it to be used, so it has no series that an alert could fire on
+        count, busy = found or (serving if machine.vm is None else (0, 0))
         yield m.VM_RUNS, labels, count
         yield m.VM_BUSY_WORKERS, labels, busy
 
@@ -102,30 +109,41 @@ def _ambiguous_key(name: str) -> str:
     return f"any named:{name.lower()}"
 
 
-def shown_machines(fleet: FleetState, now: float) -> Iterator[tuple[tuple[str, str], MachineRef]]:
-    """Yield the machines that have series, with the labels ``vm`` and ``resource_group`` that distinguish them."""
+def list_shown_machines(fleet: FleetState, now: float) -> Iterator[tuple[MachineLabels, MachineRef]]:
+    """Yield the machines that have series, with the labels that distinguish them."""
     labels = _label_vms([vm for vm in fleet.vms.values() if vm.changes and vm.state != GONE])
     for vm in fleet.list_present_vms(now):
-        yield labels[vm.vm_id], fleet.machine_of_vm(vm)
+        name, group = labels[vm.vm_id]
+        yield (name, group, group, vm.provider), fleet.machine_of_vm(vm)
     taken = set(labels.values())
-    for declared in fleet.declared.values():
-        if (declared.name, declared.provider) not in taken:
-            yield (declared.name, declared.provider), fleet.machine_of_declared(declared)
+    for machine in fleet.list_declared():
+        provider = machine.provider or ""
+        if (machine.name, provider) not in taken:
+            yield (machine.name, provider, provider, provider), machine
 
 
 def _label_vms(vms: Sequence[VmState]) -> dict[str, tuple[str, str]]:
-    """Return name and resource group by id; where two subscriptions share them, the group names the subscription too.
+    """Return name and group by id.
 
-    All known machines take part, so that one subscription's outage renames no machine of the other.
+    Where two accounts share both, the group names the account too; where that is not enough, as in a group of instances
+    that have one name, the name is the machine's id. All known machines take part, so that an outage of one account
+    renames no machine of another.
     """
-    plain = {vm.vm_id: (vm.name, vm.resource_group) for vm in vms}
-    counts = Counter((name.lower(), group) for name, group in plain.values())
-    return {
-        vm.vm_id: (vm.name, f"{vm.scope}/{vm.resource_group}")
-        if counts[vm.name.lower(), vm.resource_group] > 1
-        else plain[vm.vm_id]
-        for vm in vms
-    }
+
+    def count(labels: Mapping[str, tuple[str, str]]) -> Counter[tuple[str, str]]:
+        return Counter((name.lower(), group) for name, group in labels.values())
+
+    labels = {vm.vm_id: (vm.name, vm.group) for vm in vms}
+    counts = count(labels)
+    for vm in vms:
+        if counts[vm.name.lower(), vm.group] > 1:
+            labels[vm.vm_id] = (vm.name, f"{vm.scope}/{vm.group}")
+    counts = count(labels)
+    for vm in vms:
+        name, group = labels[vm.vm_id]
+        if counts[name.lower(), group] > 1:
+            labels[vm.vm_id] = (vm.vm_id.rpartition("/")[2], vm.group)
+    return labels
 
 
 def _collect_sources(fleet: FleetState, now: float) -> Iterator[Sample]:
@@ -177,6 +195,8 @@ def _make_vm(
     known = machine.registered
     info = fleet.get_info(machine.vm, now) if machine.vm is not None else None
     waa, vnc = probes.get("waa"), probes.get("vnc")
+    group = machine.vm.group if machine.vm else known.resource_group if known else None
+    interruption = machine.vm.interruption if machine.vm is not None else None
     asked = max((probe.ts for probe in probes.values()), default=None)
     return {
         "name": machine.name,
@@ -193,12 +213,19 @@ def _make_vm(
         "tunnels": {},
         "provider": machine.provider,
         "subscription_id": machine.vm.scope if machine.vm else None,
-        "resource_group": machine.vm.resource_group if machine.vm else known.resource_group if known else None,
+        "resource_group": group,
+        "group": group,
         "location": machine.location,
         "size": cost.instance_type,
         "power_state": _get_power_state(fleet, machine, now),
         "created_at": _format_time(info.created_at if info else machine.declared.start if machine.declared else None),
         "tags": dict(info.tags) if info else {},
+        "instance_id": machine.vm.vm_id if machine.vm else None,
+        "spot": info.spot if info else None,
+        "evaluation": fleet.is_for_evaluation(machine.vm) if machine.vm is not None else True,
+        "interruption": None
+        if interruption is None
+        else {"at": _format_time(interruption.at), "detail": interruption.detail},
         "component": cost.component,
         "billing": cost.billing,
         "hourly_rate_usd": cost.hourly_rate_usd,
@@ -329,7 +356,7 @@ def list_tasks(fleet: FleetState, runs: Iterable[RunState], now: float, stall_af
                     vm.state,
                     f"{vm.name} is {vm.state}",
                     now - vm.changes[-1][0],
-                    {"vm": vm.name, "resource_group": vm.resource_group},
+                    {"vm": vm.name, "resource_group": vm.group, "provider": vm.provider},
                 )
             )
     for probe in fleet.list_shown_probes(now):

@@ -178,6 +178,14 @@ def test_the_projection_is_the_cost_so_far_and_the_mean_cost_for_each_pending_at
     assert found.projected_total == pytest.approx(10.40 + 0.50 + 5 * 2.50 + 2.10 + 1.0)
 
 
+def test_the_projection_counts_a_machine_up_to_its_interruption() -> None:
+    story = Story().task(0, "a", 100).task(20, "b", 100).task(40, "c", 100)
+    for ends_in, left in ((None, 1.0), (3600.0, 0.5), (0.0, 0.0), (-60.0, 0.0), (90_000.0, 1.0)):
+        spot = machine("spot", 0.5, 1.0)._replace(ends_at=None if ends_in is None else T0 + 60 + ends_in)
+        found = costs(story, 60, Eta(100.0, 7200.0, 9000.0), (spot,))
+        assert found.projected_total == pytest.approx(3.0 + 0.5 + left)
+
+
 def test_a_running_attempt_above_the_mean_lowers_no_projection() -> None:
     story = Story().task(0, "a", 100).task(20, "b", 100).task(40, "c", 100).begin(60, "d").call(61, 500, "d")
     assert costs(story, 70, Eta(1.0, 2.0, 3.0)).projected_total == pytest.approx(8.0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import partial
 
@@ -13,24 +14,37 @@ from evalgauge.price_overrides import MachineOverride, Overrides
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.analysis.machine_costs import MachineCosts, MachineRow, classify_component
 from evalgauge_exporter.analysis.machine_usage import (
+    MachineJoin,
     compute_fleet_machine_costs,
     compute_run_machine_costs,
     list_worker_machines,
 )
 from evalgauge_exporter.ingest.run_cache import dump_run, restore_run
 from evalgauge_exporter.state.fleet import FleetState
-from evalgauge_exporter.state.fleet_events import RegisteredVm, RegistrySeen
+from evalgauge_exporter.state.fleet_events import (
+    RegisteredVm,
+    RegistrySeen,
+    VmInfo,
+    VmInventory,
+    VmPowerState,
+    VmPowerStates,
+)
 from evalgauge_exporter.state.run import RunState, unpriced
-from tests.exporter.machine_events import HOUR, SIZE, STALL, T0, Story, box, fleet_of, inventory, powers, price
+from tests.exporter.machine_events import HOUR, SIZE, STALL, T0, Story, box, fleet_of, inventory, powers, price, vm_id
 
 NO_PRICES = PriceTable()
 OWN = PriceTable(Overrides("overrides mine", machines=(MachineOverride("Standard_D4*", None, Decimal("0.5")),)))
 
 
 def cost(
-    run: RunState, fleet: FleetState | None = None, at: float = HOUR, prices: PriceTable = NO_PRICES, runs: object = ()
+    run: RunState,
+    fleet: FleetState | None = None,
+    at: float = HOUR,
+    prices: PriceTable = NO_PRICES,
+    runs: Iterable[RunState] = (),
 ) -> MachineCosts:
-    return compute_run_machine_costs(run, fleet, prices, T0 + at, STALL, runs)  # type: ignore[arg-type]
+    join = MachineJoin(list(runs) or [run], fleet or FleetState(prices), T0 + at, STALL)
+    return compute_run_machine_costs(run, fleet, prices, T0 + at, STALL, join)
 
 
 def only(costs: MachineCosts) -> MachineRow:
@@ -395,3 +409,40 @@ def test_a_declared_machine_is_joined_whatever_the_case(name: str) -> None:
     mine = only(cost(run, fleet_of(box("Gpu-box", 2.0)), at=HOUR))
     assert mine.name == "Gpu-box"
     assert mine.cost_usd == pytest.approx(2.0)
+
+
+def test_a_machine_that_is_declared_discovered_and_named_by_a_worker_counts_once() -> None:
+    """The cloud decides when it bills, the configuration what it costs."""
+    row = RegisteredVm("pool-0", "10.0.0.5", None, None, None, None, None, None, None, None, None, None)
+    info = VmInfo("i-01", "waa-00", "us-east-1", "us-east-1", "m5.xlarge", T0, {}, False, False, ("10.0.0.5",))
+    states = (VmPowerState("i-01", "waa-00", "us-east-1", "running", T0),)
+    fleet = fleet_of(
+        box("WAA-00", usd=2.0, start=-HOUR),
+        RegistrySeen(T0, "r", (row,)),
+        VmInventory(T0, "default", 600.0, (info,), "us-east-1", "aws"),
+        VmPowerStates(T0, "default", 2 * HOUR, states, "us-east-1", "aws"),
+    )
+    for name in ("waa-00", "pool-0", "10.0.0.5", "i-01", None):
+        story = Story("a").worker(0, name or "waa-00", vm=name).task(0, HOUR, name or "waa-00").end(HOUR)
+        run = story.run()
+        (machine,) = fleet.list_machines()
+        ((_, row_of_fleet),) = compute_fleet_machine_costs([run], fleet, T0 + HOUR, STALL)
+        costs = cost(run, fleet, runs=[run])
+        assert (machine.key, row_of_fleet.hours, row_of_fleet.cost_usd) == ("i-01", 1.0, 2.0), name
+        assert [(found.key, found.cost_usd) for found in costs.rows] == [("i-01", 2.0)], name
+
+
+def test_machines_of_two_clouds_that_share_a_name_are_two_and_a_worker_is_on_neither() -> None:
+    info = VmInfo("i-01", "waa-00", "us-east-1", "us-east-1", "m5.xlarge", T0, {}, False, False)
+    states = (VmPowerState("i-01", "waa-00", "us-east-1", "running", T0),)
+    fleet = fleet_of(
+        inventory("waa-00"),
+        powers(0, {"waa-00": "running"}),
+        VmInventory(T0, "default", 600.0, (info,), "us-east-1", "aws"),
+        VmPowerStates(T0, "default", 60.0, states, "us-east-1", "aws"),
+    )
+    assert fleet.resolve("waa-00") is None
+    assert {machine.key for machine in fleet.list_machines()} == {"i-01", vm_id("waa-00")}
+    by_id = fleet.resolve("i-01")
+    assert by_id is not None
+    assert by_id.provider == "aws"

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from tests.exporter.cli.test_main import complaint, evalgauge
+from evalgauge import track_run
+from tests.exporter.cli.invoking import complaint, evalgauge, evalgauge_process
 from tests.exporter.runs import small_run
 
 GOOD, BAD = "s" * 20, "f" * 10 + "s" * 10
@@ -20,47 +22,126 @@ def results(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("runs", "options", "code", "says"),
+    ("runs", "options", "code", "message"),
     [
-        (("good", "bad"), [], 3, "B is significantly worse than A (10 tasks only A solved, 0 only B"),
-        (("bad", "good"), [], 0, "B is significantly better than A"),
+        (("good", "bad"), [], 3, "The candidate is significantly worse than the baseline (10 tasks solved only by the"),
+        (("bad", "good"), [], 0, "The candidate is significantly better than the baseline"),
         (("good", "same"), [], 0, "No significant difference"),
         (("good", "same"), ["--fail-on", "any-drop"], 3, "No significant difference"),
         (("good", "bad"), ["--fail-on", "never"], 0, "significantly worse"),
-        (("good", "bad"), ["--min-pairs", "50"], 0, "Too few tasks for a verdict: 20"),
+        (("good", "bad"), ["--min-pairs", "50"], 4, "Too few tasks for a verdict: 20"),
     ],
 )
 def test_the_verdict_is_a_sentence_and_an_exit_code(
-    results: Path, runs: tuple[str, str], options: list[str], code: int, says: str
+    results: Path, runs: tuple[str, str], options: list[str], code: int, message: str
 ) -> None:
     done = evalgauge("compare", results, *runs, *options)
     assert done.returncode == code, done.stderr
-    assert says in done.stdout
+    assert message in done.stdout
 
 
-def test_remarks_follow_the_verdict(results: Path) -> None:
-    said = evalgauge("compare", results, "good", "bad").stdout
-    assert "30 to 70%" in said  # Wilson's, of ten of twenty
-    dropped = evalgauge("compare", results, "good", "same", "--fail-on", "any-drop").stdout
-    assert "1 task only A solved" in dropped
-    assert "Exit 3: B succeeded less often over these tasks, and --fail-on is any-drop." in dropped
-    small_run(results, "running", outcomes="f", finish=False)
+def test_every_difference_is_candidate_minus_baseline(results: Path) -> None:
+    printed = evalgauge("compare", results, "good", "bad").stdout
+    assert "−50 points" in printed
+    assert "30 to 70%" in printed  # Wilson's, of ten of twenty
+    assert "+50 points" in evalgauge("compare", results, "bad", "good").stdout
+    assert "baseline" in printed
+    assert "candidate" in printed
+
+
+def test_an_incomplete_run_gets_no_verdict_unless_it_is_already_worse(results: Path) -> None:
+    small_run(results, "running", outcomes="s" * 12, finish=False)
     running = evalgauge("compare", results, "good", "running")
-    assert "Too few tasks for a verdict: 1 was measured" in running.stdout
-    assert "A run is still running: p is anytime-valid, so it may be looked at repeatedly." in running.stdout
-    assert "19 tasks measured only in A, not counted above." in running.stdout
+    assert running.returncode == 4
+    assert "The candidate is running." in running.stdout
+    assert "A run is still running: p is anytime-valid" in running.stdout
+    assert "12 of 20 tasks compared (60%), fewer than --min-coverage 80%." in running.stdout
+    assert "8 tasks measured only in the baseline, not compared." in running.stdout
+    small_run(results, "crashed", outcomes="f" * 20, finish=False)
+    assert evalgauge("compare", results, "good", "crashed").returncode == 3
 
 
-def test_json_equals_the_api_answer(results: Path) -> None:
+def test_runs_of_different_benchmarks_get_no_verdict(results: Path) -> None:
+    with track_run(results, benchmark="osworld", model="m", run_id="other") as run:
+        for number in range(20):
+            with run.task(f"t{number}") as task:
+                task.finish(success=True)
+    done = evalgauge("compare", results, "good", "other")
+    assert done.returncode == 4
+    assert "The benchmarks differ: waa and osworld." in done.stdout
+
+
+def test_a_candidate_that_covers_few_tasks_passes_only_if_that_is_allowed(results: Path) -> None:
+    small_run(results, "subset", outcomes="s" * 12)
+    assert evalgauge("compare", results, "good", "subset").returncode == 4
+    assert evalgauge("compare", results, "good", "subset", "--min-coverage", "0.6").returncode == 0
+
+
+def test_json_is_the_api_answer_with_the_checks(results: Path) -> None:
     done = evalgauge("compare", results, "good", "bad", "--json")
     assert done.returncode == 3
-    body = json.loads(done.stdout)["comparison"]
+    whole = json.loads(done.stdout)
+    body = whole["comparison"]
     assert body["delta"]["success_rate"] == 0.5
     assert body["significance"]["verdict"] == "worse"
     assert body["significance"]["paired_tasks"] == 20
     assert body["run_a"]["run_id"] == "good"
+    assert [(check["name"], check["result"]) for check in whole["checks"]] == [
+        ("comparison", "failed"),
+        ("coverage", "passed"),
+    ]
+
+
+def test_runs_are_named_by_path_too(results: Path) -> None:
+    done = evalgauge("compare", results / "good", results / "bad")
+    assert done.returncode == 3, done.stderr
+
+
+def test_several_candidates_are_corrected_for_their_number(results: Path) -> None:
+    done = evalgauge("compare", results, "good", "bad", "same", "--json")
+    assert done.returncode == 3
+    first, second = json.loads(done.stdout)["comparisons"]
+    assert first["adjusted_p_value"] == pytest.approx(2 * first["comparison"]["significance"]["p_value"])
+    assert second["adjusted_p_value"] == 1
+    assert "adjusted p" in evalgauge("compare", results, "good", "bad", "same").stdout
+
+
+def test_a_folder_alone_is_not_a_comparison(results: Path) -> None:
+    assert "name the baseline and then the candidate" in complaint(evalgauge("compare", results), 2)
+
+
+def test_junit_has_a_case_for_each_check(results: Path) -> None:
+    root = ElementTree.fromstring(evalgauge("compare", results, "good", "bad", "--format", "junit").stdout.encode())
+    assert [case.get("name") for case in root.iter("testcase")] == ["comparison", "coverage"]
+    assert "significantly worse" in (next(root.iter("failure")).get("message") or "")
+
+
+def test_github_gets_annotations_and_a_job_summary(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    done = evalgauge("compare", results, "good", "bad", "--format", "github")
+    assert done.stdout.splitlines()[0].startswith("::error title=bad against good%3A comparison::The candidate is")
+    assert (tmp_path / "summary.md").read_text().startswith("### bad against good\n")
+
+
+def test_a_narrow_terminal_gets_every_label(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = evalgauge("compare", results, "good", "bad").stdout.splitlines()
+    start = lines.index("success rate")
+    assert lines[start + 1 : start + 4] == ["  baseline: 100%", "  candidate: 50%", "  difference: −50 points"]
+    assert not any("…" in line for line in lines)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "cp437"])
+def test_a_console_of_another_encoding_loses_no_output(
+    results: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    done = evalgauge_process("compare", results, "good", "bad")
+    assert done.returncode == 3, done.stderr
+    assert "-50 points" in done.stdout
 
 
 def test_an_unknown_run_is_one_line_with_the_nearest_ids(results: Path) -> None:
-    said = complaint(evalgauge("compare", results, "goood", "bad"), 1)
-    assert "did you mean good?" in said
+    assert "did you mean good?" in complaint(evalgauge("compare", results, "goood", "bad"), 1)

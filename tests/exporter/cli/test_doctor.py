@@ -132,10 +132,12 @@ def test_a_subscription_that_works_is_counted_and_its_prices_found(tmp_path: Pat
     with ArmServer([vm("a"), vm("b", size="Standard_X1")]) as server, PriceList() as prices:
         findings = list(check_all(config(tmp_path, azure(server, prices, tmp_path))))
     told = {finding.what: (finding.ok, finding.detail) for finding in findings}
-    assert told[f"azure {SUBSCRIPTION} credentials"] == (True, "none are needed")
-    assert told[f"azure {SUBSCRIPTION} role"] == (True, "2 machines, the power state of 2")
+    assert told[f"azure {SUBSCRIPTION} credentials"] == (True, "no sign-in is needed")
+    assert told[f"azure {SUBSCRIPTION} Microsoft.Compute/virtualMachines/read"] == (True, "2 entries")
+    assert told[f"azure {SUBSCRIPTION} Microsoft.Compute/virtualMachineScaleSets/read"] == (True, "0 entries")
+    assert told[f"azure {SUBSCRIPTION} machines"] == (True, "2 machines, the power state of 2")
     assert told["price of Standard_D4ds_v5 in eastus"] == (True, "0.226 USD an hour")
-    assert told["price of Standard_X1 in eastus"] == (False, "the retail price list has none")
+    assert told["price of Standard_X1 in eastus"] == (False, "azure retail prices: there is none")
     assert not [finding for finding in findings if finding.what.startswith("prices.cache_dir")]
 
 
@@ -146,14 +148,15 @@ def test_each_refusal_of_a_subscription_has_a_fix(tmp_path: Path, status: int, w
     server = ArmServer()
     server.fault = Fault(status)
     with server, PriceList() as prices:
-        finding = found(config(tmp_path, azure(server, prices, tmp_path)), f"azure {SUBSCRIPTION} role")
-    assert finding.ok is False
-    assert words in (finding.fix or "")
+        findings = list(check_all(config(tmp_path, azure(server, prices, tmp_path))))
+    refused = [one for one in findings if one.what.startswith(f"azure {SUBSCRIPTION} Microsoft.Compute")]
+    assert len(refused) == 3
+    assert all(one.ok is False and words in (one.fix or "") for one in refused)
 
 
 def test_a_subscription_that_shows_nothing_is_worth_a_look(tmp_path: Path) -> None:
     with ArmServer() as server, PriceList() as prices:
-        assert found(config(tmp_path, azure(server, prices, tmp_path)), f"azure {SUBSCRIPTION} role").ok is None
+        assert found(config(tmp_path, azure(server, prices, tmp_path)), f"azure {SUBSCRIPTION} machines").ok is None
 
 
 def test_a_resource_group_without_machines_is_worth_a_look(tmp_path: Path) -> None:
@@ -274,3 +277,20 @@ def test_a_price_that_is_cached_and_looked_up_again_is_shown_once(tmp_path: Path
         kept = {name: {**entry, "at": time.time() - 90_000} for name, entry in json.loads(file.read_text()).items()}
         file.write_text(json.dumps(kept))
         assert found(settings, "price of").detail == "0.226 USD an hour"
+
+
+def test_a_right_that_is_missing_is_named_and_the_machines_are_counted_all_the_same(tmp_path: Path) -> None:
+    server = ArmServer([vm("a")])
+    server.refused["virtualMachineScaleSets"] = Fault(403)
+    with server, PriceList() as prices:
+        told = {one.what: one for one in check_all(config(tmp_path, azure(server, prices, tmp_path)))}
+    right = told[f"azure {SUBSCRIPTION} Microsoft.Compute/virtualMachineScaleSets/read"]
+    assert (right.ok, "docs/azure.md" in (right.fix or "")) == (False, True)
+    assert told[f"azure {SUBSCRIPTION} Microsoft.Compute/virtualMachines/read"].ok is True
+    assert told[f"azure {SUBSCRIPTION} machines"].detail == "1 machines, the power state of 1"
+
+
+def test_a_plug_in_that_is_not_installed_is_found(tmp_path: Path) -> None:
+    finding = found(config(tmp_path, '[[cloud]]\nkind = "elsewhere"\n'), "cloud")
+    assert finding.ok is False
+    assert "no such plug-in" in finding.detail

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,23 +20,11 @@ from evalgauge.runlog import read_events, safe_name
 from evalgauge_exporter.cli.main import COMMANDS, cli
 from evalgauge_exporter.demo.player import draw_screenshots, write_finished_run
 from evalgauge_exporter.demo.scenario import plan
+from tests.exporter.cli.invoking import complaint, evalgauge, evalgauge_process
 from tests.exporter.runs import small_run
 from tests.exporter.scraping import get
+from tests.exporter.sources.reading import DATA
 from tests.exporter.waiting import wait_for
-
-
-def evalgauge(*args: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "evalgauge_exporter", *map(str, args)], capture_output=True, text=True, timeout=timeout
-    )
-
-
-def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """The one line on stderr of a command that failed."""
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 def test_the_group_lists_the_first_line_of_each_command_s_help_uncut() -> None:
@@ -54,7 +43,7 @@ def test_help_of_the_group_imports_no_command() -> None:
         "print(*(name for name in sys.modules if name.startswith(('evalgauge_exporter.', 'rich', 'scipy'))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == {"evalgauge_exporter.cli", "evalgauge_exporter.cli.main"}
+    assert set(done.stdout.split()) == {f"evalgauge_exporter.cli{name}" for name in ("", ".main", ".output")}
 
 
 @pytest.mark.parametrize("command", [[], ["serve"], ["runs"], ["demo"]])
@@ -73,7 +62,12 @@ def test_a_missing_folder_is_one_line_and_exit_2(command: str, tmp_path: Path) -
 
 def test_a_file_instead_of_a_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "is a file" in complaint(evalgauge("runs", tmp_path / "file"), 2)
+    assert "is a file" in complaint(evalgauge("serve", tmp_path / "file"), 2)
+
+
+def test_runs_lists_a_run_that_is_a_file() -> None:
+    done = evalgauge("runs", DATA / "inspect-0.3.285" / "tools.eval")
+    assert "tools " in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -82,6 +76,7 @@ def test_a_file_instead_of_a_folder_is_one_line(tmp_path: Path) -> None:
         (["--stall-after", "soon"], "30s, 10m, 1h30m"),
         (["--linger", "ever"], "30s, 10m, 1h30m"),
         (["--listen", "9909"], "host:port"),
+        (["--listen", ":x"], "host:port"),
         (["--config", "nowhere.toml"], "nowhere.toml"),
         (["--listen", "256.1.1.1:80"], "--listen"),
         (["--token-file", "nowhere.txt"], "token"),
@@ -107,7 +102,8 @@ def test_an_invalid_option_value_is_one_line(tmp_path: Path, options: list[str],
             "invalid value for '--tasks': 0 is not in the range 1<=x<=10000; see evalgauge demo",
         ),
         (["demo", "--speed", "nan"], "invalid value for '--speed'"),
-        (["replay"], "missing argument 'RUN_DIR...'; see evalgauge replay --help"),
+        (["replay"], "missing argument 'RUN...'; see evalgauge replay --help"),
+        (["serve", ".", "--port", "1", "--listen", ":2"], "use --port or --listen, not both"),
         (["dashboards", "build"], "name a folder with --out, or use --check; see evalgauge dashboards build --help"),
     ],
 )
@@ -161,7 +157,7 @@ def test_text_of_an_agent_is_not_interpreted_in_a_table(tmp_path: Path) -> None:
 
 def test_serve_prints_its_address_and_waits_for_a_first_run(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "evalgauge_exporter", "serve", str(tmp_path), "--listen", "127.0.0.1:0"],
+        [sys.executable, "-m", "evalgauge_exporter", "serve", str(tmp_path), "--port", "0"],
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
@@ -194,8 +190,10 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     taken.close()
 
 
-def test_the_demo_plays_an_evaluation_and_ends_with_a_summary(tmp_path: Path) -> None:
-    done = evalgauge(
+def test_the_demo_plays_an_evaluation_and_ends_with_commands_that_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = evalgauge_process(
         "demo", "--port", "0", "--tasks", "20", "--speed", "3000", "--once", "--no-browser", "--results", tmp_path
     )
     assert done.returncode == 0, done.stderr
@@ -207,6 +205,13 @@ def test_the_demo_plays_an_evaluation_and_ends_with_a_summary(tmp_path: Path) ->
     assert len(newest["outcomes"]) >= 4, "several outcome types"
     assert newest["cost_usd"] > 0
     assert len(rows) == 3, "with two earlier runs to compare with"
+    _, _, following = done.stdout.partition("What you can do with them:\n")
+    commands = [shlex.split(line, comments=True) for line in following.splitlines()]
+    assert [command[3] for command in commands] == ["runs", "compare", "check", "replay", "serve"]
+    monkeypatch.chdir(tmp_path)
+    for _, _, _, name, *arguments in commands[:4]:
+        assert evalgauge(name, *arguments).returncode in (0, 4), name
+    assert (tmp_path / "site" / "index.html").exists()
     shots = list((tmp_path / newest["run_id"] / "screenshots").rglob("*.png"))
     assert len(shots) > 40
     assert all(shot.read_bytes().startswith(b"\x89PNG") for shot in shots[:5])

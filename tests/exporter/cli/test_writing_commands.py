@@ -3,12 +3,16 @@
 import csv
 import io
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from evalgauge_exporter.export.table import COLUMNS
-from tests.exporter.cli.test_main import complaint, evalgauge
+from tests.exporter.cli.invoking import complaint, evalgauge
 from tests.exporter.runs import small_run
 from tests.exporter.sources.reading import DATA
 
@@ -28,7 +32,8 @@ def test_replay_writes_one_file_with_one_task(tmp_path: Path) -> None:
     done = evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t1")
     assert done.returncode == 0, done.stderr
     assert "t1" in out.read_text()
-    assert "near" in complaint(evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t11"), 1)
+    unknown = evalgauge("replay", run.folder, "--out", out, "--single-file", "--task", "t11")
+    assert "did you mean" in complaint(unknown, 1)
 
 
 def test_a_run_that_is_named_twice_is_written_once(tmp_path: Path) -> None:
@@ -51,7 +56,7 @@ def test_a_folder_without_runs_and_a_full_folder_are_one_line(tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     assert "no run" in complaint(evalgauge("replay", tmp_path / "empty", "--out", tmp_path / "site"), 1)
     run = small_run(tmp_path / "results", "r")
-    assert "no replay" in complaint(evalgauge("replay", run.folder, "--out", run.folder), 1)
+    assert "are not a replay" in complaint(evalgauge("replay", run.folder, "--out", run.folder), 1)
     assert "no such file or folder" in complaint(evalgauge("replay", tmp_path / "gone", "--out", tmp_path / "site"), 2)
 
 
@@ -84,10 +89,24 @@ def test_export_writes_the_whole_run_as_json_and_its_attempts_as_atif(tmp_path: 
     assert all(one["schema_version"].startswith("ATIF-v1") for one in trajectories)
 
 
-def test_export_of_several_runs_is_an_error_with_their_names(tmp_path: Path) -> None:
+def test_several_runs_are_one_table_but_not_one_json(tmp_path: Path) -> None:
     small_run(tmp_path, "a")
     small_run(tmp_path, "b")
-    assert "holds 2 runs" in complaint(evalgauge("export", tmp_path, "--format", "csv", "--out", "-"), 1)
+    assert "2 runs found (a, b)" in complaint(evalgauge("export", str(tmp_path), "--format", "json", "--out", "-"), 1)
+    rows = list(csv.DictReader(io.StringIO(evalgauge("export", str(tmp_path), "--format", "csv", "--out", "-").stdout)))
+    assert {row["run_id"] for row in rows} == {"a", "b"}
+
+
+def test_an_export_to_a_terminal_has_no_escape_sequences(tmp_path: Path) -> None:
+    small_run(tmp_path, "r", model="\x1b[31mred", outcomes="s")
+    main, other = pty.openpty()
+    command = [sys.executable, "-m", "evalgauge_exporter", "export", str(tmp_path), "--format", "csv", "--out", "-"]
+    done = subprocess.run(command, stdout=other, stderr=subprocess.PIPE, check=True, timeout=60)
+    os.close(other)
+    shown = os.read(main, 100_000).decode()
+    os.close(main)
+    assert "\N{REPLACEMENT CHARACTER}[31mred" in shown, done.stderr
+    assert "\x1b" not in shown
 
 
 def test_a_run_that_is_a_file_is_exported_and_converted(tmp_path: Path) -> None:

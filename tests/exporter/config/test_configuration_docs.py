@@ -1,4 +1,4 @@
-"""docs/configuration.md has every key with its default and its environment variable, and docs/azure.md a valid role."""
+"""docs/configuration.md has every key with its default and its variable; docs/azure.md and docs/aws.md have a role."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from pydantic.fields import FieldInfo
 from evalgauge.price_overrides import load_overrides
 from evalgauge_exporter.config.durations import format_duration
 from evalgauge_exporter.config.model import Config, load_config
+from evalgauge_exporter.sources.aws import CALLS, name_right
 
 DOCS = Path(__file__).parents[3] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
 AZURE = (DOCS / "azure.md").read_text(encoding="utf-8")
+AWS = (DOCS / "aws.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `([a-z_.]+)` \| (.+?) \| (.+?) \| (.+) \|$", re.MULTILINE)
 
 
@@ -72,13 +74,14 @@ def test_every_documented_key_exists() -> None:
 
 
 def test_the_examples_are_configurations(tmp_path: Path) -> None:
-    for number, example in enumerate(re.findall(r"```toml\n(.*?)```", CONFIGURATION + AZURE, re.DOTALL)):
+    for number, example in enumerate(re.findall(r"```toml\n(.*?)```", CONFIGURATION + AZURE + AWS, re.DOTALL)):
         file = tmp_path / f"{number}.toml"
         file.write_text(example)
         if "usd_per_hour" in example:
             assert load_overrides(file).machines
         else:
-            assert load_config(file).azure
+            config = load_config(file)
+            assert config.azure or config.aws or config.cloud
 
 
 def test_the_environment_is_read_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +111,12 @@ VALUES = {
     "EVALGAUGE_PRICES__AZURE_RETAIL_URL": "https://prices",
     "EVALGAUGE_PRICES__CACHE_DIR": "/cache",
     "EVALGAUGE_AZURE": '[{"subscription_id": "s", "resource_groups": ["g"], "base_url": "https://arm", "credential": '
-    '"none", "inventory_interval": "5m", "status_interval": "30s", "tags": ["owner"]}]',
+    '"none", "inventory_interval": "5m", "status_interval": "30s", "tags": ["owner"], "evaluation_tags": ["a=b"], '
+    '"worker_tag": "worker", "scale_sets": false, "resource_graph": true}]',
+    "EVALGAUGE_AWS": '[{"profile": "p", "regions": ["us-east-1"], "endpoint_url": "https://aws", '
+    '"status_interval": "2m", "tags": ["owner"], "evaluation_tags": ["a=b"], '
+    '"worker_tag": "worker", "group_tag": "pool"}]',
+    "EVALGAUGE_CLOUD": '[{"kind": "k", "account": "a"}]',
     "EVALGAUGE_AZURE_ML": '[{"subscription_id": "s", "resource_group": "g", "workspace": "w", '
     '"base_url": "https://arm", "credential": "none", "interval": "30s"}]',
     "EVALGAUGE_PROBE": '[{"name": "p", "kind": "tcp", "target": "h:1", "interval": "1m", "timeout": "1s"}]',
@@ -141,3 +149,10 @@ def test_the_role_may_only_read() -> None:
     assert role["Actions"]
     assert all(action.endswith("/read") and "*" not in action for action in role["Actions"])
     assert not role["DataActions"]
+
+
+def test_the_policy_of_aws_has_what_is_called_and_nothing_else() -> None:
+    (policy,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", AWS, re.DOTALL))
+    (statement,) = policy["Statement"]
+    assert statement["Effect"] == "Allow"
+    assert set(statement["Action"]) == {name_right(service, operation) for service, operation, _, _ in CALLS}

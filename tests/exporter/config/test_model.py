@@ -54,6 +54,7 @@ def refused(tmp_path: Path, text: str, **options: object) -> str:
         ),
         (AZURE + 'status_interval = "500ms"', "evalgauge.toml:3: [[azure]] 1: status_interval: should be greater than"),
         (AZURE + 'resource_groups = "agents"', "evalgauge.toml:3: [[azure]] 1: resource_groups: write a list"),
+        ("[[aws]]\n[[aws]]\n", "evalgauge.toml:2: [[aws]] 2: this profile is listed twice; name it once"),
         (AZURE + AZURE.replace('"s"', '"S"'), "evalgauge.toml:3: [[azure]] 2: this subscription is listed twice"),
         (PROBE + PROBE + "timeout = 0", "evalgauge.toml:9: [[probe]] 2: timeout: should be greater than 0"),
         (

@@ -18,7 +18,7 @@ from evalgauge_exporter.ingest.fleet import (
     list_configured_targets,
     list_registry_targets,
 )
-from evalgauge_exporter.sources.azure.prices import AzurePriceSource
+from evalgauge_exporter.sources.prices import PriceSource
 from evalgauge_exporter.sources.vm_registry import VmRegistrySource
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.views.fleet import collect_fleet_samples, get_probe_vm
@@ -126,7 +126,7 @@ def test_a_registry_adds_no_probe_where_the_configuration_has_one(tmp_path: Path
 
 def test_nobody_asks_for_prices_where_nothing_of_azure_is_configured(tmp_path: Path) -> None:
     def asks(config: Config) -> bool:
-        return any(isinstance(source, AzurePriceSource) for source in Running(config).sources.sources)
+        return any(isinstance(source, PriceSource) for source in Running(config).sources.sources)
 
     assert not asks(load_config(results=[tmp_path]))
     assert asks(load_config(azure=[{"subscription_id": SUBSCRIPTION}]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 from evalgauge.events import Step
@@ -98,6 +99,27 @@ def test_outcomes_by_error_and_reward(tmp_path: Path) -> None:
         write(tmp_path / f"2026-01-01_10-00-00_A_on_b.c_{index}" / "summary_info.json", json.dumps(summary))
     statuses = [attempt.status for attempt in folded(AgentLabSource(tmp_path)).attempts.values()]
     assert statuses == ["interrupted", "agent_error", "success", "evaluation_error"]
+
+
+def test_without_a_log_the_times_are_in_the_folders_name_and_the_summary(tmp_path: Path) -> None:
+    summary = {"n_steps": 4, "cum_reward": 1.0, "stats.cum_step_elapsed": 8.5, "stats.cum_agent_elapsed": 7.5}
+    write(tmp_path / "2026-01-01_10-00-00_A_on_b.c_1" / "summary_info.json", json.dumps(summary), 1.8e9)
+    run = folded(AgentLabSource(tmp_path))
+    assert run.started_at == datetime(2026, 1, 1, 10).timestamp()
+    assert run.attempts["b.c_1", 1].duration_seconds == 16.0
+    assert run.ended_at == run.started_at + 16.0
+
+
+def test_studies_before_september_2024_have_other_names_for_folders_and_tokens(tmp_path: Path) -> None:
+    folder = tmp_path / "2024-08-01_10-20-52_GenericAgent_on_miniwob.ascending-numbers_64_e6d2d5"
+    tokens = {"stats.cum_openai_prompt_tokens": 16260, "stats.cum_openai_completion_tokens": 762}
+    summary = {"n_steps": 10, "cum_reward": 0.0, "err_msg": "a very bad error", **tokens}
+    write(folder / "summary_info.json", json.dumps(summary))
+    (tmp_path / "2024-08-01_10-20-52_GenericAgent_on_miniwob.ascending-numbers_68_b6312d").mkdir()
+    assert agentlab.discover_runs(tmp_path, names(tmp_path)) == [tmp_path]
+    run = folded(AgentLabSource(tmp_path))
+    assert (run.total, run.attempts["miniwob.ascending-numbers_64", 1].status) == (2, "agent_error")
+    assert [usage.tokens for usage in run.usage.values()] == [[16260, 0, 0, 762]]
 
 
 def test_what_a_folders_name_says() -> None:

@@ -15,16 +15,36 @@ from hypothesis import strategies as st
 from evalgauge_exporter.sources.agentlab import AgentLabSource
 from evalgauge_exporter.sources.atif.source import AtifSource
 from evalgauge_exporter.sources.base import RunSource
+from evalgauge_exporter.sources.cube import CubeSource
+from evalgauge_exporter.sources.inspect.json_log import InspectJsonLogSource
 from evalgauge_exporter.sources.mobileworld import MobileWorldSource
+from evalgauge_exporter.sources.openadapt.flow import OpenAdaptFlowSource
 from evalgauge_exporter.sources.openadapt.models import OpenAdaptModelSource
+from evalgauge_exporter.sources.openhands import OpenHandsSource
 from evalgauge_exporter.sources.osworld.osworld import OSWorldSource
 from evalgauge_exporter.sources.osworld.waa import WaaSource
+from evalgauge_exporter.sources.swebench.mini_swe_agent import MiniSweAgentSource
+from evalgauge_exporter.sources.swebench.swe_agent import SweAgentSource
+from evalgauge_exporter.sources.tau2_bench import open_run as open_tau2_run
+from evalgauge_exporter.sources.tau_bench import TauBenchSource
+from evalgauge_exporter.sources.terminal_bench import TerminalBenchSource
 from evalgauge_exporter.state.run import fold
-from tests.exporter.sources import test_agentlab, test_mobileworld
+from tests.exporter.sources import (
+    test_agentlab,
+    test_cube,
+    test_mobileworld,
+    test_openhands,
+    test_tau2_bench,
+    test_tau_bench,
+    test_terminal_bench,
+)
 from tests.exporter.sources.atif import test_source as test_atif
+from tests.exporter.sources.inspect import test_json_log
+from tests.exporter.sources.openadapt import test_flow
 from tests.exporter.sources.openadapt import test_models as test_openadapt_models
 from tests.exporter.sources.osworld import test_osworld, test_waa
 from tests.exporter.sources.reading import drain, write
+from tests.exporter.sources.swebench import test_trajectories
 
 
 def _copied(source: Path) -> Callable[[Path], Path]:
@@ -41,6 +61,19 @@ FORMATS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], RunSource]]] =
     ),
     "atif": (_copied(test_atif.JOB), AtifSource),
     "agentlab": (_copied(test_agentlab.STUDY), AgentLabSource),
+    "inspect_json": (test_json_log.make_run, InspectJsonLogSource),
+    "terminal_bench": (test_terminal_bench.make_run, TerminalBenchSource),
+    "mini_swe_agent": (test_trajectories.make_mini, MiniSweAgentSource),
+    "swe_agent": (test_trajectories.make_swe, SweAgentSource),
+    "openhands": (
+        lambda folder: test_openhands.make_run(folder, test_openhands.line("a"), test_openhands.issue(1, True, True)),
+        OpenHandsSource,
+    ),
+    "tau_bench": (test_tau_bench.make_run, TauBenchSource),
+    "tau2_bench": (test_tau2_bench.make_document, open_tau2_run),
+    "tau2_bench_folder": (test_tau2_bench.make_folder, open_tau2_run),
+    "openadapt_flow": (test_flow.make_run, OpenAdaptFlowSource),
+    "cube": (test_cube.make_run, CubeSource),
 }
 VALUES = [
     "null",

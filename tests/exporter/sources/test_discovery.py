@@ -8,15 +8,27 @@ import pytest
 
 from evalgauge import track_run
 from evalgauge_exporter.sources import discovery
+from evalgauge_exporter.sources.base import Format
 from evalgauge_exporter.sources.discovery import Discovery, FoundRun, name_runs
 from evalgauge_exporter.sources.runlog import RunLogSource
 from tests.exporter.runs import exporter_of, small_run
-from tests.exporter.sources import test_agentlab, test_mobileworld
+from tests.exporter.sources import (
+    test_agentlab,
+    test_cube,
+    test_mobileworld,
+    test_openhands,
+    test_tau2_bench,
+    test_tau_bench,
+    test_terminal_bench,
+)
 from tests.exporter.sources.atif import test_source as test_atif
+from tests.exporter.sources.inspect import test_json_log
+from tests.exporter.sources.openadapt import test_flow
 from tests.exporter.sources.openadapt import test_jsonl as test_openadapt_jsonl
 from tests.exporter.sources.openadapt import test_models as test_openadapt_models
 from tests.exporter.sources.osworld import test_osworld, test_waa
 from tests.exporter.sources.reading import DATA, write
+from tests.exporter.sources.swebench import test_trajectories
 
 EXPECTED = {
     "osw.pyautogui.screenshot.gpt-5.1": "osworld",
@@ -32,6 +44,16 @@ EXPECTED = {
     "logs.killed": "inspect",
     "oa.waa_mock_20": "openadapt",
     "mine": "runlog",
+    "json.tools": "inspect",
+    "tb.2026-01-05__10-00-00": "terminal_bench",
+    "swe.mini": "mini_swe_agent",
+    "swe.gpt4o__swe-bench__default": "swe_agent",
+    "hands.output": "openhands",
+    f"tau.{test_tau_bench.NAME.removesuffix('.json')}": "tau_bench",
+    "tau.night": "tau2_bench",
+    "tau2": "tau2_bench",
+    "replays": "openadapt_flow",
+    "cubes.osworld_x": "cube",
 }
 
 
@@ -46,6 +68,16 @@ def make_all(root: Path) -> None:
     shutil.copytree(test_agentlab.STUDY, root / "studies" / "study")
     shutil.copytree(DATA / "inspect-0.3.285", root / "logs")
     shutil.copytree(DATA / "openadapt-0.1.0" / "benchmark_results", root / "oa")
+    test_json_log.make_run(root / "json")
+    test_terminal_bench.make_run(root / "tb")
+    test_trajectories.make_mini(root / "swe")
+    test_trajectories.make_swe(root / "swe")
+    test_openhands.make_run(root / "hands", test_openhands.line("a"))
+    test_tau_bench.make_run(root / "tau")
+    test_tau2_bench.make_document(root / "tau")
+    test_tau2_bench.make_folder(root / "tau2")
+    test_flow.make_run(root / "replays")
+    test_cube.make_run(root / "cubes")
     with track_run(root, benchmark="b", model="m", run_id="mine"):
         pass
 
@@ -136,7 +168,7 @@ def test_a_format_that_raises_for_a_folder_hides_no_other_run(tmp_path: Path, mo
 
     small_run(tmp_path, "good")
     (tmp_path / "bad").mkdir()
-    monkeypatch.setattr(discovery, "FORMATS", (*discovery.FORMATS, discovery.Format(fails, RunLogSource)))
+    monkeypatch.setattr(discovery, "FORMATS", (*discovery.FORMATS, Format(fails, RunLogSource)))
     scanner = Discovery([tmp_path])
     found, problems = scanner.scan()
     assert list(names(found)) == ["good"]

@@ -21,7 +21,10 @@ from evalgauge_exporter.state.fleet_events import (
     RegistrySeen,
     Skipped,
     TunnelDeclared,
+    VmInfo,
+    VmInterruption,
     VmInventory,
+    VmPowerState,
     VmPowerStates,
 )
 from evalgauge_exporter.state.run import RunState
@@ -72,15 +75,19 @@ def jobs(*rows: Job, at: float = 0.0, scope: str = "sub/rg/ws") -> JobsSeen:
 WAA = RegisteredVm("waa-00", "20.1.2.3", "azureuser", 8006, 5000, "winarena", "localhost", None, None, None, None, None)
 
 
+WAA_LABELS = ("waa-00", "agents", "agents", "azure")
+GPU_LABELS = ("gpu", "lambda_labs", "lambda_labs", "lambda_labs")
+
+
 def test_a_machine_has_its_power_state_its_size_and_its_price() -> None:
     found = samples(fleet_of(inventory("waa-00"), powers(0, {"waa-00": "stopped"}), price(0.226)))
     states = named(found, m.VM_POWER_STATE)
-    assert {values[2]: value for values, value in states.items()} == {
+    assert {values[4]: value for values, value in states.items()} == {
         state: int(state == "stopped") for state in m.POWER_STATES
     }
-    assert named(found, m.VM_INFO) == {("waa-00", "agents", "eastus", SIZE): 1}
-    assert named(found, m.VM_CREATED) == {("waa-00", "agents"): T0 - 100}
-    assert named(found, m.VM_PRICE) == {("waa-00", "agents", "azure retail prices"): 0.226}
+    assert named(found, m.VM_INFO) == {(*WAA_LABELS, "eastus", SIZE): 1}
+    assert named(found, m.VM_CREATED) == {WAA_LABELS: T0 - 100}
+    assert named(found, m.VM_PRICE) == {(*WAA_LABELS, "azure retail prices"): 0.226}
 
 
 def test_a_machine_without_a_price_has_no_price_series() -> None:
@@ -169,11 +176,9 @@ def test_a_declared_machine_is_shown_as_billing_until_its_stop() -> None:
     fleet = fleet_of(box("gpu", start=0, stop=HOUR))
     for at, state in ((60.0, "running"), (HOUR + 1, "deallocated")):
         found = samples(fleet, at)
-        assert [values for values, value in named(found, m.VM_POWER_STATE).items() if value] == [
-            ("gpu", "lambda_labs", state)
-        ]
-        assert named(found, m.VM_INFO) == {("gpu", "lambda_labs", "", "gpu_1x_a100"): 1}
-        assert named(found, m.VM_PRICE) == {("gpu", "lambda_labs", "configuration"): 1.5}
+        assert [values for values, value in named(found, m.VM_POWER_STATE).items() if value] == [(*GPU_LABELS, state)]
+        assert named(found, m.VM_INFO) == {(*GPU_LABELS, "", "gpu_1x_a100"): 1}
+        assert named(found, m.VM_PRICE) == {(*GPU_LABELS, "configuration"): 1.5}
 
 
 def test_jobs_are_counted_by_status_while_they_are_fresh() -> None:
@@ -278,7 +283,7 @@ def test_each_machine_says_how_many_runs_use_it_and_with_how_many_tasks() -> Non
         Story("c").worker(0, "u", vm="left").end(10).run(),
     ]
     found = {
-        (metric, *labels): value
+        (metric, *labels[:2]): value
         for metric, labels, value in views.collect_machine_use_samples(fleet, runs, T0 + 60, STALL)
     }
     told = {name: (found[m.VM_RUNS, name, group], found[m.VM_BUSY_WORKERS, name, group]) for _, name, group in found}
@@ -292,7 +297,7 @@ def test_each_of_several_machines_of_the_name_that_a_worker_gives_counts_as_used
     )
     runs = [Story("a").worker(0, "w1", vm="vm-1").task(0, None, "w1").run(), Story("b").worker(0, "vm-1").run()]
     found = {
-        (metric, *labels): value
+        (metric, *labels[:2]): value
         for metric, labels, value in views.collect_machine_use_samples(fleet, runs, T0 + 60, STALL)
     }
     assert {
@@ -518,6 +523,86 @@ def test_an_outage_of_one_subscription_renames_no_machine_of_another() -> None:
         powers(600, {"same": "running"}),
     )
     for at in (0.0, 600.0):
-        assert ("same", "sub-1/agents", "running") in named(samples(fleet, at=at), m.VM_POWER_STATE)
-    assert ("same", "sub-2/agents", "running") not in named(samples(fleet, at=600), m.VM_POWER_STATE)
+        assert ("same", "sub-1/agents") in {values[:2] for values in named(samples(fleet, at=at), m.VM_POWER_STATE)}
+    assert {values[:2] for values in named(samples(fleet, at=600), m.VM_POWER_STATE)} == {("same", "sub-1/agents")}
     assert [row["subscription_id"] for row in views.list_vms(fleet, [], T0, STALL)] == ["sub-1", "sub-2"]
+
+
+# -- several clouds
+
+
+def aws_fleet(*names: str, state: str = "running", spot: bool = False) -> FleetState:
+    """Instances of AWS in one region, of which some may have the same name."""
+    ids = [f"i-{number:02}" for number in range(len(names))]
+    infos = tuple(
+        VmInfo(vm_id, name, "us-east-1", "us-east-1", "m5.xlarge", T0, {}, spot, False, zone="us-east-1a")
+        for vm_id, name in zip(ids, names, strict=True)
+    )
+    states = tuple(VmPowerState(vm_id, name, "us-east-1", state, T0) for vm_id, name in zip(ids, names, strict=True))
+    return fleet_of(
+        VmInventory(T0, "default", 60.0, infos, "us-east-1", "aws"),
+        VmPowerStates(T0, "default", 60.0, states, "us-east-1", "aws"),
+    )
+
+
+def test_machines_of_two_clouds_have_the_same_series_with_their_provider() -> None:
+    fleet = aws_fleet("waa-00")
+    fleet.apply(inventory("waa-00"))
+    fleet.apply(powers(0, {"waa-00": "running"}))
+    key = PriceKey("us-east-1", "m5.xlarge", provider="aws")
+    fleet.apply(PriceSeen(T0, key, 86400.0, 0.192, "aws price list"))
+    found = samples(fleet)
+    assert set(named(found, m.VM_INFO)) == {
+        (*WAA_LABELS, "eastus", SIZE),
+        ("waa-00", "us-east-1", "us-east-1", "aws", "us-east-1", "m5.xlarge"),
+    }
+    assert named(found, m.VM_PRICE) == {("waa-00", "us-east-1", "us-east-1", "aws", "aws price list"): 0.192}
+    assert fleet.list_price_keys("aws") == {key}
+    assert fleet.list_price_keys() == {PriceKey("eastus", SIZE)}
+
+
+def test_instances_that_share_a_name_have_their_ids_as_labels() -> None:
+    found = samples(aws_fleet("pool", "pool", "single"))
+    assert {values[0] for values in named(found, m.VM_INFO)} == {"i-00", "i-01", "single"}
+
+
+def test_the_outage_of_one_list_hides_no_machine_of_another() -> None:
+    fleet = aws_fleet("east")
+    west = VmPowerState("i-99", "west", "eu-west-1", "running", T0)
+    fleet.apply(VmPowerStates(T0, "default", 60.0, (west,), "eu-west-1", "aws"))
+    fleet.apply(VmPowerStates(T0 + 600, "default", 60.0, (west,), "eu-west-1", "aws"))
+    assert {values[0] for values in named(samples(fleet, 600), m.VM_POWER_STATE)} == {"west"}
+    fleet.apply(Refreshed(T0 + 600, "aws_ec2", "default", 0.5))
+    assert named(samples(fleet, 600), m.SOURCE_UP) == {("aws_ec2",): 0}
+
+
+def test_a_list_that_lacks_a_machine_says_nothing_of_the_machines_of_another() -> None:
+    fleet = aws_fleet("east")
+    fleet.apply(VmPowerStates(T0, "default", 60.0, (), "eu-west-1", "aws"))
+    assert [vm.state for vm in fleet.vms.values()] == ["running"]
+
+
+def test_an_interruption_is_exposed_until_the_machine_runs_again() -> None:
+    fleet = aws_fleet("spot", spot=True)
+    fleet.apply(VmInterruption(T0, "i-00", T0 + 120, "marked-for-termination"))
+    labels = ("spot", "us-east-1", "us-east-1", "aws")
+    assert named(samples(fleet), m.VM_INTERRUPTION) == {labels: T0 + 120}
+    (row,) = api_vms(fleet)
+    assert row["interruption"] == {"at": "2026-11-21T19:42:00Z", "detail": "marked-for-termination"}
+    assert (row["provider"], row["group"], row["instance_id"], row["spot"]) == ("aws", "us-east-1", "i-00", True)
+    for at, state in ((60.0, "deallocated"), (120.0, "running")):
+        power = VmPowerState("i-00", "spot", "us-east-1", state, None)
+        fleet.apply(VmPowerStates(T0 + at, "default", 60.0, (power,), "us-east-1", "aws"))
+    assert not named(samples(fleet, 120), m.VM_INTERRUPTION)
+
+
+def test_a_machine_that_is_not_for_evaluations_can_cause_no_alert_unless_a_worker_is_on_it() -> None:
+    fleet = fleet_of(inventory("web", "agent"), powers(0, {"web": "running", "agent": "running"}))
+    for vm_id, info in fleet.inventory.items():
+        fleet.inventory[vm_id] = info._replace(evaluation=info.name == "agent")
+    run = Story("a").worker(0, "w1", vm="web").run()
+    for runs, used in (([], {"agent"}), ([run], {"agent", "web"})):
+        found = views.collect_machine_use_samples(fleet, runs, T0, STALL)
+        assert {labels[0] for metric, labels, _ in found if metric is m.VM_RUNS} == used
+    assert {values[0] for values in named(samples(fleet), m.VM_INFO)} == {"agent", "web"}  # listed all the same
+    assert {row["name"]: row["evaluation"] for row in api_vms(fleet)} == {"agent": True, "web": False}

@@ -89,6 +89,21 @@ def test_an_azure_that_never_responds_delays_nothing(tmp_path: Path) -> None:
     assert not of_azure(found)
 
 
+def test_a_role_without_scale_set_rights_shows_machines_with_price_and_cost(tmp_path: Path) -> None:
+    server = ArmServer([vm("waa-00")])
+    server.refused["virtualMachineScaleSets"] = Fault(403)
+    with server, PriceList() as prices:
+        config = {"azure": [azure(server)], "prices": {"azure_retail_url": prices.url, "cache_dir": tmp_path / "cache"}}
+        with serving(exporter_of(tmp_path, **config)) as url:
+            found = scraped(url, lambda found: total(found, m.VM_PRICE.name))
+            (row,) = json.loads(get(f"{url}/api/vms")[1])
+    assert value(found, m.VM_PRICE.name, vm="waa-00", provider="azure") == 0.226
+    assert value(found, m.VM_INFO.name, vm="waa-00", group="agents", size="Standard_D4ds_v5") == 1
+    assert value(found, m.SOURCE_ERRORS.name, source="azure_vm", reason="forbidden") >= 1
+    assert (row["size"], row["hourly_rate_usd"], row["power_state"]) == ("Standard_D4ds_v5", 0.226, "running")
+    assert row["cost_usd"] is not None
+
+
 def test_an_outage_of_azure_ends_its_series_and_changes_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

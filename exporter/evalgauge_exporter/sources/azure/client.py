@@ -1,30 +1,33 @@
-"""Azure Resource Manager: signing in, how long to wait for it, and what its errors mean.
+"""Azure Resource Manager: signing in, and requests that go to the configured host alone.
 
-The Azure packages are imported when the first client is made, in the thread of the source that needs it: that takes
-two seconds, and only those who configured Azure need them.
+The lists are read over `HttpSession` rather than the management SDK, which bounds neither an answer's size nor the time
+of a refresh, and sends its token to whatever host a page names as the next. Signing in is azure-identity's, which is
+imported in the source's thread when it is needed: it takes a second.
 """
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote, urlencode
 
 from evalgauge_exporter.errors import RefreshError
-from evalgauge_exporter.sources.http import parse_retry_after
+from evalgauge_exporter.sources.http import MAX_DETAIL, HttpSession
+from evalgauge_exporter.sources.parsing import parse_json
 
 if TYPE_CHECKING:
-    from azure.core.credentials import AccessToken, TokenCredential
+    from azure.core.credentials import TokenCredential
 
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 60.0
+REQUEST_SECONDS = 60.0
+REFRESH_SECONDS = 180.0
+MAX_REQUESTS = 500
+"""Requests of one refresh, empty pages included: 500 pages have some 50,000 machines."""
 EXTRA = "install the Azure packages with: pip install 'evalgauge[azure]'"
-
-MAX_WORDS = 300
-"""Letters of another's error that are shown."""
 
 _LEFT = "x-ms-ratelimit-remaining-"
 _BUCKET = re.compile(r"\s*([^;,\s]+)\s*;\s*(\d+)\s*")
@@ -32,54 +35,95 @@ _WAY = re.compile(
     r"^\s*((?:Environment|ManagedIdentity|AzureCli)Credential): (?:\1 (?:authentication unavailable\. )?)?([^.\n]+)",
     re.M,
 )
-"""What DefaultAzureCredential says of the ways to sign in that docs/azure.md has, among a dozen others."""
+"""What DefaultAzureCredential reports of the ways to sign in that docs/azure.md has, among a dozen others."""
 
 
-class _NoCredential:
-    """Stands for the sign-in where there is none: a local server that asks for no token."""
+class ArmClient:
+    """Access to one Resource Manager, for the life of a source.
 
-    def get_token(self, *scopes: str, **_: Any) -> AccessToken:
-        from azure.core.credentials import AccessToken
+    Args:
+        base_url: Its address.
+        kind: ``default`` signs in with DefaultAzureCredential, ``none`` sends no token, for a local server.
+    """
 
-        return AccessToken("none", 4_102_444_800)
+    def __init__(self, base_url: str, kind: Literal["default", "none"]) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._kind = kind
+        self._credential: TokenCredential | None = None
+
+    def open(self) -> HttpSession:
+        """Return the session of one refresh: bounded, and with a token for this host alone."""
+        return HttpSession(
+            self.base_url,
+            seconds=REFRESH_SECONDS,
+            request_seconds=REQUEST_SECONDS,
+            max_requests=MAX_REQUESTS,
+            authorize=None if self._kind == "none" else lambda: f"Bearer {self.get_token()}",
+        )
+
+    def build_url(self, path: str, **query: str) -> str:
+        """Return the URL of a path, whose parts are quoted already."""
+        return f"{self.base_url}{path}?{urlencode(query)}"
+
+    def get_token(self) -> str:
+        """Return a token for this Resource Manager; azure-identity caches it until it expires.
+
+        Raises:
+            RefreshError: azure-identity is not installed (``not_installed``), or no way to sign in works
+                (``signed_out``).
+        """
+        # every way to sign in that is not set up would be a warning in the log otherwise
+        logging.getLogger("azure").setLevel(logging.WARNING)
+        logging.getLogger("azure.identity").setLevel(logging.ERROR)
+        try:
+            from azure.identity import DefaultAzureCredential
+        except ImportError as error:
+            raise RefreshError("not_installed", f"{error.name} is not installed; {EXTRA}") from error
+        if self._credential is None:
+            self._credential = DefaultAzureCredential()
+        try:
+            return self._credential.get_token(f"{self.base_url}/.default").token
+        except Exception as error:  # each way to sign in has errors of its own
+            message = str(getattr(error, "message", "") or error)
+            ways = "; ".join(f"{way}: {words}" for way, words in dict(_WAY.findall(message)).items())
+            line = ways or shorten(" ".join(message.split()), MAX_DETAIL, placeholder=" …")
+            raise RefreshError("signed_out", f"signing in to Azure failed; see docs/azure.md. {line}") from error
+
+    def identify(self) -> str:
+        """Return who is signed in, by the claims of the token. Raises RefreshError."""
+        if self._kind == "none":
+            return "no sign-in is needed"
+        claims: Mapping[str, Any] = {}
+        try:
+            payload = self.get_token().split(".")[1]
+            content = parse_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            claims = content if isinstance(content, Mapping) else {}
+        except (ValueError, IndexError):
+            pass  # a token is opaque to its bearer; its claims are shown where they can be read
+        who = next((str(claims[name]) for name in ("upn", "unique_name", "xms_mirid", "appid") if name in claims), None)
+        return f"signed in as {who[:MAX_DETAIL]}" if who else "a token was given"
 
 
-def credential(kind: Literal["default", "none"]) -> TokenCredential:
-    """The sign-in. Raises RefreshError where the package for it is not installed."""
-    # every request would be a line in the log otherwise, and every way to sign in that is not set up a warning
-    logging.getLogger("azure").setLevel(logging.WARNING)
-    logging.getLogger("azure.identity").setLevel(logging.ERROR)
-    if kind == "none":
-        return _NoCredential()
-    try:
-        from azure.identity import DefaultAzureCredential
-    except ImportError as error:
-        raise RefreshError("not_installed", f"{error.name} is not installed; {EXTRA}") from error
-    return DefaultAzureCredential()
+def quote_part(text: str) -> str:
+    """Return a name as a part of a URL's path."""
+    return quote(text, safe="")
 
 
-def scopes(base_url: str) -> list[str]:
-    """What a token is asked for: everything at this Resource Manager."""
-    return [f"{base_url.rstrip('/')}/.default"]
+def name_right(action: str) -> Callable[[RefreshError], RefreshError]:
+    """Return a function that adds the missing right to an error of kind ``forbidden`` or ``signed_out``."""
 
+    def add(error: RefreshError) -> RefreshError:
+        if error.reason == "forbidden":
+            return RefreshError(error.reason, f"{error.detail}: it needs {action}; see docs/azure.md")
+        if error.reason == "signed_out" and "docs" not in error.detail:
+            return RefreshError(error.reason, f"{error.detail}; see docs/azure.md")
+        return error
 
-def client_options(kind: Literal["default", "none"], base_url: str) -> dict[str, Any]:
-    """What every client is made with: no retries of its own (the source waits instead), short timeouts."""
-    options: dict[str, Any] = {
-        "credential_scopes": scopes(base_url),
-        "retry_total": 0,
-        "connection_timeout": CONNECT_SECONDS,
-        "read_timeout": READ_SECONDS,
-    }
-    if kind == "none":
-        from azure.core.pipeline.policies import SansIOHTTPPolicy
-
-        options["authentication_policy"] = SansIOHTTPPolicy()  # type: ignore[no-untyped-call,unused-ignore]  # typed in some releases of azure-core only
-    return options
+    return add
 
 
 def parse_rate_limits(headers: Mapping[str, str]) -> dict[str, int]:
-    """Requests that Azure would still take, by bucket, as an answer's headers tell.
+    """Return how many more requests Azure accepts, by bucket, from the headers of an answer.
 
     https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling
     """
@@ -95,55 +139,13 @@ def parse_rate_limits(headers: Mapping[str, str]) -> dict[str, int]:
     return left
 
 
-def classify_error(error: Exception, what: str, now: float) -> RefreshError:
-    """What an error of the Azure packages means; ``what`` says what was asked for."""
-    from azure.core import exceptions as azure
-
-    if isinstance(error, RefreshError):
-        return error
-    response = getattr(error, "response", None)
-    status = getattr(response, "status_code", None)
-    message = str(getattr(error, "message", "") or error)
-    line = shorten(" ".join(message.split()), MAX_WORDS, placeholder=" …")
-    if isinstance(status, int) and not isinstance(error, azure.DecodeError):
-        return _status_failure(status, dict(response.headers) if response is not None else {}, what, line, now)
-    if isinstance(error, azure.ClientAuthenticationError):
-        ways = "; ".join(f"{way}: {words}" for way, words in dict(_WAY.findall(message)).items())
-        return RefreshError("signed_out", f"{what}: signing in failed; see docs/azure.md. {ways or line}")
-    if isinstance(error, (azure.ServiceResponseTimeoutError, azure.ServiceRequestTimeoutError)):
-        return RefreshError("timeout", f"{what}: no answer in time")
-    if isinstance(error, (azure.ServiceRequestError, azure.ServiceResponseError)):
-        timed_out = "timed out" in line.lower()
-        return RefreshError("timeout" if timed_out else "unreachable", f"{what}: {line}")
-    if isinstance(error, (azure.DecodeError, AttributeError, TypeError, ValueError, KeyError)):
-        return RefreshError("malformed", f"{what}: the answer is not what it should be: {line}")
-    return RefreshError("error", f"{what}: {type(error).__name__}: {line}")
-
-
-def _status_failure(status: int, headers: Mapping[str, str], what: str, line: str, now: float) -> RefreshError:
-    wait = parse_retry_after(headers, now)
-    if status == 429:
-        asked = f"; asked to wait {wait:.0f} s" if wait else ""
-        return RefreshError("throttled", f"{what}: too many requests{asked}", wait)
-    if status == 401:
-        return RefreshError("signed_out", f"{what}: the token is not accepted (401); see docs/azure.md")
-    if status == 403:
-        return RefreshError("forbidden", f"{what}: the role does not allow it (403); see docs/azure.md")
-    if status == 404:
-        return RefreshError("not_found", f"{what}: there is no such thing (404); fix its names in the configuration")
-    if status >= 500:
-        return RefreshError("server_error", f"{what}: answers {status}", wait)
-    return RefreshError("refused", f"{what}: answers {status}: {line}", wait)
-
-
-def unix_time(value: object) -> float | None:
-    """Unix seconds of a time as the packages give it: a datetime, or ISO 8601 as ARM writes it."""
-    if isinstance(value, str):
-        text = re.sub(r"(\.\d{6})\d+", r"\1", value.strip())  # ARM gives seven digits, Python takes six
-        try:
-            value = datetime.fromisoformat(text)
-        except ValueError:
-            return None
-    if not isinstance(value, datetime):
+def parse_time(value: object) -> float | None:
+    """Return the Unix seconds of a time in ISO 8601 as ARM writes it, None for anything else."""
+    if not isinstance(value, str):
         return None
-    return (value if value.tzinfo is not None else value.replace(tzinfo=UTC)).timestamp()
+    text = re.sub(r"(\.\d{6})\d+", r"\1", value.strip())  # ARM gives seven digits, Python takes six
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

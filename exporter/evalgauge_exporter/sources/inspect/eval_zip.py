@@ -9,9 +9,10 @@ from __future__ import annotations
 import struct
 import sys
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Protocol, Self
 
 if sys.version_info >= (3, 14):
     import zipfile
@@ -30,6 +31,38 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _SIGNATURE = b"PK\x03\x04"
 _SIZES_FOLLOW = 0x08
 _ENCRYPTED = 0x01
+
+
+class LogMember(Protocol):
+    """What is known of a part of a log before it is read."""
+
+    @property
+    def CRC(self) -> int:  # noqa: N802 as zipfile names it
+        """A checksum of its content."""
+
+    @property
+    def file_size(self) -> int:
+        """Bytes of its content."""
+
+
+class LogReader(Protocol):
+    """The parts of a log by name, whatever form it has. A context manager."""
+
+    whole: bool
+    """Whether nothing of the log is cut off."""
+
+    @property
+    def members(self) -> Mapping[str, LogMember]:
+        """The parts."""
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a part. Raises KeyError and EvalZipError."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 class EvalZipReader:

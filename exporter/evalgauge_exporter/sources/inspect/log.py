@@ -17,14 +17,15 @@ from typing import Any
 
 import msgspec
 
-from evalgauge.events import PlannedTask, RunFinished, RunStarted
-from evalgauge.model_names import split_model_name
+from evalgauge.events import LlmCall, PlannedTask, RunFinished, RunStarted, token_fields
+from evalgauge.model_names import ModelName, split_model_name
 from evalgauge.runlog import Problem
 from evalgauge.values import parse_count, parse_id, parse_timestamp
 from evalgauge_exporter.errors import EvalZipError
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
-from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader
+from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader, LogReader
+from evalgauge_exporter.sources.inspect.header import Counts, list_reduced_samples, list_unlogged_usage
 from evalgauge_exporter.sources.inspect.samples import add_sample
 from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, get_mtime, parse_json
 
@@ -33,6 +34,8 @@ READ_BYTES = 32 << 20
 """Bytes of samples that are read before other runs get their turn."""
 _START = "_journal/start.json"
 _HEADER = "header.json"
+_REDUCTIONS = "reductions.json"
+_FINAL = frozenset({"success", "error", "cancelled"})
 _BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
@@ -66,6 +69,8 @@ class InspectLogSource:
         self._samples: dict[str, int] = {}
         """Checksums of the members that were read, by name."""
         self._scorers: list[str] = []
+        self._counted: Counts = {}
+        """Tokens of the calls that were returned."""
         self._seq = 0
         self._latest = 0.0
         self._started = False
@@ -99,7 +104,7 @@ class InspectLogSource:
         if now == self._read_fingerprint:
             return result
         try:
-            with EvalZipReader(self._path) as log:
+            with self._open() as log:
                 self._read_members(log, result)
         except (EvalZipError, OSError) as error:
             if not self._samples:  # else it is being written: the next read finds it whole
@@ -113,7 +118,7 @@ class InspectLogSource:
         member, _, name = screenshot.removeprefix(f"{self._path.name}/").rpartition("/")
         if self._images is None or self._images[0] != member:
             try:
-                with EvalZipReader(self._path) as log:
+                with self._open() as log:
                     sample = parse_json(log.read(member))
             except (EvalZipError, OSError, *_BROKEN):
                 return None
@@ -130,7 +135,11 @@ class InspectLogSource:
 
     # -- reading the members
 
-    def _read_members(self, log: EvalZipReader, result: ReadResult) -> None:
+    def _open(self) -> LogReader:
+        """Open the log. Raises OSError and EvalZipError."""
+        return EvalZipReader(self._path)
+
+    def _read_members(self, log: LogReader, result: ReadResult) -> None:
         missing = [name for name in self._samples if name not in log.members]
         changed = [
             name
@@ -162,7 +171,8 @@ class InspectLogSource:
         for attempt in attempts:
             for event in attempt.events:
                 self._append(event, result)
-        if header is not None and not result.has_more:
+        if header is not None and not result.has_more and not self._finished:
+            self._add_unlogged(log, header, result)
             self._add_run_finish(header, result)
 
     def _add_run_start(self, content: dict[str, Any], result: ReadResult) -> None:
@@ -204,7 +214,7 @@ class InspectLogSource:
     def _mtime(self) -> float:
         return get_mtime(self._path) or 0.0
 
-    def _read_sample(self, log: EvalZipReader, name: str, result: ReadResult) -> AttemptBuilder | None:
+    def _read_sample(self, log: LogReader, name: str, result: ReadResult) -> AttemptBuilder | None:
         sample = self._read_object(log, name, result)
         if sample is None:
             return None
@@ -220,9 +230,32 @@ class InspectLogSource:
             return None
         return attempt
 
+    def _add_unlogged(self, log: LogReader, header: dict[str, Any], result: ReadResult) -> None:
+        """Add what only the header of a finished run states."""
+        stats = header.get("stats")
+        at = parse_timestamp(stats.get("completed_at")) if isinstance(stats, dict) else None
+        if header.get("status") not in _FINAL:
+            return
+        if not self._samples:
+            for sample in list_reduced_samples(header, self._read_reductions(log)):
+                attempt = AttemptBuilder(self.source, sample["id"])
+                add_sample(sample, attempt, "", self._threshold, self._scorers)
+                for event in attempt.events:
+                    self._append(event, result)
+        for name, tokens in list_unlogged_usage(header, self._counted):
+            end = at if at is not None else self._latest
+            call = LlmCall(ts=end, writer=self.source, provider=name.provider, model=name.model, **token_fields(tokens))
+            self._append(call, result)
+
+    def _read_reductions(self, log: LogReader) -> Any:
+        try:
+            return parse_json(log.read(_REDUCTIONS)) if _REDUCTIONS in log.members else None
+        except (EvalZipError, *_BROKEN):
+            return None
+
     def _add_run_finish(self, header: dict[str, Any], result: ReadResult) -> None:
         status = header.get("status")
-        if self._finished or status not in ("success", "error", "cancelled"):
+        if status not in _FINAL:
             return
         stats = header.get("stats")
         at = parse_timestamp(stats.get("completed_at")) if isinstance(stats, dict) else None
@@ -233,7 +266,7 @@ class InspectLogSource:
             result,
         )
 
-    def _read_object(self, log: EvalZipReader, name: str, result: ReadResult) -> dict[str, Any] | None:
+    def _read_object(self, log: LogReader, name: str, result: ReadResult) -> dict[str, Any] | None:
         try:
             content = parse_json(log.read(name))
         except KeyError:
@@ -252,6 +285,10 @@ class InspectLogSource:
     def _append(self, event: Any, result: ReadResult) -> None:
         self._seq += 1
         self._latest = max(self._latest, event.ts)
+        if isinstance(event, LlmCall):
+            counts = self._counted.setdefault(ModelName(event.provider, event.model), [0, 0, 0, 0])
+            for kind, count in enumerate(event.tokens):
+                counts[kind] += count or 0
         result.events.append(msgspec.structs.replace(event, seq=self._seq))
 
     def _report(self, result: ReadResult, reason: str, detail: str) -> None:

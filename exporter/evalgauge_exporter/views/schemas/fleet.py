@@ -18,6 +18,13 @@ class TunnelRow(BaseModel):
     last_checked: str | None
 
 
+class Interruption(BaseModel):
+    """The notice of a cloud that a machine ends."""
+
+    at: str
+    detail: str
+
+
 class VmRow(BaseModel):
     """A machine."""
 
@@ -41,6 +48,11 @@ class VmRow(BaseModel):
     power_state: str | None
     created_at: str | None
     tags: dict[str, str]
+    group: str | None = Field(description="The same as resource_group, for every cloud.")
+    instance_id: str | None
+    spot: bool | None
+    evaluation: bool = Field(description="Whether it is for evaluations; others cause no alert.")
+    interruption: Interruption | None
     component: Literal["vm", "gpu"]
     billing: bool
     hourly_rate_usd: float | None

@@ -22,7 +22,7 @@ function rank(machine) {
   return machine.billing ? (machine.run_ids.length === 0 ? 0 : 1) : 2;
 }
 
-const machineKey = (machine) => JSON.stringify([machine.name, machine.subscription_id, machine.resource_group]);
+const machineKey = (machine) => JSON.stringify([machine.instance_id, machine.name, machine.subscription_id, machine.resource_group]);
 const sumHourlyRates = (machines) => machines.reduce((sum, machine) => sum + (machine.hourly_rate_usd ?? 0), 0);
 
 export class MachinesPanel {

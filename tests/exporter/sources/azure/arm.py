@@ -1,10 +1,11 @@
-"""A Resource Manager on 127.0.0.1 that the real Azure packages talk to: machines, scale sets, jobs and bad days."""
+"""A Resource Manager on 127.0.0.1: machines, scale sets, jobs, the Resource Graph, and faults."""
 
 from __future__ import annotations
 
 import json
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -74,6 +75,12 @@ class ArmServer:
         """Given to the next requests, one each."""
         self.fault: Fault | None = None
         """Given to every request."""
+        self.refused: dict[str, Fault] = {}
+        """Given to the requests with these words in their address."""
+        self.elsewhere: str | None = None
+        """An address that each list names as its next page."""
+        self.clock = 0.0
+        """Seconds that its clock is ahead."""
         self.circular = False
         """Whether each list's next page is its first."""
         self.upper_case_status = False
@@ -83,6 +90,8 @@ class ArmServer:
         self.held = threading.Event()
         """Set once a request waits."""
         self.requests: list[str] = []
+        self.bodies: list[Any] = []
+        """The JSON of each POST."""
         self.signed: list[str | None] = []
         """The Authorization header of each request."""
         self._scheme = "http" if tls is None else "https"
@@ -119,6 +128,13 @@ class ArmServer:
             protocol_version = "HTTP/1.1"
             wbufsize = 65536
 
+            def do_POST(self) -> None:
+                arm.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.do_GET()
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return super().date_time_string(time.time() + arm.clock)
+
             def do_GET(self) -> None:
                 arm.requests.append(self.path)
                 arm.signed.append(self.headers["Authorization"])
@@ -126,13 +142,17 @@ class ArmServer:
                     arm.held.set()
                     arm.hold.wait(30)
                 fault = arm.faults.popleft() if arm.faults else arm.fault
+                fault = fault or next((fault for words, fault in arm.refused.items() if words in self.path), None)
                 status, headers, body = fault or (200, arm.headers, arm._body(self.path))
                 try:
                     self.send_response(status)
                     for name, value in headers.items():
                         self.send_header(name, value)
                     self.send_header("Content-Type", "application/json")
-                    self.send_header("Content-Length", str(len(body)))
+                    if "Content-Length" in headers:  # a fault, which is cut off there
+                        self.close_connection = True
+                    else:
+                        self.send_header("Content-Length", str(len(body)))
                     self.end_headers()
                     self.wfile.write(body)
                 except OSError:  # the client went away
@@ -145,11 +165,21 @@ class ArmServer:
 
     def _body(self, path: str) -> bytes:
         parts = urlsplit(path)
+        if parts.path.endswith("/Microsoft.ResourceGraph/resources"):
+            start = int(self.bodies[-1]["options"].get("$skipToken", "0"))
+            members = [row for members in self.scale_sets.values() for row in members]
+            rows = [_as_graph_row(row) for row in [*self.vms, *members]]
+            graph: dict[str, Any] = {"data": rows[start : start + self.page_size], "totalRecords": len(rows)}
+            if self.circular or start + self.page_size < len(rows):
+                graph["$skipToken"] = "0" if self.circular else str(start + self.page_size)
+            return json.dumps(graph).encode()
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         rows = self._rows(parts.path, query)
         start = int(query.get("page", "0")) * self.page_size
         answer: dict[str, Any] = {"value": rows[start : start + self.page_size]}
-        if self.circular:
+        if self.elsewhere is not None:
+            answer["nextLink"] = self.elsewhere
+        elif self.circular:
             answer["nextLink"] = self.url + path
         elif start + self.page_size < len(rows):
             following = {**query, "page": str(start // self.page_size + 1)}
@@ -185,6 +215,15 @@ class ArmServer:
         if path.endswith("/jobs"):
             return list(self.jobs)
         raise AssertionError(f"nothing of the kind is served: {path}")
+
+
+def _as_graph_row(row: Any) -> Any:
+    """A machine as the Resource Graph has it: the power state is under ``extended``."""
+    bare = _without(row, ("instanceView",))
+    codes = [status["code"] for status in row["properties"]["instanceView"]["statuses"]]
+    power = next((code for code in codes if code.startswith("PowerState/")), None)
+    extended = {"extended": {"instanceView": {"powerState": {"code": power}}}}
+    return {**bare, "properties": {**bare["properties"], **extended}}
 
 
 def _without(row: Any, names: Sequence[str]) -> Any:

@@ -1,4 +1,4 @@
-"""Azure ML jobs over the real azure-core pipeline against a Resource Manager on 127.0.0.1."""
+"""Azure ML jobs, read from a Resource Manager on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from evalgauge_exporter.sources.azure import client as arm
 from evalgauge_exporter.sources.azure.ml_jobs import STATUSES, AzureMlSource, read_job
 from evalgauge_exporter.state.fleet_events import FleetEvent, JobsSeen, Refreshed, RefreshFailed, Skipped
 from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, Fault
-
-pytest.importorskip("azure.core")
 
 
 def job(name: str, status: str = "Running", created: str = "2026-11-20T08:00:00Z", **properties: Any) -> dict[str, Any]:
@@ -134,7 +132,7 @@ def test_what_goes_wrong_has_a_word_and_a_pause(fault: Fault, reason: str, wait:
 
 
 def test_a_workspace_that_is_too_slow_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arm, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(arm, "REQUEST_SECONDS", 0.2)
     server = ArmServer()
     server.hold = threading.Event()
     with reading(server) as (source, events):

@@ -15,9 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from evalgauge_exporter.config.model import Prices
 from evalgauge_exporter.sources.azure import prices as azure_prices
-from evalgauge_exporter.sources.azure.prices import DAY, AzurePriceSource, choose_price
+from evalgauge_exporter.sources.azure.prices import AzurePriceList, choose_price
+from evalgauge_exporter.sources.prices import DAY, PriceSource
 from evalgauge_exporter.state.fleet_events import FleetEvent, PriceKey, PriceSeen, Refreshed, RefreshFailed
 from tests.exporter.sources.azure.arm import Fault
 from tests.exporter.sources.test_probe import serve_tcp
@@ -116,8 +116,7 @@ def prices() -> Iterator[PriceList]:
 
 def look(server: PriceList, folder: Path, *keys: PriceKey) -> tuple[float, list[FleetEvent]]:
     events: list[FleetEvent] = []
-    table = Prices(azure_retail_url=server.url, cache_dir=folder)
-    wait = AzurePriceSource(table, lambda: keys, events.extend).poll()
+    wait = PriceSource(AzurePriceList(server.url), folder, lambda: keys, events.extend).poll()
     return wait, events
 
 
@@ -317,8 +316,8 @@ def test_an_answer_that_drips_in_has_a_deadline(monkeypatch: pytest.MonkeyPatch,
 
     events: list[FleetEvent] = []
     with serve_tcp(drip) as address:
-        table = Prices(azure_retail_url=f"http://{address}/", cache_dir=tmp_path)
-        AzurePriceSource(table, lambda: [D4], events.extend).poll()
+        prices = AzurePriceList(f"http://{address}/")
+        PriceSource(prices, tmp_path, lambda: [D4], events.extend).poll()
         release.set()
     assert isinstance(events[-1], RefreshFailed)
     assert events[-1].reason == "timeout"

@@ -12,7 +12,10 @@ import pytest
 
 from evalgauge_exporter.config.model import Azure, AzureMl
 from evalgauge_exporter.sources.azure.ml_jobs import AzureMlSource
-from evalgauge_exporter.sources.azure.vms import AzureVmSource
+from evalgauge_exporter.sources.azure.vms import AzureCloud
+from evalgauge_exporter.sources.cloud import CloudSource
+from evalgauge_exporter.sources.http import tls_context
+from evalgauge_exporter.sources.polling import PollingSource
 from evalgauge_exporter.state.fleet_events import FleetEvent, JobsSeen, RefreshFailed, VmInventory
 from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, Fault, vm
 from tests.exporter.sources.certificate import certificate, server_context
@@ -53,7 +56,9 @@ def identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Identi
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://{address}/msi/token")
         monkeypatch.setenv("IDENTITY_HEADER", "header-of-this-machine")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate(tmp_path)))
+        tls_context.cache_clear()
         yield found
+    tls_context.cache_clear()
 
 
 @pytest.fixture
@@ -62,12 +67,12 @@ def server(identity: Identity, tmp_path: Path) -> Iterator[ArmServer]:
         yield found
 
 
-def looked(server: ArmServer, source: type[AzureVmSource] | type[AzureMlSource], times: int = 1) -> list[FleetEvent]:
+def looked(server: ArmServer, kind: str, times: int = 1) -> list[FleetEvent]:
     """What a source with the default credential tells."""
     events: list[FleetEvent] = []
     place = {"subscription_id": SUBSCRIPTION, "base_url": server.url}
-    if source is AzureVmSource:
-        made: AzureVmSource | AzureMlSource = AzureVmSource(Azure.model_validate(place), events.extend)
+    if kind == "vms":
+        made: PollingSource = CloudSource(AzureCloud(Azure.model_validate(place)), events.extend)
     else:
         table = AzureMl.model_validate({**place, "resource_group": "ml", "workspace": "ws"})
         made = AzureMlSource(table, events.extend)
@@ -79,9 +84,9 @@ def looked(server: ArmServer, source: type[AzureVmSource] | type[AzureMlSource],
     return events
 
 
-@pytest.mark.parametrize(("source", "kind"), [(AzureVmSource, VmInventory), (AzureMlSource, JobsSeen)])
+@pytest.mark.parametrize(("source", "kind"), [("vms", VmInventory), ("jobs", JobsSeen)])
 def test_the_token_is_asked_for_once_and_sent_with_every_request(
-    server: ArmServer, identity: Identity, source: type[AzureVmSource], kind: type[FleetEvent]
+    server: ArmServer, identity: Identity, source: str, kind: type[FleetEvent]
 ) -> None:
     events = looked(server, source, times=2)
     assert any(isinstance(event, kind) for event in events), events
@@ -91,14 +96,14 @@ def test_the_token_is_asked_for_once_and_sent_with_every_request(
 
 def test_a_token_that_has_expired_is_asked_for_anew(server: ArmServer, identity: Identity) -> None:
     identity.lifetime = -60.0
-    looked(server, AzureVmSource)
+    looked(server, "vms")
     assert len(identity.asked) > 1
     assert server.signed[-1] == f"Bearer token-{len(identity.asked)}"
 
 
 def test_a_token_that_is_not_accepted_is_reported_and_never_shown(server: ArmServer) -> None:
     server.fault = Fault(401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
-    failed = looked(server, AzureVmSource)[-1]
+    failed = looked(server, "vms")[-1]
     assert isinstance(failed, RefreshFailed)
     assert failed.reason == "signed_out"
     assert "token-1" not in repr(failed)
@@ -121,7 +126,7 @@ def test_a_missing_sign_in_is_reported_with_the_ways_to_sign_in(
 
     monkeypatch.setattr(DefaultAzureCredential, "get_token", refuse)
     monkeypatch.setattr(DefaultAzureCredential, "get_token_info", refuse)
-    failed = looked(server, AzureVmSource)[-1]
+    failed = looked(server, "vms")[-1]
     assert isinstance(failed, RefreshFailed)
     assert failed.reason == "signed_out"
     assert failed.detail.endswith(

@@ -1,21 +1,26 @@
-"""The real Azure packages against a Resource Manager on 127.0.0.1."""
+"""Machines of Azure, read from a Resource Manager on 127.0.0.1."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evalgauge_exporter.config.model import Azure
+from evalgauge_exporter.sources import http
 from evalgauge_exporter.sources.azure import client as arm
-from evalgauge_exporter.sources.azure import vms as azure_vm
-from evalgauge_exporter.sources.azure.vms import AzureVmSource
+from evalgauge_exporter.sources.azure.vms import ArmReader, AzureCloud, read_power_state
+from evalgauge_exporter.sources.cloud import CloudSource
 from evalgauge_exporter.sources.http import parse_retry_after
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_events import (
     FleetEvent,
+    PriceKey,
     RateLimitSeen,
     Refreshed,
     RefreshFailed,
@@ -23,8 +28,6 @@ from evalgauge_exporter.state.fleet_events import (
     VmPowerStates,
 )
 from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, Fault, vm
-
-pytest.importorskip("azure.mgmt.compute")
 
 
 class Watch:
@@ -37,7 +40,8 @@ class Watch:
         table = Azure.model_validate(
             {"subscription_id": SUBSCRIPTION, "base_url": server.url, "credential": "none", **keys}
         )
-        self.source = AzureVmSource(table, self._emit)
+        self.cloud = AzureCloud(table)
+        self.source = CloudSource(self.cloud, self._emit)
 
     def _emit(self, events: Iterable[FleetEvent]) -> None:
         for event in events:
@@ -74,7 +78,7 @@ def test_a_machine_is_joined_from_two_lists_that_disagree_on_case() -> None:
         watch.source.poll()
     (known,) = watch.fleet.vms.values()
     info = watch.fleet.inventory[known.vm_id]
-    assert (known.state, known.resource_group) == ("running", "agents")
+    assert (known.state, known.group) == ("running", "agents")
     assert (info.size, info.location, dict(info.tags)) == ("Standard_D4ds_v5", "eastus", {"team": "eval"})
     assert info.created_at == pytest.approx(1795161600.123456)  # 2026-11-20T08:00:00.123456Z, of date(1)
     assert isinstance(watch.events[-1], Refreshed)
@@ -169,7 +173,7 @@ def test_what_the_price_depends_on_is_read(os_type: str, properties: dict[str, s
     with watching(ArmServer([vm("a", os_type=os_type, more=properties)])) as watch:
         watch.source.poll()
     (key,) = watch.fleet.list_price_keys()
-    assert key == ("eastus", "Standard_D4ds_v5", spot, windows)
+    assert key == PriceKey("eastus", "Standard_D4ds_v5", spot, windows)
 
 
 def test_the_first_state_is_known_since_the_last_operation() -> None:
@@ -239,7 +243,7 @@ def test_a_server_that_is_not_there_is_a_failure() -> None:
 
 
 def test_a_server_that_is_too_slow_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arm, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(arm, "REQUEST_SECONDS", 0.2)
     server = ArmServer([vm("a")])
     server.hold = threading.Event()
     with watching(server) as watch:
@@ -354,11 +358,245 @@ def test_a_pause_is_bounded_whatever_is_asked_for() -> None:
         assert watch.source.poll() == 6 * 3600.0
 
 
-def test_pages_that_lead_in_a_circle_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(azure_vm, "MAX_ROWS", 50)
+@pytest.mark.parametrize("graph", [False, True])
+def test_pages_that_lead_in_a_circle_come_to_an_end(graph: bool) -> None:
     server = ArmServer([vm("a"), vm("b")])
     server.circular = True
+    with watching(server, resource_graph=graph, scale_sets=False) as watch:
+        watch.source.poll()
+    assert watch.failed().reason == "endless"
+    assert "the pages of the list lead in a circle" in watch.failed().detail
+    assert len(server.requests) <= 4
+    assert not watch.fleet.vms
+
+
+def test_a_list_that_does_not_end_is_bounded_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MAX_ROWS", 50)
+    with watching(ArmServer([vm(f"vm-{n}") for n in range(60)], page_size=10)) as watch:
+        watch.source.poll()
+    assert watch.failed().reason == "endless"
+
+
+def test_a_refresh_is_bounded_in_requests_empty_pages_included(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arm, "MAX_REQUESTS", 5)
+    server = ArmServer([vm(f"vm-{n}") for n in range(30)], page_size=1)
     with watching(server) as watch:
         watch.source.poll()
-    assert (watch.failed().reason, watch.failed().detail) == ("malformed", "Azure's list of machines does not end")
+    assert watch.failed().reason == "endless"
+    assert len(server.requests) == 5
+
+
+def test_a_refresh_is_bounded_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arm, "REFRESH_SECONDS", 0.3)
+    server = ArmServer([vm("a")])
+    server.hold = threading.Event()
+    with watching(server) as watch:
+        watch.source.poll()
+    assert watch.failed().reason == "timeout"
+
+
+def test_an_answer_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MAX_BYTES", 1000)
+    server = ArmServer()
+    server.fault = Fault(200, body=b" " * 2000)
+    with watching(server) as watch:
+        watch.source.poll()
+    assert watch.failed().reason == "malformed"
+    assert "larger than" in watch.failed().detail
+
+
+def test_an_answer_that_is_cut_off_is_a_failure() -> None:
+    server = ArmServer()
+    server.fault = Fault(200, {"Content-Length": "500"}, b'{"value": [')
+    with watching(server) as watch:
+        watch.source.poll()
+    assert watch.failed().reason == "malformed"
+    assert "cut off" in watch.failed().detail
     assert not watch.fleet.vms
+
+
+def test_the_next_page_is_never_asked_for_at_another_host() -> None:
+    with ArmServer([vm("b")]) as other:
+        server = ArmServer([vm("a")])
+        server.elsewhere = f"{other.url}/subscriptions/x/virtualMachines"
+        with watching(server) as watch:
+            watch.source.poll()
+        assert not other.requests
+    assert watch.failed().reason == "malformed"
+    assert "another host" in watch.failed().detail
+
+
+def test_a_role_without_scale_set_rights_still_shows_the_machines() -> None:
+    server = ArmServer([vm("a"), vm("b", power="deallocated")])
+    server.refused["virtualMachineScaleSets"] = Fault(403)
+    with watching(server, status_interval="60s", inventory_interval="1h") as watch:
+        waits = [watch.source.poll() for _ in range(5)]
+        assert watch.states() == {"a": "running", "b": "deallocated"}
+        now = time.time()
+        shown = {vm.name: watch.fleet.get_info(vm, now) for vm in watch.fleet.list_present_vms(now)}
+    assert {info.size for info in shown.values() if info is not None} == {"Standard_D4ds_v5"}
+    assert watch.fleet.list_price_keys() == {PriceKey("eastus", "Standard_D4ds_v5")}
+    assert watch.failed().reason == "forbidden"
+    assert "Microsoft.Compute/virtualMachineScaleSets/read" in watch.failed().detail
+    assert waits == [60.0] * 5  # a longer pause would let the machines' data grow too old
+
+
+@pytest.mark.parametrize(
+    ("refused", "states", "sizes", "right"),
+    [
+        ("statusOnly", {"pool_0": "running"}, 2, "virtualMachines/read"),
+        ("/virtualMachines?api", {"single": "running", "pool_0": "running"}, 1, "virtualMachines/read"),
+        ("pool/virtualMachines", {"single": "running"}, 1, "virtualMachineScaleSets/virtualMachines/read"),
+        ("instanceView", {"single": "running"}, 2, "virtualMachineScaleSets/virtualMachines/read"),
+    ],
+)
+def test_each_list_succeeds_or_fails_by_itself(refused: str, states: dict[str, str], sizes: int, right: str) -> None:
+    server = ArmServer([vm("single")])
+    member = vm("pool_0")
+    member["id"] = member["id"].replace("virtualMachines/pool_0", "virtualMachineScaleSets/pool/virtualMachines/0")
+    server.scale_sets["pool"] = [member]
+    if refused == "/virtualMachines?api":  # the inventory of the single machines alone
+        server.faults.extend([answer_of(server, scale_sets=True), Fault(403)])
+    else:
+        server.refused[refused] = Fault(403)
+    with watching(server) as watch:
+        watch.source.poll()
+    assert watch.states() == states
+    assert len(watch.fleet.inventory) == sizes
+    assert (watch.failed().reason, right in watch.failed().detail) == ("forbidden", True)
+
+
+def answer_of(server: ArmServer, *, scale_sets: bool) -> Fault:
+    """The right answer, to stand in the queue of faults."""
+    prefix = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Compute"
+    return Fault(200, {}, server._body(f"{prefix}/virtualMachineScaleSets"))
+
+
+def test_too_many_requests_end_the_whole_refresh() -> None:
+    server = ArmServer([vm("a")])
+    server.faults.append(Fault(429, {"Retry-After": "77"}))
+    with watching(server, status_interval="1s") as watch:
+        assert watch.source.poll() == 77.0
+    assert len(server.requests) == 1
+    assert watch.failed().reason == "throttled"
+
+
+def test_without_scale_sets_none_are_asked_for() -> None:
+    server = ArmServer([vm("a")])
+    with watching(server, scale_sets=False) as watch:
+        watch.source.poll()
+    assert not server.requested("virtualMachineScaleSets")
+    assert isinstance(watch.events[-1], Refreshed)
+
+
+def test_one_query_of_the_resource_graph_stands_for_all_lists() -> None:
+    server = ArmServer([vm(f"waa-{n:03}", power="deallocated" if n else "running") for n in range(250)], page_size=100)
+    member = vm("pool_0")
+    member["id"] = member["id"].replace("virtualMachines/pool_0", "virtualMachineScaleSets/pool/virtualMachines/0")
+    server.scale_sets["pool"] = [member]
+    with watching(server, resource_graph=True) as watch:
+        watch.source.poll()
+        assert len(server.requests) == 3
+        states = watch.states()
+    assert len(states) == 251
+    assert (states["waa-000"], states["waa-001"], states["pool_0"]) == ("running", "deallocated", "running")
+    assert len(watch.fleet.inventory) == 251
+    assert server.bodies[0]["subscriptions"] == [SUBSCRIPTION]
+    assert isinstance(watch.events[-1], Refreshed)
+
+
+@pytest.mark.parametrize(
+    ("tags", "evaluation"),
+    [({}, False), ({"Purpose": "EVAL"}, True), ({"purpose": "web"}, False), ({"benchmark": "waa"}, True)],
+)
+def test_a_machine_is_for_evaluations_where_a_tag_says_so(tags: dict[str, str], evaluation: bool) -> None:
+    with watching(ArmServer([vm("a", tags=tags)]), evaluation_tags=["purpose=eval", "Benchmark"]) as watch:
+        watch.source.poll()
+    assert [info.evaluation for info in watch.fleet.inventory.values()] == [evaluation]
+
+
+def test_without_evaluation_tags_every_machine_is_for_evaluations() -> None:
+    with watching(ArmServer([vm("a")])) as watch:
+        watch.source.poll()
+    assert [info.evaluation for info in watch.fleet.inventory.values()] == [True]
+
+
+@pytest.mark.parametrize("name", ["waa-00", "worker-7", "WIN11", "11aa-22bb"])
+def test_a_worker_is_found_by_name_by_tag_by_computer_name_and_by_id(name: str) -> None:
+    machine = vm("waa-00", tags={"evalgauge-worker": "worker-7"}, more={"vmId": "11aa-22bb"})
+    machine["properties"]["osProfile"]["computerName"] = "win11"
+    with watching(ArmServer([machine, vm("other")]), worker_tag="evalgauge-worker") as watch:
+        watch.source.poll()
+    for reported in (name, machine["id"]):
+        found = watch.fleet.resolve(reported)
+        assert found is not None
+        assert found.name == "waa-00"
+
+
+def test_times_of_a_clock_that_differs_are_corrected() -> None:
+    server = ArmServer([vm("a", since="2026-11-20T09:30:00+00:00")])
+    server.clock = 7200.0
+    with watching(server) as watch:
+        watch.source.poll()
+    ((since, _),) = watch.fleet.vms.popitem()[1].changes
+    assert since == pytest.approx(1795167000.0 - 7200.0, abs=5.0)
+
+
+def test_access_is_checked_by_asking_and_names_the_rights() -> None:
+    server = ArmServer([vm("a")])
+    server.refused["virtualMachineScaleSets"] = Fault(403)
+    with watching(server) as watch:
+        found = {access.what: access.reason for access in watch.cloud.check_access()}
+        assert watch.cloud.identify() == "no sign-in is needed"
+    assert found == {
+        "Microsoft.Compute/virtualMachines/read": None,
+        "Microsoft.Compute/virtualMachines/read (power states)": None,
+        "Microsoft.Compute/virtualMachineScaleSets/read": "forbidden",
+    }
+
+
+def test_a_thousand_machines_take_twenty_one_requests_and_then_ten() -> None:
+    server = ArmServer([vm(f"waa-{number:04}") for number in range(1000)], page_size=100)
+    with watching(server) as watch:
+        watch.source.poll()
+        first = len(server.requests)
+        watch.source.poll()
+    assert (first, len(server.requests) - first) == (21, 10)
+    assert len(watch.fleet.vms) == len(watch.fleet.inventory) == 1000
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+PROPERTIES = (
+    "hardwareProfile",
+    "storageProfile",
+    "osProfile",
+    "instanceView",
+    "timeCreated",
+    "licenseType",
+    "priority",
+)
+KEYS = ("id", "name", "location", "tags", "sku")
+
+
+@given(
+    st.dictionaries(st.sampled_from(KEYS), JSON),
+    st.dictionaries(st.sampled_from(PROPERTIES), JSON) | JSON,
+    st.booleans(),
+)
+def test_a_row_of_any_kind_is_read_or_left_out_and_never_a_defect(
+    row: dict[str, object], properties: object, has_id: bool
+) -> None:
+    cloud = AzureCloud(
+        Azure(subscription_id=SUBSCRIPTION, credential="none", tags=("a",), worker_tag="w", evaluation_tags=("x=y",))
+    )
+    if has_id:
+        row["id"] = vm("a")["id"]
+    with cloud.client.open() as session:
+        reader = ArmReader(cloud, session)
+        for convert in (cloud.read_vm, read_power_state):
+            for found in reader.convert(iter([{**row, "properties": properties}, properties]), convert):
+                assert found is None or found.vm_id

@@ -1,0 +1,64 @@
+"""What only the header of an Inspect log states: scores of samples that were not logged, and tokens of no sample.
+
+- With ``--no-log-samples`` a log has no samples, but ``reductions`` has their scores. They are reduced over epochs, so
+  they stand for attempts only where there is one epoch.
+- ``stats.model_usage`` counts every call. What its samples do not account for was spent in samples that were cancelled
+  or retried: calls of the run, of no task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from evalgauge.model_names import ModelName, split_model_name
+from evalgauge.usage import TokenUsage
+from evalgauge.values import parse_count, parse_id
+from evalgauge_exporter.sources.documents import as_object
+from evalgauge_exporter.sources.inspect.samples import parse_inspect_usage
+
+Counts = dict[ModelName, list[int]]
+"""Tokens by model: the four kinds of ``TokenUsage``."""
+
+
+def list_reduced_samples(header: Mapping[str, Any], reductions: Any) -> list[dict[str, Any]]:
+    """Return the samples of a log without samples, as far as their scores are known.
+
+    Args:
+        header: The log's header.
+        reductions: The log's reductions.
+
+    Returns:
+        For each sample what its log would hold: its id, its scores, and as its time the end of the run.
+    """
+    config = as_object(as_object(header.get("eval")).get("config"))
+    if (parse_count(config.get("epochs")) or 1) != 1:
+        return []
+    end = as_object(header.get("stats")).get("completed_at")
+    samples: dict[str, dict[str, Any]] = {}
+    for reduction in reductions if isinstance(reductions, list) else ():
+        scorer, scored = as_object(reduction).get("scorer"), as_object(reduction).get("samples")
+        for score in scored if isinstance(scored, list) and isinstance(scorer, str) else ():
+            sample_id = parse_id(as_object(score).get("sample_id"), accept_unknown=True)
+            if sample_id is not None:
+                found = samples.setdefault(
+                    sample_id, {"id": sample_id, "epoch": 1, "started_at": end, "completed_at": end, "scores": {}}
+                )
+                found["scores"][scorer] = score
+    return list(samples.values())
+
+
+def list_unlogged_usage(header: Mapping[str, Any], counted: Counts) -> Iterator[tuple[ModelName, TokenUsage]]:
+    """Yield for each model the tokens that the header states beyond those of the samples.
+
+    Args:
+        header: The log's header.
+        counted: The tokens that the samples account for.
+    """
+    usage = as_object(as_object(header.get("stats")).get("model_usage"))
+    for model, stated in usage.items():
+        name = split_model_name(parse_id(model))
+        known = counted.get(name, [0, 0, 0, 0])
+        rest = [max(0, (total or 0) - part) for total, part in zip(parse_inspect_usage(stated), known, strict=True)]
+        if any(rest):
+            yield name, TokenUsage(*rest)

@@ -1,0 +1,93 @@
+"""``evalgauge watch``: the state of runs in a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from evalgauge import track_run
+from tests.exporter.cli.invoking import complaint, evalgauge
+from tests.exporter.runs import small_run
+
+
+def test_a_running_run_is_shown_with_progress_workers_and_errors(tmp_path: Path) -> None:
+    small_run(tmp_path, "before")
+    with track_run(tmp_path, benchmark="waa", model="m\x1b[31m", run_id="now", tasks=20, budget_usd=5) as run:
+        for number in range(4):
+            with run.task(f"t{number}", worker="vm-1") as task:
+                task.finish(success=True) if number else task.finish(outcome="infrastructure_error", error="no\nVM")
+        task = run.task("t9", worker="vm-2")
+        done = evalgauge("watch", tmp_path, "--once")
+        task.finish(success=True)
+    assert done.returncode == 0, done.stderr
+    assert "now  running" in done.stdout
+    assert "4 of 20 attempts" in done.stdout
+    assert "success rate  100% of 3 measured attempts" in done.stdout
+    assert "not measured  1 infrastructure_error" in done.stdout
+    assert "budget $5.00" in done.stdout
+    assert "vm-2" in done.stdout
+    assert "t9" in done.stdout
+    assert "t0: no VM" in done.stdout
+    assert "before" not in done.stdout
+    assert "\x1b[31m" not in done.stdout
+
+
+def test_without_a_running_run_the_newest_is_shown_and_ids_pick(tmp_path: Path) -> None:
+    small_run(tmp_path, "first")
+    small_run(tmp_path, "second")
+    assert "second  completed" in evalgauge("watch", tmp_path, "--once").stdout
+    assert "first  completed" in evalgauge("watch", tmp_path, "first", "--once").stdout
+
+
+def test_an_empty_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert f"No runs in {tmp_path} yet." in evalgauge("watch", tmp_path, "--once").stdout
+
+
+def test_without_a_folder_the_error_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in ("watch", "runs"):
+        assert "no runs: name the folder that holds the runs" in complaint(evalgauge(command), 1)
+
+
+@pytest.mark.parametrize("columns", ["20", "40", "300"])
+def test_any_width_has_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    small_run(tmp_path, "r")
+    monkeypatch.setenv("COLUMNS", columns)
+    printed = evalgauge("watch", tmp_path, "--once").stdout
+    assert all(len(line) <= int(columns) for line in printed.splitlines())
+    assert "67%" in printed
+
+
+def test_in_a_terminal_new_events_appear_and_ctrl_c_ends(tmp_path: Path) -> None:
+    with track_run(tmp_path, benchmark="waa", model="m", run_id="live", tasks=50) as run:
+        main, other = pty.openpty()
+        command = [sys.executable, "-m", "evalgauge_exporter", "watch", str(tmp_path)]
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+        process = subprocess.Popen(command, stdin=other, stdout=other, stderr=subprocess.DEVNULL, env=environment)
+        os.close(other)
+        seen = ""
+
+        def read_until(text: str) -> None:
+            nonlocal seen
+            until = time.monotonic() + 60
+            while text not in seen and time.monotonic() < until:
+                if select.select([main], [], [], 1)[0]:
+                    seen += os.read(main, 65536).decode(errors="replace")
+            assert text in seen
+
+        read_until("0 of 50")
+        for number in range(7):
+            run.task(f"t{number}").finish(success=True)
+        read_until("7 of 50")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        os.close(main)
