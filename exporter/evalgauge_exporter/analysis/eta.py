@@ -12,10 +12,10 @@ weighted by Kaplan and Meier's estimate, mixed with the model while these are fe
 
 A time limit cuts durations off: nothing is drawn beyond it. It is stated by the runner or the format, else inferred:
 the less likely it is, by the lognormal model, that of the tasks with the time for it none took longer than the longest
-one, the more of the draws are cut off there. The means stay what they are. A running task that has taken far longer
-than the others explain may be stuck: its rest then has a heavy tail (the chance to exceed t falls as 1/t), so the range
-widens instead of promising minutes. Tasks that a resumed runner reports again from its checkpoint within moments are no
-evidence of speed and are left out.
+one, and that as many as did took nearly as long, the more of the draws are cut off there. The means stay what they are.
+A running task that has taken far longer than the others explain may be stuck: its rest then has a heavy tail (the
+chance to exceed t falls as 1/t), so the range widens instead of promising minutes. Tasks that a resumed runner reports
+again from its checkpoint within moments are no evidence of speed and are left out.
 
 The time left is drawn from that model :data:`DRAWS` times, always at the same points, so that the same input gives the
 same result. In each draw the workers take the pending tasks as they become free (list scheduling).
@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtr, ndtri
+from scipy.special import gammainc, log_ndtr, ndtr, ndtri
 
 UNNAMED = "unknown"
 """The domain of pending tasks whose names are not known yet."""
@@ -53,7 +53,8 @@ _BETWEEN_KNOWN = 0.3  # the same where an earlier run has shown how domains diff
 _STUCK = 1e-3  # prior chance that a task is stuck
 _UNLIMITED = 0.995  # prior chance that there is no limit where none is stated
 _OVER_LIMIT, _OVER_SHARE = 1.1, 0.05  # a stated limit that this share of tasks exceeds by this factor is not enforced
-_FEW = 12.0  # weight of the model beside finished tasks that took longer than a running one, in tasks
+_FEW = 24.0  # weight of the model beside finished tasks that took longer than a running one, in tasks
+_NEAR = 0.98  # durations from this share of the longest one on are nearly as long
 _EXCEEDED = 0.05  # what a running task that has taken longer than any finished one leaves of the odds for a limit
 _RESTORED, _RESTORED_FACTOR = 5, 50.0  # as many tasks in a row, each that much shorter than usual, were restored
 _ONE_BY_ONE = 40  # up to this number, pending tasks are assigned to the workers one by one
@@ -183,6 +184,10 @@ class DurationStats:
     def count_started(self, before: float) -> dict[str, int]:
         """Return by domain how many of the tasks started before a time (Unix seconds)."""
         return {domain: int(np.sum(np.array(found) <= before)) for domain, found in self._starts.items()}
+
+    def count_near_longest(self) -> int:
+        """Return how many of the tasks took nearly as long as the longest one, itself included."""
+        return sum(int(np.sum(np.array(found) >= _NEAR * self.longest)) for found in self._durations.values())
 
     def ratios(self, means: Mapping[str, float]) -> Array:
         """Return each task's duration relative to its domain's mean duration."""
@@ -556,10 +561,14 @@ def _draw_limits(
         limits[:] = stated
     elif stats.longest > 0:
         log_chance = np.zeros(DRAWS)  # of none of the tasks that had the time for it to exceed the longest one
+        near = np.zeros(DRAWS)  # expected number of tasks that take nearly as long as the longest one
         for domain, count in stats.count_started(now - stats.longest).items():
             at = index[domain]
             a = (math.log(stats.longest) - log_mean[:, at]) / spread[:, at] + spread[:, at] / 2
             log_chance += count * log_ndtr(a)
+            near += stats.domains[domain].count * (ndtr(a) - ndtr(a + math.log(_NEAR) / spread[:, at]))
+        if (others := stats.count_near_longest() - 1) > 1:
+            log_chance += np.log(np.maximum(gammainc(others, near), 1e-300))
         unlimited = _UNLIMITED * np.exp(log_chance)
         limited = (1 - _UNLIMITED) * _EXCEEDED ** np.count_nonzero(elapsed > stats.longest)
         held = _uniform("limit", 1)[:, 0] * (unlimited + limited) < limited
@@ -668,7 +677,11 @@ def _moments(log_mean: Array, spread: Array, limits: Array) -> tuple[Array, Arra
     # the limit in standard deviations of the log
     a = np.where(np.isfinite(limits), (np.log(finite) - log_mean) / spread + spread / 2, math.inf)
     beyond = ndtr(-a)
-    return mean * ndtr(a - spread) + finite * beyond, square * ndtr(a - 2 * spread) + finite**2 * beyond
+    limited, limited_square = (
+        mean * ndtr(a - spread) + finite * beyond,
+        square * ndtr(a - 2 * spread) + finite**2 * beyond,
+    )
+    return np.maximum(limited, 1e-150), np.maximum(limited_square, 1e-300)
 
 
 @lru_cache(maxsize=128)
