@@ -143,7 +143,8 @@ def build_result_panels() -> list[Panel]:
                 4,
                 "Success rate",
                 "The mean over tasks of each task's share of successes among its measured attempts (success, failure, "
-                "agent error), with its 95 % interval. Expected, while the run is running: its rate at the end, with the "
+                "agent error), with its 95 % interval. Expected, while the run is running: its rate at the end, with "
+                "the "
                 "tasks that are still open taken into account. All: successes among all finished attempts.",
                 p.RATIO,
                 "nothing measured yet",
