@@ -85,7 +85,7 @@ class Exposition:
             for run in runs:
                 for metric, text in self._run(run, now).items():
                     blocks[metric].append(text)
-            for metric, values, value in comparison_samples(runs, self.analysis, now):
+            for metric, values, value in comparison_samples(runs, self.analysis, now, self.limits.domains):
                 blocks[metric].append(format_sample(metric, values, value))
             for metric, values, value in self._process_samples():
                 blocks[metric].append(format_sample(metric, values, value))
@@ -257,7 +257,7 @@ def _money(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]
         yield m.RUN_UNPRICED_MACHINES, (run_id,), money.unpriced_machines
 
 
-def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: float) -> Iterator[Sample]:
+def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: float, most: int) -> Iterator[Sample]:
     """Yield each run's comparison with its baseline, and every baseline in use."""
     used: dict[tuple[str, str, str], RunState] = {}
     for run in runs:  # in the order in which they started
@@ -274,14 +274,30 @@ def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: flo
         if found.finished:
             yield m.COMPARISON_P_VALUE, (*labels, "exact"), found.p_value
         yield m.COMPARISON_P_VALUE, (*labels, "anytime"), found.anytime_p_value
-        # the comparison is baseline minus run, the metric the other way round
-        for bound, delta in (("estimate", found.success_delta), ("low", found.ci_high), ("high", found.ci_low)):
-            if delta is not None:
-                yield m.COMPARISON_SUCCESS_DELTA, (*labels, bound), 0.0 - delta
+        yield from _deltas(m.COMPARISON_SUCCESS_DELTA, labels, found.expected_delta, found.ci_low, found.ci_high)
+        if (score := found.score) is not None:
+            low, high = (None, None) if score.interval is None else score.interval
+            yield from _deltas(m.COMPARISON_SCORE_DELTA, labels, score.expected_difference, low, high)
+        kind = "exact" if found.finished else "anytime"
+        shown = _shown_domains({name: domain.paired_tasks for name, domain in found.domains.items()}, most)
+        for name in [name for name in found.domains if name in shown]:
+            domain = found.domains[name]
+            here = (*labels, name)
+            yield from _deltas(m.COMPARISON_DOMAIN_DELTA, here, domain.expected_delta, domain.ci_low, domain.ci_high)
+            yield m.COMPARISON_DOMAIN_P_VALUE, (*here, kind), domain.adjusted_p_value
     for labels3, baseline in used.items():
         statuses = baseline.statuses(now, analysis.stall_after)
         yield m.BASELINE_SUCCESS_TASKS, labels3, statuses.get("success", 0)
         yield m.BASELINE_MEASURED_TASKS, labels3, sum(statuses.get(name, 0) for name in m.MEASURED_OUTCOMES)
+
+
+def _deltas(
+    metric: Metric, labels: tuple[str, ...], estimate: float | None, low: float | None, high: float | None
+) -> Iterator[Sample]:
+    """Yield a difference, turned round: comparisons are baseline minus run, metrics run minus baseline."""
+    for bound, delta in (("estimate", estimate), ("low", high), ("high", low)):
+        if delta is not None:
+            yield metric, (*labels, bound), 0.0 - delta
 
 
 def _tasks(run: RunState, now: float, stall_after: float, most: int) -> Iterator[Sample]:

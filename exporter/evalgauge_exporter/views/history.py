@@ -147,7 +147,7 @@ def _samples(
 ) -> Iterator[tuple[Metric, tuple[str, ...], list[str]]]:
     for metric, values, value in run_samples(run, now, analysis, limits):
         yield metric, tuple(values), [format_sample(metric, values, value)]
-    for metric, values, value in comparison_samples([run], analysis, now):
+    for metric, values, value in comparison_samples([run], analysis, now, limits.domains):
         if metric.labels[0] == "run_id":  # a baseline's own counts belong to several runs
             yield metric, tuple(values), [format_sample(metric, values, value)]
     for metric, grouped in (
