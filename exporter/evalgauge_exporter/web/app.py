@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import re
 import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -31,6 +33,7 @@ from evalgauge_exporter.web.head import HeadMiddleware
 from evalgauge_exporter.web.otlp_logs import logs_router
 from evalgauge_exporter.web.reference import render_reference
 from evalgauge_exporter.web.replay_sites import ENTRIES, SITE_POLICY, ReplaySites
+from evalgauge_exporter.web.runbooks import render_runbooks
 from evalgauge_exporter.web.sse import SnapshotBroadcaster
 
 _ALLOWED = {"interval": "a number of seconds from 0.2 to 60", "runs": "two run ids as A,B; the first is the baseline"}
@@ -84,8 +87,15 @@ def _add_machine_routes(app: FastAPI, exporter: Exporter) -> None:
     async def metrics(request: Request) -> Response:
         _, content_type = choose_encoder(request.headers.get("accept", ""))
         openmetrics = "openmetrics" in content_type
-        body = await shared.get(openmetrics, lambda: exporter.exposition.render(time.time(), openmetrics=openmetrics))
-        return Response(body, headers={"content-type": exposition.OPENMETRICS if openmetrics else exposition.TEXT})
+        zipped = _accepts_gzip(request.headers.get("accept-encoding", ""))
+
+        def render() -> bytes:
+            body = exporter.exposition.render(time.time(), openmetrics=openmetrics)
+            return gzip.compress(body, compresslevel=1) if zipped else body
+
+        headers = {"content-type": exposition.OPENMETRICS if openmetrics else exposition.TEXT}
+        headers |= {"vary": "accept, accept-encoding"} | ({"content-encoding": "gzip"} if zipped else {})
+        return Response(await shared.get((openmetrics, zipped), render), headers=headers)
 
     @app.get(
         "/healthz",
@@ -112,6 +122,15 @@ def _add_machine_routes(app: FastAPI, exporter: Exporter) -> None:
         return JSONResponse({"error": "the results folders are being read for the first time"}, status_code=503)
 
 
+def _accepts_gzip(accept_encoding: str) -> bool:
+    """Return whether an Accept-Encoding header asks for gzip (RFC 9110, 12.5.3)."""
+    for part in accept_encoding.lower().split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() == "gzip":
+            return not re.fullmatch(r"\s*q=0(\.0*)?\s*", weight)
+    return False
+
+
 def _add_page_routes(app: FastAPI) -> None:
     """Add the live page, the login form and the API reference."""
     app.mount("/live", _PageFiles(directory=LIVE), name="live")
@@ -127,6 +146,10 @@ def _add_page_routes(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(render_reference(app.openapi()))
+
+    @app.get("/runbooks", include_in_schema=False)
+    def runbooks() -> HTMLResponse:
+        return HTMLResponse(render_runbooks())
 
 
 def _add_replay_routes(app: FastAPI, exporter: Exporter) -> None:
@@ -206,7 +229,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def answer_http_error(request: Request, error: HTTPException) -> JSONResponse:
         message, path = str(error.detail), request.url.path
         if message == HTTPStatus.NOT_FOUND.phrase:
-            message = describe_unknown_path(path, [*app.openapi()["paths"], "/docs", "/openapi.json"])
+            message = describe_unknown_path(path, [*app.openapi()["paths"], "/docs", "/openapi.json", "/runbooks"])
         elif message == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
             message = describe_wrong_method(path, request.method, Headers(error.headers).get("allow", "GET"))
         return JSONResponse({"error": message}, status_code=error.status_code, headers=error.headers)
