@@ -176,7 +176,12 @@ class _SiteWriter:
             self._done += 1
             if progress is not None:
                 progress(self._done, max(self._done, total))
-        self.write(f"data/{key}/tasks.js", render_chunk(f"{key}/tasks", table.content()))
+        parts = table.build_parts()
+        for name, part in parts.items():
+            self.write(f"data/{key}/{name}.js", render_chunk(f"{key}/{name}", part))
+        for path in (self._out / "data" / key).glob("rows-*.js"):
+            if path.stem not in parts:
+                path.unlink()
 
     def _create_placer(self, found: FoundRun, folder: str, placed: set[str]) -> PlaceScreenshot:
         """Return a function that puts screenshots into a folder of the site and adds their names to ``placed``."""

@@ -7,7 +7,8 @@
 
   /**
    * Create a virtual table. `columns`: [{key, label, title, sort, number, width}]; `draw(row)` returns the contents of
-   * the cells in their order, `link(row)` the address of a row. Returns {node, show(rows), destroy()}.
+   * the cells in their order, `link(row)` the address of a row. Returns {node, show(rows), reveal(position),
+   * destroy()}.
    */
   function createVirtualTable({ columns, draw, link, label, onsort, sorted, rowClass }) {
     let rows = [];
@@ -112,6 +113,17 @@
         space.style.setProperty("height", rows.length * height + "px");
         drawRows(true);
       } else drawRows(false);
+      if (revealed !== null) reveal(revealed);
+    }
+
+    let revealed = null;
+    /** Scroll a row into the middle, as soon as the list has a size. */
+    function reveal(position) {
+      revealed = position;
+      if (!height || !view.clientHeight) return;
+      revealed = null;
+      view.scrollTop = position * height - view.clientHeight / 2;
+      drawRows(false);
     }
 
     function show(next, why) {
@@ -168,7 +180,7 @@
       removeEventListener("afterprint", restoreAfterPrint);
     };
 
-    return { node, show, destroy, view, rows: () => rows };
+    return { node, show, reveal, destroy, view, rows: () => rows };
   }
 
   Object.assign(E, { createVirtualTable });

@@ -54,6 +54,7 @@
       place.run = runs[runs.length - 1].run_id; // the newest
     }
     if (place.view === "analysis") return E.renderAnalysisView;
+    if (place.view === "search") return E.renderSearchView;
     if (place.task === undefined) return place.with?.length ? E.renderMatrixView : E.renderRunView;
     return place.with?.length ? E.renderCompareView : E.renderTaskView;
   }
@@ -62,7 +63,7 @@
   function viewKey(place, make) {
     const fixed =
       make === E.renderTaskView || make === E.renderCompareView ? place : { view: place.view, run: place.run, with: place.with };
-    return JSON.stringify([make.name, fixed.view, fixed.run, fixed.with, fixed.task, fixed.attempt, fixed.align]);
+    return JSON.stringify([make.name, fixed.view, fixed.run, fixed.with, fixed.task, fixed.attempt, fixed.align, fixed.tab]);
   }
 
   const panelKey = (panel) => panel.firstElementChild.textContent.replace(/\d+/g, "#");
@@ -162,6 +163,7 @@
                     runTab,
                   ),
                   tab("Analysis", E.address.write({ view: "analysis", run: place.run }), place.view === "analysis"),
+                  tab("Search", E.address.write({ view: "search", run: place.run }), place.view === "search"),
                 ]
               : tab("All tasks", E.address.write({ view: "tasks" }), place.view === "tasks"),
             many
