@@ -64,6 +64,7 @@
       link: rowAddress,
       draw: renderCells,
       rowClass: (row) => "is-" + row.outcome,
+      descendingFirst: ["steps", "duration", "tokens", "cost"],
     });
     list.node.classList.add("tasks-list");
     list.node.classList.toggle("many", many);
