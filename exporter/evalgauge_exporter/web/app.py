@@ -33,8 +33,8 @@ from evalgauge_exporter.web.head import HeadMiddleware
 from evalgauge_exporter.web.otlp_logs import logs_router
 from evalgauge_exporter.web.reference import render_reference
 from evalgauge_exporter.web.replay_sites import ENTRIES, SITE_POLICY, ReplaySites, SiteKey
-from evalgauge_exporter.web.runs_page import create_runs_router
 from evalgauge_exporter.web.runbooks import render_runbooks
+from evalgauge_exporter.web.runs_page import create_runs_router
 from evalgauge_exporter.web.sse import SnapshotBroadcaster
 
 _ALLOWED = {"interval": "a number of seconds from 0.2 to 60", "runs": "two run ids as A,B; the first is the baseline"}
