@@ -7,7 +7,6 @@ needs an extra which is not installed is one line, not a traceback.
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import click
 
 from evalgauge import __version__
+from evalgauge_exporter.cli.logs import configure_logging
 from evalgauge_exporter.cli.output import print_in_any_encoding
 
 COMMANDS = {
@@ -88,8 +88,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an error is one line on stderr, never a traceback."""
     print_in_any_encoding()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("evalgauge").setLevel(logging.INFO)
+    configure_logging()
     try:
         cli(prog_name="evalgauge", standalone_mode=False)
     except click.UsageError as error:

@@ -8,11 +8,13 @@ import threading
 from collections.abc import Iterator
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from evalgauge_exporter.errors import ListenError
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.web.app import create_app
 from evalgauge_exporter.web.sse import SnapshotBroadcaster
+from evalgauge_exporter.web.tls import create_ssl_context, protocol_for
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -39,10 +41,10 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return bound
 
 
-def base_url(bound: socket.socket) -> str:
+def base_url(bound: socket.socket, *, tls: bool = False) -> str:
     """Return the URL of a bound socket, without a trailing slash."""
     host, port = bound.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class _Server(uvicorn.Server):
@@ -59,19 +61,27 @@ class _Server(uvicorn.Server):
 
 
 def web_server(exporter: Exporter) -> uvicorn.Server:
-    """Build the server for an exporter, not yet running."""
+    """Build the server for an exporter, not yet running.
+
+    Raises:
+        ConfigError: The certificate or key of the web configuration can't be used.
+    """
     app = create_app(exporter)
-    return _Server(
-        uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=2,
-            timeout_keep_alive=30,
-        ),
-        app.state.stream,
+    tls = exporter.web_config.tls_server_config
+    config = uvicorn.Config(
+        app,
+        http=AutoHTTPProtocol if tls is None else protocol_for(tls.client_allowed_sans),
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        timeout_keep_alive=30,
     )
+    config.load()
+    if tls is not None:
+        config.ssl = create_ssl_context(tls)
+    return _Server(config, app.state.stream)
 
 
 @contextlib.contextmanager
@@ -93,7 +103,7 @@ def serving(exporter: Exporter) -> Iterator[str]:
     exporter.start()
     thread.start()
     try:
-        yield base_url(bound)
+        yield base_url(bound, tls=exporter.web_config.tls_server_config is not None)
     finally:
         server.should_exit = True
         thread.join()
