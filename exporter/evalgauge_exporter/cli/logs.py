@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from evalgauge_exporter.cli.output import escape_lines
+from evalgauge_exporter.cli.output import EscapingFormatter
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
@@ -29,17 +29,6 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields)
 
 
-class TextFormatter(logging.Formatter):
-    """Level and message, without what a terminal would interpret: paths and texts of others are in it."""
-
-    def __init__(self) -> None:
-        super().__init__("%(levelname)s %(message)s")
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        return escape_lines(super().format(record))
-
-
 _handler: logging.Handler | None = None
 
 
@@ -55,7 +44,7 @@ def configure_logging(level: str = "info", form: str = "text") -> None:
     if _handler is not None:
         root.removeHandler(_handler)
     _handler = logging.StreamHandler(sys.stderr)
-    _handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    _handler.setFormatter(JsonFormatter() if form == "json" else EscapingFormatter("%(levelname)s %(message)s"))
     root.addHandler(_handler)
     logging.getLogger("evalgauge").setLevel(level.upper())
     if level == "debug":

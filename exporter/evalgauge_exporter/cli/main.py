@@ -26,7 +26,7 @@ COMMANDS = {
     "watch": "Watch runs in the terminal.",
     "remaining": "List the tasks of a run that are left.",
     "replay": "Write a static site that replays runs step by step.",
-    "export": "Write runs as CSV, JSON or ATIF trajectories.",
+    "export": "Write runs as CSV, JSON, ATIF trajectories, or OpenMetrics.",
     "convert": "Write runs of other formats as run logs.",
     "send": "Send a run's log to an exporter on another machine.",
     "prune": "Delete old runs, or their screenshots.",

@@ -104,9 +104,10 @@ class AuthMiddleware:
         return True  # an address can't be rebound
 
     async def _is_authorised(self, headers: Headers) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._is_token(given.strip().encode("latin-1")):
+        authorization = headers.get("authorization", "")
+        if self._token is not None and is_bearer(authorization, self._token):
             return True
+        scheme, _, given = authorization.partition(" ")
         if scheme.lower() == "basic" and self._users:
             return await run_in_threadpool(self._users.is_valid, given.strip())
         sessions = self._sessions
@@ -184,6 +185,12 @@ def _session_cookies(headers: Headers) -> list[str]:
     """Return the values of the session cookie, parsed here: another server's malformed cookie must not hide it."""
     pairs = (part.strip().partition("=") for part in headers.get("cookie", "").split(";"))
     return [value for name, _, value in pairs if name == COOKIE]
+
+
+def is_bearer(authorization: str, token: str) -> bool:
+    """Return whether an Authorization header, decoded as Latin-1, carries a bearer token of any letters."""
+    scheme, _, given = authorization.partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), token.encode())
 
 
 def _next_path(scope: Scope) -> str:

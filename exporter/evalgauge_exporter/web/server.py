@@ -8,13 +8,13 @@ import threading
 from collections.abc import Iterator
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from evalgauge_exporter.errors import ListenError
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.web.app import create_app
+from evalgauge_exporter.web.connections import ConnectionLimits, limited_protocol, raise_descriptor_limit
 from evalgauge_exporter.web.sse import SnapshotBroadcaster
-from evalgauge_exporter.web.tls import create_ssl_context, protocol_for
+from evalgauge_exporter.web.tls import create_ssl_context
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -47,6 +47,9 @@ def base_url(bound: socket.socket, *, tls: bool = False) -> str:
     return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+_KEEP_ALIVE_SECONDS = 30
+
+
 class _Server(uvicorn.Server):
     """A server that ends the event streams before it shuts down: they would never end by themselves."""
 
@@ -68,15 +71,19 @@ def web_server(exporter: Exporter) -> uvicorn.Server:
     """
     app = create_app(exporter)
     tls = exporter.web_config.tls_server_config
+    limits = ConnectionLimits(raise_descriptor_limit())
+    app.state.stream.max_clients = limits.streams
     config = uvicorn.Config(
         app,
-        http=AutoHTTPProtocol if tls is None else protocol_for(tls.client_allowed_sans),
+        http=limited_protocol(limits, () if tls is None else tls.client_allowed_sans),
+        ws="none",
+        backlog=limits.backlog,
         log_config=None,
-        log_level="warning",
+        log_level="error",  # a malformed request is the client's problem: it is answered with 400 and not logged
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=2,
-        timeout_keep_alive=30,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
     config.load()
     if tls is not None:

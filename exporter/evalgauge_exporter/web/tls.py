@@ -1,14 +1,10 @@
-"""TLS of the exporter: the context of a web configuration, and connections that present the right certificate."""
+"""TLS of the exporter: the context of a web configuration."""
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import tempfile
 from pathlib import Path
-from typing import Any
-
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from evalgauge_exporter.config.web_config import CIPHERS, CURVES, TlsServerConfig
 from evalgauge_exporter.errors import ConfigError
@@ -111,27 +107,3 @@ def _check_validity(server: ssl.SSLContext, cert: Path) -> None:
 
 def _reason(error: OSError | ValueError) -> str:
     return getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-
-
-def protocol_for(allowed_sans: tuple[str, ...]) -> type[asyncio.Protocol]:
-    """Return a protocol class that closes connections whose client certificate has none of these names.
-
-    Args:
-        allowed_sans: Subject alternative names: DNS names, addresses, e-mail addresses or URIs. None allows all.
-    """
-    if not allowed_sans:
-        return AutoHTTPProtocol
-
-    class VerifyingProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-        """The HTTP protocol, for clients with the right certificate."""
-
-        def connection_made(self, transport: Any) -> None:
-            """Accept or close a connection."""
-            ssl_object = transport.get_extra_info("ssl_object")
-            certificate = ssl_object.getpeercert() if ssl_object is not None else None
-            names = {name for _, name in (certificate or {}).get("subjectAltName", ())}
-            super().connection_made(transport)
-            if certificate and not names & set(allowed_sans):
-                transport.abort()
-
-    return VerifyingProtocol
