@@ -13,12 +13,12 @@ import evalgauge_exporter.ingest
 import evalgauge_exporter.sources
 import evalgauge_exporter.state
 from evalgauge.events import LlmCall
-from evalgauge.price_overrides import load_overrides
-from evalgauge.pricing import Price, PriceTable
+from evalgauge.pricing import Price
 from evalgauge_exporter.analysis.costs import MachineCost
 from evalgauge_exporter.analysis.machine_usage import MachineJoin, compute_run_machine_costs
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
+from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.config.token_file import read_token
 from evalgauge_exporter.config.web_config import WebConfig, load_web_config
 from evalgauge_exporter.ingest.collector import RunCollector
@@ -70,9 +70,8 @@ class Exporter:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.state = State()
-        overrides = load_overrides(config.prices.overrides) if config.prices.overrides else None
-        self.prices = PriceTable(overrides)
         self.limits = Limits(**config.limits.model_dump(exclude={"memory"}))
+        self.prices = load_price_table(config)
         self.token = read_token(config.token_file) if config.token_file else None
         self.web_config = load_web_config(config.web_config_file) if config.web_config_file else WebConfig()
         self.fleet = FleetState(self.prices)

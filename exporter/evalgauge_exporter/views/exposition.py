@@ -19,7 +19,8 @@ from evalgauge.metrics import Metric
 from evalgauge_exporter.analysis.rates import Results, pass_ratios
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.histogram import Histogram
-from evalgauge_exporter.state.run import OTHER, RunState, State
+from evalgauge_exporter.state.models import OTHER
+from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.state.tallies import NO_SCORES, SCORE_UNIT, ScoreSums
 from evalgauge_exporter.views.limits import Limits, exposed_runs
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from scipy.special import ndtri
 
-from evalgauge_exporter.analysis.censored import DRAWS, Censored, CensoredEstimate, estimate_censored
+from evalgauge_exporter.analysis.comparison.censored import DRAWS, Censored, CensoredEstimate, estimate_censored
 from evalgauge_exporter.analysis.comparison.pairing import (
     OpenPair,
     Pair,
