@@ -69,7 +69,12 @@ def create_app(exporter: Exporter) -> FastAPI:
     app = FastAPI(title="evalgauge", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(
-        AuthMiddleware, token=exporter.token, host=exporter.config.host, public_url=exporter.config.public_url
+        AuthMiddleware,
+        token=exporter.token,
+        host=exporter.config.host,
+        public_url=exporter.config.public_url,
+        users=exporter.web_config.basic_auth_users,
+        headers={str(name): value for name, value in exporter.web_config.http_server_config.headers.items()},
     )
     app.include_router(create_api_router(exporter, stream))
     if exporter.config.receive is not None:
