@@ -25,7 +25,7 @@ from evalgauge_exporter.errors import EvalZipError
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader, LogReader
-from evalgauge_exporter.sources.inspect.header import Counts, list_reduced_samples, list_unlogged_usage
+from evalgauge_exporter.sources.inspect.header import Counts, list_reduced_samples, list_unlogged_usage, parse_tags
 from evalgauge_exporter.sources.inspect.samples import add_sample
 from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, get_mtime, parse_json
 
@@ -69,6 +69,7 @@ class InspectLogSource:
         self._samples: dict[str, int] = {}
         """Checksums of the members that were read, by name."""
         self._scorers: list[str] = []
+        self._run_start = 0.0
         self._counted: Counts = {}
         """Tokens of the calls that were returned."""
         self._seq = 0
@@ -195,10 +196,11 @@ class InspectLogSource:
         ]
         epochs = parse_count(config.get("epochs")) or 1
         at = parse_timestamp(task.get("created"))
+        self._run_start = at if at is not None else self._mtime()
         self._started = True
         self._append(
             RunStarted(
-                ts=at if at is not None else self._mtime(),
+                ts=self._run_start,
                 seq=0,
                 writer=self.source,
                 benchmark=parse_id(task.get("task")),
@@ -207,6 +209,7 @@ class InspectLogSource:
                 tasks=planned,
                 total_tasks=None if planned else parse_count(dataset.get("samples")),
                 attempts=max(1, min(epochs, 1000)),
+                tags=parse_tags(task),
             ),
             result,
         )
@@ -224,7 +227,7 @@ class InspectLogSource:
             return None
         attempt = AttemptBuilder(self.source, task_id, epoch if epoch is not None else 1)
         try:
-            add_sample(sample, attempt, f"{self._path.name}/{name}", self._threshold, self._scorers)
+            add_sample(sample, attempt, f"{self._path.name}/{name}", self._threshold, self._scorers, self._run_start)
         except _BROKEN as error:
             self._report(result, "foreign_file", f"{self._path}: {name}: {type(error).__name__}: {str(error)[:200]}")
             return None
@@ -239,7 +242,7 @@ class InspectLogSource:
         if not self._samples:
             for sample in list_reduced_samples(header, self._read_reductions(log)):
                 attempt = AttemptBuilder(self.source, sample["id"])
-                add_sample(sample, attempt, "", self._threshold, self._scorers)
+                add_sample(sample, attempt, "", self._threshold, self._scorers, self._run_start)
                 for event in attempt.events:
                     self._append(event, result)
         for name, tokens in list_unlogged_usage(header, self._counted):
