@@ -8,7 +8,10 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from evalgauge import __version__
+import evalgauge
+import evalgauge_exporter.ingest
+import evalgauge_exporter.sources
+import evalgauge_exporter.state
 from evalgauge.events import LlmCall
 from evalgauge.price_overrides import load_overrides
 from evalgauge.pricing import Price, PriceTable
@@ -36,10 +39,19 @@ def _cache_path(config: Config) -> Path:
 
 
 def _cache_key(config: Config) -> str:
-    """Return what cached numbers depend on beside the runs' files: the release, the threshold and the prices."""
+    """Return what cached numbers depend on beside the runs' files: the code, the threshold and the prices."""
     own = config.prices.overrides.read_bytes() if config.prices.overrides else b""
     prices = importlib.metadata.version("genai-prices")
-    return f"{__version__} {config.success_threshold} {prices} {hashlib.sha256(own).hexdigest()[:16]}"
+    return f"{_digest_code()} {config.success_threshold} {prices} {hashlib.sha256(own).hexdigest()[:16]}"
+
+
+def _digest_code() -> str:
+    """Return a digest of the code that reads and folds events: a checkout changes without a new release."""
+    digest = hashlib.sha256()
+    for package in (evalgauge, evalgauge_exporter.sources, evalgauge_exporter.state, evalgauge_exporter.ingest):
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 class Exporter:
@@ -59,7 +71,7 @@ class Exporter:
         self.state = State()
         overrides = load_overrides(config.prices.overrides) if config.prices.overrides else None
         self.prices = PriceTable(overrides)
-        self.limits = Limits(**config.limits.model_dump())
+        self.limits = Limits(**config.limits.model_dump(exclude={"memory"}))
         self.token = read_token(config.token_file) if config.token_file else None
         self.fleet = FleetState(self.prices)
         self.fleet_sources = FleetSources(config, self.fleet, self.state.lock, self._fleet_changed)
@@ -78,6 +90,8 @@ class Exporter:
             cache=RunCache(_cache_path(config), _cache_key(config)),
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
+            follow_links=config.follow_links,
+            memory_limit=config.limits.memory,
             on_change=self._changed,
         )
 
@@ -100,6 +114,17 @@ class Exporter:
             False where the timeout passed first.
         """
         return self._ready.wait(timeout)
+
+    def wait_caught_up(self, timeout: float | None = None) -> bool:
+        """Wait until every run was read to its end; one that is very large takes longer than ``wait_ready``.
+
+        Args:
+            timeout: Seconds to wait, None for no limit.
+
+        Returns:
+            False where the timeout passed first.
+        """
+        return self.collector.caught_up.wait(timeout)
 
     def stop(self) -> None:
         """Stop and wait for all threads."""

@@ -30,10 +30,9 @@ from evalgauge_exporter.sources.documents import (
     add_unjudged_finish,
     as_object,
     digest_files,
-    read_head,
 )
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.parsing import fingerprint, get_mtime, read_object
+from evalgauge_exporter.sources.parsing import fingerprint, get_mtime, is_directory, read_head, read_object
 from evalgauge_exporter.sources.tau_bench import SOLVED, add_conversation
 
 SUFFIX = ".json"
@@ -62,9 +61,9 @@ def open_run(place: Path, *, success_threshold: float = 1.0) -> RunSource:
         place: The document, or the folder with ``results.json``.
         success_threshold: The least reward of a success.
     """
-    if place.is_dir() and (place / SIMULATIONS).is_dir():
+    if is_directory(place) and is_directory(place / SIMULATIONS):
         return Tau2FolderSource(place, success_threshold=success_threshold)
-    document = place / RESULTS if place.is_dir() else place
+    document = place / RESULTS if is_directory(place) else place
     return Tau2DocumentSource(document, success_threshold=success_threshold)
 
 
@@ -116,7 +115,7 @@ class Tau2FolderSource(FolderSource):
 
     def fingerprint(self) -> str | None:
         """Return a digest of the times and sizes of all files; None where the folder is not there."""
-        if not self.folder.is_dir():
+        if not is_directory(self.folder):
             return None
         return digest_files([self.folder / RESULTS, *sorted((self.folder / SIMULATIONS).glob("*.json"))])
 

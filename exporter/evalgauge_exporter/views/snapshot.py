@@ -93,6 +93,7 @@ def _job(run: RunState, analysis: RunAnalysis, now: float) -> shapes.CurrentJob:
         source=run.source,
         started_at=run.started_at,
         ended_at=run.ended_at,
+        unreadable=run.unreadable,
         last_progress_at=run.last_progress_at or None,
         statuses=statuses,
         eta=None if eta is None else shapes.EtaBounds(**eta._asdict()),

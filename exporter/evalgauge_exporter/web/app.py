@@ -82,9 +82,17 @@ def _add_machine_routes(app: FastAPI, exporter: Exporter) -> None:
         body = await shared.get(openmetrics, lambda: exporter.exposition.render(time.time(), openmetrics=openmetrics))
         return Response(body, headers={"content-type": exposition.OPENMETRICS if openmetrics else exposition.TEXT})
 
-    @app.get("/healthz", tags=["machines"], response_class=PlainTextResponse, summary="Liveness")
-    async def healthz() -> str:
-        return "ok\n"
+    @app.get(
+        "/healthz",
+        tags=["machines"],
+        response_class=PlainTextResponse,
+        responses={503: {"description": "Runs are no longer collected."}},
+        summary="The process works",
+    )
+    async def healthz() -> Response:
+        if exporter.collector.has_died():
+            return JSONResponse({"error": "runs are no longer collected; restart the exporter"}, status_code=503)
+        return PlainTextResponse("ok\n")
 
     @app.get(
         "/readyz",

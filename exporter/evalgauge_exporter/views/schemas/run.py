@@ -55,6 +55,7 @@ class CurrentJob(BaseModel):
     source: str
     started_at: float | None
     ended_at: float | None
+    unreadable: str | None = Field(description="Why the run can't be read for the moment; its figures are older.")
     last_progress_at: float | None
     statuses: dict[str, int]
     eta: EtaBounds | None
