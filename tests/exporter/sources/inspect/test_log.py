@@ -204,10 +204,10 @@ def test_a_sample_without_score_was_not_measured(tmp_path: Path) -> None:
     members = {
         "_journal/start.json": START,
         "samples/1.json": sample(1, scores={}),
-        "samples/2.json": sample(2, error={"message": "CancelledError()"}),
+        "samples/2.json": sample(2, error={"message": "CancelledError()"}, scores={}),
         "samples/3.json": sample(3, scores={"match": {"value": 0.5}}),
         "samples/4.json": sample(4, scores={"match": {"value": "?"}}),
-        "samples/5.json": sample(5, error={"message": "RuntimeError()"}),
+        "samples/5.json": sample(5, error={"message": "RuntimeError()"}, scores={}),
         "samples/6.json": sample(6, error={"message": "RuntimeError()"}, scores={"match": {"value": "I"}}),
     }
     path = make_log(tmp_path / "a.eval", members)
