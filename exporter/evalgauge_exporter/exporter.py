@@ -13,12 +13,12 @@ import evalgauge_exporter.ingest
 import evalgauge_exporter.sources
 import evalgauge_exporter.state
 from evalgauge.events import LlmCall
-from evalgauge.price_overrides import load_overrides
-from evalgauge.pricing import Price, PriceTable
+from evalgauge.pricing import Price
 from evalgauge_exporter.analysis.costs import MachineCost
-from evalgauge_exporter.analysis.machine_usage import compute_run_machine_costs
+from evalgauge_exporter.analysis.machine_usage import MachineJoin, compute_run_machine_costs
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
+from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.config.token_file import read_token
 from evalgauge_exporter.ingest.collector import RunCollector
 from evalgauge_exporter.ingest.fleet import FleetSources
@@ -69,9 +69,8 @@ class Exporter:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.state = State()
-        overrides = load_overrides(config.prices.overrides) if config.prices.overrides else None
-        self.prices = PriceTable(overrides)
         self.limits = Limits(**config.limits.model_dump(exclude={"memory"}))
+        self.prices = load_price_table(config)
         self.token = read_token(config.token_file) if config.token_file else None
         self.fleet = FleetState(self.prices)
         self.fleet_sources = FleetSources(config, self.fleet, self.state.lock, self._fleet_changed)
@@ -80,6 +79,8 @@ class Exporter:
         )
         self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger)
         self.exposition.extra.append(self._fleet_samples)
+        self._join: MachineJoin | None = None
+        self._join_version = 0
         self._listeners: list[Callable[[], None]] = []
         self._ready = threading.Event()
         self.collector = RunCollector(
@@ -144,8 +145,11 @@ class Exporter:
         self._changed()
 
     def _machines(self, run: RunState, now: float) -> list[MachineCost]:
-        stall_after, runs = self.config.stall_after, self.state.runs.values()
-        return compute_run_machine_costs(run, self.fleet, self.prices, now, stall_after, runs).list_known()
+        stall_after, version = self.config.stall_after, self.state.version
+        if self._join is None or (self._join.now, self._join_version) != (now, version):
+            self._join = MachineJoin(self.state.runs.values(), self.fleet, now, stall_after)
+            self._join_version = version
+        return compute_run_machine_costs(run, self.fleet, self.prices, now, stall_after, self._join).list_known()
 
     def _fleet_samples(self, now: float) -> Iterator[Sample]:
         yield from collect_fleet_samples(self.fleet, now)

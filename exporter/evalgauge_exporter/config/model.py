@@ -231,7 +231,8 @@ class Config(BaseSettings):
     success_threshold: float = Field(1.0, allow_inf_nan=False)
     """The score from which on a task counts as a success, where a format only gives scores."""
     follow_links: bool = False
-    """Whether links in a results folder that lead out of the served folders are followed."""
+    """Whether links that lead out of the served folders are followed: whoever writes there can then publish any folder
+    that the exporter may read."""
     probe_registries: bool = True
     """Whether the machines in OpenAdapt's registry files are probed."""
     baselines: dict[str, str] = Field(default_factory=dict)

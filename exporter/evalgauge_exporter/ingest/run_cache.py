@@ -23,6 +23,8 @@ from evalgauge_exporter.state.tallies import Tallies
 
 log = logging.getLogger("evalgauge.exporter")
 
+FORMAT = 2
+"""Changes with what a run's state holds, or how a release reads and prices the same files."""
 _FIELDS = (
     "source",
     "declared_run_id",
@@ -60,7 +62,7 @@ class RunCache:
             key: What the entries depend on beside the runs' files: the code and the prices.
         """
         self._path = path
-        self._key = key
+        self._key = key = f"{FORMAT} {key}"
         self._entries: dict[str, tuple[str, dict[str, Any]]] = {}
         self._changed = False
         if path is not None:
@@ -133,6 +135,8 @@ def dump_run(run: RunState) -> dict[str, Any]:
                 *(provider, model, usage.tokens, usage.requests, usage.unpriced, usage.unknown),
                 None if usage.cost_usd is None else str(usage.cost_usd),
                 list(usage.tables),
+                usage.reasons,
+                [None if usd is None else str(usd) for usd in (usage.stated_usd, usage.compared_usd)],
             ]
             for (provider, model), usage in run.usage.items()
         ],
@@ -160,11 +164,13 @@ def restore_run(entry: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
         setattr(run, name, entry[name])
     run.version = run.tasks_version = 1
     run.counts = {(domain, status): count for domain, status, count in entry["counts"]}
-    for provider, model, tokens, requests, unpriced, unknown, cost, tables in entry["usage"]:
+    for provider, model, tokens, requests, unpriced, unknown, cost, tables, reasons, stated in entry["usage"]:
         usage = run.usage[provider, model] = Usage()
         usage.tokens, usage.requests, usage.unpriced, usage.unknown = tokens, requests, unpriced, unknown
         usage.cost_usd = None if cost is None else Decimal(cost)
         usage.tables = dict.fromkeys(tables)
+        usage.reasons = reasons
+        usage.stated_usd, usage.compared_usd = (None if usd is None else Decimal(usd) for usd in stated)
     for name, fields in entry["workers"].items():
         worker = run.workers[name] = Worker(fields["first_seen"])
         for field in _WORKER_FIELDS:

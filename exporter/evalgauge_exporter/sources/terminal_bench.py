@@ -129,7 +129,8 @@ class TerminalBenchSource(FolderSource):
         )
         name = split_model_name(parse_id(metadata.get("model_name")))
         at = parse_timestamp(result.get("agent_ended_at"))
-        attempt.add_call(at, name.provider, name.model, tokens if tokens.input or tokens.output else UNKNOWN)
+        known = tokens if tokens.input or tokens.output else UNKNOWN
+        attempt.add_call(at, name.provider, name.model, known, requests=0)
 
     def _published(self) -> dict[str, Mapping[str, Any]]:
         """Return the trials in the run's own results, by name."""

@@ -33,6 +33,7 @@ from evalgauge.pricing import Price
 from evalgauge_exporter.state.histogram import Histogram
 from evalgauge_exporter.state.models import (
     NEW_RECORD,
+    OTHER,
     UNKNOWN,
     Attempt,
     BusyIdleClock,
@@ -43,7 +44,6 @@ from evalgauge_exporter.state.models import (
 )
 from evalgauge_exporter.state.tallies import Tallies
 
-OTHER = "other"
 MAX_ACTIONS = 40
 """Distinct action types of a run; they are free text of agents, so further ones are counted as ``other``."""
 MAX_MODELS = 100
@@ -316,25 +316,20 @@ class RunState:
         usage = self.usage.get(key)
         if usage is None:
             usage = self.usage[key] = Usage()
-        usage.requests[event.status] += 1
+        calls = max(1, event.requests)
+        usage.requests[event.status] += calls
         if event.duration_seconds is not None:
             self.call_durations.setdefault(key, Histogram(CALL_DURATION_BUCKETS)).observe(event.duration_seconds)
         for index, count in enumerate(event.tokens):
             if count:
                 usage.tokens[index] += count
         price = self._pricer(event)
+        usage.add_price(price, calls)
         if price.usd is not None:
-            usage.cost_usd = price.usd if usage.cost_usd is None else usage.cost_usd + price.usd
-            if price.table is not None:
-                usage.tables[price.table] = None
             self._spend(event.ts, price.usd)
-        elif price.state == "unpriced":
-            usage.unpriced += 1
-        else:
-            usage.unknown += 1
         if event.task_id is not None:
             attempt = self._attempt(event.task_id, event.attempt)
-            attempt.calls += 1
+            attempt.calls += calls
             if attempt.tokens is None:
                 attempt.tokens = list(event.tokens)
             else:
@@ -342,7 +337,7 @@ class RunState:
                     if count is not None:
                         attempt.tokens[index] = count + (attempt.tokens[index] or 0)
             if price.usd is None:
-                attempt.uncosted_calls += 1
+                attempt.uncosted_calls += calls
             else:
                 attempt.cost_usd = price.usd if attempt.cost_usd is None else attempt.cost_usd + price.usd
             self._worker(event.worker_id or attempt.worker_id, event)

@@ -5,6 +5,8 @@ Traps of the format:
 - Members are compressed with zstd. A log that is being written, or whose process was killed, has no ``header.json``:
   ``_journal/start.json`` states what it is, and it has the samples that were written. A dead one looks like a live one.
 - Samples are written when they have finished; those that are running are not in the log.
+- The header's ``stats.model_usage`` also counts samples that were cancelled, retried or not logged: what it has beyond
+  the samples are calls of the run.
 - A run is named by its file. Screenshots are not files: ``image`` reads them from the log.
 """
 
