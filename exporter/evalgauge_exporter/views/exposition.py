@@ -66,6 +66,8 @@ class Exposition:
         self.linger = linger
         self.extra: list[Callable[[float], Iterable[Sample]]] = []
         """Further samples that belong to no run: functions that are called at each scrape with the time."""
+        self.process: Callable[[bool], str] | None = None
+        """Renders the metrics of the process itself, in OpenMetrics or not."""
         self._rendered: dict[str, tuple[tuple[int, int, int, str], dict[Metric, str]]] = {}
 
     def render(self, now: float, *, openmetrics: bool = False) -> bytes:
@@ -99,6 +101,8 @@ class Exposition:
             if texts:
                 parts.append(format_head(metric, openmetrics))
                 parts += texts
+        if self.process is not None:
+            parts.append(self.process(openmetrics))
         if openmetrics:
             parts.append("# EOF\n")
         return "".join(parts).encode("utf-8", "replace")
