@@ -118,6 +118,8 @@ class RunState:
         """How long finished attempts took, by domain."""
         self.call_durations: dict[tuple[str, str], Histogram] = {}
         """How long model calls took, by provider and model."""
+        self.unreadable: str | None = None
+        """Why something of the run can't be read for the moment; the state is that of before."""
         self.spent_by_minute: dict[int, Decimal] = {}
         """US dollars of model calls by minute (Unix seconds / 60), for the newest minutes with any."""
         self.started_at: float | None = None
@@ -146,6 +148,11 @@ class RunState:
         return self._finish_log
 
     @property
+    def loaded_attempts(self) -> int:
+        """Number of attempts in memory."""
+        return len(self._attempts)
+
+    @property
     def is_unloaded(self) -> bool:
         """Whether the attempts are not in memory."""
         return self._reload is not None
@@ -157,7 +164,11 @@ class RunState:
 
     def _ensure_loaded(self) -> None:
         if self._reload is not None:
-            whole = self._reload()
+            try:
+                whole = self._reload()
+            except OSError as error:  # for the moment: it is tried again at the next use
+                self.unreadable = str(error)
+                return
             self._attempts, self._finish_log, self._reload = whole._attempts, whole._finish_log, None
             self.tallies = whole.tallies
 
@@ -243,7 +254,9 @@ class RunState:
         if event.time_limit_seconds is not None:
             attempt.time_limit_seconds = event.time_limit_seconds
         self._count(attempt, -1)
-        attempt.starts += 1
+        known = attempt.stamp
+        if known is None or (known.writer, known.seq) != (stamp.writer, stamp.seq):  # else the same start, corrected
+            attempt.starts += 1
         if self._select_writer(attempt, stamp):
             self._release_worker(attempt)
             earlier = attempt.earlier_results

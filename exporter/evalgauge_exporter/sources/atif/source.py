@@ -41,8 +41,17 @@ from evalgauge_exporter.sources.atif.harbor import (
 from evalgauge_exporter.sources.atif.trajectories import add_call, add_turns
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.osworld.layout import sample_subfolders
-from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_bytes, read_object
+from evalgauge_exporter.sources.parsing import (
+    get_mtime,
+    is_directory,
+    is_regular_file,
+    list_names,
+    parse_json,
+    read_bytes,
+    read_head,
+    read_object,
+)
+from evalgauge_exporter.sources.sampling import Vote, most_fit
 
 TRAJECTORY = "trajectory.json"
 _WHERE = (TRAJECTORY, f"agent/{TRAJECTORY}")
@@ -53,34 +62,36 @@ _MAX_PARTS = 50
 """Documents that continue one another, of one trial."""
 
 
-def discover_runs(folder: Path, names: frozenset[str]) -> list[Path]:
-    """Return the runs in a folder: itself, or one for each agent of a job with several, named below it."""
-    if TRAJECTORY in names and _is_atif(folder / TRAJECTORY):
-        return [folder]
-    inside = sample_subfolders(folder)
-    if not any(_is_trial(below) for below in inside) and not (_CONFIG in names and _is_job(folder)):
+def discover_jobs(folder: Path, names: frozenset[str]) -> list[Path]:
+    """Return the runs of a folder that is marked as a job by its ``config.json``.
+
+    They are the folder itself, or one for each agent of a job with several, named below it.
+    """
+    content = _read_silently(folder / _CONFIG) if _CONFIG in names else None
+    if content is None or "job_name" not in content or "agents" not in content:
         return []
-    agents = list_agents(_read_silently(folder / _CONFIG) if _CONFIG in names else None)
+    agents = list_agents(content)
     return [folder] if len(agents) < 2 else [folder / agent for agent in agents]
 
 
+def fits(folder: Path, names: frozenset[str]) -> bool:
+    """Return whether a folder holds a trajectory, or most folders in it are trials or hold one."""
+    return (TRAJECTORY in names and _is_atif(folder / TRAJECTORY)) or most_fit(folder, _vote) is True
+
+
 def _is_atif(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return _SCHEMA.search(file.read(1 << 16)) is not None
-    except (OSError, ValueError):
-        return False
+    return _SCHEMA.search(read_head(path, 1 << 16)) is not None
+
+
+def _vote(folder: Path) -> Vote:
+    return _is_trial(folder) if list_names(folder) else None
 
 
 def _is_trial(folder: Path) -> bool:
     if any(_is_atif(folder / where) for where in _WHERE):
         return True
-    return (folder / _CONFIG).is_file() and any((folder / name).exists() for name in ("trial.log", "verifier"))
-
-
-def _is_job(folder: Path) -> bool:
-    content = _read_silently(folder / _CONFIG)
-    return content is not None and "job_name" in content and "agents" in content
+    names = list_names(folder)
+    return _CONFIG in names and not names.isdisjoint(("trial.log", "verifier"))
 
 
 def _read_silently(path: Path) -> dict[str, Any] | None:
@@ -106,10 +117,10 @@ class AtifSource(FolderSource):
             place: The job's folder, or below it the name of one of its agents.
             success_threshold: The least reward of a success.
         """
-        is_folder = place.is_dir()
+        is_folder = is_directory(place)
         super().__init__(place if is_folder else place.parent, success_threshold=success_threshold)
         self._agent = None if is_folder else place.name
-        self._single = is_folder and (place / TRAJECTORY).is_file()
+        self._single = is_folder and is_regular_file(place / TRAJECTORY)
         self.levels = 0 if self._single else 1
         self._stated: tuple[str | None, str | None] = (None, None)
         """Agent and model by the first trajectory."""
@@ -171,12 +182,12 @@ class AtifSource(FolderSource):
 
     def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """Return the agent's turns, and the end where there is a result or no trial at all."""
-        result = read_object(files.folder / _RESULT, self.report) if (files.folder / _RESULT).is_file() else None
+        result = read_object(files.folder / _RESULT, self.report)
         result = result if result is not None and ("trial_name" in result or "verifier_result" in result) else None
         documents, whole = self._read_documents(files.folder)
         if not whole and result is None:
             return None
-        harbor = result is not None or (files.folder / _CONFIG).is_file()
+        harbor = result is not None or is_regular_file(files.folder / _CONFIG)
         if not documents and not harbor:
             return None
         attempt = AttemptBuilder(self.source, files.task_id, files.attempt)
@@ -239,12 +250,12 @@ class AtifSource(FolderSource):
 
     def _read_documents(self, folder: Path) -> tuple[list[tuple[dict[str, Any], str]], bool]:
         """Return the trajectories of a trial in order, each with its folder; and whether all could be read."""
-        paths = [folder / where for where in _WHERE if (folder / where).is_file()][:1]
-        if not paths and (folder / "steps").is_dir():
+        paths = [folder / where for where in _WHERE if is_regular_file(folder / where)][:1]
+        if not paths and is_directory(folder / "steps"):
             found = (
                 (folder / "steps" / step / f"agent/{TRAJECTORY}") for step in self.list_subfolders(folder / "steps")
             )
-            paths = sorted((path for path in found if path.is_file()), key=lambda path: get_mtime(path) or 0.0)
+            paths = sorted((path for path in found if is_regular_file(path)), key=lambda path: get_mtime(path) or 0.0)
         documents: list[tuple[dict[str, Any], str]] = []
         for path in paths:
             here, seen = path, {path}
@@ -257,7 +268,7 @@ class AtifSource(FolderSource):
                 if not isinstance(following, str) or Path(following).name != following:
                     break
                 here = here.parent / following
-                if here in seen or not here.is_file():
+                if here in seen or not is_regular_file(here):
                     break
                 seen.add(here)
         return documents, True

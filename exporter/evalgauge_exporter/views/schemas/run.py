@@ -55,6 +55,7 @@ class CurrentJob(BaseModel):
     source: str
     started_at: float | None
     ended_at: float | None
+    unreadable: str | None = Field(description="Why the run can't be read for the moment; its figures are older.")
     last_progress_at: float | None
     statuses: dict[str, int]
     eta: EtaBounds | None
@@ -272,18 +273,21 @@ class Runs(BaseModel):
 
 
 class DomainDelta(BaseModel):
-    """A domain's difference A − B; the p-value is corrected for the number of domains."""
+    """The difference in one domain; the p-value is corrected for the number of domains."""
 
     success_rate: float | None
+    ci_low: float | None = Field(description="95 % interval of success_rate.")
+    ci_high: float | None
     paired_tasks: int
     p_value: float | None
     verdict: Verdict
 
 
 class Delta(BaseModel):
-    """A − B over the tasks that both runs have measured."""
+    """A difference over the tasks that both runs have measured."""
 
     success_rate: float | None
+    score: float | None = Field(description="Over the tasks with scores in both runs, on the benchmark's own scale.")
     avg_steps: float | None
     duration_seconds: float | None
     cost_usd: float | None
@@ -295,8 +299,13 @@ class Significance(BaseModel):
 
     test: str = Field(description="The test behind p_value; a sequential one while a run is running.")
     p_value: float | None = Field(description="The p-value that the verdict is based on.")
-    ci_low: float | None = Field(description="95 % interval of the success rates' difference A − B.")
+    ci_low: float | None = Field(
+        description="95 % interval of the rates' difference A − B; of a running run with open tasks as censored."
+    )
     ci_high: float | None
+    estimate: float | None = Field(description="Estimate of that difference; of a running run the censored one.")
+    final_low: float | None = Field(description="95 % interval of that difference once the running run is finished.")
+    final_high: float | None
     paired_tasks: int
     only_a_succeeded: int
     only_b_succeeded: int
@@ -308,13 +317,30 @@ class Significance(BaseModel):
     only_in_b: int
 
 
+class ScoreSignificance(BaseModel):
+    """Significance of the difference in scores, A − B. The verdict is on B against the baseline A."""
+
+    test: str
+    p_value: float = Field(description="The p-value that the verdict is based on.")
+    anytime_p_value: float = Field(description="Valid however often it is evaluated during a run.")
+    ci_low: float | None = Field(description="95 % interval over tasks.")
+    ci_high: float | None
+    estimate: float = Field(description="Estimate of the difference; of a running run the censored one.")
+    paired_tasks: int = Field(description="Tasks with scores in both runs.")
+    mean_a: float
+    mean_b: float
+    verdict: Verdict
+
+
 class Compared(BaseModel):
     """Two runs side by side."""
 
     run_a: RunMetrics
     run_b: RunMetrics
-    delta: Delta
+    delta: Delta = Field(description="A − B.")
+    change: Delta = Field(description="B − A: candidate minus baseline.")
     significance: Significance
+    score: ScoreSignificance | None = Field(description="Null where no task has scores in both runs.")
 
 
 class Comparison(BaseModel):
