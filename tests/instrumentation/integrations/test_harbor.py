@@ -8,6 +8,7 @@ Harbor needs Python 3.12. The stand-ins here have the names of its own classes' 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -376,3 +377,41 @@ def test_plugin_and_source_count_the_same_calls_of_the_same_trajectory(tmp_path:
     usd = [float(sum(table.price_of(call).usd or 0 for call in calls)) for calls in (recorded, read)]
     # per M: 30x$3 + 4000x$0.3 + 300x$3.75 + 200x$6 + 200x$15; 530x$3 + 4000x$0.3 + 200x$15; 9x$3 + $15
     assert usd == [pytest.approx(0.006615 + 0.00579 + 0.000042)] * 2
+
+
+def test_messages_and_tool_results_of_a_trajectory_are_recorded(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    plugin = started(job)
+    trial = job._trial_configs[0]
+    folder = Path(trial.trials_dir) / trial.trial_name / "agent"
+    folder.mkdir(parents=True)
+    calls = [{"tool_call_id": name, "function_name": "bash", "arguments": {"cmd": name}} for name in ("ls", "pwd")]
+    results = [
+        {"source_call_id": "pwd", "content": "/root"},
+        {"source_call_id": "ls", "content": [{"type": "text", "text": "a.txt"}]},
+        {"source_call_id": "pwd", "content": "again"},
+    ]
+    steps = [
+        {"source": "system", "message": "You are an agent."},
+        {"source": "user", "message": "List the files.", "timestamp": "2026-03-01T12:00:00Z"},
+        {"source": "agent", "message": "", "tool_calls": calls, "observation": {"results": results}},
+        {"source": "agent", "message": "done", "observation": {"results": ["torn", {"content": 7}]}},
+    ]
+    (folder / "trajectory.json").write_text(json.dumps({"schema_version": "ATIF-v1.8", "steps": steps}))
+    job.begin()
+    job.end(rewards={"reward": 1.0})
+    finish(plugin)
+    assert [(line["role"], line["text"]) for line in lines(job.job_dir, "message")] == [
+        ("system", "You are an agent."),
+        ("user", "List the files."),
+    ]
+    seen = [(line["action"]["type"], line.get("observation")) for line in lines(job.job_dir, "step")]
+    assert seen == [("bash", "a.txt"), ("bash", "/root\nagain"), ("message", None)]
+
+
+def test_the_log_goes_into_the_first_of_several_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVALGAUGE_RESULTS", os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")]))
+    job = Job(tmp_path)
+    finish(started(job))
+    assert lines(tmp_path / "first" / "nightly")
+    assert not (tmp_path / "second").exists()
