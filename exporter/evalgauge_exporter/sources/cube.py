@@ -33,11 +33,18 @@ from evalgauge.model_names import ModelName, infer_provider, split_model_name
 from evalgauge.usage import UNKNOWN, TokenUsage, parse_usage
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import add_unjudged_finish, as_object, read_head
+from evalgauge_exporter.sources.documents import add_unjudged_finish, as_object
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
 from evalgauge_exporter.sources.osworld.actions import parse_action
-from evalgauge_exporter.sources.osworld.layout import sample_subfolders
-from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_bytes, read_object
+from evalgauge_exporter.sources.parsing import (
+    get_mtime,
+    list_names,
+    parse_json,
+    read_bytes,
+    read_head,
+    read_object,
+)
+from evalgauge_exporter.sources.sampling import Vote, most_fit
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdDecompressor, ZstdError
@@ -67,7 +74,12 @@ def matches(folder: Path, names: frozenset[str]) -> bool:
         return False
     if RECORD in names and b'"evaluation_id"' in read_head(folder / RECORD, 1 << 12):
         return True
-    return any((below / EPISODE_METADATA).is_file() for below in sample_subfolders(folder / EPISODES))
+    return most_fit(folder / EPISODES, _vote) is True
+
+
+def _vote(episode: Path) -> Vote:
+    names = list_names(episode)
+    return EPISODE_METADATA in names if names else None
 
 
 class CubeSource(FolderSource):
@@ -179,10 +191,7 @@ class CubeSource(FolderSource):
 
     def _read_steps(self, folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Yield the steps in their order: the path in the run, ``obs`` or ``act``, and the content."""
-        try:
-            names = sorted(path.name for path in (folder / STEPS).iterdir())
-        except OSError:
-            return
+        names = list_names(folder / STEPS)
         found = sorted((int(match[1]), match[2], name) for name in names if (match := _STEP.match(name)))
         below = self.relative_path(folder)
         for _, kind, name in found[:_MAX_STEPS]:

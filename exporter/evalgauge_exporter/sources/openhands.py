@@ -28,9 +28,16 @@ from evalgauge.usage import UNKNOWN, parse_usage
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
-from evalgauge_exporter.sources.documents import add_unjudged_finish, as_object, digest_files, read_head
+from evalgauge_exporter.sources.documents import add_unjudged_finish, as_object, digest_files
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, get_mtime, parse_json
+from evalgauge_exporter.sources.parsing import (
+    FileFingerprint,
+    fingerprint,
+    get_mtime,
+    is_regular_file,
+    parse_json,
+    read_head,
+)
 from evalgauge_exporter.sources.swebench.reports import Reports, Verdict
 
 SUFFIX = ".jsonl"
@@ -55,7 +62,7 @@ _MAX_CALLS = 100_000
 
 def matches_file(path: Path) -> bool:
     """Return whether a file holds such results; of several beside each other only ``output.jsonl`` is a run."""
-    if path.name != OUTPUT and (_JUDGED in path.name or (path.parent / OUTPUT).is_file()):
+    if path.name != OUTPUT and (_JUDGED in path.name or is_regular_file(path.parent / OUTPUT)):
         return False
     head = read_head(path, 1 << 12)
     if _INSTANCE.match(head):
@@ -93,13 +100,13 @@ class OpenHandsSource(FolderSource):
 
     def read(self, *, full_scan: bool = False) -> ReadResult:
         """Return the instances that have ended since the last call."""
-        if not self.path.is_file():
+        if not is_regular_file(self.path):
             return ReadResult(missing=True)
         return super().read(full_scan=full_scan)
 
     def fingerprint(self) -> str | None:
         """Return a digest of the times and sizes of the file and of what judged it; None where it is not there."""
-        if not self.path.is_file():
+        if not is_regular_file(self.path):
             return None
         self._refresh_verdicts()
         return digest_files([self.path, self._judged_path(), *self._reports.paths])
@@ -228,9 +235,10 @@ class OpenHandsSource(FolderSource):
             attempt.add_scored_finish(end, verdict, self.threshold, **more)
         elif isinstance(verdict, Verdict) and verdict.resolved is not None:
             attempt.add_finish(end, "success" if verdict.resolved else "failure", **more, reason=verdict.reason)
+        elif isinstance(verdict, Verdict):
+            attempt.add_finish(end, "evaluation_error", **{**more, "error": verdict.reason})
         else:
-            why = verdict.reason if isinstance(verdict, Verdict) else None
-            add_unjudged_finish(attempt, end, why or "no verdict on the instance yet", **more)
+            add_unjudged_finish(attempt, end, "no verdict on the instance yet", **more)
 
     def _verdict_of(self, row: Mapping[str, Any]) -> bool | float | Verdict | None:
         """Return what is known of how an instance went: beside the file, or in the line itself."""

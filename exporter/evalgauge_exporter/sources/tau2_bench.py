@@ -20,7 +20,7 @@ from typing import Any
 
 from evalgauge.events import PlannedTask
 from evalgauge.model_names import ModelName, infer_provider, split_model_name
-from evalgauge.usage import UNKNOWN, parse_usage
+from evalgauge.usage import UNKNOWN, parse_call
 from evalgauge.values import parse_count, parse_float, parse_id, parse_text, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import RunSource
@@ -30,10 +30,9 @@ from evalgauge_exporter.sources.documents import (
     add_unjudged_finish,
     as_object,
     digest_files,
-    read_head,
 )
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.parsing import fingerprint, get_mtime, read_object
+from evalgauge_exporter.sources.parsing import fingerprint, get_mtime, is_directory, read_head, read_object
 from evalgauge_exporter.sources.tau_bench import SOLVED, add_conversation
 
 SUFFIX = ".json"
@@ -62,9 +61,9 @@ def open_run(place: Path, *, success_threshold: float = 1.0) -> RunSource:
         place: The document, or the folder with ``results.json``.
         success_threshold: The least reward of a success.
     """
-    if place.is_dir() and (place / SIMULATIONS).is_dir():
+    if is_directory(place) and is_directory(place / SIMULATIONS):
         return Tau2FolderSource(place, success_threshold=success_threshold)
-    document = place / RESULTS if place.is_dir() else place
+    document = place / RESULTS if is_directory(place) else place
     return Tau2DocumentSource(document, success_threshold=success_threshold)
 
 
@@ -116,7 +115,7 @@ class Tau2FolderSource(FolderSource):
 
     def fingerprint(self) -> str | None:
         """Return a digest of the times and sizes of all files; None where the folder is not there."""
-        if not self.folder.is_dir():
+        if not is_directory(self.folder):
             return None
         return digest_files([self.folder / RESULTS, *sorted((self.folder / SIMULATIONS).glob("*.json"))])
 
@@ -226,14 +225,9 @@ def _add_call(attempt: AttemptBuilder, message: Mapping[str, Any], sides: _Sides
         return False
     name = sides.agent if message["role"] == "assistant" else sides.user
     seconds = message.get("generation_time_seconds")
-    attempt.add_call(
-        parse_timestamp(message.get("timestamp")),
-        name.provider,
-        name.model,
-        parse_usage(usage),
-        duration_seconds=seconds,
-        cost_usd=message.get("cost"),
-    )
+    at = parse_timestamp(message.get("timestamp"))
+    counted, cost = parse_call(usage, provider=name.provider, model=name.model), message.get("cost")
+    attempt.add_call(at, name.provider, name.model, counted, duration_seconds=seconds, cost_usd=cost)
     return True
 
 

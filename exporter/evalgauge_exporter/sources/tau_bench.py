@@ -25,9 +25,9 @@ from evalgauge.model_names import infer_provider
 from evalgauge.usage import UNKNOWN
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import DocumentSource, Record, read_head
+from evalgauge_exporter.sources.documents import DocumentSource, Record
 from evalgauge_exporter.sources.folders import RunInfo
-from evalgauge_exporter.sources.parsing import get_mtime, parse_json
+from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_head
 
 SUFFIX = ".json"
 _HEAD = re.compile(

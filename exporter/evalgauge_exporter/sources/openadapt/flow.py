@@ -22,10 +22,16 @@ from evalgauge.events import Outcome
 from evalgauge.usage import UNKNOWN
 from evalgauge.values import parse_count, parse_float, parse_id, parse_non_negative, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import read_head
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.osworld.layout import sample_subfolders
-from evalgauge_exporter.sources.parsing import get_mtime, read_object, resolve_relative
+from evalgauge_exporter.sources.parsing import (
+    get_mtime,
+    is_regular_file,
+    list_names,
+    read_head,
+    read_object,
+    resolve_relative,
+)
+from evalgauge_exporter.sources.sampling import Vote, most_fit
 
 REPORT = "report.json"
 _HEAD = re.compile(rb'\A\s*\{\s*"workflow_name"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*"started_at"\s*:')
@@ -36,8 +42,11 @@ def matches(folder: Path, names: frozenset[str]) -> bool:
     """Return whether a folder is one run: it has a report, or most of the folders in it do."""
     if REPORT in names and _is_report(folder / REPORT):
         return True
-    sample = sample_subfolders(folder)
-    return 2 * sum(_is_report(below / REPORT) for below in sample) > len(sample)
+    return most_fit(folder, _vote) is True
+
+
+def _vote(below: Path) -> Vote:
+    return _is_report(below / REPORT) if list_names(below) else None
 
 
 def _is_report(path: Path) -> bool:
@@ -58,7 +67,7 @@ class OpenAdaptFlowSource(FolderSource):
             success_threshold: Not used: the format states what is a success.
         """
         super().__init__(place, success_threshold=success_threshold)
-        self._single = (place / REPORT).is_file()
+        self._single = is_regular_file(place / REPORT)
         self.levels = 0 if self._single else 1
         self._workflows: dict[str, None] = {}
 
@@ -69,7 +78,7 @@ class OpenAdaptFlowSource(FolderSource):
         return {
             name: self.known_tasks.get(name) or TaskFiles(name, self.folder / name)
             for name in self.list_subfolders(self.folder)
-            if (self.folder / name / REPORT).is_file()
+            if is_regular_file(self.folder / name / REPORT)
         }
 
     def read_info(self) -> RunInfo:
@@ -112,7 +121,7 @@ class OpenAdaptFlowSource(FolderSource):
 
     def _screenshot(self, below: str, name: object) -> str | None:
         path = resolve_relative(self.folder, below, name)
-        return path if path is not None and (self.folder / path).is_file() else None
+        return path if path is not None and is_regular_file(self.folder / path) else None
 
 
 def _parse_action(step: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge.model_names import ModelName, infer_provider, split_model_name
-from evalgauge.usage import UNKNOWN, parse_usage
+from evalgauge.usage import UNKNOWN, parse_call
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import as_object, read_head
-from evalgauge_exporter.sources.parsing import get_mtime, parse_json
+from evalgauge_exporter.sources.documents import as_object
+from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_head
 from evalgauge_exporter.sources.swebench.source import TrajectorySource, find_trajectories
 
 SUFFIX = ".traj.json"
@@ -46,12 +46,9 @@ def _is_trajectory(path: Path) -> bool:
         return False
     if _FORMAT.search(head):
         return True
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            return _FORMAT.search(file.read(_TAIL)) is not None
-    except (OSError, ValueError):
-        return False
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        return _FORMAT.search(file.read(_TAIL)) is not None
 
 
 class MiniSweAgentSource(TrajectorySource):
@@ -122,7 +119,8 @@ class MiniSweAgentSource(TrajectorySource):
             return False
         model = self.model.model or parse_id(response.get("model"))
         cost = as_object(message.get("extra")).get("cost")
-        attempt.add_call(at, self.model.provider, model, parse_usage(usage), cost_usd=cost)
+        counted = parse_call(usage, provider=self.model.provider, model=model)
+        attempt.add_call(at, self.model.provider, model, counted, cost_usd=cost)
         return True
 
     def _add_sum(self, attempt: AttemptBuilder, info: Mapping[str, Any], steps: int) -> None:

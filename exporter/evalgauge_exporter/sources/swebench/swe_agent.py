@@ -23,8 +23,8 @@ from evalgauge.model_names import ModelName, infer_provider, split_model_name
 from evalgauge.usage import UNKNOWN, TokenUsage
 from evalgauge.values import parse_count, parse_float, parse_id
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import as_object, read_head
-from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_objects
+from evalgauge_exporter.sources.documents import as_object
+from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_head, read_objects
 from evalgauge_exporter.sources.swebench.source import TrajectorySource, find_trajectories
 
 SUFFIX = ".traj"

@@ -106,7 +106,7 @@ def test_a_folder_is_a_run_where_most_of_its_folders_are_replays(tmp_path: Path)
     assert flow.matches(make_run(tmp_path / "runs"), names(tmp_path / "runs"))
     assert not flow.matches(tmp_path, names(tmp_path))
     for name in ("bundle", "notes"):
-        (tmp_path / "runs" / name).mkdir()
+        write(tmp_path / "runs" / name / "page.html", "")
     assert not flow.matches(tmp_path / "runs", names(tmp_path / "runs"))
 
 
