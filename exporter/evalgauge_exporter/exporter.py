@@ -13,13 +13,14 @@ import evalgauge_exporter.ingest
 import evalgauge_exporter.sources
 import evalgauge_exporter.state
 from evalgauge.events import LlmCall
-from evalgauge.price_overrides import load_overrides
-from evalgauge.pricing import Price, PriceTable
+from evalgauge.pricing import Price
 from evalgauge_exporter.analysis.costs import MachineCost
 from evalgauge_exporter.analysis.machine_usage import MachineJoin, compute_run_machine_costs
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
+from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.config.token_file import read_token
+from evalgauge_exporter.config.web_config import WebConfig, load_web_config
 from evalgauge_exporter.ingest.collector import RunCollector
 from evalgauge_exporter.ingest.fleet import FleetSources
 from evalgauge_exporter.ingest.run_cache import RunCache
@@ -63,17 +64,17 @@ class Exporter:
 
     Raises:
         PriceTableError: The file of price overrides can't be read.
-        TokenError: The token file can't be read.
+        ConfigError: The token file or the web configuration can't be used.
         ValueError: A configured machine has no valid times.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.state = State()
-        overrides = load_overrides(config.prices.overrides) if config.prices.overrides else None
-        self.prices = PriceTable(overrides)
         self.limits = Limits(**config.limits.model_dump(exclude={"memory"}))
+        self.prices = load_price_table(config)
         self.token = read_token(config.token_file) if config.token_file else None
+        self.web_config = load_web_config(config.web_config_file) if config.web_config_file else WebConfig()
         self.fleet = FleetState(self.prices)
         self.fleet_sources = FleetSources(config, self.fleet, self.state.lock, self._fleet_changed)
         self.analysis = RunAnalysis(

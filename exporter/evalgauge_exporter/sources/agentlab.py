@@ -192,7 +192,9 @@ class AgentLabSource(FolderSource):
         }
         if spent:
             model = self.read_info().model
-            attempt.add_call(at, infer_provider(model), model, parse_usage(spent))
+            attempt.add_call(
+                at, infer_provider(model), model, parse_usage(spent), requests=0, cost_usd=summary.get("stats.cum_cost")
+            )
         error = summary.get("err_msg")
         error = error if isinstance(error, str) and error else None
         score = parse_float(summary.get("cum_reward"))

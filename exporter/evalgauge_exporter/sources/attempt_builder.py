@@ -19,7 +19,7 @@ from evalgauge.events import (
     TaskStarted,
     token_fields,
 )
-from evalgauge.usage import TokenUsage
+from evalgauge.usage import CallUsage, TokenUsage
 from evalgauge.values import parse_float, parse_non_negative, parse_text, sanitize_id
 
 
@@ -125,35 +125,38 @@ class AttemptBuilder:
         ts: float | None,
         provider: str | None,
         model: str | None,
-        tokens: TokenUsage,
+        usage: TokenUsage | CallUsage,
         *,
         status: RequestStatus = "ok",
         duration_seconds: object = None,
-        requests: int = 1,
+        requests: int | None = None,
         cost_usd: object = None,
     ) -> None:
         """Add a model call, or a sum of calls.
 
         Args:
-            ts: When it ended.
+            ts: When it happened.
             provider: Who served it.
-            model: The model.
-            tokens: What it used.
+            model: The model that answered.
+            usage: What was used.
             status: ``ok``, ``error`` or ``retry``.
             duration_seconds: How long it took.
-            requests: The number of calls that this is the sum of; 0 for a sum of an unknown number.
-            cost_usd: What the format states that it cost, in US dollars. 0 is how formats write an unknown price.
+            requests: The number of calls that the counts are the sum of; 0: not known; None: as the usage states.
+            cost_usd: The cost that the format states. A 0 is not taken: tools write it for models without a price.
         """
         at, seconds = self._resolve_time(ts), parse_non_negative(duration_seconds)
+        usage = CallUsage(usage) if isinstance(usage, TokenUsage) else usage
+        if requests is not None:
+            usage = usage._replace(requests=requests)
+        if cost := parse_non_negative(cost_usd):
+            usage = usage._replace(cost_usd=cost)
         self.events.append(
             LlmCall(
                 ts=at,
                 writer=self._writer,
                 provider=provider,
                 model=model,
-                **token_fields(tokens),
-                requests=requests,
-                cost_usd=parse_non_negative(cost_usd) or None,
+                **token_fields(usage),
                 duration_seconds=seconds,
                 status=status,
                 **self._ids,

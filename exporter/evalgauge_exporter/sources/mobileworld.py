@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge.model_names import infer_provider
-from evalgauge.usage import parse_usage
+from evalgauge.usage import parse_call
 from evalgauge.values import parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
@@ -124,7 +124,7 @@ class MobileWorldSource(FolderSource):
         spent = content.get("token_usage")
         for usage in [spent] if spent else [part.get("token_usage") for _, part in parts]:
             if usage:
-                attempt.add_call(None, infer_provider(model), model, parse_usage(usage))
+                attempt.add_call(None, infer_provider(model), model, parse_call(usage, model=model), requests=0)
         first, _, rest = text.partition("\n")
         name, _, value = first.partition(":")
         try:

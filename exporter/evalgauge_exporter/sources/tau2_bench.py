@@ -20,7 +20,7 @@ from typing import Any
 
 from evalgauge.events import PlannedTask
 from evalgauge.model_names import ModelName, infer_provider, split_model_name
-from evalgauge.usage import UNKNOWN, parse_usage
+from evalgauge.usage import UNKNOWN, parse_call
 from evalgauge.values import parse_count, parse_float, parse_id, parse_text, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import RunSource
@@ -225,14 +225,9 @@ def _add_call(attempt: AttemptBuilder, message: Mapping[str, Any], sides: _Sides
         return False
     name = sides.agent if message["role"] == "assistant" else sides.user
     seconds = message.get("generation_time_seconds")
-    attempt.add_call(
-        parse_timestamp(message.get("timestamp")),
-        name.provider,
-        name.model,
-        parse_usage(usage),
-        duration_seconds=seconds,
-        cost_usd=message.get("cost"),
-    )
+    at = parse_timestamp(message.get("timestamp"))
+    counted, cost = parse_call(usage, provider=name.provider, model=name.model), message.get("cost")
+    attempt.add_call(at, name.provider, name.model, counted, duration_seconds=seconds, cost_usd=cost)
     return True
 
 

@@ -15,6 +15,8 @@ from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views.schemas import run as shapes
 
+STATED_TOLERANCE = 0.05
+"""Share by which a stated cost may differ from the own price before both are shown."""
 POINTS = 200
 """Points of a curve over a run's tasks, at most."""
 QUEUE = 100
@@ -207,7 +209,12 @@ def _api_calls(run: RunState) -> dict[str, shapes.ApiCalls]:
             unpriced_calls=usage.unpriced,
             unknown_usage_calls=usage.unknown,
             priced_by=list(usage.tables),
+            unpriced_reasons=dict(usage.reasons),
         )
+        if usage.stated_usd is not None and usage.compared_usd is not None:
+            stated, compared = float(usage.stated_usd), float(usage.compared_usd)
+            if abs(stated - compared) > STATED_TOLERANCE * max(stated, compared):
+                row.stated_cost_usd, row.compared_cost_usd = stated, compared
         providers.setdefault(provider, []).append(row)
     calls: dict[str, shapes.ApiCalls] = {}
     for provider, rows in providers.items():

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from importlib import resources
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -32,8 +32,9 @@ from evalgauge_exporter.web.errors import describe_unknown_path, describe_wrong_
 from evalgauge_exporter.web.head import HeadMiddleware
 from evalgauge_exporter.web.otlp_logs import logs_router
 from evalgauge_exporter.web.reference import render_reference
-from evalgauge_exporter.web.replay_sites import ENTRIES, SITE_POLICY, ReplaySites
+from evalgauge_exporter.web.replay_sites import ENTRIES, SITE_POLICY, ReplaySites, SiteKey
 from evalgauge_exporter.web.runbooks import render_runbooks
+from evalgauge_exporter.web.runs_page import create_runs_router
 from evalgauge_exporter.web.sse import SnapshotBroadcaster
 
 _ALLOWED = {"interval": "a number of seconds from 0.2 to 60", "runs": "two run ids as A,B; the first is the baseline"}
@@ -41,6 +42,8 @@ BUILD_WAIT_SECONDS = 2.0
 """Seconds for which a request for a replay waits before it is answered with a loading page."""
 PART_WAIT_SECONDS = 30.0
 """Seconds for which a request for another file of a replay waits."""
+MAX_COMPARED_RUNS = 4
+_WITH = re.compile(rb".*/replay/[^/]+/with/([^/]+)/")
 LIVE = Path(str(resources.files("evalgauge_exporter.web") / "live"))
 
 
@@ -66,7 +69,12 @@ def create_app(exporter: Exporter) -> FastAPI:
     app = FastAPI(title="evalgauge", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(
-        AuthMiddleware, token=exporter.token, host=exporter.config.host, public_url=exporter.config.public_url
+        AuthMiddleware,
+        token=exporter.token,
+        host=exporter.config.host,
+        public_url=exporter.config.public_url,
+        users=exporter.web_config.basic_auth_users,
+        headers={str(name): value for name, value in exporter.web_config.http_server_config.headers.items()},
     )
     app.include_router(create_api_router(exporter, stream))
     if exporter.config.receive is not None:
@@ -75,6 +83,7 @@ def create_app(exporter: Exporter) -> FastAPI:
     _add_machine_routes(app, exporter)
     _add_page_routes(app)
     _add_replay_routes(app, exporter)
+    app.include_router(create_runs_router(exporter))
     app.state.stream = stream
     return app
 
@@ -157,15 +166,21 @@ def _add_replay_routes(app: FastAPI, exporter: Exporter) -> None:
     sites = ReplaySites(exporter)
     app.state.sites = sites
 
+    @app.get("/replay", include_in_schema=False)
+    def list_replays() -> Response:
+        return RedirectResponse("runs/")
+
     @app.get("/replay/{run_id}", include_in_schema=False)
     def without_slash(run_id: str) -> Response:
         # relative: a proxy may have put the exporter below a path
         return RedirectResponse(f"{quote(run_id, safe='')}/")
 
+    @app.get("/replay/{run_id}/with/{others}/progress", include_in_schema=False)
     @app.get("/replay/{run_id}/progress", include_in_schema=False)
-    async def progress(run_id: str) -> Response:
-        building = await asyncio.to_thread(sites.update, run_id)
-        found = sites.get_progress(run_id)
+    async def progress(request: Request, run_id: str) -> Response:
+        key = _site_key(request, run_id)
+        building = await asyncio.to_thread(sites.update, key)
+        found = sites.get_progress(key)
         return JSONResponse(
             {
                 "ready": found is None,
@@ -177,31 +192,51 @@ def _add_replay_routes(app: FastAPI, exporter: Exporter) -> None:
         )
 
     @app.get("/replay/{run_id}/{path:path}", tags=["machines"], summary="The replay site of a run, generated on demand")
+    @app.get("/replay/{run_id}/with/{others}/{path:path}", include_in_schema=False)
     async def replay(request: Request, run_id: str, path: str) -> Response:
-        path = path or "index.html"
-        if path in ENTRIES or not sites.is_built(run_id):
-            building = await asyncio.to_thread(sites.update, run_id)
+        key, path = _site_key(request, run_id), path or "index.html"
+        if path in ENTRIES or not sites.is_built(key):
+            building = await asyncio.to_thread(sites.update, key)
             if building is not None:
                 wait = BUILD_WAIT_SECONDS if path == "index.html" else PART_WAIT_SECONDS
                 await asyncio.wait([asyncio.wrap_future(building)], timeout=wait)
-            if (unfinished := sites.get_progress(run_id)) is not None:
+            if (unfinished := sites.get_progress(key)) is not None:
                 if unfinished.error is not None:
                     raise HTTPException(404, f"the replay can't be generated: {unfinished.error}")
                 if path == "index.html":
-                    return FileResponse(LIVE / "loading.html", 202, {"cache-control": "no-store"})
+                    return _loading_page(len(key) > 1)
                 raise HTTPException(503, "the replay is being generated", {"retry-after": "5"})
-        return await asyncio.to_thread(_serve_replay_file, sites, request, run_id, path)
+        return await asyncio.to_thread(_serve_replay_file, sites, request, key, path)
 
 
-def _serve_replay_file(sites: ReplaySites, request: Request, run_id: str, path: str) -> Response:
-    file = sites.find_file(run_id, path)
+def _site_key(request: Request, run_id: str) -> SiteKey:
+    """Return the runs that a path under ``/replay`` names: ``{run_id}`` or ``{run_id}/with/{B},{C}``."""
+    others = _WITH.match(request.scope["raw_path"].partition(b"?")[0])
+    if others is None:
+        return (run_id,)
+    # a comma within an id is escaped, those between ids are not
+    key = (run_id, *(unquote(one.decode("ascii", "replace")) for one in others[1].split(b",")))
+    if len(set(key)) != len(key) or len(key) > MAX_COMPARED_RUNS:
+        raise HTTPException(422, f"name two to {MAX_COMPARED_RUNS} different runs to compare")
+    return key
+
+
+def _loading_page(nested: bool) -> Response:
+    page = (LIVE / "loading.html").read_text(encoding="utf-8")
+    if nested:
+        page = page.replace('"../../', '"../../../../')
+    return HTMLResponse(page, 202, {"cache-control": "no-store"})
+
+
+def _serve_replay_file(sites: ReplaySites, request: Request, key: SiteKey, path: str) -> Response:
+    file = sites.find_file(key, path)
     if file is None or file.is_dir():
-        raise HTTPException(404, f"the replay of {run_id!r} has no file {path[:200]!r}")
+        raise HTTPException(404, f"the replay of {key[0]!r} has no file {path[:200]!r}")
     # the page itself carries a stricter policy
     headers = {"cache-control": "no-cache", "content-security-policy": SITE_POLICY}
     if not file.is_symlink():
         return FileResponse(file, headers=headers)
-    shot = sites.read_screenshot(run_id, file)
+    shot = sites.read_screenshot(key, file)
     if shot is None:
         raise HTTPException(404, f"the screenshot {path[:200]!r} no longer exists")
     headers["etag"] = shot.etag

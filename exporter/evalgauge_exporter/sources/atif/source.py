@@ -4,11 +4,11 @@ A job is ``<job>/{config.json, result.json}`` and ``<job>/<trial>/{config.json, 
 trial of several steps ``<trial>/steps/<step>/agent/trajectory.json``. Others write ``<run>/<task>/trajectory.json``; a
 folder with a ``trajectory.json`` in it is a run of one task. Traps of Harbor's:
 
-- A job may run several agents: each is a run of its own, resolve_model below the folder.
+- A job may run several agents: each is a run of its own, named below the folder.
 - The attempts at a task have random names: they are numbered in the order in which they are found.
 - ``result.json`` of a trial is written when it finishes, and the trajectory often just before. A trial with a reward
   was measured, whatever else went wrong in it; one without was not, unless the agent ran out of time or failed.
-- Times carry their zone. Cost is not read: where the agent states none, Harbor's is an estimate.
+- Times carry their zone.
 """
 
 from __future__ import annotations
@@ -17,25 +17,28 @@ import re
 from pathlib import Path
 from typing import Any
 
-from evalgauge.events import EndStatus, LlmCall
+from evalgauge.atif import (
+    choose_calls,
+    find_instruction,
+    find_start,
+    parse_agent,
+    read_calls,
+    read_total,
+    resolve_model,
+)
+from evalgauge.events import EndStatus
 from evalgauge.values import parse_count, parse_id, parse_timestamp
 from evalgauge_exporter.sources.atif.harbor import (
     add_stated_finish,
     add_trial_finish,
-    add_trial_usage,
     format_agent_name,
     list_agents,
+    list_contexts,
     list_objects,
     parse_base_name,
+    parse_trial_model,
 )
-from evalgauge_exporter.sources.atif.trajectories import (
-    add_total_usage,
-    add_turns,
-    find_instruction,
-    find_start,
-    parse_agent,
-    resolve_model,
-)
+from evalgauge_exporter.sources.atif.trajectories import add_call, add_turns
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
 from evalgauge_exporter.sources.parsing import (
@@ -195,24 +198,33 @@ class AtifSource(FolderSource):
             start = get_mtime(files.folder / TRAJECTORY) or get_mtime(files.folder)
         instruction = next((text for document, _ in documents if (text := find_instruction(document))), None)
         attempt.add_start(start, files.domain, instruction)
-        calls = 0
-        for document, below in documents:
-            if self._stated == (None, None):
-                self._stated = parse_agent(document)
-            before = len(attempt.events)
-            add_turns(document, attempt, self.folder, below)
-            added = sum(isinstance(event, LlmCall) for event in attempt.events[before:])
-            if not added and (result is not None or not harbor):
-                add_total_usage(document, attempt)
-                added = sum(isinstance(event, LlmCall) for event in attempt.events[before:])
-            calls += added
+        if documents and self._stated == (None, None):
+            self._stated = parse_agent(documents[0][0])
+        self._add_turns_and_calls(attempt, documents, result, harbor)
         if result is not None:
-            if not calls:
-                add_trial_usage(attempt, result, self.read_info().model)
             add_trial_finish(attempt, result, self.threshold)
         elif not harbor:
             add_stated_finish(attempt, [document for document, _ in documents], self.threshold)
         return attempt
+
+    def _add_turns_and_calls(
+        self,
+        attempt: AttemptBuilder,
+        documents: list[tuple[dict[str, Any], str]],
+        result: dict[str, Any] | None,
+        harbor: bool,
+    ) -> None:
+        calls = [call for document, _ in documents for call in read_calls(document)]
+        counted = calls
+        if result is not None:
+            model = parse_trial_model(result) or resolve_model(self.read_info().model)
+            counted = choose_calls(calls, list_contexts(result), model)
+        if not counted and (result is not None or not harbor):
+            counted = [total for document, _ in documents if (total := read_total(document)) is not None]
+        for document, below in documents:
+            add_turns(document, attempt, self.folder, below, with_calls=counted is calls)
+        for call in counted if counted is not calls else ():
+            add_call(attempt, call)
 
     def _make_files(self, folder: Path, task_id: str, attempt: int) -> TaskFiles:
         config = None if self._single else self.read_cached(folder / _CONFIG)

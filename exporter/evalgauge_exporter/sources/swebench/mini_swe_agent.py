@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge.model_names import ModelName, infer_provider, split_model_name
-from evalgauge.usage import UNKNOWN, parse_usage
+from evalgauge.usage import UNKNOWN, parse_call
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.documents import as_object
@@ -119,7 +119,8 @@ class MiniSweAgentSource(TrajectorySource):
             return False
         model = self.model.model or parse_id(response.get("model"))
         cost = as_object(message.get("extra")).get("cost")
-        attempt.add_call(at, self.model.provider, model, parse_usage(usage), cost_usd=cost)
+        counted = parse_call(usage, provider=self.model.provider, model=model)
+        attempt.add_call(at, self.model.provider, model, counted, cost_usd=cost)
         return True
 
     def _add_sum(self, attempt: AttemptBuilder, info: Mapping[str, Any], steps: int) -> None:

@@ -118,7 +118,18 @@ class ModelCost(BaseModel):
     cost_usd: float | None
     unpriced_calls: int
     unknown_usage_calls: int
-    priced_by: list[str]
+    priced_by: list[str] = Field(
+        description="Price tables; `stated` where the cost is the one that the provider or a tool states."
+    )
+    unpriced_reasons: dict[str, int] = Field(
+        default_factory=dict, description="Why calls are unpriced, or priced as stated, and how many."
+    )
+    stated_cost_usd: float | None = Field(
+        default=None,
+        description="What the provider or a tool states for calls that have a price here too, where it differs from "
+        "`compared_cost_usd` by more than 5 %.",
+    )
+    compared_cost_usd: float | None = Field(default=None, description="The price of these calls here.")
 
 
 class ApiCalls(BaseModel):

@@ -146,7 +146,7 @@ def test_a_trial_of_several_steps_counts_them_all(tmp_path: Path) -> None:
         {"step_name": name, "verifier_result": {"rewards": {"reward": reward}}}
         for name, reward in (("one", 1), ("two", 0))
     ]
-    write_json(trial / "result.json", {"trial_name": "mail__x", "list_step_results": steps})
+    write_json(trial / "result.json", {"trial_name": "mail__x", "step_results": steps})
     run = folded(AtifSource(tmp_path / "job"))
     attempt = run.attempts["org/mail", 1]
     assert (attempt.recorded_steps, attempt.calls, attempt.score, attempt.status) == (2, 2, 0.5, "failure")
