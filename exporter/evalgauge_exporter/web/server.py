@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import uvicorn
 
@@ -52,13 +52,14 @@ _KEEP_ALIVE_SECONDS = 30
 class _Server(uvicorn.Server):
     """A server that ends the event streams before it shuts down: they would never end by themselves."""
 
-    def __init__(self, config: uvicorn.Config, stream: SnapshotBroadcaster) -> None:
+    def __init__(self, config: uvicorn.Config, streams: Iterable[SnapshotBroadcaster]) -> None:
         super().__init__(config)
-        self._stream = stream
+        self._streams = streams
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the event streams, then shut down."""
-        self._stream.close()
+        for stream in self._streams:
+            stream.close()
         await super().shutdown(sockets)
 
 
@@ -66,7 +67,8 @@ def web_server(exporter: Exporter) -> uvicorn.Server:
     """Build the server for an exporter, not yet running."""
     app = create_app(exporter)
     limits = ConnectionLimits(raise_descriptor_limit())
-    app.state.stream.max_clients = limits.streams
+    snapshots, wall = app.state.streams
+    snapshots.max_clients, wall.max_clients = limits.streams, limits.streams // 4
     return _Server(
         uvicorn.Config(
             app,
@@ -80,7 +82,7 @@ def web_server(exporter: Exporter) -> uvicorn.Server:
             timeout_graceful_shutdown=2,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         ),
-        app.state.stream,
+        app.state.streams,
     )
 
 
