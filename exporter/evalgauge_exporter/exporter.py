@@ -8,15 +8,19 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from evalgauge import __version__
+import evalgauge
+import evalgauge_exporter.ingest
+import evalgauge_exporter.sources
+import evalgauge_exporter.state
 from evalgauge.events import LlmCall
-from evalgauge.price_overrides import load_overrides
-from evalgauge.pricing import Price, PriceTable
+from evalgauge.pricing import Price
 from evalgauge_exporter.analysis.costs import MachineCost
 from evalgauge_exporter.analysis.machine_usage import MachineJoin, compute_run_machine_costs
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
+from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.config.token_file import read_token
+from evalgauge_exporter.config.web_config import WebConfig, load_web_config
 from evalgauge_exporter.ingest.collector import RunCollector
 from evalgauge_exporter.ingest.fleet import FleetSources
 from evalgauge_exporter.ingest.run_cache import RunCache
@@ -26,6 +30,7 @@ from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.views.exposition import Exposition, Sample
 from evalgauge_exporter.views.fleet import collect_fleet_samples, collect_machine_use_samples
 from evalgauge_exporter.views.limits import Limits
+from evalgauge_exporter.views.process import render_process
 
 
 def _cache_path(config: Config) -> Path:
@@ -36,10 +41,19 @@ def _cache_path(config: Config) -> Path:
 
 
 def _cache_key(config: Config) -> str:
-    """Return what cached numbers depend on beside the runs' files: the release, the threshold and the prices."""
+    """Return what cached numbers depend on beside the runs' files: the code, the threshold and the prices."""
     own = config.prices.overrides.read_bytes() if config.prices.overrides else b""
     prices = importlib.metadata.version("genai-prices")
-    return f"{__version__} {config.success_threshold} {prices} {hashlib.sha256(own).hexdigest()[:16]}"
+    return f"{_digest_code()} {config.success_threshold} {prices} {hashlib.sha256(own).hexdigest()[:16]}"
+
+
+def _digest_code() -> str:
+    """Return a digest of the code that reads and folds events: a checkout changes without a new release."""
+    digest = hashlib.sha256()
+    for package in (evalgauge, evalgauge_exporter.sources, evalgauge_exporter.state, evalgauge_exporter.ingest):
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 class Exporter:
@@ -50,17 +64,17 @@ class Exporter:
 
     Raises:
         PriceTableError: The file of price overrides can't be read.
-        TokenError: The token file can't be read.
+        ConfigError: The token file or the web configuration can't be used.
         ValueError: A configured machine has no valid times.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.state = State()
-        overrides = load_overrides(config.prices.overrides) if config.prices.overrides else None
-        self.prices = PriceTable(overrides)
-        self.limits = Limits(**config.limits.model_dump())
+        self.limits = Limits(**config.limits.model_dump(exclude={"memory"}))
+        self.prices = load_price_table(config)
         self.token = read_token(config.token_file) if config.token_file else None
+        self.web_config = load_web_config(config.web_config_file) if config.web_config_file else WebConfig()
         self.fleet = FleetState(self.prices)
         self.fleet_sources = FleetSources(config, self.fleet, self.state.lock, self._fleet_changed)
         self.analysis = RunAnalysis(
@@ -68,6 +82,7 @@ class Exporter:
         )
         self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger)
         self.exposition.extra.append(self._fleet_samples)
+        self.exposition.process = render_process
         self._join: MachineJoin | None = None
         self._join_version = 0
         self._listeners: list[Callable[[], None]] = []
@@ -81,6 +96,7 @@ class Exporter:
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
             follow_links=config.follow_links,
+            memory_limit=config.limits.memory,
             on_change=self._changed,
         )
 
@@ -103,6 +119,17 @@ class Exporter:
             False where the timeout passed first.
         """
         return self._ready.wait(timeout)
+
+    def wait_caught_up(self, timeout: float | None = None) -> bool:
+        """Wait until every run was read to its end; one that is very large takes longer than ``wait_ready``.
+
+        Args:
+            timeout: Seconds to wait, None for no limit.
+
+        Returns:
+            False where the timeout passed first.
+        """
+        return self.collector.caught_up.wait(timeout)
 
     def stop(self) -> None:
         """Stop and wait for all threads."""

@@ -10,6 +10,7 @@ from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, run_costs
 from evalgauge_exporter.analysis.eta import MIN_FINISHED, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
 from evalgauge_exporter.analysis.rates import Results, domain_results, run_results
 from evalgauge_exporter.analysis.trials import measured_trials
+from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState, State
 
 RESULTS_SECONDS = 5.0
@@ -57,7 +58,7 @@ class RunAnalysis:
         self._completed_at = (-1, -1)
         self._histories: dict[int, tuple[RunState, DurationStats, int]] = {}
         self._trials: dict[int, tuple[RunState, int, list[Trial]]] = {}
-        self._compared: dict[tuple[int, int, bool], tuple[RunState, RunState, int, int, Comparison]] = {}
+        self._compared: dict[tuple[int, int, bool], tuple[RunState, RunState, int, int, Comparison, float]] = {}
         self._costs: dict[int, tuple[RunState, int, int, RunCosts]] = {}
         self._etas: dict[int, tuple[RunState, int, float, Eta | None]] = {}
         self._results: dict[int, tuple[RunState, tuple[int, str], float, tuple[Results, dict[str, Results]]]] = {}
@@ -102,7 +103,8 @@ class RunAnalysis:
                 pending[domain] = count
         before = self._previous_run(run, same_model=False)
         earlier = self._duration_stats(before) if before is not None else None
-        eta = estimate(now, self._duration_stats(run), running, pending, again=again, earlier=earlier)
+        stats, limit = self._duration_stats(run), _time_limit(run)
+        eta = estimate(now, stats, running, pending, again=again, earlier=earlier, limit=limit)
         self._etas[id(run)] = (run, run.version, now, eta)
         self._evict_removed()
         return eta
@@ -128,7 +130,8 @@ class RunAnalysis:
             lost = worker is not None and run.worker_state(worker, now, self.stall_after) in ("stopped", "lost")
             until = worker.stamp.ts if lost and worker is not None and worker.stamp is not None else now
             elapsed = max(0.0, until - (now if attempt.started_at is None else attempt.started_at))
-            (again if lost else running).append(RunningAttempt(attempt.domain, elapsed, attempt.worker_id))
+            limit = _limit_of(attempt, elapsed)
+            (again if lost else running).append(RunningAttempt(attempt.domain, elapsed, attempt.worker_id, limit))
         return running, again
 
     def _duration_stats(self, run: RunState) -> DurationStats:
@@ -176,7 +179,8 @@ class RunAnalysis:
         finished = self.is_finished(baseline, now) and self.is_finished(run, now)
         key = (id(baseline), id(run), finished)
         cached = self._compared.get(key)
-        if cached is not None and cached[:4] == (baseline, run, baseline.tasks_version, run.tasks_version):
+        versions = (baseline, run, baseline.tasks_version, run.tasks_version)
+        if cached is not None and cached[:4] == versions and (finished or 0 <= now - cached[5] <= RESULTS_SECONDS):
             return cached[4]
         comparison = compare(
             self.trials(baseline),
@@ -185,8 +189,9 @@ class RunAnalysis:
             min_pairs=self._min_pairs,
             running_a=self._running_since(baseline, now),
             running_b=self._running_since(run, now),
+            now=now,
         )
-        self._compared[key] = (baseline, run, baseline.tasks_version, run.tasks_version, comparison)
+        self._compared[key] = (*versions, comparison, now)
         self._evict_removed()
         return comparison
 
@@ -263,3 +268,25 @@ class RunAnalysis:
     def _cached_count(self) -> int:
         caches = (self._trials, self._compared, self._histories, self._costs, self._etas, self._results)
         return sum(len(cache) for cache in caches)
+
+
+STEP_SLACK = 1.2
+"""A running task may take its remaining steps this much slower than those so far."""
+MIN_STEPS = 5
+"""Steps of a running task from which on its pace is known."""
+
+
+def _time_limit(run: RunState) -> float | None:
+    """Return the time limit of the run's tasks in seconds, where every started attempt that is open states one."""
+    limits = [attempt.time_limit_seconds for attempt in run.open_attempts.values()]
+    known = [limit for limit in limits if limit is not None]
+    return max(known) if known and len(known) == len(limits) else None
+
+
+def _limit_of(attempt: Attempt, elapsed: float) -> float | None:
+    """Return the most seconds that a running attempt may take, by its time limit and by its steps left at its pace."""
+    limits = [] if attempt.time_limit_seconds is None else [attempt.time_limit_seconds]
+    if attempt.max_steps is not None and attempt.recorded_steps >= MIN_STEPS:
+        left = max(0, attempt.max_steps - attempt.recorded_steps + 1)
+        limits.append(elapsed + STEP_SLACK * left * elapsed / attempt.recorded_steps)
+    return min(limits, default=None)

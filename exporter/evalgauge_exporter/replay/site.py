@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalgauge.runlog import Problem
+from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.replay.attempts import PlaceScreenshot, annotate_steps, build_attempt_part
 from evalgauge_exporter.replay.comparisons import ComparedRun, compare_runs, prepare_run
 from evalgauge_exporter.replay.names import make_attempt_key, make_key
 from evalgauge_exporter.replay.page import load_script, load_style, render_chunk, render_index
-from evalgauge_exporter.replay.reading import ReadRun, listed_prices, open_screenshots, read_run, with_fresh_source
+from evalgauge_exporter.replay.reading import ReadRun, open_screenshots, read_run, with_fresh_source
 from evalgauge_exporter.replay.screenshots import (
     AnyScreenshot,
     ScreenshotMode,
@@ -93,7 +94,7 @@ def generate(
     writer = _SiteWriter(out, screenshot_base_url, thumbnails, screenshots)
     writer.prepare()
     at = time.time() if now is None else now
-    price = pricer or listed_prices()
+    price = pricer or load_price_table().price_of
     keys = [make_key(name) for name in names or name_runs([with_fresh_source(found) for found in runs])]
     read: list[FoundRun] = []
     summaries: list[dict[str, Any]] = []

@@ -11,7 +11,7 @@ https://prometheus.io/docs/specs/om/open_metrics_spec/
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from evalgauge import __version__
 from evalgauge import metrics as m
@@ -19,9 +19,10 @@ from evalgauge.metrics import Metric
 from evalgauge_exporter.analysis.rates import Results, pass_ratios
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.histogram import Histogram
-from evalgauge_exporter.state.run import OTHER, RunState, State
+from evalgauge_exporter.state.models import OTHER
+from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.state.tallies import NO_SCORES, SCORE_UNIT, ScoreSums
-from evalgauge_exporter.views.limits import Limits, exposed_runs
+from evalgauge_exporter.views.limits import MAX_ACTIONS, Limits, exposed_runs
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -65,6 +66,8 @@ class Exposition:
         self.linger = linger
         self.extra: list[Callable[[float], Iterable[Sample]]] = []
         """Further samples that belong to no run: functions that are called at each scrape with the time."""
+        self.process: Callable[[bool], str] | None = None
+        """Renders the metrics of the process itself, in OpenMetrics or not."""
         self._rendered: dict[str, tuple[tuple[int, int, int, str], dict[Metric, str]]] = {}
 
     def render(self, now: float, *, openmetrics: bool = False) -> bytes:
@@ -83,7 +86,7 @@ class Exposition:
             for run in runs:
                 for metric, text in self._run(run, now).items():
                     blocks[metric].append(text)
-            for metric, values, value in _comparisons(runs, self.analysis, now):
+            for metric, values, value in comparison_samples(runs, self.analysis, now, self.limits.domains):
                 blocks[metric].append(format_sample(metric, values, value))
             for metric, values, value in self._process_samples():
                 blocks[metric].append(format_sample(metric, values, value))
@@ -96,8 +99,10 @@ class Exposition:
         parts: list[str] = []
         for metric, texts in blocks.items():
             if texts:
-                parts.append(_head(metric, openmetrics))
+                parts.append(format_head(metric, openmetrics))
                 parts += texts
+        if self.process is not None:
+            parts.append(self.process(openmetrics))
         if openmetrics:
             parts.append("# EOF\n")
         return "".join(parts).encode("utf-8", "replace")
@@ -110,9 +115,9 @@ class Exposition:
         lines: dict[Metric, list[str]] = {}
         for metric, values, value in run_samples(run, now, self.analysis, self.limits):
             lines.setdefault(metric, []).append(format_sample(metric, values, value))
-        lines[m.RUN_TASK_DURATION] = list(_durations(run, self.limits.domains))
-        lines[m.RUN_LLM_DURATION] = list(_call_durations(run, self.limits.models))
-        lines[m.RUN_SCORE] = list(_scores(run, self.limits.domains))
+        lines[m.RUN_TASK_DURATION] = [text for _, found in task_durations(run, self.limits.domains) for text in found]
+        lines[m.RUN_LLM_DURATION] = [text for _, found in call_durations(run, self.limits.models) for text in found]
+        lines[m.RUN_SCORE] = [text for _, found in score_sums(run, self.limits.domains) for text in found]
         texts = {metric: "".join(found) for metric, found in lines.items()}
         if status != "running":
             self._rendered[run.run_id] = (key, texts)
@@ -132,7 +137,8 @@ class Exposition:
         yield m.BUILD_INFO, (__version__, platform.python_version()), 1
 
 
-def _head(metric: Metric, openmetrics: bool) -> str:
+def format_head(metric: Metric, openmetrics: bool) -> str:
+    """Return the lines in front of a metric's samples: its help and its type."""
     name = metric.name.removesuffix("_total") if openmetrics and metric.kind == "counter" else metric.name
     text = metric.help.replace("\\", r"\\").replace("\n", r"\n")
     if openmetrics:
@@ -140,23 +146,27 @@ def _head(metric: Metric, openmetrics: bool) -> str:
     return f"# HELP {name} {text}\n# TYPE {name} {metric.kind}\n"
 
 
-def _durations(run: RunState, most: int) -> Iterator[str]:
-    shown = _shown_domains({domain: sum(found.counts) for domain, found in run.durations.items()}, most)
+def task_durations(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Yield the labels and the lines of the histogram of each domain's attempts."""
+    shown = run.names["domains"].choose(most)
     merged: dict[str, Histogram] = {}
     for domain, found in run.durations.items():
         if sum(found.counts):
             merged.setdefault(domain if domain in shown else OTHER, Histogram(found.bounds)).add(found)
     for domain, histogram in merged.items():
-        yield from _format_histogram(m.RUN_TASK_DURATION, (run.run_id, domain), histogram)
+        labels = (run.run_id, domain)
+        yield labels, list(_format_histogram(m.RUN_TASK_DURATION, labels, histogram))
 
 
-def _call_durations(run: RunState, most: int) -> Iterator[str]:
-    shown = list(run.usage)[:most]
+def call_durations(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Yield the labels and the lines of the histogram of each model's calls."""
+    shown = run.names["models"].choose(most)
     merged: dict[tuple[str, str], Histogram] = {}
     for call, found in run.call_durations.items():
         merged.setdefault(call if call in shown else (OTHER, OTHER), Histogram(found.bounds)).add(found)
     for call, histogram in merged.items():
-        yield from _format_histogram(m.RUN_LLM_DURATION, (run.run_id, *call), histogram)
+        labels = (run.run_id, *call)
+        yield labels, list(_format_histogram(m.RUN_LLM_DURATION, labels, histogram))
 
 
 def _format_histogram(metric: Metric, values: Sequence[str], histogram: Histogram) -> Iterator[str]:
@@ -181,8 +191,7 @@ def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits
         yield m.RUN_LAST_PROGRESS, (run_id,), run.last_progress_at
     if run.ended_at is not None:
         yield m.RUN_END, (run_id,), run.ended_at
-    for action, count in run.steps.items():
-        yield m.RUN_STEPS, (run_id, action), count
+    yield from _steps(run)
     if any(run.first_actions.values()):
         for correct, count in run.first_actions.items():
             yield m.RUN_FIRST_ACTIONS, (run_id, correct), count
@@ -203,7 +212,7 @@ def _results(run: RunState, now: float, analysis: RunAnalysis, most: int) -> Ite
     run_id = run.run_id
     yield from _bounds(m.RUN_SUCCESS_RATIO, (run_id,), analysis.results(run, now))
     by_domain = analysis.domain_results(run, now)
-    shown = _shown_domains({domain: found.finished for domain, found in by_domain.items()}, most)
+    shown = run.names["domains"].choose(most)
     for domain, found in by_domain.items():
         if domain in shown:
             yield from _bounds(m.RUN_DOMAIN_SUCCESS_RATIO, (run_id, domain), found)
@@ -220,9 +229,10 @@ def _bounds(metric: Metric, labels: tuple[str, ...], results: Results) -> Iterat
         yield metric, (*labels, "high"), interval.high
 
 
-def _scores(run: RunState, most: int) -> Iterator[str]:
+def score_sums(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Yield the labels and the lines of the sum and the number of each domain's scores."""
     sums = {domain: found for domain, found in run.tallies.scores.items() if found.tasks}
-    shown = _shown_domains({domain: found.tasks for domain, found in sums.items()}, most)
+    shown = run.names["domains"].choose(most)
     merged: dict[str, ScoreSums] = {}
     for domain, found in sums.items():
         name = domain if domain in shown else OTHER
@@ -230,8 +240,8 @@ def _scores(run: RunState, most: int) -> Iterator[str]:
     for domain, found in merged.items():
         values = (run.run_id, run.benchmark, run.model, domain)
         labels = ",".join(f'{n}="{escape(v)}"' for n, v in zip(m.RUN_SCORE.labels, values, strict=True))
-        yield f"{m.RUN_SCORE.name}_sum{{{labels}}} {found.total * SCORE_UNIT!r}\n"
-        yield f"{m.RUN_SCORE.name}_count{{{labels}}} {found.tasks}\n"
+        total = f"{m.RUN_SCORE.name}_sum{{{labels}}} {found.total * SCORE_UNIT!r}\n"
+        yield values, [total, f"{m.RUN_SCORE.name}_count{{{labels}}} {found.tasks}\n"]
 
 
 def _money(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]:
@@ -247,7 +257,7 @@ def _money(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]
         yield m.RUN_UNPRICED_MACHINES, (run_id,), money.unpriced_machines
 
 
-def _comparisons(runs: Iterable[RunState], analysis: RunAnalysis, now: float) -> Iterator[Sample]:
+def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: float, most: int) -> Iterator[Sample]:
     """Yield each run's comparison with its baseline, and every baseline in use."""
     used: dict[tuple[str, str, str], RunState] = {}
     for run in runs:  # in the order in which they started
@@ -264,45 +274,64 @@ def _comparisons(runs: Iterable[RunState], analysis: RunAnalysis, now: float) ->
         if found.finished:
             yield m.COMPARISON_P_VALUE, (*labels, "exact"), found.p_value
         yield m.COMPARISON_P_VALUE, (*labels, "anytime"), found.anytime_p_value
-        # the comparison is baseline minus run, the metric the other way round
-        for bound, delta in (("estimate", found.success_delta), ("low", found.ci_high), ("high", found.ci_low)):
-            if delta is not None:
-                yield m.COMPARISON_SUCCESS_DELTA, (*labels, bound), 0.0 - delta
+        yield from _deltas(m.COMPARISON_SUCCESS_DELTA, labels, found.expected_delta, found.ci_low, found.ci_high)
+        if (score := found.score) is not None:
+            low, high = (None, None) if score.interval is None else score.interval
+            yield from _deltas(m.COMPARISON_SCORE_DELTA, labels, score.expected_difference, low, high)
+        kind = "exact" if found.finished else "anytime"
+        shown = run.names["domains"].choose(most)
+        for name in [name for name in found.domains if name in shown]:
+            domain = found.domains[name]
+            here = (*labels, name)
+            yield from _deltas(m.COMPARISON_DOMAIN_DELTA, here, domain.expected_delta, domain.ci_low, domain.ci_high)
+            yield m.COMPARISON_DOMAIN_P_VALUE, (*here, kind), domain.adjusted_p_value
     for labels3, baseline in used.items():
         statuses = baseline.statuses(now, analysis.stall_after)
         yield m.BASELINE_SUCCESS_TASKS, labels3, statuses.get("success", 0)
         yield m.BASELINE_MEASURED_TASKS, labels3, sum(statuses.get(name, 0) for name in m.MEASURED_OUTCOMES)
 
 
+def _deltas(
+    metric: Metric, labels: tuple[str, ...], estimate: float | None, low: float | None, high: float | None
+) -> Iterator[Sample]:
+    """Yield a difference, turned round: comparisons are baseline minus run, metrics run minus baseline."""
+    for bound, delta in (("estimate", estimate), ("low", high), ("high", low)):
+        if delta is not None:
+            yield metric, (*labels, bound), 0.0 - delta
+
+
 def _tasks(run: RunState, now: float, stall_after: float, most: int) -> Iterator[Sample]:
     domains: dict[str, dict[str, int]] = {}
     for (domain, status), count in run.task_counts(now, stall_after).items():
         domains.setdefault(domain, {})[status] = count
-    shown = _shown_domains({domain: sum(statuses.values()) for domain, statuses in domains.items()}, most)
-    if len(shown) < len(domains):
-        rest = domains.pop(OTHER, {})
-        for domain in [domain for domain in domains if domain not in shown]:
-            for status, count in domains.pop(domain).items():
-                rest[status] = rest.get(status, 0) + count
-        domains[OTHER] = rest
+    shown = run.names["domains"].choose(most)
+    for domain in [domain for domain in domains if domain not in shown]:
+        rest = domains.pop(domain)
+        other = domains.setdefault(OTHER, {})
+        for status, count in rest.items():
+            other[status] = other.get(status, 0) + count
     for domain, statuses in domains.items():
         for status in m.TASK_STATUSES:
             yield m.RUN_TASKS, (run.run_id, run.benchmark, run.model, domain, status), statuses.get(status, 0)
 
 
-def _shown_domains(sizes: Mapping[str, int], most: int) -> set[str]:
-    """Return the domains that are exposed by themselves: the largest ones; the others are summed as ``other``."""
-    if len(sizes) <= most:
-        return set(sizes)
-    by_size = sorted(sizes.keys() - {OTHER}, key=lambda domain: (-sizes[domain], domain))
-    return {*by_size[:most], OTHER}
+def _steps(run: RunState) -> Iterator[Sample]:
+    """Yield the counter of steps by action."""
+    shown = run.names["actions"].choose(MAX_ACTIONS)
+    sums: dict[str, int] = {}
+    for action, count in run.steps.items():
+        name = action if action in shown else OTHER
+        sums[name] = sums.get(name, 0) + count
+    for name, count in sums.items():
+        yield m.RUN_STEPS, (run.run_id, name), count
 
 
 def _usage(run: RunState, most: int) -> Iterator[Sample]:
-    """Yield counters by model. Which are summed as ``other`` depends on their order alone, so no counter decreases."""
+    """Yield counters by model."""
+    shown = run.names["models"].choose(most)
     sums: dict[tuple[str, str], tuple[list[int], dict[str, int], list[int]]] = {}
-    for index, ((provider, model), usage) in enumerate(run.usage.items()):
-        key = (provider, model) if index < most else (OTHER, OTHER)
+    for (provider, model), usage in run.usage.items():
+        key = (provider, model) if (provider, model) in shown else (OTHER, OTHER)
         tokens, requests, uncosted = sums.setdefault(key, ([0] * 4, dict.fromkeys(m.REQUEST_STATUSES, 0), [0, 0]))
         for kind, count in enumerate(usage.tokens):
             tokens[kind] += count
@@ -322,7 +351,9 @@ def _usage(run: RunState, most: int) -> Iterator[Sample]:
 
 def _workers(run: RunState, now: float, stall_after: float, most: int) -> Iterator[Sample]:
     run_id = run.run_id
-    for worker_id, worker in list(run.workers.items())[:most]:
+    shown = run.names["workers"].choose(most)
+    for worker_id in [worker_id for worker_id in run.workers if worker_id in shown]:
+        worker = run.workers[worker_id]
         labels = (run_id, worker_id)
         state = run.worker_state(worker, now, stall_after)
         for name in m.WORKER_STATES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import re
 import time
 from collections.abc import AsyncIterator
@@ -31,6 +32,7 @@ from evalgauge_exporter.web.live_files import LIVE
 from evalgauge_exporter.web.otlp_logs import logs_router
 from evalgauge_exporter.web.reference import render_reference
 from evalgauge_exporter.web.replay_sites import ENTRIES, SITE_POLICY, ReplaySites, SiteKey
+from evalgauge_exporter.web.runbooks import render_runbooks
 from evalgauge_exporter.web.runs_page import create_runs_router
 from evalgauge_exporter.web.sse import SnapshotBroadcaster
 from evalgauge_exporter.web.wall import create_wall_router, wall_builder
@@ -69,7 +71,12 @@ def create_app(exporter: Exporter) -> FastAPI:
     app = FastAPI(title="evalgauge", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(
-        AuthMiddleware, token=exporter.token, host=exporter.config.host, public_url=exporter.config.public_url
+        AuthMiddleware,
+        token=exporter.token,
+        host=exporter.config.host,
+        public_url=exporter.config.public_url,
+        users=exporter.web_config.basic_auth_users,
+        headers={str(name): value for name, value in exporter.web_config.http_server_config.headers.items()},
     )
     app.include_router(create_api_router(exporter, stream))
     if exporter.config.receive is not None:
@@ -92,12 +99,27 @@ def _add_machine_routes(app: FastAPI, exporter: Exporter) -> None:
     async def metrics(request: Request) -> Response:
         _, content_type = choose_encoder(request.headers.get("accept", ""))
         openmetrics = "openmetrics" in content_type
-        body = await shared.get(openmetrics, lambda: exporter.exposition.render(time.time(), openmetrics=openmetrics))
-        return Response(body, headers={"content-type": exposition.OPENMETRICS if openmetrics else exposition.TEXT})
+        zipped = _accepts_gzip(request.headers.get("accept-encoding", ""))
 
-    @app.get("/healthz", tags=["machines"], response_class=PlainTextResponse, summary="Liveness")
-    async def healthz() -> str:
-        return "ok\n"
+        def render() -> bytes:
+            body = exporter.exposition.render(time.time(), openmetrics=openmetrics)
+            return gzip.compress(body, compresslevel=1) if zipped else body
+
+        headers = {"content-type": exposition.OPENMETRICS if openmetrics else exposition.TEXT}
+        headers |= {"vary": "accept, accept-encoding"} | ({"content-encoding": "gzip"} if zipped else {})
+        return Response(await shared.get((openmetrics, zipped), render), headers=headers)
+
+    @app.get(
+        "/healthz",
+        tags=["machines"],
+        response_class=PlainTextResponse,
+        responses={503: {"description": "Runs are no longer collected."}},
+        summary="The process works",
+    )
+    async def healthz() -> Response:
+        if exporter.collector.has_died():
+            return JSONResponse({"error": "runs are no longer collected; restart the exporter"}, status_code=503)
+        return PlainTextResponse("ok\n")
 
     @app.get(
         "/readyz",
@@ -110,6 +132,15 @@ def _add_machine_routes(app: FastAPI, exporter: Exporter) -> None:
         if exporter.state.ready:
             return PlainTextResponse("ready\n")
         return JSONResponse({"error": "the results folders are being read for the first time"}, status_code=503)
+
+
+def _accepts_gzip(accept_encoding: str) -> bool:
+    """Return whether an Accept-Encoding header asks for gzip (RFC 9110, 12.5.3)."""
+    for part in accept_encoding.lower().split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() == "gzip":
+            return not re.fullmatch(r"\s*q=0(\.0*)?\s*", weight)
+    return False
 
 
 def _add_page_routes(app: FastAPI) -> None:
@@ -127,6 +158,10 @@ def _add_page_routes(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(render_reference(app.openapi()))
+
+    @app.get("/runbooks", include_in_schema=False)
+    def runbooks() -> HTMLResponse:
+        return HTMLResponse(render_runbooks())
 
 
 def _add_replay_routes(app: FastAPI, exporter: Exporter) -> None:
@@ -232,7 +267,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def answer_http_error(request: Request, error: HTTPException) -> JSONResponse:
         message, path = str(error.detail), request.url.path
         if message == HTTPStatus.NOT_FOUND.phrase:
-            message = describe_unknown_path(path, [*app.openapi()["paths"], "/docs", "/openapi.json"])
+            message = describe_unknown_path(path, [*app.openapi()["paths"], "/docs", "/openapi.json", "/runbooks"])
         elif message == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
             message = describe_wrong_method(path, request.method, Headers(error.headers).get("allow", "GET"))
         return JSONResponse({"error": message}, status_code=error.status_code, headers=error.headers)

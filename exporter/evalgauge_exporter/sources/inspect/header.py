@@ -11,14 +11,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evalgauge.model_names import ModelName, split_model_name
-from evalgauge.usage import TokenUsage
-from evalgauge.values import parse_count, parse_id
-from evalgauge_exporter.sources.documents import as_object
-from evalgauge_exporter.sources.inspect.samples import parse_inspect_usage
+from pydantic_core import to_json
 
+from evalgauge.model_names import ModelName
+from evalgauge.usage import CallUsage, TokenUsage
+from evalgauge.values import parse_count, parse_id, sanitize_id
+from evalgauge_exporter.sources.documents import as_object
+from evalgauge_exporter.sources.inspect.samples import parse_model_usage
+
+_MAX_TAGS = 50
 Counts = dict[ModelName, list[int]]
 """Tokens by model: the four kinds of ``TokenUsage``."""
+
+
+def parse_tags(task: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of a run: the solver, the tags and, as ``task_args.<name>``, the arguments of its task.
+
+    Args:
+        task: ``eval`` of the header.
+    """
+    tags: dict[str, str] = {}
+    if (solver := parse_id(task.get("solver"))) is not None:
+        tags["solver"] = solver
+    stated = task.get("tags")
+    named = [tag for tag in stated if isinstance(tag, str) and tag] if isinstance(stated, list) else []
+    if named:
+        tags["tags"] = ", ".join(named)
+    for name, value in as_object(task.get("task_args")).items():
+        text = value if isinstance(value, str) else to_json(value, inf_nan_mode="constants").decode()
+        tags[f"task_args.{name}"] = text
+    return {sanitize_id(key): sanitize_id(text) for key, text in list(tags.items())[:_MAX_TAGS]}
 
 
 def list_reduced_samples(header: Mapping[str, Any], reductions: Any) -> list[dict[str, Any]]:
@@ -48,17 +70,15 @@ def list_reduced_samples(header: Mapping[str, Any], reductions: Any) -> list[dic
     return list(samples.values())
 
 
-def list_unlogged_usage(header: Mapping[str, Any], counted: Counts) -> Iterator[tuple[ModelName, TokenUsage]]:
-    """Yield for each model the tokens that the header states beyond those of the samples.
+def list_unlogged_usage(header: Mapping[str, Any], counted: Counts) -> Iterator[tuple[ModelName, CallUsage]]:
+    """Yield for each model the tokens that the header states beyond those of the samples, as a sum of calls.
 
     Args:
         header: The log's header.
         counted: The tokens that the samples account for.
     """
-    usage = as_object(as_object(header.get("stats")).get("model_usage"))
-    for model, stated in usage.items():
-        name = split_model_name(parse_id(model))
+    for name, stated in parse_model_usage(as_object(header.get("stats")).get("model_usage")):
         known = counted.get(name, [0, 0, 0, 0])
-        rest = [max(0, (total or 0) - part) for total, part in zip(parse_inspect_usage(stated), known, strict=True)]
-        if any(rest):
-            yield name, TokenUsage(*rest)
+        rest = [(total or 0) - part for total, part in zip(stated.tokens, known, strict=True)]
+        if any(rest) and min(rest) >= 0:  # else samples and header count these tokens in different ways
+            yield name, CallUsage(TokenUsage(*rest), requests=0)
