@@ -41,6 +41,8 @@ _EXTRAS = {
     "evalgauge_dashboards": "dashboards",
     "grafana_foundation_sdk": "dashboards",
     "azure": "azure",
+    "boto3": "aws",
+    "obstore": "storage",
     "opentelemetry": "otel",
 }
 """The extra that installs a package, where it is not ``exporter``."""

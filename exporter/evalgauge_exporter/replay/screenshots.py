@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from evalgauge_exporter.errors import ReplayError
+from evalgauge_exporter.sources.storage import files
 
 ScreenshotMode = Literal["link", "symlink", "copy", "none"]
 """How screenshots get into the site: ``link``, hard links where the file system can, else copies; ``symlink``, for a
@@ -37,6 +38,7 @@ class Screenshot(NamedTuple):
 
     def read(self) -> bytes:
         """Return the bytes of the image. Raises ``OSError``."""
+        files.fetch(self.path)
         return self.path.read_bytes()
 
 
@@ -122,6 +124,8 @@ def differ(before: AnyScreenshot | None, after: AnyScreenshot | None) -> bool | 
         return True
     if os.path.samestat(before.status, after.status):
         return False
+    if files.is_placeholder(before.path) or files.is_placeholder(after.path):
+        return None  # to compare them would mean to download them
     try:
         return not filecmp.cmp(before.path, after.path, shallow=False)
     except OSError:
@@ -158,6 +162,7 @@ def copy_screenshot(shot: AnyScreenshot, target: Path, mode: ScreenshotMode) -> 
             target.unlink()
         target.symlink_to(shot.path)
         return 0
+    files.fetch(shot.path)
     if there is not None:
         same = os.path.samestat(there, shot.status) or (
             stat.S_ISREG(there.st_mode)
@@ -196,6 +201,8 @@ def write_thumbnail(shot: AnyScreenshot, target: Path) -> int:
     when = shot.status.st_mtime_ns if isinstance(shot, Screenshot) else 0
     if target.exists() and target.stat().st_mtime_ns >= when:
         return 0
+    if isinstance(shot, Screenshot):
+        files.fetch(shot.path)
     with Image.open(shot.path if isinstance(shot, Screenshot) else io.BytesIO(shot.content)) as picture:
         picture.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
         picture.convert("RGB").save(target, "JPEG", quality=70)

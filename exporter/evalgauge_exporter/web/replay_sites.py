@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from fastapi import HTTPException
 
 from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.sources.storage import files
 from evalgauge_exporter.web.errors import unknown_run_error
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ class ReplaySites:
         file = Path(os.path.normpath(site.folder / path))
         if not file.is_relative_to(site.folder) or "\0" in path or not file.is_file():
             raise HTTPException(404, f"the replay of {run_id!r} has no file {path[:200]!r}")
+        try:
+            files.fetch(file.resolve())
+        except OSError as error:
+            raise HTTPException(503, f"the screenshot can't be read from its bucket: {error}") from error
         return file
 
     def close(self) -> None:

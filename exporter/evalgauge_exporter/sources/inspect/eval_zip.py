@@ -22,6 +22,7 @@ else:
     from backports.zstd import ZstdError, zipfile
 
 from evalgauge_exporter.errors import EvalZipError
+from evalgauge_exporter.sources.storage import files
 
 MAX_MEMBER = 512 << 20
 """Bytes: a larger member is not read, so that a small file can't fill the memory."""
@@ -75,7 +76,7 @@ class EvalZipReader:
             OSError: It can't be read.
             EvalZipError: There is no member in it.
         """
-        self._file: IO[bytes] = path.open("rb")
+        self._file: IO[bytes] = files.open_binary(path)
         self.whole = True
         """Whether the file has its directory; a log that was cut off has none."""
         try:
