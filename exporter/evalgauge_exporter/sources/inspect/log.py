@@ -28,6 +28,7 @@ from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader, LogReader
 from evalgauge_exporter.sources.inspect.header import Counts, list_reduced_samples, list_unlogged_usage
 from evalgauge_exporter.sources.inspect.samples import add_sample
 from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, get_mtime, parse_json
+from evalgauge_exporter.sources.storage import files
 
 SUFFIX = ".eval"
 READ_BYTES = 32 << 20
@@ -44,7 +45,7 @@ def matches_file(path: Path) -> bool:
     if path.suffix != SUFFIX:
         return False
     try:
-        with path.open("rb") as file:
+        with files.open_binary(path) as file:
             return file.read(4) == b"PK\x03\x04"
     except OSError:
         return False

@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from typing import IO, Protocol
 
-BLOCK = 256 << 10
+BLOCK = 1 << 20
 """Bytes that are asked for at once of a remote file."""
-CACHED_BLOCKS = 64
+CACHED_BLOCKS = 16
 
 
 class RemoteFiles(Protocol):

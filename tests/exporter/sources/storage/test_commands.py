@@ -24,6 +24,8 @@ from tests.exporter.scraping import get, scrape, total, value
 from tests.exporter.sources.storage.buckets import BucketFault, TestBucket
 from tests.exporter.waiting import wait_for
 
+DATA = Path(__file__).parents[3] / "data" / "inspect-0.3.285"
+
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,3 +148,15 @@ def test_a_bucket_may_be_in_the_environment_and_in_the_file(
     file = tmp_path / "evalgauge.toml"
     file.write_text('results = ["az://container/x", "local"]\n')
     assert load_config(file).results == (Path("az://container/x"), tmp_path / "local")
+
+
+def test_an_archive_is_read_in_parts_and_not_copied(bucket: TestBucket, tmp_path: Path) -> None:
+    archive = next(DATA.rglob("*.eval"))
+    bucket.put({archive.name: archive.read_bytes()})
+    code, output = run("runs", bucket.url, "--json")
+    assert code == 0, output
+    (row,) = json.loads(output)["runs"]
+    (expected,) = json.loads(run("runs", str(archive), "--json")[1])["runs"]
+    assert row == expected
+    (copy,) = (tmp_path / "cache").rglob("*.eval")
+    assert copy.stat().st_blocks == 0

@@ -133,12 +133,12 @@ def test_segments_that_were_copied_by_hand_are_one_writer(tmp_path: Path) -> Non
 
 
 def test_screenshots_and_archives_are_not_copied(bucket: TestBucket, tmp_path: Path) -> None:
-    bucket.put({"run/step_0.png": PNG, "run/log.eval": b"PK" + bytes(500_000), "run/task.json": "{}"})
+    bucket.put({"run/step_0.png": PNG, "run/log.eval": b"PK" + bytes(5_000_000), "run/task.json": "{}"})
     mirror = make(bucket, tmp_path)
     bucket.door.requests.clear()
     assert mirror.sync().downloaded == 2
     image, archive = mirror.folder / "run" / "step_0.png", mirror.folder / "run" / "log.eval"
-    assert (image.stat().st_size, archive.stat().st_size) == (len(PNG), 500_002)
+    assert (image.stat().st_size, archive.stat().st_size) == (len(PNG), 5_000_002)
     assert image.stat().st_blocks == archive.stat().st_blocks == 0
     assert files.is_placeholder(image)
     assert not files.is_placeholder(mirror.folder / "run" / "task.json")
