@@ -28,7 +28,7 @@ COMMANDS = {
     "replay": "Write a static site that replays runs step by step.",
     "export": "Write runs as CSV, JSON or ATIF trajectories.",
     "convert": "Write runs of other formats as run logs.",
-    "send": "Send a run's log to an exporter on another machine.",
+    "send": "Send a run to an exporter or a bucket.",
     "prune": "Delete old runs, or their screenshots.",
     "schema": "Print the JSON Schema of the run log.",
     "doctor": "Check the configuration and what it refers to.",

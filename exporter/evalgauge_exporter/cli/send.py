@@ -24,9 +24,9 @@ from evalgauge_exporter.export.upload import upload_run
 @click.option("--follow", is_flag=True, help="Keep sending until the run has finished.")
 @click.option("--again", is_flag=True, help="Send everything again; the receiver stores it once.")
 def command(run_dir: Path, url: str, token_file: Path | None, run_id: str | None, follow: bool, again: bool) -> None:
-    """Send a run's log to an exporter on another machine, or a run to a bucket.
+    """Send a run to an exporter or a bucket.
 
-    Only what is not there yet is sent. A bucket takes the screenshots too.
+    Only what is not there yet is sent: to an exporter the log, to a bucket the whole run.
     """
     bucket = parse_bucket_url(url)
     if bucket is not None:

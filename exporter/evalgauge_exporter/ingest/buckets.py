@@ -58,15 +58,19 @@ def localize(place: str | Path, storage: Storage) -> Path:
 
 
 def find_mirrors(places: Iterable[Path], storage: Storage) -> tuple[list[Path], list[Mirror]]:
-    """Return the local folders of places, without a sync, and the mirrors among them."""
+    """Return the local folders of places, without a sync, and the mirrors among them.
+
+    A place is a path, a URL, or the folder of a mirror of this process.
+    """
     folders: list[Path] = []
     mirrors = []
     for place in places:
         url = parse_bucket_url(place)
-        if url is None:
+        known = next((mirror for mirror in _mirrors.values() if mirror.folder == place), None)
+        if url is None and known is None:
             folders.append(place)
             continue
-        mirror = open_mirror(url, storage)
+        mirror = known or open_mirror(url or "", storage)
         mirror.folder.mkdir(parents=True, exist_ok=True)
         mirrors.append(mirror)
         folders.append(mirror.folder)

@@ -42,6 +42,11 @@ def _find(path: Path) -> RemoteFiles | None:
     return next((mirror for mirror in _mirrors if path.is_relative_to(mirror.folder)), None)
 
 
+def is_mirrored(path: Path) -> bool:
+    """Return whether a file or folder is a local copy of a bucket's."""
+    return _find(path) is not None
+
+
 def is_placeholder(path: Path) -> bool:
     """Return whether a file's content is in a bucket alone, so that what is on the disk must not be read."""
     return (mirror := _find(path)) is not None and mirror.is_placeholder(path)

@@ -160,3 +160,21 @@ def test_an_archive_is_read_in_parts_and_not_copied(bucket: TestBucket, tmp_path
     assert row == expected
     (copy,) = (tmp_path / "cache").rglob("*.eval")
     assert copy.stat().st_blocks == 0
+
+
+def test_runs_in_a_bucket_are_not_pruned(s3: TestBucket, tmp_path: Path) -> None:
+    small_run(tmp_path / "local", "a")
+    s3.upload(tmp_path / "local")
+    before = s3.list()
+    result = CliRunner().invoke(cli, ["prune", s3.url, "--older-than", "0s"])
+    assert result.exit_code != 0
+    assert "lifecycle rule" in result.output + repr(result.exception)
+    assert s3.list() == before
+
+
+def test_a_run_in_a_bucket_is_watched_in_the_terminal(s3: TestBucket, tmp_path: Path) -> None:
+    small_run(tmp_path / "local", "night")
+    s3.upload(tmp_path / "local")
+    code, output = run("watch", s3.url, "--once")
+    assert code == 0, output
+    assert "night" in output
