@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.special import bdtr
 
 from benchmarks.rows import Row
+from evalgauge_exporter.analysis.comparison.power import pairs_for_power
 from evalgauge_exporter.analysis.comparison.sequential import Martingale, PendingPair, anytime_p_values
-from evalgauge_exporter.analysis.comparison.tests import pairs_for_power
 
 ALPHA = 0.05
 MEAN = 0.4

@@ -336,6 +336,13 @@ def _machine_without_run() -> Expression:
     return held.unused_machines().where(served, on=MACHINE)
 
 
+def _machine_interrupted() -> Expression:
+    ends = held.value(m.VM_INTERRUPTION, *MACHINE)
+    used = held.value(m.VM_RUNS, *MACHINE) > 0
+    # the time at which it ends, as long as that is news
+    return (ends > NOW - thresholds.JUST_FINISHED).where(used, on=MACHINE)
+
+
 def _probe_failing() -> Expression:
     failing = held.value(m.PROBE_SUCCESS, "target", "kind").equals(0)
     # a probe has the name of its machine, alone or in front of a port or a path
@@ -347,7 +354,7 @@ def _probe_failing() -> Expression:
 def _source_stale() -> Expression:
     # several exporters read independently of each other: the worst one counts
     failing = held.select(m.SOURCE_UP).min("source").equals(0)
-    polled = ("azure_vm", "azure_ml", "probe")
+    polled = ("azure_vm", "azure_ml", "aws_ec2", "cloud", "probe")
     age = NOW - held.select(m.SOURCE_LAST_SUCCESS, source=polled).min("source")
     prices = NOW - held.select(m.SOURCE_LAST_SUCCESS, source="prices").min("source")
     return failing.or_(age > thresholds.SOURCE_AGE).or_(prices > thresholds.PRICES_AGE)
@@ -588,6 +595,17 @@ def list_alerts(job: str = "evalgauge") -> tuple[Alert, ...]:
             "Machine {{ $labels.vm }} ({{ $labels.resource_group }}) is billed and no run has used it for "
             f"{thresholds.IDLE_FOR}.",
             "It has served a run before. Somebody may be logged in: ask, then deallocate it.",
+            (FLEET, 20),
+        ),
+        Alert(
+            "EvalMachineInterrupted",
+            _machine_interrupted(),
+            "0m",
+            "warning",
+            "machine",
+            "{{ $labels.provider }} takes back machine {{ $labels.vm }} ({{ $labels.resource_group }}), which a run "
+            "uses.",
+            "Its attempts end as infrastructure errors. Start another machine, and run the attempts again afterwards.",
             (FLEET, 20),
         ),
         Alert(

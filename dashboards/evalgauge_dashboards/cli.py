@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def _check(generated: Path, options: Options) -> None:
         for field in dataclasses.fields(options):
             value = getattr(options, field.name)
             if value != getattr(_DEFAULT, field.name):
-                command += f" --{field.name.replace('_', '-')} '{value}'"
+                command += f" --{field.name.replace('_', '-')} {shlex.quote(value)}"
         raise BuildError(f"{generated} is stale: {', '.join(problems)}; run: {command}")
     click.echo(f"{generated} is up to date")
 

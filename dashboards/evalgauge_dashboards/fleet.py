@@ -54,30 +54,36 @@ def _increase(metric: m.Metric, *by: str) -> Expression:
 
 def _worker_counts() -> list[Panel]:
     busy, idle = _increase(m.WORKER_BUSY), _increase(m.WORKER_IDLE)
-    counts = [
-        (1, "Busy workers", "busy", "Workers with a task, of the running selected runs."),
-        (2, "Idle workers", "idle", "Workers that are up without a task."),
-        (3, "Lost workers", "lost", "Workers without an event or heartbeat for the stall time."),
-    ]
     return [
-        *(
-            p.stat(
-                PanelSpec(number, title, text, p.COUNT, "no run is running", 3, 4),
-                [Query(_in_state(state))],
-                decimals=0,
-                colour_of=state,
-                steps=p.thresholds((None, "success"), (1, "critical")) if state == "lost" else None,
-            )
-            for number, title, state, text in counts
+        p.stat(
+            PanelSpec(
+                1,
+                "Workers",
+                "Workers of the running selected runs: with a task, without one, and without an event or heartbeat "
+                "for the "
+                "stall time.",
+                p.COUNT,
+                "no run is running, or it reports no worker",
+                7,
+                4,
+            ),
+            [Query(_in_state(state), state, ref) for state, ref in (("busy", "A"), ("idle", "B"), ("lost", "C"))],
+            decimals=0,
+            text="value_and_name",
+            overrides={
+                "busy": p.colour_series("busy"),
+                "idle": p.colour_series("idle"),
+                "lost": p.colour_positive("critical"),
+            },
         ),
         p.stat(
             PanelSpec(
                 4,
-                "Worker utilization",
+                "Utilization",
                 "Share of the workers' time in this range in which they had a task.",
                 p.RATIO,
                 "no worker was up in this time range",
-                3,
+                4,
                 4,
             ),
             [Query(busy / (busy + idle > 0))],
@@ -88,59 +94,54 @@ def _worker_counts() -> list[Panel]:
 
 
 def _machine_counts() -> list[Panel]:
-    bill = q.billed_machines()
+    billed = q.billed_machines()
     unused, idle = q.unused_machines(), q.idle_machines(queries.IDLE_WINDOW)
     wasted = q.hourly_price(unused.or_(idle)).sum()
-    known = bill.count()
+    unpriced = billed.unless(q.value(m.VM_PRICE, *MACHINE), on=MACHINE)
+    known = billed.count()
     zero = vector(0).where(known, on=())
     return [
         p.stat(
-            PanelSpec(5, "Billed machines", "Every power state but deallocated.", p.COUNT, "no machine watched", 3, 4),
-            [Query(known)],
+            PanelSpec(
+                5,
+                "Billed machines",
+                "Machines in every power state but deallocated; those that no running run uses; those whose price is "
+                "not "
+                "known.",
+                p.COUNT,
+                "no machine watched: set [[azure]], [[aws]] or [[machine]]",
+                7,
+                4,
+            ),
+            [
+                Query(known, "billed", "A"),
+                Query(unused.count().or_(zero), "without a run", "B"),
+                Query(unpriced.count().or_(zero), "without a price", "C"),
+            ],
             decimals=0,
+            text="value_and_name",
+            overrides={
+                "billed": p.colour_series("vm"),
+                "without a run": p.colour_positive("critical"),
+                "without a price": p.colour_positive("warning"),
+            },
         ),
         p.stat(
             PanelSpec(
                 6,
-                "Cost per hour",
-                "Sum of the known prices of the billed machines.",
-                p.DOLLARS,
-                "no price known",
-                3,
-                4,
-            ),
-            [Query(q.hourly_price(bill).sum())],
-            decimals=2,
-            colour_of="llm",
-        ),
-        p.stat(
-            PanelSpec(
-                7,
-                "Wasted per hour",
-                f"Sum of the known prices of billed machines without a run or without a task for "
+                "Per hour",
+                "Sum of the known prices of the billed machines, and of those among them without a run or without a "
+                "task for "
                 f"{queries.IDLE_WINDOW}.",
                 p.DOLLARS,
-                "no billed machine",
-                3,
+                "no price known",
+                6,
                 4,
             ),
-            [Query(wasted.or_(zero))],
+            [Query(q.hourly_price(billed).sum(), "billed", "A"), Query(wasted.or_(zero), "wasted", "B")],
             decimals=2,
-            steps=p.thresholds((None, "success"), (0.01, "warning")),
-        ),
-        p.stat(
-            PanelSpec(
-                8,
-                "Without a run",
-                "Billed machines that no running run uses.",
-                p.COUNT,
-                "no billed machine",
-                3,
-                4,
-            ),
-            [Query(unused.count().or_(zero))],
-            decimals=0,
-            steps=p.thresholds((None, "success"), (1, "critical")),
+            text="value_and_name",
+            overrides={"billed": p.colour_series("vm"), "wasted": p.colour_positive("warning")},
         ),
     ]
 
@@ -157,7 +158,7 @@ def _workers() -> list[Panel]:
                 "Workers of the selected runs in each state while their runs are running.",
                 p.COUNT,
                 "no run was running in this time range",
-                10,
+                8,
                 11,
             ),
             [Query(states.sum("state"), "{{state}}")],
@@ -207,18 +208,18 @@ def _worker_table() -> Panel:
             "measure nothing, the share of this time range with a task, and their last event.",
             p.NONE,
             "no run is running, or it reports no worker",
-            14,
+            16,
             11,
         ),
         "worker",
         [
-            Column("Worker", "worker_id", {"custom.minWidth": 110}),
-            Column("Run", "run_id", RUN_LINKS | {"custom.minWidth": 110}),
-            Column("Machine", "vm", {"custom.minWidth": 100}),
+            Column("Worker", "worker_id", {"custom.minWidth": 80}),
+            Column("Run", "run_id", RUN_LINKS | {"custom.minWidth": 100}),
+            Column("Machine", "vm", {"custom.minWidth": 90}),
             Column(
                 "State",
                 Query(by_worker(state), ref="state"),
-                p.style_mapped(p.map_states(m.WORKER_STATES)) | {"custom.width": 95},
+                p.style_mapped(p.map_states(m.WORKER_STATES)) | {"custom.width": 85},
             ),
             Column(
                 "Finished",
@@ -233,7 +234,7 @@ def _worker_table() -> Panel:
             Column(
                 "Busy",
                 Query(by_worker(busy / (busy + idle > 0)), ref="busy"),
-                p.RATIO_CELL | p.colour_series("busy") | {"custom.width": 110},
+                p.RATIO_CELL | p.colour_series("busy") | {"custom.width": 95},
             ),
             Column(
                 "Last event",

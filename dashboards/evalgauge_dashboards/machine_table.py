@@ -36,6 +36,7 @@ def machine_table(spec: PanelSpec, rows: Expression) -> Panel:
         [
             Column("Machine", "vm", {"custom.minWidth": 150}),
             Column("Group", "resource_group", {"custom.width": 110}),
+            Column("Provider", "provider", {"custom.width": 80}),
             Column(
                 "Power",
                 Query(by_machine(power), ref="power"),
@@ -56,6 +57,11 @@ def machine_table(spec: PanelSpec, rows: Expression) -> Panel:
             ),
             Column("Size", "size", {"custom.minWidth": 120}),
             Column("Location", "location", {"custom.width": 90}),
+            Column(
+                "Ends",
+                Query(by_machine(q.value(m.VM_INTERRUPTION, *MACHINE) * 1000), ref="ends"),
+                {"unit": p.TIME, "custom.width": 140, **p.colour_series("warning")},
+            ),
             Column(
                 "Created",
                 Query(by_machine(q.value(m.VM_CREATED, *MACHINE) * 1000), ref="created"),

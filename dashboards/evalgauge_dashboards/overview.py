@@ -109,7 +109,7 @@ def _counts() -> list[Panel]:
             overrides={"running": p.colour_series("running")},
         ),
         p.stat(
-            PanelSpec(4, "Busy workers", "Workers of running runs with a task.", p.COUNT, "no worker reported", 3, 4),
+            PanelSpec(4, "Busy", "Workers of running runs with a task.", p.COUNT, "no worker reported", 3, 4),
             [Query(workers.sum())],
             decimals=0,
             colour_of="busy",
@@ -117,11 +117,11 @@ def _counts() -> list[Panel]:
         p.stat(
             PanelSpec(
                 5,
-                "Runs cost per hour",
+                "Per hour",
                 f"The slope of the known cost of the running runs over the last {queries.SPEND_WINDOW}.",
                 p.DOLLARS,
                 "no known cost of a running run",
-                4,
+                3,
                 4,
             ),
             [Query(spend)],
@@ -136,7 +136,7 @@ def _counts() -> list[Panel]:
                 f"{queries.IDLE_WINDOW}.",
                 p.DOLLARS,
                 "no machine watched",
-                4,
+                5,
                 4,
             ),
             [Query(q.hourly_price(billed).sum(), "billed", "A"), Query(wasted.or_(zero), "unused", "B")],

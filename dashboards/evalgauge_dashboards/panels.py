@@ -212,12 +212,13 @@ def stat(
     steps: dashboard_builder.ThresholdsConfig | None = None,
     text: Literal["value", "name", "value_and_name"] = "value",
     listed: bool = False,
+    size: int | None = None,
     mappings: list[dashboard.ValueMapping] | None = None,
     overrides: Mapping[str, Properties] | None = None,
 ) -> stat_builder.Panel:
     """Big numbers, side by side, or below each other where ``listed``.
 
-    ``steps`` colour them by value and then replace ``colour_of``.
+    ``steps`` colour them by value and then replace ``colour_of``; ``size`` is the height of a number in pixels.
     """
     panel = _apply_spec(stat_builder.Panel(), spec, decimals, None if steps else colour_of)
     panel.reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
@@ -226,7 +227,7 @@ def stat(
     side_by_side = common.VizOrientation.HORIZONTAL if listed else common.VizOrientation.VERTICAL
     panel.orientation(side_by_side if len(queries) > 1 else common.VizOrientation.AUTO)
     panel.wide_layout(False)
-    sizes = common_builder.VizTextDisplayOptions().value_size(26 if len(queries) > 1 or text == "name" else 30)
+    sizes = common_builder.VizTextDisplayOptions().value_size(size or _number_size(len(queries), spec.width, text))
     panel.text(sizes.title_size(13))
     if mappings:
         panel.mappings(mappings)
@@ -234,6 +235,13 @@ def stat(
         panel.thresholds(steps)
         panel.color_scheme(dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
     return _overrides(_targets(panel, queries, instant=True), overrides)
+
+
+def _number_size(count: int, width: int, text: str) -> int:
+    """Height of a number in pixels that fits beside the others where a dashboard is 1000 pixels wide."""
+    if count * 2 > width:
+        return 18
+    return 24 if count > 1 or text == "name" else 28
 
 
 def timeseries(

@@ -38,8 +38,8 @@ MIN_PAIRS = 10
 MIN_FINISHED = 3
 """An estimate from fewer finished tasks than this is not shown."""
 DAY = 86400.0
-MACHINE = ("vm", "resource_group")
-"""The labels of a machine: its name is unique only within its resource group."""
+MACHINE = ("vm", "resource_group", "provider")
+"""The labels of a machine: its name is unique only within its group at its provider."""
 Bound: TypeAlias = Literal["estimate", "low", "high"]
 HOLD = "5m"
 """How long an alert uses the last sample: two failed scrapes at an interval of 60 s are shorter."""

@@ -73,7 +73,7 @@ def build_health_panels() -> list[Panel]:
                 "80 % range (10th to 90th percentile).",
                 p.SECONDS,
                 "finished, or fewer than 3 finished tasks",
-                6,
+                5,
                 4,
             ),
             [
@@ -105,7 +105,7 @@ def build_health_panels() -> list[Panel]:
                 "Workers with a task, and lost ones: without an event or heartbeat for the stall time.",
                 p.COUNT,
                 "no worker reported",
-                3,
+                4,
                 4,
             ),
             [
@@ -192,14 +192,13 @@ def build_result_panels() -> list[Panel]:
                 "running run may be read as often as one likes.",
                 p.RATIO,
                 "no baseline: name one with track_run(baseline=…) or in [baselines]",
-                7,
+                6,
                 4,
             ),
             [
                 Query(select_difference(**ONE).max(), "difference", "A"),
                 Query(select_difference("low", **ONE).max(), "at least", "B"),
                 Query(select_difference("high", **ONE).max(), "at most", "C"),
-                Query(select_p_value(**ONE).max(), "p", "D"),
             ],
             decimals=1,
             text="value_and_name",
@@ -207,7 +206,6 @@ def build_result_panels() -> list[Panel]:
                 "difference": p.colour_series("neutral"),
                 "at least": BOUND,
                 "at most": BOUND,
-                "p": {"unit": p.COUNT, "decimals": 3, "mappings": p.map_below(0.001, "< 0.001"), **BOUND},
             },
         ),
         p.stat(
@@ -217,12 +215,20 @@ def build_result_panels() -> list[Panel]:
                 f"Better or worse where p < 0.05, with at least {queries.MIN_PAIRS} measured tasks.",
                 p.NONE,
                 "no baseline",
-                3,
+                4,
                 4,
             ),
-            [Query(compute_verdict(**ONE).max())],
+            [
+                Query(compute_verdict(**ONE).max(), "verdict", "A"),
+                Query(select_p_value(**ONE).max(), "p", "B"),
+            ],
+            size=18,
+            text="value_and_name",
             colour_of=None,
-            mappings=p.map_words(SHORT_VERDICTS),
+            overrides={
+                "verdict": {"mappings": p.map_words(SHORT_VERDICTS)},
+                "p": {"decimals": 3, "mappings": p.map_below(0.001, "< 0.001"), **BOUND},
+            },
         ),
         p.stat(
             PanelSpec(
@@ -286,7 +292,7 @@ def build_cost_panels() -> list[Panel]:
         p.stat(
             PanelSpec(
                 8,
-                "Projected at the end",
+                "At the end",
                 "Expected cost at the end of the run, if the remaining attempts cost what the finished ones did.",
                 p.DOLLARS,
                 "fewer than 3 finished tasks, or no cost known",
@@ -322,7 +328,7 @@ def build_cost_panels() -> list[Panel]:
         p.stat(
             PanelSpec(
                 10,
-                "Cost per success",
+                "Per success",
                 "Cost so far divided by the successes; it includes the cost of failed attempts.",
                 p.DOLLARS,
                 "no success or no cost yet",
@@ -337,11 +343,11 @@ def build_cost_panels() -> list[Panel]:
         p.stat(
             PanelSpec(
                 11,
-                "Cost per hour",
+                "Per hour",
                 f"The slope of the known cost over the last {queries.SPEND_WINDOW}, while the run is running.",
                 p.DOLLARS,
                 "not running, or no cost known",
-                4,
+                3,
                 4,
             ),
             [Query(q.spend_per_hour("run_id", **ONE).where(running, on=("run_id",)).max())],
@@ -351,13 +357,13 @@ def build_cost_panels() -> list[Panel]:
         p.stat(
             PanelSpec(
                 12,
-                "Without a cost",
+                "Not in the cost",
                 "Calls without a known price, calls that reported no tokens, and machines without a known price: the "
                 "true cost "
                 "is higher than the cost shown.",
                 p.COUNT,
                 "no model call reported",
-                4,
+                5,
                 4,
             ),
             [

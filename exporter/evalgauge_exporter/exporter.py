@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from evalgauge import __version__
+import evalgauge
+import evalgauge_exporter.ingest
+import evalgauge_exporter.sources
+import evalgauge_exporter.state
 from evalgauge.events import LlmCall
-from evalgauge.price_overrides import load_overrides
-from evalgauge.pricing import Price, PriceTable
+from evalgauge.pricing import Price
 from evalgauge_exporter.analysis.costs import MachineCost
-from evalgauge_exporter.analysis.machine_usage import compute_run_machine_costs
+from evalgauge_exporter.analysis.machine_usage import MachineJoin, compute_run_machine_costs
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
+from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.config.token_file import read_token
 from evalgauge_exporter.ingest.buckets import find_mirrors
 from evalgauge_exporter.ingest.collector import RunCollector
@@ -41,10 +44,19 @@ def _cache_path(config: Config) -> Path:
 
 
 def _cache_key(config: Config) -> str:
-    """Return what cached numbers depend on beside the runs' files: the release, the threshold and the prices."""
+    """Return what cached numbers depend on beside the runs' files: the code, the threshold and the prices."""
     own = config.prices.overrides.read_bytes() if config.prices.overrides else b""
     prices = importlib.metadata.version("genai-prices")
-    return f"{__version__} {config.success_threshold} {prices} {hashlib.sha256(own).hexdigest()[:16]}"
+    return f"{_digest_code()} {config.success_threshold} {prices} {hashlib.sha256(own).hexdigest()[:16]}"
+
+
+def _digest_code() -> str:
+    """Return a digest of the code that reads and folds events: a checkout changes without a new release."""
+    digest = hashlib.sha256()
+    for package in (evalgauge, evalgauge_exporter.sources, evalgauge_exporter.state, evalgauge_exporter.ingest):
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 class Exporter:
@@ -65,9 +77,8 @@ class Exporter:
         self.config = config
         """The configuration, with the local folders of buckets in their place."""
         self.state = State()
-        overrides = load_overrides(config.prices.overrides) if config.prices.overrides else None
-        self.prices = PriceTable(overrides)
-        self.limits = Limits(**config.limits.model_dump())
+        self.limits = Limits(**config.limits.model_dump(exclude={"memory"}))
+        self.prices = load_price_table(config)
         self.token = read_token(config.token_file) if config.token_file else None
         self.fleet = FleetState(self.prices)
         self.fleet_sources = FleetSources(config, self.fleet, self.state.lock, self._fleet_changed, mirrors)
@@ -76,6 +87,8 @@ class Exporter:
         )
         self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger)
         self.exposition.extra.append(self._fleet_samples)
+        self._join: MachineJoin | None = None
+        self._join_version = 0
         self._listeners: list[Callable[[], None]] = []
         self._ready = threading.Event()
         self._stopped = threading.Event()
@@ -87,6 +100,8 @@ class Exporter:
             cache=RunCache(_cache_path(config), _cache_key(config)),
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
+            follow_links=config.follow_links,
+            memory_limit=config.limits.memory,
             on_change=self._changed,
         )
 
@@ -120,6 +135,17 @@ class Exporter:
         """
         return self._ready.wait(timeout)
 
+    def wait_caught_up(self, timeout: float | None = None) -> bool:
+        """Wait until every run was read to its end; one that is very large takes longer than ``wait_ready``.
+
+        Args:
+            timeout: Seconds to wait, None for no limit.
+
+        Returns:
+            False where the timeout passed first.
+        """
+        return self.collector.caught_up.wait(timeout)
+
     def stop(self) -> None:
         """Stop and wait for all threads."""
         self._stopped.set()
@@ -139,8 +165,11 @@ class Exporter:
         self._changed()
 
     def _machines(self, run: RunState, now: float) -> list[MachineCost]:
-        stall_after, runs = self.config.stall_after, self.state.runs.values()
-        return compute_run_machine_costs(run, self.fleet, self.prices, now, stall_after, runs).list_known()
+        stall_after, version = self.config.stall_after, self.state.version
+        if self._join is None or (self._join.now, self._join_version) != (now, version):
+            self._join = MachineJoin(self.state.runs.values(), self.fleet, now, stall_after)
+            self._join_version = version
+        return compute_run_machine_costs(run, self.fleet, self.prices, now, stall_after, self._join).list_known()
 
     def _fleet_samples(self, now: float) -> Iterator[Sample]:
         yield from collect_fleet_samples(self.fleet, now)

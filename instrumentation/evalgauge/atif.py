@@ -1,85 +1,228 @@
-"""What a Harbor trial did: its trajectories (ATIF, ``agent/trajectory.json``) as steps and model calls.
+"""Trajectories in the Agent Trajectory Interchange Format (ATIF), versions 1.0 to 1.8, and tokens of Harbor's trials.
 
-Whatever an agent wrote may be in them: what is of another shape than expected is left out.
+A trajectory is one JSON document: ``agent``, ``steps`` and ``final_metrics``. A step is a turn of the system, the user
+or the agent. ``prompt_tokens`` includes cached ones, those written to a cache too. Steps that were copied from another
+document for context (``is_copied_context``), and those of subagents, are not steps of the task; the model calls of
+subagents are its calls. Whatever an agent wrote may be in a document: what has another form is left out.
+
+This is the one reader of the format: Harbor's plugin and the exporter's source both use it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from evalgauge.model_names import split_model_name
-from evalgauge.normalize import llm_fields
-from evalgauge.values import parse_timestamp
+from evalgauge.model_names import ModelName, infer_provider, split_model_name
+from evalgauge.usage import CallUsage, TokenUsage, parse_call
+from evalgauge.values import parse_count, parse_id, parse_timestamp
 
-_LARGEST = 64 << 20
-"""Bytes of a trajectory that is read."""
+MAX_STEPS: Final = 100_000
+"""Steps of one document that are read."""
+_MAX_BYTES: Final = 64 << 20
+"""Bytes; a larger trajectory is not read by :func:`load_trajectories`."""
+_MAX_DEPTH: Final = 5
+"""Levels of subagents whose calls are counted."""
+_EXTRA: Final = (
+    *("cache_creation_input_tokens", "cache_creation", "service_tier", "speed", "inference_geo", "server_tool_use"),
+    "total_tokens",
+)
+"""What agents add to a step's metrics in ``extra`` that changes its price."""
 
-_COUNTS = ("n_input_tokens", "n_cache_tokens", "n_output_tokens")
-
-Counts = tuple[Any, ...]
-"""Input with what is cached, cached input, output."""
+Image = TypeVar("Image")
 
 
-def calls_of(result: Any, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The model calls of a trial, as fields of ``llm_call``; their sums are what Harbor reports for the trial.
+class AtifCall(NamedTuple):
+    """A model call of a trajectory, or a sum of calls."""
 
-    Call by call where its trajectories add up to these sums, as prices may depend on the length of a prompt; else a sum
-    for each model where Harbor tells them apart; else one sum, which is unknown usage where a model is named but no
-    tokens are. Harbor's input holds the cached tokens.
-    """
-    contexts = [part.agent_result for part in (result, *(result.step_results or ())) if part.agent_result is not None]
-    if result.agent_result is not None:
-        contexts = contexts[:1]
-    if not contexts:
+    ts: float | None
+    """Unix seconds."""
+    provider: str | None
+    model: str | None
+    usage: CallUsage
+
+
+class AtifTurn(NamedTuple, Generic[Image]):
+    """A turn of the agent."""
+
+    ts: float | None
+    actions: list[dict[str, Any]]
+    """One for each tool call, with ``type`` and arguments, and ``tool`` where the type is an argument of the tool; a
+    turn without a tool call is one action ``message``."""
+    reasoning: str | None
+    screenshot: Image | None
+    """The last image that the agent saw before it acted."""
+    call: AtifCall | None
+
+
+def list_steps(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the steps that were not copied from another document."""
+    steps = document.get("steps")
+    if not isinstance(steps, list):
         return []
-    sums = tuple(_sum(getattr(context, name) for context in contexts) for name in _COUNTS)
-    info = result.agent_info.model_info
-    provider, model = (info.provider, info.name) if info is not None else (None, None)
-    single = list(_calls(documents, provider, model))
-    if single and all(sum(usage[at] or 0 for _, _, usage in single) == (total or 0) for at, total in enumerate(sums)):
-        return [_call(*call) for call in single]
-    shares = [share for context in contexts for share in (getattr(context, "model_usage", None) or {}).items()]
-    if shares and all(
-        sum(getattr(share, name) or 0 for _, share in shares) == (total or 0)
-        for name, total in zip(_COUNTS, sums, strict=True)
-    ):
-        return [
-            _call(*_named(name, provider, model), tuple(getattr(share, n) for n in _COUNTS)) for name, share in shares
-        ]
-    return [_call(provider, model, sums)] if model is not None or any(sums) else []
+    return [step for step in steps[:MAX_STEPS] if isinstance(step, dict) and step.get("is_copied_context") is not True]
 
 
-def _call(provider: str | None, model: str | None, counts: Counts) -> dict[str, Any]:
-    prompt, cached, output = counts
-    usage = {"prompt_tokens": prompt, "prompt_tokens_details": {"cached_tokens": cached}, "completion_tokens": output}
-    return llm_fields(provider=provider, model=model, usage=usage)
+def parse_agent(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the agent's name and its model."""
+    agent = document.get("agent")
+    agent = agent if isinstance(agent, dict) else {}
+    return parse_id(agent.get("name")), parse_id(agent.get("model_name"))
 
 
-def _calls(
-    documents: list[dict[str, Any]], provider: str | None, model: str | None
-) -> Iterator[tuple[str | None, str | None, Counts]]:
-    for document in documents:
-        for step in _turns(document):
-            metrics = step.get("metrics")
-            if isinstance(metrics, dict) and (metrics.get("prompt_tokens") or metrics.get("completion_tokens")):
-                named = step.get("model_name")
-                who = _named(named, provider, model) if isinstance(named, str) and named else (provider, model)
-                counts = (metrics.get(name) for name in ("prompt_tokens", "cached_tokens", "completion_tokens"))
-                yield *who, tuple(count if isinstance(count, int) else None for count in counts)
+def find_start(document: Mapping[str, Any]) -> float | None:
+    """Return the time of the first step that has one, in Unix seconds."""
+    times = (parse_timestamp(step.get("timestamp")) for step in list_steps(document))
+    return next((at for at in times if at is not None), None)
 
 
-def _named(name: str, provider: str | None, model: str | None) -> tuple[str | None, str | None]:
-    """Provider and model of a name; the trial's own model is of its provider."""
-    if name in (model, f"{provider}/{model}"):
-        return provider, model
-    return split_model_name(name)
+def find_instruction(document: Mapping[str, Any]) -> str | None:
+    """Return the first message of the user."""
+    first = next((step for step in list_steps(document) if step.get("source") == "user"), {})
+    return _join_text(first.get("message")) or None
 
 
-def trajectories(trial: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The trajectories of a trial in their order, each with its folder. Raises OSError and ValueError."""
+def read_turns(document: Mapping[str, Any], resolve: Callable[[object], Image | None]) -> Iterator[AtifTurn[Image]]:
+    """Read the agent's turns of a document.
+
+    Args:
+        document: The parsed JSON.
+        resolve: Turns the path of an image, as the document names it, into an image; None where it is not one.
+
+    Yields:
+        The turns in order.
+    """
+    model = parse_agent(document)[1]
+    screenshot: Image | None = None
+    for step in list_steps(document):
+        images = _list_images(step.get("message"))
+        if step.get("source") == "agent":
+            message, thought = _join_text(step.get("message")), step.get("reasoning_content")
+            reasoning = (thought if isinstance(thought, str) and thought else message) or None
+            ts = parse_timestamp(step.get("timestamp"))
+            yield AtifTurn(ts, _parse_actions(step, message), reasoning, screenshot, _parse_call(step, ts, model))
+            observation = step.get("observation")
+            results = observation.get("results") if isinstance(observation, dict) else None
+            for result in results if isinstance(results, list) else ():
+                images += _list_images(result.get("content") if isinstance(result, dict) else None)
+        found = (resolve(name) for name in reversed(images))
+        screenshot = next((image for image in found if image), screenshot)
+
+
+def read_calls(document: Mapping[str, Any]) -> list[AtifCall]:
+    """Return the model calls of a document, those of its subagents after its own."""
+    model = parse_agent(document)[1]
+    calls = [_parse_call(step, parse_timestamp(step.get("timestamp")), model) for step in _agent_steps(document)]
+    return [call for call in calls if call is not None] + read_subagent_calls(document)
+
+
+def read_subagent_calls(document: Mapping[str, Any], depth: int = 0) -> list[AtifCall]:
+    """Return the model calls of a document's subagents; their times are those of other documents, and left out."""
+    found: list[AtifCall] = []
+    nested = document.get("subagent_trajectories")
+    for subagent in nested if isinstance(nested, list) and depth < _MAX_DEPTH else ():
+        if isinstance(subagent, dict):
+            model = parse_agent(subagent)[1] or parse_agent(document)[1]
+            calls = (_parse_call(step, None, model) for step in _agent_steps(subagent))
+            found += [call for call in calls if call is not None]
+            found += read_subagent_calls(subagent, depth + 1)
+    return found
+
+
+def read_total(document: Mapping[str, Any]) -> AtifCall | None:
+    """Return the sum of a document's calls by its ``final_metrics``; None where it states none."""
+    final = document.get("final_metrics")
+    if not isinstance(final, dict):
+        return None
+    names = ("prompt_tokens", "completion_tokens", "cached_tokens", "cost_usd")
+    usage = parse_metrics({**{name: final.get(f"total_{name}") for name in names}, "extra": final.get("extra")})
+    if usage.tokens.input is None and usage.tokens.output is None:
+        return None
+    return AtifCall(None, *resolve_model(parse_agent(document)[1]), usage._replace(requests=0))
+
+
+def choose_calls(calls: list[AtifCall], contexts: Iterable[object], name: ModelName) -> list[AtifCall]:
+    """Choose how the model calls of a Harbor trial are counted, so that their sum is what Harbor reports.
+
+    Call by call if they add up to Harbor's sums, because prices may depend on the length of a prompt; else a sum for
+    each model where Harbor reports these; else one sum, which is unknown usage where a model is named but no tokens
+    are.
+
+    Args:
+        calls: The calls of the trial's trajectories.
+        contexts: Harbor's ``AgentContext`` of the trial or of each of its steps: objects or mappings.
+        name: The trial's model, which sums are counted for.
+
+    Returns:
+        ``calls`` itself, or the sums.
+    """
+    reported = [context for context in contexts if context is not None]
+    sums = [parse_call(context) for context in reported]
+    total = _add_up(usage.tokens for usage in sums)
+    if total is None:  # no tokens are reported
+        return calls if calls or name.model is None or not reported else [AtifCall(None, *name, CallUsage())]
+    if calls and _matches(_add_up(call.usage.tokens for call in calls), total):
+        return calls
+    shares: list[AtifCall] = []
+    for context in reported:
+        usage_of = context.get("model_usage") if isinstance(context, Mapping) else getattr(context, "model_usage", None)
+        for model, share in usage_of.items() if isinstance(usage_of, Mapping) else ():
+            shares.append(AtifCall(None, *resolve_model(parse_id(model), name), parse_call(share)))
+    if shares and _matches(_add_up(share.usage.tokens for share in shares), total):
+        return shares
+    return [AtifCall(None, *name, usage) for usage in sums if usage.tokens.input is not None]
+
+
+def _add_up(counts: Iterable[TokenUsage]) -> tuple[int, int, int] | None:
+    """Return all input, the cached input and the output, as Harbor counts them; None where no tokens are known."""
+    known = [tokens for tokens in counts if tokens.input is not None or tokens.output is not None]
+    if not known:
+        return None
+    prompt = sum((tokens.input or 0) + (tokens.cache_read or 0) + (tokens.cache_write or 0) for tokens in known)
+    return prompt, sum(tokens.cache_read or 0 for tokens in known), sum(tokens.output or 0 for tokens in known)
+
+
+def _matches(found: tuple[int, int, int] | None, total: tuple[int, int, int]) -> bool:
+    return found == total
+
+
+def parse_metrics(metrics: Mapping[str, Any]) -> CallUsage:
+    """Parse a step's ``metrics``: the tokens, the cost that the agent states and what it adds in ``extra``."""
+    extra = metrics.get("extra")
+    extra = extra if isinstance(extra, dict) else {}
+    added = {name: extra[name] for name in _EXTRA if extra.get(name) is not None}
+    names = ("prompt_tokens", "completion_tokens", "cached_tokens", "cost_usd")
+    return parse_call({**added, **{name: metrics.get(name) for name in names}})
+
+
+def resolve_model(name: str | None, trial: ModelName | None = None) -> ModelName:
+    """Return provider and model of a name that may be ``provider/model``.
+
+    Args:
+        name: The name in a document.
+        trial: The model of the trial; a name that is its model's has its provider.
+    """
+    if trial is not None and name in (None, trial.model, f"{trial.provider}/{trial.model}"):
+        return trial
+    provider, model = split_model_name(name)
+    return ModelName(provider or infer_provider(model), model)
+
+
+def load_trajectories(trial: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Read the trajectories of a Harbor trial in order.
+
+    Args:
+        trial: The trial's folder.
+
+    Yields:
+        Each document with its folder.
+
+    Raises:
+        OSError: A file cannot be read.
+        ValueError: A file is too large, or not a JSON object.
+    """
     paths = [trial / "agent" / "trajectory.json"]
     if not paths[0].is_file():
         steps = (path for path in trial.glob("steps/*/agent/trajectory.json") if path.is_file())
@@ -88,11 +231,11 @@ def trajectories(trial: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         path, seen = first, set[Path]()
         while path not in seen and path.is_file():
             seen.add(path)
-            if path.stat().st_size > _LARGEST:
-                raise ValueError(f"{path.name} is larger than {_LARGEST} bytes")
+            if path.stat().st_size > _MAX_BYTES:
+                raise ValueError(f"{path.name} is larger than {_MAX_BYTES} bytes")
             document = json.loads(path.read_bytes())
             if not isinstance(document, dict):
-                raise ValueError(f"{path.name} holds no object")
+                raise ValueError(f"{path.name} is not a JSON object")
             yield path.parent, document
             following = document.get("continued_trajectory_ref")
             if not isinstance(following, str) or Path(following).name != following:
@@ -100,68 +243,48 @@ def trajectories(trial: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             path = path.parent / following
 
 
-def _turns(document: dict[str, Any], source: str | None = "agent") -> Iterator[dict[str, Any]]:
-    steps = document.get("steps")
-    for step in steps if isinstance(steps, list) else ():
-        if (
-            isinstance(step, dict)
-            and step.get("is_copied_context") is not True
-            and source in (None, step.get("source"))
-        ):
-            yield step
+def _agent_steps(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    return (step for step in list_steps(document) if step.get("source") == "agent")
 
 
-def steps_of(
-    documents: list[tuple[Path, dict[str, Any]]], trial: Path
-) -> Iterator[tuple[float | None, Path | None, dict[str, Any]]]:
-    """What the agent did: the time, the picture it saw before, and the fields of ``step``."""
-    for folder, document in documents:
-        shot: Path | None = None
-        for turn in _turns(document, None):
-            message = turn.get("message")
-            pictures = _pictures(message, folder, trial)
-            if turn.get("source") == "agent":
-                said = message if isinstance(message, str) else ""
-                thought = turn.get("reasoning_content")
-                reasoning = thought if isinstance(thought, str) and thought else said or None
-                for action in _actions(turn, said):
-                    yield parse_timestamp(turn.get("timestamp")), shot, {"action": action, "reasoning": reasoning}
-                    reasoning = None
-                observation = turn.get("observation")
-                results = observation.get("results") if isinstance(observation, dict) else None
-                for each in results if isinstance(results, list) else ():
-                    pictures += _pictures(each.get("content") if isinstance(each, dict) else None, folder, trial)
-            shot = pictures[-1] if pictures else shot
+def _parse_call(step: Mapping[str, Any], ts: float | None, model: str | None) -> AtifCall | None:
+    metrics = step.get("metrics")
+    if not isinstance(metrics, dict):
+        return None
+    usage, count = parse_metrics(metrics), parse_count(step.get("llm_call_count"))
+    if usage.tokens.input is None and usage.tokens.output is None and not count:
+        return None  # there was no call
+    if count and count > 1:
+        usage = usage._replace(requests=count)
+    return AtifCall(ts, *resolve_model(parse_id(step.get("model_name")) or model), usage)
 
 
-def _actions(turn: dict[str, Any], said: str) -> list[dict[str, Any]]:
-    calls = turn.get("tool_calls")
+def _parse_actions(step: Mapping[str, Any], message: str) -> list[dict[str, Any]]:
+    calls = step.get("tool_calls")
     actions: list[dict[str, Any]] = []
     for call in calls if isinstance(calls, list) else ():
-        if isinstance(call, dict):
-            arguments = call.get("arguments")
-            arguments = arguments if isinstance(arguments, dict) else {}
-            tool, kind = str(call.get("function_name") or "unknown"), arguments.get("action") or arguments.get("type")
-            if isinstance(kind, str) and len(kind) <= 60:  # one tool for everything that a computer does
-                actions.append({**arguments, "type": kind, "tool": tool})
-            else:
-                actions.append({**arguments, "type": tool})
-    return actions or [{"type": "message", "text": said[:4000]}]
+        if not isinstance(call, dict):
+            continue
+        name, arguments = parse_id(call.get("function_name")), call.get("arguments")
+        arguments = arguments if isinstance(arguments, dict) else {}
+        kind = arguments.get("action") or arguments.get("type")
+        if isinstance(kind, str) and kind and len(kind) <= 60:  # one computer-use tool for all kinds of actions
+            actions.append({**arguments, "type": kind, "tool": name or "unknown"})
+        else:
+            actions.append({**arguments, "type": name or "unknown"})
+    return actions or [{"type": "message", "text": message[:4000]}]
 
 
-def _pictures(content: object, folder: Path, trial: Path) -> list[Path]:
-    """The pictures of a message that lie within the trial: an agent's own file may name any other."""
-    found: list[Path] = []
-    for part in content if isinstance(content, list) else ():
-        source = part.get("source") if isinstance(part, dict) and part.get("type") == "image" else None
-        name = source.get("path") if isinstance(source, dict) else None
-        if isinstance(name, str) and "\0" not in name:
-            path = (folder / name).resolve()
-            if path.is_relative_to(trial.resolve()) and path.is_file():
-                found.append(path)
-    return found
+def _iterate_parts(content: object) -> Iterator[dict[str, Any]]:
+    return (part for part in (content if isinstance(content, list) else ()) if isinstance(part, dict))
 
 
-def _sum(counts: Iterator[Any]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+def _join_text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] for part in _iterate_parts(content) if isinstance(part.get("text"), str))
+
+
+def _list_images(content: object) -> list[object]:
+    images = (part.get("source") for part in _iterate_parts(content) if part.get("type") == "image")
+    return [source.get("path") for source in images if isinstance(source, dict)]

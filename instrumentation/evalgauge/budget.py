@@ -120,10 +120,8 @@ class Budget:
             overrides = os.environ.get("EVALGAUGE_PRICES__OVERRIDES")
             self._prices = PriceTable(load_overrides(overrides) if overrides else None)
         usd = self._prices.price_of(call).usd
-        if usd is None and call.cost_usd is not None:
-            usd = Decimal(str(call.cost_usd))
         if usd is None:
-            self.unpriced_calls += call.requests
+            self.unpriced_calls += max(1, call.requests)
         else:
             self._calls += usd
 

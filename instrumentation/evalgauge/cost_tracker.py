@@ -1,4 +1,4 @@
-"""The running sum of what an evaluation costs, for code that wants just that: no log, no exporter."""
+"""The running cost of an evaluation, without a run log and without the exporter."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from evalgauge.pricing import Price, PriceTable
-from evalgauge.usage import TokenUsage, billed_as_batch, cache_write_1h, parse_usage
+from evalgauge.usage import CallUsage, TokenUsage, parse_call
 
 Component = Literal["vm", "gpu"]
 
 _Number = TypeVar("_Number", int, float, Decimal)
 
 UNNAMED = "unknown"
-"""The key under which ``to_dict`` has calls and GPUs whose provider or model was not named."""
+"""The key in ``to_dict`` of calls and GPUs whose provider or model was not named."""
 
 
 @dataclass
@@ -36,8 +36,9 @@ class _Spending:
     usd: Decimal | None = None
     tables: set[str] = field(default_factory=set)
 
-    def add(self, used: TokenUsage, price: Price) -> None:
-        self.calls += 1
+    def add(self, usage: CallUsage, price: Price) -> None:
+        used = usage.tokens
+        self.calls += max(1, usage.requests)
         self.unpriced += price.state == "unpriced"
         self.unknown_usage += price.state == "unknown_usage"
         self.input, self.cache_read = _plus(self.input, used.input), _plus(self.cache_read, used.cache_read)
@@ -77,9 +78,9 @@ class _Machine:
     rate: Decimal | None
     table: str | None
     started: float | None
-    """Reading of the tracker's clock, None for a machine whose hours were given."""
+    """The tracker's clock at the start; None for a machine whose hours were passed."""
     hours: float | None
-    """None: it runs, or its hours are not known."""
+    """None: it is running, or its hours are not known."""
 
     def hours_at(self, now: float) -> float | None:
         if self.hours is None and self.started is not None:
@@ -92,13 +93,13 @@ class _Machine:
 
 
 class MachineTime:
-    """A machine that runs since ``CostTracker.start_machine``, until ``stop()`` or the end of its ``with`` block."""
+    """A running machine, until ``stop()`` or the end of its ``with`` block."""
 
     def __init__(self, stop: Callable[[], float]) -> None:
         self._stop = stop
 
     def stop(self) -> float:
-        """End the machine's time and return its hours; a second call changes nothing."""
+        """Stop the machine's time and return its hours; a second call changes nothing."""
         return self._stop()
 
     def __enter__(self) -> MachineTime:
@@ -111,10 +112,13 @@ class MachineTime:
 
 
 class CostTracker:
-    """Adds up model calls and machine hours, each at its own price.
+    """Adds up model calls and machine hours, each at its own price. Thread-safe.
 
-    Takes the prices of ``prices`` (default: genai-prices alone, if it is installed) and the clock that measures
-    machine time, in seconds. What has no price is counted and left out of the sums, never taken as 0. Thread-safe.
+    What has no price is counted and left out of the sums, never taken as 0.
+
+    Args:
+        prices: The price table; None is genai-prices alone, if it is installed.
+        clock: The clock that measures machine time, in seconds.
     """
 
     def __init__(self, prices: PriceTable | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -137,40 +141,59 @@ class CostTracker:
         at: float | None = None,
         batch: bool = False,
     ) -> Price:
-        """Add one call by its counts, which are disjoint: ``input_tokens`` holds no cached ones.
+        """Add one call by its counts.
 
-        None is a count that was not reported; one that cannot be (negative, absurd, not whole) is taken as such.
-        ``cache_write_1h_tokens`` are those of the ``cache_write_tokens`` that live for an hour, which costs more.
-        ``at`` is the Unix time of the call, default now. Returns what the call cost.
+        Args:
+            provider: Who served the call.
+            input_tokens: Input that was neither read from a cache nor written to one; None is not reported.
+            output_tokens: Output, reasoning included.
+            model: The model that answered.
+            cache_read_tokens: Input read from a cache.
+            cache_write_tokens: Input written to a cache.
+            cache_write_1h_tokens: The part of ``cache_write_tokens`` with a lifetime of one hour, which costs more.
+            at: Unix time of the call; None is now.
+            batch: Whether it is billed at the batch price.
+
+        Returns:
+            The cost of the call; its usage is unknown where a count is negative, absurd or not whole.
         """
-        used = parse_usage(TokenUsage(input_tokens, cache_read_tokens, cache_write_tokens, output_tokens))
-        for_an_hour = parse_usage(TokenUsage(None, None, cache_write_1h_tokens, None)).cache_write
-        return self._add_call(provider, model, used, for_an_hour, at, batch)
+        usage = parse_call(TokenUsage(input_tokens, cache_read_tokens, cache_write_tokens, output_tokens))
+        usage = usage._replace(cache_write_1h_tokens=cache_write_1h_tokens, batch=batch)
+        return self._add_call(provider, model, usage, at)
 
     def add_usage(
-        self, provider: str | None, model: str | None, usage: object, *, at: float | None = None, batch: bool = False
-    ) -> Price:
-        """Add one call by the usage object that its SDK returned, in any shape that ``evalgauge.usage`` knows.
-
-        A usage that says itself that it is a batch's, as Anthropic's does, is priced as one.
-        """
-        batch = batch or billed_as_batch(usage)
-        return self._add_call(provider, model, parse_usage(usage), cache_write_1h(usage), at, batch)
-
-    def _add_call(
         self,
         provider: str | None,
         model: str | None,
-        used: TokenUsage,
-        for_an_hour: int | None,
-        at: float | None,
-        batch: bool,
+        usage: object,
+        *,
+        at: float | None = None,
+        batch: bool = False,
+        cost_usd: float | None = None,
     ) -> Price:
-        when = time.time() if at is None else at
-        price = self._prices.price(provider, model, used, at=when, batch=batch, cache_write_1h=for_an_hour)
+        """Add one call, or a sum of calls, by the usage object that its SDK returned.
+
+        Args:
+            provider: Who served the call.
+            model: The model that answered.
+            usage: The object, in any shape that ``evalgauge.usage_shapes`` lists.
+            at: Unix time of the call; None is now.
+            batch: Whether it is billed at the batch price; the usage may state that too.
+            cost_usd: The cost that the provider or a tool states; the usage may state that too.
+
+        Returns:
+            The cost of the call.
+        """
+        parsed = parse_call(usage, provider=provider, model=model)
+        if cost_usd is not None:
+            parsed = parsed._replace(cost_usd=cost_usd)
+        return self._add_call(provider, model, parsed._replace(batch=batch or parsed.batch), at)
+
+    def _add_call(self, provider: str | None, model: str | None, usage: CallUsage, at: float | None) -> Price:
+        price = self._prices.price(provider, model, usage, at=time.time() if at is None else at)
         key = (str(provider or UNNAMED), str(model or UNNAMED))
         with self._lock:
-            self._calls.setdefault(key, _Spending()).add(used, price)
+            self._calls.setdefault(key, _Spending()).add(usage, price)
         return price
 
     def add_machine(
@@ -183,10 +206,18 @@ class CostTracker:
         instance_type: str | None = None,
         name: str | None = None,
     ) -> None:
-        """Add a machine that ran for ``hours``, idle ones too: a ``vm``, or ``gpu`` time that is billed apart.
+        """Add a machine by its hours.
 
-        Without ``hourly_rate_usd`` the price table is asked. Hours or a rate that cannot be (negative, not finite)
-        are taken as not known, which leaves the cost unknown. Raises ValueError for another component.
+        Args:
+            component: ``vm``, or ``gpu`` for GPU time that is billed apart.
+            hours: Billed hours, idle time included; negative or infinite ones are not known, as is the cost then.
+            hourly_rate_usd: The price; None takes it from the price table.
+            provider: The machine's provider.
+            instance_type: The machine's size.
+            name: The machine's name; None makes one up.
+
+        Raises:
+            ValueError: ``component`` is something else.
         """
         known = _float(_amount(hours))
         self._machine(component, hourly_rate_usd, provider, instance_type, name, hours=known)
@@ -200,7 +231,21 @@ class CostTracker:
         instance_type: str | None = None,
         name: str | None = None,
     ) -> MachineTime:
-        """Start a machine's time, which counts in every sum as it goes on, and return what stops it."""
+        """Start a machine's time, which counts in every sum while it is running.
+
+        Args:
+            component: As for ``add_machine``, like the others.
+            hourly_rate_usd: The price; None takes it from the price table.
+            provider: The machine's provider.
+            instance_type: The machine's size.
+            name: The machine's name; None makes one up.
+
+        Returns:
+            The running machine, a context manager.
+
+        Raises:
+            ValueError: ``component`` is neither ``vm`` nor ``gpu``.
+        """
         machine = self._machine(component, hourly_rate_usd, provider, instance_type, name, started=self._clock())
 
         def stop() -> float:
@@ -211,16 +256,16 @@ class CostTracker:
         return MachineTime(stop)
 
     def get_total_cost(self) -> float | None:
-        """The cost in USD of everything that has a price; None while nothing has, so 0.0 is always a real 0."""
+        """Return the cost in USD of everything with a price; None while nothing has one, so 0.0 is always a real 0."""
         with self._lock:
             return _float(self._total(self._clock()))
 
     def to_dict(self) -> dict[str, Any]:
-        """The costs as ``/api/benchmark/costs`` has them, with null for what is not known.
+        """Return the costs in the shape of ``/api/benchmark/costs``; None is what is not known.
 
         ``azure_vm`` sums over all VMs and ``gpu_time`` over the GPUs of each provider: rates, hours and costs are sums
         of the known ones, ``instance_type`` is the one with most hours, and each machine is listed below. Under
-        ``api_calls``, ``model`` is the one with most tokens, and ``input_tokens`` counts cached ones too.
+        ``api_calls``, ``model`` is the one with most tokens, and ``input_tokens`` includes cached ones.
         """
         with self._lock:
             now = self._clock()
@@ -312,7 +357,7 @@ def _machine_sums(machines: list[_Machine], now: float, listed_as: str) -> dict[
 
 
 def _amount(value: object) -> Decimal | None:
-    """``value`` as an exact number, None where it is not a number or cannot be an amount."""
+    """Return ``value`` as an exact number; None where it is no number, negative or infinite."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         return None
     return Decimal(str(value)) if math.isfinite(value) and value >= 0 else None

@@ -19,7 +19,7 @@ from pydantic_core import from_json
 
 from evalgauge.errors import InvalidEvent
 from evalgauge.metrics import OUTCOMES, REQUEST_STATUSES, WORKER_STATES
-from evalgauge.usage import TokenUsage
+from evalgauge.usage import CallUsage, TokenUsage
 from evalgauge.values import (
     ID_LENGTH,
     LARGEST,
@@ -170,23 +170,25 @@ class LlmCall(BaseEvent, tag="llm_call", kw_only=True, gc=False):
     cache_write_tokens: Count | None = None
     output_tokens: Count | None = None
     cache_write_1h_tokens: Count | None = None
-    """How many of the cache writes live for an hour, which costs more."""
+    """The part of the cache writes with a lifetime of one hour, which costs more."""
+    cache_read_audio_tokens: Count | None = None
+    """The part of the cache reads that is audio."""
     reasoning_tokens: Count | None = None
-    """How many of the output tokens the model spent on thinking."""
+    """The part of the output that is reasoning."""
     input_audio_tokens: Count | None = None
     output_audio_tokens: Count | None = None
     input_image_tokens: Count | None = None
     output_image_tokens: Count | None = None
-    requests: CountFromOne = 1
-    """How many calls the counts are the sum of."""
+    requests: Count = 1
+    """The number of calls that the counts are the sum of; 0 is a sum of an unknown number."""
     cost_usd: Amount | None = None
-    """What a provider or a harness states that the call cost, in US dollars."""
+    """The cost in US dollars that the provider or a harness states."""
     service_tier: Id | None = None
-    """``flex``, ``priority``, ``batch``, …, as the provider calls it; None is the standard tier."""
+    """``flex``, ``priority`` and so on, as the provider names it; None is the standard tier."""
     speed: Id | None = None
     """``fast`` where the call was served in a faster mode at another price."""
     region: Id | None = None
-    """Where inference ran, where that changes the price."""
+    """Where inference ran, if that changes the price."""
     server_tools: dict[str, Count] | None = None
     """Uses of tools that the provider bills by the piece, such as ``web_search``."""
     duration_seconds: Amount | None = None
@@ -202,10 +204,31 @@ class LlmCall(BaseEvent, tag="llm_call", kw_only=True, gc=False):
         """The four disjoint kinds."""
         return TokenUsage(self.input_tokens, self.cache_read_tokens, self.cache_write_tokens, self.output_tokens)
 
+    @property
+    def usage(self) -> CallUsage:
+        """Everything that the price depends on, besides provider, model and time."""
+        return CallUsage(
+            self.tokens,
+            self.cache_write_1h_tokens,
+            self.cache_read_audio_tokens,
+            self.reasoning_tokens,
+            self.input_audio_tokens,
+            self.output_audio_tokens,
+            self.input_image_tokens,
+            self.output_image_tokens,
+            self.requests,
+            self.cost_usd,
+            self.service_tier,
+            self.speed,
+            self.region,
+            self.server_tools,
+            self.batch,
+        )
 
-def token_fields(tokens: TokenUsage) -> dict[str, Any]:
-    """Return counted tokens as the fields of ``LlmCall``."""
-    return {f"{kind}_tokens": count for kind, count in tokens._asdict().items()}
+
+def token_fields(usage: TokenUsage | CallUsage) -> dict[str, Any]:
+    """Return what was used as the fields of ``LlmCall``."""
+    return (CallUsage(usage) if isinstance(usage, TokenUsage) else usage).as_fields()
 
 
 class Message(BaseEvent, tag="message", kw_only=True, gc=False):

@@ -11,7 +11,8 @@ from typing import Any, SupportsIndex, TypedDict
 
 from evalgauge.metrics import OUTCOMES, REQUEST_STATUSES
 from evalgauge.runlog import encode, text_of
-from evalgauge.usage import UNKNOWN, TokenUsage, billed_as_batch, cache_write_1h, parse_usage
+from evalgauge.usage import CallUsage, TokenUsage, parse_call
+from evalgauge.usage_shapes import STANDARD_TIERS
 from evalgauge.values import ID_LENGTH, TEXT_LENGTH
 
 log = logging.getLogger("evalgauge")
@@ -23,18 +24,36 @@ _CALL = re.compile(r"\s*(?:\w+\.)*(\w+)\s*\(")
 
 
 class LlmCallFields(TypedDict, total=False):
-    """The fields of a model call."""
+    """The arguments of ``Task.llm_call``."""
 
     provider: str | None
     model: str | None
     usage: object
-    """The SDK's usage object as it is; else the counts below, which are disjoint."""
+    """The SDK's usage object as it is; else the counts below, of which the first four are disjoint."""
     input_tokens: int | None
     cache_read_tokens: int | None
     cache_write_tokens: int | None
-    cache_write_1h_tokens: int | None
-    """How many of the cache writes have a lifetime of one hour, which costs more."""
     output_tokens: int | None
+    cache_write_1h_tokens: int | None
+    """The part of the cache writes with a lifetime of one hour, which costs more."""
+    cache_read_audio_tokens: int | None
+    reasoning_tokens: int | None
+    """The part of the output that is reasoning."""
+    input_audio_tokens: int | None
+    output_audio_tokens: int | None
+    input_image_tokens: int | None
+    output_image_tokens: int | None
+    requests: int
+    """The number of calls that the counts are the sum of; 0 is a sum of an unknown number."""
+    cost_usd: float | None
+    """The cost in US dollars that the provider or a tool states; the usage object may state it too."""
+    service_tier: str | None
+    """``flex``, ``priority`` and so on; ``batch`` is the same as ``batch=True``."""
+    speed: str | None
+    region: str | None
+    """Where inference ran, if that changes the price."""
+    server_tools: Mapping[str, int] | None
+    """Uses of tools that the provider bills by the piece, such as ``{"web_search": 2}``."""
     duration_seconds: float | None
     status: str
     """``ok``, ``error`` or ``retry``."""
@@ -111,43 +130,35 @@ def action_fields(action: Any) -> dict[str, Any]:
     return {"type": text_of(kind) if kind is not None else type(action).__name__, "text": text_of(action)[:2000]}
 
 
-def llm_fields(
-    *,
-    provider: str | None = None,
-    model: str | None = None,
-    usage: object = None,
-    input_tokens: int | None = None,
-    cache_read_tokens: int | None = None,
-    cache_write_tokens: int | None = None,
-    cache_write_1h_tokens: int | None = None,
-    output_tokens: int | None = None,
-    duration_seconds: float | None = None,
-    status: str = "ok",
-    batch: bool = False,
-) -> dict[str, Any]:
-    """Return the fields of an ``llm_call``; the arguments are those of ``LlmCallFields``."""
-    if usage is not None:
-        counted = parse_usage(usage)
-    elif any(kind is not None for kind in (input_tokens, cache_read_tokens, cache_write_tokens, output_tokens)):
-        counted = TokenUsage(input_tokens, cache_read_tokens, cache_write_tokens, output_tokens)
-    else:
-        counted = UNKNOWN
+def llm_events(call: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the fields of an ``llm_call`` event, or of one for each call where a usage object lists several.
+
+    Args:
+        call: The fields of ``LlmCallFields``; what is passed beside ``usage`` takes precedence over what that states.
+    """
+    about = {key: call.get(key) for key in ("provider", "model", "duration_seconds")}
+    status = call.get("status", "ok")
     if status not in REQUEST_STATUSES:
         log.warning("unknown request status %r, recorded as ok; known are %s", status, ", ".join(REQUEST_STATUSES))
         status = "ok"
-    event = {
-        "provider": provider,
-        "model": model,
-        "input_tokens": counted.input,
-        "cache_read_tokens": counted.cache_read,
-        "cache_write_tokens": counted.cache_write,
-        "output_tokens": counted.output,
-        "duration_seconds": duration_seconds,
-        "status": status,
-    }
-    if one_hour := cache_write_1h_tokens if usage is None else cache_write_1h(usage):
-        event["cache_write_1h_tokens"] = one_hour
-    return {**event, "batch": True} if batch or billed_as_batch(usage) else event
+    usage = call.get("usage")
+    if usage is not None:
+        parsed = parse_call(usage, provider=about["provider"], model=about["model"])
+    else:
+        parsed = CallUsage(TokenUsage(*(call.get(f"{kind}_tokens") for kind in TokenUsage._fields)))
+    stated = {name: call[name] for name in _STATED if call.get(name) is not None}
+    if tier := text_of(stated.get("service_tier", "")).lower():
+        stated["batch"] = stated.get("batch") or tier == "batch"
+        stated["service_tier"] = None if tier == "batch" or tier in STANDARD_TIERS else tier
+    parsed = parsed._replace(**stated)
+    if parsed.calls and parsed.cost_usd is None:  # a cost is stated for the sum only
+        shared = {name: value for name in _SHARED if (value := getattr(parsed, name))}
+        return [{**about, **each._replace(**shared).as_fields(), "status": status} for each in parsed.calls]
+    return [{**about, **parsed.as_fields(), "status": status}]
+
+
+_STATED = tuple(name for name in CallUsage._fields if name not in ("tokens", "calls"))
+_SHARED = ("service_tier", "speed", "region", "batch")
 
 
 def outcome_of(success: bool | None, score: float | None, outcome: str | None, error: str | None) -> str:

@@ -17,6 +17,12 @@ from evalgauge.errors import PriceTableError
 _ABSURD = 10**9
 
 
+PART_KINDS = ("reasoning", "input_audio", "cache_read_audio", "output_audio", "input_image", "output_image")
+"""Parts of the four kinds of tokens that may have a price of their own."""
+MODIFIERS = ("service_tier", "speed", "region")
+"""What else a price may depend on, beside batch processing; a row without one is for calls without it."""
+
+
 @dataclass(frozen=True)
 class ModelOverride:
     """A row of the user's table: the price of the models whose name fits ``match``."""
@@ -24,15 +30,21 @@ class ModelOverride:
     match: str
     provider: str | None
     input: Decimal
-    """USD per million tokens, as are the next four; None: no price."""
+    """USD per million tokens, as are the next four and ``parts``; None: no price."""
     cache_read: Decimal | None
     cache_write: Decimal | None
     cache_write_1h: Decimal | None
     output: Decimal
     batch: bool
+    parts: Mapping[str, Decimal]
+    """Prices of ``PART_KINDS``."""
+    tools: Mapping[str, Decimal]
+    """USD per 1,000 uses of a server tool, by its name."""
+    modifiers: tuple[str | None, str | None, str | None]
+    """Values of ``MODIFIERS`` that the row is for."""
 
     def fits(self, provider: str | None, model: str) -> bool:
-        """Whether this row is about that model; a row with a provider needs a call that names it."""
+        """Whether this row is for that model; a row with a provider needs a call that names it."""
         return _fits(self.match, model) and _same_name(self.provider, provider)
 
 
@@ -45,16 +57,16 @@ class MachineOverride:
     usd_per_hour: Decimal
 
     def fits(self, provider: str | None, size: str) -> bool:
-        """Whether this row is about that size; a row with a provider needs a machine that names it."""
+        """Whether this row is for that size; a row with a provider needs a machine that names it."""
         return _fits(self.match, size) and _same_name(self.provider, provider)
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """A user's price table; of the rows that fit, the first in the file holds."""
+    """A user's price table; of the rows that fit, the first in the file applies."""
 
     table: str
-    """What amounts name as their table: ``overrides``, its name (else the file's) and its version if it has one."""
+    """The name of the table in results: ``overrides``, its name (else the file's) and its version if it has one."""
     models: tuple[ModelOverride, ...] = ()
     machines: tuple[MachineOverride, ...] = ()
 
@@ -68,7 +80,7 @@ def _same_name(wanted: str | None, given: object) -> bool:
 
 
 def load_overrides(path: str | os.PathLike[str]) -> Overrides:
-    """Read a user's price table, a TOML file:
+    """Read a user's price table, a TOML file.
 
     .. code-block:: toml
 
@@ -77,20 +89,29 @@ def load_overrides(path: str | os.PathLike[str]) -> Overrides:
 
         [[model]]
         provider = "anthropic"      # optional; with it the row is for calls that name this provider
-        match = "claude-*"          # * ? [] as in file names, case does not count
-        input = 3.0                 # USD per million tokens, as are the next four
+        match = "claude-*"          # * ? [] as in file names, case does not matter
+        input = 3.0                 # USD per million tokens, as are the next nine
         output = 15.0
         cache_read = 0.3            # optional: a call with tokens of a kind without a price is unpriced
         cache_write = 3.75
-        cache_write_1h = 6.0        # of cache writes that live for an hour
+        cache_write_1h = 6.0        # cache writes with a lifetime of one hour
+        reasoning = 15.0            # optional: the price of output otherwise
+        input_image = 3.0           # optional: the price of input otherwise
+        input_audio = 6.0           # optional, as are cache_read_audio, output_audio and output_image
         batch = false               # optional; true: the row is for batch calls, which no other row prices
+        service_tier = "flex"       # optional, as are speed and region: the row is for calls of that tier only
+        tools = { web_search = 10 } # optional: USD per 1,000 uses
 
         [[machine]]
         provider = "azure"          # optional
         match = "Standard_D4ds_v5"
         usd_per_hour = 0.226
 
-    Raises PriceTableError for a file that cannot be read or means nothing; the message is one line.
+    Args:
+        path: The file.
+
+    Raises:
+        PriceTableError: The file cannot be read or is invalid; the message is one line.
     """
     file = Path(path)
     try:
@@ -119,15 +140,31 @@ def _rows(table: Mapping[str, Any], key: str, file: Path) -> list[tuple[Mapping[
 
 def _model_row(row: Mapping[str, Any], where: str) -> ModelOverride:
     cached = ("cache_read", "cache_write", "cache_write_1h")
-    _known_keys(row, ("provider", "match", "input", *cached, "output", "batch"), where)
+    _known_keys(
+        row, ("provider", "match", "input", *cached, "output", *PART_KINDS, "batch", *MODIFIERS, "tools"), where
+    )
     batch = row.get("batch", False)
     if not isinstance(batch, bool):
         raise PriceTableError(f"{where}: 'batch' is {batch}; write true or false")
     unit = "USD per million tokens"
     fresh, output = (_needed(row, key, unit, where) for key in ("input", "output"))
     cache_read, cache_write, cache_write_1h = (_money(row, key, unit, where) for key in cached)
-    match, provider = _match(row, where), _text(row, "provider", where)
-    return ModelOverride(match, provider, fresh, cache_read, cache_write, cache_write_1h, output, batch)
+    tools = row.get("tools", {})
+    if not isinstance(tools, dict):
+        raise PriceTableError(f"{where}: 'tools' is {tools!r}; write a table such as {{ web_search = 10 }}")
+    return ModelOverride(
+        _match(row, where),
+        _text(row, "provider", where),
+        fresh,
+        cache_read,
+        cache_write,
+        cache_write_1h,
+        output,
+        batch,
+        {kind: price for kind in PART_KINDS if (price := _money(row, kind, unit, where)) is not None},
+        {tool: _needed(tools, tool, "USD per 1,000 uses", f"{where}: tools") for tool in tools},
+        (_text(row, "service_tier", where), _text(row, "speed", where), _text(row, "region", where)),
+    )
 
 
 def _machine_row(row: Mapping[str, Any], where: str) -> MachineOverride:

@@ -1,26 +1,28 @@
-"""What model calls and machines cost: genai-prices' tables under a table of the user's own.
+"""Prices of model calls and machines: the user's table, then genai-prices' tables.
 
-Each call is in one of three money states. ``priced``: its price is known. ``unpriced``: nothing prices that model, or a
-kind of its tokens. ``unknown_usage``: the provider did not report what was used. Only a priced call has an amount:
-nothing is taken as 0 or as some default model's price.
+Each call is in one of three money states. ``priced``: its price is known. ``unpriced``: no table has a price for the
+model, for a kind of its tokens, for a tool that it used, or for a modifier (batch, service tier, speed, region).
+``unknown_usage``: what was used is not known. Only a priced call has an amount: nothing is taken as 0 or as the price
+of some default model. A call without an own price is priced by the cost that its provider or tool states, if any.
 
 genai-prices is optional (the ``exporter`` extra) and imported when the first call is priced; without it only the
-user's table prices anything. A lookup there takes some 150 µs, so what it finds is kept for each model.
+user's table prices anything. A lookup there takes some 150 µs, so what it finds is cached for each model.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from evalgauge.events import LlmCall
 from evalgauge.model_names import split_model_name
-from evalgauge.price_overrides import ModelOverride, Overrides
-from evalgauge.usage import TokenUsage
+from evalgauge.price_overrides import MODIFIERS, ModelOverride, Overrides
+from evalgauge.usage import CallUsage, TokenUsage
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
@@ -36,18 +38,26 @@ if TYPE_CHECKING:
 State = Literal["priced", "unpriced", "unknown_usage"]
 
 
+STATED: Final = "stated"
+"""The name of the table of a call that is priced by the cost that its provider or tool states."""
+
+
 class Price(NamedTuple):
-    """What one call cost."""
+    """The cost of one call, or of a sum of calls."""
 
     state: State
     usd: Decimal | None
     """None unless the state is ``priced``."""
     table: str | None
-    """Name and version of the table that priced it, such as ``genai-prices 0.2.3`` or ``overrides prices.toml``."""
+    """Name and version of the price table, such as ``genai-prices 0.2.3`` or ``overrides prices.toml``; ``stated``."""
+    reason: str | None = None
+    """Why a call is unpriced, or priced as stated."""
+    stated_usd: Decimal | None = None
+    """The cost that the provider or tool states, if it does."""
 
 
 class MachinePrice(NamedTuple):
-    """What a machine costs while it exists, in USD an hour, and the table that says so."""
+    """The price of a machine while it exists, in USD an hour, and the table that states it."""
 
     usd_per_hour: Decimal
     table: str
@@ -56,81 +66,149 @@ class MachinePrice(NamedTuple):
 UNPRICED: Final = Price("unpriced", None, None)
 UNKNOWN_USAGE: Final = Price("unknown_usage", None, None)
 
-_KEPT_MODELS = 4096  # names come from logs: more than any run has, and a bound on what a hostile log can fill
+_CACHED_MODELS = 4096  # names come from logs: more than any run has, and a bound on what a hostile log can fill
 
-# the names that the OpenTelemetry conventions and SDK wrappers have for providers, where genai-prices has another or
-# would take a reseller for the maker of the model
+# the names that the OpenTelemetry conventions, Inspect and SDK wrappers have for providers, where genai-prices has
+# another or would take a reseller for the maker of the model
 _PROVIDERS = {
     "x_ai": "x-ai",
+    "xai": "x-ai",
+    "grok": "x-ai",
     "gcp.gen_ai": "google",
     "gcp.gemini": "google",
+    "gcp.vertex_ai": "google",
     "azure.ai.openai": "azure",
     "azure.ai.inference": "azure",
     "azure_ai": "azure",
+    "azureai": "azure",
     "azure_openai": "azure",
     "azure-openai": "azure",
     "azureopenai": "azure",
     "anthropic_bedrock": "aws",
     "anthropic-bedrock": "aws",
+    "bedrock_converse": "aws",
     "anthropic_vertex": "google",
     "anthropic-vertex": "google",
+    "vertex": "google",
+    "vertex_ai": "google",
 }
+_HOSTS = {"azure": "azure", "bedrock": "aws", "vertex": "google"}
+"""Inspect's names of models that another provider hosts: ``openai/azure/…``, ``anthropic/bedrock/…``."""
 # models in Amazon Bedrock are named by region (optional), maker and model: us.anthropic.claude-…
 _BEDROCK_MODEL = re.compile(r"(?:[a-z]{2,8}\.)?[a-z0-9]+\.[a-z]")
 
 
 class _Rates(NamedTuple):
-    """USD a token by kind, None where there is no price, and USD for the call itself."""
+    """USD a token by kind, None where there is no price; USD for the call itself, and for each use of a server tool."""
 
     input: Decimal | None
     cache_read: Decimal | None
     cache_write: Decimal | None
     cache_write_1h: Decimal | None
-    """Of cache writes that live for an hour."""
+    """Of cache writes with a lifetime of one hour."""
     output: Decimal | None
     call: Decimal = Decimal(0)
+    parts: Mapping[str, Decimal] = MappingProxyType({})
+    """Of parts of these kinds that have a price of their own (``evalgauge.price_overrides.PART_KINDS``)."""
+    tools: Mapping[str, Decimal] = MappingProxyType({})
 
 
 class _Tariff(NamedTuple):
     base: _Rates
     tiers: tuple[tuple[int, _Rates], ...] = ()
-    """(input tokens above which the rates hold for all tokens of the call, rates), the highest first."""
+    """(input tokens above which the rates apply to all tokens of the call, rates), the highest first."""
 
 
-def _amount(tariff: _Tariff, tokens: TokenUsage, cache_write_1h: int) -> Decimal | None:
-    """The sum of tokens × rate; None where a kind that was used has no rate."""
-    fresh, cache_read, cache_write, output = tokens
-    for_an_hour = min(max(cache_write_1h, 0), cache_write or 0)
+_PARTS: Final = (
+    # (part, the kind that it is a part of, whether it costs what that kind does where it has no price of its own)
+    ("input_audio", "input", False),
+    ("input_image", "input", True),
+    ("cache_read_audio", "cache_read", False),
+    ("reasoning", "output", True),
+    ("output_audio", "output", False),
+    ("output_image", "output", False),
+)
+
+
+class _NoPrice(Exception):
+    """Something that was used has no price; the message is the reason."""
+
+
+def _amount(tariff: _Tariff, usage: CallUsage) -> Decimal:
+    """Return the sum of tokens × rate and of the server tools. Raises _NoPrice where something used has no rate."""
+    tokens = usage.tokens
     rates = tariff.base
-    if tariff.tiers:
-        all_input = (fresh or 0) + (cache_read or 0) + (cache_write or 0)
-        for start, tier in tariff.tiers:
-            if all_input > start:
-                rates = tier
-                break
-    total = rates.call
-    for count, rate in (
-        (fresh, rates.input),
-        (cache_read, rates.cache_read),
-        ((cache_write or 0) - for_an_hour, rates.cache_write),
-        (for_an_hour, rates.cache_write_1h),
-        (output, rates.output),
-    ):
+    if tariff.tiers and usage.requests == 1:  # no single call of a sum need have reached a tier
+        all_input = (tokens.input or 0) + (tokens.cache_read or 0) + (tokens.cache_write or 0)
+        rates = next((tier for start, tier in tariff.tiers if all_input > start), rates)
+    counts = {kind: count or 0 for kind, count in zip(tokens._fields, tokens, strict=True)}
+    counts["cache_write_1h"] = min(max(usage.cache_write_1h_tokens or 0, 0), counts["cache_write"])
+    counts["cache_write"] -= counts["cache_write_1h"]
+    total = rates.call * max(1, usage.requests) + _take_parts(rates, usage, counts)
+    for kind, count in counts.items():
         if count:
-            if rate is None:
-                return None
-            total += rate * count
+            total += _rate(getattr(rates, kind), f"{kind} tokens") * count
+    for tool, uses in (usage.server_tools or {}).items():
+        if uses:
+            total += _rate(rates.tools.get(tool), f"the tool {tool}") * uses
     return total
+
+
+def _take_parts(rates: _Rates, usage: CallUsage, counts: dict[str, int]) -> Decimal:
+    """Take the parts that have a price of their own out of ``counts``, and return what they cost."""
+    total = Decimal(0)
+    for part, kind, same_price in _PARTS:
+        count: int | None = getattr(usage, f"{part}_tokens")
+        if not count or (same_price and part not in rates.parts):
+            continue
+        rate = _rate(rates.parts.get(part), f"{part} tokens")
+        if kind == "input" and counts["cache_read"] and usage.cache_read_audio_tokens is None:
+            raise _NoPrice(f"how many of the {part} tokens were cached is not reported")
+        if count > counts[kind]:
+            raise _NoPrice(f"more {part} tokens than {kind} tokens")
+        counts[kind] -= count
+        total += rate * count
+    return total
+
+
+def _rate(rate: Decimal | None, what: str) -> Decimal:
+    if rate is None:
+        raise _NoPrice(f"no price for {what}")
+    return rate
 
 
 def _override_tariff(row: ModelOverride) -> _Tariff:
     cached = (row.cache_read, row.cache_write, row.cache_write_1h)
     read, write, write_1h = (None if price is None else price.scaleb(-6) for price in cached)
-    return _Tariff(_Rates(row.input.scaleb(-6), read, write, write_1h, row.output.scaleb(-6)))
+    parts = {kind: price.scaleb(-6) for kind, price in row.parts.items()}
+    tools = {tool: price.scaleb(-3) for tool, price in row.tools.items()}
+    fresh, output = row.input.scaleb(-6), row.output.scaleb(-6)
+    return _Tariff(_Rates(fresh, read, write, write_1h, output, parts=parts, tools=tools))
+
+
+class _Request(NamedTuple):
+    """What a price is looked up by."""
+
+    provider: str | None
+    model: str
+    batch: bool = False
+    service_tier: str | None = None
+    speed: str | None = None
+    region: str | None = None
+
+    def context(self) -> dict[str, str]:
+        """The modifiers, as genai-prices names them in its variants."""
+        named = {name: value for name in MODIFIERS if (value := getattr(self, name)) is not None}
+        return {"processing": "batch", **named} if self.batch else named
+
+    def describe(self) -> str:
+        """The reason of a call for which no price was found."""
+        modifiers = [f"{name.replace('_', ' ')} {value}" for name, value in self.context().items()]
+        return " and ".join(["no price for " + (", ".join(modifiers) if modifiers else "the model")])
 
 
 class _Schedule:
-    """The tariffs of one model. Which of them holds depends on the conditions that are met at a time."""
+    """The tariffs of one model. Which of them applies depends on the conditions that are met at a time."""
 
     def __init__(
         self,
@@ -141,21 +219,21 @@ class _Schedule:
         self.table = table
         self._look_up = look_up
         self._conditions = tuple(conditions)
-        # what is met decides, so each combination is looked up once and not each moment
+        # the conditions that are met decide, so each combination is looked up once and not each time
         self._tariffs: dict[tuple[bool, ...], _Tariff | None] = {}
 
     def at(self, when: float) -> _Tariff | None:
-        """The tariff at a Unix time; None where there is none, or where it depends on a time that cannot be."""
+        """Return the tariff at a Unix time; None where there is none, or where it depends on an invalid time."""
         met: tuple[bool, ...] = ()
-        moment = _EPOCH
+        instant = _EPOCH
         if self._conditions:
             try:
-                moment = datetime.fromtimestamp(when, UTC)
+                instant = datetime.fromtimestamp(when, UTC)
             except (TypeError, ValueError, OverflowError, OSError):
                 return None
-            met = tuple(condition.active(moment) for condition in self._conditions)
+            met = tuple(condition.active(instant) for condition in self._conditions)
         if met not in self._tariffs:
-            self._tariffs[met] = self._look_up(moment)
+            self._tariffs[met] = self._look_up(instant)
         return self._tariffs[met]
 
 
@@ -165,65 +243,100 @@ _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 class PriceTable:
     """The prices of calls and machines: the user's table first, then genai-prices.
 
-    Safe to share between threads. One table keeps the prices that it began with.
+    Safe to share between threads. A table never changes its prices after it was made.
+
+    Args:
+        overrides: The user's price table.
     """
 
     def __init__(self, overrides: Overrides | None = None) -> None:
         self._overrides = overrides
         self._lock = threading.Lock()
         self._book: _GenaiPrices | None = None
-        self._schedules: dict[tuple[str | None, str, bool], _Schedule | None] = {}
+        self._schedules: dict[_Request, _Schedule | None] = {}
 
     def price_of(self, call: LlmCall) -> Price:
-        """What a call that was logged cost; as :meth:`price`."""
-        return self.price(
-            call.provider,
-            call.model,
-            call.tokens,
-            at=call.ts,
-            batch=call.batch,
-            cache_write_1h=call.cache_write_1h_tokens,
-        )
+        """Return the price of a logged call; as :meth:`price`."""
+        return self.price(call.provider, call.model, call.usage, at=call.ts)
 
     def price(
         self,
         provider: str | None,
         model: str | None,
-        tokens: TokenUsage,
+        usage: TokenUsage | CallUsage,
         *,
         at: float,
         batch: bool = False,
-        cache_write_1h: int | None = None,
     ) -> Price:
-        """What a call at the Unix time ``at`` cost; never raises for any provider, model, count or time.
+        """Return the price of a call. Never raises, for any provider, model, count or time.
 
-        Without a ``provider`` it is inferred from the model's name. Rates are those of the day and the hour of ``at``,
-        of the tier that all input of the call falls in, and, for ``batch``, of batch processing: where no batch price
-        is known for that time, the call is unpriced. Cached tokens that genai-prices has no own price for are priced
-        as input, as its own ``calc_price`` does; in a user's table they are unpriced. A model that is listed without
-        prices is free only where its entry says so. Usage is unknown where input was not reported, or output of a
-        model that has a price for output. ``cache_write_1h`` says how many of the cache writes live for an hour; the
-        others count as those of the shortest life, and every call as one of the standard service tier and speed.
+        The own price counts where usage is known and a table has it; else the stated cost, as the table ``stated``.
+        Rates are those of the day and the hour of the call, and of the tier that all input of the call falls in; a sum
+        of calls is priced at the base tier, as no single call need have reached another. A modifier (batch, service
+        tier, speed, region) needs a price of its own: without one for that time, the call is unpriced. Cached tokens
+        and images in the input that genai-prices has no own price for are priced as input, and reasoning as output, as
+        its own ``calc_price`` does; audio, and images in the output, are unpriced. A model that is listed without
+        prices is free only where its entry states it. Usage is unknown where input was not reported, or output of a
+        model that has a price for output.
+
+        Args:
+            provider: Who served the call; None infers it from the model's name.
+            model: The model that answered.
+            usage: What was used; its ``calls`` are priced one by one.
+            at: Unix time of the call.
+            batch: Whether the call was part of a batch, if the usage does not state it.
         """
+        if isinstance(usage, TokenUsage):
+            usage = CallUsage(usage, batch=batch)
+        elif batch and not usage.batch:
+            usage = usage._replace(batch=True)
+        if usage.calls:
+            own = self._sum_of_calls(provider, model, usage, at)
+        else:
+            own = self._own_price(provider, model, usage, at)
+        if usage.cost_usd is None:
+            return own
+        stated = Decimal(str(usage.cost_usd))
+        if own.state == "priced":
+            return own._replace(stated_usd=stated)
+        return Price("priced", stated, STATED, own.reason or "usage is not known", stated)
+
+    def _sum_of_calls(self, provider: str | None, model: str | None, usage: CallUsage, at: float) -> Price:
+        prices = []
+        for call in usage.calls:
+            shared = call._replace(
+                batch=usage.batch, service_tier=usage.service_tier, speed=usage.speed, region=usage.region
+            )
+            prices.append(self._own_price(provider, model, shared, at))
+        failed = next((price for price in prices if price.usd is None), None)
+        if failed is not None:
+            return failed
+        return prices[0]._replace(usd=sum((price.usd for price in prices if price.usd is not None), Decimal(0)))
+
+    def _own_price(self, provider: str | None, model: str | None, usage: CallUsage, at: float) -> Price:
+        tokens = usage.tokens
         if tokens.input is None:
             return UNKNOWN_USAGE
         if not isinstance(model, str) or not model:
-            return UNKNOWN_USAGE if tokens.output is None else UNPRICED
-        key = (provider if isinstance(provider, str) and provider else None, model, batch)
+            return UNKNOWN_USAGE if tokens.output is None else Price("unpriced", None, None, "the model is not named")
+        named = provider if isinstance(provider, str) and provider else None
+        request = _Request(named, model, usage.batch, usage.service_tier, usage.speed, usage.region)
         try:
-            schedule = self._schedules[key]
+            schedule = self._schedules[request]
         except KeyError:
-            schedule = self._find(*key)
+            schedule = self._find(request)
         tariff = None if schedule is None else schedule.at(at)
         if tokens.output is None and (tariff is None or tariff.base.output is not None):
             return UNKNOWN_USAGE
-        usd = None if tariff is None else _amount(tariff, tokens, cache_write_1h or 0)
-        if schedule is None or usd is None:
-            return UNPRICED
-        return Price("priced", usd, schedule.table)
+        if schedule is None or tariff is None:
+            return Price("unpriced", None, None, request.describe())
+        try:
+            return Price("priced", _amount(tariff, usage), schedule.table)
+        except _NoPrice as reason:
+            return Price("unpriced", None, None, str(reason))
 
     def machine(self, provider: str | None, size: str | None) -> MachinePrice | None:
-        """The hourly price of a machine of that provider and size, out of the user's table; None: not known."""
+        """Return the hourly price of a machine by the user's table; None where it has none."""
         if self._overrides is None or not isinstance(size, str):
             return None
         for row in self._overrides.machines:
@@ -231,30 +344,32 @@ class PriceTable:
                 return MachinePrice(row.usd_per_hour, self._overrides.table)
         return None
 
-    def _find(self, provider: str | None, model: str, batch: bool) -> _Schedule | None:
+    def _find(self, request: _Request) -> _Schedule | None:
         with self._lock:
-            schedule = self._overridden(provider, model, batch) or self._listed(provider, model, batch)
-            if len(self._schedules) >= _KEPT_MODELS:
+            schedule = self._overridden(request) or self._listed(request)
+            if len(self._schedules) >= _CACHED_MODELS:
                 self._schedules.clear()
-            self._schedules[provider, model, batch] = schedule
+            self._schedules[request] = schedule
             return schedule
 
-    def _overridden(self, provider: str | None, model: str, batch: bool) -> _Schedule | None:
-        rows = [row for row in self._overrides.models if row.fits(provider, model)] if self._overrides else []
+    def _overridden(self, request: _Request) -> _Schedule | None:
+        models = self._overrides.models if self._overrides else ()
+        rows = [row for row in models if row.fits(request.provider, request.model)]
         if self._overrides is None or not rows:
             return None
         # a user who prices a model prices it in full: its batch calls are never priced by the other table
-        row = next((row for row in rows if row.batch is batch), None)
+        wanted = (request.batch, (request.service_tier, request.speed, request.region))
+        row = next((row for row in rows if (row.batch, row.modifiers) == wanted), None)
         tariff = None if row is None else _override_tariff(row)
         return _Schedule(self._overrides.table, lambda _: tariff)
 
-    def _listed(self, provider: str | None, model: str, batch: bool) -> _Schedule | None:
+    def _listed(self, request: _Request) -> _Schedule | None:
         if self._book is None:
             try:
                 self._book = _GenaiPrices()
             except ImportError:
                 return None
-        return self._book.schedule(provider, model, batch)
+        return self._book.schedule(request)
 
 
 class _GenaiPrices:
@@ -269,38 +384,42 @@ class _GenaiPrices:
         if self._snapshot.from_auto_update:
             self._table += f" updated {self._snapshot.timestamp:%Y-%m-%d}"
 
-    def schedule(self, provider_name: str | None, model_name: str, batch: bool) -> _Schedule | None:
-        found = self._find(provider_name, model_name.strip().removeprefix("models/"))
+    def schedule(self, request: _Request) -> _Schedule | None:
+        found = self._find(request.provider, request.model.strip().removeprefix("models/"))
         if found is None:
             return None
         provider, model = found
         dated = model.prices if isinstance(model.prices, list) else []
         conditions = [row.constraint for row in dated if row.constraint is not None]
-        if not batch:
+        context = request.context()
+        if not context:
             return _Schedule(
-                self._table, lambda moment: _tariff(model.get_prices(moment), _says_free(model)), conditions
+                self._table, lambda instant: _tariff(model.get_prices(instant), _says_free(model)), conditions
             )
-        # an entry of another provider, which this one falls back to, does not tell this one's batch price
+        # an entry of another provider, which this one falls back to, does not state this one's other prices
         own = any(model is listed for listed in provider.models)
-        variants = [row for row in model.price_variants or () if row.when == _BATCH] if own else []
+        variants = [row for row in model.price_variants or () if row.when == context] if own else []
 
-        def batch_tariff(moment: datetime) -> _Tariff | None:
-            if any(row.constraint is None or row.constraint.active(moment) for row in variants):
-                return _tariff(model.get_prices(moment, _BATCH), False)
+        def modified_tariff(instant: datetime) -> _Tariff | None:
+            if any(row.constraint is None or row.constraint.active(instant) for row in variants):
+                return _tariff(model.get_prices(instant, context), False)
             return None
 
         conditions += [row.constraint for row in variants if row.constraint is not None]
-        return _Schedule(self._table, batch_tariff, conditions)
+        return _Schedule(self._table, modified_tariff, conditions)
 
     def _find(self, provider: str | None, model: str) -> tuple[Provider, ModelInfo] | None:
         if provider is not None:
             provider = _PROVIDERS.get(provider.strip().lower(), provider)
+            host, hosted = split_model_name(model)
+            if host in _HOSTS and hosted is not None and not self._look_up(provider, model):
+                provider, model = _HOSTS[host], hosted
             if found := self._look_up(provider, model):
                 return found
             # a gateway's spelling, provider/model, of the provider that was named
             maker, rest = split_model_name(model)
             return self._look_up(provider, rest or "") if maker is not None and self._same(provider, maker) else None
-        # a provider in the model's name tells more than the name of the model does
+        # a provider in the model's name states more than the name of the model does
         order = ("litellm", None) if "/" in model else (None,)
         for guess in (*order, "aws") if _BEDROCK_MODEL.match(model.lower()) else order:
             if found := self._look_up(guess, model):
@@ -321,8 +440,25 @@ class _GenaiPrices:
         return one is two
 
 
-_BATCH: Final = {"processing": "batch"}
 _KINDS: Final = ("input", "cache_read", "cache_write", "cache_write_1h", "output")
+_PART_KEYS: Final = {
+    "reasoning": "output_reasoning_mtok",
+    "input_audio": "input_audio_mtok",
+    "cache_read_audio": "cache_audio_read_mtok",
+    "output_audio": "output_audio_mtok",
+    "input_image": "input_image_mtok",
+    "output_image": "output_image_mtok",
+}
+_TOOL_KEYS: Final = {
+    "web_search": ("web_searches_kcount", 1000),
+    "file_search": ("storage_searches_kcount", 1000),
+    "x_search": ("social_searches_kcount", 1000),
+    "code_execution": ("code_executions_kcount", 1000),
+    "search_units": ("rerank_searches_kcount", 1000),
+    "citation_tokens": ("output_citation_mtok", 1_000_000),
+    "audio_seconds": ("input_audio_hours", 3600),
+}
+"""genai-prices' keys by the names of server tools, and how many uses the price is for."""
 
 
 def _says_free(model: ModelInfo) -> bool:
@@ -331,29 +467,35 @@ def _says_free(model: ModelInfo) -> bool:
 
 
 def _tariff(prices: ModelPrice, free: bool) -> _Tariff | None:
-    """The rates of a genai-prices entry, None where it has none for tokens or one that cannot be."""
+    """Return the rates of a genai-prices entry; None where it has none for tokens, or an invalid one."""
     kinds = [getattr(prices, f"{kind}_mtok") for kind in _KINDS]
     call = prices.requests_kcount
     if all(price is None for price in kinds):
-        return _Tariff(_Rates(*[Decimal(0)] * 5)) if free and call is None else None
-    tiers = [tier for price in (*kinds, call) for tier in getattr(price, "tiers", ())]
+        nothing = Decimal(0)
+        return _Tariff(_Rates(nothing, nothing, nothing, nothing, nothing)) if free and call is None else None
+    parts = {kind: price for kind, key in _PART_KEYS.items() if (price := getattr(prices, key)) is not None}
+    tools = {tool: price for tool, (key, _) in _TOOL_KEYS.items() if (price := getattr(prices, key)) is not None}
+    listed = [*kinds, call, *parts.values(), *tools.values()]
+    tiers = [tier for price in listed for tier in getattr(price, "tiers", ())]
 
     def rates(all_input: int) -> _Rates | None:
-        at_size = [_in_tier(price, all_input) for price in (*kinds, call)]
+        at_size = [_in_tier(price, all_input) for price in listed]
         if any(price is not None and not (price.is_finite() and price >= 0) for price in at_size):
             return None
-        *by_token, per_call = at_size
         fresh, cache_read, cache_write, cache_write_1h, output = (
-            None if price is None else price.scaleb(-6) for price in by_token
+            None if price is None else price.scaleb(-6) for price in at_size[:5]
         )
         cache_write = fresh if cache_write is None else cache_write
+        rest = [price or Decimal(0) for price in at_size[6:]]
         return _Rates(
             fresh,
             fresh if cache_read is None else cache_read,
             cache_write,
             cache_write if cache_write_1h is None else cache_write_1h,
             output,
-            (per_call or Decimal(0)).scaleb(-3),
+            (at_size[5] or Decimal(0)).scaleb(-3),
+            {kind: price.scaleb(-6) for kind, price in zip(parts, rest, strict=False)},
+            {tool: price / _TOOL_KEYS[tool][1] for tool, price in zip(tools, rest[len(parts) :], strict=True)},
         )
 
     base = rates(0)
@@ -363,7 +505,7 @@ def _tariff(prices: ModelPrice, free: bool) -> _Tariff | None:
 
 
 def _in_tier(price: Decimal | TieredPrices | None, all_input: int) -> Decimal | None:
-    """The price that holds for a call with so much input: of the highest tier that starts below it."""
+    """Return the price for a call with so many input tokens: that of the highest tier that starts below it."""
     if price is None or isinstance(price, Decimal):
         return price
     reached = [tier for tier in price.tiers if all_input > tier.start]

@@ -37,6 +37,8 @@ LONGEST_WRITTEN = 2 << 20
 _CUTS = ((20_000, 50_000), (1_000, 2_000), (600, 100))
 """What remains of a line that is too long: (characters of each text, values in total), tried in order."""
 _CHUNK = 1 << 20
+_HEAD = 1024
+"""Bytes at the beginning of a log by which it is recognised."""
 _encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"), check_circular=False)
 
 
@@ -241,60 +243,100 @@ class Problem(NamedTuple):
     detail: str
 
 
+class LineReader:
+    """Follows a file of lines: each ``read`` gives the lines that were appended since the last one, whole ones only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.replaced = False
+        """True once the file became shorter or another file: what was read before is no longer valid."""
+        self.offset = 0
+        """Bytes that were read."""
+        self.long_lines = 0
+        """Lines of more than ``MAX_LINE`` bytes, which are skipped."""
+        self._mark = (0, 0, 0)
+        """Inode, size and time of the file when it was last read."""
+        self._head = b""
+        """The first bytes of the file: one that was rewritten in place begins in another way."""
+        self._rest = b""
+        self._skipping = False
+
+    def read(self, limit: int = 8 << 20) -> tuple[list[bytes], bool]:
+        """Return the lines in the next ``limit`` bytes, without their ends and empty ones, and whether there is more.
+
+        Raises:
+            OSError: The file can't be read; FileNotFoundError where it does not exist.
+        """
+        lines: list[bytes] = []
+        found = os.stat(self.path)  # much cheaper than to open what has not changed
+        mark = (found.st_ino, found.st_size, found.st_mtime_ns)
+        if mark == self._mark and found.st_size == self.offset:
+            return lines, False
+        with self.path.open("rb", buffering=0) as file:
+            head = file.read(_HEAD)
+            if self.offset:
+                same = found.st_ino == self._mark[0] and head.startswith(self._head)
+                self.replaced |= not same or found.st_size < self.offset
+            if self.replaced:
+                return lines, False
+            self._mark, self._head = mark, head
+            end = min(found.st_size, self.offset + limit)
+            while self.offset < end:
+                if self._skipping:
+                    self.offset = _next_data(file.fileno(), self.offset, found.st_size)
+                file.seek(self.offset)
+                chunk = file.read(min(_CHUNK, max(0, end - self.offset)))
+                if not chunk:
+                    break
+                self.offset += len(chunk)
+                lines += self._split(chunk)
+        return lines, self.offset < found.st_size
+
+    def _split(self, chunk: bytes) -> list[bytes]:
+        lines = (self._rest + chunk if self._rest else chunk).split(b"\n")
+        self._rest = lines.pop()
+        if lines and self._skipping:
+            del lines[0]
+            self._skipping = False
+        if len(self._rest) > MAX_LINE:
+            self.long_lines += not self._skipping
+            self._rest, self._skipping = b"", True
+        return [line for line in lines if line]
+
+
 class LogReader:
-    """Follows one log file: each ``read`` gives what was appended since the last one, whole lines only."""
+    """Follows one log file: each ``read`` gives the events that were appended since the last one."""
 
     def __init__(self, path: Path, writer: str | None = None) -> None:
         self.path = path
         segment = SEGMENT.fullmatch(path.name)
         self.writer = writer or (segment[1] if segment is not None else path.stem)
-        self.replaced = False
-        """True once the file became shorter or another file: what was read before no longer stands."""
-        self._offset = 0
-        self._inode = 0
-        self._rest = b""
-        self._skipping = False
+        self._reader = LineReader(path)
         self._details: dict[str, str] = {}
 
-    def read(self, limit: int = 8 << 20) -> tuple[list[Event], list[Problem], bool]:
-        """Events and problems of the next ``limit`` bytes at most, and whether there was more.
+    @property
+    def replaced(self) -> bool:
+        """True once the file became shorter or another file: what was read before is no longer valid."""
+        return self._reader.replaced
 
-        Raises OSError where the file can't be read, FileNotFoundError where it is gone.
+    @property
+    def offset(self) -> int:
+        """Bytes that were read."""
+        return self._reader.offset
+
+    def read(self, limit: int = 8 << 20) -> tuple[list[Event], list[Problem], bool]:
+        """Return events and problems of the next ``limit`` bytes, and whether there is more.
+
+        Raises:
+            OSError: The file can't be read; FileNotFoundError where it does not exist.
         """
         events: list[Event] = []
         problems: list[Problem] = []
-        found = os.stat(self.path)  # much cheaper than to open what has not changed
-        if self._inode and (found.st_ino != self._inode or found.st_size < self._offset):
-            self.replaced = True
-            return events, problems, False
-        self._inode = found.st_ino
-        if found.st_size == self._offset:
-            return events, problems, False
-        with self.path.open("rb", buffering=0) as file:
-            file.seek(self._offset)
-            end = min(found.st_size, self._offset + limit)
-            while self._offset < end:
-                chunk = file.read(min(_CHUNK, end - self._offset))
-                if not chunk:
-                    break
-                self._offset += len(chunk)
-                self._take(chunk, events, problems)
-        return events, problems, self._offset < found.st_size
-
-    def _take(self, chunk: bytes, events: list[Event], problems: list[Problem]) -> None:
-        lines = (self._rest + chunk if self._rest else chunk).split(b"\n")
-        self._rest = lines.pop()
-        if len(self._rest) > MAX_LINE:
-            if not self._skipping:
-                problems.append(self._problem("long_line", f"a line of more than {MAX_LINE >> 20} MiB"))
-            self._rest, self._skipping = b"", True
-        if lines and self._skipping:
-            del lines[0]
-            self._skipping = False
-        writer = self.writer
+        before, writer = self._reader.long_lines, self.writer
+        lines, has_more = self._reader.read(limit)
+        if self._reader.long_lines > before:
+            problems.append(self._problem("long_line", f"a line of more than {MAX_LINE >> 20} MiB"))
         for line in lines:
-            if not line:
-                continue
             try:
                 events.append(decode_line(line, writer))
             except InvalidEvent as error:
@@ -302,10 +344,21 @@ class LogReader:
             except (ValueError, RecursionError):
                 reason = "torn_line" if line.startswith(b"{") else "foreign_line"
                 problems.append(self._problem(reason, f"not a line of a run log: {line[:60]!r}"))
+        return events, problems, has_more
 
     def _problem(self, reason: str, detail: str) -> Problem:
-        """A problem in the words of the first of its kind in this file: each is counted, the file is named once."""
+        """Return a problem in the words of the first of its kind in this file: all count, the file is named once."""
         return Problem(reason, self._details.setdefault(reason, f"{self.path}: {detail}"))
+
+
+def _next_data(fd: int, offset: int, size: int) -> int:
+    """Return where the next data of a sparse file is, at or after ``offset``; its size where there is none."""
+    if not hasattr(os, "SEEK_DATA"):
+        return offset
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA)
+    except OSError as error:  # ENXIO: a hole up to the end; other file systems do not know of holes
+        return size if error.errno == errno.ENXIO else offset
 
 
 def log_files(run_folder: Path) -> list[Path]:

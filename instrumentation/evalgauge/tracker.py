@@ -34,7 +34,7 @@ from evalgauge.metrics import WORKER_STATES
 from evalgauge.normalize import (
     LlmCallFields,
     action_fields,
-    llm_fields,
+    llm_events,
     outcome_of,
     parse_attempt,
     planned_tasks,
@@ -284,11 +284,12 @@ class Run:
 
     def _record_call(self, call: LlmCallFields, ids: Mapping[str, Any]) -> None:
         try:
-            event = llm_fields(**call)
+            events = llm_events(call)
         except Exception as error:
             self._record_failure(error)
             return
-        self._write("llm_call", {**event, **ids})
+        for event in events:
+            self._write("llm_call", {**event, **ids})
         self._budget.check()
 
     def finish(self, status: Literal["completed", "aborted"] = "completed") -> None:
@@ -476,8 +477,9 @@ class Task:
         Args:
             **call: The fields of ``evalgauge.normalize.LlmCallFields``: ``provider`` and ``model``; ``usage``, the
                 SDK's usage object as it is, or the disjoint counts ``input_tokens``, ``cache_read_tokens``,
-                ``cache_write_tokens`` and ``output_tokens``; ``duration_seconds``; ``status``, one of ``ok``,
-                ``error`` and ``retry``; ``batch``, whether the call is billed at the batch price.
+                ``cache_write_tokens`` and ``output_tokens``; ``cost_usd``, a cost that the provider states;
+                ``duration_seconds``; ``status``, one of ``ok``, ``error`` and ``retry``; ``batch`` and
+                ``service_tier``, which change the price; and more.
         """
         self.run._record_call(call, self._ids)
 

@@ -52,9 +52,9 @@ def sanitize_id(name: str) -> str:
     return name if name.isascii() else name.encode("utf-8", "replace").decode()
 
 
-def parse_text(value: object) -> str | None:
-    """Parse a text for people; it is cut to ``TEXT_LENGTH`` characters, an empty one is None."""
-    return value[:TEXT_LENGTH] if isinstance(value, str) and value else None
+def parse_text(value: object, length: int = TEXT_LENGTH) -> str | None:
+    """Parse a text for people; it is cut to ``length`` characters, an empty one is None."""
+    return value[:length] if isinstance(value, str) and value else None
 
 
 def parse_float(value: object) -> float | None:

@@ -6,6 +6,7 @@ import dataclasses
 
 from evalgauge import metrics as m
 from tests.dashboards.rule_series import (
+    MACHINE,
     Series,
     baseline,
     calls,
@@ -568,7 +569,7 @@ MACHINES = (
         35,
         (
             Firing(
-                {"vm": "vm-2", "resource_group": "eval-rg"},
+                {"vm": "vm-2", "resource_group": "eval-rg", "provider": "azure"},
                 "Machine vm-2 (eval-rg) has had no task for 30m and is billed.",
             ),
         ),
@@ -589,7 +590,7 @@ MACHINES = (
         40,
         tuple(
             Firing(
-                {"vm": vm, "resource_group": "eval-rg"},
+                {"vm": vm, "resource_group": "eval-rg", "provider": "azure"},
                 f"Machine {vm} (eval-rg) is billed and no run has used it for 30m.",
             )
             for vm in ("vm-1", "vm-2")
@@ -607,6 +608,29 @@ MACHINES = (
         "a machine of the subscription that never served a run",
         machine("database", "running", runs=0),
         60,
+    ),
+    Case(
+        "EvalMachineInterrupted",
+        "a spot machine that a run uses is taken back in two minutes, and one that nobody uses",
+        (
+            *machine("vm-1", "running", runs=1, busy=1),
+            series(m.VM_INTERRUPTION, "_x8 720x600", **MACHINE, vm="vm-1"),
+            *machine("vm-2", "running", runs=0),
+            series(m.VM_INTERRUPTION, "_x8 720x600", **MACHINE, vm="vm-2"),
+        ),
+        10,
+        (
+            Firing(
+                {"vm": "vm-1", "resource_group": "eval-rg", "provider": "azure"},
+                "azure takes back machine vm-1 (eval-rg), which a run uses.",
+            ),
+        ),
+    ),
+    Case(
+        "EvalMachineInterrupted",
+        "it was taken back two hours ago",
+        (*machine("vm-1", "running", runs=1), series(m.VM_INTERRUPTION, "0x600", **MACHINE, vm="vm-1")),
+        120,
     ),
     Case(
         "EvalProbeFailing",

@@ -14,6 +14,7 @@ from evalgauge import metrics as m
 from evalgauge.metrics import Metric
 
 Series = tuple[str, str]
+MACHINE = {"resource_group": "eval-rg", "group": "eval-rg", "provider": "azure"}
 LONG = "x600"
 """Ten hours of minutes."""
 
@@ -135,7 +136,7 @@ def worker(name: str, worker_id: str, state: str) -> tuple[Series, ...]:
 
 def machine(vm: str, state: str, *, runs: object, busy: object = 0) -> tuple[Series, ...]:
     """A machine in a power state, with the runs that use it and its workers that have a task."""
-    labels = {"vm": vm, "resource_group": "eval-rg"}
+    labels = MACHINE | {"vm": vm}
     return (
         *states(m.VM_POWER_STATE, m.POWER_STATES, state, **labels),
         series(m.VM_RUNS, runs, **labels),

@@ -28,10 +28,11 @@ from genai_prices.types import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import costs
 from evalgauge.errors import PriceTableError
 from evalgauge.price_overrides import load_overrides
-from evalgauge.pricing import UNKNOWN_USAGE, UNPRICED, MachinePrice, PriceTable
-from evalgauge.usage import UNKNOWN, TokenUsage, parse_usage
+from evalgauge.pricing import STATED, UNKNOWN_USAGE, MachinePrice, Price, PriceTable
+from evalgauge.usage import UNKNOWN, CallUsage, TokenUsage, parse_usage
 
 AT = datetime(2026, 2, 1, 12, tzinfo=UTC).timestamp()
 TABLE = f"genai-prices {__version__}"
@@ -222,7 +223,7 @@ def test_a_batch_price_is_that_of_genai_prices_and_never_the_standard_one_in_its
         for row in model.price_variants or ()
     )
     if not known:
-        assert price == UNPRICED
+        assert price.state == "unpriced"
     elif price.usd is not None:
         expected = priced_by_genai(*entry, used, at, {"processing": "batch"})
         assert abs(price.usd - expected) <= Decimal("1e-12")
@@ -240,7 +241,7 @@ def test_one_hour_cache_writes_cost_what_genai_prices_states(
     entry: tuple[str, str], used: TokenUsage, at: int, for_an_hour: int
 ) -> None:
     for_an_hour = min(for_an_hour, used.cache_write or 0)
-    price = book().price(*entry, used, at=at, cache_write_1h=for_an_hour)
+    price = book().price(*entry, CallUsage(used, for_an_hour), at=at)
     if price.usd is not None:
         expected = priced_by_genai(*entry, used, at, for_an_hour=for_an_hour)
         assert abs(price.usd - expected) <= Decimal("1e-12")
@@ -249,11 +250,11 @@ def test_one_hour_cache_writes_cost_what_genai_prices_states(
 def test_a_cache_write_for_an_hour_costs_twice_the_input() -> None:
     used = TokenUsage(0, 0, 1_000_000, 0)
     assert book().price("anthropic", "claude-opus-4-5", used, at=AT).usd == Decimal("6.25")
-    assert book().price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=1_000_000).usd == 10
-    assert book().price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=400_000).usd == Decimal("7.75")
+    assert book().price("anthropic", "claude-opus-4-5", CallUsage(used, 1_000_000), at=AT).usd == 10
+    assert book().price("anthropic", "claude-opus-4-5", CallUsage(used, 400_000), at=AT).usd == Decimal("7.75")
     # more than were written, or fewer than none, cannot be
-    assert book().price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=10**8).usd == 10
-    assert book().price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=-5).usd == Decimal("6.25")
+    assert book().price("anthropic", "claude-opus-4-5", CallUsage(used, 10**8), at=AT).usd == 10
+    assert book().price("anthropic", "claude-opus-4-5", CallUsage(used, -5), at=AT).usd == Decimal("6.25")
 
 
 def test_a_price_by_the_hour_follows_the_time_of_the_call() -> None:
@@ -268,7 +269,7 @@ def test_batch_halves_the_price_of_sonnet_once_its_batch_price_is_known() -> Non
     used = TokenUsage(125_000, None, None, 8_500)
     late = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
     assert cost("anthropic", "claude-sonnet-4-5", used, late, batch=True) == pytest.approx(0.25125)
-    assert book().price("anthropic", "claude-sonnet-4-5", used, at=AT, batch=True) == UNPRICED
+    assert book().price("anthropic", "claude-sonnet-4-5", used, at=AT, batch=True).state == "unpriced"
 
 
 @pytest.mark.parametrize(
@@ -328,12 +329,12 @@ def test_a_provider_is_known_by_the_names_of_the_conventions(
     ],
 )
 def test_what_no_table_prices_is_unpriced_and_never_free(provider: Any, model: Any) -> None:
-    assert book().price(provider, model, TokenUsage(10, None, None, 1), at=AT) == UNPRICED
+    assert book().price(provider, model, TokenUsage(10, None, None, 1), at=AT).state == "unpriced"
 
 
 def test_an_entry_marked_as_free_costs_nothing() -> None:
     price = book().price("openrouter", "deepseek-chat:free", TokenUsage(10, None, None, 1), at=AT)
-    assert price == ("priced", Decimal(0), TABLE)
+    assert price == Price("priced", Decimal(0), TABLE)
 
 
 def test_usage_that_was_not_reported_is_unknown_and_not_zero() -> None:
@@ -353,12 +354,12 @@ def test_zero_tokens_that_were_reported_cost_a_real_zero() -> None:
 
 def test_a_model_without_output_needs_no_output_count() -> None:
     assert cost("openai", "text-embedding-3-small", TokenUsage(1_000_000, None, None, None)) == pytest.approx(0.02)
-    assert book().price("openai", "text-embedding-3-small", TokenUsage(1, None, None, 1), at=AT) == UNPRICED
+    assert book().price("openai", "text-embedding-3-small", TokenUsage(1, None, None, 1), at=AT).state == "unpriced"
 
 
 @pytest.mark.parametrize("at", [float("nan"), float("inf"), -1e300, 1e300])
 def test_a_time_that_cannot_be_leaves_only_prices_that_changed_unknown(at: float) -> None:
-    assert book().price("deepseek", "deepseek-chat", TokenUsage(1, None, None, 1), at=at) == UNPRICED
+    assert book().price("deepseek", "deepseek-chat", TokenUsage(1, None, None, 1), at=at).state == "unpriced"
     assert cost("openai", "gpt-5.1", TokenUsage(1_000_000, None, None, 0), at) == pytest.approx(1.25)
 
 
@@ -408,7 +409,7 @@ def test_a_zero_that_the_table_states_is_a_price_and_a_negative_one_is_none() ->
         {"output_mtok": Decimal(1)},
         {"input_mtok": TieredPrices(Decimal(1), [Tier(9, Decimal(-1))]), "output_mtok": Decimal(1)},
     ):
-        assert listed(**prices).price("p", "m-1", used, at=AT) == UNPRICED
+        assert listed(**prices).price("p", "m-1", used, at=AT).state == "unpriced"
 
 
 def test_a_price_for_each_request_is_added() -> None:
@@ -437,10 +438,10 @@ def test_without_the_optional_price_list_only_the_users_table_prices(
 ) -> None:
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     used = TokenUsage(1_000_000, None, None, 0)
-    assert PriceTable().price("openai", "gpt-5.1", used, at=AT) == UNPRICED
+    assert PriceTable().price("openai", "gpt-5.1", used, at=AT).state == "unpriced"
     table = overridden(tmp_path, '[[model]]\nmatch = "gpt-*"\ninput = 7\noutput = 8')
     assert table.price("openai", "gpt-5.1", used, at=AT).usd == 7
-    assert table.price("openai", "o3", used, at=AT) == UNPRICED
+    assert table.price("openai", "o3", used, at=AT).state == "unpriced"
 
 
 def overridden(folder: Path, text: str) -> PriceTable:
@@ -486,23 +487,24 @@ def test_the_users_table_wins_and_its_first_fitting_row_holds(tmp_path: Path) ->
     table = overridden(tmp_path, RATES)
     used = TokenUsage(1_000_000, 1_000_000, 0, 1_000_000)
     own = "overrides team prices 2026-10"
-    assert table.price("Anthropic", "Claude-Sonnet-4-5", used, at=AT) == ("priced", Decimal("8.85"), own)
+    assert table.price("Anthropic", "Claude-Sonnet-4-5", used, at=AT) == Price("priced", Decimal("8.85"), own)
     # the first row is for calls that name its provider
-    assert table.price(None, "claude-sonnet-4-5", TokenUsage(10_000, 0, 0, 0), at=AT) == ("priced", Decimal(1), own)
+    unnamed = table.price(None, "claude-sonnet-4-5", TokenUsage(10_000, 0, 0, 0), at=AT)
+    assert unnamed == Price("priced", Decimal(1), own)
     assert table.price("openai", "gpt-5.1", used, at=AT).table == TABLE
 
 
 def test_tokens_of_a_kind_that_the_users_table_does_not_price_make_the_call_unpriced(tmp_path: Path) -> None:
     table = overridden(tmp_path, RATES)
-    assert table.price("anthropic", "claude-sonnet-4-5", TokenUsage(1, 1, 1, 1), at=AT) == UNPRICED
-    assert table.price("anthropic", "claude-opus-4-5", TokenUsage(1, 1, None, 1), at=AT) == UNPRICED
+    assert table.price("anthropic", "claude-sonnet-4-5", TokenUsage(1, 1, 1, 1), at=AT).state == "unpriced"
+    assert table.price("anthropic", "claude-opus-4-5", TokenUsage(1, 1, None, 1), at=AT).state == "unpriced"
     writes = '[[model]]\nmatch = "claude-*"\ninput = 1\noutput = 1\ncache_write = 2'
     table = overridden(tmp_path, writes)
     used = TokenUsage(0, 0, 1_000_000, 0)
     assert table.price("anthropic", "claude-opus-4-5", used, at=AT).usd == 2
-    assert table.price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=1) == UNPRICED
+    assert table.price("anthropic", "claude-opus-4-5", CallUsage(used, 1), at=AT).state == "unpriced"
     table = overridden(tmp_path, f"{writes}\ncache_write_1h = 4")
-    assert table.price("anthropic", "claude-opus-4-5", used, at=AT, cache_write_1h=500_000).usd == 3
+    assert table.price("anthropic", "claude-opus-4-5", CallUsage(used, 500_000), at=AT).usd == 3
 
 
 def test_batch_calls_of_a_model_in_the_users_table_need_a_batch_row(tmp_path: Path) -> None:
@@ -510,12 +512,14 @@ def test_batch_calls_of_a_model_in_the_users_table_need_a_batch_row(tmp_path: Pa
     late = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
     assert table.price(None, "claude-sonnet-4-5", TokenUsage(20_000, 0, 0, 0), at=late, batch=True).usd == 1
     table = overridden(tmp_path, '[[model]]\nmatch = "claude-*"\ninput = 1\noutput = 1')
-    assert table.price("anthropic", "claude-sonnet-4-5", TokenUsage(1, 0, 0, 0), at=late, batch=True) == UNPRICED
+    assert (
+        table.price("anthropic", "claude-sonnet-4-5", TokenUsage(1, 0, 0, 0), at=late, batch=True).state == "unpriced"
+    )
 
 
 def test_a_zero_in_the_users_table_is_a_price(tmp_path: Path) -> None:
     table = overridden(tmp_path, '[[model]]\nmatch = "qwen*"\ninput = 0\noutput = 0.0')
-    assert table.price(None, "Qwen3-VL", TokenUsage(5, None, None, 5), at=AT) == (
+    assert table.price(None, "Qwen3-VL", TokenUsage(5, None, None, 5), at=AT) == Price(
         "priced",
         Decimal(0),
         "overrides prices.toml",
@@ -589,3 +593,114 @@ def test_a_table_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     ):
         with pytest.raises(PriceTableError, match=expected):
             load_overrides(path)
+
+
+TIER_ROWS = """
+[[model]]
+match = "our-*"
+input = 10
+output = 20
+
+[[model]]
+match = "our-*"
+service_tier = "flex"
+input = 5
+output = 10
+tools = { web_search = 4 }
+
+[[model]]
+match = "our-*"
+region = "us"
+input = 11
+output = 22
+input_audio = 100
+reasoning = 30
+"""
+
+
+def test_a_row_with_a_modifier_prices_the_calls_that_have_it(tmp_path: Path) -> None:
+    table = overridden(tmp_path, TIER_ROWS)
+    million = TokenUsage(1_000_000, None, None, 1_000_000)
+
+    def usd(**more: Any) -> Decimal | None:
+        return table.price(None, "our-model", CallUsage(million, **more), at=AT).usd
+
+    assert usd() == 30
+    assert usd(service_tier="flex") == 15
+    assert usd(service_tier="flex", server_tools={"web_search": 500}) == 17
+    assert usd(server_tools={"web_search": 500}) is None
+    assert usd(region="us", input_audio_tokens=500_000, reasoning_tokens=100_000) == Decimal("5.5") + 50 + 3 + Decimal(
+        "19.8"
+    )
+    assert usd(service_tier="priority") is None
+    assert usd(service_tier="flex", region="us") is None
+    assert usd(speed="fast") is None
+
+
+def test_an_unpriced_call_has_the_reason() -> None:
+    used = TokenUsage(100, None, None, 10)
+    for model, usage, reason in (
+        ("claude-99", CallUsage(used), "no price for the model"),
+        ("claude-opus-4-8", CallUsage(used, region="us"), "no price for region us"),
+        ("claude-opus-4-8", CallUsage(used, service_tier="priority"), "no price for service tier priority"),
+        ("claude-opus-4-8", CallUsage(used, input_audio_tokens=5), "no price for input_audio tokens"),
+        ("claude-opus-4-8", CallUsage(used, server_tools={"laundry": 1}), "no price for the tool laundry"),
+        ("claude-opus-4-8", CallUsage(used, batch=True), "no price for processing batch"),
+    ):
+        price = book().price("anthropic", model, usage, at=AT)
+        assert (price.state, price.reason) == ("unpriced", reason)
+
+
+def test_a_sum_of_calls_is_never_priced_into_a_tier() -> None:
+    used = TokenUsage(1_000_000, None, None, 0)
+    assert cost("google", "gemini-2.5-pro", used) == pytest.approx(2.5)
+    for requests in (0, 7):
+        assert book().price("google", "gemini-2.5-pro", CallUsage(used, requests=requests), at=AT).usd == Decimal(
+            "1.25"
+        )
+
+
+def test_calls_that_a_sum_lists_are_priced_one_by_one() -> None:
+    calls = (CallUsage(TokenUsage(300_000, None, None, 0)), CallUsage(TokenUsage(100_000, None, None, 0)))
+    usage = CallUsage(TokenUsage(400_000, None, None, 0), requests=2, calls=calls)
+    assert book().price("google", "gemini-2.5-pro", usage, at=AT).usd == Decimal("0.875")
+
+
+def test_a_stated_cost_counts_only_without_an_own_price() -> None:
+    used = TokenUsage(1_000_000, None, None, 0)
+    own = book().price("openai", "gpt-5.1", CallUsage(used, cost_usd=9.0), at=AT)
+    assert own == Price("priced", Decimal("1.25"), TABLE, None, Decimal("9.0"))
+    unlisted = book().price("openai", "my-finetune", CallUsage(used, cost_usd=9.0), at=AT)
+    assert unlisted == Price("priced", Decimal("9.0"), STATED, "no price for the model", Decimal("9.0"))
+    unknown = book().price("openai", "gpt-5.1", CallUsage(cost_usd=0.5), at=AT)
+    assert (unknown.state, unknown.usd, unknown.reason) == ("priced", Decimal("0.5"), "usage is not known")
+
+
+@pytest.mark.parametrize("shape", costs.SHAPES, ids=lambda shape: shape.name)
+def test_every_shape_costs_what_it_costs_by_hand(shape: costs.Shape) -> None:
+    price = costs.price_shape(shape, book())
+    assert price.state == shape.state
+    if shape.usd_per_million is not None:
+        assert price.usd is not None
+        assert float(price.usd) == pytest.approx(shape.usd_per_million / 1e6, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "listed_under", "bare"),
+    [
+        ("azureai", "gpt-4o", "azure", "gpt-4o"),
+        ("openai", "azure/gpt-5.1", "azure", "gpt-5.1"),
+        ("grok", "grok-4", "x-ai", "grok-4"),
+        ("anthropic", "vertex/claude-sonnet-4-5", "google", "claude-sonnet-4-5"),
+        (
+            "anthropic",
+            "bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "aws",
+            "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        ),
+        ("google", "vertex/gemini-2.5-pro", "google", "gemini-2.5-pro"),
+    ],
+)
+def test_inspects_names_of_hosted_models_are_priced(provider: str, model: str, listed_under: str, bare: str) -> None:
+    used = TokenUsage(3_000, None, None, 500)
+    assert cost(provider, model, used) == pytest.approx(float(priced_by_genai(listed_under, bare, used, AT)), abs=1e-12)

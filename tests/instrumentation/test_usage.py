@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from evalgauge.usage import MAX_COUNT, UNKNOWN, TokenUsage, billed_as_batch, cache_write_1h, parse_usage
+from evalgauge import usage as usage_module
+from evalgauge.usage import MAX_COUNT, UNKNOWN, UNKNOWN_CALL, CallUsage, TokenUsage, parse_call, parse_usage
 
 ANTHROPIC = {
     "cache_creation": {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 248},
@@ -173,8 +174,8 @@ def test_one_hour_cache_writes_of_compaction_are_counted_too() -> None:
     message = {"type": "message", "input_tokens": 23, "output_tokens": 1, **written}
     usage = {"input_tokens": 23, "output_tokens": 1, **written, "iterations": [compaction, message]}
     assert parse_usage(usage).cache_write == 100
-    assert cache_write_1h(usage) == 80
-    assert cache_write_1h({**usage, "iterations": [7]}) == 40
+    assert parse_call(usage).cache_write_1h_tokens == 80
+    assert parse_call({**usage, "iterations": [7]}).cache_write_1h_tokens == 40
 
 
 def test_usage_of_pydantic_ai_and_genai_prices_counts_cached_tokens_inside_the_input() -> None:
@@ -227,7 +228,7 @@ def test_nova_names_cached_tokens_in_its_own_way() -> None:
 
 def test_a_gemini_call_whose_total_is_its_prompt_has_no_output() -> None:
     assert parse_usage({"promptTokenCount": 9, "totalTokenCount": 9}) == TokenUsage(9, None, None, 0)
-    assert parse_usage({"promptTokenCount": 9, "totalTokenCount": 10}) == TokenUsage(9, None, None, None)
+    assert parse_usage({"promptTokenCount": 9, "totalTokenCount": 10}) == UNKNOWN
     used = {"prompt_token_count": 9, "tool_use_prompt_token_count": 2, "total_token_count": 11}
     assert parse_usage(used) == TokenUsage(11, None, None, 0)
 
@@ -264,15 +265,16 @@ def test_a_gemini_call_whose_total_is_its_prompt_has_no_output() -> None:
     ],
 )
 def test_one_hour_cache_writes_are_read(usage: Any, expected: int | None) -> None:
-    assert cache_write_1h(usage) == expected
+    assert parse_call(usage).cache_write_1h_tokens == expected
     if isinstance(usage, dict):
-        assert cache_write_1h(as_model(usage)) == cache_write_1h(as_object(usage)) == expected
+        for form in (as_model(usage), as_object(usage)):
+            assert parse_call(form).cache_write_1h_tokens == expected
 
 
 def test_a_usage_object_states_that_it_is_of_a_batch() -> None:
-    assert billed_as_batch({**ANTHROPIC, "service_tier": "batch"})
-    assert not billed_as_batch(ANTHROPIC)
-    assert not billed_as_batch(None)
+    assert parse_call({**ANTHROPIC, "service_tier": "batch"}).batch
+    assert not parse_call(ANTHROPIC).batch
+    assert not parse_call(None).batch
 
 
 def test_reasoning_that_the_total_shows_to_be_beside_the_completion_is_output() -> None:
@@ -325,12 +327,29 @@ BAD_COUNTS = [-1, True, math.nan, math.inf, 1.5, MAX_COUNT + 1, 10**30, "12", b"
 
 
 @pytest.mark.parametrize("count", BAD_COUNTS, ids=repr)
-def test_a_count_that_cannot_be_is_not_reported(count: object) -> None:
-    assert parse_usage({"input_tokens": count, "output_tokens": 5}) == TokenUsage(None, None, None, 5)
-    assert parse_usage({"prompt_tokens": 5, "completion_tokens": count}) == TokenUsage(5, None, None, None)
-    usage = {"input_tokens": 5, "output_tokens": 5, "cache_read_input_tokens": count}
-    assert parse_usage(usage) == TokenUsage(5, None, None, 5)
-    assert parse_usage(TokenUsage(5, count, None, 5)) == TokenUsage(5, None, None, 5)  # type: ignore[arg-type]
+def test_a_count_that_cannot_be_makes_the_usage_unknown(count: object) -> None:
+    for usage in (
+        {"input_tokens": count, "output_tokens": 5},
+        {"prompt_tokens": 5, "completion_tokens": count},
+        {"input_tokens": 5, "output_tokens": 5, "cache_read_input_tokens": count},
+        TokenUsage(5, count, None, 5),  # type: ignore[arg-type]
+    ):
+        assert parse_usage(usage) == UNKNOWN
+
+
+def test_the_first_unknown_usage_of_a_kind_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(usage_module, "_logged", set())
+    for _ in range(3):
+        parse_usage({"tokens": 5})
+        parse_usage({"input_tokens": -1, "output_tokens": 5})
+        parse_usage({"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 99})
+    assert [record.message.partition(";")[0] for record in caplog.records] == [
+        "token usage of an unknown shape (keys tokens)",
+        "token usage with an invalid count: input_tokens is -1",
+        "token usage whose kinds do not add up to the total (OpenAI chat completions)",
+    ]
 
 
 def test_whole_floats_and_other_integers_are_counts() -> None:
@@ -464,4 +483,150 @@ names = st.sampled_from(
 @given(st.dictionaries(names, anything))
 def test_no_usage_raises_or_gives_a_count_that_cannot_be(usage: dict[str, object]) -> None:
     read = parse_usage(usage)
-    assert all(count is None or (type(count) is int and 0 <= count <= 2 * MAX_COUNT) for count in read)
+    assert all(count is None or (type(count) is int and 0 <= count <= 3 * MAX_COUNT) for count in read)
+
+
+@given(
+    *(st.integers(1, 1000) for _ in range(4)),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["chat", "responses", "inspect", "gemini", "xai"]),
+)
+def test_the_total_decides_what_is_inside_and_what_beside(
+    fresh: int, cached: int, output: int, reasoning: int, cached_inside: bool, reasoning_inside: bool, shape: str
+) -> None:
+    given_input = fresh + cached if cached_inside else fresh
+    given_output = output + reasoning if reasoning_inside else output
+    total = fresh + cached + output + reasoning
+    usages: dict[str, dict[str, Any]] = {
+        "chat": {
+            "prompt_tokens": given_input,
+            "completion_tokens": given_output,
+            "prompt_tokens_details": {"cached_tokens": cached},
+            "completion_tokens_details": {"reasoning_tokens": reasoning},
+            "total_tokens": total,
+        },
+        "responses": {
+            "input_tokens": given_input,
+            "output_tokens": given_output,
+            "input_tokens_details": {"cached_tokens": cached},
+            "output_tokens_details": {"reasoning_tokens": reasoning},
+            "total_tokens": total,
+        },
+        "inspect": {
+            "input_tokens": given_input,
+            "output_tokens": given_output,
+            "input_tokens_cache_read": cached,
+            "reasoning_tokens": reasoning,
+            "total_tokens": total,
+        },
+        "gemini": {
+            "promptTokenCount": given_input,
+            "candidatesTokenCount": given_output,
+            "cachedContentTokenCount": cached,
+            "thoughtsTokenCount": reasoning,
+            "totalTokenCount": total,
+        },
+        "xai": {
+            "prompt_tokens": given_input,
+            "completion_tokens": given_output,
+            "cached_prompt_text_tokens": cached,
+            "reasoning_tokens": reasoning,
+            "total_tokens": total,
+        },
+    }
+    read = parse_usage(usages[shape])
+    assert sum(count or 0 for count in read) == total
+    if cached != reasoning:  # else another reading has the same sum
+        assert read == TokenUsage(fresh, cached, None, output + reasoning)
+
+
+@given(*(st.integers(0, 50) for _ in range(5)))
+def test_whatever_is_known_adds_up_to_the_total(
+    prompt: int, cached: int, output: int, reasoning: int, total: int
+) -> None:
+    read = parse_usage(
+        {
+            "prompt_tokens": prompt,
+            "completion_tokens": output,
+            "prompt_tokens_details": {"cached_tokens": cached},
+            "completion_tokens_details": {"reasoning_tokens": reasoning},
+            "total_tokens": total,
+        }
+    )
+    if read.input is not None and total:
+        assert sum(count or 0 for count in read) == total
+
+
+def test_a_stated_cost_is_known_where_the_kinds_do_not_add_up() -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 99, "cost": 0.25, "is_byok": False}
+    assert parse_call(usage) == CallUsage(cost_usd=0.25)
+
+
+@pytest.mark.parametrize(
+    ("usage", "usd"),
+    [
+        ({"cost": 0.5}, 0.5),
+        ({"cost": 0, "is_byok": False}, 0.0),
+        ({"cost": 0}, None),  # a tool writes it for a model that it does not know
+        ({"cost": 0.01, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.2}}, 0.21),
+        ({"cost": 0.01, "is_byok": True}, None),
+        ({"cost": {"total_cost": 0.75}}, 0.75),
+        ({"cost_in_usd_ticks": 25_000_000}, 0.0025),
+        ({"total_cost": 1.5}, 1.5),
+        ({"cost_usd": -1}, None),
+        ({"cost": True}, None),
+        ({"cost": "free"}, None),
+    ],
+)
+def test_stated_costs_are_read_by_each_name(usage: dict[str, Any], usd: float | None) -> None:
+    read = parse_call({"prompt_tokens": 10, "completion_tokens": 5, **usage})
+    assert read.cost_usd == pytest.approx(usd)
+    assert read.tokens == TokenUsage(10, None, None, 5)
+
+
+@pytest.mark.parametrize(
+    ("usage", "tier"),
+    [
+        ({"service_tier": "flex"}, "flex"),
+        ({"service_tier": "Priority"}, "priority"),
+        ({"service_tier": "default"}, None),
+        ({"service_tier": "standard"}, None),
+        ({"serviceTier": {"type": "flex"}}, "flex"),
+        ({"trafficType": "ON_DEMAND"}, None),
+        ({"trafficType": "PROVISIONED_THROUGHPUT"}, "provisioned_throughput"),
+        ({"trafficType": "ON_DEMAND_PRIORITY"}, "priority"),
+        ({"service_tier": 7}, None),
+    ],
+)
+def test_a_service_tier_is_read_by_each_name(usage: dict[str, Any], tier: str | None) -> None:
+    assert parse_call({"inputTokens": 10, "outputTokens": 5, **usage}).service_tier == tier
+
+
+def test_sums_say_how_many_calls_they_stand_for() -> None:
+    agents = {"requests": 2, "input_tokens": 30, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 1}}
+    entries = [{"input_tokens": 10, "output_tokens": 2}, {"input_tokens": 20, "output_tokens": 3}]
+    assert parse_call(agents).requests == 2
+    with_cached = [{**entry, "input_tokens_details": {"cached_tokens": i}} for i, entry in enumerate(entries)]
+    calls = parse_call({**agents, "request_usage_entries": with_cached}).calls
+    assert [call.tokens for call in calls] == [TokenUsage(10, 0, None, 2), TokenUsage(19, 1, None, 3)]
+    # entries that are not the whole of the sum are not used
+    assert parse_call({**agents, "request_usage_entries": entries}).calls == ()
+    assert parse_call({**agents, "request_usage_entries": with_cached[:1]}).calls == ()
+    assert parse_call({"n_input_tokens": 5, "n_output_tokens": 1}).requests == 0
+
+
+def test_the_fields_of_an_event_are_those_that_are_reported() -> None:
+    assert UNKNOWN_CALL.as_fields() == dict.fromkeys(
+        ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
+    )
+    usage = {**ANTHROPIC, "service_tier": "batch", "server_tool_use": {"web_search_requests": 2}}
+    assert parse_call(usage).as_fields() == {
+        "input_tokens": 21,
+        "cache_read_tokens": 1800,
+        "cache_write_tokens": 248,
+        "output_tokens": 503,
+        "cache_write_1h_tokens": 0,
+        "server_tools": {"web_search": 2},
+        "batch": True,
+    }

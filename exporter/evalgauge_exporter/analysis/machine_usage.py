@@ -8,6 +8,7 @@ machine that no worker names serves the runs that are running while it bills, in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -191,13 +192,77 @@ class BusyTime:
         return min(self._now, self.run.writers.get(attempt.writer or "", start))
 
 
+class MachineJoin:
+    """Which runs use which machines at one time, joined once for all runs.
+
+    Args:
+        runs: All known runs.
+        fleet: What is known of machines.
+        now: Unix seconds.
+        stall_after: Seconds of silence after which a run counts as stalled.
+    """
+
+    def __init__(self, runs: Iterable[RunState], fleet: FleetState, now: float, stall_after: float) -> None:
+        self.fleet = fleet
+        self.now = now
+        self.stall_after = stall_after
+        self._periods = [(run, period) for run in runs if (period := _get_period(run, now, stall_after)) is not None]
+        self._since = min(
+            (period[0] for run, period in self._periods if run.status(now, stall_after) == "running"), default=now
+        )
+        """Runs that ended before this time overlap no running run: they are joined only for a run that has ended."""
+        self._users: dict[str, dict[RunState, list[Interval]]] | None = None
+        self._joined_since = math.inf
+        self._shares: dict[str, dict[RunState, float]] = {}
+        self._declared_shares: dict[str, dict[RunState, float]] = {}
+
+    def get_share(self, run: RunState, period: Interval | None, machine: MachineRef, billed: list[Interval]) -> float:
+        """Return the share of the time in which a run uses a machine that counts for it, where others use it too."""
+        total = total_seconds(billed)
+        if period is None or not total:
+            return 1.0
+        users = self._join(period).get(machine.key, {})
+        if len(users) < 2:
+            return 1.0
+        if machine.key not in self._shares:
+            self._shares[machine.key] = share_seconds(users)
+        return self._shares[machine.key].get(run, total) / total
+
+    def is_named(self, machine: MachineRef, period: Interval) -> bool:
+        """Return whether the workers of a run that overlaps the period name a machine."""
+        users = self._join(period).get(machine.key, {})
+        return any(_overlaps(period, _get_period(run, self.now, self.stall_after)) for run in users)
+
+    def get_declared_share(self, run: RunState, machine: MachineRef, billed: list[Interval]) -> float:
+        """Return a run's share of a declared machine that no worker names, among all runs of its time."""
+        if machine.key not in self._declared_shares:
+            exists = _get_declared_span(machine, self.now)
+            users = {other: intersection([period], exists) for other, period in self._periods}
+            self._declared_shares[machine.key] = share_seconds(users)
+        total = total_seconds(billed)
+        return self._declared_shares[machine.key].get(run, total) / total if total else 1.0
+
+    def _join(self, period: Interval) -> dict[str, dict[RunState, list[Interval]]]:
+        """Return the users of each machine, at least those that overlap a period."""
+        if self._users is None or period[0] < self._joined_since:
+            self._joined_since = self._since if period[0] >= self._since else -math.inf
+            self._users, self._shares = {}, {}
+            for run, own in self._periods:
+                if own[1] < self._joined_since:
+                    continue
+                for use in list_machine_uses(run, self.fleet, self.now, self.stall_after):
+                    billed = find_billed_intervals(use.spans, use.machine, self.fleet, self.now)
+                    self._users.setdefault(use.machine.key, {})[run] = billed
+        return self._users
+
+
 def compute_run_machine_costs(
     run: RunState,
     fleet: FleetState | None,
     prices: PriceTable,
     now: float,
     stall_after: float,
-    runs: Iterable[RunState] = (),
+    join: MachineJoin | None = None,
 ) -> MachineCosts:
     """Return the machines of a run with their hours and cost, busy and idle; without a price the cost is None.
 
@@ -210,40 +275,27 @@ def compute_run_machine_costs(
         prices: The user's price table, used where there is no fleet.
         now: Unix seconds.
         stall_after: Seconds of silence after which a run counts as stalled.
-        runs: All known runs.
+        join: The machines of all known runs at this time; by default those of this run alone.
     """
     fleet = fleet if fleet is not None else FleetState(prices)
+    join = join if join is not None else MachineJoin([run], fleet, now, stall_after)
     period = _get_period(run, now, stall_after)
-    others = [
-        other
-        for other in runs
-        if other is not run and period is not None and _overlaps(period, _get_period(other, now, stall_after))
-    ]
-    own = list_machine_uses(run, fleet, now, stall_after)
-    theirs = [(other.run_id, use) for other in others for use in list_machine_uses(other, fleet, now, stall_after)]
     busy = BusyTime(run, now, stall_after)
     rows = []
-    for use in own:
+    named = set()
+    for use in list_machine_uses(run, fleet, now, stall_after):
+        named.add(use.machine.key)
         billed = find_billed_intervals(use.spans, use.machine, fleet, now)
-        rivals = {
-            other_id: find_billed_intervals(other.spans, other.machine, fleet, now)
-            for other_id, other in theirs
-            if other.machine.key == use.machine.key
-        }
-        rows.append(_make_run_row(busy, use, billed, rivals, fleet, now))
-    named = {use.machine.key for use in own} | {use.machine.key for _, use in theirs}
+        rows.append(_make_run_row(busy, use, billed, join.get_share(run, period, use.machine, billed), fleet, now))
     if period is not None:
         for machine in fleet.list_declared():
-            if machine.key in named:
+            if machine.key in named or join.is_named(machine, period):
                 continue
             billed = intersection([period], _get_declared_span(machine, now))
             if not billed:
                 continue
-            rivals = {}
-            for other in others:
-                if (theirs_period := _get_period(other, now, stall_after)) is not None:
-                    rivals[other.run_id] = intersection([theirs_period], _get_declared_span(machine, now))
-            rows.append(_make_served_row(busy, machine, billed, rivals, fleet, now))
+            share = join.get_declared_share(run, machine, billed)
+            rows.append(_make_served_row(busy, machine, billed, share, fleet, now))
     return MachineCosts(tuple(rows))
 
 
@@ -251,14 +303,13 @@ def _make_run_row(
     busy: BusyTime,
     use: MachineUse,
     billed: list[Interval],
-    rivals: dict[str, list[Interval]],
+    share: float,
     fleet: FleetState,
     now: float,
 ) -> MachineRow:
     run_id = busy.run.run_id
-    part = _compute_share(run_id, billed, rivals)
     working = busy.seconds(use, billed)
-    hours = (working * part, (total_seconds(billed) - working) * part, 0.0)
+    hours = (working * share, (total_seconds(billed) - working) * share, 0.0)
     rate = fleet.get_rate(use.machine, now, use.worker_rate)
     return _make_row(use.machine, rate, hours, (run_id,), use.live and _is_billing(billed, now), use.named)
 
@@ -267,23 +318,14 @@ def _make_served_row(
     busy: BusyTime,
     machine: MachineRef,
     billed: list[Interval],
-    rivals: dict[str, list[Interval]],
+    share: float,
     fleet: FleetState,
     now: float,
 ) -> MachineRow:
     run_id = busy.run.run_id
-    part = _compute_share(run_id, billed, rivals)
     working = total_seconds(intersection(billed, busy.spans()))
-    hours = (working * part, (total_seconds(billed) - working) * part, 0.0)
+    hours = (working * share, (total_seconds(billed) - working) * share, 0.0)
     return _make_row(machine, fleet.get_rate(machine, now), hours, (run_id,), _is_billing(billed, now), True)
-
-
-def _compute_share(run_id: str, billed: list[Interval], rivals: dict[str, list[Interval]]) -> float:
-    """Return the share of the time that counts for a run, where others used the machine too."""
-    total = total_seconds(billed)
-    if not total or not any(rivals.values()):
-        return 1.0
-    return share_seconds({**{f"other {name}": spans for name, spans in rivals.items()}, run_id: billed})[run_id] / total
 
 
 def _is_billing(billed: Sequence[Interval], now: float) -> bool:

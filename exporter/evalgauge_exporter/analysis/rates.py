@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from scipy.special import stdtrit
 
-from evalgauge_exporter.analysis.censored import DRAWS, Censored, CensoredEstimate, estimate_censored
+from evalgauge_exporter.analysis.comparison.censored import DRAWS, Censored, CensoredEstimate, estimate_censored
 from evalgauge_exporter.analysis.comparison.repeats import pass_all, pass_any
 from evalgauge_exporter.analysis.comparison.tests import Interval, clustered_wilson_of
 from evalgauge_exporter.state.models import Attempt

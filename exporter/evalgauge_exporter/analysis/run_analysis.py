@@ -57,7 +57,7 @@ class RunAnalysis:
         self._completed_at = (-1, -1)
         self._histories: dict[int, tuple[RunState, DurationStats, int]] = {}
         self._trials: dict[int, tuple[RunState, int, list[Trial]]] = {}
-        self._compared: dict[tuple[int, int, bool], tuple[RunState, RunState, int, int, Comparison]] = {}
+        self._compared: dict[tuple[int, int, bool], tuple[RunState, RunState, int, int, Comparison, float]] = {}
         self._costs: dict[int, tuple[RunState, int, int, RunCosts]] = {}
         self._etas: dict[int, tuple[RunState, int, float, Eta | None]] = {}
         self._results: dict[int, tuple[RunState, tuple[int, str], float, tuple[Results, dict[str, Results]]]] = {}
@@ -176,7 +176,8 @@ class RunAnalysis:
         finished = self.is_finished(baseline, now) and self.is_finished(run, now)
         key = (id(baseline), id(run), finished)
         cached = self._compared.get(key)
-        if cached is not None and cached[:4] == (baseline, run, baseline.tasks_version, run.tasks_version):
+        versions = (baseline, run, baseline.tasks_version, run.tasks_version)
+        if cached is not None and cached[:4] == versions and (finished or 0 <= now - cached[5] <= RESULTS_SECONDS):
             return cached[4]
         comparison = compare(
             self.trials(baseline),
@@ -185,8 +186,9 @@ class RunAnalysis:
             min_pairs=self._min_pairs,
             running_a=self._running_since(baseline, now),
             running_b=self._running_since(run, now),
+            now=now,
         )
-        self._compared[key] = (baseline, run, baseline.tasks_version, run.tasks_version, comparison)
+        self._compared[key] = (*versions, comparison, now)
         self._evict_removed()
         return comparison
 

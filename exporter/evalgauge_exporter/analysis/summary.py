@@ -68,6 +68,7 @@ class RunSummary(ResultFields):
     outcomes: dict[str, int]
     elapsed_seconds: float | None
     ended_at: float | None
+    unreadable: str | None = Field(description="Why the run can't be read for the moment; its figures are older.")
     cost_usd: float | None = Field(description="Known cost of the model calls, US dollars; null where none is known.")
     unpriced_calls: int = Field(description="Model calls without a known price, not included in the cost.")
     unknown_usage_calls: int = Field(description="Model calls without reported tokens, not included in the cost.")
@@ -158,6 +159,7 @@ def summarize(run: RunState, now: float, stall_after: float, results: Results | 
         outcomes={name: count for name, count in statuses.items() if name not in ("pending", "running")},
         elapsed_seconds=elapsed(run, now, stall_after),
         ended_at=run.ended_at,
+        unreadable=run.unreadable,
         cost_usd=float(sum(costs)) if costs else None,
         unpriced_calls=sum(usage.unpriced for usage in run.usage.values()),
         unknown_usage_calls=sum(usage.unknown for usage in run.usage.values()),

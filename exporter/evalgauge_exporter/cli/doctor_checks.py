@@ -17,6 +17,7 @@ from evalgauge.price_overrides import load_overrides
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.config.messages import unknown_variables
 from evalgauge_exporter.config.model import AzureMl, Config
+from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.config.token_file import read_token
 from evalgauge_exporter.errors import RefreshError, TokenError
 from evalgauge_exporter.ingest.fleet import create_clouds, declare_machine, list_configured_targets
@@ -205,7 +206,7 @@ def _check_receive(config: Config) -> Iterator[Finding]:
 
 def _price_table(config: Config) -> PriceTable:
     try:
-        return PriceTable(load_overrides(config.prices.overrides) if config.prices.overrides else None)
+        return load_price_table(config)
     except PriceTableError:
         return PriceTable()
 

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from evalgauge import __version__
-from evalgauge_exporter.cli.output import print_in_any_encoding
+from evalgauge_exporter.cli.output import EscapingFormatter, print_in_any_encoding
 
 COMMANDS = {
     "serve": "Serve metrics, the API, the live page and replays.",
@@ -90,7 +90,9 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an error is one line on stderr, never a traceback."""
     print_in_any_encoding()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(EscapingFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("evalgauge").setLevel(logging.INFO)
     try:
         cli(prog_name="evalgauge", standalone_mode=False)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import io
+import logging
 import sys
+from typing import Any
 
 import click
 
@@ -12,6 +14,19 @@ import click
 def escape_control(text: str) -> str:
     """Replace the characters of foreign text that a terminal would interpret, such as escape sequences."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+class EscapingFormatter(logging.Formatter):
+    """A formatter of log records in which names and texts of files can't forge lines or control the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        """Format the line of a record."""
+        record.message = escape_control(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # logging's name
+        """Format a traceback, each line of it marked."""
+        return "\n".join(f"| {escape_control(line)}" for line in super().formatException(ei).splitlines())
 
 
 def escape_lines(text: str) -> str:

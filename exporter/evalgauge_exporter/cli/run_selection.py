@@ -219,7 +219,7 @@ def read_events(found: FoundRun) -> Iterator[Event]:
 def read_all_runs(exporter: Exporter) -> None:
     """Read every run of the exporter's folders once, finished ones from the cache where they have not changed."""
     exporter.collector.start()
-    exporter.wait_ready()
+    exporter.wait_caught_up()
     exporter.collector.stop()
 
 

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from evalgauge_exporter.config import messages
@@ -201,6 +210,8 @@ class LimitsTable(_Table):
     workers: int = Field(500, ge=0)
     domains: int = Field(100, ge=1)
     models: int = Field(20, ge=1)
+    memory: ByteSize = Field(ByteSize(1 << 30), ge=64 << 20)
+    """Resident memory beyond which runs are unloaded, such as ``1GiB``."""
     tags: tuple[str, ...] = ()
     """Names of the runs' tags that reach Prometheus."""
 
@@ -235,6 +246,9 @@ class Config(BaseSettings):
     """Address under which people reach this exporter; its host is accepted in the Host header."""
     success_threshold: float = Field(1.0, allow_inf_nan=False)
     """The score from which on a task counts as a success, where a format only gives scores."""
+    follow_links: bool = False
+    """Whether links that lead out of the served folders are followed: whoever writes there can then publish any folder
+    that the exporter may read."""
     probe_registries: bool = True
     """Whether the machines in OpenAdapt's registry files are probed."""
     baselines: dict[str, str] = Field(default_factory=dict)

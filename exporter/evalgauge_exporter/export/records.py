@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evalgauge.pricing import PriceTable
 from evalgauge_exporter.analysis.summary import summarize
+from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.export.table import task_rows
 from evalgauge_exporter.sources.discovery import Discovery, FoundRun
 from evalgauge_exporter.state.run import Pricer, RunState
@@ -37,7 +37,7 @@ def read_records(results: Path, stall_after_seconds: float) -> Iterator[Record]:
     found, _ = Discovery([root]).scan()
     if root != results:
         found = [run for run in found if run.folder == results]
-    price_of = PriceTable().price_of
+    price_of = load_price_table().price_of
     seen: set[str] = set()
     for run in found:
         state = fold_run(run, price_of)

@@ -2,7 +2,7 @@
 
 One thread does it. Notifications of the file system (watchfiles) make it read at once; since not every file system
 sends them (network mounts, some container mounts), it also polls: running runs every second, new folders every two, all
-other runs in turn.
+other runs in turn. Every run is read in parts, in turns with the others.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from evalgauge.runlog import Problem
+from evalgauge_exporter.ingest.memory import estimate_run_bytes, get_resident_bytes, release_memory
 from evalgauge_exporter.ingest.run_cache import RunCache
+from evalgauge_exporter.ingest.tracked_run import TrackedRun
 from evalgauge_exporter.ingest.watcher import Watcher
-from evalgauge_exporter.sources.base import ReadResult
+from evalgauge_exporter.sources.backoff import is_defect
 from evalgauge_exporter.sources.discovery import Discovery, FoundRun, name_runs
 from evalgauge_exporter.state.run import Pricer, RunState, State, unpriced
 
@@ -29,28 +31,18 @@ EAGER_SECONDS, EAGER_STEP = 1.0, 0.1
 """A new folder is not a run before its first file is there: after a change, runs are searched for more often."""
 IDLE_SECONDS = 5.0
 UNLOAD_SECONDS = 30.0
+READY_SECONDS = 2.0
+"""After this the exporter is ready once each run had its turn: a very large one is shown when it has been read."""
+INITIAL_BATCH = 20
+"""The number of runs that are read for the first time before the finished ones among them are unloaded."""
 IDLE_BATCH = 200
 """The number of finished runs that are checked every ``IDLE_SECONDS``."""
 MAX_WATCHED = 2000
 """Folders that are watched at once; the rest is polled."""
-SLICE = 2000
-"""Events that are folded before a waiting view gets the lock."""
 MAX_LOGGED = 1000
 """Different problems that are logged; all are counted."""
-
-
-class _TrackedRun:
-    """A run and how far it was read."""
-
-    def __init__(self, found: FoundRun, run: RunState) -> None:
-        self.found = found
-        self.run = run
-        self.has_more = True
-        self.fingerprint: str | None = None
-        """The fingerprint of the files of a run that was taken from the cache and not read."""
-        self.caught_up = False
-        """Whether everything that was there was read once. Before that no view shows the run: after a restart of the
-        exporter its counters would seem to have fallen."""
+ENOUGH_MEMORY = 0.8
+"""Runs that were unloaded whole are read again below this part of the limit."""
 
 
 class RunCollector:
@@ -65,7 +57,9 @@ class RunCollector:
         pricer: Pricer = unpriced,
         cache: RunCache | None = None,
         success_threshold: float = 1.0,
+        follow_links: bool = True,
         loaded: int = 60,
+        memory_limit: int | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare; nothing is read before ``start``.
@@ -77,18 +71,25 @@ class RunCollector:
             pricer: Prices model calls.
             cache: The cache of finished runs; by default nothing is cached.
             success_threshold: The least score of a success, for formats that give scores only.
+            follow_links: Whether links that lead out of the served folders are followed.
             loaded: The number of finished runs whose attempts stay in memory.
+            memory_limit: Bytes of resident memory beyond which runs are unloaded; None for no limit.
             on_change: Called, from the collector's thread, whenever the state has changed.
         """
         self.state = state
         self.roots = [root.absolute() for root in roots]
+        self.caught_up = threading.Event()
+        """Set once every run that was there at the start was read to its end, or could not be read."""
         self._stall_after = stall_after
         self._pricer = pricer
         self._cache = cache or RunCache(None, "")
         self._max_loaded = loaded
+        self._memory_limit = memory_limit
         self._on_change = on_change
-        self._discovery = Discovery(self.roots, success_threshold)
-        self._runs: dict[Path, _TrackedRun] = {}
+        self._discovery = Discovery(self.roots, success_threshold, follow_links=follow_links)
+        self._runs: dict[Path, TrackedRun] = {}
+        self._evicted: dict[Path, TrackedRun] = {}
+        """Runs that were unloaded whole, for want of memory."""
         self._logged: set[tuple[str, str]] = set()
         self._changes: queue.SimpleQueue[set[Path]] = queue.SimpleQueue()
         self._stop = threading.Event()
@@ -97,6 +98,9 @@ class RunCollector:
         self._turn = 0
         self._running: set[int] = set()
         self._eager_until = 0.0
+        self._discovered = self._idled = self._polled = 0.0
+        self._unloaded = -UNLOAD_SECONDS
+        self._stalls_due = True
 
     def start(self) -> None:
         """Start the thread."""
@@ -110,6 +114,10 @@ class RunCollector:
             self._thread.join()
         self._watcher.stop()
 
+    def has_died(self) -> bool:
+        """Return whether the thread has ended though nobody stopped it."""
+        return self._thread.ident is not None and not self._thread.is_alive() and not self._stop.is_set()
+
     def source_of(self, run: RunState) -> FoundRun | None:
         """Return where a run is, for those that read it again from its beginning; None where it no longer exists."""
         return next((tracked.found for tracked in list(self._runs.values()) if tracked.run is run), None)
@@ -117,43 +125,46 @@ class RunCollector:
     # -- the loop
 
     def _loop(self) -> None:
-        discovered = idle = polled = 0.0
-        unloaded = -UNLOAD_SECONDS
-        stalls_due = True
         while not self._stop.is_set():
-            changed = self._await_change()
-            if self._stop.is_set():
-                return
-            now = time.monotonic()
             try:
-                if changed & set(self.roots):
-                    self._eager_until = now + EAGER_SECONDS
-                if now - discovered >= DISCOVER_SECONDS or now < self._eager_until:
-                    discovered = now
-                    self._find_runs()
-                due = self._find_changed(changed)
-                if now - polled >= POLL_SECONDS:
-                    polled = now
-                    due += [tracked for tracked in self._runs.values() if self._is_running(tracked)]
-                    stalls_due = True
-                if now - idle >= IDLE_SECONDS:
-                    idle = now
-                    self._read_all(self._next_idle_batch(), full_scan=True)
-                self._read_all(dict.fromkeys(due))
-                if not self.state.ready:
-                    self._read_until_caught_up()
-                    self._set_ready()
-                if stalls_due:  # after what is due was read
-                    stalls_due = False
-                    self._notice_stalls()
-                if now - unloaded >= UNLOAD_SECONDS:
-                    unloaded = now
-                    self._unload_finished()
-                    self._cache.flush(set(self._runs))
-                self._watcher.watch(self._list_watched_folders())
-            except Exception:  # a defect must not end the collection of everything else
-                log.exception("collecting runs failed; trying again")
-                time.sleep(POLL_SECONDS)
+                self._turn_once(self._await_change())
+            except BaseException as error:  # a defect must not end the collection of everything else
+                if not is_defect(error):
+                    raise
+                self._log_failure(error)
+                self._stop.wait(POLL_SECONDS)
+
+    def _turn_once(self, changed: set[Path]) -> None:
+        """Do everything that is due once; ``changed``: the paths that changed, as far as the file system tells."""
+        if self._stop.is_set():
+            return
+        now = time.monotonic()
+        if changed & set(self.roots):
+            self._eager_until = now + EAGER_SECONDS
+        if now - self._discovered >= DISCOVER_SECONDS or now < self._eager_until:
+            self._discovered = now
+            self._find_runs()
+        if not self.state.ready:
+            self._read_initially()
+        due = self._find_changed(changed)
+        if now - self._polled >= POLL_SECONDS:
+            self._polled = now
+            due += [tracked for tracked in self._runs.values() if self._is_running(tracked)]
+            self._stalls_due = True
+            self._relieve_memory()
+        if now - self._idled >= IDLE_SECONDS:
+            self._idled = now
+            self._read_all(self._next_idle_batch(), full_scan=True)
+        self._read_all(dict.fromkeys(due))
+        self._check_caught_up()
+        if self._stalls_due:  # after what is due was read
+            self._stalls_due = False
+            self._notice_stalls()
+        if now - self._unloaded >= UNLOAD_SECONDS:
+            self._unloaded = now
+            self._unload_finished()
+            self._cache.flush(set(self._runs))
+        self._watcher.watch(self._list_watched_folders())
 
     def _await_change(self) -> set[Path]:
         if not self.state.ready or any(tracked.has_more for tracked in self._runs.values()):
@@ -169,7 +180,15 @@ class RunCollector:
             except queue.Empty:
                 return changed
 
-    def _find_changed(self, changed: set[Path]) -> list[_TrackedRun]:
+    def _log_failure(self, error: BaseException) -> None:
+        """Log a failure of the loop with its traceback once, and count each."""
+        detail = f"collecting runs failed, trying again: {type(error).__name__}: {error}"
+        if ("defect", detail) not in self._logged:
+            log.error("%s", detail, exc_info=error)
+            self._logged.add(("defect", detail))
+        self._report("runlog", [Problem("defect", detail)])
+
+    def _find_changed(self, changed: set[Path]) -> list[TrackedRun]:
         due = [tracked for tracked in self._runs.values() if tracked.has_more]
         if changed:
             due += [
@@ -188,12 +207,12 @@ class RunCollector:
                 self.state.version += 1
             self._on_change()
 
-    def _is_running(self, tracked: _TrackedRun) -> bool:
+    def _is_running(self, tracked: TrackedRun) -> bool:
         if not tracked.run.version:  # nothing is known of it yet: it starts
             return True
         return tracked.run.status(time.time(), self._stall_after) == "running"
 
-    def _next_idle_batch(self) -> list[_TrackedRun]:
+    def _next_idle_batch(self) -> list[TrackedRun]:
         runs = list(self._runs.values())
         if len(runs) <= IDLE_BATCH:
             return runs
@@ -213,174 +232,196 @@ class RunCollector:
     def _find_runs(self) -> None:
         found, problems = self._discovery.scan()
         self._report("runlog", problems)
+        for place in self._discovery.withdrawn:
+            self._evicted.pop(place, None)
+            if (tracked := self._runs.get(place)) is not None:
+                self._drop(tracked)
         for new in found:
             self._runs[new.folder] = self._restore(new)
         if self.state.ready:
             self._read_all([self._runs[new.folder] for new in found])
 
-    def _restore(self, found: FoundRun) -> _TrackedRun:
+    def _restore(self, found: FoundRun) -> TrackedRun:
         """Return the record of a run that was found: from the cache if its files have not changed, else to be read."""
-        fingerprint = found.source.fingerprint()
+        fingerprint = self._find_fingerprint(found)
+        run = None
         if fingerprint is not None:
             run = self._cache.get(found.folder, fingerprint, found.path_id, self._pricer)
-            if run is not None:
-                tracked = _TrackedRun(found, run)
-                tracked.caught_up, tracked.has_more, tracked.fingerprint = True, False, fingerprint
-                run.unload(self._reader(found))
-                return tracked
-        return _TrackedRun(found, RunState(found.path_id, found.source.source, self._pricer))
+        if run is None:
+            run, fingerprint = RunState(found.path_id, found.source.source, self._pricer), None
+        tracked = TrackedRun(found, run, self._pricer, self.state.lock, fingerprint)
+        if fingerprint is not None:
+            run.unload(tracked.read_again)
+        return tracked
 
-    def _reader(self, found: FoundRun) -> Callable[[], RunState]:
-        """Return what reads a finished run again, for its attempts."""
-
-        def read() -> RunState:
-            source = found.open_source()
-            run = RunState(found.path_id, source.source, self._pricer)
-            has_more = True
-            while has_more:
-                result = source.read()
-                for event in result.events:
-                    run.apply(event)
-                has_more = result.has_more and not result.missing and not result.restarted
-            return run
-
-        return read
+    def _find_fingerprint(self, found: FoundRun) -> str | None:
+        """Return the fingerprint of a run's files; None where there is none, or where it can't be found out."""
+        try:
+            return found.source.fingerprint()
+        except BaseException as error:
+            if not is_defect(error):
+                raise
+            log.debug("%s", found.folder, exc_info=True)
+            return None
 
     def _unload_finished(self) -> None:
         """Cache the finished runs; unload the attempts of all but the newest."""
-        finished = [
-            f
-            for f in self._runs.values()
-            if f.caught_up and not f.has_more and f.run.is_finished() and not f.run.open_attempts
-        ]
-        finished.sort(key=lambda tracked: tracked.run.last_event_at, reverse=True)
-        for number, tracked in enumerate(finished):
-            if tracked.run.is_unloaded:
-                continue
-            fingerprint = tracked.fingerprint or tracked.found.source.fingerprint()
+        for number, tracked in enumerate(reversed(self._list_finished())):
+            fingerprint = tracked.cached_fingerprint or self._find_fingerprint(tracked.found)
             if fingerprint is None:
                 continue
             self._cache.put(tracked.found.folder, fingerprint, tracked.run)
             if number >= self._max_loaded:
-                with self.state.lock:
-                    tracked.run.unload(self._reader(tracked.found))
+                self._unload(tracked)
 
-    def _read_until_caught_up(self) -> None:
-        """Read everything that is there and was not cached, for the first time."""
-        for number, tracked in enumerate(list(self._runs.values())):
-            while tracked.has_more and not self._stop.is_set():
-                self._read_all([tracked])
-            if number % 20 == 0:
+    def _list_finished(self) -> list[TrackedRun]:
+        """Return the finished runs whose attempts are in memory, oldest first."""
+        finished = [
+            tracked
+            for tracked in self._runs.values()
+            if tracked.caught_up
+            and not tracked.has_more
+            and tracked.run.unreadable is None
+            and tracked.run.is_finished()
+            and not tracked.run.open_attempts
+            and not tracked.run.is_unloaded
+        ]
+        return sorted(finished, key=lambda tracked: tracked.run.last_event_at)
+
+    def _unload(self, tracked: TrackedRun) -> None:
+        with self.state.lock:
+            tracked.run.unload(tracked.read_again)
+
+    def _read_initially(self) -> None:
+        """Read the runs that were not cached for the first time, in turns, until all are or the exporter is ready."""
+        start = time.monotonic()
+        pending = [tracked for tracked in self._runs.values() if tracked.has_more]
+        while pending and not self._stop.is_set():
+            for start_at in range(0, len(pending), INITIAL_BATCH):
+                self._read_all(pending[start_at : start_at + INITIAL_BATCH])
                 self._unload_finished()
-
-    def _set_ready(self) -> None:
+                self._relieve_memory()
+            pending = [tracked for tracked in pending if tracked.has_more]
+            if time.monotonic() - start > READY_SECONDS:
+                break
         self._name_runs()
         with self.state.lock:
             self.state.ready = True
             self.state.version += 1
+        self._check_caught_up()
         self._on_change()
 
-    def _read_all(self, due: Iterable[_TrackedRun], *, full_scan: bool = False) -> None:
+    def _check_caught_up(self) -> None:
+        if not self.caught_up.is_set() and not any(tracked.has_more for tracked in self._runs.values()):
+            self.caught_up.set()
+            self._on_change()
+
+    def _read_all(self, due: Iterable[TrackedRun], *, full_scan: bool = False) -> None:
+        """Read the next part of each of these runs that may be tried now."""
         spent: dict[str, float] = {}
         changed = renamed = False
         for tracked in due:
             if self._stop.is_set():
                 return
+            if not tracked.backoff.is_due() or tracked.found.folder not in self._runs:
+                continue
             start = time.perf_counter()
-            source = tracked.found.source
-            before = (tracked.run.declared_run_id, tracked.caught_up, tracked.run.version > 0)
-            try:
-                changed |= self._read(tracked, full_scan)
-            except Exception as error:  # a defect in reading one run must not stop the reading of all others
-                log.debug("%s", tracked.found.folder, exc_info=True)
-                detail = f"{tracked.found.folder}: {type(error).__name__}: {error}"
-                self._report(source.source, [Problem("defect", detail)])
-                tracked.caught_up, tracked.has_more = True, False
-            renamed |= (tracked.run.declared_run_id, tracked.caught_up, tracked.run.version > 0) != before
-            spent[source.source] = spent.get(source.source, 0.0) + time.perf_counter() - start
+            source = tracked.found.source.source
+            before = (tracked.run, tracked.run.declared_run_id, tracked.caught_up, tracked.run.version > 0)
+            version = tracked.run.version
+            self._report(source, tracked.read(full_scan=full_scan))
+            if tracked.is_deleted:
+                self._drop(tracked)
+                changed = True
+            after = (tracked.run, tracked.run.declared_run_id, tracked.caught_up, tracked.run.version > 0)
+            renamed |= before != after
+            changed |= tracked.run.version != version
+            spent[source] = spent.get(source, 0.0) + time.perf_counter() - start
+        unreadable = {t.found.source.source for t in self._runs.values() if t.run.unreadable is not None}
         with self.state.lock:
             for name, seconds in spent.items():
                 health = self.state.health(name)
-                health.refresh_seconds, health.last_success_at, health.up = seconds, time.time(), True
+                health.refresh_seconds, health.up = seconds, name not in unreadable
+                if health.up:
+                    health.last_success_at = time.time()
+            self.state.version += changed
         if renamed and self.state.ready:
             self._name_runs()
         if changed:
             self._on_change()
 
-    def _read(self, tracked: _TrackedRun, full_scan: bool) -> bool:
-        """Fold the new events of one run; return whether there were any."""
-        source = tracked.found.source
-        if tracked.fingerprint is not None:
-            return self._check_cached(tracked)
-        result = source.read(full_scan=full_scan)
-        self._report(source.source, result.problems)
-        if result.missing:
-            self._report(source.source, [Problem("deleted", f"{tracked.found.folder}: the run was deleted")])
-            self._drop(tracked)
-            return True
-        if result.restarted:
-            self._restart(tracked)
-            return True
-        tracked.has_more = result.has_more
-        tracked.caught_up |= not result.has_more
-        self._fold(tracked.run, result)
-        return bool(result.events)
-
-    def _check_cached(self, tracked: _TrackedRun) -> bool:
-        fingerprint = tracked.found.source.fingerprint()
-        if fingerprint == tracked.fingerprint:
-            return False
-        if fingerprint is None and not tracked.found.folder.exists():
-            self._drop(tracked)
-        else:
-            self._restart(tracked)
-        return True
-
-    def _fold(self, run: RunState, result: ReadResult) -> None:
-        events = result.events
-        for start in range(0, len(events), SLICE):
-            with self.state.lock:
-                for event in events[start : start + SLICE]:
-                    run.apply(event)
-                self.state.version += 1
-
-    def _drop(self, tracked: _TrackedRun) -> None:
+    def _drop(self, tracked: TrackedRun) -> None:
         self._runs.pop(tracked.found.folder, None)
         self._discovery.forget(tracked.found.folder)
-        tracked.has_more = False
-        self._name_runs()
-
-    def _restart(self, tracked: _TrackedRun) -> None:
-        """Read a run from its beginning; the old state is shown until the new one is complete."""
-        found = tracked.found
-        source = found.open_source()
-        run = RunState(tracked.run.run_id, source.source, self._pricer)
-        has_more = True
-        while has_more and not self._stop.is_set():
-            result = source.read()
-            if result.missing or result.restarted:
-                return  # it is still changing: the next read starts again
-            self._report(source.source, result.problems)
-            for event in result.events:
-                run.apply(event)
-            has_more = result.has_more
-        run.version += tracked.run.version + 1
-        tracked.found, tracked.run, tracked.has_more = found._replace(source=source), run, False
-        tracked.fingerprint = None
         self._name_runs()
 
     def _name_runs(self) -> None:
         """Set the ids of all runs: a run that comes or goes can change whether an id is shared."""
-        tracked = [run for run in self._runs.values() if run.caught_up and run.run.version]
-        names = name_runs([run.found for run in tracked], [run.run.declared_run_id for run in tracked])
+        shown = [tracked for tracked in self._runs.values() if tracked.caught_up and tracked.run.version]
+        names = name_runs([tracked.found for tracked in shown], [tracked.run.declared_run_id for tracked in shown])
         with self.state.lock:
             self.state.runs = {}
-            for name, run in zip(names, tracked, strict=True):
-                if run.run.run_id != name:
-                    run.run.run_id = name
-                    run.run.version += 1
-                self.state.runs[name] = run.run
+            for name, tracked in zip(names, shown, strict=True):
+                if tracked.run.run_id != name:
+                    tracked.run.run_id = name
+                    tracked.run.version += 1
+                self.state.runs[name] = tracked.run
             self.state.version += 1
+
+    # -- memory
+
+    def _relieve_memory(self) -> None:
+        """Unload runs while the process takes more memory than it may, the oldest first.
+
+        At first the attempts of finished runs, which views read again when they need them; then whole runs, as long as
+        runs are what takes the memory. These are read again when there is enough of it.
+        """
+        resident = get_resident_bytes()
+        if self._memory_limit is None or resident is None:
+            return
+        if resident < self._memory_limit * ENOUGH_MEMORY:
+            self._bring_back()
+        if resident <= self._memory_limit:
+            return
+        for tracked in self._list_finished():
+            self._unload(tracked)
+        release_memory()
+        resident = get_resident_bytes() or 0
+        taken = sum(estimate_run_bytes(tracked.run) for tracked in self._runs.values())
+        if resident > self._memory_limit and taken > self._memory_limit // 2:
+            now = time.time()
+            oldest = min(
+                self._runs.values(),
+                key=lambda tracked: (
+                    tracked.run.status(now, self._stall_after) == "running",
+                    tracked.run.last_event_at,
+                ),
+            )
+            self._evict(oldest)
+
+    def _evict(self, tracked: TrackedRun) -> None:
+        """Unload a whole run."""
+        place = tracked.found.folder
+        limit = (self._memory_limit or 0) >> 20
+        detail = f"{place}: unloaded, as memory is above {limit} MiB; raise limits.memory, or serve fewer runs"
+        self._report(tracked.found.source.source, [Problem("memory_limit", detail)])
+        del self._runs[place]
+        self._evicted[place] = TrackedRun(
+            tracked.found._replace(source=tracked.found.open_source()),
+            RunState(tracked.found.path_id, tracked.found.source.source, self._pricer),
+            self._pricer,
+            self.state.lock,
+        )
+        self._evicted[place].backoff.fail_for_long()
+        self._name_runs()
+        release_memory()
+
+    def _bring_back(self) -> None:
+        for place, tracked in list(self._evicted.items()):
+            if tracked.backoff.is_due():
+                del self._evicted[place]
+                self._runs[place] = tracked
+                return  # one at a time
 
     def _report(self, source: str, problems: Iterable[Problem]) -> None:
         for problem in problems:

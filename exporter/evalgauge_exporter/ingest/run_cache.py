@@ -1,11 +1,13 @@
 """Cache file of finished runs, without their attempts: a start over 2,000 of them parses none again.
 
-An entry is valid while the run's files look the same (names, sizes, times) and the same release with the same prices
-reads it. Losing the file costs a slower start and nothing else.
+An entry is valid while the run's files look the same (names, sizes, times) and the same code with the same prices reads
+it. The file states that key and a digest of its entries, so that a damaged one is as good as empty. Losing it costs a
+slower start and nothing else.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -21,6 +23,8 @@ from evalgauge_exporter.state.tallies import Tallies
 
 log = logging.getLogger("evalgauge.exporter")
 
+FORMAT = 2
+"""Changes with what a run's state holds, or how a release reads and prices the same files."""
 _FIELDS = (
     "source",
     "declared_run_id",
@@ -55,20 +59,14 @@ class RunCache:
 
         Args:
             path: The file; None for no cache.
-            key: What the entries depend on beside the runs' files: the release and the prices.
+            key: What the entries depend on beside the runs' files: the code and the prices.
         """
         self._path = path
-        self._key = key
+        self._key = key = f"{FORMAT} {key}"
         self._entries: dict[str, tuple[str, dict[str, Any]]] = {}
         self._changed = False
-        if path is None:
-            return
-        try:
-            content = json.loads(path.read_bytes())  # takes half a surrogate pair too, which a folder's name may hold
-            if isinstance(content, dict) and content.get("key") == key:
-                self._entries = {str(name): (str(entry[0]), entry[1]) for name, entry in content["runs"].items()}
-        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-            self._entries = {}
+        if path is not None:
+            self._entries = _load(path, key)
 
     def get(self, folder: Path, fingerprint: str, run_id: str, pricer: Pricer) -> RunState | None:
         """Return a cached run.
@@ -83,13 +81,7 @@ class RunCache:
             The run without its attempts; None where it is not cached or its files have changed.
         """
         entry = self._entries.get(str(folder))
-        if entry is None or entry[0] != fingerprint:
-            return None
-        try:
-            return restore_run(entry[1], run_id, pricer)
-        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError):
-            del self._entries[str(folder)]  # the run is read, and cached again
-            return None
+        return restore_run(entry[1], run_id, pricer) if entry is not None and entry[0] == fingerprint else None
 
     def put(self, folder: Path, fingerprint: str, run: RunState) -> None:
         """Cache a finished run."""
@@ -106,12 +98,31 @@ class RunCache:
         new = self._path.with_suffix(f".{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(json.dumps({"key": self._key, "runs": self._entries}), encoding="utf-8")
+            content = {"key": self._key, "sha256": _digest(self._entries), "runs": self._entries}
+            new.write_text(json.dumps(content), encoding="ascii")
             new.replace(self._path)
             self._changed = False
         except OSError as error:
             log.info("runs are not cached for the next start: %s", error)
             self._path = None
+
+
+def _digest(entries: object) -> str:
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+
+
+def _load(path: Path, key: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return the entries of a cache file; none where it was made by other code, is damaged or can't be read."""
+    try:
+        content = json.loads(path.read_bytes())  # takes half a surrogate pair too, which a folder's name may hold
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(content, dict) or content.get("key") != key:
+        return {}
+    entries = content.get("runs")
+    if not isinstance(entries, dict) or content.get("sha256") != _digest(entries):
+        return {}
+    return {name: (fingerprint, entry) for name, (fingerprint, entry) in entries.items()}
 
 
 def dump_run(run: RunState) -> dict[str, Any]:
@@ -124,6 +135,8 @@ def dump_run(run: RunState) -> dict[str, Any]:
                 *(provider, model, usage.tokens, usage.requests, usage.unpriced, usage.unknown),
                 None if usage.cost_usd is None else str(usage.cost_usd),
                 list(usage.tables),
+                usage.reasons,
+                [None if usd is None else str(usd) for usd in (usage.stated_usd, usage.compared_usd)],
             ]
             for (provider, model), usage in run.usage.items()
         ],
@@ -145,21 +158,19 @@ def dump_run(run: RunState) -> dict[str, Any]:
 
 
 def restore_run(entry: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
-    """Return the run of a cache entry, without its attempts.
-
-    Raises:
-        KeyError, TypeError, ValueError, ArithmeticError, AttributeError: The entry is damaged.
-    """
+    """Return the run of a cache entry, without its attempts."""
     run = RunState(run_id, entry["source"], pricer)
     for name in _FIELDS:
         setattr(run, name, entry[name])
     run.version = run.tasks_version = 1
     run.counts = {(domain, status): count for domain, status, count in entry["counts"]}
-    for provider, model, tokens, requests, unpriced, unknown, cost, tables in entry["usage"]:
+    for provider, model, tokens, requests, unpriced, unknown, cost, tables, reasons, stated in entry["usage"]:
         usage = run.usage[provider, model] = Usage()
         usage.tokens, usage.requests, usage.unpriced, usage.unknown = tokens, requests, unpriced, unknown
         usage.cost_usd = None if cost is None else Decimal(cost)
         usage.tables = dict.fromkeys(tables)
+        usage.reasons = reasons
+        usage.stated_usd, usage.compared_usd = (None if usd is None else Decimal(usd) for usd in stated)
     for name, fields in entry["workers"].items():
         worker = run.workers[name] = Worker(fields["first_seen"])
         for field in _WORKER_FIELDS:

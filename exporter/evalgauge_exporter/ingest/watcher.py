@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -25,27 +26,27 @@ class Watcher:
 
     def __init__(self, changes: queue.SimpleQueue[set[Path]]) -> None:
         self._changes = changes
-        self._watched_folders: frozenset[Path] = frozenset()
+        self._folders: frozenset[Path] = frozenset()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._since = 0.0
 
     def watch(self, folders: list[Path]) -> None:
-        """Watch these folders from now on, without what is below them."""
-        wanted = frozenset(folders)
-        if wanted == self._watched_folders or time.monotonic() - self._since < SETTLE_SECONDS:
+        """Watch those of these folders that exist from now on, without what is below them."""
+        if time.monotonic() - self._since < SETTLE_SECONDS:
+            return
+        wanted = frozenset(folder for folder in folders if _is_text(folder) and os.path.isdir(folder))
+        if wanted == self._folders:
             return
         self.stop()
-        self._watched_folders, self._since = wanted, time.monotonic()
-        existing = [folder for folder in wanted if folder.is_dir()]
-        if not existing:
+        self._folders, self._since = wanted, time.monotonic()
+        if not wanted:
             return
         self._stop = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(existing, self._stop), name="evalgauge-watch", daemon=True
-        )
+        args = (sorted(wanted), self._stop)
+        self._thread = threading.Thread(target=self._run, args=args, name="evalgauge-watch", daemon=True)
         self._thread.start()
-        self._changes.put(set(existing))  # what changed before the watch began
+        self._changes.put(set(wanted))  # what changed before the watch began
 
     def stop(self) -> None:
         """Stop watching."""
@@ -53,7 +54,7 @@ class Watcher:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        self._watched_folders = frozenset()
+        self._folders = frozenset()
 
     def _run(self, folders: list[Path], stop: threading.Event) -> None:
         try:
@@ -74,3 +75,12 @@ class Watcher:
                     self._changes.put({*paths, *(path.parent for path in paths)})
         except Exception as error:  # no notifications on this file system, or too many watches: runs are polled
             log.info("no notifications of changes (%s); runs are polled instead", error)
+
+
+def _is_text(folder: Path) -> bool:
+    """Return whether a path is text: watchfiles takes no other, and would watch none of the rest."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

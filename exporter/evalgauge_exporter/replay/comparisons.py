@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from evalgauge_exporter.analysis.comparison import DomainComparison, SuccessDifference, Trial, compare
+from evalgauge_exporter.analysis.comparison import Comparison, DomainComparison, SuccessDifference, Trial, compare
 from evalgauge_exporter.analysis.trials import measured_trials
 from evalgauge_exporter.replay.tables import STALL_AFTER
 from evalgauge_exporter.state.run import RunState
@@ -75,8 +75,25 @@ def _compare(a: ComparedRun, b: ComparedRun) -> dict[str, Any]:
         "p_value": found.p_value if finished else found.anytime_p_value,
         **_describe_difference(found),
         "domains": [_describe_domain(domain) for domain in found.domains.values()],
+        "score": _describe_score(found),
         "steps": None if found.steps is None else found.steps.difference,
         "cost_usd": None if found.cost_usd is None else found.cost_usd.difference,
+    }
+
+
+def _describe_score(found: Comparison) -> dict[str, Any] | None:
+    score = found.score
+    if score is None:
+        return None
+    return {
+        "paired": score.pairs,
+        "mean_a": score.mean_a,
+        "mean_b": score.mean_b,
+        "delta": score.difference,
+        "ci_low": None if score.interval is None else score.interval.low,
+        "ci_high": None if score.interval is None else score.interval.high,
+        "p_value": score.p_value if found.finished else score.anytime_p_value,
+        "verdict": score.verdict,
     }
 
 

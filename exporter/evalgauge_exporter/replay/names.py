@@ -22,5 +22,6 @@ def make_key(text: str, length: int = 48) -> str:
 
 
 def make_attempt_key(task_id: str, attempt: int) -> str:
-    """Return the file name of an attempt."""
-    return f"{make_key(task_id)}-{attempt}"
+    """Return the file name of an attempt; an attempt number can have any number of digits."""
+    number = str(attempt) if 0 <= attempt < 10**9 else make_key(f"{attempt % 10**40}", 0)[-12:]
+    return f"{make_key(task_id)}-{number}"

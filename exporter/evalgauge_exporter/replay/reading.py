@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from evalgauge.pricing import PriceTable
 from evalgauge.runlog import Problem
 from evalgauge_exporter.replay.screenshots import ScreenshotFolder
 from evalgauge_exporter.replay.trajectories import Trajectories
@@ -29,11 +28,6 @@ class ReadRun(NamedTuple):
     state: RunState
     trajectories: Trajectories
     problems: list[Problem]
-
-
-def listed_prices() -> Pricer:
-    """Return a pricer that uses the price tables shipped with evalgauge."""
-    return PriceTable().price_of
 
 
 def with_fresh_source(found: FoundRun) -> FoundRun:

@@ -9,10 +9,11 @@ import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from evalgauge_exporter.errors import ReplayError
+from evalgauge_exporter.sources.safe_open import open_beneath
 from evalgauge_exporter.sources.storage import files
 
 ScreenshotMode = Literal["link", "symlink", "copy", "none"]
@@ -24,9 +25,20 @@ THUMBNAIL_WIDTH = 240
 """Pixels."""
 
 
+IMAGE_TYPES = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"GIF8", "gif"), (b"RIFF", "webp"), (b"BM", "bmp"))
+"""The first bytes of images and the subtypes of their media types."""
+
+
+def image_type(head: bytes) -> str | None:
+    """Return the media type of an image by its first bytes, ``None`` for what is not an image that a page may show."""
+    return next((f"image/{kind}" for magic, kind in IMAGE_TYPES if head.startswith(magic)), None)
+
+
 class Screenshot(NamedTuple):
     """A screenshot that is a file."""
 
+    root: Path
+    """The folder of the run, without symbolic links."""
     path: Path
     """Without symbolic links."""
     status: os.stat_result
@@ -36,10 +48,19 @@ class Screenshot(NamedTuple):
         """The file name suffix, in lower case, with its dot."""
         return self.path.suffix.lower()
 
+    def open(self) -> BinaryIO:
+        """Open the file that was found, and no other that has taken its place. Raises ``OSError``."""
+        files.fetch(self.path)
+        fd = open_beneath(self.root, self.path.relative_to(self.root).as_posix())
+        if not os.path.samestat(os.fstat(fd), self.status):
+            os.close(fd)
+            raise FileNotFoundError(f"{self.path} is another file than before")
+        return os.fdopen(fd, "rb")
+
     def read(self) -> bytes:
         """Return the bytes of the image. Raises ``OSError``."""
-        files.fetch(self.path)
-        return self.path.read_bytes()
+        with self.open() as file:
+            return file.read()
 
 
 class EmbeddedScreenshot(NamedTuple):
@@ -54,8 +75,6 @@ class EmbeddedScreenshot(NamedTuple):
 
 
 AnyScreenshot = Screenshot | EmbeddedScreenshot
-
-_MAGIC = ((b"\x89PNG", ".png"), (b"\xff\xd8", ".jpg"), (b"GIF8", ".gif"), (b"RIFF", ".webp"), (b"BM", ".bmp"))
 
 
 class ScreenshotFolder:
@@ -81,8 +100,10 @@ class ScreenshotFolder:
             content = self._read_embedded(relative) if self._read_embedded is not None else None
         except Exception:  # a damaged log can raise anything in its reader
             return None
-        suffix = next((suffix for magic, suffix in _MAGIC if content and content.startswith(magic)), None)
-        return None if content is None or suffix is None else EmbeddedScreenshot(content, suffix)
+        kind = None if content is None else image_type(content)
+        if content is None or kind is None:
+            return None
+        return EmbeddedScreenshot(content, f".{kind.removeprefix('image/')}".replace("jpeg", "jpg"))
 
     def _find_file(self, relative: str) -> Screenshot | None:
         head, _, name = relative.replace("\\", "/").rpartition("/")
@@ -103,7 +124,7 @@ class ScreenshotFolder:
                 path, status = real, real.lstat()
         except (OSError, ValueError):  # missing, no permission, or a name that no file can have
             return None
-        return Screenshot(path, status) if stat.S_ISREG(status.st_mode) else None
+        return Screenshot(self._real, path, status) if stat.S_ISREG(status.st_mode) else None
 
     def _inside(self, path: Path) -> Path | None:
         real = Path(os.path.realpath(path, strict=True))
@@ -174,13 +195,20 @@ def copy_screenshot(shot: AnyScreenshot, target: Path, mode: ScreenshotMode) -> 
         target.unlink()
     if mode == "link":
         try:
-            os.link(shot.path, target)
-            return 0
+            os.link(shot.path, target, follow_symlinks=False)
         except FileNotFoundError:
             raise
-        except OSError:  # another file system, one without links, or too many of them
+        except (OSError, NotImplementedError):  # another file system, one without links, or too many of them
             pass
-    shutil.copy2(shot.path, target)
+        else:
+            linked = target.lstat()  # a new file may have the number of the one that it replaces
+            if stat.S_ISREG(linked.st_mode) and os.path.samestat(linked, shot.status):
+                return 0
+            target.unlink()
+            raise FileNotFoundError(f"{shot.path} is another file than before")
+    with shot.open() as source, target.open("wb") as copy:
+        shutil.copyfileobj(source, copy)
+    os.utime(target, ns=(shot.status.st_atime_ns, shot.status.st_mtime_ns))
     return shot.status.st_size
 
 
@@ -201,9 +229,8 @@ def write_thumbnail(shot: AnyScreenshot, target: Path) -> int:
     when = shot.status.st_mtime_ns if isinstance(shot, Screenshot) else 0
     if target.exists() and target.stat().st_mtime_ns >= when:
         return 0
-    if isinstance(shot, Screenshot):
-        files.fetch(shot.path)
-    with Image.open(shot.path if isinstance(shot, Screenshot) else io.BytesIO(shot.content)) as picture:
+    content = shot.open() if isinstance(shot, Screenshot) else io.BytesIO(shot.content)
+    with content, Image.open(content) as picture:
         picture.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
         picture.convert("RGB").save(target, "JPEG", quality=70)
     return target.stat().st_size

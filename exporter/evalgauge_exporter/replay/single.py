@@ -10,12 +10,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.replay.attempts import annotate_steps, build_attempt_part
 from evalgauge_exporter.replay.comparisons import compare_runs, prepare_run
 from evalgauge_exporter.replay.names import make_attempt_key, make_key
 from evalgauge_exporter.replay.page import render_single_page
-from evalgauge_exporter.replay.reading import ReadRun, listed_prices, open_screenshots, read_run
+from evalgauge_exporter.replay.reading import ReadRun, open_screenshots, read_run
 from evalgauge_exporter.replay.screenshots import AnyScreenshot
 from evalgauge_exporter.replay.tables import STALL_AFTER, TaskTable, summarise_run
 from evalgauge_exporter.sources.discovery import FoundRun, name_runs
@@ -54,7 +55,7 @@ def write_single_file(
     if out.is_dir():
         raise ReplayError(f"{out} is a folder; name the file for the page")
     at = time.time() if now is None else now
-    price = pricer or listed_prices()
+    price = pricer or load_price_table().price_of
     read = [read_run(found, price) for found in runs]
     ids = name_runs([run.found for run in read])
     known = {task_id for run in read for task_id, _ in run.state.attempts}

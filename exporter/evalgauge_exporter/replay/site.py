@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalgauge.runlog import Problem
+from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.replay.attempts import PlaceScreenshot, annotate_steps, build_attempt_part
 from evalgauge_exporter.replay.comparisons import ComparedRun, compare_runs, prepare_run
 from evalgauge_exporter.replay.names import make_attempt_key, make_key
 from evalgauge_exporter.replay.page import load_script, load_style, render_chunk, render_index
-from evalgauge_exporter.replay.reading import ReadRun, listed_prices, open_screenshots, read_run, with_fresh_source
+from evalgauge_exporter.replay.reading import ReadRun, open_screenshots, read_run, with_fresh_source
 from evalgauge_exporter.replay.screenshots import (
     AnyScreenshot,
     ScreenshotMode,
@@ -63,6 +64,7 @@ def generate(
     now: float | None = None,
     screenshots: ScreenshotMode = "link",
     pricer: Pricer | None = None,
+    names: Sequence[str] | None = None,
 ) -> Generated:
     """Write the site of some runs into a folder, or update the site that is there.
 
@@ -76,6 +78,7 @@ def generate(
         now: Unix seconds at which runs are judged as running or stalled; by default the current time.
         screenshots: How screenshots get into the site.
         pricer: Prices model calls; by default the shipped price tables.
+        names: The ids of the runs; by default what each declares, else its path.
 
     Returns:
         What was done.
@@ -88,8 +91,8 @@ def generate(
     writer = _SiteWriter(out, screenshot_base_url, thumbnails, screenshots)
     writer.prepare()
     at = time.time() if now is None else now
-    price = pricer or listed_prices()
-    keys = [make_key(name) for name in name_runs([with_fresh_source(found) for found in runs])]
+    price = pricer or load_price_table().price_of
+    keys = [make_key(name) for name in names or name_runs([with_fresh_source(found) for found in runs])]
     read: list[FoundRun] = []
     summaries: list[dict[str, Any]] = []
     to_compare: list[ComparedRun] = []
@@ -101,10 +104,10 @@ def generate(
         writer.add_run(run, key, at, left, progress)
         summaries.append(summarise_run(run.state, key, at))
         to_compare.append(prepare_run(run.state, at))
-    names = name_runs(read)
-    for summary, name in zip(summaries, names, strict=True):
-        summary["run_id"] = name
-    named = [one._replace(run_id=name) for one, name in zip(to_compare, names, strict=True)]
+    run_ids = names or name_runs(read)
+    for summary, run_id in zip(summaries, run_ids, strict=True):
+        summary["run_id"] = run_id
+    named = [one._replace(run_id=run_id) for one, run_id in zip(to_compare, run_ids, strict=True)]
     writer.write("data/comparisons.js", render_chunk("comparisons", {"comparisons": compare_runs(named)}))
     summaries.sort(key=lambda one: (one["started_at"] or 0.0, one["run_id"]))
     writer.write("data/index.js", render_chunk("index", {"generated_at": at, "runs": summaries}))

@@ -24,8 +24,8 @@ from evalgauge.usage import parse_usage
 from evalgauge.values import parse_count, parse_float, parse_non_negative, parse_timestamp, sanitize_id
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.osworld.layout import sample_subfolders
-from evalgauge_exporter.sources.parsing import get_mtime, read_bytes, read_object
+from evalgauge_exporter.sources.parsing import get_mtime, is_directory, list_names, read_bytes, read_object, stat_path
+from evalgauge_exporter.sources.sampling import Vote, most_fit
 
 SUMMARY = "summary_info.json"
 LOG = "experiment.log"
@@ -71,13 +71,16 @@ def parse_episode(name: str) -> Episode | None:
 def discover_runs(folder: Path, names: frozenset[str]) -> list[Path]:
     """Return the runs in a folder: itself, or one for each agent of a study with several, named below it."""
     agents = {found.agent for name in names if (found := parse_episode(name)) is not None}
-    if not agents or not any(_is_experiment(below) for below in sample_subfolders(folder)):
+    if not agents or most_fit(folder, _vote) is not True:
         return []
     return [folder] if len(agents) == 1 else [folder / agent for agent in sorted(agents)]
 
 
-def _is_experiment(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (SUMMARY, LOG, "exp_args.pkl"))
+def _vote(folder: Path) -> Vote:
+    names = list_names(folder)
+    if parse_episode(folder.name) is None:
+        return False if names else None
+    return bool(names & {SUMMARY, LOG, "exp_args.pkl"}) if names else None
 
 
 class AgentLabSource(FolderSource):
@@ -93,7 +96,7 @@ class AgentLabSource(FolderSource):
             place: The study's folder, or below it the name of one of its agents.
             success_threshold: The least reward of a success.
         """
-        alone = place.is_dir()
+        alone = is_directory(place)
         super().__init__(place if alone else place.parent, success_threshold=success_threshold)
         self._agent = None if alone else place.name
         self._planned: tuple[PlannedTask, ...] = ()
@@ -153,7 +156,7 @@ class AgentLabSource(FolderSource):
                 at,
                 parse_browser_action(action) if action else {"type": "unknown"},
                 reasoning=thought.strip() or None,
-                screenshot=f"{below}/{shot.name}" if shot.exists() else None,
+                screenshot=f"{below}/{shot.name}" if stat_path(shot) is not None else None,
             )
         if summary is not None:
             self._add_end(attempt, summary, records, step_count)
@@ -189,7 +192,9 @@ class AgentLabSource(FolderSource):
         }
         if spent:
             model = self.read_info().model
-            attempt.add_call(at, infer_provider(model), model, parse_usage(spent))
+            attempt.add_call(
+                at, infer_provider(model), model, parse_usage(spent), requests=0, cost_usd=summary.get("stats.cum_cost")
+            )
         error = summary.get("err_msg")
         error = error if isinstance(error, str) and error else None
         score = parse_float(summary.get("cum_reward"))

@@ -6,8 +6,20 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from evalgauge.events import Event, LlmCall, Outcome, RequestStatus, Step, TaskFinished, TaskStarted, token_fields
-from evalgauge.usage import TokenUsage
+from evalgauge.events import (
+    OBSERVATION_LENGTH,
+    Event,
+    LlmCall,
+    Message,
+    Outcome,
+    RequestStatus,
+    Role,
+    Step,
+    TaskFinished,
+    TaskStarted,
+    token_fields,
+)
+from evalgauge.usage import CallUsage, TokenUsage
 from evalgauge.values import parse_float, parse_non_negative, parse_text, sanitize_id
 
 
@@ -47,8 +59,9 @@ class AttemptBuilder:
         domain: str | None = None,
         instruction: object = None,
         max_steps: int | None = None,
+        time_limit_seconds: object = None,
     ) -> None:
-        """Add the start of the attempt."""
+        """Add the start of the attempt; the two limits are those at which the runner ends it."""
         self._start = self._resolve_time(ts)
         self.events.append(
             TaskStarted(
@@ -58,8 +71,16 @@ class AttemptBuilder:
                 domain=domain,
                 instruction=parse_text(instruction),
                 max_steps=max_steps,
+                time_limit_seconds=parse_non_negative(time_limit_seconds),
             )
         )
+
+    def add_message(self, ts: float | None, role: Role, text: object) -> None:
+        """Add what the system or the user said to the agent; what is no text, or an empty one, is left out."""
+        parsed = parse_text(text, OBSERVATION_LENGTH)
+        if parsed is not None:
+            message = Message(ts=self._resolve_time(ts), writer=self._writer, **self._ids, role=role, text=parsed)
+            self.events.append(message)
 
     def add_step(
         self,
@@ -67,6 +88,7 @@ class AttemptBuilder:
         action: Mapping[str, Any],
         *,
         reasoning: object = None,
+        observation: object = None,
         screenshot: str | None = None,
         think_seconds: object = None,
         env_seconds: object = None,
@@ -77,6 +99,7 @@ class AttemptBuilder:
             ts: When it happened.
             action: Its ``type`` and fields.
             reasoning: Why the agent acted.
+            observation: What it got to see then as text, such as the output of a tool.
             screenshot: What the agent saw before it acted: a path relative to the run's folder.
             think_seconds: How long the agent took to decide.
             env_seconds: How long the environment took to carry out the action.
@@ -89,6 +112,7 @@ class AttemptBuilder:
                 step_idx=self._steps,
                 action=dict(action),
                 reasoning=reasoning if isinstance(reasoning, str) and reasoning else None,
+                observation=parse_text(observation, OBSERVATION_LENGTH),
                 screenshot=screenshot,
                 think_seconds=parse_non_negative(think_seconds),
                 env_seconds=parse_non_negative(env_seconds),
@@ -101,20 +125,38 @@ class AttemptBuilder:
         ts: float | None,
         provider: str | None,
         model: str | None,
-        tokens: TokenUsage,
+        usage: TokenUsage | CallUsage,
         *,
         status: RequestStatus = "ok",
         duration_seconds: object = None,
+        requests: int | None = None,
+        cost_usd: object = None,
     ) -> None:
-        """Add a model call; ``status`` is ``ok``, ``error`` or ``retry``."""
+        """Add a model call, or a sum of calls.
+
+        Args:
+            ts: When it happened.
+            provider: Who served it.
+            model: The model that answered.
+            usage: What was used.
+            status: ``ok``, ``error`` or ``retry``.
+            duration_seconds: How long it took.
+            requests: The number of calls that the counts are the sum of; 0: not known; None: as the usage states.
+            cost_usd: The cost that the format states. A 0 is not taken: tools write it for models without a price.
+        """
         at, seconds = self._resolve_time(ts), parse_non_negative(duration_seconds)
+        usage = CallUsage(usage) if isinstance(usage, TokenUsage) else usage
+        if requests is not None:
+            usage = usage._replace(requests=requests)
+        if cost := parse_non_negative(cost_usd):
+            usage = usage._replace(cost_usd=cost)
         self.events.append(
             LlmCall(
                 ts=at,
                 writer=self._writer,
                 provider=provider,
                 model=model,
-                **token_fields(tokens),
+                **token_fields(usage),
                 duration_seconds=seconds,
                 status=status,
                 **self._ids,
@@ -127,12 +169,28 @@ class AttemptBuilder:
         outcome: Outcome,
         *,
         score: object = None,
+        scores: Mapping[str, float] | None = None,
+        answer: object = None,
+        target: object = None,
         steps: int | None = None,
         duration_seconds: object = None,
         error: object = None,
         reason: object = None,
     ) -> None:
-        """Add the end of the attempt; without ``duration_seconds`` it took from its start to ``ts``."""
+        """Add the end of the attempt.
+
+        Args:
+            ts: When it ended.
+            outcome: How it went.
+            score: The headline score.
+            scores: Every score by its scorer's name, where there are several.
+            answer: What the agent answered.
+            target: What would have been right.
+            steps: The number of steps that the format states.
+            duration_seconds: How long it took; without it, from its start to ``ts``.
+            error: What went wrong.
+            reason: What the evaluator says about the outcome.
+        """
         at = self._resolve_time(ts)
         seconds = parse_non_negative(duration_seconds)
         if seconds is None and at > self._start:
@@ -144,6 +202,9 @@ class AttemptBuilder:
                 **self._ids,
                 outcome=outcome,
                 score=parse_float(score),
+                scores=dict(scores) if scores else None,
+                answer=parse_text(answer, OBSERVATION_LENGTH),
+                target=parse_text(target, OBSERVATION_LENGTH),
                 steps=steps,
                 duration_seconds=seconds,
                 error=parse_text(error),

@@ -27,6 +27,13 @@ class ReadResult:
     """What was read before is no longer valid (a file was cut or rewritten): read the run from its beginning."""
     missing: bool = False
     """The run's folder no longer exists."""
+    unreadable: str | None = None
+    """Why something of the run can't be read for the moment; what was read of it before is still valid."""
+
+    def note_unreadable(self, error: OSError, path: object = None) -> None:
+        """Note that something can't be read for the moment; the first such thing of a call is kept."""
+        if self.unreadable is None:
+            self.unreadable = f"{error.filename or path}: {error.strerror or error}"
 
 
 class RunSource(Protocol):
@@ -44,14 +51,19 @@ class RunSource(Protocol):
     def read(self, *, full_scan: bool = False) -> ReadResult:
         """Return what happened since the last call.
 
-        Never raises for what is in the folder: that is reported as problems.
+        Never raises for what is in the folder: that is reported as problems. What can't be read for the moment (no
+        permission, an I/O error, no free descriptor) is not taken as missing: it makes the result ``unreadable``.
 
         Args:
             full_scan: Also check the files that are not expected to change any more.
         """
 
     def fingerprint(self) -> str | None:
-        """Return a text that changes when any file of the run does, without reading them; None where there is none."""
+        """Return a text that changes when any file of the run does, without reading them; None where there is none.
+
+        Raises:
+            OSError: A file can't be looked at for the moment.
+        """
 
     def watch_paths(self) -> list[Path]:
         """Return the folders in which files change while the run is running; empty once it has finished."""
@@ -74,6 +86,8 @@ class Format(NamedTuple):
     """Makes the source of a run, called with the run's place."""
     scored: bool = True
     """Whether ``source`` takes ``success_threshold``."""
+    holds_logs: bool = False
+    """Whether folders in a run may hold run logs; else these are runs, and the folder is none."""
 
 
 class FileFormat(NamedTuple):

@@ -33,11 +33,18 @@ from evalgauge.model_names import ModelName, infer_provider, split_model_name
 from evalgauge.usage import UNKNOWN, TokenUsage, parse_usage
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import add_unjudged_finish, as_object, read_head
+from evalgauge_exporter.sources.documents import add_unjudged_finish, as_object
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
 from evalgauge_exporter.sources.osworld.actions import parse_action
-from evalgauge_exporter.sources.osworld.layout import sample_subfolders
-from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_bytes, read_object
+from evalgauge_exporter.sources.parsing import (
+    get_mtime,
+    list_names,
+    parse_json,
+    read_bytes,
+    read_head,
+    read_object,
+)
+from evalgauge_exporter.sources.sampling import Vote, most_fit
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdDecompressor, ZstdError
@@ -67,7 +74,12 @@ def matches(folder: Path, names: frozenset[str]) -> bool:
         return False
     if RECORD in names and b'"evaluation_id"' in read_head(folder / RECORD, 1 << 12):
         return True
-    return any((below / EPISODE_METADATA).is_file() for below in sample_subfolders(folder / EPISODES))
+    return most_fit(folder / EPISODES, _vote) is True
+
+
+def _vote(episode: Path) -> Vote:
+    names = list_names(episode)
+    return EPISODE_METADATA in names if names else None
 
 
 class CubeSource(FolderSource):
@@ -179,10 +191,7 @@ class CubeSource(FolderSource):
 
     def _read_steps(self, folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Yield the steps in their order: the path in the run, ``obs`` or ``act``, and the content."""
-        try:
-            names = sorted(path.name for path in (folder / STEPS).iterdir())
-        except OSError:
-            return
+        names = list_names(folder / STEPS)
         found = sorted((int(match[1]), match[2], name) for name in names if (match := _STEP.match(name)))
         below = self.relative_path(folder)
         for _, kind, name in found[:_MAX_STEPS]:
@@ -211,12 +220,15 @@ class CubeSource(FolderSource):
             actions = [each for each in (actions if isinstance(actions, list) else ()) if isinstance(each, dict)]
             calls = output.get("llm_calls")
             calls = [each for each in (calls if isinstance(calls, list) else ()) if isinstance(each, dict)]
+            if number == 1:
+                _add_prompt(attempt, calls)
             reasoning = output.get("thoughts") or next((text for call in calls if (text := _text_of(call))), None)
             for position, action in enumerate(actions or [{}]):
                 attempt.add_step(
                     end,
                     _parse_cube_action(action, output),
                     reasoning=reasoning if position == 0 else None,
+                    observation=_observation_of(following) if position == len(actions or [{}]) - 1 else None,
                     screenshot=screenshot,
                     think_seconds=think if position == 0 else None,
                     env_seconds=ended - begun if ended is not None and begun is not None and position == 0 else None,
@@ -224,7 +236,9 @@ class CubeSource(FolderSource):
             for call in calls:
                 name = _model_name(as_object(call.get("llm_config")).get("model_name"))
                 at = parse_timestamp(call.get("timestamp"))
-                attempt.add_call(at if at is not None else end, *name, _parse_cube_usage(call.get("usage")))
+                usage = call.get("usage")
+                cost = as_object(usage).get("cost")
+                attempt.add_call(at if at is not None else end, *name, _parse_cube_usage(usage), cost_usd=cost)
         return number
 
     def _add_sum(self, attempt: AttemptBuilder, record: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
@@ -238,8 +252,10 @@ class CubeSource(FolderSource):
                 "cache_creation_tokens": usage.get("input_tokens_cache_write", stats.get("cache_creation_tokens")),
             }
         )
-        if tokens != UNKNOWN or parse_count(usage.get("n_llm_calls", stats.get("total_llm_calls"))):
-            attempt.add_call(None, *self._model(), tokens)
+        requests = parse_count(usage.get("n_llm_calls", stats.get("total_llm_calls"))) or 0
+        if tokens != UNKNOWN or requests:
+            cost = usage.get("total_cost_usd", stats.get("cost"))
+            attempt.add_call(None, *self._model(), tokens, requests=requests, cost_usd=cost)
 
 
 def _is_running(status: Mapping[str, Any], metadata: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
@@ -307,6 +323,24 @@ def _images_of(step: Mapping[str, Any]) -> list[str]:
         for content in (contents if isinstance(contents, list) else ())
         if isinstance(data := as_object(content).get("data"), str) and data.startswith("data:image/")
     ]
+
+
+def _observation_of(step: Mapping[str, Any]) -> str | None:
+    """Return the texts in an observation."""
+    contents = as_object(as_object(step.get("output")).get("obs")).get("contents")
+    texts = [as_object(content).get("data") for content in (contents if isinstance(contents, list) else ())]
+    return "\n".join(text for text in texts if isinstance(text, str) and not text.startswith("data:")) or None
+
+
+def _add_prompt(attempt: AttemptBuilder, calls: list[dict[str, Any]]) -> None:
+    """Add what the agent was told: the messages of its first call."""
+    messages = as_object(calls[0].get("prompt")).get("messages") if calls else None
+    for message in messages if isinstance(messages, list) else ():
+        role, content = as_object(message).get("role"), as_object(message).get("content")
+        if isinstance(content, list):
+            content = "\n".join(str(as_object(part).get("text") or "") for part in content)
+        if role in ("system", "user"):
+            attempt.add_message(None, role, content)
 
 
 def _parse_cube_action(action: Mapping[str, Any], output: Mapping[str, Any]) -> dict[str, Any]:

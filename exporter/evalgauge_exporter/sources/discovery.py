@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from evalgauge.runlog import Problem
 from evalgauge.values import sanitize_id
@@ -29,6 +29,7 @@ from evalgauge_exporter.sources import (
     terminal_bench,
 )
 from evalgauge_exporter.sources.atif import source as atif
+from evalgauge_exporter.sources.backoff import Backoff, is_defect
 from evalgauge_exporter.sources.base import FileFormat, Format, RunSource, match_single_run
 from evalgauge_exporter.sources.inspect import json_log as inspect_json_log
 from evalgauge_exporter.sources.inspect import log as inspect_log
@@ -40,32 +41,41 @@ from evalgauge_exporter.sources.openadapt import pool as openadapt_pool
 from evalgauge_exporter.sources.openadapt import run_folder as openadapt
 from evalgauge_exporter.sources.openadapt import with_log as openadapt_log
 from evalgauge_exporter.sources.osworld import osworld, waa
-from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_file, is_folder
+from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_absent, list_names
 from evalgauge_exporter.sources.swebench import mini_swe_agent, swe_agent
 
 log = logging.getLogger("evalgauge.exporter")
 
+Answer = TypeVar("Answer")
+
 MAX_DEPTH = 3
 MAX_LEVELS = 7
 
-FORMATS: tuple[Format, ...] = (
+MARKED: tuple[Format, ...] = (
     # a folder that holds both a run log and OpenAdapt's files is one run, and the log takes precedence
-    Format(match_single_run(runlog.matches), openadapt_log.FilledRunLogSource, scored=False),
-    Format(match_single_run(openadapt_files.matches_pool), openadapt_pool.OpenAdaptPool, scored=False),
+    Format(match_single_run(runlog.matches), openadapt_log.FilledRunLogSource, scored=False, holds_logs=True),
+    Format(match_single_run(openadapt_files.matches_pool), openadapt_pool.OpenAdaptPool, scored=False, holds_logs=True),
     Format(match_single_run(openadapt_files.matches), openadapt.OpenAdaptSource, scored=False),
     Format(openadapt_models.discover_runs, openadapt_models.OpenAdaptModelSource),
-    Format(atif.discover_runs, atif.AtifSource),
-    Format(agentlab.discover_runs, agentlab.AgentLabSource),
+    Format(atif.discover_jobs, atif.AtifSource),
     Format(match_single_run(mobileworld.matches), mobileworld.MobileWorldSource),
-    Format(match_single_run(waa.matches), waa.WaaSource),
     Format(match_single_run(osworld.matches), osworld.OSWorldSource),
     Format(match_single_run(terminal_bench.matches), terminal_bench.TerminalBenchSource),
     Format(match_single_run(tau2_bench.matches), tau2_bench.open_run),
     Format(match_single_run(cube.matches), cube.CubeSource),
+)
+"""Formats whose runs have a mark of their own: a log, or a file about the run."""
+SAMPLED: tuple[Format, ...] = (
+    Format(match_single_run(atif.fits), atif.AtifSource),
+    Format(agentlab.discover_runs, agentlab.AgentLabSource),
+    Format(match_single_run(mobileworld.fits), mobileworld.MobileWorldSource),
+    Format(match_single_run(waa.fits), waa.WaaSource),
+    Format(match_single_run(osworld.fits), osworld.OSWorldSource),
     Format(match_single_run(mini_swe_agent.matches), mini_swe_agent.MiniSweAgentSource),
     Format(match_single_run(swe_agent.matches), swe_agent.SweAgentSource),
     Format(match_single_run(openadapt_flow.matches), openadapt_flow.OpenAdaptFlowSource),
 )
+"""Formats without a mark: a folder is their run if most of its subfolders fit and none is a marked run."""
 FILES: tuple[FileFormat, ...] = (
     FileFormat(".eval", inspect_log.matches_file, inspect_log.InspectLogSource),
     FileFormat(".jsonl", openadapt_jsonl.matches_file, openadapt_jsonl.OpenAdaptJsonlSource, scored=False),
@@ -89,7 +99,7 @@ class FoundRun(NamedTuple):
     def path_id(self) -> str:
         """The run's id where its format states none: its path below the served folder, the parts joined by dots."""
         relative = self.folder.relative_to(self.root)
-        if self.folder.is_file():
+        if os.path.isfile(self.folder):
             relative = relative.with_name(relative.stem)
         return sanitize_id(".".join(relative.parts) if relative.parts else self.folder.absolute().name)
 
@@ -109,89 +119,135 @@ class _Place(NamedTuple):
     level: int
 
 
+class _Claim(NamedTuple):
+    """The runs that a folder holds."""
+
+    places: list[Path]
+    make: Callable[[Path], RunSource]
+    mtime_ns: int | None
+    """The folder's time, where the runs have no mark: they are matched again when it changes. None for marked ones."""
+    holds_logs: bool
+
+
 class Discovery:
-    """Finds runs below the served folders, again and again; a run that is known costs nothing.
+    """Finds runs below the served folders, again and again; a run that is known costs little.
 
     A folder that is reached in several ways (a link ``latest``, a folder that is served beside its parent) is scanned
-    once, by its own path where that is below a served folder.
+    once, by its own path where that is below a served folder. What a folder, a file or a format raises is reported once
+    and ends there. What can't be read is tried at each scan; what raises something else, after growing pauses.
     """
 
-    def __init__(self, roots: list[Path], success_threshold: float = 1.0) -> None:
+    def __init__(self, roots: list[Path], success_threshold: float = 1.0, *, follow_links: bool = True) -> None:
         """Start with nothing known.
 
         Args:
             roots: The served folders, or files that are a run each.
             success_threshold: The least score of a success, for the sources of formats that give scores only.
+            follow_links: Whether links that lead out of the served folders are followed.
         """
         self._roots = roots
         self._threshold = success_threshold
+        self.withdrawn: list[Path] = []
+        """Places of runs without a mark that the last scan no longer takes for runs."""
         self._known: set[Path] = set()
-        self._run_folders: set[Path] = set()
-        """The folders that are a run: nothing is searched for in them."""
+        self._claims: dict[Path, _Claim] = {}
+        """The folders that hold runs: nothing else is searched for in them."""
+        self._follow_links = follow_links
+        self._real_roots = [Path(os.path.realpath(root)) for root in roots]
+        self._failures: dict[tuple[Path, str], Backoff] = {}
+        self._reported: set[tuple[Path, str]] = set()
+        self._uncertain = False
+        """Whether something could not be found out of the folder that is being matched."""
         self._rejected: dict[Path, FileFingerprint | None] = {}
         """Files that are no run, as long as they do not change."""
         added, self._problems = plugins.load_formats()
-        self._formats = (*FORMATS, *(form for form in added if isinstance(form, Format)))
+        self._marked = (*MARKED, *(form for form in added if isinstance(form, Format)))
         self._files = (*FILES, *(form for form in added if isinstance(form, FileFormat)))
-        self._reported: set[Path] = set()
         self._visited: set[str] = set()
         self._depth_limited: set[str] = set()
         """The visited ones whose subfolders are too deep; another way to them may be shorter."""
         self._links: list[_Place] = []
 
-    def forget(self, folder: Path) -> None:
-        """Forget a run that no longer exists: should its folder come back, it is new."""
-        self._known.discard(folder)
-        self._run_folders.discard(folder)
+    def forget(self, place: Path) -> None:
+        """Forget a run that no longer exists: should it come back, it is new."""
+        self._known.discard(place)
+        self._claims = {folder: claim for folder, claim in self._claims.items() if place not in claim.places}
 
     def scan(self) -> tuple[list[FoundRun], list[Problem]]:
         """Return the runs that were not there at the last scan, and problems such as folders that can't be read."""
         found: list[FoundRun] = []
         self._visited, self._depth_limited, self._links = set(), set(), []
+        self.withdrawn = []
         roots = [_Place(root, root, os.path.realpath(root), 0, 0) for root in self._roots]
         for places in (roots, self._links):  # a folder behind a link may add links to the list meanwhile
             for start in places:
                 root, walked = start.root, self._walk(start)
-                if root.is_file():  # a run can be a file, such as an Inspect log
+                if os.path.isfile(root):  # a run can be a file, such as an Inspect log
                     root, walked = root.parent, self._match_files(root.parent, [root.name])
                 for place, make in walked:
-                    if place not in self._known:
+                    if place not in self._known and (source := self._make(place, make)) is not None:
                         self._known.add(place)
-                        found.append(FoundRun(root, place, make(place), make))
+                        found.append(FoundRun(root, place, source, make))
         problems, self._problems = self._problems, []
         return found, problems
 
+    def _make(self, place: Path, make: Callable[[Path], RunSource]) -> RunSource | None:
+        return self._isolate(place, "source", lambda: make(place), None)
+
+    def _isolate(self, place: Path, what: str, ask: Callable[[], Answer], default: Answer) -> Answer:
+        """Return an answer about a place; ``default``, and the problem is reported once, where that raises."""
+        key = (place, what)
+        failure = self._failures.get(key)
+        if failure is not None and not failure.is_due():
+            self._uncertain = True
+            return default
+        try:
+            answer = ask()
+        except OSError as error:
+            if not is_absent(error):
+                self._uncertain = True
+                self._report_once(key, "unreadable", error.strerror or str(error))
+            return default
+        except BaseException as error:
+            if not is_defect(error):
+                raise
+            self._uncertain = True
+            self._failures.setdefault(key, Backoff()).fail()
+            log.debug("%s", place, exc_info=True)
+            self._report_once(key, "defect", f"{type(error).__name__}: {error}")
+            return default
+        if failure is not None or key in self._reported:
+            self._failures.pop(key, None)
+            self._reported.discard(key)
+        return answer
+
+    def _report_once(self, key: tuple[Path, str], reason: str, detail: str) -> None:
+        if key not in self._reported:
+            self._reported.add(key)
+            self._problems.append(Problem(reason, f"{key[0]}: {detail}"))
+
     def _walk(self, place: _Place) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:
-        folder = place.folder
+        folder, claim = place.folder, self._claims.get(place.folder)
         again = place.real in self._visited
-        if again and place.real not in self._depth_limited:
+        if again and (claim is not None or place.real not in self._depth_limited):
             return
         self._visited.add(place.real)
-        if folder in self._run_folders:
+        if claim is not None and (claim.mtime_ns is None or claim.mtime_ns == self._find_mtime(folder)):
             return
-        names: set[str] = set()
-        below: dict[str, bool] = {}
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if is_folder(entry):
-                        names.add(entry.name)
-                        if not entry.name.startswith("."):
-                            below[entry.name] = entry.is_symlink()
-                    elif is_file(entry):
-                        names.add(entry.name)
-        except OSError as error:
-            self._report_once(folder, "unreadable", error.strerror or str(error))
+        listed = self._isolate(folder, "folder", lambda: self._list_entries(folder), None)
+        if listed is None:
             return
-        frozen = frozenset(names)
-        for form in () if again else self._formats:
-            if places := self._match_folder(form, folder, frozen):
-                if places == [folder]:
-                    self._run_folders.add(folder)
-                make = self._bind(form)
-                yield from ((found, make) for found in places)
-                return
+        names, below = listed
         if not again:
+            self._uncertain = False
+            matched = self._match_folder(folder, names, below)
+            if claim is not None and (self._uncertain or not self._withdraw(claim, matched)):
+                return
+            if matched is not None:
+                if matched.places == [folder]:
+                    self._claims[folder] = matched
+                yield from ((found, matched.make) for found in matched.places)
+                return
             yield from self._match_files(folder, sorted(names - below.keys()))
         nothing_else = sum(not name.startswith(".") for name in names) == len(below)
         if (place.depth < MAX_DEPTH or nothing_else) and place.level < MAX_LEVELS:
@@ -199,6 +255,50 @@ class Discovery:
             yield from self._walk_below(place, below, place.depth + (not nothing_else))
         else:
             self._depth_limited.add(place.real)
+
+    def _list_entries(self, folder: Path) -> tuple[frozenset[str], dict[str, bool]]:
+        """Return the names in a folder; and of each folder that is not hidden, whether it is a link."""
+        names: set[str] = set()
+        below: dict[str, bool] = {}
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    is_folder = entry.is_dir()
+                    if not is_folder and not entry.is_file():
+                        continue  # a pipe, a device, a link that leads nowhere
+                except OSError:  # a link in a circle, or to where nothing can be looked at
+                    continue
+                if entry.is_symlink() and not self._may_follow(entry.path):
+                    continue
+                names.add(entry.name)
+                if is_folder and not entry.name.startswith("."):
+                    below[entry.name] = entry.is_symlink()
+        return frozenset(names), below
+
+    def _may_follow(self, link: str) -> bool:
+        if self._follow_links:
+            return True
+        target = Path(os.path.realpath(link))
+        if any(target.is_relative_to(root) for root in self._real_roots):
+            return True
+        detail = "leads out of the served folders; follow_links = true allows it"
+        self._report_once((Path(link), "link"), "link", detail)
+        return False
+
+    def _find_mtime(self, folder: Path) -> int | None:
+        found = self._isolate(folder, "time", lambda: fingerprint(folder), None)
+        return None if found is None else found.mtime_ns
+
+    def _withdraw(self, claim: _Claim, matched: _Claim | None) -> bool:
+        """Withdraw what is no longer claimed of a folder; return whether anything is to be found in it."""
+        [folder] = claim.places
+        if matched is not None and matched.places == claim.places:
+            self._claims[folder] = matched
+            return False
+        del self._claims[folder]
+        self._known.discard(folder)
+        self.withdrawn.append(folder)
+        return True
 
     def _walk_below(
         self, place: _Place, below: dict[str, bool], depth: int
@@ -212,18 +312,37 @@ class Discovery:
                 real = os.path.join(place.real, name)
                 yield from self._walk(_Place(place.root, path, real, depth, place.level + 1))
 
-    def _match_folder(self, form: Format, folder: Path, names: frozenset[str]) -> list[Path]:
-        try:
-            return form.discover_runs(folder, names)
-        except Exception as error:  # what foreign files make a format raise must not hide all other runs
-            log.debug("%s", folder, exc_info=True)
-            self._report_once(folder, "defect", f"{type(error).__name__}: {error}")
-            return []
+    def _match_folder(self, folder: Path, names: frozenset[str], below: Iterable[str]) -> _Claim | None:
+        """Return the runs in a folder: those with a mark, else those of a format that most of its subfolders fit."""
+        if (claim := self._match_formats(self._marked, folder, names, None)) is not None:
+            nested = not claim.holds_logs and any(self._holds_log(folder / name) for name in below)
+            return None if nested else claim
+        if any(self._is_marked(folder / name) for name in below):
+            return None
+        return self._match_formats(SAMPLED, folder, names, self._find_mtime(folder))
 
-    def _report_once(self, folder: Path, reason: str, detail: str) -> None:
-        if folder not in self._reported:
-            self._reported.add(folder)
-            self._problems.append(Problem(reason, f"{folder}: {detail}"))
+    def _is_marked(self, folder: Path) -> bool:
+        """Return whether a folder holds runs with a mark."""
+        if (claim := self._claims.get(folder)) is not None:
+            return claim.mtime_ns is None
+        names = self._isolate(folder, "folder", lambda: list_names(folder), frozenset[str]())
+        return self._match_formats(self._marked, folder, names, None) is not None
+
+    def _holds_log(self, folder: Path) -> bool:
+        """Return whether a folder holds a run log."""
+        names = self._isolate(folder, "folder", lambda: list_names(folder), frozenset[str]())
+        return self._isolate(folder, "log", lambda: runlog.matches(folder, names), False)
+
+    def _match_formats(
+        self, formats: tuple[Format, ...], folder: Path, names: frozenset[str], mtime_ns: int | None
+    ) -> _Claim | None:
+        for form in formats:
+            what = f"{form.source} {form.discover_runs}"
+            nothing: list[Path] = []
+            places = self._isolate(folder, what, partial(form.discover_runs, folder, names), nothing)
+            if places:
+                return _Claim(places, self._source_maker(form), mtime_ns, form.holds_logs)
+        return None
 
     def _match_files(self, folder: Path, names: list[str]) -> Iterator[tuple[Path, Callable[[Path], RunSource]]]:
         for name in names:
@@ -231,26 +350,20 @@ class Discovery:
             place = folder / name
             if not forms or place in self._known:
                 continue
-            now = fingerprint(place)
-            if place in self._rejected and self._rejected[place] == now:
+            now = self._isolate(place, "time", partial(fingerprint, place), None)
+            if now is None or (place in self._rejected and self._rejected[place] == now):
                 continue
+            self._uncertain = False
             form = next((form for form in forms if self._matches_file(form, place)), None)
-            if form is None:
+            if form is not None:
+                yield place, self._source_maker(form)
+            elif not self._uncertain:
                 self._rejected[place] = now
-                continue
-            self._rejected.pop(place, None)
-            yield place, self._bind(form)
 
     def _matches_file(self, form: FileFormat, place: Path) -> bool:
-        try:
-            return form.matches(place)
-        except Exception as error:  # as in _match_folder
-            log.debug("%s", place, exc_info=True)
-            self._report_once(place, "defect", f"{type(error).__name__}: {error}")
-            return False
+        return self._isolate(place, form.suffix, partial(form.matches, place), False)
 
-    def _bind(self, form: Format | FileFormat) -> Callable[[Path], RunSource]:
-        """Return what makes the source of a run, given its place."""
+    def _source_maker(self, form: Format | FileFormat) -> Callable[[Path], RunSource]:
         return partial(form.source, success_threshold=self._threshold) if form.scored else form.source
 
 

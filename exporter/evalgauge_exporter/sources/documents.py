@@ -11,18 +11,7 @@ from typing import Any, NamedTuple
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, parse_json, read_bytes
-
-
-def read_head(path: Path, size: int) -> bytes:
-    """Return the first ``size`` bytes of a file; none where it can't be read."""
-    try:
-        if not path.is_file():  # reading from a pipe would wait for a writer
-            return b""
-        with path.open("rb") as file:
-            return file.read(size)
-    except (OSError, ValueError):
-        return b""
+from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_regular_file, parse_json, read_bytes
 
 
 def as_object(value: object) -> Mapping[str, Any]:
@@ -95,7 +84,7 @@ class DocumentSource(FolderSource):
 
     def read(self, *, full_scan: bool = False) -> ReadResult:
         """Return what the document holds that it did not at the last call."""
-        if not self.path.is_file():
+        if not is_regular_file(self.path):
             return ReadResult(missing=True)
         try:
             return super().read(full_scan=full_scan)
@@ -104,7 +93,7 @@ class DocumentSource(FolderSource):
 
     def fingerprint(self) -> str | None:
         """Return the document's time and size; None where it is not there."""
-        return digest_files([self.path]) if self.path.is_file() else None
+        return digest_files([self.path]) if is_regular_file(self.path) else None
 
     def attempt_fingerprint(self, files: TaskFiles) -> object:
         """Return the fingerprint of the document that was parsed."""

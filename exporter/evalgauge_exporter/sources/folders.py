@@ -15,13 +15,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
-
 from evalgauge.events import EndStatus, Event, PlannedTask, RunFinished, RunStarted, TaskStarted
 from evalgauge.runlog import Problem
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
-from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_folder, read_object
+from evalgauge_exporter.sources.parsing import (
+    FileFingerprint,
+    fingerprint,
+    is_directory,
+    list_folders,
+    read_object,
+    stat_path,
+)
 
 Result = TypeVar("Result")
 
@@ -60,7 +65,7 @@ class TaskFiles(NamedTuple):
 class _AttemptProgress:
     """What was read of an attempt."""
 
-    __slots__ = ("count", "digest", "files", "finished")
+    __slots__ = ("count", "digest", "files", "finished", "first")
 
     def __init__(self) -> None:
         self.files: object = None
@@ -69,6 +74,12 @@ class _AttemptProgress:
         """Events that were returned, and their digest."""
         self.digest = b""
         self.finished = False
+        self.first: Event | None = None
+        """The first event, with the number that it was sent under."""
+
+    def start_seq(self) -> int:
+        """Return the number of the first event, 0 before it was sent."""
+        return 0 if self.first is None else self.first.seq
 
 
 class FolderSource(ABC):
@@ -98,7 +109,7 @@ class FolderSource(ABC):
         self._attempts: dict[str, _AttemptProgress] = {}
         self._listings: dict[Path, tuple[int, list[str]]] = {}
         self._full_scan = False
-        self._problems: list[Problem] = []
+        self._result = ReadResult()
         self._reported: set[tuple[str, str]] = set()
         self._announced: RunInfo | None = None
         """What the last start of the run stated."""
@@ -143,12 +154,11 @@ class FolderSource(ABC):
         """Return the folders in which tasks appear, and those of open tasks; none once the run has finished."""
         if self._finished:
             return []
-        folders = [self.folder, *self._listings, *self._open[-MAX_WATCHED:]]
-        return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+        return list(dict.fromkeys([self.folder, *self._listings, *self._open[-MAX_WATCHED:]]))
 
     def fingerprint(self) -> str | None:
         """Return a digest of the times and sizes of the run's files and its tasks'; None without such a folder."""
-        if not self.folder.is_dir():
+        if not is_directory(self.folder):
             return None
         digest = hashlib.blake2b(digest_size=16)
         for name in self.run_files:
@@ -158,17 +168,20 @@ class FolderSource(ABC):
 
     def read(self, *, full_scan: bool = False) -> ReadResult:
         """Return what happened in the run since the last call."""
-        result = ReadResult()
-        self._full_scan, self._problems = full_scan, result.problems
-        if not self.folder.is_dir():
-            result.missing = True
-        elif self._released is not None:
-            result.restarted = full_scan and self.fingerprint() != self._released
-        else:
-            before = self.fingerprint() if full_scan and self._finished else None
-            self._read_tasks(result)
-            if before is not None and self._finished and not result.events and not result.restarted:
-                self._release(before)
+        self._full_scan, self._result = full_scan, ReadResult()
+        result = self._result
+        try:
+            if not is_directory(self.folder):
+                result.missing = True
+            elif self._released is not None:
+                result.restarted = full_scan and self.fingerprint() != self._released
+            else:
+                before = self.fingerprint() if full_scan and self._finished else None
+                self._read_tasks(result)
+                if before is not None and self._finished and not result.events and not result.restarted:
+                    self._release(before)
+        except OSError as error:
+            result.note_unreadable(error, self.folder)
         return result
 
     def _read_tasks(self, result: ReadResult) -> None:
@@ -178,7 +191,11 @@ class FolderSource(ABC):
             return
         fresh: list[list[Event]] = []
         for key, files in found.items():
-            events = self._read_new_events(self._attempts.setdefault(key, _AttemptProgress()), files)
+            try:
+                events = self._read_new_events(self._attempts.setdefault(key, _AttemptProgress()), files)
+            except OSError as error:
+                result.note_unreadable(error, files.folder)
+                continue
             if events is None:
                 result.restarted = True
                 return
@@ -208,33 +225,39 @@ class FolderSource(ABC):
         """
         if (reason, detail) not in self._reported and len(self._reported) < _MAX_REPORTED:
             self._reported.add((reason, detail))
-            self._problems.append(Problem(reason, detail))
+            self._result.problems.append(Problem(reason, detail))
 
     def list_subfolders(self, folder: Path) -> list[str]:
-        """Return the names of the folders in a folder, sorted and without hidden ones."""
+        """Return the names of the folders in a folder, sorted and without hidden ones.
+
+        While it can't be listed, these are the names of the last time.
+        """
+        before = self._listings.get(folder)
         try:
-            changed = folder.stat().st_mtime_ns
-            before = self._listings.get(folder)
-            if before is not None and before[0] == changed and not self._full_scan:
+            now = fingerprint(folder)
+            if now is None:
+                return []
+            if before is not None and before[0] == now.mtime_ns and not self._full_scan:
                 return before[1]
-            with os.scandir(folder) as entries:
-                names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry))
-        except FileNotFoundError:
-            return []
+            names = list_folders(folder)
         except OSError as error:
-            self.report("unreadable", f"{folder}: {error.strerror or error}")
-            return []
-        self._listings[folder] = (changed, names)
+            self._result.note_unreadable(error, folder)
+            return [] if before is None else before[1]
+        self._listings[folder] = (now.mtime_ns, names)
         return names
 
     def read_cached(self, path: Path) -> dict[str, Any] | None:
-        """Return the JSON object in one of the run's own files; the last whole one while it is being written."""
-        now = fingerprint(path)
-        if now is None:
-            return None
+        """Return the JSON object in one of the run's own files; the last one while it is not whole or not readable."""
         before = self._contents.get(path)
+        try:
+            now = fingerprint(path)
+            if now is None:
+                return None
+            content = read_object(path, self.report) if before is None or before[0] != now else None
+        except OSError as error:
+            self._result.note_unreadable(error, path)
+            return None if before is None else before[1]
         if before is None or before[0] != now:
-            content = read_object(path, self.report)
             before = (now, content if content is not None or before is None else before[1])
             self._contents[path] = before
         return before[1]
@@ -246,10 +269,14 @@ class FolderSource(ABC):
     # -- finding out what is new
 
     def _call_guarded(self, ask: Callable[[], Result], default: Result, where: Path) -> Result:
-        """Call a format's method; an exception over files of an unforeseen shape is reported, and gives ``default``."""
+        """Call a format's method; an exception over files of an unforeseen shape is reported, and gives ``default``.
+
+        Raises:
+            OSError: A file can't be read for the moment.
+        """
         try:
             return ask()
-        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             self.report("foreign_file", f"{where}: {type(error).__name__}: {str(error)[:200]}")
             return default
 
@@ -266,12 +293,15 @@ class FolderSource(ABC):
             return []  # nothing yet, or half of a file that is written in place
         before = progress.count
         if before == 1 and isinstance(attempt.events[0], TaskStarted):
-            before = 0 if len(attempt.events) > 1 else 1  # the time of a mere start may be a file's: it is sent again
+            # the time of a mere start may be a file's: the same start is sent again
+            before = 0 if len(attempt.events) > 1 else 1
         elif before and (before > len(attempt.events) or attempt.digest(before) != progress.digest):
             return None
         progress.files, progress.finished = now, attempt.is_finished
         progress.count = len(attempt.events)
         progress.digest = attempt.digest(progress.count)
+        attempt.events[0].seq = progress.start_seq()
+        progress.first = attempt.events[0]
         return attempt.events[before:]
 
     def _hash_tasks(self, folder: str, levels: int, digest: Any) -> None:
@@ -279,18 +309,18 @@ class FolderSource(ABC):
             for name in self.task_files:
                 digest.update(_stat_bytes(f"{folder}/{name}"))
             return
-        try:
-            with os.scandir(folder) as entries:
-                names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry))
-        except OSError:
-            return
-        for name in names:
+        for name in list_folders(folder):
             digest.update(os.fsencode(name))
             self._hash_tasks(f"{folder}/{name}", levels - 1, digest)
 
     def _add_run_start(self, fresh: list[list[Event]], result: ReadResult) -> None:
         """Add the start of the run: at first, when more is known of it, and when it continues after its end."""
-        info = self._call_guarded(self.read_info, self._announced or RunInfo(), self.folder)
+        known = self._announced or RunInfo()
+        try:
+            info = self._call_guarded(self.read_info, known, self.folder)
+        except OSError as error:
+            result.note_unreadable(error, self.folder)
+            info = known
         if info == self._announced and not (self._finished and fresh):
             return
         first = min((event.ts for events in fresh for event in events), default=None)
@@ -320,7 +350,11 @@ class FolderSource(ABC):
     def _add_run_finish(self, result: ReadResult) -> None:
         if self._finished or self._announced is None:
             return
-        status = self._call_guarded(self.final_status, None, self.folder)
+        try:
+            status = self._call_guarded(self.final_status, None, self.folder)
+        except OSError as error:
+            result.note_unreadable(error, self.folder)
+            return
         if status is None and self._all_finished(self._announced):
             status = "completed"
         if status is not None:
@@ -338,15 +372,14 @@ class FolderSource(ABC):
         return time.time() - self._latest > IDLE_AFTER
 
     def _number(self, event: Event) -> Event:
-        self._seq += 1
+        if event.seq == 0:
+            self._seq += 1
+            event.seq = self._seq
         self._latest = max(self._latest, event.ts)
-        return msgspec.structs.replace(event, seq=self._seq)
+        return event
 
 
 def _stat_bytes(path: str) -> bytes:
     """Return bytes that change when a file does."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return b"-"
-    return b"%d:%d:%d " % (found.st_mtime_ns, found.st_size, found.st_ino)
+    found = stat_path(path)
+    return b"-" if found is None else b"%d:%d:%d " % (found.st_mtime_ns, found.st_size, found.st_ino)

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge.model_names import infer_provider
-from evalgauge.usage import parse_usage
+from evalgauge.usage import parse_call
 from evalgauge.values import parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
 from evalgauge_exporter.sources.osworld.actions import parse_action
-from evalgauge_exporter.sources.osworld.layout import sample_subfolders
-from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_bytes
+from evalgauge_exporter.sources.parsing import get_mtime, is_regular_file, list_names, parse_json, read_bytes, read_head
+from evalgauge_exporter.sources.sampling import Vote, most_fit
 
 METADATA = "metadata.json"
 TRAJECTORY = "traj.json"
@@ -32,19 +32,20 @@ _BACKUP = re.compile(r"_backup_\d{8}_\d{6}\Z")
 
 
 def matches(folder: Path, names: frozenset[str]) -> bool:
-    """Return whether a folder is one run: its folders hold trajectories of this format."""
-    if not any((below / TRAJECTORY).is_file() for below in sample_subfolders(folder)):
-        return False
-    return METADATA in names or any(_has_steps(below / TRAJECTORY) for below in sample_subfolders(folder))
+    """Return whether a folder with entries of these names is marked as a run by its ``metadata.json``."""
+    return METADATA in names and b'"suite_family"' in read_head(folder / METADATA, 1 << 16)
 
 
-def _has_steps(path: Path) -> bool:
-    """Return whether a ``traj.json`` is of this format; others use the name too."""
-    try:
-        with path.open("rb") as file:
-            return b'"traj"' in file.read(1 << 18)
-    except OSError:
-        return False
+def fits(folder: Path, _names: frozenset[str]) -> bool:
+    """Return whether most folders in a folder hold trajectories of this format."""
+    return most_fit(folder, _vote) is True
+
+
+def _vote(folder: Path) -> Vote:
+    """Return whether a folder is a task's; other formats also use the name ``traj.json``."""
+    names = list_names(folder)
+    head = read_head(folder / TRAJECTORY, 1 << 18)
+    return b'"traj"' in head if head or names - {TRAJECTORY} else None
 
 
 class MobileWorldSource(FolderSource):
@@ -83,7 +84,7 @@ class MobileWorldSource(FolderSource):
             content = None  # being written: the next read finds it whole
         attempt = AttemptBuilder(self.source, files.task_id)
         if not isinstance(content, dict):
-            if not (files.folder / RESULT).is_file():
+            if not is_regular_file(files.folder / RESULT):
                 return None
             content = {}
         parts = [(key, part) for key, part in content.items() if isinstance(part, dict) and "traj" in part]
@@ -123,7 +124,7 @@ class MobileWorldSource(FolderSource):
         spent = content.get("token_usage")
         for usage in [spent] if spent else [part.get("token_usage") for _, part in parts]:
             if usage:
-                attempt.add_call(None, infer_provider(model), model, parse_usage(usage))
+                attempt.add_call(None, infer_provider(model), model, parse_call(usage, model=model), requests=0)
         first, _, rest = text.partition("\n")
         name, _, value = first.partition(":")
         try:

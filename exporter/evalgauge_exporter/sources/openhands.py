@@ -22,14 +22,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from evalgauge.events import Role
 from evalgauge.model_names import ModelName, infer_provider, split_model_name
 from evalgauge.usage import UNKNOWN, parse_usage
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
-from evalgauge_exporter.sources.documents import add_unjudged_finish, as_object, digest_files, read_head
+from evalgauge_exporter.sources.documents import add_unjudged_finish, as_object, digest_files
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, get_mtime, parse_json
+from evalgauge_exporter.sources.parsing import (
+    FileFingerprint,
+    fingerprint,
+    get_mtime,
+    is_regular_file,
+    parse_json,
+    read_head,
+)
 from evalgauge_exporter.sources.swebench.reports import Reports, Verdict
 
 SUFFIX = ".jsonl"
@@ -46,6 +54,7 @@ _VERDICT_KEYS = ("resolved", "success", "score", "correct", "passed", "result")
 _AGENT_ERRORS = re.compile(
     r"maximum iteration|stuck in (?:a )?loop|AgentStuckInLoop|max(?:imum)? budget", re.IGNORECASE
 )
+_ANSWER_KEYS = ("model_answer", "git_patch")
 _NO_ACTIONS = frozenset({"system", "recall", "change_agent_state", "condensation"})
 _NO_FIELDS = frozenset({"thought", "action", "id", "timestamp", "source", "message", "cause"})
 _MAX_CALLS = 100_000
@@ -53,7 +62,7 @@ _MAX_CALLS = 100_000
 
 def matches_file(path: Path) -> bool:
     """Return whether a file holds such results; of several beside each other only ``output.jsonl`` is a run."""
-    if path.name != OUTPUT and (_JUDGED in path.name or (path.parent / OUTPUT).is_file()):
+    if path.name != OUTPUT and (_JUDGED in path.name or is_regular_file(path.parent / OUTPUT)):
         return False
     head = read_head(path, 1 << 12)
     if _INSTANCE.match(head):
@@ -91,13 +100,13 @@ class OpenHandsSource(FolderSource):
 
     def read(self, *, full_scan: bool = False) -> ReadResult:
         """Return the instances that have ended since the last call."""
-        if not self.path.is_file():
+        if not is_regular_file(self.path):
             return ReadResult(missing=True)
         return super().read(full_scan=full_scan)
 
     def fingerprint(self) -> str | None:
         """Return a digest of the times and sizes of the file and of what judged it; None where it is not there."""
-        if not self.path.is_file():
+        if not is_regular_file(self.path):
             return None
         self._refresh_verdicts()
         return digest_files([self.path, self._judged_path(), *self._reports.paths])
@@ -196,11 +205,14 @@ class OpenHandsSource(FolderSource):
         attempt.add_start(start if start is not None else get_mtime(self.path), None, instruction, limit)
         steps = 0
         task_is_first = bool(events) and events[0].get("action") == "message" and "source" not in events[0]
+        seen = _Observations(events)
         for event in events[task_is_first:]:
-            action = _parse_action(event)
+            at, action = parse_timestamp(event.get("timestamp")), _parse_action(event)
             if action is not None:
                 steps += action["type"] != "done"
-                attempt.add_step(parse_timestamp(event.get("timestamp")), action, reasoning=_thought_of(event))
+                attempt.add_step(at, action, reasoning=_thought_of(event), observation=seen.after(event))
+            elif not steps and (message := _parse_message(event)) is not None:
+                attempt.add_message(at, *message)
         _add_calls(attempt, as_object(_literal(row.get("metrics"))), name)
         self._add_finish(attempt, row, times[-1] if times else None, steps or None)
 
@@ -209,7 +221,9 @@ class OpenHandsSource(FolderSource):
     ) -> None:
         error = row.get("error")
         error = str(error) if error else None
-        more: dict[str, Any] = {"steps": steps, "error": error}
+        result = as_object(row.get("test_result"))
+        answer = next((result[key] for key in _ANSWER_KEYS if isinstance(result.get(key), str)), row.get("git_patch"))
+        more: dict[str, Any] = {"steps": steps, "error": error, "answer": answer, "target": result.get("ground_truth")}
         verdict = self._verdict_of(row)
         if verdict is None and error is not None:
             agents = _AGENT_ERRORS.search(error) is not None
@@ -332,30 +346,82 @@ def _parse_action(event: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**fields, "type": "done" if name in ("finish", "reject") else name}
 
 
+class _Observations:
+    """What the agent got to see after each action: by the action's id where the event names it, else what follows."""
+
+    def __init__(self, events: list[Mapping[str, Any]]) -> None:
+        self._by_cause: dict[str, Mapping[str, Any]] = {}
+        self._following: dict[int, Mapping[str, Any]] = {}
+        for before, event in zip([None, *events], events, strict=False):
+            if "observation" in event:
+                cause = event.get("cause", event.get("action_id"))
+                if cause is not None:
+                    self._by_cause[str(cause)] = event
+                if before is not None:
+                    self._following[id(before)] = event
+
+    def after(self, action: Mapping[str, Any]) -> str | None:
+        """Return the text of the observation that an action led to."""
+        found = self._by_cause.get(str(action.get("id"))) or self._following.get(id(action))
+        if found is None:
+            return None
+        content = found.get("content")
+        return content if isinstance(content, str) else _join_parts(as_object(found.get("observation")).get("content"))
+
+
+def _parse_message(event: Mapping[str, Any]) -> tuple[Role, str] | None:
+    """Return what the system or the user said in an event."""
+    arguments = as_object(event.get("args"))
+    if event.get("action") == "system" and isinstance(arguments.get("content"), str):
+        return "system", arguments["content"]
+    if event.get("action") == "message" and event.get("source") == "user" and isinstance(arguments.get("content"), str):
+        return "user", arguments["content"]
+    if event.get("kind") == "SystemPromptEvent":
+        text = as_object(event.get("system_prompt")).get("text")
+        return ("system", text) if isinstance(text, str) else None
+    if event.get("kind") == "MessageEvent" and event.get("source") == "user":
+        text = _join_parts(as_object(event.get("llm_message")).get("content"))
+        return ("user", text) if text is not None else None
+    return None
+
+
+def _join_parts(content: object) -> str | None:
+    parts = [as_object(part).get("text") for part in (content if isinstance(content, list) else ())]
+    return "\n".join(part for part in parts if isinstance(part, str)) or None
+
+
 def _thought_of(event: Mapping[str, Any]) -> str | None:
     thought = event.get("thought") or as_object(event.get("args")).get("thought") or event.get("reasoning_content")
     if isinstance(thought, list):
-        thought = "\n".join(str(as_object(part).get("text") or "") for part in thought)
+        thought = _join_parts(thought)
     return thought if isinstance(thought, str) and thought else None
 
 
 def _add_calls(attempt: AttemptBuilder, metrics: Mapping[str, Any], name: ModelName) -> None:
     usages, costs = metrics.get("token_usages"), metrics.get("costs")
-    for usage in usages[:_MAX_CALLS] if isinstance(usages, list) else ():
+    usages = usages[:_MAX_CALLS] if isinstance(usages, list) else []
+    costs = [_cost_of(cost) for cost in costs[:_MAX_CALLS]] if isinstance(costs, list) else []
+    each = costs if len(costs) == len(usages) else [None] * len(usages)  # else which cost is whose is not known
+    for usage, cost in zip(usages, each, strict=True):
         called = split_model_name(parse_id(as_object(usage).get("model")))
         called = called if called.model is not None else name
         provider = called.provider or infer_provider(called.model)
-        attempt.add_call(None, provider, called.model, parse_usage(_as_openai(as_object(usage))))
+        attempt.add_call(None, provider, called.model, parse_usage(_as_openai(as_object(usage))), cost_usd=cost)
     if usages:
         return
-    total = as_object(metrics.get("accumulated_token_usage"))
+    total, spent = as_object(metrics.get("accumulated_token_usage")), metrics.get("accumulated_cost")
     if parse_count(total.get("prompt_tokens")) or parse_count(total.get("completion_tokens")):
-        attempt.add_call(None, name.provider, name.model, parse_usage(_as_openai(total)))
+        tokens = parse_usage(_as_openai(total))
+        attempt.add_call(None, name.provider, name.model, tokens, requests=len(costs), cost_usd=spent)
         return
-    for _ in costs[:_MAX_CALLS] if isinstance(costs, list) else ():
-        attempt.add_call(None, name.provider, name.model, UNKNOWN)
-    if not costs and parse_float(metrics.get("accumulated_cost")):
-        attempt.add_call(None, name.provider, name.model, UNKNOWN)
+    for cost in costs:
+        attempt.add_call(None, name.provider, name.model, UNKNOWN, cost_usd=cost)
+    if not costs and parse_float(spent):
+        attempt.add_call(None, name.provider, name.model, UNKNOWN, requests=0, cost_usd=spent)
+
+
+def _cost_of(cost: object) -> float | None:
+    return parse_float(cost.get("cost") if isinstance(cost, dict) else cost)
 
 
 def _as_openai(usage: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,12 @@
-"""Readers of files that others wrote: nothing in them raises, what is unusable is reported and skipped."""
+"""Readers of files that others wrote.
+
+Nothing in a file raises: what is unusable is reported and skipped. What does not exist is None; what can't be read for
+the moment (no permission, an I/O error, no free descriptor) raises OSError, so that it is never taken as missing.
+"""
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import re
 import stat
@@ -12,10 +16,20 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from evalgauge.runlog import MAX_LINE, encode
+from evalgauge.runlog import MAX_LINE
 
 MAX_FILE = 256 << 20
 """Bytes: a larger file is not read."""
+MAX_PARSED = 512 << 20
+"""Bytes of memory that a parsed document may take, as estimated from the number of its values."""
+_VALUE_BYTES = 80
+"""Bytes of memory of a parsed value, beside its text."""
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+_NO_FILE = frozenset({errno.EISDIR, errno.ENXIO, errno.ENODEV})
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+"""An escape sequence of a JSON text; the group is one of a lone surrogate."""
 
 Report = Callable[[str, str], None]
 """Takes a problem: one word, the ``reason`` label under which it is counted, and a sentence for people."""
@@ -31,50 +45,119 @@ class FileFingerprint(NamedTuple):
     inode: int
 
 
-def fingerprint(path: Path) -> FileFingerprint | None:
-    """Return the fingerprint of a file, None where it can't be looked at."""
+def is_absent(error: OSError) -> bool:
+    """Return whether an error means that a file does not exist; any other says that it can't be read for now."""
+    return error.errno in _ABSENT
+
+
+def stat_path(path: Path | str) -> os.stat_result | None:
+    """Return the status of a file or folder, following links; None where it does not exist.
+
+    Raises:
+        OSError: It can't be looked at for the moment.
+    """
     try:
-        found = path.stat()
-    except (OSError, ValueError):
+        return os.stat(path)
+    except ValueError:  # a name with a null byte
         return None
-    return FileFingerprint(found.st_mtime_ns, found.st_size, found.st_ino)
+    except OSError as error:
+        if is_absent(error):
+            return None
+        raise
+
+
+def fingerprint(path: Path) -> FileFingerprint | None:
+    """Return the fingerprint of a file, None where it does not exist; raises OSError as ``stat_path`` does."""
+    found = stat_path(path)
+    return None if found is None else FileFingerprint(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def get_mtime(path: Path) -> float | None:
-    """Return when a file was last changed, in Unix seconds; None where it can't be looked at."""
-    found = fingerprint(path)
-    return None if found is None else found.mtime_ns / 1e9
+    """Return when a file was last changed, in Unix seconds; None where it does not exist; raises as ``stat_path``."""
+    found = stat_path(path)
+    return None if found is None else found.st_mtime_ns / 1e9
 
 
-def parse_json(data: bytes) -> Any:
-    """Parse JSON, also with the lone surrogates that ``json.dump`` writes, which are no JSON.
+def is_regular_file(path: Path) -> bool:
+    """Return whether a path is a regular file or a link to one; raises OSError as ``stat_path`` does."""
+    found = stat_path(path)
+    return found is not None and stat.S_ISREG(found.st_mode)
+
+
+def is_directory(path: Path) -> bool:
+    """Return whether a path is a folder or a link to one; raises OSError as ``stat_path`` does."""
+    found = stat_path(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
+
+
+def list_names(folder: Path) -> frozenset[str]:
+    """Return the names in a folder, none where it does not exist.
 
     Raises:
-        ValueError: It is no JSON.
+        OSError: It can't be listed for the moment.
     """
     try:
-        return from_json(data)
-    except ValueError as error:
-        try:  # half a surrogate pair is no JSON, but ``json.dump`` writes it
-            return from_json(encode({"": json.loads(data)}))[""]
-        except (ValueError, RecursionError):
-            raise error from None
+        return frozenset(os.listdir(folder))
+    except OSError as error:
+        if is_absent(error):
+            return frozenset()
+        raise
+
+
+def list_folders(folder: Path | str) -> list[str]:
+    """Return the names of the folders in a folder, sorted and without hidden ones; none where it does not exist.
+
+    Raises:
+        OSError: It, or a link in it, can't be looked at for the moment.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry))
+    except OSError as error:
+        if is_absent(error):
+            return []
+        raise
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder or a link to one; a link that leads nowhere or in a circle is not."""
+    """Return whether an entry is a folder or a link to one; a link that leads nowhere or in a circle is not.
+
+    Raises:
+        OSError: What a link leads to can't be looked at for the moment.
+    """
     try:
         return entry.is_dir()
-    except OSError:
-        return False
+    except OSError as error:
+        if is_absent(error):
+            return False
+        raise
 
 
-def is_file(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a regular file or a link to one; reading from a pipe would block."""
+def parse_json(data: bytes | bytearray) -> Any:
+    """Parse JSON, also with a byte order mark and the lone surrogates that ``json.dump`` writes, which are no JSON.
+
+    Raises:
+        ValueError: It is no JSON, or would need more than ``MAX_PARSED`` bytes of memory.
+    """
+    if len(data) * (1 + _VALUE_BYTES) > MAX_PARSED and estimate_parsed(data) > MAX_PARSED:
+        raise ValueError(f"would need more than {MAX_PARSED >> 20} MiB of memory")
     try:
-        return entry.is_file()
-    except OSError:
-        return False
+        return from_json(data)
+    except ValueError as error:
+        try:
+            text = data.decode("utf-8-sig", "surrogatepass").encode("utf-8", "replace")
+            return from_json(_ESCAPE.sub(_replace_lone_surrogate, text))
+        except ValueError:
+            raise error from None
+
+
+def estimate_parsed(data: bytes | bytearray) -> int:
+    """Return how many bytes a parsed document may take: each comma and bracket may be one more value."""
+    return len(data) + _VALUE_BYTES * sum(data.count(mark) for mark in (b",", b"[", b"{"))
+
+
+def _replace_lone_surrogate(escape: re.Match[bytes]) -> bytes:
+    return b"?" if escape[1] is not None else escape[0]
 
 
 def _open_nonblocking(path: str, flags: int) -> int:
@@ -86,11 +169,14 @@ def read_bytes(path: Path, report: Report, limit: int = MAX_FILE) -> bytes | Non
 
     Args:
         path: The file.
-        report: Takes the problem where it can't be read or is too large.
+        report: Takes the problem where it is no regular file or too large.
         limit: The most bytes that it may have.
 
     Returns:
         The content; None where the file does not exist or was reported.
+
+    Raises:
+        OSError: It can't be read for the moment.
     """
     try:
         with open(path, "rb", opener=_open_nonblocking) as file:
@@ -98,15 +184,32 @@ def read_bytes(path: Path, report: Report, limit: int = MAX_FILE) -> bytes | Non
                 report("unreadable", f"{path}: not a regular file")
                 return None
             data = file.read(limit + 1)
-    except FileNotFoundError:
+    except ValueError:  # a name with a null byte
         return None
-    except (OSError, ValueError) as error:
-        report("unreadable", f"{path}: {getattr(error, 'strerror', None) or error}")
-        return None
+    except OSError as error:
+        if is_absent(error):
+            return None
+        if error.errno in _NO_FILE:
+            report("unreadable", f"{path}: not a regular file")
+            return None
+        raise
     if len(data) > limit:
         report("long_file", f"{path}: larger than {limit >> 20} MiB")
         return None
     return data
+
+
+def read_head(path: Path, length: int) -> bytes:
+    """Return the first bytes of a regular file, none where there is no such file; raises as ``read_bytes`` does."""
+    try:
+        with open(path, "rb", opener=_open_nonblocking) as file:
+            return file.read(length) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+    except ValueError:  # a name with a null byte
+        return b""
+    except OSError as error:
+        if is_absent(error) or error.errno in _NO_FILE:
+            return b""
+        raise
 
 
 def read_object(path: Path, report: Report) -> dict[str, Any] | None:

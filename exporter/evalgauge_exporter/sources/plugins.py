@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from evalgauge.runlog import Problem
 from evalgauge_exporter.sources.base import FileFormat, Format, ReadResult, RunSource
+from evalgauge_exporter.sources.parsing import stat_path
 
 log = logging.getLogger("evalgauge.exporter")
 
@@ -86,7 +87,7 @@ class GuardedSource:
 
     def read(self, *, full_scan: bool = False) -> ReadResult:
         """Return what happened since the last call; an exception is a problem, reported once."""
-        empty = ReadResult(missing=not self._place.exists())
+        empty = ReadResult(missing=stat_path(self._place) is None)
         answer: object = self._call(lambda source: source.read(full_scan=full_scan), empty)
         result = answer if isinstance(answer, ReadResult) else empty
         if result is not answer:

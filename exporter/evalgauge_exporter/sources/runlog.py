@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 from evalgauge.events import RunFinished, RunStarted
 from evalgauge.runlog import EVENTS_FOLDER, LogReader, Problem, log_files
 from evalgauge_exporter.sources.base import ReadResult
+from evalgauge_exporter.sources.parsing import fingerprint, is_absent, list_names, read_head, stat_path
 
 READ_BYTES = 8 << 20
 """Bytes that are read of a log before other runs get their turn."""
 
 
 def matches(folder: Path, names: frozenset[str]) -> bool:
-    """Return whether a folder with entries of these names is a run of this format."""
-    return EVENTS_FOLDER in names and bool(log_files(folder))
+    """Return whether a folder with entries of these names is a run: one of its logs is new, or begins with an event."""
+    return EVENTS_FOLDER in names and any(_is_log(path) for path in log_files(folder))
+
+
+def _is_log(path: Path) -> bool:
+    try:
+        head = read_head(path, 1 << 16)
+    except OSError:  # it can't be read for the moment
+        return True
+    return not head or (b'"type"' in head and b'"v"' in head)  # what is no file is reported when the run is read
 
 
 class RunLogSource:
@@ -30,6 +40,7 @@ class RunLogSource:
         self._declared_run_id: str | None = None
         self._finished = False
         self._listed_mtime: int | None = None
+        self._reported: set[str] = set()
 
     @property
     def declared_run_id(self) -> str | None:
@@ -38,12 +49,8 @@ class RunLogSource:
 
     def fingerprint(self) -> str | None:
         """Return names, sizes and times of the log files; None where there are none."""
-        try:
-            with os.scandir(self._events) as entries:
-                logs = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".jsonl")]
-        except OSError:
-            return None
-        return " ".join(sorted(f"{name}:{found.st_size}:{found.st_mtime_ns}" for name, found in logs)) or None
+        marks = ((name, stat_path(self._events / name)) for name in sorted(self._list_logs()))
+        return " ".join(f"{name}:{found.st_size}:{found.st_mtime_ns}" for name, found in marks if found) or None
 
     def watch_paths(self) -> list[Path]:
         """Return the folder of the log while the run is running."""
@@ -53,30 +60,23 @@ class RunLogSource:
         """Return the events of the lines that were appended since the last call, writer by writer."""
         result = ReadResult()
         try:
-            mtime = self._events.stat().st_mtime_ns
-        except OSError:
-            result.missing = True
+            self._find_logs(full_scan, result)
+        except OSError as error:
+            result.note_unreadable(error, self._events)
+        if result.missing:
             return result
-        if full_scan or mtime != self._listed_mtime:
-            self._listed_mtime = mtime
-            for path in log_files(self.folder):
-                if path.name not in self._readers:
-                    self._readers[path.name] = LogReader(path)
-        for reader in self._readers.values():
+        for name, reader in list(self._readers.items()):
             try:
                 events, problems, has_more = reader.read(READ_BYTES)
-            except FileNotFoundError:
-                result.restarted = True
-                return result
             except OSError as error:
-                result.problems.append(Problem("unreadable", f"{reader.path}: {error.strerror or error}"))
-                continue
-            if reader.replaced:
-                result.restarted = True
-                return result
-            result.events += events
-            result.problems += problems
-            result.has_more |= has_more
+                self._handle_error(name, reader, error, result)
+            else:
+                result.events += events
+                result.problems += problems
+                result.has_more |= has_more
+                result.restarted |= reader.replaced
+        if result.restarted:
+            return result
         for event in result.events:
             if isinstance(event, RunStarted):
                 self._finished = False
@@ -84,3 +84,36 @@ class RunLogSource:
             elif isinstance(event, RunFinished):
                 self._finished = True
         return result
+
+    def _list_logs(self) -> list[str]:
+        return [name for name in list_names(self._events) if name.endswith(".jsonl")]
+
+    def _find_logs(self, full_scan: bool, result: ReadResult) -> None:
+        """Add readers of new logs."""
+        found = fingerprint(self._events)
+        if found is None:
+            result.missing = True
+        elif full_scan or found.mtime_ns != self._listed_mtime:
+            for name in sorted(self._list_logs()):
+                if name not in self._readers:
+                    self._readers[name] = LogReader(self._events / name)
+            self._listed_mtime = found.mtime_ns
+
+    def _handle_error(self, name: str, reader: LogReader, error: OSError, result: ReadResult) -> None:
+        """Take an error of one log: the others are read all the same."""
+        if not is_absent(error):
+            if error.errno == errno.EISDIR:
+                self._report(name, f"{reader.path}: is a folder, not a log", result)
+            else:
+                result.note_unreadable(error, reader.path)
+        elif reader.offset and not os.path.islink(reader.path):
+            result.restarted = True  # the log was deleted
+        elif reader.offset:
+            result.note_unreadable(error, reader.path)  # what the link leads to is not there now
+        else:
+            self._report(name, f"{reader.path}: a link that leads nowhere", result)
+
+    def _report(self, name: str, detail: str, result: ReadResult) -> None:
+        if name not in self._reported:
+            self._reported.add(name)
+            result.problems.append(Problem("unreadable", detail))

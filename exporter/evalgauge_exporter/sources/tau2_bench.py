@@ -20,7 +20,7 @@ from typing import Any
 
 from evalgauge.events import PlannedTask
 from evalgauge.model_names import ModelName, infer_provider, split_model_name
-from evalgauge.usage import UNKNOWN, parse_usage
+from evalgauge.usage import UNKNOWN, parse_call
 from evalgauge.values import parse_count, parse_float, parse_id, parse_text, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import RunSource
@@ -30,11 +30,10 @@ from evalgauge_exporter.sources.documents import (
     add_unjudged_finish,
     as_object,
     digest_files,
-    read_head,
 )
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.parsing import fingerprint, get_mtime, read_object
-from evalgauge_exporter.sources.tau_bench import SOLVED, parse_turn
+from evalgauge_exporter.sources.parsing import fingerprint, get_mtime, is_directory, read_head, read_object
+from evalgauge_exporter.sources.tau_bench import SOLVED, add_conversation
 
 SUFFIX = ".json"
 RESULTS = "results.json"
@@ -62,9 +61,9 @@ def open_run(place: Path, *, success_threshold: float = 1.0) -> RunSource:
         place: The document, or the folder with ``results.json``.
         success_threshold: The least reward of a success.
     """
-    if place.is_dir() and (place / SIMULATIONS).is_dir():
+    if is_directory(place) and is_directory(place / SIMULATIONS):
         return Tau2FolderSource(place, success_threshold=success_threshold)
-    document = place / RESULTS if place.is_dir() else place
+    document = place / RESULTS if is_directory(place) else place
     return Tau2DocumentSource(document, success_threshold=success_threshold)
 
 
@@ -75,7 +74,7 @@ class Tau2DocumentSource(DocumentSource):
 
     def parse_info(self, content: Any) -> RunInfo:
         """Return what the document states about the run."""
-        self._models = _Models(content)
+        self._sides = _Sides(content)
         return _parse_info(content)
 
     def parse_records(self, content: Any) -> Iterable[Record]:
@@ -89,7 +88,7 @@ class Tau2DocumentSource(DocumentSource):
 
     def add_events(self, record: Record, attempt: AttemptBuilder) -> None:
         """Add the events of a simulation."""
-        _add_simulation(attempt, record.content, self._models, record.domain, self.path, self.threshold)
+        _add_simulation(attempt, record.content, self._sides, record.domain, self.path, self.threshold)
 
 
 class Tau2FolderSource(FolderSource):
@@ -116,7 +115,7 @@ class Tau2FolderSource(FolderSource):
 
     def fingerprint(self) -> str | None:
         """Return a digest of the times and sizes of all files; None where the folder is not there."""
-        if not self.folder.is_dir():
+        if not is_directory(self.folder):
             return None
         return digest_files([self.folder / RESULTS, *sorted((self.folder / SIMULATIONS).glob("*.json"))])
 
@@ -132,17 +131,19 @@ class Tau2FolderSource(FolderSource):
             return None
         content = self.read_cached(self.folder / RESULTS)
         attempt = AttemptBuilder(self.source, task_id, (parse_count(simulation.get("trial")) or 0) + 1)
-        _add_simulation(attempt, simulation, _Models(content), _domain_of(content), files.folder, self.threshold)
+        _add_simulation(attempt, simulation, _Sides(content), _domain_of(content), files.folder, self.threshold)
         return attempt
 
 
-class _Models:
-    """The models of the agent and of the simulated user."""
+class _Sides:
+    """The agent and the simulated user: their models, and what the agent is told."""
 
     def __init__(self, content: Any) -> None:
         info = as_object(as_object(content).get("info"))
         self.agent = _model_of(as_object(info.get("agent_info")).get("llm"), as_object(info.get("audio_native_config")))
         self.user = _model_of(as_object(info.get("user_info")).get("llm"), {})
+        self.policy = as_object(info.get("environment_info")).get("policy")
+        """What the agent is told first."""
 
 
 def _model_of(name: object, native: Mapping[str, Any]) -> ModelName:
@@ -167,7 +168,7 @@ def _parse_info(content: Any) -> RunInfo:
     user = parse_id(as_object(info.get("user_info")).get("llm"))
     return RunInfo(
         "tau2-bench",
-        _Models(content).agent.model,
+        _Sides(content).agent.model,
         parse_id(as_object(info.get("agent_info")).get("implementation")),
         None,
         None,
@@ -184,24 +185,21 @@ def _domain_of(content: Any) -> str | None:
 def _add_simulation(
     attempt: AttemptBuilder,
     simulation: Mapping[str, Any],
-    models: _Models,
+    sides: _Sides,
     domain: str | None,
     path: Path,
     threshold: float,
 ) -> None:
     start, end = parse_timestamp(simulation.get("start_time")), parse_timestamp(simulation.get("end_time"))
     attempt.add_start(start if start is not None else get_mtime(path), domain)
+    messages = _messages_of(simulation)
+    attempt.add_message(None, "system", sides.policy)
+    turns = add_conversation(attempt, messages)
     counted = False
-    turns = 0
-    for message in _messages_of(simulation):
-        at = parse_timestamp(message.get("timestamp"))
-        if message.get("role") == "assistant":
-            turns += 1
-            for action in parse_turn(message):
-                attempt.add_step(at, action, think_seconds=message.get("generation_time_seconds"))
-        counted |= _add_call(attempt, message, at, models)
+    for message in messages:
+        counted |= _add_call(attempt, message, sides)
     if not counted:
-        _add_sums(attempt, simulation, models)
+        _add_sums(attempt, simulation, sides)
     _add_finish(attempt, simulation, end, turns, threshold)
 
 
@@ -220,22 +218,24 @@ def _messages_of(simulation: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _add_call(attempt: AttemptBuilder, message: Mapping[str, Any], at: float | None, models: _Models) -> bool:
+def _add_call(attempt: AttemptBuilder, message: Mapping[str, Any], sides: _Sides) -> bool:
     """Add the model call that made a message; return whether there was one: greetings are canned."""
     usage = message.get("usage")
     if message.get("role") not in ("assistant", "user") or not isinstance(usage, dict):
         return False
-    name = models.agent if message["role"] == "assistant" else models.user
+    name = sides.agent if message["role"] == "assistant" else sides.user
     seconds = message.get("generation_time_seconds")
-    attempt.add_call(at, name.provider, name.model, parse_usage(usage), duration_seconds=seconds)
+    at = parse_timestamp(message.get("timestamp"))
+    counted, cost = parse_call(usage, provider=name.provider, model=name.model), message.get("cost")
+    attempt.add_call(at, name.provider, name.model, counted, duration_seconds=seconds, cost_usd=cost)
     return True
 
 
-def _add_sums(attempt: AttemptBuilder, simulation: Mapping[str, Any], models: _Models) -> None:
-    """Add the calls of a simulation whose messages state no tokens: one of unknown usage for each side that cost."""
-    for name, cost in ((models.agent, "agent_cost"), (models.user, "user_cost")):
+def _add_sums(attempt: AttemptBuilder, simulation: Mapping[str, Any], sides: _Sides) -> None:
+    """Add the calls of a simulation whose messages state no tokens: for each side a sum of unknown usage."""
+    for name, cost in ((sides.agent, "agent_cost"), (sides.user, "user_cost")):
         if parse_float(simulation.get(cost)) is not None or name.model is not None:
-            attempt.add_call(None, name.provider, name.model, UNKNOWN)
+            attempt.add_call(None, name.provider, name.model, UNKNOWN, requests=0, cost_usd=simulation.get(cost))
 
 
 def _add_finish(
@@ -254,7 +254,9 @@ def _add_finish(
         attempt.add_finish(end, "infrastructure_error", **more, error=parse_text(info.get("error")) or why)
     elif reward is not None:
         score = 1.0 if abs(reward - 1.0) <= 1.0 - SOLVED else reward
-        attempt.add_scored_finish(end, score, threshold, **more)
+        parts = as_object(as_object(stated).get("reward_breakdown"))
+        scores = {str(name): part for name, value in parts.items() if (part := parse_float(value)) is not None}
+        attempt.add_scored_finish(end, score, threshold, scores=scores, **more)
     elif why == "agent_error":
         attempt.add_finish(end, "agent_error", **more, error=why)
     else:

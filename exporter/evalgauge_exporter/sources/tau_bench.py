@@ -7,7 +7,7 @@ A list of ``{task_id, reward, info, traj, trial}``. Traps:
   benchmark counts as a failure. Nothing was measured then: here it is an infrastructure error.
 - The file states neither model nor times: the model is in its name, the time too, but without its year. That is taken
   from the time of the file where the two agree to within a week, else no time is known but the file's.
-- Tokens are not recorded, and of the money only what the simulated user cost.
+- Tokens are not recorded, and of the money only what the simulated user cost. The answers in an attempt are counted.
 - The file is read and rewritten as a whole at each end of an attempt.
 """
 
@@ -19,13 +19,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
+
 from evalgauge.model_names import infer_provider
 from evalgauge.usage import UNKNOWN
-from evalgauge.values import parse_count, parse_float, parse_id
+from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import DocumentSource, Record, read_head
+from evalgauge_exporter.sources.documents import DocumentSource, Record
 from evalgauge_exporter.sources.folders import RunInfo
-from evalgauge_exporter.sources.parsing import get_mtime, parse_json
+from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_head
 
 SUFFIX = ".json"
 _HEAD = re.compile(
@@ -81,19 +83,15 @@ class TauBenchSource(DocumentSource):
         attempt.add_start(start, record.domain, task.get("instruction") if isinstance(task, dict) else None)
         messages = row.get("traj")
         messages = [each for each in (messages if isinstance(messages, list) else ()) if isinstance(each, dict)]
-        turns = 0
-        for message in messages:
-            if message.get("role") == "assistant":
-                turns += 1
-                for action in parse_turn(message):
-                    attempt.add_step(None, action)
+        turns = add_conversation(attempt, messages)
         name = _NAME.match(self.path.stem)
         if turns:
             model = parse_id(name["model"]) if name else None
-            attempt.add_call(None, infer_provider(model), model, UNKNOWN)
+            attempt.add_call(None, infer_provider(model), model, UNKNOWN, requests=turns)
         if parse_float(info.get("user_cost")):
             user = parse_id(name["user"]) if name else None
-            attempt.add_call(None, infer_provider(user), user, UNKNOWN)
+            said = sum(message.get("role") == "user" for message in messages)
+            attempt.add_call(None, infer_provider(user), user, UNKNOWN, requests=said, cost_usd=info["user_cost"])
         reward = parse_float(row.get("reward"))
         if info.get("error"):
             attempt.add_finish(None, "infrastructure_error", error=info["error"])
@@ -101,7 +99,8 @@ class TauBenchSource(DocumentSource):
             attempt.add_finish(None, "evaluation_error", error="the result states no reward")
         else:
             score = 1.0 if abs(reward - 1.0) <= 1.0 - SOLVED else reward
-            attempt.add_scored_finish(None, score, self.threshold, steps=turns or None)
+            target = _format_target(task if isinstance(task, dict) else {})
+            attempt.add_scored_finish(None, score, self.threshold, steps=turns or None, target=target)
 
     def _start(self) -> float | None:
         """Return when the run started: the time in the file's name, in the year of the file; None where they differ."""
@@ -116,6 +115,41 @@ class TauBenchSource(DocumentSource):
         except (ValueError, OverflowError, OSError):
             return None
         return next((at for at in times if 0 <= written - at <= _WEEK), None)
+
+
+def add_conversation(attempt: AttemptBuilder, messages: list[dict[str, Any]]) -> int:
+    """Add what an agent was told, then its turns, each with what it got to see after it.
+
+    Args:
+        attempt: Takes the events.
+        messages: The conversation, in the form of OpenAI's API or of tau2-bench.
+
+    Returns:
+        The number of turns.
+    """
+    turns = [index for index, message in enumerate(messages) if message.get("role") == "assistant"]
+    for message in messages[: turns[0] if turns else None]:
+        if message.get("role") in ("system", "user"):
+            attempt.add_message(parse_timestamp(message.get("timestamp")), message["role"], message.get("content"))
+    for index, following in zip(turns, [*turns[1:], len(messages)], strict=False):
+        message = messages[index]
+        seen = [each.get("content") for each in messages[index + 1 : following]]
+        observation = "\n".join(text for text in seen if isinstance(text, str))
+        actions = parse_turn(message)
+        for position, action in enumerate(actions):
+            attempt.add_step(
+                parse_timestamp(message.get("timestamp")),
+                action,
+                observation=observation if position == len(actions) - 1 else None,
+                think_seconds=message.get("generation_time_seconds") if position == 0 else None,
+            )
+    return len(turns)
+
+
+def _format_target(task: Mapping[str, Any]) -> str | None:
+    """Return the actions that would have been right, and what the user should have been told."""
+    wanted = {key: task[key] for key in ("actions", "outputs") if task.get(key)}
+    return to_json(wanted, inf_nan_mode="constants").decode() if wanted else None
 
 
 def parse_turn(message: Mapping[str, Any]) -> list[dict[str, Any]]:

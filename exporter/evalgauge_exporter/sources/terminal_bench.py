@@ -24,9 +24,9 @@ from evalgauge.model_names import split_model_name
 from evalgauge.usage import UNKNOWN, TokenUsage
 from evalgauge.values import parse_count, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import add_unjudged_finish, read_head
+from evalgauge_exporter.sources.documents import add_unjudged_finish
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.parsing import get_mtime, read_object
+from evalgauge_exporter.sources.parsing import get_mtime, is_directory, read_head, read_object
 
 METADATA = "run_metadata.json"
 RESULTS = "results.json"
@@ -104,7 +104,7 @@ class TerminalBenchSource(FolderSource):
     def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """Return the start, the tokens and the end of a trial; the start alone while it is running."""
         result: Mapping[str, Any] | None = read_object(files.folder / RESULTS, self.report)
-        if result is None and not files.folder.is_dir():
+        if result is None and not is_directory(files.folder):
             result = self._published().get(files.folder.name)
         attempt = AttemptBuilder(self.source, files.task_id, files.attempt)
         if result is None:
@@ -130,7 +130,8 @@ class TerminalBenchSource(FolderSource):
         )
         name = split_model_name(parse_id(metadata.get("model_name")))
         at = parse_timestamp(result.get("agent_ended_at"))
-        attempt.add_call(at, name.provider, name.model, tokens if tokens.input or tokens.output else UNKNOWN)
+        known = tokens if tokens.input or tokens.output else UNKNOWN
+        attempt.add_call(at, name.provider, name.model, known, requests=0)
 
     def _published(self) -> dict[str, Mapping[str, Any]]:
         """Return the trials in the run's own results, by name."""

@@ -68,15 +68,18 @@ def share_seconds(users: Mapping[K, Sequence[Interval]]) -> dict[K, float]:
     changes.sort(key=lambda change: change[0])
     seconds: dict[K, float] = dict.fromkeys(users, 0.0)
     present: dict[K, int] = {}
-    before = 0.0
+    entered: dict[K, float] = {}
+    before = shared = 0.0
     for ts, step, user in changes:
         if present and ts > before:
-            for one in present:
-                seconds[one] += (ts - before) / len(present)
+            shared += (ts - before) / len(present)  # of a user that was present all the time until now
         before = ts
         count = present.get(user, 0) + step
-        if count:
-            present[user] = count
-        else:
-            present.pop(user, None)
+        if not count:
+            del present[user]
+            seconds[user] += shared - entered.pop(user)
+            continue
+        if user not in present:
+            entered[user] = shared
+        present[user] = count
     return seconds

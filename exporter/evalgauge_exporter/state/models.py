@@ -9,8 +9,12 @@ from typing import Any, NamedTuple
 
 from evalgauge.events import TERMINAL_ACTIONS, Step
 from evalgauge.metrics import MEASURED_OUTCOMES, OUTCOMES
+from evalgauge.pricing import STATED, Price
 
 UNKNOWN = "unknown"
+OTHER = "other"
+MAX_REASONS = 20
+"""Reasons why calls of a model are unpriced that are told apart."""
 
 
 class EventTime(NamedTuple):
@@ -274,7 +278,10 @@ class Worker:
 class Usage:
     """Sums over the calls of one model."""
 
-    __slots__ = ("cost_usd", "requests", "tables", "tokens", "unknown", "unpriced")
+    __slots__ = (
+        *("compared_usd", "cost_usd", "reasons", "requests", "stated_usd"),
+        *("tables", "tokens", "unknown", "unpriced"),
+    )
 
     def __init__(self) -> None:
         self.tokens = [0, 0, 0, 0]
@@ -283,3 +290,26 @@ class Usage:
         self.unknown = 0
         self.cost_usd: Decimal | None = None
         self.tables: dict[str, None] = {}
+        self.reasons: dict[str, int] = {}
+        """Why calls are unpriced or priced as stated, with their number."""
+        self.stated_usd: Decimal | None = None
+        """What providers or tools state for calls that have an own price too."""
+        self.compared_usd: Decimal | None = None
+        """The own price of these calls."""
+
+    def add_price(self, price: Price, calls: int) -> None:
+        """Add the price of a call, or of a sum of so many calls."""
+        if price.usd is not None:
+            self.cost_usd = price.usd if self.cost_usd is None else self.cost_usd + price.usd
+            if price.table is not None:
+                self.tables[price.table] = None
+            if price.stated_usd is not None and price.table != STATED:
+                self.stated_usd = (self.stated_usd or Decimal(0)) + price.stated_usd
+                self.compared_usd = (self.compared_usd or Decimal(0)) + price.usd
+        elif price.state == "unpriced":
+            self.unpriced += calls
+        else:
+            self.unknown += calls
+        if price.reason is not None:
+            reason = price.reason if price.reason in self.reasons or len(self.reasons) < MAX_REASONS else OTHER
+            self.reasons[reason] = self.reasons.get(reason, 0) + calls

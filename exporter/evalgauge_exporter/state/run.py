@@ -33,6 +33,7 @@ from evalgauge.pricing import Price
 from evalgauge_exporter.state.histogram import Histogram
 from evalgauge_exporter.state.models import (
     NEW_RECORD,
+    OTHER,
     UNKNOWN,
     Attempt,
     BusyIdleClock,
@@ -43,7 +44,6 @@ from evalgauge_exporter.state.models import (
 )
 from evalgauge_exporter.state.tallies import Tallies
 
-OTHER = "other"
 MAX_ACTIONS = 40
 """Distinct action types of a run; they are free text of agents, so further ones are counted as ``other``."""
 MAX_MODELS = 100
@@ -118,6 +118,8 @@ class RunState:
         """How long finished attempts took, by domain."""
         self.call_durations: dict[tuple[str, str], Histogram] = {}
         """How long model calls took, by provider and model."""
+        self.unreadable: str | None = None
+        """Why something of the run can't be read for the moment; the state is that of before."""
         self.spent_by_minute: dict[int, Decimal] = {}
         """US dollars of model calls by minute (Unix seconds / 60), for the newest minutes with any."""
         self.started_at: float | None = None
@@ -146,6 +148,11 @@ class RunState:
         return self._finish_log
 
     @property
+    def loaded_attempts(self) -> int:
+        """Number of attempts in memory."""
+        return len(self._attempts)
+
+    @property
     def is_unloaded(self) -> bool:
         """Whether the attempts are not in memory."""
         return self._reload is not None
@@ -157,7 +164,11 @@ class RunState:
 
     def _ensure_loaded(self) -> None:
         if self._reload is not None:
-            whole = self._reload()
+            try:
+                whole = self._reload()
+            except OSError as error:  # for the moment: it is tried again at the next use
+                self.unreadable = str(error)
+                return
             self._attempts, self._finish_log, self._reload = whole._attempts, whole._finish_log, None
             self.tallies = whole.tallies
 
@@ -243,7 +254,9 @@ class RunState:
         if event.time_limit_seconds is not None:
             attempt.time_limit_seconds = event.time_limit_seconds
         self._count(attempt, -1)
-        attempt.starts += 1
+        known = attempt.stamp
+        if known is None or (known.writer, known.seq) != (stamp.writer, stamp.seq):  # else the same start, corrected
+            attempt.starts += 1
         if self._select_writer(attempt, stamp):
             self._release_worker(attempt)
             earlier = attempt.earlier_results
@@ -303,25 +316,20 @@ class RunState:
         usage = self.usage.get(key)
         if usage is None:
             usage = self.usage[key] = Usage()
-        usage.requests[event.status] += 1
+        calls = max(1, event.requests)
+        usage.requests[event.status] += calls
         if event.duration_seconds is not None:
             self.call_durations.setdefault(key, Histogram(CALL_DURATION_BUCKETS)).observe(event.duration_seconds)
         for index, count in enumerate(event.tokens):
             if count:
                 usage.tokens[index] += count
         price = self._pricer(event)
+        usage.add_price(price, calls)
         if price.usd is not None:
-            usage.cost_usd = price.usd if usage.cost_usd is None else usage.cost_usd + price.usd
-            if price.table is not None:
-                usage.tables[price.table] = None
             self._spend(event.ts, price.usd)
-        elif price.state == "unpriced":
-            usage.unpriced += 1
-        else:
-            usage.unknown += 1
         if event.task_id is not None:
             attempt = self._attempt(event.task_id, event.attempt)
-            attempt.calls += 1
+            attempt.calls += calls
             if attempt.tokens is None:
                 attempt.tokens = list(event.tokens)
             else:
@@ -329,7 +337,7 @@ class RunState:
                     if count is not None:
                         attempt.tokens[index] = count + (attempt.tokens[index] or 0)
             if price.usd is None:
-                attempt.uncosted_calls += 1
+                attempt.uncosted_calls += calls
             else:
                 attempt.cost_usd = price.usd if attempt.cost_usd is None else attempt.cost_usd + price.usd
             self._worker(event.worker_id or attempt.worker_id, event)

@@ -19,7 +19,8 @@ from evalgauge.metrics import Metric
 from evalgauge_exporter.analysis.rates import Results, pass_ratios
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.histogram import Histogram
-from evalgauge_exporter.state.run import OTHER, RunState, State
+from evalgauge_exporter.state.models import OTHER
+from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.state.tallies import NO_SCORES, SCORE_UNIT, ScoreSums
 from evalgauge_exporter.views.limits import Limits, exposed_runs
 
@@ -83,7 +84,7 @@ class Exposition:
             for run in runs:
                 for metric, text in self._run(run, now).items():
                     blocks[metric].append(text)
-            for metric, values, value in _comparisons(runs, self.analysis, now):
+            for metric, values, value in comparison_samples(runs, self.analysis, now, self.limits.domains):
                 blocks[metric].append(format_sample(metric, values, value))
             for metric, values, value in self._process_samples():
                 blocks[metric].append(format_sample(metric, values, value))
@@ -96,7 +97,7 @@ class Exposition:
         parts: list[str] = []
         for metric, texts in blocks.items():
             if texts:
-                parts.append(_head(metric, openmetrics))
+                parts.append(format_head(metric, openmetrics))
                 parts += texts
         if openmetrics:
             parts.append("# EOF\n")
@@ -110,9 +111,9 @@ class Exposition:
         lines: dict[Metric, list[str]] = {}
         for metric, values, value in run_samples(run, now, self.analysis, self.limits):
             lines.setdefault(metric, []).append(format_sample(metric, values, value))
-        lines[m.RUN_TASK_DURATION] = list(_durations(run, self.limits.domains))
-        lines[m.RUN_LLM_DURATION] = list(_call_durations(run, self.limits.models))
-        lines[m.RUN_SCORE] = list(_scores(run, self.limits.domains))
+        lines[m.RUN_TASK_DURATION] = [text for _, found in task_durations(run, self.limits.domains) for text in found]
+        lines[m.RUN_LLM_DURATION] = [text for _, found in call_durations(run, self.limits.models) for text in found]
+        lines[m.RUN_SCORE] = [text for _, found in score_sums(run, self.limits.domains) for text in found]
         texts = {metric: "".join(found) for metric, found in lines.items()}
         if status != "running":
             self._rendered[run.run_id] = (key, texts)
@@ -132,7 +133,8 @@ class Exposition:
         yield m.BUILD_INFO, (__version__, platform.python_version()), 1
 
 
-def _head(metric: Metric, openmetrics: bool) -> str:
+def format_head(metric: Metric, openmetrics: bool) -> str:
+    """Return the lines in front of a metric's samples: its help and its type."""
     name = metric.name.removesuffix("_total") if openmetrics and metric.kind == "counter" else metric.name
     text = metric.help.replace("\\", r"\\").replace("\n", r"\n")
     if openmetrics:
@@ -140,23 +142,27 @@ def _head(metric: Metric, openmetrics: bool) -> str:
     return f"# HELP {name} {text}\n# TYPE {name} {metric.kind}\n"
 
 
-def _durations(run: RunState, most: int) -> Iterator[str]:
+def task_durations(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Yield the labels and the lines of the histogram of each domain's attempts."""
     shown = _shown_domains({domain: sum(found.counts) for domain, found in run.durations.items()}, most)
     merged: dict[str, Histogram] = {}
     for domain, found in run.durations.items():
         if sum(found.counts):
             merged.setdefault(domain if domain in shown else OTHER, Histogram(found.bounds)).add(found)
     for domain, histogram in merged.items():
-        yield from _format_histogram(m.RUN_TASK_DURATION, (run.run_id, domain), histogram)
+        labels = (run.run_id, domain)
+        yield labels, list(_format_histogram(m.RUN_TASK_DURATION, labels, histogram))
 
 
-def _call_durations(run: RunState, most: int) -> Iterator[str]:
+def call_durations(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Yield the labels and the lines of the histogram of each model's calls."""
     shown = list(run.usage)[:most]
     merged: dict[tuple[str, str], Histogram] = {}
     for call, found in run.call_durations.items():
         merged.setdefault(call if call in shown else (OTHER, OTHER), Histogram(found.bounds)).add(found)
     for call, histogram in merged.items():
-        yield from _format_histogram(m.RUN_LLM_DURATION, (run.run_id, *call), histogram)
+        labels = (run.run_id, *call)
+        yield labels, list(_format_histogram(m.RUN_LLM_DURATION, labels, histogram))
 
 
 def _format_histogram(metric: Metric, values: Sequence[str], histogram: Histogram) -> Iterator[str]:
@@ -220,7 +226,8 @@ def _bounds(metric: Metric, labels: tuple[str, ...], results: Results) -> Iterat
         yield metric, (*labels, "high"), interval.high
 
 
-def _scores(run: RunState, most: int) -> Iterator[str]:
+def score_sums(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Yield the labels and the lines of the sum and the number of each domain's scores."""
     sums = {domain: found for domain, found in run.tallies.scores.items() if found.tasks}
     shown = _shown_domains({domain: found.tasks for domain, found in sums.items()}, most)
     merged: dict[str, ScoreSums] = {}
@@ -230,8 +237,8 @@ def _scores(run: RunState, most: int) -> Iterator[str]:
     for domain, found in merged.items():
         values = (run.run_id, run.benchmark, run.model, domain)
         labels = ",".join(f'{n}="{escape(v)}"' for n, v in zip(m.RUN_SCORE.labels, values, strict=True))
-        yield f"{m.RUN_SCORE.name}_sum{{{labels}}} {found.total * SCORE_UNIT!r}\n"
-        yield f"{m.RUN_SCORE.name}_count{{{labels}}} {found.tasks}\n"
+        total = f"{m.RUN_SCORE.name}_sum{{{labels}}} {found.total * SCORE_UNIT!r}\n"
+        yield values, [total, f"{m.RUN_SCORE.name}_count{{{labels}}} {found.tasks}\n"]
 
 
 def _money(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]:
@@ -247,7 +254,7 @@ def _money(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]
         yield m.RUN_UNPRICED_MACHINES, (run_id,), money.unpriced_machines
 
 
-def _comparisons(runs: Iterable[RunState], analysis: RunAnalysis, now: float) -> Iterator[Sample]:
+def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: float, most: int) -> Iterator[Sample]:
     """Yield each run's comparison with its baseline, and every baseline in use."""
     used: dict[tuple[str, str, str], RunState] = {}
     for run in runs:  # in the order in which they started
@@ -264,14 +271,30 @@ def _comparisons(runs: Iterable[RunState], analysis: RunAnalysis, now: float) ->
         if found.finished:
             yield m.COMPARISON_P_VALUE, (*labels, "exact"), found.p_value
         yield m.COMPARISON_P_VALUE, (*labels, "anytime"), found.anytime_p_value
-        # the comparison is baseline minus run, the metric the other way round
-        for bound, delta in (("estimate", found.success_delta), ("low", found.ci_high), ("high", found.ci_low)):
-            if delta is not None:
-                yield m.COMPARISON_SUCCESS_DELTA, (*labels, bound), 0.0 - delta
+        yield from _deltas(m.COMPARISON_SUCCESS_DELTA, labels, found.expected_delta, found.ci_low, found.ci_high)
+        if (score := found.score) is not None:
+            low, high = (None, None) if score.interval is None else score.interval
+            yield from _deltas(m.COMPARISON_SCORE_DELTA, labels, score.expected_difference, low, high)
+        kind = "exact" if found.finished else "anytime"
+        shown = _shown_domains({name: domain.paired_tasks for name, domain in found.domains.items()}, most)
+        for name in [name for name in found.domains if name in shown]:
+            domain = found.domains[name]
+            here = (*labels, name)
+            yield from _deltas(m.COMPARISON_DOMAIN_DELTA, here, domain.expected_delta, domain.ci_low, domain.ci_high)
+            yield m.COMPARISON_DOMAIN_P_VALUE, (*here, kind), domain.adjusted_p_value
     for labels3, baseline in used.items():
         statuses = baseline.statuses(now, analysis.stall_after)
         yield m.BASELINE_SUCCESS_TASKS, labels3, statuses.get("success", 0)
         yield m.BASELINE_MEASURED_TASKS, labels3, sum(statuses.get(name, 0) for name in m.MEASURED_OUTCOMES)
+
+
+def _deltas(
+    metric: Metric, labels: tuple[str, ...], estimate: float | None, low: float | None, high: float | None
+) -> Iterator[Sample]:
+    """Yield a difference, turned round: comparisons are baseline minus run, metrics run minus baseline."""
+    for bound, delta in (("estimate", estimate), ("low", high), ("high", low)):
+        if delta is not None:
+            yield metric, (*labels, bound), 0.0 - delta
 
 
 def _tasks(run: RunState, now: float, stall_after: float, most: int) -> Iterator[Sample]:

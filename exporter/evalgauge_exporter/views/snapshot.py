@@ -15,6 +15,8 @@ from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views.schemas import run as shapes
 
+STATED_TOLERANCE = 0.05
+"""Share by which a stated cost may differ from the own price before both are shown."""
 POINTS = 200
 """Points of a curve over a run's tasks, at most."""
 QUEUE = 100
@@ -93,6 +95,7 @@ def _job(run: RunState, analysis: RunAnalysis, now: float) -> shapes.CurrentJob:
         source=run.source,
         started_at=run.started_at,
         ended_at=run.ended_at,
+        unreadable=run.unreadable,
         last_progress_at=run.last_progress_at or None,
         statuses=statuses,
         eta=None if eta is None else shapes.EtaBounds(**eta._asdict()),
@@ -206,7 +209,12 @@ def _api_calls(run: RunState) -> dict[str, shapes.ApiCalls]:
             unpriced_calls=usage.unpriced,
             unknown_usage_calls=usage.unknown,
             priced_by=list(usage.tables),
+            unpriced_reasons=dict(usage.reasons),
         )
+        if usage.stated_usd is not None and usage.compared_usd is not None:
+            stated, compared = float(usage.stated_usd), float(usage.compared_usd)
+            if abs(stated - compared) > STATED_TOLERANCE * max(stated, compared):
+                row.stated_cost_usd, row.compared_cost_usd = stated, compared
         providers.setdefault(provider, []).append(row)
     calls: dict[str, shapes.ApiCalls] = {}
     for provider, rows in providers.items():
@@ -421,26 +429,17 @@ def compare(a: RunState, b: RunState, analysis: RunAnalysis, now: float) -> shap
         comparison=shapes.Compared(
             run_a=_run_metrics(a, analysis, now),
             run_b=_run_metrics(b, analysis, now),
-            delta=shapes.Delta(
-                success_rate=found.success_delta,
-                avg_steps=None if found.steps is None else found.steps.difference,
-                duration_seconds=None if found.duration_seconds is None else found.duration_seconds.difference,
-                cost_usd=None if found.cost_usd is None else found.cost_usd.difference,
-                domain_deltas={
-                    name: shapes.DomainDelta(
-                        success_rate=domain.success_delta,
-                        paired_tasks=domain.paired_tasks,
-                        p_value=domain.adjusted_p_value,
-                        verdict=domain.verdict,
-                    )
-                    for name, domain in found.domains.items()
-                },
-            ),
+            delta=_delta(found, 1),
+            change=_delta(found, -1),
+            score=_score(found),
             significance=shapes.Significance(
                 test=found.test if found.finished else SEQUENTIAL_TEST,
                 p_value=_p_value(found),
                 ci_low=found.ci_low,
                 ci_high=found.ci_high,
+                estimate=found.expected_delta,
+                final_low=found.final_low,
+                final_high=found.final_high,
                 paired_tasks=found.paired_tasks,
                 only_a_succeeded=found.only_a_succeeded,
                 only_b_succeeded=found.only_b_succeeded,
@@ -452,6 +451,50 @@ def compare(a: RunState, b: RunState, analysis: RunAnalysis, now: float) -> shap
                 only_in_b=found.only_in_b,
             ),
         )
+    )
+
+
+def _delta(found: Comparison, sign: int) -> shapes.Delta:
+    """Return the differences A − B (sign 1) or B − A (sign −1)."""
+
+    def signed(value: float | None) -> float | None:
+        return None if value is None else 0.0 + sign * value
+
+    return shapes.Delta(
+        success_rate=signed(found.success_delta),
+        score=None if found.score is None else signed(found.score.difference),
+        avg_steps=None if found.steps is None else signed(found.steps.difference),
+        duration_seconds=None if found.duration_seconds is None else signed(found.duration_seconds.difference),
+        cost_usd=None if found.cost_usd is None else signed(found.cost_usd.difference),
+        domain_deltas={
+            name: shapes.DomainDelta(
+                success_rate=signed(domain.success_delta),
+                ci_low=signed(domain.ci_low if sign > 0 else domain.ci_high),
+                ci_high=signed(domain.ci_high if sign > 0 else domain.ci_low),
+                paired_tasks=domain.paired_tasks,
+                p_value=domain.adjusted_p_value,
+                verdict=domain.verdict,
+            )
+            for name, domain in found.domains.items()
+        },
+    )
+
+
+def _score(found: Comparison) -> shapes.ScoreSignificance | None:
+    score = found.score
+    if score is None:
+        return None
+    return shapes.ScoreSignificance(
+        test="sign-flip over tasks" if found.finished else SEQUENTIAL_TEST,
+        p_value=score.p_value if found.finished else score.anytime_p_value,
+        anytime_p_value=score.anytime_p_value,
+        ci_low=None if score.interval is None else score.interval.low,
+        ci_high=None if score.interval is None else score.interval.high,
+        estimate=score.expected_difference,
+        paired_tasks=score.pairs,
+        mean_a=score.mean_a,
+        mean_b=score.mean_b,
+        verdict=score.verdict,
     )
 
 

@@ -170,6 +170,10 @@ def _stream_routes(router: APIRouter, queries: _RunQueries, stream: SnapshotBroa
         run_id: RunId = None,
     ) -> StreamingResponse:
         await queries.check(run_id)
+        if stream.clients >= stream.max_clients:
+            raise HTTPException(
+                503, "too many event streams are open; poll /api/benchmark/frame", {"retry-after": "30"}
+            )
         return StreamingResponse(
             stream.stream(run_id, interval),
             media_type="text/event-stream",

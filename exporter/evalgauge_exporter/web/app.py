@@ -30,10 +30,14 @@ from evalgauge_exporter.web.errors import describe_unknown_path, describe_wrong_
 from evalgauge_exporter.web.head import HeadMiddleware
 from evalgauge_exporter.web.otlp_logs import logs_router
 from evalgauge_exporter.web.reference import render_reference
-from evalgauge_exporter.web.replay_sites import SITE_POLICY, ReplaySites
+from evalgauge_exporter.web.replay_sites import ENTRIES, SITE_POLICY, ReplaySites
 from evalgauge_exporter.web.sse import SnapshotBroadcaster
 
 _ALLOWED = {"interval": "a number of seconds from 0.2 to 60", "runs": "two run ids as A,B; the first is the baseline"}
+BUILD_WAIT_SECONDS = 2.0
+"""Seconds for which a request for a replay waits before it is answered with a loading page."""
+PART_WAIT_SECONDS = 30.0
+"""Seconds for which a request for another file of a replay waits."""
 LIVE = Path(str(resources.files("evalgauge_exporter.web") / "live"))
 
 
@@ -52,6 +56,7 @@ def create_app(exporter: Exporter) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stream.attach(asyncio.get_running_loop())
+        await asyncio.to_thread(app.state.sites.start)
         yield
         app.state.sites.close()
 
@@ -82,9 +87,17 @@ def _add_machine_routes(app: FastAPI, exporter: Exporter) -> None:
         body = await shared.get(openmetrics, lambda: exporter.exposition.render(time.time(), openmetrics=openmetrics))
         return Response(body, headers={"content-type": exposition.OPENMETRICS if openmetrics else exposition.TEXT})
 
-    @app.get("/healthz", tags=["machines"], response_class=PlainTextResponse, summary="Liveness")
-    async def healthz() -> str:
-        return "ok\n"
+    @app.get(
+        "/healthz",
+        tags=["machines"],
+        response_class=PlainTextResponse,
+        responses={503: {"description": "Runs are no longer collected."}},
+        summary="The process works",
+    )
+    async def healthz() -> Response:
+        if exporter.collector.has_died():
+            return JSONResponse({"error": "runs are no longer collected; restart the exporter"}, status_code=503)
+        return PlainTextResponse("ok\n")
 
     @app.get(
         "/readyz",
@@ -126,11 +139,52 @@ def _add_replay_routes(app: FastAPI, exporter: Exporter) -> None:
         # relative: a proxy may have put the exporter below a path
         return RedirectResponse(f"{quote(run_id, safe='')}/")
 
+    @app.get("/replay/{run_id}/progress", include_in_schema=False)
+    async def progress(run_id: str) -> Response:
+        building = await asyncio.to_thread(sites.update, run_id)
+        found = sites.get_progress(run_id)
+        return JSONResponse(
+            {
+                "ready": found is None,
+                "error": found.error if found is not None and building is None else None,
+                "done": 0 if found is None else found.done,
+                "total": 0 if found is None else found.total,
+            },
+            headers={"cache-control": "no-store"},
+        )
+
     @app.get("/replay/{run_id}/{path:path}", tags=["machines"], summary="The replay site of a run, generated on demand")
-    def replay(run_id: str, path: str) -> Response:
-        file = sites.find_file(run_id, path or "index.html")
-        # the page itself carries a stricter policy
-        return FileResponse(file, headers={"cache-control": "no-cache", "content-security-policy": SITE_POLICY})
+    async def replay(request: Request, run_id: str, path: str) -> Response:
+        path = path or "index.html"
+        if path in ENTRIES or not sites.is_built(run_id):
+            building = await asyncio.to_thread(sites.update, run_id)
+            if building is not None:
+                wait = BUILD_WAIT_SECONDS if path == "index.html" else PART_WAIT_SECONDS
+                await asyncio.wait([asyncio.wrap_future(building)], timeout=wait)
+            if (unfinished := sites.get_progress(run_id)) is not None:
+                if unfinished.error is not None:
+                    raise HTTPException(404, f"the replay can't be generated: {unfinished.error}")
+                if path == "index.html":
+                    return FileResponse(LIVE / "loading.html", 202, {"cache-control": "no-store"})
+                raise HTTPException(503, "the replay is being generated", {"retry-after": "5"})
+        return await asyncio.to_thread(_serve_replay_file, sites, request, run_id, path)
+
+
+def _serve_replay_file(sites: ReplaySites, request: Request, run_id: str, path: str) -> Response:
+    file = sites.find_file(run_id, path)
+    if file is None or file.is_dir():
+        raise HTTPException(404, f"the replay of {run_id!r} has no file {path[:200]!r}")
+    # the page itself carries a stricter policy
+    headers = {"cache-control": "no-cache", "content-security-policy": SITE_POLICY}
+    if not file.is_symlink():
+        return FileResponse(file, headers=headers)
+    shot = sites.read_screenshot(run_id, file)
+    if shot is None:
+        raise HTTPException(404, f"the screenshot {path[:200]!r} no longer exists")
+    headers["etag"] = shot.etag
+    if request.headers.get("if-none-match") == shot.etag:
+        return Response(status_code=304, headers=headers)
+    return Response(shot.content, media_type=shot.media_type, headers=headers)
 
 
 class _PageFiles(StaticFiles):

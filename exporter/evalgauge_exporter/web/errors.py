@@ -2,9 +2,40 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Iterable
+from itertools import islice
 
 from fastapi import HTTPException
+
+MAX_COMPARED = 1000
+"""Names that are compared with an unknown one: an answer costs the same however many runs there are."""
+MAX_LETTERS = 64
+"""Letters of a name that are compared."""
+_LEAST = 0.3
+"""Share of common trigrams from which names are similar."""
+
+
+def find_similar(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Return the known names most similar to an unknown one, by their common trigrams (Dice coefficient).
+
+    Args:
+        name: The unknown name.
+        known: Known names; the first ``MAX_COMPARED`` are compared.
+        count: Names to return, at most.
+    """
+    wanted = _trigrams(name)
+    scored = []
+    for other in islice(known, MAX_COMPARED):
+        trigrams = _trigrams(other)
+        score = 2 * len(wanted & trigrams) / (len(wanted) + len(trigrams))
+        if score >= _LEAST:
+            scored.append((-score, other))
+    return [other for _, other in sorted(scored)[:count]]
+
+
+def _trigrams(name: str) -> set[str]:
+    text = f" {name[:MAX_LETTERS].lower()} "
+    return {text[at : at + 3] for at in range(max(1, len(text) - 2))}
 
 
 def unknown_run_error(run_id: str, known: list[str]) -> HTTPException:
@@ -14,14 +45,14 @@ def unknown_run_error(run_id: str, known: list[str]) -> HTTPException:
         run_id: The requested id.
         known: The ids of all runs.
     """
-    near = difflib.get_close_matches(run_id, known, n=3, cutoff=0.4)
+    near = find_similar(run_id, reversed(known))
     hint = f"; did you mean {', '.join(near)}?" if near else "; /api/benchmark/runs lists all runs"
     return HTTPException(404, f"no run {run_id[:200]!r}{hint}")
 
 
 def describe_unknown_path(path: str, known: list[str]) -> str:
     """Return the message for an unknown path, with similar ones of the ``known``."""
-    near = difflib.get_close_matches(path, known, n=3, cutoff=0.6)
+    near = find_similar(path, known)
     hint = f"; did you mean {', '.join(near)}?" if near else "; /docs lists all paths"
     return f"there is no {path[:200]!r}{hint}"
 

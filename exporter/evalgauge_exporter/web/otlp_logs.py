@@ -11,7 +11,7 @@ A sender has the token but is not trusted beyond that: names are checked, sizes 
 
 from __future__ import annotations
 
-import hmac
+import contextlib
 import logging
 import os
 import re
@@ -27,10 +27,12 @@ import anyio
 import anyio.to_thread
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic_core import from_json, to_json
+from starlette.requests import ClientDisconnect
 
 from evalgauge.events import VERSION
 from evalgauge.runlog import EVENTS_FOLDER, encode, safe_name
 from evalgauge_exporter.errors import RecordError
+from evalgauge_exporter.web.auth import is_bearer
 
 log = logging.getLogger("evalgauge.exporter")
 
@@ -47,6 +49,8 @@ SORT_INTERVAL = 60.0
 """Minimum seconds between two rewrites of a log that arrived out of order."""
 MAX_SORTED_BYTES = 256 << 20
 """Bytes: a larger log stays in the order of its arrival, which only blurs how long workers were busy."""
+MAX_IN_FLIGHT = 64 << 20
+"""Bytes of all request bodies that are being received together; beyond it senders are asked to wait."""
 MAX_CONCURRENT = 2
 """Requests that are decompressed and stored at the same time; others wait."""
 MAX_RUNS = 10_000
@@ -245,6 +249,7 @@ def logs_router(folder: Path, token: str | None) -> APIRouter:
     router = APIRouter()
     received = ReceivedLogs(folder)
     limit = anyio.CapacityLimiter(MAX_CONCURRENT)
+    memory = _Budget(MAX_IN_FLIGHT)
 
     @router.post(
         PATH,
@@ -255,7 +260,7 @@ def logs_router(folder: Path, token: str | None) -> APIRouter:
             403: {"description": "Receiving is off."},
             413: {"description": "Too large."},
             415: {"description": "Neither JSON nor protobuf."},
-            503: {"description": "The log can't be written now; send it again."},
+            503: {"description": "The log can't be stored now; send it again."},
         },
     )
     async def take(request: Request) -> Response:
@@ -263,14 +268,18 @@ def logs_router(folder: Path, token: str | None) -> APIRouter:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in (JSON, PROTOBUF):
             raise HTTPException(415, f"content-type must be {JSON} or {PROTOBUF}")
-        body = await _read_body(request)
-        try:
-            stored = await anyio.to_thread.run_sync(
-                _store_body, received, body, request.headers.get("content-encoding"), kind, limiter=limit
-            )
-        except OSError as error:
-            log.error("received logs can't be written to %s: %s", folder, error)
-            raise HTTPException(503, "the log can't be written now", {"retry-after": "10"}) from error
+        with memory.reserve(_declared_size(request)):
+            try:
+                body = await _read_body(request)
+            except ClientDisconnect:
+                return Response(status_code=400)  # nobody is there to read it
+            try:
+                stored = await anyio.to_thread.run_sync(
+                    _store_body, received, body, request.headers.get("content-encoding"), kind, limiter=limit
+                )
+            except OSError as error:
+                log.error("received logs can't be written to %s: %s", folder, error)
+                raise HTTPException(503, "the log can't be written now", {"retry-after": "10"}) from error
         if stored.rejected:
             log.warning("%d received records were rejected: %s", stored.rejected, stored.reason)
         return Response(_encode_result(stored, kind), media_type=kind)
@@ -281,17 +290,41 @@ def logs_router(folder: Path, token: str | None) -> APIRouter:
 def _authorise(request: Request, token: str | None) -> None:
     if token is None:
         raise HTTPException(403, "receiving logs is off; start the exporter with --receive and --token-file")
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+    if not is_bearer(request.headers.get("authorization", ""), token):
         raise HTTPException(
             401, "a token is needed: send it as Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"}
         )
 
 
-async def _read_body(request: Request) -> bytes:
+class _Budget:
+    """The bytes that all requests together may hold in memory. Belongs to one event loop."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    @contextlib.contextmanager
+    def reserve(self, size: int) -> Iterator[None]:
+        """Reserve bytes while the block runs. Raises ``HTTPException`` 503 where too few are left."""
+        if size > self._left:
+            raise HTTPException(503, "too many logs are being received; send it again", {"retry-after": "2"})
+        self._left -= size
+        try:
+            yield
+        finally:
+            self._left += size
+
+
+def _declared_size(request: Request) -> int:
+    """Return the bytes that the body of a request can have, by its ``content-length``."""
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > MAX_BODY:
+    if not (length.isascii() and length.isdigit()):
+        return MAX_BODY
+    if len(length) > 12 or int(length) > MAX_BODY:
         raise HTTPException(413, f"a request may have {MAX_BODY >> 20} MiB")
+    return int(length)
+
+
+async def _read_body(request: Request) -> bytes:
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
@@ -413,10 +446,11 @@ def _parse_record(attributes: Mapping[str, Any], body: object) -> LogLine | Reco
         except (ValueError, RecursionError) as error:
             raise RecordError("a record whose body is not JSON") from error
         seq = event.get("seq") if isinstance(event, dict) else None
-        if type(event.get("v", VERSION) if isinstance(event, dict) else None) is not int:
-            raise RecordError("a record whose body is no event")
+        version = event.get("v", VERSION) if isinstance(event, dict) else None
+        if type(version) is not int or not 0 <= version < 1 << 53:
+            raise RecordError("a record whose body is not an event")
         if type(seq) is not int or not 0 <= seq < 1 << 53 or not isinstance(event.get("type"), str):
-            raise RecordError("a record whose body is no event")
+            raise RecordError("a record whose body is not an event")
         if _is_outside(event.get("screenshot")):
             event["screenshot"] = None
         data = encode({"v": event.pop("v", VERSION), "seq": event.pop("seq"), **event})

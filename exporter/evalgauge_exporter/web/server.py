@@ -12,6 +12,7 @@ import uvicorn
 from evalgauge_exporter.errors import ListenError
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.web.app import create_app
+from evalgauge_exporter.web.connections import ConnectionLimits, limited_protocol, raise_descriptor_limit
 from evalgauge_exporter.web.sse import SnapshotBroadcaster
 
 
@@ -45,6 +46,9 @@ def base_url(bound: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+_KEEP_ALIVE_SECONDS = 30
+
+
 class _Server(uvicorn.Server):
     """A server that ends the event streams before it shuts down: they would never end by themselves."""
 
@@ -61,14 +65,20 @@ class _Server(uvicorn.Server):
 def web_server(exporter: Exporter) -> uvicorn.Server:
     """Build the server for an exporter, not yet running."""
     app = create_app(exporter)
+    limits = ConnectionLimits(raise_descriptor_limit())
+    app.state.stream.max_clients = limits.streams
     return _Server(
         uvicorn.Config(
             app,
-            log_level="warning",
+            http=limited_protocol(limits),
+            ws="none",
+            backlog=limits.backlog,
+            log_config=None,
+            log_level="error",  # a malformed request is the client's problem: it is answered with 400 and not logged
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=2,
-            timeout_keep_alive=30,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         ),
         app.state.stream,
     )

@@ -52,6 +52,10 @@ class SnapshotBroadcaster:
         self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = threading.Event()
+        self.clients = 0
+        """Open streams."""
+        self.max_clients = 10_000
+        """Streams beyond this number are refused; the page polls then."""
         self._boot = b"%x" % time.time_ns()  # versions restart at 0 with each start of the exporter
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -113,6 +117,14 @@ class SnapshotBroadcaster:
         Yields:
             Encoded messages and comments.
         """
+        self.clients += 1
+        try:
+            async for message in self._messages(run_id, interval):
+                yield message
+        finally:
+            self.clients -= 1
+
+    async def _messages(self, run_id: str | None, interval: float) -> AsyncIterator[bytes]:
         sent: int | None = None
         sent_at = 0.0
         yield b"retry: 2000\n\n"

@@ -163,12 +163,13 @@ class _Run:
 
     def llm_call(self, fields: Mapping[str, Any], now: float) -> None:
         who = (fields.get("provider") or UNKNOWN, fields.get("model") or UNKNOWN)
-        self.requests[(*who, fields.get("status") or "ok")] += 1
+        calls = max(1, fields.get("requests") or 1)
+        self.requests[(*who, fields.get("status") or "ok")] += calls
         for kind in m.TOKEN_KINDS:
             if count := fields.get(f"{kind}_tokens"):
                 self.tokens[(*who, kind)] += count
         if fields.get("input_tokens") is None or fields.get("output_tokens") is None:  # it cannot be priced
-            self.unknown[who] += 1
+            self.unknown[who] += calls
         self.worker(fields, now)
 
     def worker_state(self, fields: Mapping[str, Any], now: float) -> None:

@@ -14,7 +14,7 @@ from evalgauge.values import LARGEST
 _NUMBERS = frozenset(
     (
         *("attempt", "attempts", "budget_usd", "max_steps", "score", "step_idx", "steps", "total_tasks"),
-        *("duration_seconds", "env_seconds", "think_seconds"),
+        *("duration_seconds", "env_seconds", "requests", "think_seconds"),
         *(f"{kind}_tokens" for kind in TOKEN_KINDS),
     )
 )

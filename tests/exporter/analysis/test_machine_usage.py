@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import partial
 
@@ -13,6 +14,7 @@ from evalgauge.price_overrides import MachineOverride, Overrides
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.analysis.machine_costs import MachineCosts, MachineRow, classify_component
 from evalgauge_exporter.analysis.machine_usage import (
+    MachineJoin,
     compute_fleet_machine_costs,
     compute_run_machine_costs,
     list_worker_machines,
@@ -35,9 +37,14 @@ OWN = PriceTable(Overrides("overrides mine", machines=(MachineOverride("Standard
 
 
 def cost(
-    run: RunState, fleet: FleetState | None = None, at: float = HOUR, prices: PriceTable = NO_PRICES, runs: object = ()
+    run: RunState,
+    fleet: FleetState | None = None,
+    at: float = HOUR,
+    prices: PriceTable = NO_PRICES,
+    runs: Iterable[RunState] = (),
 ) -> MachineCosts:
-    return compute_run_machine_costs(run, fleet, prices, T0 + at, STALL, runs)  # type: ignore[arg-type]
+    join = MachineJoin(list(runs) or [run], fleet or FleetState(prices), T0 + at, STALL)
+    return compute_run_machine_costs(run, fleet, prices, T0 + at, STALL, join)
 
 
 def only(costs: MachineCosts) -> MachineRow:
@@ -420,7 +427,7 @@ def test_a_machine_that_is_declared_discovered_and_named_by_a_worker_counts_once
         run = story.run()
         (machine,) = fleet.list_machines()
         ((_, row_of_fleet),) = compute_fleet_machine_costs([run], fleet, T0 + HOUR, STALL)
-        costs = compute_run_machine_costs(run, fleet, PriceTable(), T0 + HOUR, STALL, [run])
+        costs = cost(run, fleet, runs=[run])
         assert (machine.key, row_of_fleet.hours, row_of_fleet.cost_usd) == ("i-01", 1.0, 2.0), name
         assert [(found.key, found.cost_usd) for found in costs.rows] == [("i-01", 2.0)], name
 

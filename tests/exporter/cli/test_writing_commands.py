@@ -92,8 +92,8 @@ def test_export_writes_the_whole_run_as_json_and_its_attempts_as_atif(tmp_path: 
 def test_several_runs_are_one_table_but_not_one_json(tmp_path: Path) -> None:
     small_run(tmp_path, "a")
     small_run(tmp_path, "b")
-    assert "2 runs found (a, b)" in complaint(evalgauge("export", tmp_path, "--format", "json", "--out", "-"), 1)
-    rows = list(csv.DictReader(io.StringIO(evalgauge("export", tmp_path, "--format", "csv", "--out", "-").stdout)))
+    assert "2 runs found (a, b)" in complaint(evalgauge("export", str(tmp_path), "--format", "json", "--out", "-"), 1)
+    rows = list(csv.DictReader(io.StringIO(evalgauge("export", str(tmp_path), "--format", "csv", "--out", "-").stdout)))
     assert {row["run_id"] for row in rows} == {"a", "b"}
 
 

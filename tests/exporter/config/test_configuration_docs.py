@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ByteSize
 from pydantic.fields import FieldInfo
 
 from evalgauge.price_overrides import load_overrides
@@ -55,6 +55,8 @@ def default(name: str, field: FieldInfo) -> str:
         return "none"
     if "interval" in name or name in ("stall_after", "probe.timeout"):
         return f'`"{format_duration(value)}"`'
+    if isinstance(value, ByteSize):
+        return f'`"{value.human_readable().replace(".0", "")}"`'
     return f"`{json.dumps(value)}`"
 
 
@@ -105,6 +107,8 @@ VALUES = {
     "EVALGAUGE_GRAFANA_URL": "http://grafana",
     "EVALGAUGE_PUBLIC_URL": "http://evalgauge",
     "EVALGAUGE_SUCCESS_THRESHOLD": "0.5",
+    "EVALGAUGE_FOLLOW_LINKS": "true",
+    "EVALGAUGE_LIMITS__MEMORY": "2GiB",
     "EVALGAUGE_PROBE_REGISTRIES": "false",
     "EVALGAUGE_BASELINES": '{"waa": "r"}',
     "EVALGAUGE_PRICES__OVERRIDES": "/prices.toml",

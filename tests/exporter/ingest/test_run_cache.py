@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from evalgauge.runlog import LogReader
 from evalgauge_exporter.config.model import load_config
@@ -128,17 +130,47 @@ def test_only_the_newest_runs_keep_their_attempts_in_memory(tmp_path: Path) -> N
     exporter.stop()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"key": 3}', '{"key": "x", "runs": []}', '{"runs": {"a": [1]}}'])
-def test_a_damaged_cache_is_empty(tmp_path: Path, content: str) -> None:
+def is_changed(damaged: bytes, whole: bytes) -> bool:
+    try:
+        return bool(json.loads(damaged) != json.loads(whole))
+    except ValueError:
+        return True
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_cache_that_was_damaged_anywhere_is_empty(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path, folder = tmp_path_factory.mktemp("cache") / "cache.json", Path("/results/r")
+    cache = RunCache(path, "key")
+    cache.put(folder, "fingerprint", fold("r", "runlog", []))
+    cache.flush({folder})
+    whole = path.read_bytes()
+    start = data.draw(st.integers(0, len(whole) - 1))
+    end = data.draw(st.integers(start, len(whole)))
+    put = data.draw(st.binary(max_size=20) | st.sampled_from([b"null", b"[]", b'"x"', b"-1.5", b'{"a": "b"}']))
+    path.write_bytes(whole[:start] + put + whole[end:])
+    again = RunCache(path, "key")
+    if is_changed(path.read_bytes(), whole):
+        assert again.get(folder, "fingerprint", "r", unpriced) is None
+    again.put(folder, "fingerprint", fold("r", "runlog", []))
+    again.flush({folder})
+    assert RunCache(path, "key").get(folder, "fingerprint", "r", unpriced) is not None, "the run is cached again"
+
+
+def test_runs_are_read_again_where_the_cache_was_damaged_or_made_by_other_code(tmp_path: Path) -> None:
     small_run(tmp_path, "r")
     exporter = started(tmp_path)
     path = exporter.collector._cache._path
     archived(exporter)
     assert path is not None
-    path.write_text(content)
-    again = started(tmp_path)
-    assert again.state.runs["r"].total == 3
-    again.stop()
+    for content in (b"", b"{", path.read_bytes().replace(b'"source"', b'"sauce"')):
+        path.write_bytes(content)
+        again = started(tmp_path)
+        assert again.state.runs["r"].total == 3
+        again.stop()
+    assert RunCache(path, "other").get(tmp_path / "r", "", "r", unpriced) is None
 
 
 def test_a_folder_whose_name_is_no_text_spoils_no_cache(tmp_path: Path) -> None:
@@ -148,17 +180,6 @@ def test_a_folder_whose_name_is_no_text_spoils_no_cache(tmp_path: Path) -> None:
     archive.put(folder, "signature", run)
     archive.flush({folder})
     assert RunCache(tmp_path / "cache.json", "key").get(folder, "signature", "r", unpriced) is not None
-
-
-@pytest.mark.parametrize("entry", [["s", []], ["s", {"source": "runlog"}], ["s", None], ["s", 1]])
-def test_a_damaged_entry_is_ignored_and_replaced(tmp_path: Path, entry: object) -> None:
-    path = tmp_path / "cache.json"
-    path.write_text(json.dumps({"key": "key", "runs": {"/results/r": entry}}))
-    archive, folder = RunCache(path, "key"), Path("/results/r")
-    assert archive.get(folder, "s", "r", unpriced) is None
-    archive.put(folder, "s", fold("r", "runlog", []))
-    archive.flush({folder})
-    assert RunCache(path, "key").get(folder, "s", "r", unpriced) is not None, "the run is kept anew"
 
 
 def test_a_cache_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:

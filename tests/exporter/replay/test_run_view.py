@@ -10,10 +10,10 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from evalgauge.metrics import OUTCOMES
+from evalgauge.pricing import PriceTable
 from evalgauge_dashboards.colours import MEANINGS
 from evalgauge_exporter.export.table import csv_text, task_rows
 from evalgauge_exporter.replay import generate
-from evalgauge_exporter.replay.reading import listed_prices
 from evalgauge_exporter.state.run import fold
 from tests.exporter.replay.conftest import RECORDED, SEED, Open
 from tests.exporter.replay.factories import LATER, found, task, write_run
@@ -100,7 +100,7 @@ def test_the_page_exports_what_the_command_does(real_site: Path, open_page: Open
     rows = "evalgauge.loadTable(evalgauge.findRun(id)).then(table => evalgauge.{0}(table.rows))"
     exported = json.loads(page.evaluate(f"id => {rows.format('toJson')}", SEED))
     source = next(run for run in found(RECORDED) if run.path_id == SEED).source
-    expected = task_rows(fold(SEED, "openadapt", source.read().events, listed_prices()))
+    expected = task_rows(fold(SEED, "openadapt", source.read().events, PriceTable().price_of))
     assert sorted(exported, key=lambda row: row["task_id"]) == expected
     evil = ["=1+1", " @x", "\ttab", "＝1", "-2", "plain", 'a"b', "a,b", None, -2.5]
     texts = [{"run": {"run_id": "r", "model": "m"}, "task_id": "t", "reason": one} for one in evil]

@@ -65,7 +65,7 @@ def test_screenshots_are_linked_not_copied(tmp_path: Path) -> None:
 
 
 def test_where_links_are_impossible_screenshots_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError("no links here")
 
     monkeypatch.setattr(os, "link", refuse)

@@ -10,6 +10,7 @@ from typing import Any
 from evalgauge.events import Event
 from evalgauge.runlog import Problem
 from evalgauge_exporter.sources.base import RunSource
+from evalgauge_exporter.sources.discovery import Discovery
 from evalgauge_exporter.state.models import Attempt, BusyIdleClock, Usage, Worker
 from evalgauge_exporter.state.run import RunState, fold
 
@@ -57,6 +58,13 @@ def snapshot(run: RunState) -> dict[str, Any]:
 def outcomes(run: RunState) -> dict[str, int]:
     """Attempts by status, of a run that ended or is silent."""
     return run.statuses(NOW, STALL)
+
+
+def places(folder: Path) -> list[Path]:
+    """The places of the runs that are found below a folder; nothing in it is a problem."""
+    found, problems = Discovery([folder]).scan()
+    assert problems == []
+    return [run.folder for run in found]
 
 
 def write(path: Path, content: str | bytes, at: float | None = None) -> Path:

@@ -168,12 +168,12 @@ def test_a_format_that_raises_for_a_folder_hides_no_other_run(tmp_path: Path, mo
 
     small_run(tmp_path, "good")
     (tmp_path / "bad").mkdir()
-    monkeypatch.setattr(discovery, "FORMATS", (*discovery.FORMATS, Format(fails, RunLogSource)))
+    monkeypatch.setattr(discovery, "SAMPLED", (*discovery.SAMPLED, Format(fails, RunLogSource)))
     scanner = Discovery([tmp_path])
     found, problems = scanner.scan()
     assert list(names(found)) == ["good"]
     assert [problem.reason for problem in problems] == ["defect"]
-    assert scanner.scan() == ([], []), "it is said once"
+    assert scanner.scan() == ([], []), "it is reported once"
 
 
 def test_a_folder_whose_name_is_no_text_has_an_id_that_is(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from evalgauge import Run
 from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.web import app as app_module
 from evalgauge_exporter.web import replay_sites
 from evalgauge_exporter.web.app import create_app
 from tests.exporter.runs import exporter_of, small_run
@@ -37,7 +38,8 @@ def exporter(going: Run) -> Iterator[Exporter]:
 
 
 @pytest.fixture
-def client(exporter: Exporter) -> Iterator[TestClient]:
+def client(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    monkeypatch.setattr(app_module, "BUILD_WAIT_SECONDS", 60.0)
     with TestClient(create_app(exporter), base_url="http://127.0.0.1") as client:
         yield client
 
@@ -93,7 +95,70 @@ def test_an_unknown_run_is_answered_with_similar_ids(client: TestClient) -> None
 def test_the_sites_are_deleted_with_the_server(exporter: Exporter) -> None:
     app = create_app(exporter)
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        client.get("/replay/now/")
+        client.get("/replay/now/data/index.js")
         folder = app.state.sites._folder
         assert folder.is_dir()
     assert not folder.exists()
+
+
+def test_a_large_site_is_generated_by_a_process_of_its_own(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_sites, "SMALL_BYTES", 0)
+    assert '"run_id":"now"' in client.get("/replay/now/data/index.js").text
+
+
+def test_a_process_that_is_killed_is_reported_and_the_site_tried_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay_sites, "SMALL_BYTES", 0)
+    monkeypatch.setattr(replay_sites, "BUILD_SECONDS", 0.0)
+    monkeypatch.setattr(replay_sites, "MIN_AGE_SECONDS", 0.0)
+    answer = client.get("/replay/now/")
+    assert answer.status_code == 404
+    assert "ended with status" in answer.json()["error"]
+    monkeypatch.setattr(replay_sites, "BUILD_SECONDS", 60.0)
+    assert client.get("/replay/now/").status_code == 200
+
+
+def test_a_loading_page_shows_the_progress_of_a_site_that_is_being_generated(
+    exporter: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "BUILD_WAIT_SECONDS", 0.0)
+    with TestClient(create_app(exporter), base_url="http://127.0.0.1") as client:
+        page = client.get("/replay/now/")
+        assert page.status_code == 202
+        assert "being generated" in page.text
+        assert client.get("/live/loading.js").status_code == 200
+        wait_for(lambda: client.get("/replay/now/progress").json()["ready"], 60)
+        assert client.get("/replay/now/").status_code == 200
+
+
+def test_a_site_that_cannot_be_written_is_reported(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "BUILD_WAIT_SECONDS", 60.0)
+    app = create_app(exporter)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        folder = app.state.sites._make_folder()
+        (folder / "1").write_text("a file where the site would be")
+        answer = client.get("/replay/now/")
+        assert answer.status_code == 404
+        assert "is a file" in answer.json()["error"]
+
+
+def test_the_least_recently_used_sites_are_deleted(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_sites, "MAX_SITES", 1)
+    client.get("/replay/before/")
+    sites = client.app.state.sites  # type: ignore[attr-defined]  # the application is FastAPI's
+    first = sites._sites["before"].folder
+    client.get("/replay/now/")
+    assert list(sites._sites) == ["now"]
+    assert not first.exists()
+    assert client.get("/replay/before/").status_code == 200, "it is generated again"
+
+
+def test_what_a_killed_process_left_is_deleted_at_start(exporter: Exporter, tmp_path: Path) -> None:
+    app = create_app(exporter)
+    base = app.state.sites._cache_folder()
+    left = base / "left-by-a-killed-process"
+    left.mkdir(parents=True)
+    (left / "lock").write_bytes(b"")
+    with TestClient(app, base_url="http://127.0.0.1"):
+        assert not left.exists()

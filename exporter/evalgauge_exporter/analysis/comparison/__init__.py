@@ -9,12 +9,14 @@ from evalgauge_exporter.analysis.comparison.comparison import (
     DomainComparison,
     MeanDifference,
     RunRate,
+    ScoreDifference,
     SuccessDifference,
     Verdict,
     compare,
     flip_rate,
 )
 from evalgauge_exporter.analysis.comparison.pairing import Trial
+from evalgauge_exporter.analysis.comparison.power import LeastDrop, least_drop
 from evalgauge_exporter.analysis.comparison.repeats import pass_at_k, pass_hat_k
 from evalgauge_exporter.analysis.comparison.sequential import Martingale, anytime_p_value
 from evalgauge_exporter.analysis.comparison.tests import Interval, holm, wilson
@@ -23,9 +25,11 @@ __all__ = [
     "Comparison",
     "DomainComparison",
     "Interval",
+    "LeastDrop",
     "Martingale",
     "MeanDifference",
     "RunRate",
+    "ScoreDifference",
     "SuccessDifference",
     "Trial",
     "Verdict",
@@ -33,6 +37,7 @@ __all__ = [
     "compare",
     "flip_rate",
     "holm",
+    "least_drop",
     "pass_at_k",
     "pass_hat_k",
     "wilson",

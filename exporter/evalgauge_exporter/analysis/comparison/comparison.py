@@ -1,7 +1,8 @@
-"""The paired comparison of two runs: is B better or worse than its baseline A, and could that be chance?
+"""The paired comparison of two runs: is run B better or worse than its baseline A, or is the difference chance?
 
-Pure: measured attempts in, numbers out. Tasks are paired by their id, so only tasks that both runs have measured count,
-which makes the comparison right while a run goes on. Every difference is A − B: above 0 where the baseline is better.
+Pure functions: measured attempts in, numbers out. Tasks are paired by their id and only tasks that both runs have
+measured count, so the comparison is valid while a run is running. Every difference is A − B: positive where the
+baseline is better.
 """
 
 from __future__ import annotations
@@ -9,24 +10,28 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from scipy.special import ndtri
 
+from evalgauge_exporter.analysis.comparison.censored import DRAWS, Censored, CensoredEstimate, estimate_censored
 from evalgauge_exporter.analysis.comparison.pairing import (
+    OpenPair,
     Pair,
     StartedPair,
     Trial,
     group_by_task,
     is_plausible,
+    mean_score,
     measured_pairs,
+    open_pairs,
+    pair_seconds,
     started_pairs,
+    success_share,
 )
-from evalgauge_exporter.analysis.comparison.sequential import (
-    anytime_p_values,
-    select_direction,
-)
+from evalgauge_exporter.analysis.comparison.power import POWER, pairs_for_mcnemar, pairs_for_power
+from evalgauge_exporter.analysis.comparison.sequential import anytime_p_values, select_direction
 from evalgauge_exporter.analysis.comparison.tests import (
     Interval,
     clustered_difference,
@@ -34,7 +39,7 @@ from evalgauge_exporter.analysis.comparison.tests import (
     holm,
     mcnemar,
     mean_interval,
-    pairs_for_power,
+    reconcile,
     sign_flip,
     tango,
     wilson,
@@ -42,103 +47,136 @@ from evalgauge_exporter.analysis.comparison.tests import (
 
 Verdict = Literal["better", "worse", "no_significant_difference", "too_few_tasks"]
 
-POWER = 0.8
-"""Chance with which :attr:`SuccessDifference.pairs_required` is to see the difference."""
+SCORE_LEVELS = 1000
+"""Score differences are rounded to this many levels for the exact sign-flip test."""
+MIN_REPEATED = 3
+"""Repeated tasks below which there is no noise floor."""
 
 
 @dataclass(frozen=True)
 class RunRate:
-    """The success rate of one run over the paired tasks."""
+    """Success rate of one run over the paired tasks."""
 
     tasks: int
     attempts: int
     successes: int
-    """Attempts that succeeded."""
+    """Number of attempts that succeeded."""
     rate: float | None
-    """Mean of the tasks' own success rates, 0 to 1; ``None`` without tasks."""
+    """Mean of the tasks' success rates, 0 to 1; ``None`` without tasks."""
     interval: Interval | None
-    """Wilson's, at confidence 1 − alpha; with the effective size where tasks were attempted more than once."""
+    """Wilson interval at confidence 1 − alpha; with the effective sample size where tasks have several attempts."""
 
 
 @dataclass(frozen=True)
 class SuccessDifference:
-    """What two runs differ by in success, over one set of pairs."""
+    """Difference of two runs in success over one set of pairs."""
 
     paired_tasks: int
     rate_a: RunRate
     rate_b: RunRate
     success_delta: float | None
-    """Rate of A − rate of B, −1 to 1; ``None`` without pairs."""
+    """Rate of A − rate of B over the pairs, −1 to 1; ``None`` without pairs."""
+    expected_delta: float | None
+    """``success_delta``; while a run is running its estimate with the open pairs as censored."""
     ci_low: float | None
-    """Lower end of the interval of ``success_delta`` at confidence 1 − alpha."""
+    """Lower bound of the interval of ``expected_delta`` at confidence 1 − alpha. The interval contains 0 exactly where
+    the test behind the verdict finds no difference."""
     ci_high: float | None
+    final_low: float | None
+    """While a run is running: lower bound of what ``success_delta`` will be once both are finished."""
+    final_high: float | None
     only_a_succeeded: int
     """Pairs in which only A succeeded; with several attempts, tasks with the higher rate in A."""
     only_b_succeeded: int
     test: str
     """The test behind ``p_value``: "exact McNemar", "exact sign-flip over tasks" or "sign-flip over tasks"."""
     p_value: float
-    """Two-sided, for a finished run: right if looked at once. 1 without pairs."""
+    """Two-sided, for finished runs: valid when it is looked at once. 1 without pairs."""
     anytime_p_worse: float
-    """Anytime-valid p-value of "B is worse", for a run that goes on: see :class:`Martingale`. 1 without pairs."""
+    """Anytime-valid p-value of "B is worse", for a running run; see :class:`Martingale`. 1 without pairs."""
     anytime_p_better: float
     pairs_required: int | None
-    """Pairs in all with which one test at the end sees a true difference of this size with 80 % power, at least
+    """Total pairs with which one test at the end detects a true difference of this size with 80 % power, at least
     ``min_pairs``; ``None`` without pairs or without a difference."""
 
     @property
     def anytime_p_value(self) -> float:
-        """The anytime-valid p-value of the direction of ``success_delta``."""
+        """Anytime-valid p-value in the direction of ``success_delta``."""
         return select_direction(self.success_delta or 0.0, self.anytime_p_worse, self.anytime_p_better)
 
 
 @dataclass(frozen=True)
 class DomainComparison(SuccessDifference):
-    """The pairs of one domain."""
+    """Difference of two runs over the pairs of one domain."""
 
     domain: str
     adjusted_p_value: float
-    """Holm's over all domains: of ``p_value`` where the runs are finished, else of the anytime-valid one."""
+    """Holm-corrected over all domains: ``p_value`` where both runs are finished, else the anytime-valid one."""
     verdict: Verdict
-    """By ``adjusted_p_value``."""
+    """Judged by ``adjusted_p_value``."""
     pairs_needed: int | None
 
 
 @dataclass(frozen=True)
 class MeanDifference:
-    """What two runs differ by in a measured quantity, over the pairs in which both have it."""
+    """Difference of two runs in a measured quantity, over the pairs in which both have it."""
 
     pairs: int
     mean_a: float
     mean_b: float
     difference: float
-    """Mean of A − B, in the quantity's own unit."""
+    """Mean of A − B in the quantity's own unit."""
     interval: Interval | None
-    """Student's t over tasks, at confidence 1 − alpha; ``None`` with one pair."""
+    """Student's t interval over tasks at confidence 1 − alpha; ``None`` with one pair."""
+
+
+@dataclass(frozen=True)
+class ScoreDifference(MeanDifference):
+    """Difference of two runs in their scores, on the benchmark's own scale.
+
+    A task counts by its mean score. The test is the sign-flip test over tasks: it assumes nothing about how scores are
+    distributed. While a run is running it is the anytime-valid test over the signs of the tasks' differences.
+    """
+
+    expected_difference: float
+    """``difference``; while a run is running its estimate with the open pairs as censored."""
+    p_value: float
+    """Two-sided, for finished runs."""
+    anytime_p_worse: float
+    anytime_p_better: float
+    verdict: Verdict
+
+    @property
+    def anytime_p_value(self) -> float:
+        """Anytime-valid p-value in the direction of ``difference``."""
+        return select_direction(self.difference, self.anytime_p_worse, self.anytime_p_better)
 
 
 @dataclass(frozen=True)
 class Comparison(SuccessDifference):
-    """Everything that :func:`compare` finds."""
+    """Result of :func:`compare`."""
 
     finished: bool
+    """Whether both runs are finished."""
     verdict: Verdict
-    """On B against A: by ``p_value`` where the runs are finished, by the anytime-valid one where they go on."""
+    """On B against A: judged by ``p_value`` where both runs are finished, else by the anytime-valid p-value."""
     pairs_needed: int | None
     """How many of ``pairs_required`` are still missing; 0 once the verdict is "better" or "worse"."""
     only_in_a: int
-    """Tasks that only A has measured, so are in no pair."""
+    """Tasks measured only in A, which are in no pair."""
     only_in_b: int
     domains: dict[str, DomainComparison]
-    """By name, in its order; only domains with pairs."""
+    """By name, sorted; only domains that have pairs."""
+    score: ScoreDifference | None
+    """``None`` where no pair has scores in both runs."""
     steps: MeanDifference | None
     duration_seconds: MeanDifference | None
     cost_usd: MeanDifference | None
     flip_rate_a: float | None
     flip_rate_b: float | None
     noise_floor: float | None
-    """The success_delta that two runs of one agent stay within at confidence 1 − alpha, from the flip rates of the
-    runs' own repeats; ``None`` where neither run repeated a task."""
+    """The ``success_delta`` that two runs of the same agent stay within at confidence 1 − alpha, from an upper bound of
+    the flip rates of the runs' own repeats; ``None`` where fewer than three tasks were repeated."""
 
 
 def compare(
@@ -150,75 +188,121 @@ def compare(
     min_pairs: int = 10,
     running_a: Mapping[str, float] | None = None,
     running_b: Mapping[str, float] | None = None,
+    now: float | None = None,
 ) -> Comparison:
     """Compare run B with its baseline A over the tasks that both have measured.
 
-    With one attempt for each task: exact McNemar test and Tango's score interval. With several: a task counts by its
-    mean, the test is the exact sign-flip over tasks, and the interval Bonett and Price's adjusted one over tasks. The
-    verdict is given from ``min_pairs`` pairs on, "worse" and "better" where the p-value is under ``alpha``: the exact
-    one where both runs are ``finished``, else the anytime-valid one, which keeps the chance that two equal runs ever
-    raise "worse" under ``alpha`` however often it is asked. For that one each task is one throw, by the attempts that
-    began first, in the order in which the second of the two began.
+    With one attempt per task: exact McNemar test and Tango's score interval. With several, a task counts by its mean,
+    the test is the exact sign-flip test over tasks, and the interval is Bonett and Price's adjusted one over tasks. The
+    verdict is "worse" or "better" where the p-value is below ``alpha``: the exact one where both runs are finished,
+    else the anytime-valid one, which keeps the chance that two equal runs ever raise "worse" below ``alpha`` however
+    often it is evaluated. For that one each task is one observation, given by the attempts that started first, in the
+    order in which the later of the two started.
 
-    ``running_a`` and ``running_b`` are the tasks that a run is at right now, by the time at which the first attempt
-    that runs began (Unix seconds). They are needed where several workers run side by side, or tasks that fail quickly
-    look like a regression (see :func:`anytime_p_values`); where durations are not known, tasks count as started when
-    they ended.
+    Args:
+        a: Measured attempts of the baseline. An attempt given twice counts once, as it ended last.
+        b: Measured attempts of the candidate.
+        finished: Whether both runs are finished.
+        alpha: Significance level, between 0 and 1.
+        min_pairs: Pairs below which the verdict is "too_few_tasks", at least 1.
+        running_a: Tasks that A is running, by the time (Unix seconds) at which the first running attempt started. They
+            are needed where several workers run in parallel: without them tasks that fail quickly look like a
+            regression (see :func:`anytime_p_values`). Where durations are unknown, tasks count as started when they
+            ended.
+        running_b: The same for B.
+        now: The present, Unix seconds. With it, the open tasks of a running run are censored in the interval of the
+            difference; without it they are left out.
 
-    An attempt that is there twice counts once, as it ended last. ``ValueError`` unless 0 < alpha < 1 and min_pairs ≥ 1.
+    Returns:
+        The comparison. Differences are A − B.
+
+    Raises:
+        ValueError: ``alpha`` or ``min_pairs`` is out of range.
     """
     if not 0 < alpha < 1:
-        raise ValueError(f"alpha is {alpha}, but lies between 0 and 1")
+        raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1")
     if min_pairs < 1:
-        raise ValueError(f"min_pairs is {min_pairs}, but is at least 1")
+        raise ValueError(f"min_pairs is {min_pairs}; it must be at least 1")
     tasks_a, tasks_b = group_by_task(a), group_by_task(b)
     pairs = measured_pairs(tasks_a, tasks_b)
     started = started_pairs(tasks_a, tasks_b, running_a or {}, running_b or {})
-    whole = _success_difference(pairs, started, alpha, min_pairs)
-    verdict = _verdict(whole, whole.p_value if finished else whole.anytime_p_value, alpha, min_pairs)
-    flips = _mean_flip_rate(tasks_a), _mean_flip_rate(tasks_b)
+    rule = _Rule(finished, alpha, min_pairs)
+    opened: list[OpenPair] = []
+    if not finished and now is not None:
+        opened = open_pairs(tasks_a, tasks_b, running_a or {}, running_b or {}, now)
+    pending = abs(len(tasks_a.keys() | (running_a or {}).keys()) - len(tasks_b.keys() | (running_b or {}).keys()))
+    whole = _success_difference(pairs, started, opened, pending, rule, DRAWS)
+    p_value = whole.p_value if finished else whole.anytime_p_value
+    verdict = _verdict(whole.paired_tasks, whole.success_delta, p_value, rule)
+    flips = _flip_rates(tasks_a), _flip_rates(tasks_b)
     return Comparison(
-        **vars(whole),
+        **vars(_reconcile(whole, verdict)),
         finished=finished,
         verdict=verdict,
         pairs_needed=_pairs_needed(whole, verdict),
         only_in_a=len(tasks_a) - len(pairs),
         only_in_b=len(tasks_b) - len(pairs),
-        domains=_domains(pairs, started, finished, alpha, min_pairs),
+        domains=_domains(pairs, started, opened, rule),
+        score=_score_difference(pairs, opened, started, rule),
         steps=_mean_difference(pairs, lambda trial: trial.steps, alpha),
         duration_seconds=_mean_difference(pairs, lambda trial: trial.duration_seconds, alpha),
         cost_usd=_mean_difference(pairs, lambda trial: trial.cost_usd, alpha),
-        flip_rate_a=flips[0],
-        flip_rate_b=flips[1],
-        noise_floor=_noise_floor(pairs, [rate for rate in flips if rate is not None], alpha),
+        flip_rate_a=_mean(flips[0]),
+        flip_rate_b=_mean(flips[1]),
+        noise_floor=_noise_floor(pairs, [*flips[0], *flips[1]], alpha),
     )
 
 
 def flip_rate(trials: Iterable[Trial]) -> float | None:
-    """How often two attempts of one run at the same task disagree, 0 to 1: the noise that any comparison has to beat.
+    """Return how often two attempts of one run at the same task disagree, 0 to 1.
 
-    For a task with k attempts and s successes the share of its pairs of attempts that disagree, 2s(k − s) / k(k − 1);
-    then the mean over tasks. So it does not grow with the number of attempts (as "any attempt differs" does), and it is
-    what the share of discordant pairs between two runs of the same agent is expected to be. ``None`` where no task has
-    two attempts.
+    For a task with k attempts and s successes this is the share of its pairs of attempts that disagree,
+    2s(k − s) / k(k − 1), averaged over tasks. It does not grow with the number of attempts (as "any attempt differs"
+    does) and is the expected share of discordant pairs between two runs of the same agent.
+
+    Args:
+        trials: Measured attempts of one run.
+
+    Returns:
+        The flip rate, ``None`` where no task has two attempts.
     """
-    return _mean_flip_rate(group_by_task(trials))
+    return _mean(_flip_rates(group_by_task(trials)))
 
 
-def _mean_flip_rate(tasks: Mapping[str, Sequence[Trial]]) -> float | None:
+@dataclass(frozen=True)
+class _Rule:
+    """How a difference is judged."""
+
+    finished: bool
+    alpha: float
+    min_pairs: int
+
+
+def _flip_rates(tasks: Mapping[str, Sequence[Trial]]) -> list[float]:
+    """Return the flip rate of each task with several attempts."""
     rates = []
     for attempts in tasks.values():
         count, successes = len(attempts), sum(trial.success for trial in attempts)
         if count > 1:
             rates.append(2 * successes * (count - successes) / (count * (count - 1)))
-    return math.fsum(rates) / len(rates) if rates else None
+    return rates
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
 
 
 def _success_difference(
-    pairs: Sequence[Pair], started: Sequence[StartedPair], alpha: float, min_pairs: int
+    pairs: Sequence[Pair],
+    started: Sequence[StartedPair],
+    opened: Sequence[OpenPair],
+    pending: int,
+    rule: _Rule,
+    draws: int,
 ) -> SuccessDifference:
-    count = len(pairs)
-    # differences of the task means times a common factor, whole so that sums are exact
+    """Return the difference over some pairs, with an interval that does not know of the verdict."""
+    alpha, count = rule.alpha, len(pairs)
+    # differences of the task means times a common factor: integers, so that sums are exact
     factor = math.lcm(*{len(pair.a) for pair in pairs}, *{len(pair.b) for pair in pairs})
     successes_a = [sum(trial.success for trial in pair.a) for pair in pairs]
     successes_b = [sum(trial.success for trial in pair.b) for pair in pairs]
@@ -233,27 +317,88 @@ def _success_difference(
     if factor == 1:
         test, p_value = "exact McNemar", mcnemar(only_a, only_b)
         interval = tango(only_a, only_b, count, 1 - alpha) if count else None
+        required = pairs_for_mcnemar(mean_square, delta, alpha) if count else None
     else:
         p_value, exact = sign_flip(differences)
         test = "exact sign-flip over tasks" if exact else "sign-flip over tasks"
         interval = clustered_difference([difference / factor for difference in differences], 1 - alpha)
-    anytime_p_worse, anytime_p_better = anytime_p_values(pair.outcomes for pair in started)
-    required = pairs_for_power(delta, mean_square, alpha, POWER) if count else None
+        required = pairs_for_power(delta, mean_square, alpha, POWER) if count else None
+    censored = None
+    if opened and interval is not None:
+        values = [difference / factor for difference in differences]
+        censored = _censored_difference(values, pairs, opened, pending, success_share, (0.0, 1.0), draws)
+        if censored is not None:
+            interval = censored.interval
+    anytime_p_worse, anytime_p_better = anytime_p_values(pair.success for pair in started)
     return SuccessDifference(
         paired_tasks=count,
         rate_a=_run_rate([pair.a for pair in pairs], successes_a, alpha),
         rate_b=_run_rate([pair.b for pair in pairs], successes_b, alpha),
         success_delta=delta if count else None,
+        expected_delta=censored.mean if censored is not None else delta if count else None,
         ci_low=interval.low if interval else None,
         ci_high=interval.high if interval else None,
+        final_low=None if censored is None else censored.final.low,
+        final_high=None if censored is None else censored.final.high,
         only_a_succeeded=only_a,
         only_b_succeeded=only_b,
         test=test,
         p_value=p_value,
         anytime_p_worse=anytime_p_worse,
         anytime_p_better=anytime_p_better,
-        pairs_required=None if required is None else max(required, min_pairs),
+        pairs_required=None if required is None else max(required, rule.min_pairs),
     )
+
+
+def _censored_difference(
+    values: Sequence[float],
+    pairs: Sequence[Pair],
+    opened: Sequence[OpenPair],
+    pending: int,
+    value: Callable[[Sequence[Trial]], float | None],
+    scale: tuple[float, float],
+    draws: int,
+) -> CensoredEstimate | None:
+    """Return the estimated difference with the open pairs as censored.
+
+    Args:
+        values: Difference of each measured pair.
+        pairs: The measured pairs.
+        opened: The open pairs.
+        pending: Number of pairs that have not started.
+        value: The value of a task in one run, from its measured attempts; ``None`` without any.
+        scale: The lowest and the highest value of a task in one run.
+        draws: Number of draws.
+    """
+    low, high = scale
+    lowest, highest = [], []
+    for pair in opened:
+        known_a, known_b = value(pair.a), value(pair.b)
+        lowest.append((low if known_a is None else known_a) - (high if known_b is None else known_b))
+        highest.append((high if known_a is None else known_a) - (low if known_b is None else known_b))
+    return estimate_censored(
+        Censored(
+            values,
+            [pair_seconds(pair) for pair in pairs],
+            [pair.elapsed_seconds for pair in opened],
+            lowest,
+            highest,
+            pending,
+            (low - high, high - low),
+        ),
+        draws,
+    )
+
+
+def _reconcile(found: SuccessDifference, verdict: Verdict) -> SuccessDifference:
+    """Return the difference with an interval that agrees with the verdict."""
+    if found.ci_low is None or found.ci_high is None or found.expected_delta is None:
+        return found
+    step = 1e-3 / max(1, found.paired_tasks * found.rate_a.attempts * found.rate_b.attempts)
+    towards = found.success_delta or 0.0
+    rejected = verdict in ("better", "worse")
+    interval = reconcile(Interval(found.ci_low, found.ci_high), towards, rejected=rejected, step=step)
+    return replace(found, ci_low=interval.low, ci_high=interval.high)
 
 
 def _run_rate(tasks: Sequence[list[Trial]], successes: Sequence[int], alpha: float) -> RunRate:
@@ -263,15 +408,13 @@ def _run_rate(tasks: Sequence[list[Trial]], successes: Sequence[int], alpha: flo
         interval = wilson(sum(successes), attempts, 1 - alpha)
     else:
         interval = clustered_wilson(rates, attempts, 1 - alpha)
-    rate = math.fsum(rates) / len(rates) if rates else None
-    return RunRate(len(tasks), attempts, sum(successes), rate, interval)
+    return RunRate(len(tasks), attempts, sum(successes), _mean(rates), interval)
 
 
-def _verdict(difference: SuccessDifference, p_value: float, alpha: float, min_pairs: int) -> Verdict:
-    delta = difference.success_delta or 0.0
-    if difference.paired_tasks < min_pairs:
+def _verdict(pairs: int, delta: float | None, p_value: float, rule: _Rule) -> Verdict:
+    if pairs < rule.min_pairs:
         return "too_few_tasks"
-    if p_value >= alpha or delta == 0:
+    if p_value >= rule.alpha or not delta:
         return "no_significant_difference"
     return "worse" if delta > 0 else "better"
 
@@ -283,11 +426,7 @@ def _pairs_needed(difference: SuccessDifference, verdict: Verdict) -> int | None
 
 
 def _domains(
-    pairs: Sequence[Pair],
-    started: Sequence[StartedPair],
-    finished: bool,
-    alpha: float,
-    min_pairs: int,
+    pairs: Sequence[Pair], started: Sequence[StartedPair], opened: Sequence[OpenPair], rule: _Rule
 ) -> dict[str, DomainComparison]:
     by_domain: defaultdict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
@@ -295,20 +434,21 @@ def _domains(
     found = {}
     for domain in sorted(by_domain):
         started_here = [pair for pair in started if pair.domain in (domain, None)]
-        found[domain] = _success_difference(by_domain[domain], started_here, alpha, min_pairs)
-    if finished:
+        opened_here = [pair for pair in opened if pair.domain == domain]
+        found[domain] = _success_difference(by_domain[domain], started_here, opened_here, 0, rule, DRAWS // 4)
+    if rule.finished:
         adjusted = holm([difference.p_value for difference in found.values()])
     else:
-        # each direction has its own alpha, so each is corrected for the number of domains on its own
+        # each direction has its own alpha, so each is corrected for the number of domains separately
         worse = holm([difference.anytime_p_worse for difference in found.values()])
         better = holm([difference.anytime_p_better for difference in found.values()])
         deltas = [difference.success_delta or 0.0 for difference in found.values()]
         adjusted = [select_direction(*values) for values in zip(deltas, worse, better, strict=True)]
     domains = {}
     for (domain, difference), p_value in zip(found.items(), adjusted, strict=True):
-        verdict = _verdict(difference, p_value, alpha, min_pairs)
+        verdict = _verdict(difference.paired_tasks, difference.success_delta, p_value, rule)
         domains[domain] = DomainComparison(
-            **vars(difference),
+            **vars(_reconcile(difference, verdict)),
             domain=domain,
             adjusted_p_value=p_value,
             verdict=verdict,
@@ -317,10 +457,52 @@ def _domains(
     return domains
 
 
+def _score_difference(
+    pairs: Sequence[Pair], opened: Sequence[OpenPair], started: Sequence[StartedPair], rule: _Rule
+) -> ScoreDifference | None:
+    scored = [(pair, mean_score(pair.a), mean_score(pair.b)) for pair in pairs]
+    both = [(pair, a, b) for pair, a, b in scored if a is not None and b is not None]
+    if not both:
+        return None
+    differences = [a - b for _, a, b in both]
+    difference = math.fsum(differences) / len(both)
+    largest = max(abs(value) for value in differences)
+    p_value = 1.0
+    if largest > 0:
+        p_value = sign_flip([round(value / largest * SCORE_LEVELS) for value in differences]).p_value
+    worse, better = anytime_p_values(pair.score for pair in started)
+    p_of_verdict = p_value if rule.finished else select_direction(difference, worse, better)
+    verdict = _verdict(len(both), difference, p_of_verdict, rule)
+    interval = mean_interval(differences, 1 - rule.alpha)
+    expected = difference
+    if opened and interval is not None:
+        values = [value for _, a, b in both for value in (a, b)]
+        scale = (min(0.0, *values), max(1.0, *values))
+        measured = [pair for pair, _, _ in both]
+        censored = _censored_difference(differences, measured, opened, 0, mean_score, scale, DRAWS)
+        if censored is not None:
+            interval, expected = censored.interval, censored.mean
+    if interval is not None:
+        rejected = verdict in ("better", "worse")
+        interval = reconcile(interval, difference, rejected=rejected, step=max(largest, 1e-12) * 1e-6)
+    return ScoreDifference(
+        pairs=len(both),
+        mean_a=math.fsum(a for _, a, _ in both) / len(both),
+        mean_b=math.fsum(b for _, _, b in both) / len(both),
+        difference=difference,
+        interval=interval,
+        expected_difference=expected,
+        p_value=p_value,
+        anytime_p_worse=worse,
+        anytime_p_better=better,
+        verdict=verdict,
+    )
+
+
 def _mean_difference(
     pairs: Iterable[Pair], quantity: Callable[[Trial], float | None], alpha: float
 ) -> MeanDifference | None:
-    """Each task counts by its mean over the attempts that have the quantity."""
+    """Compare the tasks' means over the attempts that have the quantity."""
     both = []
     for pair in pairs:
         known_a, known_b = (
@@ -341,9 +523,14 @@ def _mean_difference(
 
 
 def _noise_floor(pairs: Sequence[Pair], flip_rates: Sequence[float], alpha: float) -> float | None:
-    """Two attempts that disagree with chance f each have the variance f / 2, so a mean of k attempts has f / 2k."""
-    if not pairs or not flip_rates:
+    """Return z times the standard error of the difference of two runs of one agent.
+
+    Two attempts that disagree with chance f each have the variance f / 2, so the mean of k attempts has f / 2k. For f
+    the upper limit of its interval is taken: a few tasks that were repeated and came out alike prove nothing.
+    """
+    if not pairs or len(flip_rates) < MIN_REPEATED:
         return None
-    flips = math.fsum(flip_rates) / len(flip_rates)
+    upper = clustered_wilson([min(rate, 1.0) for rate in flip_rates], len(flip_rates), 1 - alpha)
+    flips = 1.0 if upper is None else upper.high
     variance = flips / 2 * math.fsum(1 / len(pair.a) + 1 / len(pair.b) for pair in pairs) / len(pairs) ** 2
     return min(1.0, float(ndtri(1 - alpha / 2)) * math.sqrt(variance))

@@ -46,7 +46,20 @@ class StartedPair(NamedTuple):
 
     domain: str | None
     """``None`` where neither run has measured it."""
-    outcomes: PendingPair
+    success: PendingPair
+    """Which of the two succeeded."""
+    score: PendingPair
+    """Which of the two has the higher score: both of equal ones."""
+
+
+class OpenPair(NamedTuple):
+    """A task that both runs have started and at least one has not measured."""
+
+    domain: str
+    elapsed_seconds: float
+    """For which the pair has been running, by the longer of its two tasks."""
+    a: list[Trial]
+    b: list[Trial]
 
 
 def group_by_task(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
@@ -83,26 +96,83 @@ def started_pairs(
     found = []
     for task in sorted((tasks_a.keys() | running_a.keys()) & (tasks_b.keys() | running_b.keys())):
         a, b = tasks_a.get(task, []), tasks_b.get(task, [])
-        (begun_a, success_a), (begun_b, success_b) = (
-            _first_attempt(a, running_a.get(task)),
-            _first_attempt(b, running_b.get(task)),
-        )
+        first_a, first_b = _first_attempt(a, running_a.get(task)), _first_attempt(b, running_b.get(task))
         domain = _domain([*a, *b]) if a or b else None
-        found.append(StartedPair(domain, PendingPair(max(begun_a, begun_b), task, success_a, success_b)))
+        when = max(first_a.started, first_b.started)
+        success = PendingPair(when, task, first_a.success, first_b.success)
+        found.append(StartedPair(domain, success, _compare_scores(when, task, first_a, first_b)))
     return found
 
 
-def _first_attempt(trials: Sequence[Trial], running: float | None) -> tuple[float, bool | None]:
-    """Return when the first attempt started and whether it succeeded, ``None`` while it is running.
+def open_pairs(
+    tasks_a: Tasks, tasks_b: Tasks, running_a: Mapping[str, float], running_b: Mapping[str, float], now: float
+) -> list[OpenPair]:
+    """Return the tasks that both runs have started and at least one is still running, sorted by id.
 
-    At least one of ``trials`` and ``running`` is given.
+    Args:
+        tasks_a: Measured attempts of run A by task.
+        tasks_b: The same of run B.
+        running_a: When the first attempt that is still running started, Unix seconds by task.
+        running_b: The same of run B.
+        now: The present, Unix seconds.
     """
+    found = []
+    for task in sorted((tasks_a.keys() | running_a.keys()) & (tasks_b.keys() | running_b.keys())):
+        a, b = tasks_a.get(task, []), tasks_b.get(task, [])
+        if a and b:
+            continue
+        elapsed = [now - running[task] for running in (running_a, running_b) if task in running]
+        seconds = max([*elapsed, *(seconds for trials in (a, b) for seconds in _durations(trials)), 0.0])
+        found.append(OpenPair(_domain([*a, *b]), seconds if math.isfinite(seconds) else 0.0, a, b))
+    return found
+
+
+def pair_seconds(pair: Pair) -> float:
+    """Return the duration of a measured pair in seconds: that of the longer of its two tasks."""
+    return max([*_durations(pair.a), *_durations(pair.b), 0.0])
+
+
+def success_share(trials: Sequence[Trial]) -> float | None:
+    """Return the share of successes among the attempts at a task; ``None`` without attempts."""
+    return sum(trial.success for trial in trials) / len(trials) if trials else None
+
+
+def mean_score(trials: Iterable[Trial]) -> float | None:
+    """Return the mean of the known scores of the attempts at a task; ``None`` where none is known."""
+    scores = [trial.score for trial in trials if trial.score is not None and abs(trial.score) <= LARGEST]
+    return math.fsum(scores) / len(scores) if scores else None
+
+
+class _First(NamedTuple):
+    """The attempt at a task that started first."""
+
+    started: float
+    success: bool | None
+    """``None`` while it is running."""
+    score: float | None
+
+
+def _first_attempt(trials: Sequence[Trial], running: float | None) -> _First:
+    """Return the attempt that started first; at least one of ``trials`` and ``running`` is given."""
     first = min(trials, key=lambda trial: (_start_time(trial), trial.attempt), default=None)
     if running is not None and not math.isfinite(running):
         running = -math.inf  # first of all, where it counts against an alarm the longest
     if first is None or (running is not None and running <= _start_time(first)):
-        return -math.inf if running is None else running, None
-    return _start_time(first), first.success
+        return _First(-math.inf if running is None else running, None, None)
+    return _First(_start_time(first), first.success, first.score)
+
+
+def _compare_scores(when: float, task: str, a: _First, b: _First) -> PendingPair:
+    """Return a pair in which the run with the higher score counts as the one that succeeded."""
+    if a.success is None or b.success is None:
+        return PendingPair(when, task, None, None)
+    if a.score is None or b.score is None:  # nothing is to be had from this pair
+        return PendingPair(when, task, True, True)
+    return PendingPair(when, task, a.score >= b.score, b.score >= a.score)
+
+
+def _durations(trials: Iterable[Trial]) -> list[float]:
+    return [trial.duration_seconds for trial in trials if is_plausible(trial.duration_seconds)]
 
 
 def is_plausible(value: float | None) -> TypeGuard[float]:

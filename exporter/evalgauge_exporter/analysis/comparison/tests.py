@@ -215,22 +215,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def pairs_for_power(mean: float, mean_square: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
-    """Return the number of pairs with which a two-sided paired test detects a true mean difference with this power.
+def reconcile(interval: Interval, estimate: float, *, rejected: bool, step: float) -> Interval:
+    """Return an interval of a difference that agrees with the test of no difference.
 
-    Connor 1987, "Sample size for testing differences in proportions for the paired-sample design", Biometrics 43.
+    An interval and a test of another construction may disagree about 0 (Tango's score interval beside the exact McNemar
+    test, which is more conservative). What is returned is the hull of the differences that neither rejects: the limit
+    next to 0 is moved to 0 where the test does not reject, and beyond 0 where it does.
 
     Args:
-        mean: True mean difference.
-        mean_square: Mean of the squared differences; with one attempt per task the share of discordant pairs.
-        alpha: Significance level.
-        power: Chance to detect the difference.
-
-    Returns:
-        The number of pairs, ``None`` where ``mean`` is 0.
+        interval: An interval of the difference.
+        estimate: The estimated difference.
+        rejected: Whether the test rejects that there is no difference.
+        step: A positive amount smaller than any difference that is possible and not 0.
     """
-    if mean == 0:
-        return None
-    spread = float(ndtri(1 - alpha / 2)) * math.sqrt(mean_square)
-    spread += float(ndtri(power)) * math.sqrt(max(mean_square - mean**2, 0.0))
-    return math.ceil((spread / mean) ** 2)
+    if not rejected:
+        return Interval(min(interval.low, 0.0), max(interval.high, 0.0))
+    if estimate > 0:
+        return Interval(max(interval.low, min(step, estimate)), interval.high)
+    return Interval(interval.low, min(interval.high, max(-step, estimate)))

@@ -7,9 +7,9 @@ from typing import Any
 
 from evalgauge.integrations.harbor.outcomes import AGENT_EXCEPTIONS
 from evalgauge.metrics import OUTCOMES
+from evalgauge.model_names import ModelName
 from evalgauge.runlog import safe_name
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
-from evalgauge_exporter.sources.atif.trajectories import parse_atif_usage, resolve_model
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 
 _EVALUATION_FAULTS = ("Verifier", "Reward")
@@ -66,19 +66,19 @@ def add_trial_finish(attempt: AttemptBuilder, result: dict[str, Any], threshold:
         )
 
 
-def add_trial_usage(attempt: AttemptBuilder, result: dict[str, Any], model: str | None) -> None:
-    """Add the tokens of a trial whose trajectory gives none: its sums, as one call."""
-    contexts = [result.get("agent_result"), *(step.get("agent_result") for step in list_step_results(result))]
-    for context in contexts:
-        if isinstance(context, dict) and context.get("n_input_tokens") is not None:
-            counted = parse_atif_usage(
-                {
-                    "prompt_tokens": context["n_input_tokens"],
-                    "completion_tokens": context.get("n_output_tokens"),
-                    "cached_tokens": context.get("n_cache_tokens"),
-                }
-            )
-            attempt.add_call(None, *resolve_model(model), counted)
+def list_contexts(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a trial reports of its agent: the sums of the trial, or those of its steps."""
+    found = [result.get("agent_result"), *(step.get("agent_result") for step in list_step_results(result))]
+    contexts = list_objects(found)
+    return contexts[:1] if isinstance(found[0], dict) else contexts
+
+
+def parse_trial_model(result: dict[str, Any]) -> ModelName | None:
+    """Return provider and model that a trial's result states; None where it states none."""
+    agent = result.get("agent_info")
+    info = agent.get("model_info") if isinstance(agent, dict) else None
+    model = parse_id(info.get("name")) if isinstance(info, dict) else None
+    return None if model is None or info is None else ModelName(parse_id(info.get("provider")), model)
 
 
 def add_stated_finish(attempt: AttemptBuilder, documents: list[dict[str, Any]], threshold: float) -> None:
@@ -126,7 +126,7 @@ def _reward(result: dict[str, Any]) -> float | None:
 
 def list_step_results(result: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the results of a trial's steps, where it has several."""
-    return list_objects(result.get("list_step_results"))
+    return list_objects(result.get("step_results"))
 
 
 def parse_base_name(path: object) -> str | None:

@@ -4,11 +4,11 @@ A job is ``<job>/{config.json, result.json}`` and ``<job>/<trial>/{config.json, 
 trial of several steps ``<trial>/steps/<step>/agent/trajectory.json``. Others write ``<run>/<task>/trajectory.json``; a
 folder with a ``trajectory.json`` in it is a run of one task. Traps of Harbor's:
 
-- A job may run several agents: each is a run of its own, resolve_model below the folder.
+- A job may run several agents: each is a run of its own, named below the folder.
 - The attempts at a task have random names: they are numbered in the order in which they are found.
 - ``result.json`` of a trial is written when it finishes, and the trajectory often just before. A trial with a reward
   was measured, whatever else went wrong in it; one without was not, unless the agent ran out of time or failed.
-- Times carry their zone. Cost is not read: where the agent states none, Harbor's is an estimate.
+- Times carry their zone.
 """
 
 from __future__ import annotations
@@ -17,29 +17,41 @@ import re
 from pathlib import Path
 from typing import Any
 
-from evalgauge.events import EndStatus, LlmCall
+from evalgauge.atif import (
+    choose_calls,
+    find_instruction,
+    find_start,
+    parse_agent,
+    read_calls,
+    read_total,
+    resolve_model,
+)
+from evalgauge.events import EndStatus
 from evalgauge.values import parse_count, parse_id, parse_timestamp
 from evalgauge_exporter.sources.atif.harbor import (
     add_stated_finish,
     add_trial_finish,
-    add_trial_usage,
     format_agent_name,
     list_agents,
+    list_contexts,
     list_objects,
     parse_base_name,
+    parse_trial_model,
 )
-from evalgauge_exporter.sources.atif.trajectories import (
-    add_total_usage,
-    add_turns,
-    find_instruction,
-    find_start,
-    parse_agent,
-    resolve_model,
-)
+from evalgauge_exporter.sources.atif.trajectories import add_call, add_turns
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.osworld.layout import sample_subfolders
-from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_bytes, read_object
+from evalgauge_exporter.sources.parsing import (
+    get_mtime,
+    is_directory,
+    is_regular_file,
+    list_names,
+    parse_json,
+    read_bytes,
+    read_head,
+    read_object,
+)
+from evalgauge_exporter.sources.sampling import Vote, most_fit
 
 TRAJECTORY = "trajectory.json"
 _WHERE = (TRAJECTORY, f"agent/{TRAJECTORY}")
@@ -50,34 +62,36 @@ _MAX_PARTS = 50
 """Documents that continue one another, of one trial."""
 
 
-def discover_runs(folder: Path, names: frozenset[str]) -> list[Path]:
-    """Return the runs in a folder: itself, or one for each agent of a job with several, resolve_model below it."""
-    if TRAJECTORY in names and _is_atif(folder / TRAJECTORY):
-        return [folder]
-    inside = sample_subfolders(folder)
-    if not any(_is_trial(below) for below in inside) and not (_CONFIG in names and _is_job(folder)):
+def discover_jobs(folder: Path, names: frozenset[str]) -> list[Path]:
+    """Return the runs of a folder that is marked as a job by its ``config.json``.
+
+    They are the folder itself, or one for each agent of a job with several, named below it.
+    """
+    content = _read_silently(folder / _CONFIG) if _CONFIG in names else None
+    if content is None or "job_name" not in content or "agents" not in content:
         return []
-    agents = list_agents(_read_silently(folder / _CONFIG) if _CONFIG in names else None)
+    agents = list_agents(content)
     return [folder] if len(agents) < 2 else [folder / agent for agent in agents]
 
 
+def fits(folder: Path, names: frozenset[str]) -> bool:
+    """Return whether a folder holds a trajectory, or most folders in it are trials or hold one."""
+    return (TRAJECTORY in names and _is_atif(folder / TRAJECTORY)) or most_fit(folder, _vote) is True
+
+
 def _is_atif(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return _SCHEMA.search(file.read(1 << 16)) is not None
-    except (OSError, ValueError):
-        return False
+    return _SCHEMA.search(read_head(path, 1 << 16)) is not None
+
+
+def _vote(folder: Path) -> Vote:
+    return _is_trial(folder) if list_names(folder) else None
 
 
 def _is_trial(folder: Path) -> bool:
     if any(_is_atif(folder / where) for where in _WHERE):
         return True
-    return (folder / _CONFIG).is_file() and any((folder / name).exists() for name in ("trial.log", "verifier"))
-
-
-def _is_job(folder: Path) -> bool:
-    content = _read_silently(folder / _CONFIG)
-    return content is not None and "job_name" in content and "agents" in content
+    names = list_names(folder)
+    return _CONFIG in names and not names.isdisjoint(("trial.log", "verifier"))
 
 
 def _read_silently(path: Path) -> dict[str, Any] | None:
@@ -103,10 +117,10 @@ class AtifSource(FolderSource):
             place: The job's folder, or below it the name of one of its agents.
             success_threshold: The least reward of a success.
         """
-        is_folder = place.is_dir()
+        is_folder = is_directory(place)
         super().__init__(place if is_folder else place.parent, success_threshold=success_threshold)
         self._agent = None if is_folder else place.name
-        self._single = is_folder and (place / TRAJECTORY).is_file()
+        self._single = is_folder and is_regular_file(place / TRAJECTORY)
         self.levels = 0 if self._single else 1
         self._stated: tuple[str | None, str | None] = (None, None)
         """Agent and model by the first trajectory."""
@@ -168,12 +182,12 @@ class AtifSource(FolderSource):
 
     def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """Return the agent's turns, and the end where there is a result or no trial at all."""
-        result = read_object(files.folder / _RESULT, self.report) if (files.folder / _RESULT).is_file() else None
+        result = read_object(files.folder / _RESULT, self.report)
         result = result if result is not None and ("trial_name" in result or "verifier_result" in result) else None
         documents, whole = self._read_documents(files.folder)
         if not whole and result is None:
             return None
-        harbor = result is not None or (files.folder / _CONFIG).is_file()
+        harbor = result is not None or is_regular_file(files.folder / _CONFIG)
         if not documents and not harbor:
             return None
         attempt = AttemptBuilder(self.source, files.task_id, files.attempt)
@@ -184,24 +198,33 @@ class AtifSource(FolderSource):
             start = get_mtime(files.folder / TRAJECTORY) or get_mtime(files.folder)
         instruction = next((text for document, _ in documents if (text := find_instruction(document))), None)
         attempt.add_start(start, files.domain, instruction)
-        calls = 0
-        for document, below in documents:
-            if self._stated == (None, None):
-                self._stated = parse_agent(document)
-            before = len(attempt.events)
-            add_turns(document, attempt, self.folder, below)
-            added = sum(isinstance(event, LlmCall) for event in attempt.events[before:])
-            if not added and (result is not None or not harbor):
-                add_total_usage(document, attempt)
-                added = sum(isinstance(event, LlmCall) for event in attempt.events[before:])
-            calls += added
+        if documents and self._stated == (None, None):
+            self._stated = parse_agent(documents[0][0])
+        self._add_turns_and_calls(attempt, documents, result, harbor)
         if result is not None:
-            if not calls:
-                add_trial_usage(attempt, result, self.read_info().model)
             add_trial_finish(attempt, result, self.threshold)
         elif not harbor:
             add_stated_finish(attempt, [document for document, _ in documents], self.threshold)
         return attempt
+
+    def _add_turns_and_calls(
+        self,
+        attempt: AttemptBuilder,
+        documents: list[tuple[dict[str, Any], str]],
+        result: dict[str, Any] | None,
+        harbor: bool,
+    ) -> None:
+        calls = [call for document, _ in documents for call in read_calls(document)]
+        counted = calls
+        if result is not None:
+            model = parse_trial_model(result) or resolve_model(self.read_info().model)
+            counted = choose_calls(calls, list_contexts(result), model)
+        if not counted and (result is not None or not harbor):
+            counted = [total for document, _ in documents if (total := read_total(document)) is not None]
+        for document, below in documents:
+            add_turns(document, attempt, self.folder, below, with_calls=counted is calls)
+        for call in counted if counted is not calls else ():
+            add_call(attempt, call)
 
     def _make_files(self, folder: Path, task_id: str, attempt: int) -> TaskFiles:
         config = None if self._single else self.read_cached(folder / _CONFIG)
@@ -227,12 +250,12 @@ class AtifSource(FolderSource):
 
     def _read_documents(self, folder: Path) -> tuple[list[tuple[dict[str, Any], str]], bool]:
         """Return the trajectories of a trial in order, each with its folder; and whether all could be read."""
-        paths = [folder / where for where in _WHERE if (folder / where).is_file()][:1]
-        if not paths and (folder / "steps").is_dir():
+        paths = [folder / where for where in _WHERE if is_regular_file(folder / where)][:1]
+        if not paths and is_directory(folder / "steps"):
             found = (
                 (folder / "steps" / step / f"agent/{TRAJECTORY}") for step in self.list_subfolders(folder / "steps")
             )
-            paths = sorted((path for path in found if path.is_file()), key=lambda path: get_mtime(path) or 0.0)
+            paths = sorted((path for path in found if is_regular_file(path)), key=lambda path: get_mtime(path) or 0.0)
         documents: list[tuple[dict[str, Any], str]] = []
         for path in paths:
             here, seen = path, {path}
@@ -245,7 +268,7 @@ class AtifSource(FolderSource):
                 if not isinstance(following, str) or Path(following).name != following:
                     break
                 here = here.parent / following
-                if here in seen or not here.is_file():
+                if here in seen or not is_regular_file(here):
                     break
                 seen.add(here)
         return documents, True

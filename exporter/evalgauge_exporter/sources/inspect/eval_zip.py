@@ -6,6 +6,7 @@ local header: PKWARE's APPNOTE.TXT, 4.3.7.
 
 from __future__ import annotations
 
+import errno
 import struct
 import sys
 import zlib
@@ -22,12 +23,14 @@ else:
     from backports.zstd import ZstdError, zipfile
 
 from evalgauge_exporter.errors import EvalZipError
+from evalgauge_exporter.sources.parsing import MAX_PARSED, estimate_parsed
 from evalgauge_exporter.sources.storage import files
 
-MAX_MEMBER = 512 << 20
+MAX_MEMBER = 256 << 20
 """Bytes: a larger member is not read, so that a small file can't fill the memory."""
 _BLOCK = 4096
 """Bytes that are asked for at once: not every release of zipfile bounds what one call unpacks."""
+_EXAMINED_AT_ONCE = 1 << 20
 _LOCAL = struct.Struct("<4s5H3L2H")
 _SIGNATURE = b"PK\x03\x04"
 _SIZES_FOLLOW = 0x08
@@ -56,7 +59,7 @@ class LogReader(Protocol):
     def members(self) -> Mapping[str, LogMember]:
         """The parts."""
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str) -> bytes | bytearray:
         """Return the content of a part. Raises KeyError and EvalZipError."""
 
     def __enter__(self) -> Self: ...
@@ -99,12 +102,14 @@ class EvalZipReader:
     ) -> None:
         self._file.close()
 
-    def read(self, name: str) -> bytes:
-        """Return the content of a member.
+    def read(self, name: str) -> bytearray:
+        """Return the content of a member, a JSON document.
 
         Raises:
             KeyError: There is no member of this name.
-            EvalZipError: It is too large, encrypted, damaged, or compressed in an unknown way.
+            EvalZipError: It is too large, would be too large once parsed, is encrypted or damaged, or is compressed in
+                an unknown way.
+            OSError: The file can't be read for the moment.
         """
         info = self.members[name]
         if info.file_size > MAX_MEMBER:
@@ -117,11 +122,16 @@ class EvalZipReader:
             if fields[0] != _SIGNATURE:
                 raise EvalZipError("torn_file", f"{name}: not where the directory says")
             self._file.seek(fields[9] + fields[10], 1)
-            member = zipfile.ZipExtFile(self._file, "r", info)
-            return b"".join(iter(lambda: member.read1(_BLOCK), b""))
+            return _unpack(zipfile.ZipExtFile(self._file, "r", info), name)
         except NotImplementedError as error:
             raise EvalZipError("unreadable", f"{name}: {error}") from error
-        except (OSError, EOFError, struct.error, zlib.error, ZstdError, zipfile.BadZipFile, OverflowError) as error:
+        except OSError as error:
+            if error.errno not in (None, errno.EINVAL):
+                raise
+            raise EvalZipError("torn_file", f"{name}: not where the directory says") from error
+        except (EOFError, struct.error, zlib.error, ZstdError, zipfile.BadZipFile, OverflowError, ValueError) as error:
+            if isinstance(error, EvalZipError):
+                raise
             raise EvalZipError("torn_file", f"{name}: {str(error) or 'cut off'}") from error
 
     def _scan(self) -> list[zipfile.ZipInfo]:
@@ -151,3 +161,17 @@ class EvalZipReader:
             found.append(info)
             offset = following
         return found
+
+
+def _unpack(member: zipfile.ZipExtFile, name: str) -> bytearray:
+    """Unpack a JSON document block by block, up to what its values may take in memory."""
+    data = bytearray()
+    estimate = examined = 0
+    while block := member.read1(_BLOCK):
+        data += block
+        if len(data) - examined >= _EXAMINED_AT_ONCE:
+            estimate += estimate_parsed(data[examined:])
+            examined = len(data)
+        if estimate > MAX_PARSED:
+            raise EvalZipError("long_file", f"{name}: would need more than {MAX_PARSED >> 20} MiB of memory")
+    return data

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evalgauge.model_names import ModelName, split_model_name
-from evalgauge.usage import TokenUsage
+from evalgauge.model_names import ModelName
+from evalgauge.usage import CallUsage, TokenUsage
 from evalgauge.values import parse_count, parse_id
 from evalgauge_exporter.sources.documents import as_object
-from evalgauge_exporter.sources.inspect.samples import parse_inspect_usage
+from evalgauge_exporter.sources.inspect.samples import parse_model_usage
 
 Counts = dict[ModelName, list[int]]
 """Tokens by model: the four kinds of ``TokenUsage``."""
@@ -48,17 +48,15 @@ def list_reduced_samples(header: Mapping[str, Any], reductions: Any) -> list[dic
     return list(samples.values())
 
 
-def list_unlogged_usage(header: Mapping[str, Any], counted: Counts) -> Iterator[tuple[ModelName, TokenUsage]]:
-    """Yield for each model the tokens that the header states beyond those of the samples.
+def list_unlogged_usage(header: Mapping[str, Any], counted: Counts) -> Iterator[tuple[ModelName, CallUsage]]:
+    """Yield for each model the tokens that the header states beyond those of the samples, as a sum of calls.
 
     Args:
         header: The log's header.
         counted: The tokens that the samples account for.
     """
-    usage = as_object(as_object(header.get("stats")).get("model_usage"))
-    for model, stated in usage.items():
-        name = split_model_name(parse_id(model))
+    for name, stated in parse_model_usage(as_object(header.get("stats")).get("model_usage")):
         known = counted.get(name, [0, 0, 0, 0])
-        rest = [max(0, (total or 0) - part) for total, part in zip(parse_inspect_usage(stated), known, strict=True)]
-        if any(rest):
-            yield name, TokenUsage(*rest)
+        rest = [(total or 0) - part for total, part in zip(stated.tokens, known, strict=True)]
+        if any(rest) and min(rest) >= 0:  # else samples and header count these tokens in different ways
+            yield name, CallUsage(TokenUsage(*rest), requests=0)

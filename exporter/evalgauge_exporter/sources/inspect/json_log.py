@@ -17,10 +17,9 @@ from typing import Any, NamedTuple, Self
 from pydantic_core import to_json
 
 from evalgauge_exporter.errors import EvalZipError
-from evalgauge_exporter.sources.documents import read_head
 from evalgauge_exporter.sources.inspect.eval_zip import LogReader
 from evalgauge_exporter.sources.inspect.log import InspectLogSource
-from evalgauge_exporter.sources.parsing import parse_json, read_bytes
+from evalgauge_exporter.sources.parsing import parse_json, read_bytes, read_head
 
 SUFFIX = ".json"
 _HEAD = re.compile(rb'\A\s*\{\s*"version"\s*:\s*\d+\s*,\s*"status"\s*:\s*"[a-z]+"\s*,\s*"eval"\s*:\s*\{')

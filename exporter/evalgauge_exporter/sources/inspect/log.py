@@ -5,6 +5,8 @@ Traps of the format:
 - Members are compressed with zstd. A log that is being written, or whose process was killed, has no ``header.json``:
   ``_journal/start.json`` states what it is, and it has the samples that were written. A dead one looks like a live one.
 - Samples are written when they have finished; those that are running are not in the log.
+- The header's ``stats.model_usage`` also counts samples that were cancelled, retried or not logged: what it has beyond
+  the samples are calls of the run.
 - A run is named by its file. Screenshots are not files: ``image`` reads them from the log.
 """
 
@@ -27,7 +29,7 @@ from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader, LogReader
 from evalgauge_exporter.sources.inspect.header import Counts, list_reduced_samples, list_unlogged_usage
 from evalgauge_exporter.sources.inspect.samples import add_sample
-from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, get_mtime, parse_json
+from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_absent, parse_json
 from evalgauge_exporter.sources.storage import files
 
 SUFFIX = ".eval"
@@ -36,7 +38,7 @@ READ_BYTES = 32 << 20
 _START = "_journal/start.json"
 _HEADER = "header.json"
 _REDUCTIONS = "reductions.json"
-_FINAL = frozenset({"success", "error", "cancelled"})
+_FINAL = ("success", "error", "cancelled")
 _BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
@@ -44,11 +46,7 @@ def matches_file(path: Path) -> bool:
     """Return whether a file is such a log."""
     if path.suffix != SUFFIX:
         return False
-    try:
-        with files.open_binary(path) as file:
-            return file.read(4) == b"PK\x03\x04"
-    except OSError:
-        return False
+    return files.read_head(path, 4) == b"PK\x03\x04"
 
 
 class InspectLogSource:
@@ -70,6 +68,8 @@ class InspectLogSource:
         self._samples: dict[str, int] = {}
         """Checksums of the members that were read, by name."""
         self._scorers: list[str] = []
+        self._written_at = 0.0
+        """When the file was last changed, in Unix seconds."""
         self._counted: Counts = {}
         """Tokens of the calls that were returned."""
         self._seq = 0
@@ -98,19 +98,28 @@ class InspectLogSource:
         result = ReadResult()
         if self._finished and not full_scan:
             return result
-        now = fingerprint(self._path)
+        try:
+            now = fingerprint(self._path)
+        except OSError as error:
+            result.note_unreadable(error, self._path)
+            return result
         if now is None:
             result.missing = True
             return result
         if now == self._read_fingerprint:
             return result
+        self._written_at = now.mtime_ns / 1e9
         try:
             with self._open() as log:
                 self._read_members(log, result)
-        except (EvalZipError, OSError) as error:
+        except OSError as error:
+            if not is_absent(error):
+                result.note_unreadable(error, self._path)
+            return result
+        except EvalZipError as error:
             if not self._samples:  # else it is being written: the next read finds it whole
-                self._report(result, getattr(error, "reason", "unreadable"), f"{self._path}: {error}")
-        if not result.has_more:
+                self._report(result, error.reason, f"{self._path}: {error}")
+        if not result.has_more and result.unreadable is None:
             self._read_fingerprint = now
         return result
 
@@ -164,15 +173,19 @@ class InspectLogSource:
                 result.has_more = True
                 break
             size += log.members[name].file_size
+            try:
+                attempt = self._read_sample(log, name, result)
+            except OSError as error:
+                result.note_unreadable(error, self._path)
+                break
             self._samples[name] = log.members[name].CRC
-            attempt = self._read_sample(log, name, result)
             if attempt is not None:
                 attempts.append(attempt)
         attempts.sort(key=lambda attempt: (attempt.events[-1].ts, attempt.events[0].ts))
         for attempt in attempts:
             for event in attempt.events:
                 self._append(event, result)
-        if header is not None and not result.has_more and not self._finished:
+        if header is not None and not result.has_more and result.unreadable is None and not self._finished:
             self._add_unlogged(log, header, result)
             self._add_run_finish(header, result)
 
@@ -199,7 +212,7 @@ class InspectLogSource:
         self._started = True
         self._append(
             RunStarted(
-                ts=at if at is not None else self._mtime(),
+                ts=at if at is not None else self._written_at,
                 seq=0,
                 writer=self.source,
                 benchmark=parse_id(task.get("task")),
@@ -211,9 +224,6 @@ class InspectLogSource:
             ),
             result,
         )
-
-    def _mtime(self) -> float:
-        return get_mtime(self._path) or 0.0
 
     def _read_sample(self, log: LogReader, name: str, result: ReadResult) -> AttemptBuilder | None:
         sample = self._read_object(log, name, result)

@@ -11,8 +11,8 @@ from typing import Any
 
 from evalgauge.events import Outcome, RequestStatus
 from evalgauge.integrations.inspect.outcomes import DOMAIN_KEYS, SCORING_SPANS, SUBMIT_TOOLS, parse_score
-from evalgauge.model_names import split_model_name
-from evalgauge.usage import TokenUsage, parse_usage
+from evalgauge.model_names import ModelName, split_model_name
+from evalgauge.usage import CallUsage, TokenUsage, parse_call
 from evalgauge.values import parse_count, parse_id, parse_non_negative, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.osworld.actions import parse_action
@@ -140,29 +140,21 @@ def _add_call(event: dict[str, Any], attempt: AttemptBuilder) -> bool:
     usage = output.get("usage") if isinstance(output, dict) else None
     status: RequestStatus = "error" if event.get("error") else "ok"
     seconds = output.get("time") if isinstance(output, dict) else None
-    attempt.add_call(at, provider, model, parse_inspect_usage(usage), status=status, duration_seconds=seconds)
+    counted = parse_call(usage, provider=provider, model=model)
+    attempt.add_call(at, provider, model, counted, status=status, duration_seconds=seconds)
     return True
 
 
-def parse_inspect_usage(usage: object) -> TokenUsage:
-    """Parse token counts under Inspect's names."""
-    if not isinstance(usage, dict):
-        return parse_usage(None)
-    return parse_usage(
-        {
-            "input_tokens": usage.get("input_tokens"),
-            "cache_read_tokens": usage.get("input_tokens_cache_read"),
-            "cache_write_tokens": usage.get("input_tokens_cache_write"),
-            "output_tokens": usage.get("output_tokens"),
-        }
-    )
-
-
 def _add_total_usage(sample: Mapping[str, Any], attempt: AttemptBuilder) -> None:
-    """Add the tokens of a sample without events (Inspect can leave them out): its sums, one call for each model."""
-    usage = sample.get("model_usage")
-    for model, spent in usage.items() if isinstance(usage, dict) else ():
-        attempt.add_call(None, *split_model_name(parse_id(model)), parse_inspect_usage(spent))
+    """Add the tokens of a sample without events (Inspect can leave them out): a sum of calls for each model."""
+    for model, usage in parse_model_usage(sample.get("model_usage")):
+        attempt.add_call(None, *model, usage)
+
+
+def parse_model_usage(model_usage: object) -> list[tuple[ModelName, CallUsage]]:
+    """Parse sums of calls by model, as a sample and a log's header state them."""
+    stated = model_usage.items() if isinstance(model_usage, dict) else ()
+    return [(split_model_name(parse_id(model)), parse_call(usage)._replace(requests=0)) for model, usage in stated]
 
 
 def _add_end(

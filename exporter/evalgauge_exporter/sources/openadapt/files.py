@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from evalgauge.events import LogLevel, Outcome, Step, parse_log_level
 from evalgauge.values import TEXT_LENGTH, parse_float, parse_id, parse_non_negative
-from evalgauge_exporter.sources.parsing import FileFingerprint
+from evalgauge_exporter.sources.parsing import FileFingerprint, is_directory, list_folders, list_names
 
 MAX_LOG_LINES = 2000
 """Lines of one task's log that are read."""
@@ -31,21 +31,19 @@ def matches(folder: Path, names: frozenset[str]) -> bool:
 def _is_openadapt(folder: Path) -> bool:
     """Return False for what only looks alike: a folder whose tasks hold other files than those of this format."""
     tasks = folder / "tasks"
-    try:
-        with os.scandir(tasks) as entries:
-            for entry in entries:
-                inside = Path(entry.path)
-                if (inside / "execution.json").exists() or (inside / "task.json").exists():
-                    return not _has_models(inside)
-    except OSError:
-        return False
-    return True
+    for name in list_folders(tasks):
+        try:
+            names = list_names(tasks / name)
+        except OSError:  # one task that can't be looked into makes the run no other
+            continue
+        if not names.isdisjoint(("execution.json", "task.json")):
+            return not _has_models(names)
+    return is_directory(tasks)
 
 
-def _has_models(task: Path) -> bool:
-    """Return whether a task's folder is of the layout with a file for each model."""
-    names = [name for name in list_names(task) if name.endswith(".json")]
-    return "execution.json" not in names and any(name != "task.json" for name in names)
+def _has_models(names: frozenset[str]) -> bool:
+    """Return whether the names in a task's folder are of the layout with a file for each model."""
+    return "execution.json" not in names and any(name != "task.json" for name in names if name.endswith(".json"))
 
 
 def matches_pool(folder: Path, names: frozenset[str]) -> bool:
@@ -53,16 +51,10 @@ def matches_pool(folder: Path, names: frozenset[str]) -> bool:
     members = [name for name in names if name.startswith(f"{folder.name}_")]
     if not members or "tasks" in names or "metadata.json" in names:
         return False
-    others = [name for name in names if name not in members and (folder / name / "tasks").is_dir()]
-    return not others and any(matches(folder / name, list_names(folder / name)) for name in members)
-
-
-def list_names(folder: Path) -> frozenset[str]:
-    """Return the names in a folder; none where it can't be listed."""
-    try:
-        return frozenset(os.listdir(folder))
-    except OSError:
-        return frozenset()
+    # not is_directory: a folder of something else that can't be entered is no reason not to read this one
+    if any(name not in members and os.path.isdir(folder / name / "tasks") for name in names):
+        return False
+    return any(matches(folder / name, list_names(folder / name)) for name in members)
 
 
 def sanitize_folder_name(task_id: str) -> str:

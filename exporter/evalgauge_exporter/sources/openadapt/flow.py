@@ -7,7 +7,7 @@ Traps:
 - ``success`` states whether the replay did what the workflow asks; there is no score. Newer releases also state
   ``transaction_outcome``, where ``FAILED_PLATFORM`` is the tool's own failure and ``CANCELED`` no outcome at all.
 - Steps have no times but how long they took; ``before_png`` is what was on the screen before the step.
-- ``model_calls`` is a number: the calls' tokens are unknown. Mostly it is 0, as replays need no model.
+- ``model_calls`` is a number, their cost an estimate, their tokens are unknown. Mostly there are none.
 - A report appears when its replay has ended; until then nothing in the folder tells of it.
 """
 
@@ -22,23 +22,31 @@ from evalgauge.events import Outcome
 from evalgauge.usage import UNKNOWN
 from evalgauge.values import parse_count, parse_float, parse_id, parse_non_negative, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import read_head
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.osworld.layout import sample_subfolders
-from evalgauge_exporter.sources.parsing import get_mtime, read_object, resolve_relative
+from evalgauge_exporter.sources.parsing import (
+    get_mtime,
+    is_regular_file,
+    list_names,
+    read_head,
+    read_object,
+    resolve_relative,
+)
+from evalgauge_exporter.sources.sampling import Vote, most_fit
 
 REPORT = "report.json"
 _HEAD = re.compile(rb'\A\s*\{\s*"workflow_name"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*"started_at"\s*:')
 _INTENT = re.compile(r"\s*([A-Za-z_]{1,40})")
-_MAX_CALLS = 10_000
 
 
 def matches(folder: Path, names: frozenset[str]) -> bool:
     """Return whether a folder is one run: it has a report, or most of the folders in it do."""
     if REPORT in names and _is_report(folder / REPORT):
         return True
-    sample = sample_subfolders(folder)
-    return 2 * sum(_is_report(below / REPORT) for below in sample) > len(sample)
+    return most_fit(folder, _vote) is True
+
+
+def _vote(below: Path) -> Vote:
+    return _is_report(below / REPORT) if list_names(below) else None
 
 
 def _is_report(path: Path) -> bool:
@@ -59,7 +67,7 @@ class OpenAdaptFlowSource(FolderSource):
             success_threshold: Not used: the format states what is a success.
         """
         super().__init__(place, success_threshold=success_threshold)
-        self._single = (place / REPORT).is_file()
+        self._single = is_regular_file(place / REPORT)
         self.levels = 0 if self._single else 1
         self._workflows: dict[str, None] = {}
 
@@ -70,7 +78,7 @@ class OpenAdaptFlowSource(FolderSource):
         return {
             name: self.known_tasks.get(name) or TaskFiles(name, self.folder / name)
             for name in self.list_subfolders(self.folder)
-            if (self.folder / name / REPORT).is_file()
+            if is_regular_file(self.folder / name / REPORT)
         }
 
     def read_info(self) -> RunInfo:
@@ -103,8 +111,9 @@ class OpenAdaptFlowSource(FolderSource):
                 screenshot=self._screenshot(below, step.get("before_png")),
                 env_seconds=seconds if step.get("elapsed_ms") is not None else None,
             )
-        for _ in range(min(parse_count(report.get("model_calls")) or 0, _MAX_CALLS)):
-            attempt.add_call(at, None, None, UNKNOWN)
+        calls, cost = parse_count(report.get("model_calls")) or 0, report.get("est_model_cost_usd")
+        if calls:
+            attempt.add_call(at, None, None, UNKNOWN, requests=calls, cost_usd=cost)
         total = parse_non_negative(report.get("total_ms"))
         end = start + total / 1000 if total is not None else at
         attempt.add_finish(end, _outcome_of(report), steps=len(steps), error=_error_of(report, steps))
@@ -112,7 +121,7 @@ class OpenAdaptFlowSource(FolderSource):
 
     def _screenshot(self, below: str, name: object) -> str | None:
         path = resolve_relative(self.folder, below, name)
-        return path if path is not None and (self.folder / path).is_file() else None
+        return path if path is not None and is_regular_file(self.folder / path) else None
 
 
 def _parse_action(step: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,12 +14,21 @@ from typing import Any
 import msgspec
 
 from evalgauge.events import RunFinished, RunStarted
-from evalgauge.runlog import Problem
+from evalgauge.runlog import MAX_LINE, LineReader, Problem
 from evalgauge.values import parse_count, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.openadapt.files import parse_outcome
-from evalgauge_exporter.sources.parsing import fingerprint, get_mtime, parse_json, parse_line, resolve_relative
+from evalgauge_exporter.sources.parsing import (
+    fingerprint,
+    get_mtime,
+    is_absent,
+    is_regular_file,
+    parse_json,
+    parse_line,
+    read_head,
+    resolve_relative,
+)
 
 _NAME = re.compile(r"full_eval.*\.jsonl\Z")
 _META_KEYS = {"planner_model", "total_tasks"}
@@ -33,11 +42,10 @@ def matches_file(path: Path) -> bool:
     """Return whether a file is such a log: by its first line, and by its name or the keys of that line."""
     if path.suffix != ".jsonl":
         return False
+    line, end, _ = read_head(path, 1 << 16).partition(b"\n")
     try:
-        with path.open("rb") as file:
-            line = file.readline(1 << 16)
-        first = parse_json(line) if line.endswith(b"\n") else None
-    except (OSError, ValueError):
+        first = parse_json(line) if end else None
+    except ValueError:
         return False
     return (
         isinstance(first, dict)
@@ -55,8 +63,9 @@ class OpenAdaptJsonlSource:
         """Start with nothing read; ``place`` is the file."""
         self.folder = place.parent
         self._path = place
-        self._offset = 0
-        self._inode: int | None = None
+        self._lines = LineReader(place)
+        self._written_at = 0.0
+        """When the file was last changed, in Unix seconds."""
         self._seq = 0
         self._latest = 0.0
         self._total: int | None = None
@@ -81,30 +90,20 @@ class OpenAdaptJsonlSource:
     def read(self, *, full_scan: bool = False) -> ReadResult:
         """Return the events of the lines that were appended since the last call."""
         result = ReadResult()
-        now = fingerprint(self._path)
-        if now is None:
-            result.missing = True
-            return result
-        if self._inode is not None and (now.inode != self._inode or now.size < self._offset):
-            result.restarted = True
-            return result
-        self._inode = now.inode
-        if now.size == self._offset:
-            return result
+        before = self._lines.long_lines
         try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read(READ_BYTES)
+            self._written_at = get_mtime(self._path) or 0.0
+            lines, result.has_more = self._lines.read(READ_BYTES)
         except OSError as error:
-            result.problems.append(Problem("unreadable", f"{self._path}: {error.strerror or error}"))
+            if is_absent(error):
+                result.missing = True
+            else:
+                result.note_unreadable(error, self._path)
             return result
-        whole = data[: data.rfind(b"\n") + 1]
-        if not whole and len(data) == READ_BYTES:
-            result.problems.append(Problem("long_line", f"{self._path}: a line of more than {READ_BYTES >> 20} MiB"))
-            whole = data
-        self._offset += len(whole)
-        result.has_more = bool(whole) and self._offset < now.size
-        for line in whole.split(b"\n"):
+        result.restarted = self._lines.replaced
+        if self._lines.long_lines > before:
+            result.problems.append(Problem("long_line", f"{self._path}: a line of more than {MAX_LINE >> 20} MiB"))
+        for line in lines:
             if line.strip():
                 self._read_line(line, result)
         return result
@@ -131,7 +130,7 @@ class OpenAdaptJsonlSource:
             for name in ("grounder_model", "planner_provider", "grounder_provider")
             if (value := parse_id(meta.get(name))) is not None
         }
-        start = at if at is not None else self._latest or self._mtime()
+        start = at if at is not None else self._latest or self._written_at
         self._append(
             RunStarted(
                 ts=max(start, self._latest),
@@ -153,7 +152,7 @@ class OpenAdaptJsonlSource:
         end = parse_timestamp(row.get("finished_at"))
         start = parse_timestamp(row.get("started_at"))
         if start is None:
-            start = end if end is not None else self._latest or self._mtime()
+            start = end if end is not None else self._latest or self._written_at
         attempt.add_start(start)
         steps = parse_count(row.get("steps"))
         for index in range(min(steps or 0, _MAX_STEPS)):
@@ -179,10 +178,7 @@ class OpenAdaptJsonlSource:
         """Return the path of what the agent saw before a step: the picture after the step before it."""
         name = "step_00_reset.png" if index == 0 else f"step_{index:02d}.png"
         below = resolve_relative(self.folder, "screenshots", f"{task_id[:12]}/{name}")
-        return below if below is not None and (self.folder / below).is_file() else None
-
-    def _mtime(self) -> float:
-        return get_mtime(self._path) or 0.0
+        return below if below is not None and is_regular_file(self.folder / below) else None
 
     def _append(self, event: Any, result: ReadResult) -> None:
         self._seq += 1

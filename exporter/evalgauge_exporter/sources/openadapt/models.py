@@ -7,7 +7,6 @@ seconds, a date, or seconds since the task started.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,14 @@ from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
 from evalgauge_exporter.sources.openadapt.files import parse_outcome
 from evalgauge_exporter.sources.osworld.actions import parse_action
-from evalgauge_exporter.sources.parsing import get_mtime, read_object, resolve_relative
+from evalgauge_exporter.sources.parsing import (
+    get_mtime,
+    is_regular_file,
+    list_folders,
+    list_names,
+    read_object,
+    resolve_relative,
+)
 
 _OTHER_FILES = {"task.json", "execution.json", "metadata.json", "summary.json"}
 _SAMPLED = 40
@@ -29,18 +35,15 @@ def discover_runs(folder: Path, names: frozenset[str]) -> list[Path]:
     if "tasks" not in names or not names & {"metadata.json", "summary.json"}:
         return []
     models: set[str] = set()
-    try:
-        with os.scandir(folder / "tasks") as entries:
-            for sampled, entry in enumerate(entries):
-                if sampled == _SAMPLED:
-                    break
-                inside = set(os.listdir(entry.path)) if entry.is_dir() else set()
-                if "execution.json" in inside:
-                    return []
-                if "task.json" in inside:
-                    models |= {name[:-5] for name in inside - _OTHER_FILES if name.endswith(".json") and name > "."}
-    except OSError:
-        return []
+    for task in list_folders(folder / "tasks")[:_SAMPLED]:
+        try:
+            inside = list_names(folder / "tasks" / task)
+        except OSError:  # one task that can't be looked into makes the run no other
+            continue
+        if "execution.json" in inside:
+            return []
+        if "task.json" in inside:
+            models |= {name[:-5] for name in inside - _OTHER_FILES if name.endswith(".json") and name > "."}
     return [folder / model for model in sorted(models) if not model.startswith(".")]
 
 
@@ -94,7 +97,7 @@ class OpenAdaptModelSource(FolderSource):
     def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """Return the start, the steps of the trace and the end."""
         path = files.folder / f"{self._model}.json"
-        content = read_object(path, self.report) if path.exists() else None
+        content = read_object(path, self.report)
         if content is None:
             return None
         task = self._read_task(files.folder.name)
@@ -148,10 +151,10 @@ class OpenAdaptModelSource(FolderSource):
     def _find_screenshot(self, folder: Path, name: object) -> str | None:
         """Return a screenshot's path, which may be given relative to the task's folder or to the run's."""
         below = resolve_relative(self.folder, self.relative_path(folder), name)
-        if below is not None and (self.folder / below).is_file():
+        if below is not None and is_regular_file(self.folder / below):
             return below
         above = resolve_relative(self.folder, "", name)
-        return above if above is not None and (self.folder / above).is_file() else below
+        return above if above is not None and is_regular_file(self.folder / above) else below
 
 
 def _parse_step_time(step: dict[str, Any], start: float) -> float | None:

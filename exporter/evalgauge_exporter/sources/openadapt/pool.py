@@ -6,8 +6,9 @@ from pathlib import Path
 
 from evalgauge.events import RunFinished
 from evalgauge_exporter.sources.base import ReadResult
-from evalgauge_exporter.sources.openadapt.files import list_names, matches
+from evalgauge_exporter.sources.openadapt.files import matches
 from evalgauge_exporter.sources.openadapt.run_folder import OpenAdaptSource
+from evalgauge_exporter.sources.parsing import is_directory, list_names
 
 
 class OpenAdaptPool:
@@ -53,18 +54,13 @@ class OpenAdaptPool:
     def read(self, *, full_scan: bool = False) -> ReadResult:
         """Return what happened in the workers' folders since the last call."""
         result = ReadResult()
-        names = list_names(self.folder)
-        if not names:
-            result.missing = not self.folder.is_dir()
-            return result
-        prefix = f"{self.folder.name}_"
-        for name in sorted(names):
-            if (
-                name not in self._members
-                and name.startswith(prefix)
-                and matches(self.folder / name, list_names(self.folder / name))
-            ):
-                self._members[name] = OpenAdaptSource(self.folder / name, worker=name.removeprefix(prefix))
+        try:
+            if not is_directory(self.folder):
+                result.missing = True
+                return result
+            self._find_members()
+        except OSError as error:
+            result.note_unreadable(error, self.folder)
         for member in self._members.values():
             part = member.read(full_scan=full_scan)
             if part.missing or part.restarted:
@@ -72,6 +68,7 @@ class OpenAdaptPool:
                 return result
             result.events += part.events
             result.problems += part.problems
+            result.unreadable = result.unreadable or part.unreadable
         self._latest = max((event.ts for event in result.events), default=self._latest)
         finished = bool(self._members) and all(member.complete for member in self._members.values())
         if finished and not self._finished:
@@ -79,3 +76,9 @@ class OpenAdaptPool:
             result.events.append(RunFinished(ts=self._latest, seq=self._seq, writer="pool", status="completed"))
         self._finished = finished
         return result
+
+    def _find_members(self) -> None:
+        prefix = f"{self.folder.name}_"
+        for name in sorted(list_names(self.folder) - self._members.keys()):
+            if name.startswith(prefix) and matches(self.folder / name, list_names(self.folder / name)):
+                self._members[name] = OpenAdaptSource(self.folder / name, worker=name.removeprefix(prefix))

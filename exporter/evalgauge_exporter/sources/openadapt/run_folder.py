@@ -51,7 +51,7 @@ from evalgauge_exporter.sources.openadapt.files import (
     parse_outcome,
     sanitize_folder_name,
 )
-from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, read_object
+from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, get_mtime, list_folders, read_object
 
 LIVE_FILE = "benchmark_live.json"
 
@@ -114,31 +114,39 @@ class OpenAdaptSource:
         shots = [path / "screenshots" for path in open_tasks[-4:]]
         live = [self._live[0].parent] if self._live else [self.folder.parent, self.folder.parent.parent]
         folders = [self.folder, self.folder / "tasks", *open_tasks, *shots, *live]
-        return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+        return list(dict.fromkeys(folders))
 
     def read(self, *, full_scan: bool = False) -> ReadResult:
         """Return the tasks that started or finished since the last call, and the steps that the live file shows."""
         result = ReadResult()
-        if not self.folder.is_dir():
+        try:
+            self._read(full_scan, result)
+        except OSError as error:
+            result.note_unreadable(error, self.folder)
+        return result
+
+    def _read(self, full_scan: bool, result: ReadResult) -> None:
+        """Read into ``result``; what an OSError leaves undone is done at the next call."""
+        written_at = get_mtime(self.folder)
+        if written_at is None:
             result.missing = True
-            return result
+            return
         metadata = fingerprint(self.folder / "metadata.json")
         if metadata != self._metadata and self._read_metadata(metadata, result):
-            return result
+            return
         self._list_tasks(result)
         finished = self._read_tasks(full_scan, result)
         if result.restarted:
-            return result
+            return
         if not self.complete and self._announced != (self._benchmark, self._model, self._live_total):
-            self._add_run_start(result)
+            self._add_run_start(result, written_at)
         for item in finished:
             self._add_task(item, result)
         self._read_summary(result)
         if not self.complete:
             self._add_open_tasks(result)
             if self._worker is None:
-                self._read_live(result)
-        return result
+                self._read_live(result, written_at)
 
     def screenshot(self, task_id: str, step_idx: int) -> str | None:
         """Return the path of the screenshot before a step, relative to the run's folder; None where there is none."""
@@ -146,7 +154,7 @@ class OpenAdaptSource:
         if task is None or task.task_id != task_id:
             return None
         shot = f"screenshots/step_{step_idx:03d}.png"
-        return f"{self._task_path(task)}/{shot}" if (task.path / shot).is_file() else None
+        return f"{self._task_path(task)}/{shot}" if os.path.isfile(task.path / shot) else None
 
     # -- reading the files
 
@@ -181,46 +189,51 @@ class OpenAdaptSource:
         """Find new task folders."""
         folder = self.folder / "tasks"
         try:
-            listed = folder.stat().st_mtime_ns
-            if listed == self._listed:
+            now = fingerprint(folder)
+            if now is None or now.mtime_ns == self._listed:
                 return
-            with os.scandir(folder) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    if entry.name not in self._tasks and entry.is_dir():
-                        self._tasks[entry.name] = TaskFolder(Path(entry.path))
-            self._listed = listed
-        except FileNotFoundError:
-            return
+            for name in list_folders(folder):
+                if name not in self._tasks:
+                    self._tasks[name] = TaskFolder(folder / name)
+            self._listed = now.mtime_ns
         except OSError as error:
-            result.problems.append(Problem("unreadable", f"{folder}: {error.strerror or error}"))
+            result.note_unreadable(error, folder)
 
     def _read_tasks(self, full_scan: bool, result: ReadResult) -> list[FinishedTask]:
         finished: list[FinishedTask] = []
         for task in self._tasks.values():
             if task.read is not None and not full_scan:
                 continue
-            execution = fingerprint(task.path / "execution.json")
-            if task.read is not None:
-                if execution != task.read:  # a finished task was rewritten or deleted
-                    result.restarted = True
-                    return []
+            try:
+                item = self._read_execution(task, result)
+            except OSError as error:
+                result.note_unreadable(error, task.path)
                 continue
-            self._read_task(task, result)
-            if execution is None:
-                continue
-            content = self._read_file(task.path / "execution.json", execution, result)
-            if content is None:
-                continue
-            task.read = execution
-            task.model = parse_id(content.get("model_id"))
-            self._model = self._model or task.model
-            finished.append(FinishedTask(task, content, execution.mtime_ns / 1e9))
+            if result.restarted:
+                return []
+            if item is not None:
+                finished.append(item)
         if finished:
             self._set_times(finished)
             known = {task.task_id: task for task in self._tasks.values()}
             finished = [item.resolve_description(known) for item in finished]
             finished.sort(key=lambda item: (item.started, item.finished))
         return finished
+
+    def _read_execution(self, task: TaskFolder, result: ReadResult) -> FinishedTask | None:
+        """Read a task's files; return it where it has finished since the last call."""
+        execution = fingerprint(task.path / "execution.json")
+        if task.read is not None:
+            result.restarted = execution != task.read  # a finished task was rewritten or deleted
+            return None
+        self._read_task(task, result)
+        content = self._read_file(task.path / "execution.json", execution, result)
+        if content is None or execution is None:
+            return None
+        task.read = execution
+        task.model = parse_id(content.get("model_id"))
+        self._model = self._model or task.model
+        return FinishedTask(task, content, execution.mtime_ns / 1e9)
 
     def _read_task(self, task: TaskFolder, result: ReadResult) -> None:
         mark = fingerprint(task.path / "task.json")
@@ -265,13 +278,13 @@ class OpenAdaptSource:
         self._seq += 1
         return self._seq
 
-    def _add_run_start(self, result: ReadResult) -> None:
-        """Add the start of the run, again whenever more is known of it."""
+    def _add_run_start(self, result: ReadResult, written_at: float) -> None:
+        """Add the start of the run, again whenever more is known of it; ``written_at``: the folder's time."""
         first = self._announced is None
         self._announced = (self._benchmark, self._model, self._live_total)
         at = self._created_at
         if at is None:
-            at = self._latest if self._latest is not None else self.folder.stat().st_mtime
+            at = self._latest if self._latest is not None else written_at
         result.events.append(
             RunStarted(
                 ts=at,
@@ -460,7 +473,7 @@ class OpenAdaptSource:
         else:
             result.events.append(RunFinished(ts=late, seq=self._next_seq(), writer=self._writer, status="completed"))
 
-    def _read_live(self, result: ReadResult) -> None:
+    def _read_live(self, result: ReadResult, written_at: float) -> None:
         """Add what the live file says: the number of tasks, and the steps of the task that is running."""
         for folder in (self.folder.parent.parent, self.folder.parent, self.folder):
             path = folder / LIVE_FILE
@@ -488,7 +501,7 @@ class OpenAdaptSource:
             total = parse_count(content.get("total_tasks"))
             if total is not None and total != self._live_total:
                 self._live_total = total
-                self._add_run_start(result)
+                self._add_run_start(result, written_at)
             if task_id in self._finished:
                 return
             shown = self._live_step_counts.get(task_id, 0)

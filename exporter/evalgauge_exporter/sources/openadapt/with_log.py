@@ -31,9 +31,10 @@ from evalgauge.events import (
 )
 from evalgauge.values import parse_id
 from evalgauge_exporter.sources.base import ReadResult
-from evalgauge_exporter.sources.openadapt.files import list_names, matches, matches_pool
+from evalgauge_exporter.sources.openadapt.files import matches, matches_pool
 from evalgauge_exporter.sources.openadapt.pool import OpenAdaptPool
 from evalgauge_exporter.sources.openadapt.run_folder import OpenAdaptSource
+from evalgauge_exporter.sources.parsing import list_names
 from evalgauge_exporter.sources.runlog import RunLogSource
 
 
@@ -75,6 +76,8 @@ class FilledRunLogSource(RunLogSource):
         """The end of the run by the files."""
         self._ended_by_files = False
         """True while the run has finished by the files only."""
+        self._log_latest = 0.0
+        """The time of the log's last event, in Unix seconds: the run did not finish before it."""
         self._resumed = 0.0
         """When the run was last resumed by the log, in Unix seconds."""
 
@@ -91,8 +94,12 @@ class FilledRunLogSource(RunLogSource):
 
     def read(self, *, full_scan: bool = False) -> ReadResult:
         """Return the events of the log's new lines, and those of the files that it does not have."""
+        unreadable: OSError | None = None
         if self._files is None and (full_scan or not self._log_read):
-            files = self._find_files()
+            try:
+                files = self._find_files()
+            except OSError as error:
+                files, unreadable = None, error
             if files is not None and self._log_started:
                 return ReadResult(restarted=True)  # what was read so far was not compared with them
             self._files = files
@@ -100,8 +107,11 @@ class FilledRunLogSource(RunLogSource):
         filling = None if self._files is None else self._files.read(full_scan=full_scan)
         result = super().read(full_scan=full_scan)
         self._log_started |= bool(result.events)
+        if unreadable is not None:
+            result.note_unreadable(unreadable, self.folder)
         if filling is not None and not result.missing and not result.restarted:
             result.problems += filling.problems
+            result.unreadable = result.unreadable or filling.unreadable
             result.events = [self._note_logged(event) for event in result.events]
             for event in filling.events:
                 self._hold(event)
@@ -120,6 +130,7 @@ class FilledRunLogSource(RunLogSource):
 
     def _note_logged(self, event: Event) -> Event:
         """Note what the log states; return the event, with its screenshot where only the files have that."""
+        self._log_latest = max(self._log_latest, event.ts)
         if isinstance(event, RunStarted):
             before = self._log_start
             self._ended_by_files = False
@@ -194,7 +205,7 @@ class FilledRunLogSource(RunLogSource):
             del self._held[task_id]
         if end is not None:
             self._finished = self._ended_by_files = True
-            yield end
+            yield msgspec.structs.replace(end, ts=max(end.ts, self._log_latest))
 
     def _complete_run_start(self, log: RunStarted, files: RunStarted) -> RunStarted:
         """Return what the log's start of the run lacks; at the log's time, so that it does not restart the run."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,36 +10,22 @@ from evalgauge.values import parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import MTIME_TOLERANCE, FolderSource, TaskFiles
 from evalgauge_exporter.sources.osworld.actions import parse_action
-from evalgauge_exporter.sources.parsing import get_mtime, read_bytes, read_objects, resolve_relative
+from evalgauge_exporter.sources.parsing import get_mtime, list_names, read_bytes, read_objects, resolve_relative
+from evalgauge_exporter.sources.sampling import Vote, most_fit
 
 TRAJECTORY = "traj.jsonl"
 RESULT = "result.txt"
 _IMAGE = re.compile(r"[^/\\]+\.(?:png|jpe?g)\Z", re.IGNORECASE)
-_SAMPLED = 6
-"""The number of subfolders that are looked into to find out what a folder is."""
-
-
-def sample_subfolders(folder: Path) -> list[Path]:
-    """Return some of the folders in a folder."""
-    try:
-        with os.scandir(folder) as entries:
-            found: list[Path] = []
-            for entry in entries:
-                if not entry.name.startswith(".") and entry.is_dir():
-                    found.append(Path(entry.path))
-                    if len(found) == _SAMPLED:
-                        break
-    except OSError:
-        return []
-    return found
+SUMMARY = "summary"
+"""A folder that OSWorld may write beside the domains."""
 
 
 def detect_task_format(folder: Path) -> str | None:
     """Return ``waa`` or ``osworld`` for a task's folder, by what is in it; None for any other folder."""
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return None
+    return _task_format(list_names(folder))
+
+
+def _task_format(names: frozenset[str]) -> str | None:
     if TRAJECTORY not in names and (RESULT not in names or "traj.json" in names):
         return None
     if "traj.html" in names or any(name.startswith("screenshot-step_") for name in names):
@@ -49,17 +34,31 @@ def detect_task_format(folder: Path) -> str | None:
 
 
 def detect_tree_format(folder: Path, levels: int) -> str | None:
-    """Return the format of the tasks so many levels below a folder (2: in domains, 3: in trials), if there are any."""
-    if levels == 0:
-        return detect_task_format(folder)
-    return next(
-        (
-            detected
-            for below in sample_subfolders(folder)
-            if (detected := detect_tree_format(below, levels - 1)) is not None
-        ),
-        None,
-    )
+    """Return the format of a folder most of whose subfolders hold tasks.
+
+    Args:
+        folder: The folder.
+        levels: How many levels below it the tasks' folders lie: 2 within domains, 3 within trials.
+
+    Returns:
+        ``waa`` where at least one task is of Windows Agent Arena, else ``osworld``; None where most are no tasks.
+
+    Raises:
+        OSError: A folder can't be looked into for the moment.
+    """
+    seen: set[str] = set()
+
+    def vote(below: Path, level: int) -> Vote:
+        if level > 0:
+            return None if below.name == SUMMARY else most_fit(below, lambda task: vote(task, level - 1))
+        names = list_names(below)
+        if (found := _task_format(names)) is not None:
+            seen.add(found)
+        return found is not None if names else None
+
+    if most_fit(folder, lambda below: vote(below, levels - 1)) is not True:
+        return None
+    return "waa" if "waa" in seen else "osworld"
 
 
 class OSWorldLayoutSource(FolderSource):
@@ -120,10 +119,7 @@ class OSWorldLayoutSource(FolderSource):
 
     def _find_first_screenshot(self, folder: Path, below: str) -> str | None:
         """Return the path of the screenshot after the reset, which some forks keep and no line names."""
-        try:
-            names = [name for name in os.listdir(folder) if name.startswith(("step_0_", "step_0.", "step_reset"))]
-        except OSError:
-            return None
+        names = [name for name in list_names(folder) if name.startswith(("step_0_", "step_0.", "step_reset"))]
         images = sorted(name for name in names if _IMAGE.match(name))
         return f"{below}/{images[0]}" if images else None
 

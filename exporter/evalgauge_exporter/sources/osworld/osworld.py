@@ -24,12 +24,17 @@ ARGUMENTS = "args.json"
 
 
 def matches(folder: Path, names: frozenset[str]) -> bool:
-    """Return whether a folder with entries of these names is one run."""
-    return detect_tree_format(folder, 2) == "osworld" or (ARGUMENTS in names and _is_new(folder))
+    """Return whether a folder with entries of these names is marked as a run by its ``args.json``."""
+    return ARGUMENTS in names and _has_arguments(folder)
 
 
-def _is_new(folder: Path) -> bool:
-    """Return whether a folder without any task yet is a run that begins."""
+def fits(folder: Path, _names: frozenset[str]) -> bool:
+    """Return whether most folders in a folder hold tasks of this format."""
+    return detect_tree_format(folder, 2) == "osworld"
+
+
+def _has_arguments(folder: Path) -> bool:
+    """Return whether the ``args.json`` of a folder is that of a run, which may have no task yet."""
     data = read_bytes(folder / ARGUMENTS, lambda *_: None, 1 << 20)
     try:
         content = parse_json(data) if data is not None else None

@@ -24,8 +24,8 @@ MAX_TEXT = 64 << 10
 """Bytes of a text file beside a step that are read."""
 
 
-def matches(folder: Path, _names: frozenset[str]) -> bool:
-    """Return whether a folder is one run: that of a model, or of one trial."""
+def fits(folder: Path, _names: frozenset[str]) -> bool:
+    """Return whether most folders in a folder hold tasks, or trials with tasks, of this format."""
     return detect_tree_format(folder, 2) == "waa" or detect_tree_format(folder, 3) == "waa"
 
 

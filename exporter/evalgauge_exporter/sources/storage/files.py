@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import IO, Protocol
 
+from evalgauge_exporter.sources import parsing
+
 BLOCK = 1 << 20
 """Bytes that are asked for at once of a remote file."""
 CACHED_BLOCKS = 16
@@ -19,6 +21,8 @@ class RemoteFiles(Protocol):
     """A mirror, as this module needs it."""
 
     folder: Path
+    arguments: tuple[str, Path, int]
+    """What makes the same mirror in another process."""
 
     def is_placeholder(self, path: Path) -> bool:
         """Return whether a file's content is in the bucket alone."""
@@ -36,6 +40,19 @@ _mirrors: list[RemoteFiles] = []
 def register(mirror: RemoteFiles) -> None:
     """Make the placeholders of a mirror known."""
     _mirrors.append(mirror)
+
+
+def list_registered() -> list[tuple[str, Path, int]]:
+    """Return the arguments of the mirrors, for another process."""
+    return [mirror.arguments for mirror in _mirrors]
+
+
+def read_head(path: Path, length: int) -> bytes:
+    """Return the first bytes of a regular file, as `parsing.read_head`; of a placeholder those in the bucket."""
+    if not is_placeholder(path):
+        return parsing.read_head(path, length)
+    with open_binary(path) as file:
+        return file.read(length)
 
 
 def _find(path: Path) -> RemoteFiles | None:

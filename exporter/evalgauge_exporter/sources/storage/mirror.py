@@ -36,6 +36,9 @@ log = logging.getLogger("evalgauge.exporter")
 
 PLACEHOLDERS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".eval", ".mp4", ".webm", ".zip"})
 """Suffixes of files of which only a part is ever read, or only on request."""
+PLACEHOLDER_MODE = 0o200
+"""The mode of placeholders: nobody may read them, so that their zeros are never taken for their content."""
+FILE_MODE = 0o600
 OVERLAP = 4096
 """Bytes before the old end of a log that are compared before its new bytes are appended."""
 PARALLEL = 16
@@ -90,6 +93,7 @@ class Mirror:
     """
 
     def __init__(self, url: str, cache_dir: Path, max_bytes: int) -> None:
+        self.arguments = (url, cache_dir, max_bytes)
         self.bucket = Bucket(url)
         base = cache_dir / "buckets" / hashlib.sha256(url.encode()).hexdigest()[:16]
         self.folder = base / (_clean(url.rpartition("/")[2]) or "bucket")
@@ -101,7 +105,11 @@ class Mirror:
         self._fetch_lock = threading.Lock()
         self._index: dict[str, list[list[Any]]] = self._load_index()
         """The state of each local file: of each of its objects the key, the size and the etag."""
-        self._fetched: dict[str, int] = {}
+        self._fetched: dict[str, int] = {
+            path: sum(int(row[1]) for row in state)
+            for path, state in self._index.items()
+            if _is_placeholder(path) and not self.is_placeholder(self.folder / path)
+        }
         """Bytes of the placeholders that were fetched, the one that was used last at the end."""
         self._active: dict[str, float] = {}
         """When each folder of the bucket last changed, in Unix seconds."""
@@ -356,29 +364,34 @@ class Mirror:
     # -- placeholders
 
     def is_placeholder(self, path: Path) -> bool:
-        """Return whether a file's content is in the bucket alone."""
-        relative = path.relative_to(self.folder).as_posix()
-        return _is_placeholder(relative) and relative in self._index and relative not in self._fetched
+        """Return whether a file's content is in the bucket alone; the file itself says so, to every process."""
+        try:
+            return path.lstat().st_mode & 0o777 == PLACEHOLDER_MODE
+        except OSError:
+            return False
 
     def fetch(self, path: Path) -> None:
-        """Download the content of a placeholder. Raises OSError."""
+        """Download the content of a file if it is a placeholder. Raises OSError."""
+        if not _is_placeholder(path.name):
+            return
         with self._fetch_lock:
             relative = path.relative_to(self.folder).as_posix()
             if not self.is_placeholder(path):
                 if relative in self._fetched:
                     self._fetched[relative] = self._fetched.pop(relative)
                 return
+            if relative not in self._index:
+                raise FileNotFoundError(f"{path} is no longer in its bucket")
             ((key, size, _),) = self._index[relative]
-            times = path.stat().st_mtime
-            temporary = path.with_name(f".{path.name[:100]}.part")
+            status = path.lstat()
             try:
-                with temporary.open("wb") as file:
+                # into the file itself: who looked at it before must find the same file
+                with os.fdopen(os.open(path, os.O_WRONLY), "wb") as file:
                     self.bucket.download(key, file, size)
-                os.utime(temporary, (times, times))
-                temporary.replace(path)
             except RefreshError as error:
-                temporary.unlink(missing_ok=True)
                 raise OSError(error.detail) from error
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+            path.chmod(FILE_MODE)
             self._fetched[relative] = size
             while sum(self._fetched.values()) > self._max_bytes and len(self._fetched) > 1:
                 oldest = next(iter(self._fetched))
@@ -404,6 +417,7 @@ def _write_placeholder(path: Path, size: int, modified: float) -> None:
     with temporary.open("wb") as file:
         file.truncate(size)
     os.utime(temporary, (modified, modified))
+    temporary.chmod(PLACEHOLDER_MODE)
     temporary.replace(path)
 
 

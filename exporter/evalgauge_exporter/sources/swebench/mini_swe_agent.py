@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge.model_names import ModelName, infer_provider, split_model_name
-from evalgauge.usage import UNKNOWN, parse_usage
+from evalgauge.usage import UNKNOWN, parse_call
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import as_object, read_head
-from evalgauge_exporter.sources.parsing import get_mtime, parse_json
+from evalgauge_exporter.sources.documents import as_object
+from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_head
 from evalgauge_exporter.sources.swebench.source import TrajectorySource, find_trajectories
 
 SUFFIX = ".traj.json"
@@ -46,12 +46,9 @@ def _is_trajectory(path: Path) -> bool:
         return False
     if _FORMAT.search(head):
         return True
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            return _FORMAT.search(file.read(_TAIL)) is not None
-    except (OSError, ValueError):
-        return False
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        return _FORMAT.search(file.read(_TAIL)) is not None
 
 
 class MiniSweAgentSource(TrajectorySource):
@@ -86,15 +83,20 @@ class MiniSweAgentSource(TrajectorySource):
         task = next((_text_of(message) for message in messages if message.get("role") == "user"), None)
         limit = parse_count(as_object(config.get("agent")).get("step_limit"))
         attempt.add_start(start if start is not None else get_mtime(path), None, task, limit or None)
-        steps = 0
+        answers = [index for index, message in enumerate(messages) if _is_answer(message)]
+        ends = [*answers[1:], len(messages)]
+        if answers and answers[-1] == len(messages) - 1 and not self.has_finished(content):
+            answers.pop()  # what the agent sees then is still to come
+        for message, at in zip(messages[: answers[0] if answers else None], times, strict=False):
+            if message.get("role") in ("system", "user"):
+                attempt.add_message(at, message["role"], _text_of(message))
         counted = False
-        for message, at in zip(messages, times, strict=True):
-            if message.get("role") != "assistant" and message.get("object") != "response":
-                continue
-            steps += 1
-            text = _text_of(message)
-            attempt.add_step(at, _parse_action(message, text), reasoning=text)
+        for index, following in zip(answers, ends, strict=False):
+            message, at, text = messages[index], times[index], _text_of(messages[index])
+            seen = "\n".join(filter(None, map(_text_of, messages[index + 1 : following])))
+            attempt.add_step(at, _parse_action(message, text), reasoning=text, observation=seen)
             counted |= self._add_call(attempt, message, at)
+        steps = len(answers)
         if not counted:
             self._add_sum(attempt, info, steps)
         return steps
@@ -115,16 +117,29 @@ class MiniSweAgentSource(TrajectorySource):
         usage = response.get("usage")
         if not isinstance(usage, dict):
             return False
-        attempt.add_call(
-            at, self.model.provider, self.model.model or parse_id(response.get("model")), parse_usage(usage)
-        )
+        model = self.model.model or parse_id(response.get("model"))
+        cost = as_object(message.get("extra")).get("cost")
+        counted = parse_call(usage, provider=self.model.provider, model=model)
+        attempt.add_call(at, self.model.provider, model, counted, cost_usd=cost)
         return True
 
     def _add_sum(self, attempt: AttemptBuilder, info: Mapping[str, Any], steps: int) -> None:
         """Add one call for all that were made, of which only their number and the money are known."""
         stats = as_object(info.get("model_stats"))
         if steps or parse_count(stats.get("api_calls")) or parse_float(stats.get("instance_cost")):
-            attempt.add_call(None, self.model.provider, self.model.model, UNKNOWN)
+            attempt.add_call(
+                None,
+                self.model.provider,
+                self.model.model,
+                UNKNOWN,
+                requests=parse_count(stats.get("api_calls")) or steps,
+                cost_usd=stats.get("instance_cost"),
+            )
+
+
+def _is_answer(message: Mapping[str, Any]) -> bool:
+    """Return whether the model said this; the second form is that of OpenAI's responses."""
+    return message.get("role") == "assistant" or message.get("object") == "response"
 
 
 def _time_of(message: Mapping[str, Any]) -> float | None:

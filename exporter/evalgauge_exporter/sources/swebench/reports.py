@@ -18,8 +18,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evalgauge_exporter.sources.documents import as_object, read_head
-from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, parse_json, read_bytes
+from evalgauge_exporter.sources.documents import as_object
+from evalgauge_exporter.sources.parsing import (
+    FileFingerprint,
+    fingerprint,
+    is_directory,
+    list_folders,
+    list_names,
+    parse_json,
+    read_bytes,
+    read_head,
+)
 
 LOGS = "logs/run_evaluation"
 _MAX_REPORT = 16 << 20
@@ -72,7 +81,7 @@ class Reports:
             for base in (self._folder, parent)
             for each in _folders(base / LOGS)
             for name in sorted(names)
-            if (path := each / name).is_dir()
+            if is_directory(path := each / name)
         ]
 
     def verdict(self, instance: str) -> Verdict | None:
@@ -105,18 +114,12 @@ def _agreed(verdicts: set[Verdict]) -> Verdict:
 
 
 def _json_files(folder: Path) -> list[Path]:
-    try:
-        names = sorted(path for path in folder.iterdir() if path.suffix == ".json")
-    except OSError:
-        return []
-    return [path for path in names if not _NO_REPORT.search(path.name)][:_MAX_CANDIDATES]
+    names = sorted(name for name in list_names(folder) if name.endswith(".json") and not _NO_REPORT.search(name))
+    return [folder / name for name in names[:_MAX_CANDIDATES]]
 
 
 def _folders(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.is_dir())[:_MAX_CANDIDATES]
-    except OSError:
-        return []
+    return [folder / name for name in list_folders(folder)[:_MAX_CANDIDATES]]
 
 
 def _parse_report(path: Path) -> dict[str, Verdict]:

@@ -16,8 +16,8 @@ from evalgauge.model_names import ModelName
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.documents import add_unjudged_finish, digest_files
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.osworld.layout import sample_subfolders
-from evalgauge_exporter.sources.parsing import fingerprint, read_object
+from evalgauge_exporter.sources.parsing import fingerprint, is_directory, is_regular_file, list_names, read_object
+from evalgauge_exporter.sources.sampling import Vote, most_fit
 from evalgauge_exporter.sources.swebench.reports import Reports, Verdict
 
 _AGENT_EXITS = re.compile(
@@ -39,9 +39,14 @@ def find_trajectories(folder: Path, names: frozenset[str], suffix: str, fits: Ca
     """
     if any(name.endswith(suffix) and fits(folder / name) for name in names):
         return True
-    sample = sample_subfolders(folder)
-    fitting = sum(fits(below / f"{below.name}{suffix}") for below in sample)
-    return fitting > 0 and (2 * fitting > len(sample) or bool(names & {"preds.json", "all_preds.jsonl"}))
+
+    def vote(below: Path) -> Vote:
+        if fits(below / f"{below.name}{suffix}"):
+            return True
+        return False if list_names(below) and not has_predictions else None
+
+    has_predictions = bool(names & {"preds.json", "all_preds.jsonl"})
+    return most_fit(folder, vote) is True
 
 
 class TrajectorySource(FolderSource):
@@ -84,15 +89,11 @@ class TrajectorySource(FolderSource):
     def list_tasks(self) -> dict[str, TaskFiles]:
         """Return each trajectory by its path in the run."""
         found: dict[str, TaskFiles] = {}
-        try:
-            names = sorted(path.name for path in self.folder.iterdir() if path.name.endswith(self.suffix))
-        except OSError:
-            names = []
-        for name in names:
+        for name in sorted(name for name in list_names(self.folder) if name.endswith(self.suffix)):
             found[name] = self.known_tasks.get(name) or TaskFiles(name.removesuffix(self.suffix), self.folder / name)
         for name in self.list_subfolders(self.folder):
             key = f"{name}/{name}{self.suffix}"
-            if (self.folder / key).is_file():
+            if is_regular_file(self.folder / key):
                 found[key] = self.known_tasks.get(key) or TaskFiles(name, self.folder / key)
         self._predicted = self.read_predictions()
         names_of_model = {*self._predicted.values(), *(name for name in self._model_names() if name)}
@@ -115,7 +116,7 @@ class TrajectorySource(FolderSource):
 
     def fingerprint(self) -> str | None:
         """Return a digest of the times and sizes of trajectories, predictions and reports."""
-        if not self.folder.is_dir():
+        if not is_directory(self.folder):
             return None
         tasks = self.list_tasks()
         names = ("preds.json", "all_preds.jsonl")
@@ -144,7 +145,11 @@ def _add_finish(attempt: AttemptBuilder, info: Mapping[str, Any], verdict: Verdi
     status = info.get("exit_status")
     status = status if isinstance(status, str) and status else None
     submitted = isinstance(info.get("submission"), str) and bool(info["submission"].strip())
-    more: dict[str, Any] = {"steps": steps, "reason": verdict.reason if verdict is not None else None}
+    more: dict[str, Any] = {
+        "steps": steps,
+        "reason": verdict.reason if verdict is not None else None,
+        "answer": info.get("submission"),
+    }
     if status is not None and not status.lower().startswith("submitted"):
         more["error"] = status
     if not submitted and status is not None and _INTERRUPTED.search(status):

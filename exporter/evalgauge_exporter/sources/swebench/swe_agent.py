@@ -14,16 +14,17 @@ Traps:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from evalgauge.events import Role
 from evalgauge.model_names import ModelName, infer_provider, split_model_name
 from evalgauge.usage import UNKNOWN, TokenUsage
 from evalgauge.values import parse_count, parse_float, parse_id
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import as_object, read_head
-from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_objects
+from evalgauge_exporter.sources.documents import as_object
+from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_head, read_objects
 from evalgauge_exporter.sources.swebench.source import TrajectorySource, find_trajectories
 
 SUFFIX = ".traj"
@@ -67,7 +68,10 @@ class SweAgentSource(TrajectorySource):
         self.agent = "swe-agent"
         if self.model.model is None:
             self.model = self._read_model(content)
-        attempt.add_start(get_mtime(path), None, _instruction_of(content))
+        messages = list(_list_prompts(content))
+        attempt.add_start(get_mtime(path), None, next((text for role, text in messages if role == "user"), None))
+        for role, text in messages:
+            attempt.add_message(None, role, text)
         trajectory = content.get("trajectory")
         steps = [step for step in (trajectory if isinstance(trajectory, list) else ()) if isinstance(step, dict)]
         for step in steps:
@@ -75,6 +79,7 @@ class SweAgentSource(TrajectorySource):
                 None,
                 _parse_action(step.get("action")),
                 reasoning=step.get("thought") or step.get("response"),
+                observation=step.get("observation"),
                 env_seconds=step.get("execution_time"),
             )
         self._add_sum(attempt, as_object(as_object(content.get("info")).get("model_stats")), len(steps))
@@ -102,19 +107,28 @@ class SweAgentSource(TrajectorySource):
         )
         known = bool(tokens.input or tokens.output)
         if known or steps or parse_count(stats.get("api_calls")) or parse_float(stats.get("instance_cost")):
-            attempt.add_call(None, self.model.provider, self.model.model, tokens if known else UNKNOWN)
+            attempt.add_call(
+                None,
+                self.model.provider,
+                self.model.model,
+                tokens if known else UNKNOWN,
+                requests=parse_count(stats.get("api_calls")) or 0,
+                cost_usd=stats.get("instance_cost"),
+            )
 
 
-def _instruction_of(content: Mapping[str, Any]) -> str | None:
-    """Return the task: what the user said first, but for the demonstration of how it is done."""
+def _list_prompts(content: Mapping[str, Any]) -> Iterator[tuple[Role, str]]:
+    """Yield what the agent was told before it answered, but for the demonstration of how a task is done."""
     history = content.get("history")
     for message in history if isinstance(history, list) else ():
-        if isinstance(message, dict) and message.get("role") == "user" and not message.get("is_demo"):
-            text = message.get("content")
-            if isinstance(text, list):
-                text = "\n".join(str(as_object(part).get("text") or "") for part in text)
-            return text if isinstance(text, str) else None
-    return None
+        role = as_object(message).get("role")
+        if role not in ("system", "user"):
+            return
+        text = message.get("content")
+        if isinstance(text, list):
+            text = "\n".join(str(as_object(part).get("text") or "") for part in text)
+        if isinstance(text, str) and not message.get("is_demo"):
+            yield role, text
 
 
 def _parse_action(action: object) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class CurrentJob(BaseModel):
     source: str
     started_at: float | None
     ended_at: float | None
+    unreadable: str | None = Field(description="Why the run can't be read for the moment; its figures are older.")
     last_progress_at: float | None
     statuses: dict[str, int]
     eta: EtaBounds | None
@@ -117,7 +118,18 @@ class ModelCost(BaseModel):
     cost_usd: float | None
     unpriced_calls: int
     unknown_usage_calls: int
-    priced_by: list[str]
+    priced_by: list[str] = Field(
+        description="Price tables; `stated` where the cost is the one that the provider or a tool states."
+    )
+    unpriced_reasons: dict[str, int] = Field(
+        default_factory=dict, description="Why calls are unpriced, or priced as stated, and how many."
+    )
+    stated_cost_usd: float | None = Field(
+        default=None,
+        description="What the provider or a tool states for calls that have a price here too, where it differs from "
+        "`compared_cost_usd` by more than 5 %.",
+    )
+    compared_cost_usd: float | None = Field(default=None, description="The price of these calls here.")
 
 
 class ApiCalls(BaseModel):
@@ -261,18 +273,21 @@ class Runs(BaseModel):
 
 
 class DomainDelta(BaseModel):
-    """A domain's difference A − B; the p-value is corrected for the number of domains."""
+    """The difference in one domain; the p-value is corrected for the number of domains."""
 
     success_rate: float | None
+    ci_low: float | None = Field(description="95 % interval of success_rate.")
+    ci_high: float | None
     paired_tasks: int
     p_value: float | None
     verdict: Verdict
 
 
 class Delta(BaseModel):
-    """A − B over the tasks that both runs have measured."""
+    """A difference over the tasks that both runs have measured."""
 
     success_rate: float | None
+    score: float | None = Field(description="Over the tasks with scores in both runs, on the benchmark's own scale.")
     avg_steps: float | None
     duration_seconds: float | None
     cost_usd: float | None
@@ -284,8 +299,13 @@ class Significance(BaseModel):
 
     test: str = Field(description="The test behind p_value; a sequential one while a run is running.")
     p_value: float | None = Field(description="The p-value that the verdict is based on.")
-    ci_low: float | None = Field(description="95 % interval of the success rates' difference A − B.")
+    ci_low: float | None = Field(
+        description="95 % interval of the rates' difference A − B; of a running run with open tasks as censored."
+    )
     ci_high: float | None
+    estimate: float | None = Field(description="Estimate of that difference; of a running run the censored one.")
+    final_low: float | None = Field(description="95 % interval of that difference once the running run is finished.")
+    final_high: float | None
     paired_tasks: int
     only_a_succeeded: int
     only_b_succeeded: int
@@ -297,13 +317,30 @@ class Significance(BaseModel):
     only_in_b: int
 
 
+class ScoreSignificance(BaseModel):
+    """Significance of the difference in scores, A − B. The verdict is on B against the baseline A."""
+
+    test: str
+    p_value: float = Field(description="The p-value that the verdict is based on.")
+    anytime_p_value: float = Field(description="Valid however often it is evaluated during a run.")
+    ci_low: float | None = Field(description="95 % interval over tasks.")
+    ci_high: float | None
+    estimate: float = Field(description="Estimate of the difference; of a running run the censored one.")
+    paired_tasks: int = Field(description="Tasks with scores in both runs.")
+    mean_a: float
+    mean_b: float
+    verdict: Verdict
+
+
 class Compared(BaseModel):
     """Two runs side by side."""
 
     run_a: RunMetrics
     run_b: RunMetrics
-    delta: Delta
+    delta: Delta = Field(description="A − B.")
+    change: Delta = Field(description="B − A: candidate minus baseline.")
     significance: Significance
+    score: ScoreSignificance | None = Field(description="Null where no task has scores in both runs.")
 
 
 class Comparison(BaseModel):

@@ -19,10 +19,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from evalgauge.atif import calls_of, steps_of, trajectories
+from evalgauge.atif import choose_calls, load_trajectories, read_calls, read_turns
 from evalgauge.events import TERMINAL_ACTIONS, TaskFinished
 from evalgauge.integrations.harbor.outcomes import parse_outcome
-from evalgauge.model_names import split_model_name
+from evalgauge.model_names import ModelName, split_model_name
 from evalgauge.normalize import outcome_of, planned_tasks
 from evalgauge.runlog import LogReader, log_files, safe_name
 from evalgauge.tracker import Run, Task
@@ -174,21 +174,29 @@ class _AgentRun:
     ) -> int | None:
         """Write the steps and calls of a trial; return the number of steps without a terminal one, None if unknown."""
         documents: list[tuple[Path, dict[str, Any]]] = []
+        trial = _trial_folder(result.config)
         try:
-            documents += trajectories(_trial_folder(result.config))
+            documents += load_trajectories(trial)
         except (OSError, ValueError, RecursionError) as error:
             log.warning("trial %s: its trajectory cannot be read (%s)", result.trial_name, error)
         count, last, finished = 0, "", parse_timestamp(result.finished_at)
         try:
-            for at, shot, step in steps_of(documents, _trial_folder(result.config)):
-                time = {} if (when := at if at is not None else finished) is None else {"ts": when}
-                seen = None if shot is None else save(shot, count)
-                self.run._write("step", {**time, **step, **ids, "step_idx": count, "screenshot": seen})
-                count, last = count + 1, str(step["action"]["type"]).lower()
+            for folder, document in documents:
+                for turn in read_turns(document, lambda name, folder=folder: _find_image(name, folder, trial)):  # type: ignore[misc]
+                    ts = turn.ts if turn.ts is not None else finished
+                    for index, action in enumerate(turn.actions):
+                        shot = None if turn.screenshot is None else save(turn.screenshot, count)
+                        step = {"action": action, "reasoning": turn.reasoning if index == 0 else None, **ids}
+                        time = {} if ts is None else {"ts": ts}
+                        self.run._write("step", {**time, **step, "step_idx": count, "screenshot": shot})
+                        count, last = count + 1, str(action["type"]).lower()
         except Exception:  # whatever an agent's own trajectory holds, the outcome must be recorded
             log.exception("trial %s: not all of its steps could be recorded", result.trial_name)
-        for call in calls_of(result, [document for _, document in documents]):
-            self.run._write("llm_call", {**call, **ids})
+        calls = [call for _, document in documents for call in read_calls(document)]
+        for call in choose_calls(calls, _contexts(result), _model_of(result)):
+            self.run._write(
+                "llm_call", {"provider": call.provider, "model": call.model, **call.usage.as_fields(), **ids}
+            )
         return count - (last in TERMINAL_ACTIONS) if documents else None
 
     def _identify(self, trial: Any) -> tuple[str, int]:
@@ -203,6 +211,26 @@ class _AgentRun:
             ranked = sorted(free, key=lambda number: _rank(self._earlier_outcomes.get((task_id, number))))
             self._numbers[trial.trial_name] = task_id, ranked[0] if ranked else max(taken) + 1
         return self._numbers[trial.trial_name]
+
+
+def _contexts(result: Any) -> list[Any]:
+    """Return what a trial reports of its agent: the sums of the trial, or those of its steps."""
+    if result.agent_result is not None:
+        return [result.agent_result]
+    return [part.agent_result for part in result.step_results or () if part.agent_result is not None]
+
+
+def _model_of(result: Any) -> ModelName:
+    info = result.agent_info.model_info
+    return ModelName(info.provider, info.name) if info is not None else ModelName(None, None)
+
+
+def _find_image(name: object, folder: Path, trial: Path) -> Path | None:
+    """Return an image that is within the trial: an agent's own file may name any other file."""
+    if not isinstance(name, str) or "\0" in name:
+        return None
+    path = (folder / name).resolve()
+    return path if path.is_relative_to(trial.resolve()) and path.is_file() else None
 
 
 def _relative(path: Path, folder: Path) -> str | None:

@@ -140,14 +140,10 @@ class _SampleRecorder:
         provider, model = split_model_name(event.model)
         for _ in range(event.retries or 0):  # rejected requests produced no tokens
             self.task.llm_call(provider=provider, model=model, input_tokens=0, output_tokens=0, status="retry")
-        usage = event.output.usage  # its kinds are disjoint
         self.task.llm_call(
             provider=provider,
             model=model,
-            input_tokens=usage.input_tokens if usage else None,
-            cache_read_tokens=usage.input_tokens_cache_read if usage else None,
-            cache_write_tokens=usage.input_tokens_cache_write if usage else None,
-            output_tokens=usage.output_tokens if usage else None,
+            usage=event.output.usage,
             duration_seconds=event.output.time,
             status="error" if event.error else "ok",
         )

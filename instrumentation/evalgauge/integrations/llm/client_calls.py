@@ -10,6 +10,7 @@ import contextlib
 import functools
 import inspect
 import json
+import re
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -44,11 +45,30 @@ _SUFFIXES = (
 )
 
 
+_RETRIEVAL = re.compile(r"/responses/[^/]+\Z")
+_CLOSED_MAKERS = ("anthropic", "openai", "google", "x-ai")
+"""Makers of models that only they and their resellers serve, at the makers' prices; open weights are served by many."""
+_TOOL_CALLS = {
+    "web_search_call": "web_search",
+    "file_search_call": "file_search",
+    "code_interpreter_call": "code_execution",
+}
+"""Items of a response's output that are billed by the piece."""
+_recorded_responses: dict[str, None] = {}
+"""Ids of background responses that were recorded, the oldest first: polling returns them again and again."""
+_MAX_RESPONSES = 10_000
+
+
 def is_call(options: Any) -> bool:
     """Whether a client's request is one model call: not a list, a batch, a token count or an upload."""
     path = _path(options)
-    posted = str(getattr(options, "method", "")).lower() == "post"
+    posted = _method(options) == "post"
     return posted and path.endswith(_PATHS) and not any(other in path for other in _NOT_CALLS)
+
+
+def is_retrieval(options: Any) -> bool:
+    """Whether a client's request retrieves a response, perhaps one that was created in the background."""
+    return _method(options) == "get" and _RETRIEVAL.search(_path(options)) is not None
 
 
 class Call:
@@ -58,31 +78,59 @@ class Call:
         body = getattr(options, "json_data", None)
         model = body.get("model") if isinstance(body, Mapping) else None
         self.model = model if isinstance(model, str) else None
-        self.provider = _provider(package, client, self.model)
+        self._package = package
+        self._client = client
         self._only_input = _path(options).endswith(_EMBEDDINGS)
+        self._retrieval = is_retrieval(options)
         self._target = current_target()
         self._started_at = time.monotonic()
         self._usage: Any = None
+        self._service_tier: str | None = None
+        self._server_tools: dict[str, int] = {}
+        self._background_id: str | None = None
         self._recorded = False
         self._client_reading = False
         """Whether the client is reading: a response that it closes then is not the end of the call."""
+
+    @property
+    def provider(self) -> str:
+        """Who serves the call."""
+        return _provider(self._package, self._client, self.model)
 
     def record(self, status: str = "ok") -> None:
         """Record the call, once."""
         if self._recorded:
             return
         self._recorded = True
+        if self._is_counted_elsewhere(status):
+            return
         if self._target is not None:
             usage = self._usage
             if self._only_input and isinstance(usage, dict):  # embeddings have no output
                 usage = {"completion_tokens": 0, **usage}
+            untimed = status == "retry" or self._retrieval
             self._target.llm_call(
                 provider=self.provider,
                 model=self.model,
                 usage=usage,
-                duration_seconds=None if status == "retry" else round(time.monotonic() - self._started_at, 6),
+                duration_seconds=None if untimed else round(time.monotonic() - self._started_at, 6),
                 status=status,
+                service_tier=self._service_tier,
+                server_tools=self._server_tools or None,
             )
+
+    def _is_counted_elsewhere(self, status: str) -> bool:
+        """Whether the call is counted elsewhere: a background response counts once, when its usage is retrieved."""
+        if self._background_id is None:
+            return self._retrieval
+        if self._usage is None:
+            return self._retrieval or status == "ok"
+        if self._background_id in _recorded_responses:
+            return True
+        _recorded_responses[self._background_id] = None
+        while len(_recorded_responses) > _MAX_RESPONSES:
+            del _recorded_responses[next(iter(_recorded_responses))]
+        return False
 
     def record_error(self, error: BaseException) -> None:
         """Record that the client raised; usage counts where only the parsing failed (``LengthFinishReasonError``)."""
@@ -204,20 +252,46 @@ class Call:
                 self._client_reading = True
 
     def read_part(self, part: Any) -> None:
-        """Take the usage and the model's name from a response, or a part of one. Never raises."""
+        """Take the usage, the model's name and what else changes the price from a response or a part. Never raises."""
         with contextlib.suppress(Exception):
-            for inner in (part, _get(part, "message"), _get(part, "response")):  # Anthropic's and OpenAI's events
+            for inner in (part, *(_get(part, name) for name in ("message", "response", "x_groq"))):
                 if inner is None:
                     continue
                 model, usage = _get(inner, "model"), _get(inner, "usage")
                 if isinstance(model, str) and model:
                     self.model = model
+                if isinstance(tier := _get(inner, "service_tier"), str):
+                    self._service_tier = tier
+                if _get(inner, "background") is True and isinstance(response_id := _get(inner, "id"), str):
+                    self._background_id = response_id
+                self._count_server_tools(_get(inner, "output"))
                 if usage is not None:
                     counts = _to_dict(usage)
                     if counts is None or not isinstance(self._usage, dict):
                         self._usage = usage if counts is None else counts
-                    else:  # a later part has the output, and repeats or omits the input
-                        self._usage.update({name: count for name, count in counts.items() if count is not None})
+                    else:
+                        _keep_larger(self._usage, counts)
+
+    def _count_server_tools(self, output: Any) -> None:
+        counted: dict[str, int] = {}
+        for item in output if isinstance(output, list) else ():
+            tool = _TOOL_CALLS.get(str(_get(item, "type")))
+            action = str(_get(_get(item, "action"), "type"))
+            if tool is not None and action not in ("open_page", "find", "find_in_page"):  # these are free
+                counted[tool] = counted.get(tool, 0) + 1
+        _keep_larger(self._server_tools, counted)
+
+
+def _keep_larger(counts: dict[str, Any], later: Mapping[str, Any]) -> None:
+    """Merge the counts of a later part of a stream: they are cumulative, so the larger stands and a 0 erases none."""
+    for name, value in later.items():
+        before = counts.get(name)
+        if isinstance(before, dict) and isinstance(value, Mapping):
+            _keep_larger(before, value)
+        elif isinstance(before, int | float) and isinstance(value, int | float):
+            counts[name] = max(before, value)
+        elif value is not None:
+            counts[name] = value
 
 
 def _get(part: Any, name: str) -> Any:
@@ -232,6 +306,10 @@ def _to_dict(usage: Any) -> dict[str, Any] | None:
     return counts if isinstance(counts, dict) else None
 
 
+def _method(options: Any) -> str:
+    return str(getattr(options, "method", "")).lower()
+
+
 def _path(options: Any) -> str:
     return str(getattr(options, "url", "")).partition("?")[0].rstrip("/")
 
@@ -240,6 +318,6 @@ def _provider(package: str, client: Any, model: str | None) -> str:
     """Return who serves the call: by the client's address, else by the model's name, else the address itself."""
     host = urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
     known = _HOSTS.get(host) or next((name for suffix, name in _SUFFIXES if host.endswith(suffix)), None)
-    if known is None and (maker := infer_provider(model)) in ("anthropic", "openai"):
-        known = maker  # models of other makers have open weights and are served by many
+    if known is None and (maker := infer_provider(model)) in _CLOSED_MAKERS:
+        known = maker  # behind a gateway, the model that answered states who is paid
     return known or (package if package == "anthropic" else host or package)

@@ -18,7 +18,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from evalgauge.integrations.llm.client_calls import Call, is_call
+from evalgauge.integrations.llm.client_calls import Call, is_call, is_retrieval
 from evalgauge.integrations.llm.genai_spans import is_wrapped_call, mark_current_span_counted
 from evalgauge.tracker import Task, current_task
 
@@ -207,7 +207,7 @@ def _options_of(method: Callable[..., Any]) -> Callable[[tuple[Any, ...], Mappin
 
 def _start_call(package: str, client: Any, options: Any) -> Call | None:
     try:
-        if not _users or is_wrapped_call.get() or not is_call(options):
+        if not _users or is_wrapped_call.get() or not (is_call(options) or is_retrieval(options)):
             return None
         mark_current_span_counted()
         return Call(package, client, options)

@@ -24,7 +24,8 @@ from evalgauge_exporter.analysis.comparison import (
     holm,
     wilson,
 )
-from evalgauge_exporter.analysis.comparison.tests import clustered_wilson
+from evalgauge_exporter.analysis.comparison.power import pairs_for_power
+from evalgauge_exporter.analysis.comparison.tests import clustered_wilson, tango
 
 
 def run(outcomes: Sequence[object], *, first: float = 0, domain: str = "office") -> list[Trial]:
@@ -94,7 +95,9 @@ def test_a_published_table_gives_its_published_numbers() -> None:
     assert found.test == "exact McNemar"
     assert found.p_value == pytest.approx(0.052479, abs=5e-7)
     assert found.success_delta == pytest.approx(-0.0621, abs=5e-5)
-    assert (found.ci_low, found.ci_high) == pytest.approx((-0.1240, -0.0054), abs=5e-5)
+    assert tango(6, 16, 161) == pytest.approx((-0.1240, -0.0054), abs=5e-5)
+    # the exact test does not reject, so the interval reaches 0
+    assert (found.ci_low, found.ci_high) == pytest.approx((-0.1240, 0.0), abs=5e-5)
     assert (found.paired_tasks, found.only_a_succeeded, found.only_b_succeeded) == (161, 6, 16)
     assert found.verdict == "no_significant_difference"
 
@@ -131,9 +134,10 @@ def test_a_verdict_needs_ten_pairs_or_as_many_as_configured() -> None:
 
 
 def test_pairs_needed_are_those_missing_to_detect_the_difference() -> None:
-    # 0.45 against 0.05 discordant in 20 pairs: Connor's formula asks for 23 (powerandsamplesize.com)
+    # 0.45 against 0.05 discordant in 20 pairs: Connor's formula asks for 23, the exact test needs two more
     found = compare(*paired(5, 9, 1, 5), finished=False)
-    assert (found.verdict, found.pairs_required, found.pairs_needed) == ("no_significant_difference", 23, 3)
+    assert pairs_for_power(0.40, 0.50) == 23
+    assert (found.verdict, found.pairs_required, found.pairs_needed) == ("no_significant_difference", 25, 5)
     # never fewer than the pairs that a verdict takes
     assert compare(*paired(0, 3, 0, 0)).pairs_needed == 7
     # at the end the same pairs are enough
@@ -407,6 +411,72 @@ def test_two_runs_of_one_agent_stay_within_the_noise_floor() -> None:
     assert 0.90 <= within / 150 <= 0.99
 
 
+def test_a_few_repeats_that_agree_do_not_prove_a_noise_floor_of_zero() -> None:
+    a, b = run([1] * 154), run([1] * 154)
+    few = [trial._replace(attempt=2) for trial in a[:2]]
+    assert compare([*a, *few], b).noise_floor is None
+    repeats = [trial._replace(attempt=2) for trial in a[:3]]
+    floor = compare([*a, *repeats], b).noise_floor
+    assert floor is not None
+    assert floor > 0.1
+
+
+def test_scores_are_compared_where_no_task_succeeds() -> None:
+    a = [trial._replace(score=0.85 + index / 1000) for index, trial in enumerate(run([0] * 40))]
+    b = [trial._replace(score=0.30 + index / 1000) for index, trial in enumerate(run([0] * 40))]
+    found = compare(a, b)
+    assert found.verdict == "no_significant_difference"
+    assert found.score is not None
+    assert found.score.difference == pytest.approx(0.55)
+    assert (found.score.pairs, found.score.verdict) == (40, "worse")
+    assert found.score.p_value == pytest.approx(2 / 2**40)
+    mirrored = compare(b, a).score
+    assert mirrored is not None
+    assert mirrored.verdict == "better"
+    running = compare(a, b, finished=False).score
+    assert running is not None
+    assert running.verdict == "worse"
+    assert running.anytime_p_value > running.p_value
+    assert compare(a, run([0] * 40)).score is None
+
+
+def test_equal_scores_do_not_differ() -> None:
+    a = [trial._replace(score=0.5) for trial in run([0] * 20)]
+    found = compare(a, a).score
+    assert found is not None
+    assert (found.difference, found.p_value, found.verdict) == (0, 1, "no_significant_difference")
+
+
+@settings(deadline=None)
+@given(SINGLE, st.booleans())
+def test_the_interval_holds_zero_exactly_where_the_verdict_finds_no_difference(runs: Runs, finished: bool) -> None:
+    found = compare(*runs, finished=finished, min_pairs=1)
+    judged: list[Comparison | DomainComparison] = [found, *found.domains.values()]
+    for difference in judged:
+        if difference.ci_low is None or difference.ci_high is None:
+            continue
+        holds_zero = difference.ci_low <= 0 <= difference.ci_high
+        assert holds_zero == (difference.verdict not in ("better", "worse"))
+        assert difference.ci_low <= (difference.success_delta or 0) <= difference.ci_high
+
+
+def test_slow_failures_that_are_still_running_make_no_difference() -> None:
+    # of 40 equal tasks, all 20 successes of B are in after 5 minutes; its 20 failures run for 30
+    a = run([1] * 20 + [0] * 20)
+    now = 10_360.0
+    b = [t._replace(finished_at=10_300.0, duration_seconds=300.0) for t in run([1] * 20 + [0] * 20)[:20]]
+    running = {trial.task_id: 10_000.0 for trial in a[20:]}
+    found = compare(a, b, finished=False, running_b=running, now=now)
+    assert found.success_delta == 0
+    assert found.ci_low is not None
+    assert found.ci_high is not None
+    assert found.ci_low < 0 < found.ci_high
+    assert found.final_low is not None
+    assert found.final_high is not None
+    assert found.final_low <= 0 <= found.final_high
+    assert found.final_low >= -0.5
+
+
 def test_without_repeats_there_is_no_noise_floor() -> None:
     found = compare(*paired(5, 5, 5, 5))
     assert (found.flip_rate_a, found.flip_rate_b, found.noise_floor) == (None, None, None)
@@ -463,7 +533,8 @@ def test_any_input_gives_finite_results(
 ) -> None:
     found = compare(a, b, finished=finished, running_a=running_a, running_b=running_b)
     assert all(math.isfinite(number) for number in numbers(dataclasses.asdict(found)))
-    for difference in (found, *found.domains.values()):
+    judged: list[Comparison | DomainComparison] = [found, *found.domains.values()]
+    for difference in judged:
         assert 0 <= difference.p_value <= 1
         assert 0 < difference.anytime_p_value <= 1
         if difference.success_delta is not None:

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest, permutation_test, ttest_rel
+from scipy.stats import binomtest, permutation_test, ttest_rel
 
 from evalgauge_exporter.analysis.comparison.tests import (
+    Interval,
     clustered_difference,
     clustered_wilson,
     holm,
     mcnemar,
     mean_interval,
-    pairs_for_power,
+    reconcile,
     sign_flip,
     tango,
     wilson,
@@ -227,23 +228,9 @@ def test_holm_keeps_the_order_and_lies_between_the_p_value_and_bonferroni(p_valu
     assert [after for _, after in by_p_value] == sorted(adjusted)
 
 
-def test_pairs_for_power_gives_published_sizes() -> None:
-    # powerandsamplesize.com, "McNemar's Z-test, 2-sided equality" (Connor's formula): p01 0.45, p10 0.05
-    assert pairs_for_power(0.40, 0.50) == 23
-    # clinicaltrials-tools, "McNemar's test sample size calculator" (Connor's formula): p10 0.30, p01 0.15
-    assert pairs_for_power(-0.15, 0.45) == 155
-    assert pairs_for_power(0, 0.3) is None
-
-
-def test_with_that_many_pairs_the_exact_test_has_about_that_power() -> None:
-    for only_a, only_b in [(0.17, 0.07), (0.2, 0.15), (0.3, 0.1)]:
-        pairs = pairs_for_power(only_a - only_b, only_a + only_b)
-        assert pairs is not None
-        discordant = np.arange(pairs + 1)
-        # the most losses of either run at which the two-sided exact test still rejects
-        critical = binom.ppf(0.025, discordant, 0.5)
-        critical = np.where(binom.cdf(critical, discordant, 0.5) < 0.025, critical, critical - 1)
-        share = only_a / (only_a + only_b)
-        rejected = binom.cdf(critical, discordant, share) + binom.cdf(critical, discordant, 1 - share)
-        power = float(np.sum(rejected * binom.pmf(discordant, pairs, only_a + only_b)))
-        assert 0.74 < power < 0.82
+def test_an_interval_agrees_with_its_test() -> None:
+    assert reconcile(Interval(0.01, 0.3), 0.1, rejected=False, step=1e-6) == (0.0, 0.3)
+    assert reconcile(Interval(-0.3, -0.01), -0.1, rejected=False, step=1e-6) == (-0.3, 0.0)
+    assert reconcile(Interval(-0.01, 0.3), 0.1, rejected=True, step=1e-6) == (1e-6, 0.3)
+    assert reconcile(Interval(-0.3, 0.01), -0.1, rejected=True, step=1e-6) == (-0.3, -1e-6)
+    assert reconcile(Interval(0.01, 0.3), 0.1, rejected=True, step=1e-6) == (0.01, 0.3)

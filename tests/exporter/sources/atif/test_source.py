@@ -13,16 +13,11 @@ from typing import Any
 import pytest
 
 from evalgauge.events import LlmCall, RunStarted, Step
-from evalgauge_exporter.sources.atif import source as atif
 from evalgauge_exporter.sources.atif.source import AtifSource
 from evalgauge_exporter.state.run import fold
-from tests.exporter.sources.reading import DATA, NOW, STALL, drain, folded, outcomes, snapshot, write
+from tests.exporter.sources.reading import DATA, NOW, STALL, drain, folded, outcomes, places, snapshot, write
 
 JOB = DATA / "harbor-0.24.0" / "2026-11-21__20-00-00"
-
-
-def names(folder: Path) -> frozenset[str]:
-    return frozenset(each.name for each in folder.iterdir())
 
 
 def trajectory(version: str = "1.8", **more: Any) -> dict[str, Any]:
@@ -133,9 +128,9 @@ def test_a_job_with_several_agents_is_a_run_for_each(tmp_path: Path) -> None:
         write_json(trial / "config.json", {"agent": agent, "task": {"path": "tasks/mail"}, "trial_name": trial.name})
         write_json(trial / "agent" / "trajectory.json", trajectory())
         write_json(trial / "result.json", {"trial_name": trial.name, "verifier_result": {"rewards": {"x": index}}})
-    places = atif.discover_runs(job, names(job))
-    assert [place.name for place in places] == ["a__openai_gpt-5.1", "b"]
-    first, second = (folded(AtifSource(place)) for place in places)
+    found = places(job)
+    assert [place.name for place in found] == ["a__openai_gpt-5.1", "b"]
+    first, second = (folded(AtifSource(place)) for place in found)
     assert [(key, a.score) for key, a in first.attempts.items()] == [(("mail", 1), 0.0), (("mail", 2), 2.0)]
     assert [(key, a.score) for key, a in second.attempts.items()] == [(("mail", 1), 1.0)]
     assert (first.agent, first.model, first.total) == ("a", "gpt-5.1", 2)
@@ -151,7 +146,7 @@ def test_a_trial_of_several_steps_counts_them_all(tmp_path: Path) -> None:
         {"step_name": name, "verifier_result": {"rewards": {"reward": reward}}}
         for name, reward in (("one", 1), ("two", 0))
     ]
-    write_json(trial / "result.json", {"trial_name": "mail__x", "list_step_results": steps})
+    write_json(trial / "result.json", {"trial_name": "mail__x", "step_results": steps})
     run = folded(AtifSource(tmp_path / "job"))
     attempt = run.attempts["org/mail", 1]
     assert (attempt.recorded_steps, attempt.calls, attempt.score, attempt.status) == (2, 2, 0.5, "failure")
@@ -162,7 +157,7 @@ def test_a_folder_of_trajectories_of_any_version_is_a_run(tmp_path: Path, versio
     final = {"final_metrics": {"total_prompt_tokens": 100}, "extra": {"reward": 1.0}}
     write_json(tmp_path / "run" / "mail" / "trajectory.json", trajectory(version, **final))
     write_json(tmp_path / "run" / "web" / "trajectory.json", trajectory(version, final_metrics={}))
-    assert atif.discover_runs(tmp_path / "run", names(tmp_path / "run")) == [tmp_path / "run"]
+    assert places(tmp_path / "run") == [tmp_path / "run"]
     run = folded(AtifSource(tmp_path / "run"))
     assert outcomes(run) == {"success": 1, "evaluation_error": 1}
     assert run.usage["openai", "gpt-5.1"].tokens == [80, 120, 0, 14]
@@ -171,7 +166,7 @@ def test_a_folder_of_trajectories_of_any_version_is_a_run(tmp_path: Path, versio
 
 def test_a_folder_with_a_trajectory_in_it_is_a_run_of_one_task(tmp_path: Path) -> None:
     write_json(tmp_path / "mail" / "trajectory.json", trajectory(extra={"success": False}))
-    assert atif.discover_runs(tmp_path / "mail", names(tmp_path / "mail")) == [tmp_path / "mail"]
+    assert places(tmp_path / "mail") == [tmp_path / "mail"]
     assert outcomes(folded(AtifSource(tmp_path / "mail"))) == {"failure": 1}
 
 
@@ -210,7 +205,7 @@ def test_a_job_is_a_run_before_its_first_trial(tmp_path: Path) -> None:
         tmp_path / "config.json", {"job_name": "job", "agents": [{"name": "a"}], "datasets": [{"path": "x/desk"}]}
     )
     write_json(tmp_path / "result.json", {"n_total_trials": 3, "started_at": "2026-11-21T20:00:00Z"})
-    assert atif.discover_runs(tmp_path, names(tmp_path)) == [tmp_path]
+    assert places(tmp_path) == [tmp_path]
     (event,) = drain(AtifSource(tmp_path))[0]
     assert isinstance(event, RunStarted)
     assert (event.benchmark, event.total_tasks) == ("desk", 3)
@@ -219,4 +214,4 @@ def test_a_job_is_a_run_before_its_first_trial(tmp_path: Path) -> None:
 def test_other_folders_are_no_runs(tmp_path: Path) -> None:
     write_json(tmp_path / "a" / "trajectory.json", {"steps": []})
     write_json(tmp_path / "config.json", {"agents": []})
-    assert atif.discover_runs(tmp_path, names(tmp_path)) == []
+    assert places(tmp_path) == []

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from evalgauge.events import Step, TaskFinished
+from evalgauge.events import LlmCall, Step, TaskFinished
+from evalgauge.usage import UNKNOWN
 from evalgauge_exporter.sources.openadapt import flow
 from evalgauge_exporter.sources.openadapt.flow import OpenAdaptFlowSource
 from tests.exporter.sources.reading import drain, folded, outcomes, write
@@ -50,7 +51,7 @@ def write_report(folder: Path, content: dict[str, Any]) -> None:
 
 def make_run(root: Path) -> Path:
     write_report(root / "replay-1", report())
-    write_report(root / "replay-2", report(success=False, model_calls=2))
+    write_report(root / "replay-2", report(success=False, model_calls=2, est_model_cost_usd=0.01))
     return root
 
 
@@ -74,7 +75,9 @@ def test_steps_have_their_place_their_screenshot_and_what_they_took(tmp_path: Pa
 
 
 def test_model_calls_are_counted_with_unknown_tokens(tmp_path: Path) -> None:
-    assert folded(OpenAdaptFlowSource(make_run(tmp_path))).usage["unknown", "unknown"].unknown == 2
+    events, _ = drain(OpenAdaptFlowSource(make_run(tmp_path)))
+    calls = [event for event in events if isinstance(event, LlmCall)]
+    assert [(call.requests, call.tokens, call.cost_usd) for call in calls] == [(2, UNKNOWN, 0.01)]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +106,7 @@ def test_a_folder_is_a_run_where_most_of_its_folders_are_replays(tmp_path: Path)
     assert flow.matches(make_run(tmp_path / "runs"), names(tmp_path / "runs"))
     assert not flow.matches(tmp_path, names(tmp_path))
     for name in ("bundle", "notes"):
-        (tmp_path / "runs" / name).mkdir()
+        write(tmp_path / "runs" / name / "page.html", "")
     assert not flow.matches(tmp_path / "runs", names(tmp_path / "runs"))
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge.events import Step
-from evalgauge_exporter.sources.openadapt.jsonl import READ_BYTES, OpenAdaptJsonlSource, matches_file
+from evalgauge.runlog import MAX_LINE
+from evalgauge_exporter.sources.openadapt.jsonl import OpenAdaptJsonlSource, matches_file
 from evalgauge_exporter.state.run import fold
 from tests.exporter.sources.reading import NOW, STALL, drain, folded, outcomes, snapshot, write
 
@@ -112,7 +113,7 @@ def test_bad_lines_are_counted_and_the_others_read(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_is_skipped(tmp_path: Path) -> None:
-    long_line = '{"a": "' + "x" * (READ_BYTES + 100) + '"}\n'
+    long_line = '{"a": "' + "x" * (MAX_LINE + 100) + '"}\n'
     path = write(tmp_path / "full_eval_1.jsonl", meta(0) + long_line + row("a", 1, 1.0))
     events, problems = drain(OpenAdaptJsonlSource(path))
     assert "long_line" in {problem.reason for problem in problems}

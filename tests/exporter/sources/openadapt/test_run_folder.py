@@ -58,8 +58,8 @@ def test_metrics_equal_what_the_raw_files_say(name: str) -> None:
     for status in ("ok", "retry"):
         assert total(found, "agent_eval_run_llm_requests_total", status=status) == expected.calls[status]
     assert total(found, "agent_eval_run_unknown_usage_requests_total") == expected.calls["retry"]
-    assert value(found, "agent_eval_run_task_duration_seconds_count") == len(expected.durations)
-    assert value(found, "agent_eval_run_task_duration_seconds_sum") == pytest.approx(sum(expected.durations), abs=1e-4)
+    assert total(found, "agent_eval_run_task_duration_seconds_count") == len(expected.durations)
+    assert total(found, "agent_eval_run_task_duration_seconds_sum") == pytest.approx(sum(expected.durations), abs=1e-4)
     row = summarize(run, NOW, STALL)
     assert row.success_rate == pytest.approx(expected.success_rate)
     assert row.success_rate_all == pytest.approx(expected.success_rate_all)

@@ -11,18 +11,13 @@ from typing import Any
 import pytest
 
 from evalgauge.events import Step
-from evalgauge_exporter.sources.osworld import osworld
 from evalgauge_exporter.sources.osworld.actions import parse_action
 from evalgauge_exporter.sources.osworld.osworld import OSWorldSource
 from evalgauge_exporter.state.run import fold
-from tests.exporter.sources.reading import NOW, STALL, drain, folded, outcomes, snapshot, write
+from tests.exporter.sources.reading import NOW, STALL, drain, folded, outcomes, places, snapshot, write
 
 BEGIN = datetime(2026, 1, 5, 10, 0, 0)
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def names(folder: Path) -> frozenset[str]:
-    return frozenset(each.name for each in folder.iterdir())
 
 
 def stamp(second: int, micro: bool = False) -> str:
@@ -175,16 +170,16 @@ def test_bad_lines_are_counted_and_the_others_read(tmp_path: Path) -> None:
 
 def test_the_models_folder_is_the_run(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    assert osworld.matches(run, names(run))
-    for other in (run.parent, run.parent.parent, run / "os", run / "os" / "bbb-2"):
-        assert not osworld.matches(other, names(other))
+    for folder in (run, run.parent, run.parent.parent):
+        assert places(folder) == [run]
+    assert places(run / "os") == places(run / "os" / "bbb-2") == []
 
 
 def test_a_run_is_one_before_its_first_task(tmp_path: Path) -> None:
     write(tmp_path / "args.json", json.dumps({"action_space": "a", "observation_type": "b", "model": "c"}))
-    assert osworld.matches(tmp_path, names(tmp_path))
+    assert places(tmp_path) == [tmp_path]
     write(tmp_path / "args.json", json.dumps({"learning_rate": 1}))
-    assert not osworld.matches(tmp_path, names(tmp_path))
+    assert places(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,11 @@ from datetime import datetime
 from pathlib import Path
 
 from evalgauge.events import Step
-from evalgauge_exporter.sources.osworld import osworld, waa
 from evalgauge_exporter.sources.osworld.waa import WaaSource
 from evalgauge_exporter.state.run import fold
-from tests.exporter.sources.reading import NOW, STALL, drain, folded, outcomes, snapshot, write
+from tests.exporter.sources.reading import NOW, STALL, drain, folded, outcomes, places, snapshot, write
 
 BEGIN = datetime(2026, 1, 5, 10, 0, 0).timestamp()
-
-
-def names(folder: Path) -> frozenset[str]:
-    return frozenset(each.name for each in folder.iterdir())
 
 
 def write_task(task: Path, begin: int, actions: list[str], result: str | None) -> None:
@@ -85,11 +80,9 @@ def test_one_trial_that_is_served_by_itself_is_a_run(tmp_path: Path) -> None:
 
 def test_the_models_folder_is_the_run_and_no_tree_of_osworld(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    assert waa.matches(run, names(run))
-    for other in (run.parent, run.parents[1], run.parents[2], run / "0" / "notepad"):
-        assert not waa.matches(other, names(other))
-        assert not osworld.matches(other, names(other))
-    assert not osworld.matches(run, names(run))
+    for folder in (run, run.parent, run.parents[1], run.parents[2]):
+        assert places(folder) == [run]
+    assert places(run / "0" / "notepad") == []
 
 
 def test_a_running_run_gives_the_same_state_as_a_fresh_read(tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""The memory of this process, and what a run takes of it."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import sys
+
+from evalgauge_exporter.state.run import RunState
+
+_STATM = "/proc/self/statm"
+_RUN_BYTES = 20_000
+_ATTEMPT_BYTES = 1_500
+"""Bytes of an attempt with its texts, roughly."""
+
+
+def get_resident_bytes() -> int | None:
+    """Return the resident memory of this process in bytes; None where the system does not state it (Linux does)."""
+    try:
+        with open(_STATM, "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def estimate_run_bytes(run: RunState) -> int:
+    """Return roughly how many bytes a run's state takes."""
+    return _RUN_BYTES + _ATTEMPT_BYTES * run.loaded_attempts
+
+
+def release_memory() -> None:
+    """Collect garbage and give free memory back to the system, where the C library can."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
+        if trim is not None:
+            trim(0)
