@@ -18,6 +18,7 @@ from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.ingest import buckets as ingest
 from evalgauge_exporter.sources.storage import bucket as buckets
 from evalgauge_exporter.sources.storage import files
+from evalgauge_exporter.web import replay_sites
 from evalgauge_exporter.web.server import serving
 from tests.exporter.runs import exporter_of, small_run
 from tests.exporter.scraping import get, scrape, total, value
@@ -79,7 +80,12 @@ def test_a_run_is_sent_to_a_bucket_by_the_command(s3: TestBucket, tmp_path: Path
     assert run("runs", s3.url, "--json")[0] == 0
 
 
-def test_the_exporter_follows_a_run_in_a_bucket_and_serves_its_screenshots(bucket: TestBucket, tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_child", [False, True])
+def test_the_exporter_follows_a_run_in_a_bucket_and_serves_its_screenshots(
+    bucket: TestBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_child: bool
+) -> None:
+    if in_child:  # the site of a large run is made by a process of its own
+        monkeypatch.setattr(replay_sites, "_is_small", lambda _: False)
     png = b"\x89PNG\r\n\x1a\n" + bytes(range(200))
     tracked = small_run(tmp_path / "local", "r", outcomes="ss", finish=False)
     with tracked.task("shot", worker="vm-0") as task:
@@ -93,8 +99,7 @@ def test_the_exporter_follows_a_run_in_a_bucket_and_serves_its_screenshots(bucke
         assert value(found, m.SOURCE_UP.name, source="bucket") == 1
         (shot,) = [key for key in bucket.list() if key.endswith(".png")]
         bucket.door.requests.clear()
-        index = get(f"{url}/replay/r/index.html")[0]
-        assert index == 200
+        wait_for(lambda: get(f"{url}/replay/r/data/index.js")[0] == 200)
         assert not bucket.door.count(shot)  # a screenshot is downloaded when it is looked at
         site = exporter.collector.roots[0]
         assert files.is_placeholder(site / shot)
