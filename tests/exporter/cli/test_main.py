@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 import pytest
 
+from evalgauge import track_run
 from evalgauge.events import Step
 from evalgauge.runlog import read_events, safe_name
 from evalgauge_exporter.cli.main import COMMANDS, cli
@@ -132,6 +133,16 @@ def test_runs_lists_every_run(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert re.search(r"first .*claude-sonnet-4-5 .*completed .*3 of 3 .*67%", done.stdout)
     assert re.search(r"second .* 0%", done.stdout)
+
+
+def test_runs_lists_scores_and_repeats_where_there_are_any(tmp_path: Path) -> None:
+    small_run(tmp_path, "plain")
+    assert "score" not in evalgauge("runs", tmp_path).stdout
+    with track_run(tmp_path, benchmark="b", model="m", run_id="repeated", tasks=["t"], attempts=2) as run:
+        run.task("t", attempt=1).finish(success=True, score=0.5)
+        run.task("t", attempt=2).finish(success=False, score=0.0)
+    printed = evalgauge("runs", tmp_path).stdout
+    assert re.search(r"repeated .* 50% +0\.25 +pass@2 100%, pass\^2 0%", printed)
 
 
 def test_runs_as_json_equals_the_api_answer(tmp_path: Path) -> None:
