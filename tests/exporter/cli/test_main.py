@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -35,6 +36,37 @@ def test_the_group_lists_the_first_line_of_each_command_s_help_uncut() -> None:
         assert command is not None
         assert (command.name, (command.help or "").partition("\n")[0]) == (name, summary)
         assert f"{name:<12}{summary}" in lines
+
+
+def complete(words: str, shell: str = "bash") -> list[str]:
+    """What a shell offers after these words."""
+    environment = {
+        **os.environ,
+        "_EVALGAUGE_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    code = (
+        "import sys\nfrom evalgauge_exporter.cli.main import main\n"
+        "try:\n    main()\nfinally:\n    assert 'scipy' not in sys.modules, 'a shell waits for it'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+def test_shells_complete_commands_and_options() -> None:
+    assert complete("evalgauge ") == list(COMMANDS)
+    assert complete("evalgauge co") == ["compare", "convert"]
+    assert complete("evalgauge --v") == ["--version"]
+    assert complete("evalgauge schema r") == ["runlog"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_of_each_shell_is_printed(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_EVALGAUGE_COMPLETE", f"{shell}_source")
+    if shell == "bash" and shutil.which("bash") is None:
+        pytest.skip("no bash here")
+    assert f"{shell}_complete" in evalgauge_process().stdout
 
 
 def test_help_of_the_group_imports_no_command() -> None:
