@@ -30,6 +30,7 @@ from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.views.exposition import Exposition, Sample
 from evalgauge_exporter.views.fleet import collect_fleet_samples, collect_machine_use_samples
 from evalgauge_exporter.views.limits import Limits
+from evalgauge_exporter.views.process import render_process
 
 
 def _cache_path(config: Config) -> Path:
@@ -81,6 +82,7 @@ class Exporter:
         )
         self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger)
         self.exposition.extra.append(self._fleet_samples)
+        self.exposition.process = render_process
         self._join: MachineJoin | None = None
         self._join_version = 0
         self._listeners: list[Callable[[], None]] = []
