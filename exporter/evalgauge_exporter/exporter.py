@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,8 @@ from evalgauge_exporter.views.exposition import Exposition, Sample
 from evalgauge_exporter.views.fleet import collect_fleet_samples, collect_machine_use_samples
 from evalgauge_exporter.views.limits import Limits
 from evalgauge_exporter.views.process import render_process
+
+log = logging.getLogger("evalgauge.exporter")
 
 
 def _cache_path(config: Config) -> Path:
@@ -87,6 +90,8 @@ class Exporter:
         self._join_version = 0
         self._listeners: list[Callable[[], None]] = []
         self._ready = threading.Event()
+        self._reported: set[str] = set()
+        self._runs_reported = -1
         self.collector = RunCollector(
             self.state,
             config.results,
@@ -139,8 +144,21 @@ class Exporter:
     def _changed(self) -> None:
         if self.state.ready:
             self._ready.set()
+            self._report_missing_baselines()
         for listener in self._listeners:
             listener()
+
+    def _report_missing_baselines(self) -> None:
+        """Log each missing baseline once; asked only where runs came or went."""
+        with self.state.lock:
+            if len(self.state.runs) == self._runs_reported:
+                return
+            self._runs_reported = len(self.state.runs)
+            missing = self.analysis.missing_baselines()
+        for message in missing:
+            if message not in self._reported:
+                self._reported.add(message)
+                log.warning("%s", message)
 
     def _fleet_changed(self) -> None:
         with self.state.lock:
