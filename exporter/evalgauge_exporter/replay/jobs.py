@@ -27,3 +27,5 @@ class Job(NamedTuple):
     """The folder of the site."""
     overrides: Path | None
     """The file of price overrides."""
+    home: str
+    """The relative address of the exporter from the site."""
