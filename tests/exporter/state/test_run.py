@@ -18,9 +18,9 @@ from evalgauge.events import Event, decode
 from evalgauge.metrics import OUTCOMES
 from evalgauge.pricing import PriceTable
 from evalgauge.runlog import LogReader, log_files
-from evalgauge_exporter.state.names import ExposedNames
 from evalgauge_exporter.ingest.run_cache import dump_run, restore_run
 from evalgauge_exporter.state.models import Usage
+from evalgauge_exporter.state.names import ExposedNames
 from evalgauge_exporter.state.run import RunState, fold
 from evalgauge_exporter.state.tallies import Tallies
 
