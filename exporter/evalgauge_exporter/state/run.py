@@ -112,7 +112,7 @@ class RunState:
         """Number of planned attempts without a record, by domain."""
         self.attempt_count = 0
         self.measured_steps = [0, 0]
-        """Sum of the measured attempts' steps, and number of measured attempts."""
+        """Sum of the measured attempts' steps, and number of measured attempts whose steps are known."""
         self.counts: dict[tuple[str, str], int] = {}
         """Attempts by (domain, status), as the log has them."""
         self.open_attempts: dict[tuple[str, int], Attempt] = {}
@@ -508,7 +508,7 @@ class RunState:
                 attempt.set_record(current)
 
     def _count_measured_steps(self, attempt: Attempt, change: int) -> None:
-        if attempt.measured:
+        if attempt.measured and attempt.steps is not None:
             self.measured_steps[0] += change * attempt.steps
             self.measured_steps[1] += change
 
@@ -694,7 +694,7 @@ class RunState:
 
     @property
     def mean_steps(self) -> float | None:
-        """Mean steps of the measured attempts; None without any."""
+        """Mean steps of the measured attempts, as far as they are known."""
         steps, count = self.measured_steps
         return steps / count if count else None
 
