@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(VENV)/.demo
 
-.PHONY: help venv demo test check bench docs example up down
+.PHONY: help venv demo test fuzz check bench docs example up down
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -41,6 +41,9 @@ test: $(READY) ## run every test; programs that tests need are fetched into .cac
 	@scripts/fetch-azurite.sh
 	@PYTHON=$(BIN)/python scripts/fetch-openadapt.sh
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+fuzz: $(READY) ## damage runs of every format, the log and addresses, with many more examples than make test
+	@EVALGAUGE_FUZZ_EXAMPLES=$${EXAMPLES:-500} $(BIN)/python -m pytest tests/faults/test_fuzz.py $(ARGS)
 
 check: $(READY) ## run the linter and the type checker
 	@$(BIN)/ruff check .

@@ -116,7 +116,7 @@ class RunCache:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             parts = {"runs": self._entries, "names": self._names}
-            new.write_text(json.dumps({"key": self._key, "sha256": _digest(parts), **parts}), encoding="ascii")
+            new.write_bytes(json.dumps({"key": self._key, "sha256": _digest(parts), **parts}).encode())
             new.replace(self._path)
             self._changed = False
         except OSError as error:
