@@ -586,7 +586,7 @@ def _kaplan_meier(
     stats: DurationStats, log_mean: Array, index: Mapping[str, int], which: Sequence[int], elapsed: Array
 ) -> tuple[Array, Array, Array]:
     """Return the finished durations relative to their domains' means, cumulative weights, and the tasks' means."""
-    means = np.exp(log_mean.mean(0))
+    means = np.maximum(np.exp(log_mean.mean(0)), 1e-9)
     ratios = np.sort(stats.ratios({domain: float(means[at]) for domain, at in index.items()}))
     censored = np.sort(elapsed / means[which])
     at_risk = np.arange(ratios.size, 0, -1) + censored.size - np.searchsorted(censored, ratios, side="left")
