@@ -117,7 +117,7 @@ def _classify(case: FailedAttempt, shared: bool, render: Callable[[str], str]) -
         evaluator, ending = f"{render(attempt.reason)} – ", ""
     else:
         evaluator, ending = "", f" after {_join_actions(features.actions[-LAST_ACTIONS:])}"
-    if attempt.max_steps and attempt.steps >= attempt.max_steps:
+    if attempt.max_steps and attempt.steps is not None and attempt.steps >= attempt.max_steps:
         return "step_limit", f"{evaluator}reached the step limit"
     if features.terminal == "done":
         return "said_done", f"{evaluator}reported done"
