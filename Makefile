@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(VENV)/.demo
 
-.PHONY: help venv demo test check bench docs example up down
+.PHONY: help venv demo test check bench docs example up down pictures
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -52,6 +52,9 @@ docs: $(READY) ## write the generated pages and dashboards
 	@$(BIN)/python -c 'from evalgauge import metrics; print(metrics.render_markdown(), end="")' > docs/metrics.md
 	@$(BIN)/python -c 'from evalgauge_dashboards import panel_links; print(panel_links.render_markdown(), end="")' > docs/panels.md
 	@$(BIN)/evalgauge dashboards build --out dashboards/generated
+
+pictures: $(READY) ## draw the pictures of README and docs from seeded runs (those of Grafana need a Grafana)
+	@$(BIN)/python scripts/pictures.py
 
 example: $(READY) ## run a real benchmark, MiniWoB++ in Chromium, with the tracker
 	@$(BIN)/python examples/miniwob.py --results $(RESULTS) $(ARGS)
