@@ -26,6 +26,16 @@ def promtool() -> Path:
     return _find_program("promtool")
 
 
+def azurite() -> Path:
+    """Return Azurite's blob service: on PATH, else where ``scripts/fetch-azurite.sh`` puts it."""
+    installed = Path(__file__).parents[1] / ".cache" / "azurite" / "node_modules" / ".bin" / "azurite-blob"
+    if found := shutil.which("azurite-blob"):
+        return Path(found)
+    if installed.is_file():
+        return installed
+    return skip_or_fail("azurite-blob is neither on PATH nor in .cache/azurite: run scripts/fetch-azurite.sh")
+
+
 def chromium() -> Path:
     """Return Chromium or Chrome on PATH."""
     for name in CHROMIUMS:

@@ -30,7 +30,7 @@ COMMANDS = {
     "replay": "Write a static site that replays runs step by step.",
     "export": "Write runs as CSV, JSON, ATIF trajectories, or OpenMetrics.",
     "convert": "Write runs of other formats as run logs.",
-    "send": "Send a run's log to an exporter on another machine.",
+    "send": "Send a run to an exporter or a bucket.",
     "prune": "Delete old runs, or their screenshots.",
     "schema": "Print the JSON Schema of the run log.",
     "doctor": "Check the configuration and what it refers to.",
@@ -43,6 +43,8 @@ _EXTRAS = {
     "evalgauge_dashboards": "dashboards",
     "grafana_foundation_sdk": "dashboards",
     "azure": "azure",
+    "boto3": "aws",
+    "obstore": "storage",
     "opentelemetry": "otel",
 }
 """The extra that installs a package, where it is not ``exporter``."""
