@@ -41,10 +41,11 @@ test: $(READY) ## run every test; programs that tests need are fetched into .cac
 	@PYTHON=$(BIN)/python scripts/fetch-openadapt.sh
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(READY) ## run the linter and the type checker
+check: $(READY) ## run the linter, the type checker and the build of the documentation site
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .cache/site
 
 bench: $(READY) ## measure the speeds, each as a ratio to its lower bound or a peer
 	@$(BIN)/python -m benchmarks $(ARGS)
