@@ -37,6 +37,7 @@ demo: $(DEMO) ## run a simulated evaluation and its live page; the runs stay in 
 test: $(READY) ## run every test; programs that tests need are fetched into .cache, without root
 	@scripts/fetch-prometheus.sh
 	@scripts/fetch-victoria-metrics.sh
+	@scripts/fetch-azurite.sh
 	@PYTHON=$(BIN)/python scripts/fetch-openadapt.sh
 	@$(BIN)/python -m pytest $(ARGS)
 

@@ -44,6 +44,7 @@ SOURCES = (
     "azure_ml",
     "aws_ec2",
     "cloud",
+    "bucket",
     "prices",
     "probe",
     "registries",

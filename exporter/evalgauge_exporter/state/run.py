@@ -8,9 +8,10 @@ larger ones.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -664,8 +665,7 @@ class RunState:
                 counts[attempt.domain, "running"] -= 1
                 key = (attempt.domain, "interrupted")
                 counts[key] = counts.get(key, 0) + 1
-        hidden = self.total - self.attempt_count - sum(self.unstarted.values())
-        for domain, count in (*self.unstarted.items(), (UNKNOWN, hidden)):
+        for domain, count in (*self.unstarted.items(), (UNKNOWN, self.unnamed_count)):
             counts[domain, "pending"] = counts.get((domain, "pending"), 0) + count
         return {key: count for key, count in counts.items() if count}
 
@@ -674,6 +674,11 @@ class RunState:
         """Number of attempts, planned and unplanned."""
         known = self.attempt_count + sum(self.unstarted.values())
         return max(known, (self.total_tasks or 0) * self.attempts_planned)
+
+    @property
+    def unnamed_count(self) -> int:
+        """Number of planned attempts that are known by their number alone."""
+        return self.total - self.attempt_count - sum(self.unstarted.values())
 
     @property
     def finished_count(self) -> int:
@@ -702,6 +707,21 @@ class RunState:
         """Mean steps of the measured attempts; None without any."""
         steps, count = self.measured_steps
         return steps / count if count else None
+
+    def iterate_attempts(self) -> Iterator[Attempt]:
+        """Yield all attempts by task and number, also the planned ones without a record, which are made on the way."""
+        recorded = self.attempts
+        tasks = dict.fromkeys([*self._planned, *(task_id for task_id, _ in recorded)])
+        extra: dict[str, list[int]] = {}
+        for task_id, number in recorded:
+            extra.setdefault(task_id, []).append(number)
+        for task_id in sorted(tasks):
+            numbers = sorted(extra.get(task_id, []))
+            missing = 0 if task_id not in self._planned else max(0, self.attempts_planned - len(numbers))
+            free = (number for number in itertools.count(self.first_attempt) if number not in numbers)
+            for number in sorted([*numbers, *itertools.islice(free, missing)]):
+                attempt = recorded.get((task_id, number))
+                yield attempt or Attempt(task_id, number, self._planned[task_id], None)
 
     def finished_attempts(self) -> list[Attempt]:
         """Return the finished attempts in the order in which they ended."""

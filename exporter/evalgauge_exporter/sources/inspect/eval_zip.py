@@ -24,6 +24,7 @@ else:
 
 from evalgauge_exporter.errors import EvalZipError
 from evalgauge_exporter.sources.parsing import MAX_PARSED, estimate_parsed
+from evalgauge_exporter.sources.storage import files
 
 MAX_MEMBER = 256 << 20
 """Bytes: a larger member is not read, so that a small file can't fill the memory."""
@@ -78,7 +79,7 @@ class EvalZipReader:
             OSError: It can't be read.
             EvalZipError: There is no member in it.
         """
-        self._file: IO[bytes] = path.open("rb")
+        self._file: IO[bytes] = files.open_binary(path)
         self.whole = True
         """Whether the file has its directory; a log that was cut off has none."""
         try:
