@@ -33,7 +33,7 @@ def azurite() -> Path:
         return Path(found)
     if installed.is_file():
         return installed
-    return _skip_or_fail("azurite-blob is neither on PATH nor in .cache/azurite: run scripts/fetch-azurite.sh")
+    return skip_or_fail("azurite-blob is neither on PATH nor in .cache/azurite: run scripts/fetch-azurite.sh")
 
 
 def chromium() -> Path:

@@ -153,7 +153,8 @@ class TaskTable:
         if status in OUTCOMES and status != "success":
             self._cases.append(FailedAttempt(len(self.rows), attempt, status, features))
         if status in MEASURED_OUTCOMES:
-            self._ends.append((attempt.steps, status != "success"))
+            if attempt.steps is not None:
+                self._ends.append((attempt.steps, status != "success"))
             (self._won if status == "success" else self._lost).append(Counter(features.actions))
         instruction = attempt.instruction
         self.rows.append(

@@ -112,7 +112,7 @@ class RunState:
         """Number of planned attempts without a record, by domain."""
         self.attempt_count = 0
         self.measured_steps = [0, 0]
-        """Sum of the measured attempts' steps, and number of measured attempts."""
+        """Sum of the measured attempts' steps, and number of measured attempts whose steps are known."""
         self.step_limits = [0, 0]
         """Measured attempts that used every step they were allowed, and those that have such a limit."""
         self.step_micros: dict[str, int] = {}
@@ -515,7 +515,7 @@ class RunState:
                 attempt.set_record(current)
 
     def _count_measured_steps(self, attempt: Attempt, change: int) -> None:
-        if attempt.measured:
+        if attempt.measured and attempt.steps is not None:
             self.measured_steps[0] += change * attempt.steps
             self.measured_steps[1] += change
             if attempt.max_steps is not None:
@@ -704,7 +704,7 @@ class RunState:
 
     @property
     def mean_steps(self) -> float | None:
-        """Mean steps of the measured attempts; None without any."""
+        """Mean steps of the measured attempts, as far as they are known."""
         steps, count = self.measured_steps
         return steps / count if count else None
 
