@@ -17,6 +17,7 @@ import math
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import NormalDist, fmean, median
 from typing import NamedTuple
@@ -304,7 +305,102 @@ def rows() -> Iterator[Row]:
                     yield row(f"50%: {scenario}", found)
     yield from _by_spread([each for each in evaluations if each.scenario.order == "shuffled"])
     yield from _recorded()
+    yield from _hard_cases()
     yield _cost()
+
+
+AIM_OF_KIND = "75–90 %, limits at 50 %: ≤ 10 %"
+
+
+def _hard_cases(seeds: int = 40) -> Iterator[Row]:
+    """Limits, two kinds of tasks, a stuck task, restored tasks and long tasks, from a quarter of the tasks on."""
+    for kind, simulate_kind in KINDS.items():
+        for workers in (4, 16, 64):
+            many = [one for seed in range(seeds) for one in simulate_kind(random.Random(f"{kind} {seed}"), workers)]
+            for cut in (0.25, 0.5, 0.75):
+                if found := [one for one in many if one.cut == cut]:
+                    yield row(f"{cut:.0%}: {kind}, {workers} workers", found, AIM_OF_KIND if cut == 0.5 else "")
+
+
+def _queue(rng: random.Random, sizes: Sequence[int] = SIZES, spread: float = 0.5) -> list[tuple[str, float]]:
+    """Durations of tasks in domains whose medians go from 2 to 8 minutes, in random order."""
+    queue = []
+    for at, size in enumerate(sizes):
+        middle = math.log(120 * 4 ** (at / max(1, len(sizes) - 1)))
+        queue += [(f"domain_{at:02d}", rng.lognormvariate(middle, spread)) for _ in range(size)]
+    rng.shuffle(queue)
+    return queue
+
+
+def _judge_from_quarter(
+    tasks: Sequence[Task], estimated: Callable[[Moment], Eta | None] = estimate_from_moment
+) -> list[Judged]:
+    return judge(tasks, (), (0.25, 0.5, 0.75), estimated)
+
+
+def _hard_limit(rng: random.Random, workers: int, *, stated: bool = False) -> list[Judged]:
+    queue = _queue(rng, spread=0.8)
+    limit = sorted(seconds for _, seconds in queue)[int(len(queue) * rng.uniform(0.5, 0.8))]
+    tasks, _ = play([(domain, min(seconds, limit)) for domain, seconds in queue], workers, None, 5.0)
+    if not stated:
+        return _judge_from_quarter(tasks)
+
+    def with_limit(moment: Moment) -> Eta | None:
+        return estimate(moment.now, moment.ended, moment.running, moment.pending, limit=limit)
+
+    return _judge_from_quarter(tasks, with_limit)
+
+
+def _soft_limit(rng: random.Random, workers: int) -> list[Judged]:
+    """A limit of steps, each of which takes its time."""
+    queue = _queue(rng, spread=0.8)
+    limit = sorted(seconds for _, seconds in queue)[int(len(queue) * 0.6)]
+    cut = [(domain, min(seconds, limit * rng.lognormvariate(0, 0.08))) for domain, seconds in queue]
+    return _judge_from_quarter(play(cut, workers, None, 5.0)[0])
+
+
+def _bimodal(rng: random.Random, workers: int) -> list[Judged]:
+    queue = [(domain, seconds * rng.choice((0.4, 3.0))) for domain, seconds in _queue(rng, spread=0.2)]
+    return _judge_from_quarter(play(queue, workers, None, 5.0)[0])
+
+
+def _one_stuck(rng: random.Random, workers: int) -> list[Judged]:
+    """One task of the first half takes from 10 to 100 times as long."""
+    queue = _queue(rng)
+    at = rng.randrange(len(queue) // 2)
+    queue[at] = (queue[at][0], queue[at][1] * 10 ** rng.uniform(1, 2))
+    return _judge_from_quarter(play(queue, workers, None, 5.0)[0])
+
+
+def _restored(rng: random.Random, workers: int) -> list[Judged]:
+    """A resumed run: as many tasks as are left were restored from a checkpoint."""
+    tasks, _ = play(_queue(rng), workers, None, 5.0)
+    restored = [FinishedAttempt(domain, rng.uniform(0.001, 0.02), 0.0, "worker_0") for domain, *_ in tasks]
+
+    def estimate_resumed(moment: Moment) -> Eta | None:
+        return estimate_from_moment(moment._replace(ended=[*restored, *moment.ended]))
+
+    return _judge_from_quarter(tasks, estimate_resumed)
+
+
+def _long_tasks(rng: random.Random, workers: int) -> list[Judged]:
+    """Few tasks of up to 500 steps of 5 s; a third of them runs into the limit."""
+    queue = [
+        (domain, min(500, rng.lognormvariate(math.log(300), 0.7)) * 5 * rng.lognormvariate(0, 0.03))
+        for domain, _ in _queue(rng, (10, 10, 10, 10, 10))
+    ]
+    return _judge_from_quarter(play(queue, workers, None, 5.0)[0]) if workers < 64 else []
+
+
+KINDS: dict[str, Callable[[random.Random, int], list[Judged]]] = {
+    "hard limit, inferred": _hard_limit,
+    "hard limit, stated": partial(_hard_limit, stated=True),
+    "soft limit": _soft_limit,
+    "two kinds of tasks": _bimodal,
+    "one stuck task": _one_stuck,
+    "restored from a checkpoint": _restored,
+    "tasks of 500 steps": _long_tasks,
+}
 
 
 def _by_cut(judged: Sequence[tuple[Scenario, list[Judged]]]) -> Iterator[Row]:

@@ -35,6 +35,7 @@ def test_the_wheel_holds_exactly_the_three_packages(wheel: zipfile.ZipFile) -> N
 def test_the_wheel_holds_the_pages_and_the_type_markers(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     assert "evalgauge_exporter/web/live/index.html" in names
+    assert "evalgauge_exporter/web/runbooks.md" in names
     assert {f"{package}/py.typed" for package in ("evalgauge", "evalgauge_exporter", "evalgauge_dashboards")} <= names
 
 

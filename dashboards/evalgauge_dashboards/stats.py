@@ -142,19 +142,18 @@ def build_result_panels() -> list[Panel]:
             PanelSpec(
                 4,
                 "Success rate",
-                "The mean over tasks of each task's share of successes among its measured attempts (success, "
-                "failure, agent "
-                "error), with its 95 % interval; provisional while the run is running. All: successes among all "
-                "finished "
-                "attempts.",
+                "The mean over tasks of each task's share of successes among its measured attempts (success, failure, "
+                "agent error), with its 95 % interval. Expected, while the run is running: its rate at the end, with "
+                "the "
+                "tasks that are still open taken into account. All: successes among all finished attempts.",
                 p.RATIO,
                 "nothing measured yet",
                 8,
                 4,
             ),
             [
-                Query(rate.unless(running, on=()), "measured", "A"),
-                Query(rate.where(running, on=()), "provisional", "E"),
+                Query(rate.unless(running, on=()).or_(q.success_rate(**ONE)), "measured", "A"),
+                Query(rate.where(running, on=()), "expected", "E"),
                 Query(q.rate("low", **ONE), "at least", "B"),
                 Query(q.rate("high", **ONE), "at most", "C"),
                 Query(q.success_rate_all(**ONE), "all", "D"),
@@ -163,7 +162,7 @@ def build_result_panels() -> list[Panel]:
             text="value_and_name",
             overrides={
                 "measured": p.colour_series("success"),
-                "provisional": p.colour_series("running"),
+                "expected": p.colour_series("running"),
                 "at least": BOUND,
                 "at most": BOUND,
                 "all": BOUND,

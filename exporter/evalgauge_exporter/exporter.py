@@ -21,6 +21,7 @@ from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
 from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.config.token_file import read_token
+from evalgauge_exporter.config.web_config import WebConfig, load_web_config
 from evalgauge_exporter.ingest.buckets import find_mirrors
 from evalgauge_exporter.ingest.collector import RunCollector
 from evalgauge_exporter.ingest.fleet import FleetSources
@@ -31,6 +32,7 @@ from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.views.exposition import Exposition, Sample
 from evalgauge_exporter.views.fleet import collect_fleet_samples, collect_machine_use_samples
 from evalgauge_exporter.views.limits import Limits
+from evalgauge_exporter.views.process import render_process
 
 FIRST_LISTING_SECONDS = 60.0
 """Seconds that readiness waits for the first listing of a bucket; without it there is what was there before."""
@@ -67,7 +69,7 @@ class Exporter:
 
     Raises:
         PriceTableError: The file of price overrides can't be read.
-        TokenError: The token file can't be read.
+        ConfigError: The token file or the web configuration can't be used.
         ValueError: A configured machine has no valid times.
     """
 
@@ -80,6 +82,7 @@ class Exporter:
         self.limits = Limits(**config.limits.model_dump(exclude={"memory"}))
         self.prices = load_price_table(config)
         self.token = read_token(config.token_file) if config.token_file else None
+        self.web_config = load_web_config(config.web_config_file) if config.web_config_file else WebConfig()
         self.fleet = FleetState(self.prices)
         self.fleet_sources = FleetSources(config, self.fleet, self.state.lock, self._fleet_changed, mirrors)
         self.analysis = RunAnalysis(
@@ -87,6 +90,7 @@ class Exporter:
         )
         self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger)
         self.exposition.extra.append(self._fleet_samples)
+        self.exposition.process = render_process
         self._join: MachineJoin | None = None
         self._join_version = 0
         self._listeners: list[Callable[[], None]] = []

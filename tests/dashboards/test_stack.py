@@ -224,3 +224,18 @@ def test_the_image_holds_no_compiler_and_runs_as_nobody() -> None:
     assert ignored[0] == "*", "what the image needs is named, everything else stays out"
     copied = {name for line in re.findall(r"^COPY ((?!--).+) \S+$", text, re.MULTILINE) for name in line.split()}
     assert copied == {line.removeprefix("!") for line in ignored if line.startswith("!")}
+
+
+def test_the_environment_sets_every_address_that_a_browser_uses() -> None:
+    exporter, grafana = SERVICES["exporter"]["environment"], SERVICES["grafana"]["environment"]
+    root = "${EVALGAUGE_GRAFANA_URL:-http://localhost:${GRAFANA_PORT:-3000}}"
+    assert exporter["EVALGAUGE_GRAFANA_URL"] == root
+    assert grafana["GF_SERVER_ROOT_URL"] == f"{root}/"
+    assert exporter["EVALGAUGE_PUBLIC_URL"] == "${EVALGAUGE_PUBLIC_URL:-http://localhost:${EVALGAUGE_PORT:-9909}}"
+
+
+def test_the_results_folder_is_there_before_docker_makes_it_as_root() -> None:
+    assert (ROOT / "results" / ".gitkeep").exists()
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert "/results/*" in ignored
+    assert "!/results/.gitkeep" in ignored

@@ -54,7 +54,7 @@ def client(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def address_of(client: TestClient) -> str:
-    root: Path = client.app.state.sites._sites["r"].folder  # type: ignore[attr-defined]  # the application is FastAPI's
+    root: Path = client.app.state.sites._sites["r",].folder  # type: ignore[attr-defined]  # the application is FastAPI's
     (link,) = root.rglob("*.png")
     return f"/replay/r/{link.relative_to(root).as_posix()}"
 

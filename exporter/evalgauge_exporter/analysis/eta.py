@@ -7,6 +7,16 @@ is a censored observation, longer than its elapsed time, which corrects the bias
 tasks have finished. The spreads within and between domains are integrated out on a grid, so the bounds include the
 uncertainty of the means as well as the scatter of the tasks.
 
+What is left of a running task is taken from the finished tasks that took longer, each relative to its domain's mean and
+weighted by Kaplan and Meier's estimate, mixed with the model while these are few.
+
+A time limit cuts durations off: nothing is drawn beyond it. It is stated by the runner or the format, else inferred:
+the less likely it is, by the lognormal model, that of the tasks with the time for it none took longer than the longest
+one, and that as many as did took nearly as long, the more of the draws are cut off there. The means stay what they are.
+A running task that has taken far longer than the others explain may be stuck: its rest then has a heavy tail (the
+chance to exceed t falls as 1/t), so the range widens instead of promising minutes. Tasks that a resumed runner reports
+again from its checkpoint within moments are no evidence of speed and are left out.
+
 The time left is drawn from that model :data:`DRAWS` times, always at the same points, so that the same input gives the
 same result. In each draw the workers take the pending tasks as they become free (list scheduling).
 """
@@ -14,6 +24,7 @@ same result. In each draw the workers take the pending tasks as they become free
 from __future__ import annotations
 
 import math
+from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -22,7 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtr, ndtri
+from scipy.special import gammainc, log_ndtr, ndtr, ndtri
 
 UNNAMED = "unknown"
 """The domain of pending tasks whose names are not known yet."""
@@ -39,6 +50,13 @@ _BETWEENS = 0.08 * 1.5 ** np.arange(8)  # grid of the spread between domains, of
 # prior: about tenfold from the quickest domain to the slowest, but in one benchmark of five all alike
 _BETWEEN, _BETWEEN_FACTOR, _ALIKE = 0.9, 0.5, 0.2
 _BETWEEN_KNOWN = 0.3  # the same where an earlier run has shown how domains differ
+_STUCK = 1e-3  # prior chance that a task is stuck
+_UNLIMITED = 0.995  # prior chance that there is no limit where none is stated
+_OVER_LIMIT, _OVER_SHARE = 1.1, 0.05  # a stated limit that this share of tasks exceeds by this factor is not enforced
+_FEW = 24.0  # weight of the model beside finished tasks that took longer than a running one, in tasks
+_NEAR = 0.98  # durations from this share of the longest one on are nearly as long
+_EXCEEDED = 0.05  # what a running task that has taken longer than any finished one leaves of the odds for a limit
+_RESTORED, _RESTORED_FACTOR = 5, 50.0  # as many tasks in a row, each that much shorter than usual, were restored
 _ONE_BY_ONE = 40  # up to this number, pending tasks are assigned to the workers one by one
 _MOST_WORKERS = 256  # more workers are simulated as this many, with a proportional share of the tasks
 
@@ -60,6 +78,8 @@ class RunningAttempt(NamedTuple):
     domain: str
     elapsed_seconds: float
     worker_id: str | None
+    limit_seconds: float | None = None
+    """The most that it may take in all, where a limit is known."""
 
 
 class Eta(NamedTuple):
@@ -80,6 +100,12 @@ class _Totals:
         self.seconds = 0.0
         self.log_weighted = 0.0
 
+    def add(self, seconds: float, change: int = 1) -> None:
+        """Add (1) or remove (-1) a duration."""
+        self.count += change
+        self.seconds += change * seconds
+        self.log_weighted += change * seconds * math.log(seconds) if seconds > 0 else 0.0
+
 
 class DurationStats:
     """A run's finished attempts as a few sums; adding one is O(1).
@@ -93,6 +119,10 @@ class DurationStats:
         self.seconds = 0.0
         self.longest = 0.0
         self.domains: dict[str, _Totals] = {}
+        self._durations: dict[str, array[float]] = {}
+        self._starts: dict[str, array[float]] = {}
+        self._quick: list[FinishedAttempt] = []
+        self._slow: list[FinishedAttempt] = []
         self.recent: deque[tuple[float, float, str | None]] = deque(maxlen=256)
         """(end, duration, worker) of the latest ones."""
         self._gaps = 0
@@ -105,13 +135,34 @@ class DurationStats:
 
     def add(self, task: FinishedAttempt) -> None:
         """Add an attempt; one with an impossible duration (negative, over 30 days, not a number) is left out."""
-        seconds = task.duration_seconds
-        if not 0.0 <= seconds <= _LONGEST:
+        if not 0.0 <= task.duration_seconds <= _LONGEST:
             return
-        totals = self.domains.setdefault(task.domain, _Totals())
-        totals.count += 1
-        totals.seconds += seconds
-        totals.log_weighted += seconds * math.log(seconds) if seconds > 0 else 0.0
+        usual = self.seconds / max(1, self.count)
+        if self.count >= MIN_FINISHED and task.duration_seconds * _RESTORED_FACTOR < usual:
+            self._quick.append(task)  # restored from a checkpoint if there are more of them in a row
+            return
+        if len(self._quick) < _RESTORED:
+            for quick in self._quick:
+                self._add(quick)
+        self._quick = []
+        if self.count >= _RESTORED and task.duration_seconds > self.longest * _RESTORED_FACTOR:
+            self._slow.append(task)  # all before were restored if the next ones take as long
+            if len(self._slow) == MIN_FINISHED:
+                slow = self._slow
+                self.__init__()  # type: ignore[misc]
+                for one in slow:
+                    self._add(one)
+            return
+        slow, self._slow = self._slow, []
+        for one in (*slow, task):
+            self._add(one)
+
+    def _add(self, task: FinishedAttempt) -> None:
+        seconds = task.duration_seconds
+        self.domains.setdefault(task.domain, _Totals()).add(seconds)
+        self._durations.setdefault(task.domain, array("d")).append(seconds)
+        start = task.ended_at - seconds
+        self._starts.setdefault(task.domain, array("d")).append(start if math.isfinite(start) else -math.inf)
         self.count += 1
         self.seconds += seconds
         self.longest = max(self.longest, seconds)
@@ -125,6 +176,22 @@ class DurationStats:
             self._gaps += 1
         self._last_end[task.worker_id] = task.ended_at
         self.recent.append((task.ended_at, seconds, task.worker_id))
+
+    def share_above(self, seconds: float) -> float:
+        """Return the share of the tasks that took longer, 0 to 1."""
+        return sum(int(np.sum(np.array(found) > seconds)) for found in self._durations.values()) / max(1, self.count)
+
+    def count_started(self, before: float) -> dict[str, int]:
+        """Return by domain how many of the tasks started before a time (Unix seconds)."""
+        return {domain: int(np.sum(np.array(found) <= before)) for domain, found in self._starts.items()}
+
+    def count_near_longest(self) -> int:
+        """Return how many of the tasks took nearly as long as the longest one, itself included."""
+        return sum(int(np.sum(np.array(found) >= _NEAR * self.longest)) for found in self._durations.values())
+
+    def ratios(self, means: Mapping[str, float]) -> Array:
+        """Return each task's duration relative to its domain's mean duration."""
+        return np.concatenate([np.array(found) / means[domain] for domain, found in self._durations.items()])
 
     @property
     def handoff_gap(self) -> float:
@@ -156,6 +223,7 @@ def estimate(
     workers: int | None = None,
     again: Sequence[RunningAttempt] = (),
     earlier: DurationStats | None = None,
+    limit: float | None = None,
 ) -> Eta | None:
     """Estimate the time left.
 
@@ -174,6 +242,7 @@ def estimate(
             an attempt that was cut short is more often long than not.
         earlier: Another run of the same benchmark: it shows how the domains differ, this run how fast it is. Without it
             the bounds are wide while whole domains are pending.
+        limit: Time limit of a task in seconds, where it is stated; else it is inferred.
 
     Returns:
         The percentiles in seconds from ``now``. ``None`` before three tasks with a usable duration finished, and where
@@ -205,7 +274,7 @@ def estimate(
         for task in running[workers:]:
             left[task.domain] = left.get(task.domain, 0) + 1
         del running[workers:]
-    seconds = _draw_time_left(stats, running, left, repeats, workers, earlier)
+    seconds = _draw_time_left(now, stats, running, left, repeats, workers, earlier, limit)
     p10, p50, p90 = (float(value) for value in np.quantile(seconds, (0.1, 0.5, 0.9)))
     return Eta(p10, p50, p90)
 
@@ -269,12 +338,14 @@ def _estimate_concurrency(ended: Sequence[tuple[float, float, str | None]]) -> i
 
 
 def _draw_time_left(
+    now: float,
     stats: DurationStats,
     running: Sequence[RunningAttempt],
     left: Mapping[str, float],
     repeats: Sequence[RunningAttempt],
     workers: int,
     earlier: DurationStats | None,
+    limit: float | None,
 ) -> Array:
     """Return the seconds left in each draw, shape (draws,)."""
     workers = min(workers, len(running) + math.ceil(sum(left.values())) + len(repeats))
@@ -306,12 +377,17 @@ def _draw_time_left(
 
     which = [index[task.domain] if task.domain != UNNAMED or UNNAMED in stats.domains else -1 for task in started]
     elapsed = np.array([task.elapsed_seconds for task in started])
-    beyond = _draw_remaining(log_mean[:, which], spread[:, which], elapsed)
+    column_limits, log_mean = _draw_limits(now, log_mean, spread, index, stats, elapsed, limit)
+    limits = np.array([task.limit_seconds or math.inf for task in started])
+    limits = np.minimum(limits, column_limits[:, which])
+    beyond = _draw_remaining(log_mean[:, which], spread[:, which], elapsed, limits, len(running))
+    finished = _kaplan_meier(stats, log_mean, index, which, elapsed)
+    _take_from_finished(beyond, elapsed, limits, finished)
     free = np.zeros((DRAWS, workers))
     free[:, : len(running)] = beyond[:, : len(running)]
     if pending := count.sum():
         schedule = _schedule_one_by_one if pending <= _ONE_BY_ONE else _schedule_in_bulk
-        free = schedule(free, log_mean, spread, count, stats.handoff_gap)
+        free = schedule(free, log_mean, spread, count, stats.handoff_gap, column_limits)
     _assign(free, (elapsed + beyond)[:, len(running) :] + stats.handoff_gap)
     return np.asarray(free.max(1))
 
@@ -467,13 +543,88 @@ def _append_mixture(
     return np.column_stack((log_mean, any_mean)), np.column_stack((spread, any_spread))
 
 
-def _draw_remaining(log_mean: Array, spread: Array, elapsed: Array) -> Array:
-    """Draw the rest of the running tasks, (draws, tasks): lognormal durations, given that they exceed ``elapsed``."""
+def _draw_limits(
+    now: float,
+    log_mean: Array,
+    spread: Array,
+    index: Mapping[str, int],
+    stats: DurationStats,
+    elapsed: Array,
+    stated: float | None,
+) -> tuple[Array, Array]:
+    """Draw the time limits, (draws, D), infinite where there are none, and the log means that keep the means with them.
+
+    An inferred limit holds for the domains that have finished tasks.
+    """
+    limits = np.full(log_mean.shape, math.inf)
+    if stated is not None and stats.share_above(_OVER_LIMIT * stated) <= _OVER_SHARE:
+        limits[:] = stated
+    elif stats.longest > 0:
+        log_chance = np.zeros(DRAWS)  # of none of the tasks that had the time for it to exceed the longest one
+        near = np.zeros(DRAWS)  # expected number of tasks that take nearly as long as the longest one
+        for domain, count in stats.count_started(now - stats.longest).items():
+            at = index[domain]
+            a = (math.log(stats.longest) - log_mean[:, at]) / spread[:, at] + spread[:, at] / 2
+            log_chance += count * log_ndtr(a)
+            near += stats.domains[domain].count * (ndtr(a) - ndtr(a + math.log(_NEAR) / spread[:, at]))
+        if (others := stats.count_near_longest() - 1) > 1:
+            log_chance += np.log(np.maximum(gammainc(others, near), 1e-300))
+        unlimited = _UNLIMITED * np.exp(log_chance)
+        limited = (1 - _UNLIMITED) * _EXCEEDED ** np.count_nonzero(elapsed > stats.longest)
+        held = _uniform("limit", 1)[:, 0] * (unlimited + limited) < limited
+        for at in (*(index[domain] for domain in stats.domains), -1):
+            limits[held, at] = stats.longest
+    if np.isfinite(limits).any():
+        mean, latent = np.exp(log_mean), log_mean.copy()
+        for _ in range(8):
+            latent += np.log(np.minimum(mean, 0.995 * limits) / _moments(latent, spread, limits)[0])
+        log_mean = latent
+    return limits, log_mean
+
+
+def _kaplan_meier(
+    stats: DurationStats, log_mean: Array, index: Mapping[str, int], which: Sequence[int], elapsed: Array
+) -> tuple[Array, Array, Array]:
+    """Return the finished durations relative to their domains' means, cumulative weights, and the tasks' means."""
+    means = np.exp(log_mean.mean(0))
+    ratios = np.sort(stats.ratios({domain: float(means[at]) for domain, at in index.items()}))
+    censored = np.sort(elapsed / means[which])
+    at_risk = np.arange(ratios.size, 0, -1) + censored.size - np.searchsorted(censored, ratios, side="left")
+    survival = np.concatenate(([1.0], np.cumprod(1 - 1 / at_risk)))
+    return ratios, np.concatenate(([0.0], np.cumsum(survival[:-1] / at_risk))), means[which]
+
+
+def _take_from_finished(rest: Array, elapsed: Array, limits: Array, finished: tuple[Array, Array, Array]) -> None:
+    """Replace what is left of running tasks by that of finished tasks that took longer, the more the more there are."""
+    ratios, cumulated, means = finished
+    first = np.searchsorted(ratios, elapsed / means, side="right")
+    longer = ratios.size - first
+    u = _uniform("finished", elapsed.size)
+    at = np.searchsorted(cumulated, cumulated[first] + u * (cumulated[-1] - cumulated[first]), side="right") - 1
+    taken = ratios[np.minimum(at, ratios.size - 1)] * means - elapsed
+    is_taken = (_uniform("which", elapsed.size) * (longer + _FEW) < longer) & (rest < _LONGEST)
+    rest[:] = np.where(is_taken, np.clip(taken, 0.0, np.where(elapsed < limits, limits - elapsed, math.inf)), rest)
+
+
+def _draw_remaining(log_mean: Array, spread: Array, elapsed: Array, limits: Array, running: int) -> Array:
+    """Draw the rest of the running tasks, (draws, tasks).
+
+    Lognormal durations, given that they exceed ``elapsed``; where that is next to impossible, those of a stuck task. A
+    task that has run beyond its limit is not held by it. Only the first ``running`` tasks may be stuck: the others
+    ended with their workers and are repeated elsewhere.
+    """
     u = _uniform("running", elapsed.size)
     a = (np.log(np.maximum(elapsed, _SHORTEST)) - log_mean) / spread + spread / 2
     far = a > 6  # there the normal tail is nearly exponential, and the exact formula loses all digits
     z = np.where(far, a - np.log(u) / np.where(far, a, 1.0), -ndtri(u * ndtr(-np.where(far, 6.0, a))))
-    return np.maximum(np.exp(log_mean - spread**2 / 2 + spread * z) - elapsed, 0.0)
+    rest = np.maximum(np.exp(log_mean - spread**2 / 2 + spread * z) - elapsed, 0.0)
+    is_held = elapsed < limits
+    share = np.exp(log_mean) / np.maximum(elapsed, _SHORTEST)  # the chance of a stuck task to have run for so long
+    stuck = np.where(share < 0.5, _STUCK * share, 0.0)
+    stuck = stuck / (stuck + (1 - _STUCK) * np.where(is_held & np.isfinite(limits), 1.0, ndtr(-a)))
+    is_stuck = (_uniform("stuck", elapsed.size) < stuck) & (np.arange(elapsed.size) < running)
+    rest = np.where(is_stuck, np.minimum(elapsed * (1 / u - 1), _LONGEST), rest)
+    return np.asarray(np.where(is_held, np.minimum(rest, limits - elapsed), rest))
 
 
 def _assign(free: Array, seconds: Array) -> None:
@@ -483,18 +634,18 @@ def _assign(free: Array, seconds: Array) -> None:
         free[draw, free.argmin(1)] += seconds[:, task]
 
 
-def _schedule_one_by_one(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float) -> Array:
+def _schedule_one_by_one(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float, limits: Array) -> Array:
     """Return when each worker is done, (draws, workers), with the pending tasks taken in random order."""
     deck = np.repeat(np.arange(count.size), np.ceil(count).astype(int))
     which = deck[np.argsort(_uniform("order", deck.size), axis=1)]
     draw = np.arange(DRAWS)[:, None]
     theta, s = log_mean[draw, which], spread[draw, which]
     free = rest.copy()
-    _assign(free, np.exp(theta - s**2 / 2 + s * _normal("task", deck.size)) + gap)
+    _assign(free, np.minimum(np.exp(theta - s**2 / 2 + s * _normal("task", deck.size)), limits[draw, which]) + gap)
     return free
 
 
-def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float) -> Array:
+def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float, limits: Array) -> Array:
     """Return the same for many tasks: the total work divided by the workers, and the wait for the last one.
 
     Once the last task is taken, each worker is somewhere within a task: its rest is a uniform part of a task drawn in
@@ -503,8 +654,9 @@ def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array,
     workers = rest.shape[1]
     at = np.flatnonzero(count)
     n, theta, s = count[at], log_mean[:, at], spread[:, at]
-    variance = np.log1p(np.expm1(s**2) / n)
-    sums = n * np.exp(theta - variance / 2 + np.sqrt(variance) * _normal("sum", at.size))
+    mean, square = _moments(theta, s, limits[:, at])
+    variance = np.log1p(np.maximum(square / mean**2 - 1, 0.0) / n)
+    sums = n * mean * np.exp(-variance / 2 + np.sqrt(variance) * _normal("sum", at.size))
     work = sums.sum(1) + gap * n.sum() + rest.sum(1)
     if workers == 1:
         return np.asarray(work)[:, None]
@@ -513,8 +665,23 @@ def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array,
     ranks = np.searchsorted((shares + draw).ravel(), _uniform("last", workers) + draw)  # one search for all draws
     which = np.clip(ranks - draw * at.size, 0, at.size - 1)
     theta, s = theta[draw, which], s[draw, which]
-    last = _uniform("part", workers) * np.exp(theta + s**2 / 2 + s * _normal("length", workers))
+    lengths = np.minimum(np.exp(theta + s**2 / 2 + s * _normal("length", workers)), limits[:, at][draw, which])
+    last = _uniform("part", workers) * lengths
     return np.asarray(((work - last.sum(1)) / workers)[:, None] + last)
+
+
+def _moments(log_mean: Array, spread: Array, limits: Array) -> tuple[Array, Array]:
+    """Return the mean and the mean square of lognormal durations that limits cut off."""
+    mean, square = np.exp(log_mean), np.exp(2 * log_mean + spread**2)
+    finite = np.where(np.isfinite(limits), limits, 1.0)
+    # the limit in standard deviations of the log
+    a = np.where(np.isfinite(limits), (np.log(finite) - log_mean) / spread + spread / 2, math.inf)
+    beyond = ndtr(-a)
+    limited, limited_square = (
+        mean * ndtr(a - spread) + finite * beyond,
+        square * ndtr(a - 2 * spread) + finite**2 * beyond,
+    )
+    return np.maximum(limited, 1e-150), np.maximum(limited_square, 1e-300)
 
 
 @lru_cache(maxsize=128)

@@ -10,6 +10,7 @@ from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, run_costs
 from evalgauge_exporter.analysis.eta import MIN_FINISHED, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
 from evalgauge_exporter.analysis.rates import Results, domain_results, run_results
 from evalgauge_exporter.analysis.trials import measured_trials
+from evalgauge_exporter.state.models import Attempt
 from evalgauge_exporter.state.run import RunState, State
 
 RESULTS_SECONDS = 5.0
@@ -102,7 +103,8 @@ class RunAnalysis:
                 pending[domain] = count
         before = self._previous_run(run, same_model=False)
         earlier = self._duration_stats(before) if before is not None else None
-        eta = estimate(now, self._duration_stats(run), running, pending, again=again, earlier=earlier)
+        stats, limit = self._duration_stats(run), _time_limit(run)
+        eta = estimate(now, stats, running, pending, again=again, earlier=earlier, limit=limit)
         self._etas[id(run)] = (run, run.version, now, eta)
         self._evict_removed()
         return eta
@@ -128,7 +130,8 @@ class RunAnalysis:
             lost = worker is not None and run.worker_state(worker, now, self.stall_after) in ("stopped", "lost")
             until = worker.stamp.ts if lost and worker is not None and worker.stamp is not None else now
             elapsed = max(0.0, until - (now if attempt.started_at is None else attempt.started_at))
-            (again if lost else running).append(RunningAttempt(attempt.domain, elapsed, attempt.worker_id))
+            limit = _limit_of(attempt, elapsed)
+            (again if lost else running).append(RunningAttempt(attempt.domain, elapsed, attempt.worker_id, limit))
         return running, again
 
     def _duration_stats(self, run: RunState) -> DurationStats:
@@ -265,3 +268,25 @@ class RunAnalysis:
     def _cached_count(self) -> int:
         caches = (self._trials, self._compared, self._histories, self._costs, self._etas, self._results)
         return sum(len(cache) for cache in caches)
+
+
+STEP_SLACK = 1.2
+"""A running task may take its remaining steps this much slower than those so far."""
+MIN_STEPS = 5
+"""Steps of a running task from which on its pace is known."""
+
+
+def _time_limit(run: RunState) -> float | None:
+    """Return the time limit of the run's tasks in seconds, where every started attempt that is open states one."""
+    limits = [attempt.time_limit_seconds for attempt in run.open_attempts.values()]
+    known = [limit for limit in limits if limit is not None]
+    return max(known) if known and len(known) == len(limits) else None
+
+
+def _limit_of(attempt: Attempt, elapsed: float) -> float | None:
+    """Return the most seconds that a running attempt may take, by its time limit and by its steps left at its pace."""
+    limits = [] if attempt.time_limit_seconds is None else [attempt.time_limit_seconds]
+    if attempt.max_steps is not None and attempt.recorded_steps >= MIN_STEPS:
+        left = max(0, attempt.max_steps - attempt.recorded_steps + 1)
+        limits.append(elapsed + STEP_SLACK * left * elapsed / attempt.recorded_steps)
+    return min(limits, default=None)

@@ -7,7 +7,6 @@ needs an extra which is not installed is one line, not a traceback.
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -16,7 +15,8 @@ from typing import Any
 import click
 
 from evalgauge import __version__
-from evalgauge_exporter.cli.output import EscapingFormatter, print_in_any_encoding
+from evalgauge_exporter.cli.logs import configure_logging
+from evalgauge_exporter.cli.output import print_in_any_encoding
 
 COMMANDS = {
     "serve": "Serve metrics, the API, the live page and replays.",
@@ -26,7 +26,7 @@ COMMANDS = {
     "watch": "Watch runs in the terminal.",
     "remaining": "List the tasks of a run that are left.",
     "replay": "Write a static site that replays runs step by step.",
-    "export": "Write runs as CSV, JSON or ATIF trajectories.",
+    "export": "Write runs as CSV, JSON, ATIF trajectories, or OpenMetrics.",
     "convert": "Write runs of other formats as run logs.",
     "send": "Send a run to an exporter or a bucket.",
     "prune": "Delete old runs, or their screenshots.",
@@ -90,10 +90,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an error is one line on stderr, never a traceback."""
     print_in_any_encoding()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(EscapingFormatter("%(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("evalgauge").setLevel(logging.INFO)
+    configure_logging()
     try:
         cli(prog_name="evalgauge", standalone_mode=False)
     except click.UsageError as error:

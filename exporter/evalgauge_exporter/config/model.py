@@ -240,6 +240,12 @@ class Config(BaseSettings):
     """A folder for the logs that other machines send to /v1/logs; it needs ``token_file``."""
     token_file: Path | None = None
     """A file with the bearer token that protects everything but /healthz."""
+    web_config_file: Path | None = None
+    """TLS, client certificates and users, in the format of Prometheus' exporter-toolkit."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe messages that are logged."""
+    log_format: Literal["text", "json"] = "text"
+    """How messages are logged."""
     grafana_url: str | None = None
     """Address of Grafana, for links from the live page."""
     public_url: str | None = None
@@ -361,7 +367,7 @@ def _relative_to(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
         return str(folder / os.path.expanduser(value))
 
     changed = dict(content)
-    for key in ("results", "receive", "token_file"):
+    for key in ("results", "receive", "token_file", "web_config_file"):
         if key in content:
             value = content[key]
             changed[key] = [absolute(item) for item in value] if isinstance(value, list) else absolute(value)

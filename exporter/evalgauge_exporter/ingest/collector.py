@@ -160,6 +160,7 @@ class RunCollector:
         if self._stalls_due:  # after what is due was read
             self._stalls_due = False
             self._notice_stalls()
+            self._remember_names()
         if now - self._unloaded >= UNLOAD_SECONDS:
             self._unloaded = now
             self._unload_finished()
@@ -249,6 +250,7 @@ class RunCollector:
             run = self._cache.get(found.folder, fingerprint, found.path_id, self._pricer)
         if run is None:
             run, fingerprint = RunState(found.path_id, found.source.source, self._pricer), None
+            run.adopt_names(self._cache.get_names(found.folder))
         tracked = TrackedRun(found, run, self._pricer, self.state.lock, fingerprint)
         if fingerprint is not None:
             run.unload(tracked.read_again)
@@ -273,6 +275,15 @@ class RunCollector:
             self._cache.put(tracked.found.folder, fingerprint, tracked.run)
             if number >= self._max_loaded:
                 self._unload(tracked)
+
+    def _remember_names(self) -> None:
+        """Write down which names are exposed of runs with too many: they must be the same after a restart."""
+        changed = False
+        for tracked in self._runs.values():
+            if names := tracked.run.chosen_names():
+                changed |= self._cache.put_names(tracked.found.folder, names)
+        if changed:
+            self._cache.flush(set(self._runs))
 
     def _list_finished(self) -> list[TrackedRun]:
         """Return the finished runs whose attempts are in memory, oldest first."""

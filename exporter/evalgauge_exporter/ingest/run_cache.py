@@ -38,6 +38,7 @@ _FIELDS = (
     "first_attempt",
     "retries",
     "total_tasks",
+    "unstarted",
     "attempt_count",
     "measured_steps",
     "writers",
@@ -65,8 +66,11 @@ class RunCache:
         self._key = key = f"{FORMAT} {key}"
         self._entries: dict[str, tuple[str, dict[str, Any]]] = {}
         self._changed = False
-        if path is not None:
-            self._entries = _load(path, key)
+        self._names: dict[str, dict[str, list[Any]]] = {}
+        parts = {} if path is None else _load(path, key)
+        if parts:
+            self._entries = {name: (fingerprint, entry) for name, (fingerprint, entry) in parts["runs"].items()}
+            self._names = parts["names"]
 
     def get(self, folder: Path, fingerprint: str, run_id: str, pricer: Pricer) -> RunState | None:
         """Return a cached run.
@@ -89,17 +93,30 @@ class RunCache:
             self._entries[str(folder)] = (fingerprint, dump_run(run))
             self._changed = True
 
+    def get_names(self, folder: Path) -> dict[str, list[Any]]:
+        """Return the names that were exposed of a run with too many, by kind."""
+        return self._names.get(str(folder), {})
+
+    def put_names(self, folder: Path, names: dict[str, list[Any]]) -> bool:
+        """Remember the names that are exposed of a run with too many; return whether these are others than before."""
+        changed = json.dumps(names) != json.dumps(self._names.get(str(folder), {}))
+        if changed:
+            self._names[str(folder)] = names
+            self._changed = True
+        return changed
+
     def flush(self, folders: set[Path]) -> None:
         """Write the file if anything has changed; entries of runs in other places than ``folders`` are dropped."""
         if self._path is None or not self._changed:
             return
         existing = {str(folder) for folder in folders}
         self._entries = {name: entry for name, entry in self._entries.items() if name in existing}
+        self._names = {name: names for name, names in self._names.items() if name in existing}
         new = self._path.with_suffix(f".{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            content = {"key": self._key, "sha256": _digest(self._entries), "runs": self._entries}
-            new.write_text(json.dumps(content), encoding="ascii")
+            parts = {"runs": self._entries, "names": self._names}
+            new.write_text(json.dumps({"key": self._key, "sha256": _digest(parts), **parts}), encoding="ascii")
             new.replace(self._path)
             self._changed = False
         except OSError as error:
@@ -107,22 +124,20 @@ class RunCache:
             self._path = None
 
 
-def _digest(entries: object) -> str:
-    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+def _digest(parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _load(path: Path, key: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return the entries of a cache file; none where it was made by other code, is damaged or can't be read."""
+def _load(path: Path, key: str) -> dict[str, Any]:
+    """Return the parts of a cache file; none where it was made by other code, is damaged or can't be read."""
     try:
         content = json.loads(path.read_bytes())  # takes half a surrogate pair too, which a folder's name may hold
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(content, dict) or content.get("key") != key:
         return {}
-    entries = content.get("runs")
-    if not isinstance(entries, dict) or content.get("sha256") != _digest(entries):
-        return {}
-    return {name: (fingerprint, entry) for name, (fingerprint, entry) in entries.items()}
+    parts = {name: content.get(name) for name in ("runs", "names")}
+    return parts if content.get("sha256") == _digest(parts) else {}
 
 
 def dump_run(run: RunState) -> dict[str, Any]:
@@ -153,6 +168,7 @@ def dump_run(run: RunState) -> dict[str, Any]:
         "durations": {domain: [h.counts, h.micros] for domain, h in run.durations.items()},
         "call_durations": [[*call, h.counts, h.micros] for call, h in run.call_durations.items()],
         "tallies": run.tallies.dump(),
+        "names": {kind: names.dump() for kind, names in run.names.items()},
         "end": run.end_marks(),
     }
 
@@ -185,5 +201,7 @@ def restore_run(entry: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
     for provider, model, counts, micros in entry["call_durations"]:
         run.call_durations[provider, model] = Histogram(CALL_DURATION_BUCKETS, counts, micros)
     run.tallies = Tallies.restore(entry["tallies"])
+    for kind, names in run.names.items():
+        names.restore(entry["names"][kind])
     run.set_end_marks(entry["end"])
     return run

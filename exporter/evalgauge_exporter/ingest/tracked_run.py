@@ -137,7 +137,9 @@ class TrackedRun:
 
     def _start_rebuild(self) -> None:
         source = self.found.open_source()
-        self._rebuild = (source, RunState(self.run.run_id, source.source, self._pricer))
+        run = RunState(self.run.run_id, source.source, self._pricer)
+        run.adopt_names({kind: names.chosen for kind, names in self.run.names.items()})
+        self._rebuild = (source, run)
         self._broken = False
         self.has_more = True
 

@@ -50,6 +50,7 @@ def run_job(job: Job) -> None:
             pricer=prices.price_of,
             screenshots="symlink",
             progress=report,
+            home=job.home,
         )
     except (ReplayError, OSError) as error:
         print(json.dumps({"error": str(error)}), flush=True)

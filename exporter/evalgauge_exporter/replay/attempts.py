@@ -74,4 +74,7 @@ def build_attempt_part(
         "steps": trajectory.steps,
         "calls": trajectory.calls,
         "lines": trajectory.lines,
+        "messages": trajectory.messages,
+        "scores": attempt.scores,
+        **trajectory.result,
     }

@@ -27,5 +27,7 @@ class Job(NamedTuple):
     """The folder of the site."""
     overrides: Path | None
     """The file of price overrides."""
+    home: str
+    """The relative address of the exporter from the site."""
     mirrors: Sequence[tuple[str, Path, int]] = ()
     """The mirrors of buckets, as the arguments of ``Mirror``."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import math
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from urllib.parse import urlsplit
 
-from evalgauge.runlog import encode
 from evalgauge_exporter.errors import ReplayError
 
 SCRIPTS = (
@@ -23,6 +24,8 @@ SCRIPTS = (
     "actions.js",
     "stage.js",
     "player.js",
+    "transcript.js",
+    "search.js",
     "charts.js",
     "runs.js",
     "tasks.js",
@@ -37,7 +40,16 @@ SCRIPTS = (
 )
 """In the order in which they run."""
 
-STYLES = ("base.css", "tables.css", "replay.css", "compare.css", "analysis.css", "narrow.css", "print.css")
+STYLES = (
+    "base.css",
+    "tables.css",
+    "replay.css",
+    "transcript.css",
+    "compare.css",
+    "analysis.css",
+    "narrow.css",
+    "print.css",
+)
 
 _DOCUMENT = """<!doctype html>
 <html lang="en">
@@ -118,8 +130,22 @@ def render_chunk(name: str, content: Mapping[str, object]) -> bytes:
 
 
 def encode_json(content: object) -> bytes:
-    """Encode a value as ASCII JSON that can't end a script element or begin a comment."""
-    return encode({"": content})[4:-1].replace(b"<", b"\\u003c")
+    """Encode a value of any size as ASCII JSON that can't end a script element or begin a comment."""
+    try:
+        text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    except ValueError:  # a number that JSON does not have
+        text = json.dumps(_replace_non_finite(content), allow_nan=False, separators=(",", ":"))
+    return text.encode("ascii").replace(b"<", b"\\u003c")
+
+
+def _replace_non_finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _replace_non_finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace_non_finite(item) for item in value]
+    return value
 
 
 def _build_policy(*sources: str) -> str:

@@ -96,8 +96,7 @@ def _run_parts(run: ReadRun, key: str, now: float, task: str | None) -> dict[str
         if trajectory.steps or status != "pending":
             name = f"{key}/{make_attempt_key(attempt.task_id, attempt.attempt)}"
             parts[name] = build_attempt_part(attempt, status, trajectory, features)
-    parts[f"{key}/tasks"] = table.content()
-    return parts
+    return parts | {f"{key}/{name}": part for name, part in table.build_parts().items()}
 
 
 def _inline(shot: AnyScreenshot | None, path: str, _position: int) -> dict[str, str]:

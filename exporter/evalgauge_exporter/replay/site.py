@@ -65,6 +65,7 @@ def generate(
     screenshots: ScreenshotMode = "link",
     pricer: Pricer | None = None,
     names: Sequence[str] | None = None,
+    home: str | None = None,
 ) -> Generated:
     """Write the site of some runs into a folder, or update the site that is there.
 
@@ -79,6 +80,8 @@ def generate(
         screenshots: How screenshots get into the site.
         pricer: Prices model calls; by default the shipped price tables.
         names: The ids of the runs; by default what each declares, else its path.
+        home: The relative address of the exporter that serves the site, for links to its other pages; such a site opens
+            at its first run.
 
     Returns:
         What was done.
@@ -110,7 +113,8 @@ def generate(
     named = [one._replace(run_id=run_id) for one, run_id in zip(to_compare, run_ids, strict=True)]
     writer.write("data/comparisons.js", render_chunk("comparisons", {"comparisons": compare_runs(named)}))
     summaries.sort(key=lambda one: (one["started_at"] or 0.0, one["run_id"]))
-    writer.write("data/index.js", render_chunk("index", {"generated_at": at, "runs": summaries}))
+    served = None if home is None else {"home": home, "list": False, "run": run_ids[0]}
+    writer.write("data/index.js", render_chunk("index", {"generated_at": at, "runs": summaries, "served": served}))
     writer.write("assets/replay.js", load_script())
     writer.write("assets/replay.css", load_style())
     writer.write("index.html", document)
@@ -177,7 +181,12 @@ class _SiteWriter:
             self._done += 1
             if progress is not None:
                 progress(self._done, max(self._done, total))
-        self.write(f"data/{key}/tasks.js", render_chunk(f"{key}/tasks", table.content()))
+        parts = table.build_parts()
+        for name, part in parts.items():
+            self.write(f"data/{key}/{name}.js", render_chunk(f"{key}/{name}", part))
+        for path in (self._out / "data" / key).glob("rows-*.js"):
+            if path.stem not in parts:
+                path.unlink()
 
     def _create_placer(self, found: FoundRun, folder: str, placed: set[str]) -> PlaceScreenshot:
         """Return a function that puts screenshots into a folder of the site and adds their names to ``placed``."""

@@ -22,6 +22,9 @@ STALL_AFTER = 600.0
 _INSTRUCTION = 240
 """Characters of an instruction in the task table; the part of the attempt has all of it."""
 
+ROWS_PER_PART = 2000
+"""Rows of a task table in one file."""
+
 COLUMNS = (
     "task_id",
     "attempt",
@@ -175,16 +178,17 @@ class TaskTable:
             ]
         )
 
-    def content(self) -> dict[str, Any]:
-        """Return the table as ``data/<run>/tasks.js`` holds it."""
+    def build_parts(self) -> dict[str, dict[str, Any]]:
+        """Return the table as ``data/<run>/`` holds it: ``tasks``, and the rows in parts ``rows-0``, ``rows-1``, …"""
         clusters = cluster_failures(self._cases)
         column = COLUMNS.index("cluster")
         for number, one in enumerate(clusters):
             for row in one.rows:
                 self.rows[row][column] = number
-        return {
+        slices = [self.rows[at : at + ROWS_PER_PART] for at in range(0, len(self.rows), ROWS_PER_PART)]
+        head = {
             "columns": COLUMNS,
-            "rows": self.rows,
+            "parts": len(slices),
             "clusters": [
                 {"outcome": one.outcome, "kind": one.kind, "label": one.label, "count": len(one.rows)}
                 for one in clusters
@@ -192,3 +196,4 @@ class TaskTable:
             "survival": [list(point) for point in estimate_survival(self._ends)],
             "action_mix": [share._asdict() for share in compute_action_mix(self._won, self._lost)],
         }
+        return {"tasks": head, **{f"rows-{number}": {"rows": rows} for number, rows in enumerate(slices)}}

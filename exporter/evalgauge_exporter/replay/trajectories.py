@@ -11,23 +11,25 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evalgauge.events import Event, LlmCall, LogLine, Step, TaskFinished, TaskStarted
+from evalgauge.events import Event, LlmCall, LogLine, Message, Step, TaskFinished, TaskStarted
 from evalgauge.pricing import Price
-from evalgauge.runlog import encode
 from evalgauge_exporter.state.models import EventTime
 from evalgauge_exporter.state.run import Pricer, RunState
 
-LONGEST_TEXT = 20_000
-"""Characters of a reasoning or of one field of an action that are shown."""
-_MOST_FIELDS = 200
+DEEPEST = 100
+"""Levels of nesting of an action that are shown."""
 
 
 class Trajectory:
-    """The steps, model calls and log lines of one attempt as plain objects, in order of arrival."""
+    """The steps, messages, model calls and log lines of one attempt as plain objects, in order of arrival."""
 
-    __slots__ = ("_packed", "calls", "lines", "steps")
+    __slots__ = ("_packed", "calls", "lines", "messages", "result", "steps")
 
     def __init__(self) -> None:
+        self.messages: list[tuple[float, str, str]] = []
+        """Unix seconds, role and text of what the system and the user said to the agent."""
+        self.result: dict[str, Any] = {}
+        """Answer, target and scores, where they were recorded."""
         self.steps: list[dict[str, Any]] = []
         self.calls: list[dict[str, Any]] = []
         """Model calls after the last step."""
@@ -37,19 +39,20 @@ class Trajectory:
 
     def clear(self) -> None:
         """Drop everything, because the attempt was restarted."""
-        self.steps, self.calls, self.lines, self._packed = [], [], [], None
+        self.steps, self.calls, self.lines, self.messages = [], [], [], []
+        self.result, self._packed = {}, None
 
     def pack(self) -> None:
         """Compress the content until it is needed."""
         if self._packed is None:
-            self._packed = zlib.compress(encode({"steps": self.steps, "calls": self.calls, "lines": self.lines}), 1)
-            self.steps, self.calls, self.lines = [], [], []
+            content = json.dumps((self.steps, self.calls, self.lines, self.messages))
+            self._packed = zlib.compress(content.encode("ascii"), 1)
+            self.steps, self.calls, self.lines, self.messages = [], [], [], []
 
     def unpack(self) -> Trajectory:
-        """Restore ``steps``, ``calls`` and ``lines`` and return the trajectory itself."""
+        """Restore what was compressed and return the trajectory itself."""
         if self._packed is not None:
-            content = json.loads(zlib.decompress(self._packed))
-            self.steps, self.calls, self.lines = content["steps"], content["calls"], content["lines"]
+            self.steps, self.calls, self.lines, self.messages = json.loads(zlib.decompress(self._packed))
             self._packed = None
         return self
 
@@ -58,8 +61,9 @@ class Trajectory:
         step: dict[str, Any] = {
             "step_idx": event.step_idx,
             "ts": event.ts,
-            "action": shorten(event.action),
-            "reasoning": shorten(event.reasoning),
+            "action": drop_nulls(event.action),
+            "reasoning": event.reasoning,
+            "observation": event.observation,
             "screenshot": event.screenshot,
             "think_seconds": event.think_seconds,
             "env_seconds": event.env_seconds,
@@ -91,21 +95,25 @@ class Trajectory:
         """Add a log line."""
         self.lines.append((event.ts, event.level, event.message))
 
+    def add_message(self, event: Message) -> None:
+        """Add a message to the agent."""
+        self.messages.append((event.ts, event.role, event.text))
 
-def shorten(value: Any, depth: int = 0) -> Any:
-    """Return a value of an action as it is shown: without ``None``, texts cut to ``LONGEST_TEXT`` characters."""
-    if isinstance(value, str):
-        if len(value) <= LONGEST_TEXT:
-            return value
-        return f"{value[:LONGEST_TEXT]} … ({len(value) - LONGEST_TEXT:,} more characters)"
+    def set_result(self, event: TaskFinished) -> None:
+        """Set answer, target and scores."""
+        result = {"answer": event.answer, "target": event.target, "scores": event.scores}
+        self.result = {key: value for key, value in result.items() if value is not None}
+
+
+def drop_nulls(value: Any, depth: int = 0) -> Any:
+    """Return a value of an action without keys that are ``None``, and with ``…`` below ``DEEPEST`` levels."""
+    if not isinstance(value, Mapping | list | tuple):
+        return value
+    if depth > DEEPEST:
+        return "…"
     if isinstance(value, Mapping):
-        if depth > 8:
-            return "…"
-        items = list(value.items())[:_MOST_FIELDS]
-        return {str(key)[:200]: shorten(item, depth + 1) for key, item in items if item is not None}
-    if isinstance(value, list | tuple):
-        return ["…"] if depth > 8 else [shorten(item, depth + 1) for item in value[:_MOST_FIELDS]]
-    return value
+        return {str(key): drop_nulls(item, depth + 1) for key, item in value.items() if item is not None}
+    return [drop_nulls(item, depth + 1) for item in value]
 
 
 class Trajectories:
@@ -132,12 +140,17 @@ class Trajectories:
         elif isinstance(event, LogLine):
             if not self._is_superseded(event):
                 self._open(event.task_id, event.attempt).add_line(event)
+        elif isinstance(event, Message):
+            if not self._is_superseded(event):
+                self._open(event.task_id, event.attempt).add_message(event)
         elif isinstance(event, TaskStarted):
-            attempt = self._state.attempts[event.task_id, event.attempt]
-            if attempt.stamp == EventTime(event.ts, event.writer, event.seq):
+            if self._is_current(event):
                 self._open(event.task_id, event.attempt).clear()
         elif isinstance(event, TaskFinished):
-            self._open(event.task_id, event.attempt).pack()
+            trajectory = self._open(event.task_id, event.attempt)
+            if self._is_current(event):
+                trajectory.set_result(event)
+            trajectory.pack()
 
     def pop(self, task_id: str, attempt: int) -> Trajectory:
         """Remove and return the trajectory of an attempt, its steps sorted by number."""
@@ -154,7 +167,12 @@ class Trajectories:
             trajectory = self._attempts[task_id, number] = Trajectory()
         return trajectory.unpack()
 
-    def _is_superseded(self, event: Step | LlmCall | LogLine) -> bool:
+    def _is_current(self, event: TaskStarted | TaskFinished) -> bool:
+        """Whether the status of an attempt is the one that this event set."""
+        attempt = self._state.attempts[event.task_id, event.attempt]
+        return attempt.stamp == EventTime(event.ts, event.writer, event.seq)
+
+    def _is_superseded(self, event: Step | LlmCall | LogLine | Message) -> bool:
         """Whether an event belongs to an earlier start of this attempt, by a process that died."""
         attempt = self._state.attempts.get((event.task_id or "", event.attempt))
         if attempt is None or attempt.started_at is None or attempt.writer is None:

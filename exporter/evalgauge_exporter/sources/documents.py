@@ -28,7 +28,7 @@ def digest_files(paths: Iterable[Path]) -> str:
 
 
 def add_unjudged_finish(attempt: AttemptBuilder, ts: float | None, why: str, **more: Any) -> None:
-    """Add the end of an attempt on which there is no verdict (yet): it was not measured.
+    """Add the end of an attempt on which there is no verdict, or none yet: nothing was measured, nothing went wrong.
 
     Args:
         attempt: The attempt.
@@ -36,7 +36,8 @@ def add_unjudged_finish(attempt: AttemptBuilder, ts: float | None, why: str, **m
         why: What is missing, in a sentence for people.
         more: What else ``AttemptBuilder.add_finish`` takes.
     """
-    attempt.add_finish(ts, "evaluation_error", **{**more, "error": why})
+    reason = f"{why}: {more['reason']}" if more.get("reason") else why
+    attempt.add_finish(ts, "interrupted", **{**more, "reason": reason})
 
 
 class Record(NamedTuple):

@@ -235,9 +235,10 @@ class OpenHandsSource(FolderSource):
             attempt.add_scored_finish(end, verdict, self.threshold, **more)
         elif isinstance(verdict, Verdict) and verdict.resolved is not None:
             attempt.add_finish(end, "success" if verdict.resolved else "failure", **more, reason=verdict.reason)
+        elif isinstance(verdict, Verdict):
+            attempt.add_finish(end, "evaluation_error", **{**more, "error": verdict.reason})
         else:
-            why = verdict.reason if isinstance(verdict, Verdict) else None
-            add_unjudged_finish(attempt, end, why or "no verdict on the instance yet", **more)
+            add_unjudged_finish(attempt, end, "no verdict on the instance yet", **more)
 
     def _verdict_of(self, row: Mapping[str, Any]) -> bool | float | Verdict | None:
         """Return what is known of how an instance went: beside the file, or in the line itself."""

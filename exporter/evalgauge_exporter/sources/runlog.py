@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
-from evalgauge.events import RunFinished, RunStarted
+from evalgauge.events import Event, RunFinished, RunStarted
 from evalgauge.runlog import EVENTS_FOLDER, LogReader, Problem, log_files
 from evalgauge_exporter.sources.base import ReadResult
+from evalgauge_exporter.sources.clock_skew import WriterClock, correct_clocks
 from evalgauge_exporter.sources.parsing import fingerprint, is_absent, list_names, read_head, stat_path
 
 READ_BYTES = 8 << 20
@@ -37,6 +39,8 @@ class RunLogSource:
         self.folder = folder
         self._events = folder / EVENTS_FOLDER
         self._readers: dict[str, LogReader] = {}
+        self._clocks: dict[str, WriterClock] = {}
+        self._followed = False
         self._declared_run_id: str | None = None
         self._finished = False
         self._listed_mtime: int | None = None
@@ -65,18 +69,25 @@ class RunLogSource:
             result.note_unreadable(error, self._events)
         if result.missing:
             return result
+        new: dict[Path, list[Event]] = {}
+        now = time.time()
         for name, reader in list(self._readers.items()):
             try:
                 events, problems, has_more = reader.read(READ_BYTES)
             except OSError as error:
                 self._handle_error(name, reader, error, result)
             else:
+                if events:
+                    new[reader.path] = events
+                    result.restarted |= self._see_clock(name, reader.path, events, now)
                 result.events += events
                 result.problems += problems
                 result.has_more |= has_more
                 result.restarted |= reader.replaced
         if result.restarted:
             return result
+        correct_clocks(self._clocks.values(), new)
+        self._followed |= not result.has_more
         for event in result.events:
             if isinstance(event, RunStarted):
                 self._finished = False
@@ -117,3 +128,14 @@ class RunLogSource:
         if name not in self._reported:
             self._reported.add(name)
             result.problems.append(Problem("unreadable", detail))
+
+    def _see_clock(self, name: str, path: Path, events: list[Event], now: float) -> bool:
+        """Take note of a writer's times; return whether its clock turned out to be off, so the run is read again."""
+        is_new = name not in self._clocks
+        clock = self._clocks.setdefault(name, WriterClock(path))
+        clock.see(events)
+        try:
+            clock.bound_by_file(now, path.stat().st_mtime)
+        except OSError:
+            return False
+        return self._followed and not is_new and clock.see_arrival(now)

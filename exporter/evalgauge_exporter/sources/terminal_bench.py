@@ -24,7 +24,6 @@ from evalgauge.model_names import split_model_name
 from evalgauge.usage import UNKNOWN, TokenUsage
 from evalgauge.values import parse_count, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import add_unjudged_finish
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
 from evalgauge_exporter.sources.parsing import get_mtime, is_directory, read_head, read_object
 
@@ -163,4 +162,4 @@ def _add_finish(attempt: AttemptBuilder, result: Mapping[str, Any]) -> None:
     elif resolved is False:
         attempt.add_finish(end, "failure", error=error, reason=reason)
     else:
-        add_unjudged_finish(attempt, end, f"no verdict of the tests: {mode}", reason=reason)
+        attempt.add_finish(end, "evaluation_error", error=f"no verdict of the tests: {mode}", reason=reason)

@@ -42,12 +42,15 @@ from evalgauge_exporter.state.models import (
     Usage,
     Worker,
 )
+from evalgauge_exporter.state.names import ExposedNames
 from evalgauge_exporter.state.tallies import Tallies
 
-MAX_ACTIONS = 40
-"""Distinct action types of a run; they are free text of agents, so further ones are counted as ``other``."""
-MAX_MODELS = 100
-"""Distinct pairs of provider and model of a run; further ones are counted as ``other``."""
+MAX_TRACKED = {"actions": 1000, "models": 500, "domains": 10_000, "workers": 10_000}
+"""Distinct names of a run that are told apart; further actions and models are counted as ``other``."""
+MAX_ATTEMPTS = 1000
+"""Planned attempts at a task; more are not counted."""
+MAX_PLANNED = 100_000
+"""Planned tasks of a run that are known by name; further ones are only counted."""
 
 SPEND_MINUTES = 120
 """Minutes of model cost that are kept for the rate of spending."""
@@ -100,6 +103,12 @@ class RunState:
         self._attempts: dict[tuple[str, int], Attempt] = {}
         self._finish_log: list[Attempt] = []
         self._reload: Callable[[], RunState] | None = None
+        self._planned: dict[str, str] = {}
+        """Domain of each planned task."""
+        self._recorded: dict[str, int] = {}
+        """Number of attempts with a record, by task."""
+        self.unstarted: dict[str, int] = {}
+        """Number of planned attempts without a record, by domain."""
         self.attempt_count = 0
         self.measured_steps = [0, 0]
         """Sum of the measured attempts' steps, and number of measured attempts."""
@@ -111,6 +120,8 @@ class RunState:
         self.writers: dict[str, float] = {}
         """Time of each writer's last event."""
         self.lost_events: dict[str, int] = {}
+        self.names = {kind: ExposedNames(most) for kind, most in MAX_TRACKED.items()}
+        """Names of actions, models (with their provider), domains and workers, and which of them metrics expose."""
         self.steps: dict[str, int] = {}
         self.first_actions = {"true": 0, "false": 0}
         self.usage: dict[tuple[str, str], Usage] = {}
@@ -132,6 +143,16 @@ class RunState:
         self._is_finished = False
         self._finished: EventTime | None = None
         self._end_status: EndStatus = "completed"
+
+    def adopt_names(self, chosen: Mapping[str, Iterable[Any]]) -> None:
+        """Expose the names that were exposed before, by kind."""
+        for kind, names in chosen.items():
+            if kind in self.names:
+                self.names[kind].adopt(names)
+
+    def chosen_names(self) -> dict[str, list[Any]]:
+        """Return the names that are exposed, of the kinds with more names than these."""
+        return {kind: list(names.chosen) for kind, names in self.names.items() if names.chosen and names.overflows()}
 
     # -- the attempts; those of an unloaded run are read again on demand
 
@@ -160,6 +181,7 @@ class RunState:
     def unload(self, reload: Callable[[], RunState]) -> None:
         """Drop the attempts of a finished run from memory; ``reload`` folds the run again when they are needed."""
         self._attempts, self._finish_log, self._reload = {}, [], reload
+        self._planned, self._recorded = {}, {}
         self.tallies.forget_tasks()
 
     def _ensure_loaded(self) -> None:
@@ -170,6 +192,7 @@ class RunState:
                 self.unreadable = str(error)
                 return
             self._attempts, self._finish_log, self._reload = whole._attempts, whole._finish_log, None
+            self._planned, self._recorded = whole._planned, whole._recorded
             self.tallies = whole.tallies
 
     # -- folding
@@ -198,6 +221,8 @@ class RunState:
             self._run_starts[event.writer] = stamp
         self._judge_end()
         self.declared_run_id = self.declared_run_id or event.run_id
+        if event.total_tasks is not None:
+            self.names["domains"].see(UNKNOWN, event.ts)
         newer = stamp.after(self._info)
         if newer:
             self._info = stamp
@@ -210,17 +235,46 @@ class RunState:
             if value and value != UNKNOWN and (newer or getattr(self, name) == UNKNOWN):
                 setattr(self, name, value)
         self.tags = {**self.tags, **event.tags} if newer else {**event.tags, **self.tags}
-        self.attempts_planned = max(self.attempts_planned, min(event.attempts, 1000))
+        if event.attempts > self.attempts_planned:
+            self.attempts_planned = min(event.attempts, MAX_ATTEMPTS)
+            self._count_unstarted()
         for planned in event.tasks:
-            self._plan(planned)
+            self._plan(planned, event.ts)
+        if len(event.tasks) > MAX_PLANNED:
+            self.total_tasks = max(self.total_tasks or 0, len(event.tasks))
 
-    def _plan(self, planned: PlannedTask) -> None:
-        for number in range(self.first_attempt, self.first_attempt + self.attempts_planned):
-            attempt = self._attempts.get((planned.task_id, number))
-            if attempt is None:
-                self._add(Attempt(planned.task_id, number, planned.domain, planned.instruction))
-            else:
-                self._describe(attempt, planned.domain, planned.instruction)
+    def _plan(self, planned: PlannedTask, ts: float) -> None:
+        """Add a planned task: its first attempt as such, the others by their number alone."""
+        attempt = self._attempts.get((planned.task_id, self.first_attempt))
+        if attempt is None:
+            if len(self._planned) >= MAX_PLANNED:
+                return
+            attempt = Attempt(planned.task_id, self.first_attempt, planned.domain, planned.instruction)
+            self._add(attempt)
+        if self._recorded[planned.task_id] > 1:
+            numbers = range(self.first_attempt, self.first_attempt + self.attempts_planned)
+            known = [self._attempts.get((planned.task_id, number)) for number in numbers]
+        else:
+            known = [attempt]
+        for each in known:
+            if each is not None:
+                self._describe(each, planned.domain, planned.instruction)
+        self.names["domains"].see(attempt.domain, ts)
+        if planned.task_id not in self._planned:
+            self._planned[planned.task_id] = attempt.domain
+            self._count_unstarted_of(planned.task_id, 1)
+
+    def _count_unstarted(self) -> None:
+        """Count the planned attempts that have no record anew."""
+        self.unstarted = {}
+        for task_id in self._planned:
+            self._count_unstarted_of(task_id, 1)
+
+    def _count_unstarted_of(self, task_id: str, change: int) -> None:
+        """Add (1) or remove (-1) the planned attempts at a task that have no record."""
+        if (domain := self._planned.get(task_id)) is not None:
+            missing = max(0, self.attempts_planned - self._recorded.get(task_id, 0))
+            self.unstarted[domain] = self.unstarted.get(domain, 0) + change * missing
 
     def _worker_state(self, event: WorkerState) -> None:
         stamp = EventTime(event.ts, event.writer, event.seq)
@@ -249,6 +303,7 @@ class RunState:
         stamp = EventTime(event.ts, event.writer, event.seq)
         attempt = self._attempt(event.task_id, event.attempt)
         self._describe(attempt, event.domain, event.instruction)
+        self.names["domains"].see(attempt.domain, event.ts)
         if event.max_steps is not None:
             attempt.max_steps = event.max_steps
         if event.time_limit_seconds is not None:
@@ -301,7 +356,8 @@ class RunState:
                 attempt.trail.append(event)
             attempt.last_action = action
             self._count_measured_steps(attempt, 1)
-        if action not in self.steps and len(self.steps) >= MAX_ACTIONS:
+        self.names["domains"].see(attempt.domain, event.ts)
+        if not self.names["actions"].see(action, event.ts):
             action = OTHER
         self.steps[action] = self.steps.get(action, 0) + 1
         if event.first_action_correct is not None:
@@ -311,7 +367,7 @@ class RunState:
 
     def _llm_call(self, event: LlmCall) -> None:
         key = (event.provider or UNKNOWN, event.model or UNKNOWN)
-        if key not in self.usage and len(self.usage) >= MAX_MODELS:
+        if not self.names["models"].see(key, event.ts):
             key = (OTHER, OTHER)
         usage = self.usage.get(key)
         if usage is None:
@@ -329,6 +385,7 @@ class RunState:
             self._spend(event.ts, price.usd)
         if event.task_id is not None:
             attempt = self._attempt(event.task_id, event.attempt)
+            self.names["domains"].see(attempt.domain, event.ts)
             attempt.calls += calls
             if attempt.tokens is None:
                 attempt.tokens = list(event.tokens)
@@ -357,6 +414,7 @@ class RunState:
     def _task_finished(self, event: TaskFinished) -> None:
         stamp = EventTime(event.ts, event.writer, event.seq)
         attempt = self._attempt(event.task_id, event.attempt)
+        self.names["domains"].see(attempt.domain, event.ts)
         duration = event.duration_seconds
         if duration is not None:
             attempt.durations += (duration,)
@@ -467,21 +525,30 @@ class RunState:
         return attempt
 
     def _number_from_zero(self) -> None:
-        """Number the planned attempts from 0: where they are planned from 1 on, the last one becomes the first."""
+        """Number the planned attempts from 0: the record of a first attempt that has not started becomes number 0."""
         self.first_attempt = 0
-        for task_id, number in list(self._attempts):
-            last = self._attempts[task_id, number]
-            if number == self.attempts_planned and last.status == "pending" and not last.calls:
-                self._count(last, -1)
-                del self._attempts[task_id, number]
-                self.attempt_count -= 1
-                if (task_id, 0) not in self._attempts:
-                    self._add(Attempt(task_id, 0, last.domain, last.instruction))
+        for task_id in self._planned:
+            first = self._attempts[task_id, 1]
+            if first.status == "pending" and not first.calls:
+                self._remove(first)
+            if self._recorded[task_id] < self.attempts_planned:
+                self._add(Attempt(task_id, 0, first.domain, first.instruction))
 
     def _add(self, attempt: Attempt) -> None:
+        self._count_unstarted_of(attempt.task_id, -1)
         self._attempts[attempt.task_id, attempt.attempt] = attempt
+        self._recorded[attempt.task_id] = self._recorded.get(attempt.task_id, 0) + 1
+        self._count_unstarted_of(attempt.task_id, 1)
         self.attempt_count += 1
         self._count(attempt, 1)
+
+    def _remove(self, attempt: Attempt) -> None:
+        self._count(attempt, -1)
+        self.attempt_count -= 1
+        self._count_unstarted_of(attempt.task_id, -1)
+        del self._attempts[attempt.task_id, attempt.attempt]
+        self._recorded[attempt.task_id] -= 1
+        self._count_unstarted_of(attempt.task_id, 1)
 
     def _count(self, attempt: Attempt, change: int) -> None:
         """Add (1) or remove (-1) an attempt from everything that is summed over attempts."""
@@ -505,6 +572,10 @@ class RunState:
                 self._observe_duration(domain, duration, 1)
             attempt.domain = domain
             self._count(attempt, 1)
+            if attempt.task_id in self._planned:
+                self._count_unstarted_of(attempt.task_id, -1)
+                self._planned[attempt.task_id] = domain
+                self._count_unstarted_of(attempt.task_id, 1)
         if instruction:
             attempt.instruction = instruction
 
@@ -517,6 +588,7 @@ class RunState:
         if worker_id is None:
             return None
         worker = self.workers.get(worker_id)
+        self.names["workers"].see(worker_id, event.ts)
         if worker is None:
             worker = self.workers[worker_id] = Worker(event.ts)
         elif event.ts < worker.first_seen:
@@ -582,14 +654,16 @@ class RunState:
                 counts[attempt.domain, "running"] -= 1
                 key = (attempt.domain, "interrupted")
                 counts[key] = counts.get(key, 0) + 1
-        if hidden := self.total - self.attempt_count:
-            counts[UNKNOWN, "pending"] = counts.get((UNKNOWN, "pending"), 0) + hidden
+        hidden = self.total - self.attempt_count - sum(self.unstarted.values())
+        for domain, count in (*self.unstarted.items(), (UNKNOWN, hidden)):
+            counts[domain, "pending"] = counts.get((domain, "pending"), 0) + count
         return {key: count for key, count in counts.items() if count}
 
     @property
     def total(self) -> int:
         """Number of attempts, planned and unplanned."""
-        return max(self.attempt_count, (self.total_tasks or 0) * self.attempts_planned)
+        known = self.attempt_count + sum(self.unstarted.values())
+        return max(known, (self.total_tasks or 0) * self.attempts_planned)
 
     @property
     def finished_count(self) -> int:

@@ -102,6 +102,8 @@ class Tallies:
             shares[key] += change
             if not shares[key]:
                 del shares[key]
+            if not shares:
+                del self.shares[domain]
         if task.scored:
             mean = task.mean_score
             sums = self.scores.get(domain, NO_SCORES)

@@ -11,7 +11,7 @@ https://prometheus.io/docs/specs/om/open_metrics_spec/
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from evalgauge import __version__
 from evalgauge import metrics as m
@@ -22,7 +22,7 @@ from evalgauge_exporter.state.histogram import Histogram
 from evalgauge_exporter.state.models import OTHER
 from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.state.tallies import NO_SCORES, SCORE_UNIT, ScoreSums
-from evalgauge_exporter.views.limits import Limits, exposed_runs
+from evalgauge_exporter.views.limits import MAX_ACTIONS, Limits, exposed_runs
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -66,6 +66,8 @@ class Exposition:
         self.linger = linger
         self.extra: list[Callable[[float], Iterable[Sample]]] = []
         """Further samples that belong to no run: functions that are called at each scrape with the time."""
+        self.process: Callable[[bool], str] | None = None
+        """Renders the metrics of the process itself, in OpenMetrics or not."""
         self._rendered: dict[str, tuple[tuple[int, int, int, str], dict[Metric, str]]] = {}
 
     def render(self, now: float, *, openmetrics: bool = False) -> bytes:
@@ -99,6 +101,8 @@ class Exposition:
             if texts:
                 parts.append(format_head(metric, openmetrics))
                 parts += texts
+        if self.process is not None:
+            parts.append(self.process(openmetrics))
         if openmetrics:
             parts.append("# EOF\n")
         return "".join(parts).encode("utf-8", "replace")
@@ -144,7 +148,7 @@ def format_head(metric: Metric, openmetrics: bool) -> str:
 
 def task_durations(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     """Yield the labels and the lines of the histogram of each domain's attempts."""
-    shown = _shown_domains({domain: sum(found.counts) for domain, found in run.durations.items()}, most)
+    shown = run.names["domains"].choose(most)
     merged: dict[str, Histogram] = {}
     for domain, found in run.durations.items():
         if sum(found.counts):
@@ -156,7 +160,7 @@ def task_durations(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], 
 
 def call_durations(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     """Yield the labels and the lines of the histogram of each model's calls."""
-    shown = list(run.usage)[:most]
+    shown = run.names["models"].choose(most)
     merged: dict[tuple[str, str], Histogram] = {}
     for call, found in run.call_durations.items():
         merged.setdefault(call if call in shown else (OTHER, OTHER), Histogram(found.bounds)).add(found)
@@ -187,8 +191,7 @@ def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits
         yield m.RUN_LAST_PROGRESS, (run_id,), run.last_progress_at
     if run.ended_at is not None:
         yield m.RUN_END, (run_id,), run.ended_at
-    for action, count in run.steps.items():
-        yield m.RUN_STEPS, (run_id, action), count
+    yield from _steps(run)
     if any(run.first_actions.values()):
         for correct, count in run.first_actions.items():
             yield m.RUN_FIRST_ACTIONS, (run_id, correct), count
@@ -209,7 +212,7 @@ def _results(run: RunState, now: float, analysis: RunAnalysis, most: int) -> Ite
     run_id = run.run_id
     yield from _bounds(m.RUN_SUCCESS_RATIO, (run_id,), analysis.results(run, now))
     by_domain = analysis.domain_results(run, now)
-    shown = _shown_domains({domain: found.finished for domain, found in by_domain.items()}, most)
+    shown = run.names["domains"].choose(most)
     for domain, found in by_domain.items():
         if domain in shown:
             yield from _bounds(m.RUN_DOMAIN_SUCCESS_RATIO, (run_id, domain), found)
@@ -229,7 +232,7 @@ def _bounds(metric: Metric, labels: tuple[str, ...], results: Results) -> Iterat
 def score_sums(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     """Yield the labels and the lines of the sum and the number of each domain's scores."""
     sums = {domain: found for domain, found in run.tallies.scores.items() if found.tasks}
-    shown = _shown_domains({domain: found.tasks for domain, found in sums.items()}, most)
+    shown = run.names["domains"].choose(most)
     merged: dict[str, ScoreSums] = {}
     for domain, found in sums.items():
         name = domain if domain in shown else OTHER
@@ -276,7 +279,7 @@ def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: flo
             low, high = (None, None) if score.interval is None else score.interval
             yield from _deltas(m.COMPARISON_SCORE_DELTA, labels, score.expected_difference, low, high)
         kind = "exact" if found.finished else "anytime"
-        shown = _shown_domains({name: domain.paired_tasks for name, domain in found.domains.items()}, most)
+        shown = run.names["domains"].choose(most)
         for name in [name for name in found.domains if name in shown]:
             domain = found.domains[name]
             here = (*labels, name)
@@ -301,31 +304,34 @@ def _tasks(run: RunState, now: float, stall_after: float, most: int) -> Iterator
     domains: dict[str, dict[str, int]] = {}
     for (domain, status), count in run.task_counts(now, stall_after).items():
         domains.setdefault(domain, {})[status] = count
-    shown = _shown_domains({domain: sum(statuses.values()) for domain, statuses in domains.items()}, most)
-    if len(shown) < len(domains):
-        rest = domains.pop(OTHER, {})
-        for domain in [domain for domain in domains if domain not in shown]:
-            for status, count in domains.pop(domain).items():
-                rest[status] = rest.get(status, 0) + count
-        domains[OTHER] = rest
+    shown = run.names["domains"].choose(most)
+    for domain in [domain for domain in domains if domain not in shown]:
+        rest = domains.pop(domain)
+        other = domains.setdefault(OTHER, {})
+        for status, count in rest.items():
+            other[status] = other.get(status, 0) + count
     for domain, statuses in domains.items():
         for status in m.TASK_STATUSES:
             yield m.RUN_TASKS, (run.run_id, run.benchmark, run.model, domain, status), statuses.get(status, 0)
 
 
-def _shown_domains(sizes: Mapping[str, int], most: int) -> set[str]:
-    """Return the domains that are exposed by themselves: the largest ones; the others are summed as ``other``."""
-    if len(sizes) <= most:
-        return set(sizes)
-    by_size = sorted(sizes.keys() - {OTHER}, key=lambda domain: (-sizes[domain], domain))
-    return {*by_size[:most], OTHER}
+def _steps(run: RunState) -> Iterator[Sample]:
+    """Yield the counter of steps by action."""
+    shown = run.names["actions"].choose(MAX_ACTIONS)
+    sums: dict[str, int] = {}
+    for action, count in run.steps.items():
+        name = action if action in shown else OTHER
+        sums[name] = sums.get(name, 0) + count
+    for name, count in sums.items():
+        yield m.RUN_STEPS, (run.run_id, name), count
 
 
 def _usage(run: RunState, most: int) -> Iterator[Sample]:
-    """Yield counters by model. Which are summed as ``other`` depends on their order alone, so no counter decreases."""
+    """Yield counters by model."""
+    shown = run.names["models"].choose(most)
     sums: dict[tuple[str, str], tuple[list[int], dict[str, int], list[int]]] = {}
-    for index, ((provider, model), usage) in enumerate(run.usage.items()):
-        key = (provider, model) if index < most else (OTHER, OTHER)
+    for (provider, model), usage in run.usage.items():
+        key = (provider, model) if (provider, model) in shown else (OTHER, OTHER)
         tokens, requests, uncosted = sums.setdefault(key, ([0] * 4, dict.fromkeys(m.REQUEST_STATUSES, 0), [0, 0]))
         for kind, count in enumerate(usage.tokens):
             tokens[kind] += count
@@ -345,7 +351,9 @@ def _usage(run: RunState, most: int) -> Iterator[Sample]:
 
 def _workers(run: RunState, now: float, stall_after: float, most: int) -> Iterator[Sample]:
     run_id = run.run_id
-    for worker_id, worker in list(run.workers.items())[:most]:
+    shown = run.names["workers"].choose(most)
+    for worker_id in [worker_id for worker_id in run.workers if worker_id in shown]:
+        worker = run.workers[worker_id]
         labels = (run_id, worker_id)
         state = run.worker_state(worker, now, stall_after)
         for name in m.WORKER_STATES:

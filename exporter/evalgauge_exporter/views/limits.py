@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from evalgauge_exporter.state.run import RunState
 
+MAX_ACTIONS = 40
+"""Action types of a run; they are free text of agents, so later ones are summed as ``other``."""
+
 
 class Limits(NamedTuple):
     """Upper limits of what is exposed."""
@@ -16,7 +19,7 @@ class Limits(NamedTuple):
     workers: int = 500
     """Workers of a run."""
     domains: int = 100
-    """Domains of a run; the smallest others are summed as ``other``."""
+    """Domains of a run; later ones are summed as ``other``."""
     models: int = 20
     """Models that a run called; later ones are summed as ``other``."""
     tags: tuple[str, ...] = ()

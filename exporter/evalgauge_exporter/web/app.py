@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import re
 import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from importlib import resources
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -30,7 +32,9 @@ from evalgauge_exporter.web.errors import describe_unknown_path, describe_wrong_
 from evalgauge_exporter.web.head import HeadMiddleware
 from evalgauge_exporter.web.otlp_logs import logs_router
 from evalgauge_exporter.web.reference import render_reference
-from evalgauge_exporter.web.replay_sites import ENTRIES, SITE_POLICY, ReplaySites
+from evalgauge_exporter.web.replay_sites import ENTRIES, SITE_POLICY, ReplaySites, SiteKey
+from evalgauge_exporter.web.runbooks import render_runbooks
+from evalgauge_exporter.web.runs_page import create_runs_router
 from evalgauge_exporter.web.sse import SnapshotBroadcaster
 
 _ALLOWED = {"interval": "a number of seconds from 0.2 to 60", "runs": "two run ids as A,B; the first is the baseline"}
@@ -38,6 +42,8 @@ BUILD_WAIT_SECONDS = 2.0
 """Seconds for which a request for a replay waits before it is answered with a loading page."""
 PART_WAIT_SECONDS = 30.0
 """Seconds for which a request for another file of a replay waits."""
+MAX_COMPARED_RUNS = 4
+_WITH = re.compile(rb".*/replay/[^/]+/with/([^/]+)/")
 LIVE = Path(str(resources.files("evalgauge_exporter.web") / "live"))
 
 
@@ -63,7 +69,12 @@ def create_app(exporter: Exporter) -> FastAPI:
     app = FastAPI(title="evalgauge", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(
-        AuthMiddleware, token=exporter.token, host=exporter.config.host, public_url=exporter.config.public_url
+        AuthMiddleware,
+        token=exporter.token,
+        host=exporter.config.host,
+        public_url=exporter.config.public_url,
+        users=exporter.web_config.basic_auth_users,
+        headers={str(name): value for name, value in exporter.web_config.http_server_config.headers.items()},
     )
     app.include_router(create_api_router(exporter, stream))
     if exporter.config.receive is not None:
@@ -72,6 +83,7 @@ def create_app(exporter: Exporter) -> FastAPI:
     _add_machine_routes(app, exporter)
     _add_page_routes(app)
     _add_replay_routes(app, exporter)
+    app.include_router(create_runs_router(exporter))
     app.state.stream = stream
     return app
 
@@ -84,8 +96,15 @@ def _add_machine_routes(app: FastAPI, exporter: Exporter) -> None:
     async def metrics(request: Request) -> Response:
         _, content_type = choose_encoder(request.headers.get("accept", ""))
         openmetrics = "openmetrics" in content_type
-        body = await shared.get(openmetrics, lambda: exporter.exposition.render(time.time(), openmetrics=openmetrics))
-        return Response(body, headers={"content-type": exposition.OPENMETRICS if openmetrics else exposition.TEXT})
+        zipped = _accepts_gzip(request.headers.get("accept-encoding", ""))
+
+        def render() -> bytes:
+            body = exporter.exposition.render(time.time(), openmetrics=openmetrics)
+            return gzip.compress(body, compresslevel=1) if zipped else body
+
+        headers = {"content-type": exposition.OPENMETRICS if openmetrics else exposition.TEXT}
+        headers |= {"vary": "accept, accept-encoding"} | ({"content-encoding": "gzip"} if zipped else {})
+        return Response(await shared.get((openmetrics, zipped), render), headers=headers)
 
     @app.get(
         "/healthz",
@@ -112,6 +131,15 @@ def _add_machine_routes(app: FastAPI, exporter: Exporter) -> None:
         return JSONResponse({"error": "the results folders are being read for the first time"}, status_code=503)
 
 
+def _accepts_gzip(accept_encoding: str) -> bool:
+    """Return whether an Accept-Encoding header asks for gzip (RFC 9110, 12.5.3)."""
+    for part in accept_encoding.lower().split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() == "gzip":
+            return not re.fullmatch(r"\s*q=0(\.0*)?\s*", weight)
+    return False
+
+
 def _add_page_routes(app: FastAPI) -> None:
     """Add the live page, the login form and the API reference."""
     app.mount("/live", _PageFiles(directory=LIVE), name="live")
@@ -128,21 +156,31 @@ def _add_page_routes(app: FastAPI) -> None:
     async def docs() -> HTMLResponse:
         return HTMLResponse(render_reference(app.openapi()))
 
+    @app.get("/runbooks", include_in_schema=False)
+    def runbooks() -> HTMLResponse:
+        return HTMLResponse(render_runbooks())
+
 
 def _add_replay_routes(app: FastAPI, exporter: Exporter) -> None:
     """Add the replay sites, generated on request."""
     sites = ReplaySites(exporter)
     app.state.sites = sites
 
+    @app.get("/replay", include_in_schema=False)
+    def list_replays() -> Response:
+        return RedirectResponse("runs/")
+
     @app.get("/replay/{run_id}", include_in_schema=False)
     def without_slash(run_id: str) -> Response:
         # relative: a proxy may have put the exporter below a path
         return RedirectResponse(f"{quote(run_id, safe='')}/")
 
+    @app.get("/replay/{run_id}/with/{others}/progress", include_in_schema=False)
     @app.get("/replay/{run_id}/progress", include_in_schema=False)
-    async def progress(run_id: str) -> Response:
-        building = await asyncio.to_thread(sites.update, run_id)
-        found = sites.get_progress(run_id)
+    async def progress(request: Request, run_id: str) -> Response:
+        key = _site_key(request, run_id)
+        building = await asyncio.to_thread(sites.update, key)
+        found = sites.get_progress(key)
         return JSONResponse(
             {
                 "ready": found is None,
@@ -154,31 +192,51 @@ def _add_replay_routes(app: FastAPI, exporter: Exporter) -> None:
         )
 
     @app.get("/replay/{run_id}/{path:path}", tags=["machines"], summary="The replay site of a run, generated on demand")
+    @app.get("/replay/{run_id}/with/{others}/{path:path}", include_in_schema=False)
     async def replay(request: Request, run_id: str, path: str) -> Response:
-        path = path or "index.html"
-        if path in ENTRIES or not sites.is_built(run_id):
-            building = await asyncio.to_thread(sites.update, run_id)
+        key, path = _site_key(request, run_id), path or "index.html"
+        if path in ENTRIES or not sites.is_built(key):
+            building = await asyncio.to_thread(sites.update, key)
             if building is not None:
                 wait = BUILD_WAIT_SECONDS if path == "index.html" else PART_WAIT_SECONDS
                 await asyncio.wait([asyncio.wrap_future(building)], timeout=wait)
-            if (unfinished := sites.get_progress(run_id)) is not None:
+            if (unfinished := sites.get_progress(key)) is not None:
                 if unfinished.error is not None:
                     raise HTTPException(404, f"the replay can't be generated: {unfinished.error}")
                 if path == "index.html":
-                    return FileResponse(LIVE / "loading.html", 202, {"cache-control": "no-store"})
+                    return _loading_page(len(key) > 1)
                 raise HTTPException(503, "the replay is being generated", {"retry-after": "5"})
-        return await asyncio.to_thread(_serve_replay_file, sites, request, run_id, path)
+        return await asyncio.to_thread(_serve_replay_file, sites, request, key, path)
 
 
-def _serve_replay_file(sites: ReplaySites, request: Request, run_id: str, path: str) -> Response:
-    file = sites.find_file(run_id, path)
+def _site_key(request: Request, run_id: str) -> SiteKey:
+    """Return the runs that a path under ``/replay`` names: ``{run_id}`` or ``{run_id}/with/{B},{C}``."""
+    others = _WITH.match(request.scope["raw_path"].partition(b"?")[0])
+    if others is None:
+        return (run_id,)
+    # a comma within an id is escaped, those between ids are not
+    key = (run_id, *(unquote(one.decode("ascii", "replace")) for one in others[1].split(b",")))
+    if len(set(key)) != len(key) or len(key) > MAX_COMPARED_RUNS:
+        raise HTTPException(422, f"name two to {MAX_COMPARED_RUNS} different runs to compare")
+    return key
+
+
+def _loading_page(nested: bool) -> Response:
+    page = (LIVE / "loading.html").read_text(encoding="utf-8")
+    if nested:
+        page = page.replace('"../../', '"../../../../')
+    return HTMLResponse(page, 202, {"cache-control": "no-store"})
+
+
+def _serve_replay_file(sites: ReplaySites, request: Request, key: SiteKey, path: str) -> Response:
+    file = sites.find_file(key, path)
     if file is None or file.is_dir():
-        raise HTTPException(404, f"the replay of {run_id!r} has no file {path[:200]!r}")
+        raise HTTPException(404, f"the replay of {key[0]!r} has no file {path[:200]!r}")
     # the page itself carries a stricter policy
     headers = {"cache-control": "no-cache", "content-security-policy": SITE_POLICY}
     if not file.is_symlink():
         return FileResponse(file, headers=headers)
-    shot = sites.read_screenshot(run_id, file)
+    shot = sites.read_screenshot(key, file)
     if shot is None:
         raise HTTPException(404, f"the screenshot {path[:200]!r} no longer exists")
     headers["etag"] = shot.etag
@@ -206,7 +264,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def answer_http_error(request: Request, error: HTTPException) -> JSONResponse:
         message, path = str(error.detail), request.url.path
         if message == HTTPStatus.NOT_FOUND.phrase:
-            message = describe_unknown_path(path, [*app.openapi()["paths"], "/docs", "/openapi.json"])
+            message = describe_unknown_path(path, [*app.openapi()["paths"], "/docs", "/openapi.json", "/runbooks"])
         elif message == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
             message = describe_wrong_method(path, request.method, Headers(error.headers).get("allow", "GET"))
         return JSONResponse({"error": message}, status_code=error.status_code, headers=error.headers)

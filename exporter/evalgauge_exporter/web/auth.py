@@ -6,15 +6,21 @@ import hmac
 import ipaddress
 import re
 import socket
-from urllib.parse import parse_qs, quote, unquote_to_bytes, urlencode, urlsplit
+from collections.abc import Mapping
+from urllib.parse import parse_qs, urlencode, urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "evalgauge_token"
+from evalgauge_exporter.web.credentials import SESSION_SECONDS, Sessions, Users
+
+COOKIE = "evalgauge_session"
+SIGNED_IN_COOKIE = "evalgauge_signed_in"
+"""Readable by the page, so that it offers to log out; it opens nothing."""
 OPEN_PATHS = frozenset({"/healthz"})
-LOGIN_PATH = "/login"
+LOGIN_PATH, LOGOUT_PATH = "/login", "/logout"
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)]|([\w.-]+))(?::\d{1,5})?", re.ASCII)
 """A Host header: an IPv6 address in brackets or a name, then an optional port."""
 PAGE_POLICY = (
@@ -26,18 +32,32 @@ MAX_LOGIN_BODY = 4096
 
 
 class AuthMiddleware:
-    """ASGI middleware that checks the Host header and the token and adds security headers.
+    """ASGI middleware that checks the Host header and the credentials and adds security headers.
 
     Args:
         app: The application behind it.
-        token: The bearer token; ``None`` leaves every path open.
+        token: The bearer token; without it and without users every path is open.
         host: The address that the exporter listens on.
         public_url: The URL under which people reach the exporter, behind a proxy for instance.
+        users: bcrypt hashes by user, for HTTP Basic.
+        headers: Headers of every response.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str | None, host: str, public_url: str | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str | None,
+        host: str,
+        public_url: str | None,
+        users: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._app = app
         self._token = token
+        self._sessions = None if token is None else Sessions(token)
+        self._users = Users(users or {})
+        self._headers = {name.lower(): value for name, value in (headers or {}).items()}
         names = {host.lower(), "localhost", socket.gethostname().lower()}
         if public_url and (public := urlsplit(public_url).hostname):
             names.add(public.lower())
@@ -52,18 +72,21 @@ class AuthMiddleware:
         headers = Headers(scope=scope)
         path = scope["path"]
         refusal = None if self._is_allowed_host(headers.get("host", "")) else _reject_host(headers.get("host", ""))
-        if refusal is None and self._token is None and path == LOGIN_PATH:
+        if refusal is None and self._sessions is None and path in (LOGIN_PATH, LOGOUT_PATH):
             refusal = _redirect_next(scope)
-        elif refusal is None and self._token is not None and path not in OPEN_PATHS:
-            known = self._is_authorised(headers)
+        elif refusal is None and path == LOGOUT_PATH:
+            refusal = self._log_out(scope, headers)
+        elif refusal is None and (self._token is not None or self._users) and path not in OPEN_PATHS:
+            known = await self._is_authorised(headers)
             if path == LOGIN_PATH:
                 refusal = _redirect_next(scope) if known else await self._login(scope, receive)
-            elif not known and not path.startswith("/live/"):
-                refusal = _reject_unauthorised(scope, headers)
+            elif not known and not (path.startswith("/live/") and self._token is not None):
+                refusal = self._reject_unauthorised(scope, headers)
+        send = self._add_security_headers(send)
         if refusal is not None:
-            await refusal(scope, receive, _add_security_headers(send))
+            await refusal(scope, receive, send)
             return
-        await self._app(scope, receive, _add_security_headers(send))
+        await self._app(scope, receive, send)
 
     def _is_allowed_host(self, host: str) -> bool:
         """Whether the Host header names this exporter: DNS rebinding lets a foreign site point its own name here."""
@@ -80,15 +103,27 @@ class AuthMiddleware:
             return not self._loopback and "." not in name and bool(name)
         return True  # an address can't be rebound
 
-    def _is_authorised(self, headers: Headers) -> bool:
-        if self._token is not None and is_bearer(headers.get("authorization", ""), self._token):
+    async def _is_authorised(self, headers: Headers) -> bool:
+        authorization = headers.get("authorization", "")
+        if self._token is not None and is_bearer(authorization, self._token):
             return True
-        # parsed here: a malformed cookie set by another server on this host must not hide this one
-        for part in headers.get("cookie", "").split(";"):
-            name, _, value = part.strip().partition("=")
-            if name == COOKIE and self._is_token(unquote_to_bytes(value.encode("latin-1"))):
-                return True
-        return False
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() == "basic" and self._users:
+            return await run_in_threadpool(self._users.is_valid, given.strip())
+        sessions = self._sessions
+        return sessions is not None and any(sessions.is_valid(value) for value in _session_cookies(headers))
+
+    def _log_out(self, scope: Scope, headers: Headers) -> Response:
+        """End the session of a browser. Only by POST: a link of another site must not log anyone out."""
+        if scope["method"] != "POST":
+            return JSONResponse({"error": "use POST to log out"}, 405, headers={"allow": "POST"})
+        for value in _session_cookies(headers):
+            if self._sessions is not None:
+                self._sessions.end(value)
+        response = _redirect_to_login(".", "/")
+        response.delete_cookie(SIGNED_IN_COOKIE, samesite="strict")
+        response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=scope.get("scheme") == "https")
+        return response
 
     def _is_token(self, given: bytes) -> bool:
         return self._token is not None and hmac.compare_digest(given, self._token.encode())
@@ -104,14 +139,52 @@ class AuthMiddleware:
             if not message.get("more_body") or len(body) > MAX_LOGIN_BODY:
                 break
         given = parse_qs(body[:MAX_LOGIN_BODY].decode("utf-8", "replace")).get("token", [""])[0].strip()
-        if not self._is_token(given.encode()):
+        if self._sessions is None or not self._is_token(given.encode()):
             return _redirect_to_login(".", _next_path(scope), failed="1")
         response = _redirect_next(scope)
         secure = scope.get("scheme") == "https"
         response.set_cookie(
-            COOKIE, quote(given, safe=""), httponly=True, samesite="strict", secure=secure, max_age=30 * 86400
+            COOKIE, self._sessions.create(), httponly=True, samesite="strict", secure=secure, max_age=SESSION_SECONDS
         )
+        response.set_cookie(SIGNED_IN_COOKIE, "1", samesite="strict", secure=secure, max_age=SESSION_SECONDS)
         return response
+
+    def _reject_unauthorised(self, scope: Scope, headers: Headers) -> Response:
+        wants_page = "text/html" in headers.get("accept", "") and not scope["path"].startswith("/api/")
+        if wants_page and self._token is not None and not self._users:
+            path = scope["raw_path"].decode("latin-1")
+            query = scope["query_string"].decode("latin-1")
+            root = "/".join([".", *[".."] * (path.count("/") - 1)])
+            return _redirect_to_login(root, f"{path}?{query}" if query else path)
+        ways = ["a user's password by HTTP Basic"] if self._users else []
+        ways += ["Authorization: Bearer TOKEN"] if self._token is not None else []
+        challenges = ['Basic realm="evalgauge"'] if self._users else []
+        challenges += ["Bearer"] if self._token is not None else []
+        response = JSONResponse({"error": f"credentials are needed: send {' or '.join(ways)}"}, 401)
+        for challenge in challenges:
+            response.headers.append("www-authenticate", challenge)
+        return response
+
+    def _add_security_headers(self, send: Send) -> Send:
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers[name] = value
+                headers.setdefault("content-security-policy", PAGE_POLICY)
+                headers.setdefault("x-content-type-options", "nosniff")
+                headers.setdefault("referrer-policy", "no-referrer")
+                headers.setdefault("cross-origin-resource-policy", "same-origin")
+                headers.setdefault("x-frame-options", "DENY")
+            await send(message)
+
+        return guarded
+
+
+def _session_cookies(headers: Headers) -> list[str]:
+    """Return the values of the session cookie, parsed here: another server's malformed cookie must not hide it."""
+    pairs = (part.strip().partition("=") for part in headers.get("cookie", "").split(";"))
+    return [value for name, _, value in pairs if name == COOKIE]
 
 
 def is_bearer(authorization: str, token: str) -> bool:
@@ -156,30 +229,3 @@ def _reject_host(host: str) -> Response:
     return JSONResponse(
         {"error": f"the Host header {shown!r} is not a name of this exporter; set public_url to allow it"}, 421
     )
-
-
-def _reject_unauthorised(scope: Scope, headers: Headers) -> Response:
-    if "text/html" in headers.get("accept", "") and not scope["path"].startswith("/api/"):
-        path = scope["raw_path"].decode("latin-1")
-        query = scope["query_string"].decode("latin-1")
-        root = "/".join([".", *[".."] * (path.count("/") - 1)])
-        return _redirect_to_login(root, f"{path}?{query}" if query else path)
-    return JSONResponse(
-        {"error": "a token is needed: send it as Authorization: Bearer TOKEN"},
-        401,
-        headers={"www-authenticate": "Bearer"},
-    )
-
-
-def _add_security_headers(send: Send) -> Send:
-    async def guarded(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers.setdefault("content-security-policy", PAGE_POLICY)
-            headers.setdefault("x-content-type-options", "nosniff")
-            headers.setdefault("referrer-policy", "no-referrer")
-            headers.setdefault("cross-origin-resource-policy", "same-origin")
-            headers.setdefault("x-frame-options", "DENY")
-        await send(message)
-
-    return guarded

@@ -100,6 +100,8 @@ class LimitedProtocol(H11Protocol):
     """uvicorn's HTTP protocol with the bounds of ``limits`` and time limits for heads, bodies and responses."""
 
     limits: ConnectionLimits
+    allowed_names: frozenset[str] = frozenset()
+    """Subject alternative names of client certificates; empty where every verified certificate may connect."""
     address = ""
     _counted = False
     _deadline: asyncio.TimerHandle | None = None
@@ -113,12 +115,19 @@ class LimitedProtocol(H11Protocol):
         """Admit a connection and wait for its first head."""
         super().connection_made(transport)
         self.address = self.client[0] if self.client else ""
-        if not self.limits.admit(self):
+        if not self._is_allowed(transport) or not self.limits.admit(self):
             transport.abort()
             return
         self._counted = True
         self._update()
         self._set_deadline(HEAD_SECONDS)
+
+    def _is_allowed(self, transport: asyncio.Transport) -> bool:
+        ssl_object = transport.get_extra_info("ssl_object")
+        certificate = ssl_object.getpeercert() if self.allowed_names and ssl_object is not None else None
+        if not certificate:  # the context has asked for one where it is required
+            return True
+        return any(name in self.allowed_names for _, name in certificate.get("subjectAltName", ()))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -186,6 +195,11 @@ class LimitedProtocol(H11Protocol):
         self._deadline = None if seconds is None else self.loop.call_later(seconds, self.abort)
 
 
-def limited_protocol(limits: ConnectionLimits) -> type[Any]:
-    """Return a protocol class with these bounds."""
-    return type("LimitedProtocol", (LimitedProtocol,), {"limits": limits})
+def limited_protocol(limits: ConnectionLimits, allowed_names: tuple[str, ...] = ()) -> type[Any]:
+    """Return a protocol class with these bounds.
+
+    Args:
+        limits: The bounds.
+        allowed_names: A client's certificate must have one of these subject alternative names; none allows all.
+    """
+    return type("LimitedProtocol", (LimitedProtocol,), {"limits": limits, "allowed_names": frozenset(allowed_names)})

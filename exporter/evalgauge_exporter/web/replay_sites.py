@@ -60,6 +60,10 @@ BUILD_SECONDS = 1800.0
 """Seconds after which a generation is given up."""
 
 
+SiteKey = tuple[str, ...]
+"""The run ids of a site as they were asked for; of a single run, its baseline is in the site, too."""
+
+
 class Progress(NamedTuple):
     """How far a generation is."""
 
@@ -102,7 +106,7 @@ class ReplaySites:
         self._exporter = exporter
         self._folder: Path | None = None
         self._lock_file: IO[bytes] | None = None
-        self._sites: dict[str, _Site] = {}
+        self._sites: dict[SiteKey, _Site] = {}
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(MAX_BUILDS)
         self._children: set[subprocess.Popen[bytes]] = set()
@@ -116,11 +120,11 @@ class ReplaySites:
             _remove_stale(self._cache_folder())
         threading.Thread(target=self._clean, name="evalgauge-replay-cleaner", daemon=True).start()
 
-    def update(self, run_id: str) -> Future[None] | None:
-        """Start generating the site of a run where it is missing or out of date.
+    def update(self, key: SiteKey) -> Future[None] | None:
+        """Start generating the site of some runs where it is missing or out of date.
 
         Args:
-            run_id: The run.
+            key: The runs, the first one before those that it is compared with.
 
         Returns:
             The generation in progress, ``None`` where the site is up to date.
@@ -129,27 +133,29 @@ class ReplaySites:
             HTTPException: 404 for an unknown run id.
         """
         with self._exporter.state.lock:
-            run = self._exporter.state.runs.get(run_id)
-            known = [] if run is not None else list(self._exporter.state.runs)
-            if run is not None:
-                paired = self._exporter.analysis.compare_with_previous(run, time.time())
-                states = [run] if paired is None else [run, paired.baseline]
-                versions = tuple(state.version for state in states)
-                found = [
-                    (state.run_id, place)
-                    for state in states
-                    if (place := self._exporter.collector.source_of(state)) is not None
-                ]
-        if run is None:
-            self._drop(run_id)
-            raise unknown_run_error(run_id, known)
+            runs = self._exporter.state.runs
+            unknown = next((run_id for run_id in key if run_id not in runs), None)
+            known = [] if unknown is None else list(runs)
+            states = [runs[run_id] for run_id in key if run_id in runs]
+            if unknown is None and len(key) == 1:
+                paired = self._exporter.analysis.compare_with_previous(states[0], time.time())
+                states += [] if paired is None else [paired.baseline]
+            versions = tuple(state.version for state in states)
+            found = [
+                (state.run_id, place)
+                for state in states
+                if (place := self._exporter.collector.source_of(state)) is not None
+            ]
+        if unknown is not None:
+            self._drop(key)
+            raise unknown_run_error(unknown, known)
         jobs = [JobRun(name, place.root, place.folder, place.make) for name, place in found]
         roots = tuple(Path(os.path.realpath(place.source.folder)) for _, place in found)
         with self._lock:
-            site = self._sites.get(run_id)
+            site = self._sites.get(key)
             if site is None or site.roots != roots:
                 self._number += 1
-                site = self._sites[run_id] = _Site(self._make_folder() / str(self._number), roots)
+                site = self._sites[key] = _Site(self._make_folder() / str(self._number), roots)
             site.used_at = time.monotonic()
             if site.building is not None:
                 return site.building
@@ -157,31 +163,32 @@ class ReplaySites:
                 return None
             site.building = Future()
             site.progress = Progress(0, 0, None)
-        job = Job(jobs, site.folder, self._exporter.config.prices.overrides, files.list_registered())
+        home = "../../" if len(key) == 1 else "../../../../"
+        job = Job(jobs, site.folder, self._exporter.config.prices.overrides, home, files.list_registered())
         threading.Thread(target=self._build, args=(site, job, versions), name="evalgauge-replay", daemon=True).start()
         return site.building
 
-    def is_built(self, run_id: str) -> bool:
-        """Return whether the site of a run was generated at least once."""
+    def is_built(self, key: SiteKey) -> bool:
+        """Return whether a site was generated at least once."""
         with self._lock:
-            site = self._sites.get(run_id)
+            site = self._sites.get(key)
             return site is not None and site.built is not None
 
-    def get_progress(self, run_id: str) -> Progress | None:
-        """Return how far the first generation of a run's site is; ``None`` where the site can be shown."""
+    def get_progress(self, key: SiteKey) -> Progress | None:
+        """Return how far the first generation of a site is; ``None`` where the site can be shown."""
         with self._lock:
-            site = self._sites.get(run_id)
+            site = self._sites.get(key)
             return None if site is None or site.built is not None else site.progress
 
-    def find_file(self, run_id: str, path: str) -> Path | None:
+    def find_file(self, key: SiteKey, path: str) -> Path | None:
         """Return the path of a file of a generated site, ``None`` where there is no such file.
 
         Args:
-            run_id: The run.
+            key: The runs of the site.
             path: The path within the site.
         """
         with self._lock:
-            site = self._sites.get(run_id)
+            site = self._sites.get(key)
         if site is None or "\0" in path:
             return None
         site.used_at = time.monotonic()
@@ -192,11 +199,11 @@ class ReplaySites:
         except (OSError, ValueError):  # missing, or a name that no file can have
             return None
 
-    def read_screenshot(self, run_id: str, file: Path) -> ServedScreenshot | None:
+    def read_screenshot(self, key: SiteKey, file: Path) -> ServedScreenshot | None:
         """Read the screenshot to which a link of a site leads, from the folder of its run and nowhere else.
 
         Args:
-            run_id: The run.
+            key: The runs of the site.
             file: A link within the site, from `find_file`.
 
         Returns:
@@ -204,7 +211,7 @@ class ReplaySites:
             an image now.
         """
         with self._lock:
-            site = self._sites.get(run_id)
+            site = self._sites.get(key)
         try:
             target = Path(os.readlink(file))
             root = next(root for root in site.roots if target.is_relative_to(root)) if site is not None else None
@@ -279,7 +286,9 @@ class ReplaySites:
         runs = [FoundRun(run.root, run.folder, run.make(run.folder), run.make) for run in job.runs]
         names = [run.run_id for run in job.runs]
         try:
-            done = generate(runs, job.out, names=names, pricer=self._exporter.price, screenshots="symlink")
+            done = generate(
+                runs, job.out, names=names, pricer=self._exporter.price, screenshots="symlink", home=job.home
+            )
         except (ReplayError, OSError) as error:
             return str(error)
         site.bytes += done.bytes
@@ -318,21 +327,21 @@ class ReplaySites:
         now = time.monotonic()
         by_use = sorted(self._sites.items(), key=lambda item: item[1].used_at, reverse=True)
         kept, size = 0, 0
-        for run_id, site in by_use:
+        for key, site in by_use:
             if site.building is not None:
                 continue
-            gone = run_id not in self._exporter.state.runs or now - site.used_at > UNUSED_SECONDS
+            gone = not self._exporter.state.runs.keys() >= set(key) or now - site.used_at > UNUSED_SECONDS
             kept, size = kept + 1, size + site.bytes
             if gone or (kept > 1 and (kept > MAX_SITES or size > MAX_BYTES)):
                 kept, size = kept - 1, size - site.bytes
-                del self._sites[run_id]
+                del self._sites[key]
                 shutil.rmtree(site.folder, ignore_errors=True)
 
-    def _drop(self, run_id: str) -> None:
+    def _drop(self, key: SiteKey) -> None:
         with self._lock:
-            site = self._sites.get(run_id)
+            site = self._sites.get(key)
             if site is not None and site.building is None:
-                del self._sites[run_id]
+                del self._sites[key]
                 shutil.rmtree(site.folder, ignore_errors=True)
 
     def _clean(self) -> None:

@@ -14,6 +14,7 @@ from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.web.app import create_app
 from evalgauge_exporter.web.connections import ConnectionLimits, limited_protocol, raise_descriptor_limit
 from evalgauge_exporter.web.sse import SnapshotBroadcaster
+from evalgauge_exporter.web.tls import create_ssl_context
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -40,10 +41,10 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return bound
 
 
-def base_url(bound: socket.socket) -> str:
+def base_url(bound: socket.socket, *, tls: bool = False) -> str:
     """Return the URL of a bound socket, without a trailing slash."""
     host, port = bound.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 _KEEP_ALIVE_SECONDS = 30
@@ -63,25 +64,31 @@ class _Server(uvicorn.Server):
 
 
 def web_server(exporter: Exporter) -> uvicorn.Server:
-    """Build the server for an exporter, not yet running."""
+    """Build the server for an exporter, not yet running.
+
+    Raises:
+        ConfigError: The certificate or key of the web configuration can't be used.
+    """
     app = create_app(exporter)
+    tls = exporter.web_config.tls_server_config
     limits = ConnectionLimits(raise_descriptor_limit())
     app.state.stream.max_clients = limits.streams
-    return _Server(
-        uvicorn.Config(
-            app,
-            http=limited_protocol(limits),
-            ws="none",
-            backlog=limits.backlog,
-            log_config=None,
-            log_level="error",  # a malformed request is the client's problem: it is answered with 400 and not logged
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=2,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        ),
-        app.state.stream,
+    config = uvicorn.Config(
+        app,
+        http=limited_protocol(limits, () if tls is None else tls.client_allowed_sans),
+        ws="none",
+        backlog=limits.backlog,
+        log_config=None,
+        log_level="error",  # a malformed request is the client's problem: it is answered with 400 and not logged
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
+    config.load()
+    if tls is not None:
+        config.ssl = create_ssl_context(tls)
+    return _Server(config, app.state.stream)
 
 
 @contextlib.contextmanager
@@ -103,7 +110,7 @@ def serving(exporter: Exporter) -> Iterator[str]:
     exporter.start()
     thread.start()
     try:
-        yield base_url(bound)
+        yield base_url(bound, tls=exporter.web_config.tls_server_config is not None)
     finally:
         server.should_exit = True
         thread.join()

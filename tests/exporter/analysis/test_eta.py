@@ -13,6 +13,9 @@ from scipy import stats
 from evalgauge_exporter.analysis import eta as module
 from evalgauge_exporter.analysis.eta import DRAWS, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
 
+NO_LIMIT = np.array([math.inf])
+NO_LIMITS = np.full((DRAWS, 3), math.inf)
+
 
 def one_after_another(
     tasks: Sequence[tuple[str, float]], *, gap: float = 0.0, worker: str | None = "w1", start: float = 1000.0
@@ -342,7 +345,11 @@ def test_the_weights_of_the_widths_are_those_of_the_marginal_likelihood() -> Non
 def test_the_rest_of_a_running_task_agrees_with_scipy(elapsed: float) -> None:
     middle, spread = math.log(60.0), 0.6
     rest = module._draw_remaining(
-        np.full((DRAWS, 1), middle + spread**2 / 2), np.full((DRAWS, 1), spread), np.array([elapsed])
+        np.full((DRAWS, 1), middle + spread**2 / 2),
+        np.full((DRAWS, 1), spread),
+        np.array([elapsed]),
+        NO_LIMIT,
+        0,
     )
     log_survival = stats.norm.logsf((math.log(elapsed) - middle) / spread)
     for share in (0.25, 0.5, 0.75):
@@ -350,6 +357,52 @@ def test_the_rest_of_a_running_task_agrees_with_scipy(elapsed: float) -> None:
         z = stats.norm.isf(math.exp(log_survival + math.log(share)))
         expected = math.exp(middle + spread * z) - elapsed
         assert np.quantile(rest, 1 - share) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_task_far_beyond_all_others_may_be_stuck_for_as_long_again() -> None:
+    rest = module._draw_remaining(
+        np.full((DRAWS, 1), math.log(60.0)), np.full((DRAWS, 1), 0.3), np.array([7200.0]), NO_LIMIT, 1
+    )
+    assert np.quantile(rest, 0.5) == pytest.approx(7200, rel=0.1)
+    assert np.quantile(rest, 0.9) > 7200 * 5
+
+
+def test_a_stuck_task_widens_the_range_instead_of_promising_minutes() -> None:
+    ended = one_after_another([("d", 60.0 + n) for n in range(29)])
+    eta = known(estimate(ended[-1].ended_at + 7200.0, ended, [RunningAttempt("d", 7200.0, "w")], {}))
+    assert eta.p90 > 1800
+
+
+def test_nothing_runs_beyond_a_limit() -> None:
+    ended = [FinishedAttempt("d", 300.0 + 40 * n, 1000.0 * n, f"w{n}") for n in range(20)]
+    ended += [FinishedAttempt("d", 1800.0 + n, 20_000.0 + n, f"w{n}") for n in range(15)]
+    running = [RunningAttempt("d", 1000.0 + 50 * n, f"w{n}") for n in range(8)]
+    inferred = known(estimate(20_100.0, ended, running, {}))
+    assert inferred.p90 <= 815
+    assert inferred.p50 > 300
+    stated = known(estimate(20_100.0, ended[:20], running, {}, limit=1800.0))
+    assert stated.p90 <= 801
+    own = known(estimate(20_100.0, ended[:20], [task._replace(limit_seconds=1500.0) for task in running], {}))
+    assert own.p90 <= 500
+
+
+def test_a_limit_that_tasks_exceed_is_no_limit() -> None:
+    ended = one_after_another([("d", 300.0 + 40 * n) for n in range(20)])
+    running = [RunningAttempt("d", 400.0, "w")]
+    free = known(estimate(ended[-1].ended_at, ended, running, {"d": 3}))
+    assert known(estimate(ended[-1].ended_at, ended, running, {"d": 3}, limit=350.0)) == free
+
+
+def test_tasks_restored_from_a_checkpoint_are_no_evidence_of_speed() -> None:
+    slow = one_after_another([("d", 3.6 + n / 100) for n in range(6)])
+    end = slow[-1].ended_at
+    pending = {"d": 1200}
+    without = known(estimate(end, slow, [RunningAttempt("d", 0.5, "w1")], pending))
+    before = [task._replace(duration_seconds=0.002, ended_at=-1.0) for task in slow] * 20
+    assert known(estimate(end, [*before, *slow], [RunningAttempt("d", 0.5, "w1")], pending)) == without
+    # a runner that is resumed in the middle
+    resumed = [*slow, *[task._replace(duration_seconds=0.002, ended_at=end) for task in slow]]
+    assert known(estimate(end, resumed, [RunningAttempt("d", 0.5, "w1")], pending)) == without
 
 
 @settings(max_examples=40, deadline=None)
@@ -367,12 +420,15 @@ def test_the_spread_of_durations_is_found(spread: float, seed: int) -> None:
 def test_equal_tasks_run_in_rounds() -> None:
     # five tasks of 10 s on two free workers: 3 rounds; a third that is busy for 25 s more takes none of the first four
     log_mean, spread = np.full((DRAWS, 1), math.log(10.0)), np.full((DRAWS, 1), 1e-9)
-    count = np.array([5.0])
-    assert module._schedule_one_by_one(np.zeros((DRAWS, 2)), log_mean, spread, count, 0.0).max(1) == pytest.approx(30.0)
-    busy = np.zeros((DRAWS, 3))
+    count, none = np.array([5.0]), np.full((DRAWS, 1), math.inf)
+    free, busy = np.zeros((DRAWS, 2)), np.zeros((DRAWS, 3))
+    assert module._schedule_one_by_one(free, log_mean, spread, count, 0.0, none).max(1) == pytest.approx(30.0)
     busy[:, 2] = 25.0
-    assert module._schedule_one_by_one(busy, log_mean, spread, count, 0.0).max(1) == pytest.approx(30.0)
-    assert module._schedule_one_by_one(np.zeros((DRAWS, 2)), log_mean, spread, count, 2.0).max(1) == pytest.approx(36.0)
+    assert module._schedule_one_by_one(busy, log_mean, spread, count, 0.0, none).max(1) == pytest.approx(30.0)
+    assert module._schedule_one_by_one(free, log_mean, spread, count, 2.0, none).max(1) == pytest.approx(36.0)
+    # what a limit cuts off
+    limits = np.full((DRAWS, 1), 4.0)
+    assert module._schedule_one_by_one(free, log_mean, spread, count, 0.0, limits).max(1) == pytest.approx(12.0)
 
 
 @pytest.mark.parametrize(("workers", "tasks"), [(1, 60), (4, 60), (16, 120), (16, 400)])
@@ -381,10 +437,14 @@ def test_scheduling_in_bulk_agrees_with_scheduling_one_by_one(workers: int, task
     spread = np.full((DRAWS, 3), 0.6)
     count = np.array([tasks / 2, tasks / 4, tasks / 4])
     rest = module._draw_remaining(
-        np.full((DRAWS, workers), math.log(60.0)), np.full((DRAWS, workers), 0.6), np.linspace(0, 100, workers)
+        np.full((DRAWS, workers), math.log(60.0)),
+        np.full((DRAWS, workers), 0.6),
+        np.linspace(0, 100, workers),
+        NO_LIMIT,
+        0,
     )
-    together = module._schedule_in_bulk(rest, log_mean, spread, count, 5.0).max(1)
-    one_by_one = module._schedule_one_by_one(rest, log_mean, spread, count, 5.0).max(1)
+    together = module._schedule_in_bulk(rest, log_mean, spread, count, 5.0, NO_LIMITS).max(1)
+    one_by_one = module._schedule_one_by_one(rest, log_mean, spread, count, 5.0, NO_LIMITS).max(1)
     for share in (0.1, 0.5, 0.9):
         assert np.quantile(together, share) == pytest.approx(np.quantile(one_by_one, share), rel=0.1)
 

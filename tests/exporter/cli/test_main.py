@@ -43,7 +43,7 @@ def test_help_of_the_group_imports_no_command() -> None:
         "print(*(name for name in sys.modules if name.startswith(('evalgauge_exporter.', 'rich', 'scipy'))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == {f"evalgauge_exporter.cli{name}" for name in ("", ".main", ".output")}
+    assert set(done.stdout.split()) == {f"evalgauge_exporter.cli{name}" for name in ("", ".logs", ".main", ".output")}
 
 
 @pytest.mark.parametrize("command", [[], ["serve"], ["runs"], ["demo"]])

@@ -13,6 +13,7 @@ from evalgauge_exporter.sources.discovery import Discovery, FoundRun
 
 START = 1_790_000_000.0
 """Unix seconds at which the runs begin."""
+RESULT_FIELDS = ("score", "scores", "answer", "target", "steps", "duration_seconds", "error", "reason")
 LATER = START + 100_000.0
 """A time at which all of them have finished."""
 
@@ -57,9 +58,7 @@ def task(
     begun: dict[str, Any] = {
         key: fields[key] for key in ("domain", "instruction", "max_steps", "worker_id") if key in fields
     }
-    ended: dict[str, Any] = {
-        key: fields[key] for key in ("score", "steps", "duration_seconds", "error", "reason") if key in fields
-    }
+    ended: dict[str, Any] = {key: fields[key] for key in RESULT_FIELDS if key in fields}
     between: list[Mapping[str, Any]] = [
         {"type": "task_started", **begun},
         *events,
@@ -106,7 +105,8 @@ def part(path: Path) -> Any:
 def rows(site: Path, key: str) -> list[dict[str, Any]]:
     """The rows of a run's task table."""
     table = part(site / "data" / key / "tasks.js")
-    return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    parts = [part(site / "data" / key / f"rows-{number}.js")["rows"] for number in range(table["parts"])]
+    return [dict(zip(table["columns"], row, strict=True)) for rows in parts for row in rows]
 
 
 def contents(site: Path, task_id: str, run: int = 0, attempt: int = 1) -> Any:

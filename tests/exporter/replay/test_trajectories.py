@@ -7,7 +7,7 @@ from typing import Any
 
 from evalgauge.events import LlmCall, Step, decode
 from evalgauge.pricing import Price
-from evalgauge_exporter.replay.trajectories import LONGEST_TEXT, Trajectories, Trajectory
+from evalgauge_exporter.replay.trajectories import DEEPEST, Trajectories, Trajectory
 from evalgauge_exporter.state.run import RunState
 from tests.exporter.replay.factories import call, step, task
 
@@ -74,20 +74,27 @@ def test_a_packed_trajectory_is_the_same_again() -> None:
     assert trajectory.steps[0]["think_seconds"] == 1.5
 
 
-def test_a_text_without_end_is_cut() -> None:
-    lines = task("t", "success", [step(0, {"type": "type", "text": "x" * 100_000}, reasoning="y" * 100_000)])
+def test_no_text_is_cut() -> None:
+    lines = task("t", "success", [step(0, {"type": "type", "text": "x" * 3_000_000}, reasoning="y" * 3_000_000)])
     found = folded(("w", lines)).pop("t", 1).steps[0]
-    assert found["action"]["text"].endswith("(80,000 more characters)")
-    assert len(found["reasoning"]) < LONGEST_TEXT + 40
+    assert len(found["action"]["text"]) == len(found["reasoning"]) == 3_000_000
 
 
 def test_an_action_that_nests_without_end_is_cut() -> None:
     action: dict[str, Any] = {"type": "click"}
-    for _ in range(50):
+    for _ in range(2 * DEEPEST):
         action = {"type": "click", "inner": action}
-    assert (
-        str(folded(("w", task("t", "success", [step(0, action)]))).pop("t", 1).steps[0]["action"]).count("inner") < 12
-    )
+    found = folded(("w", task("t", "success", [step(0, action)]))).pop("t", 1).steps[0]["action"]
+    assert str(found).count("inner") == DEEPEST + 1
+
+
+def test_messages_observations_and_results_are_part_of_an_attempt() -> None:
+    said = {"type": "message", "role": "system", "text": "You are an agent."}
+    lines = task("t", "failure", [said, step(0, "bash", observation="total 0")], scores={"exact": 0.0}, answer="41")
+    found = folded(("w", lines)).pop("t", 1)
+    assert [tuple(message)[1:] for message in found.messages] == [("system", "You are an agent.")]
+    assert found.steps[0]["observation"] == "total 0"
+    assert found.result == {"answer": "41", "scores": {"exact": 0.0}}
 
 
 def test_log_lines_have_their_time_and_level() -> None:

@@ -138,7 +138,7 @@ def test_steps_have_the_screenshot_that_the_agent_saw(tmp_path: Path) -> None:
         ({"status": "FAILED"}, observation(5, error="VmError"), "infrastructure_error"),
         ({"status": "CANCELLED"}, None, "interrupted"),
         ({"status": "STALE"}, None, "interrupted"),
-        ({"status": "COMPLETED"}, None, "evaluation_error"),
+        ({"status": "COMPLETED"}, None, "interrupted"),
         ({"status": "COMPLETED", "reward": 0.0}, None, "failure"),
     ],
 )

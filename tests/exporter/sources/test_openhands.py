@@ -90,7 +90,7 @@ def outcome_of(root: Path, row: dict[str, Any]) -> str:
 def test_a_line_is_an_attempt_with_its_calls_and_steps(tmp_path: Path) -> None:
     judged(tmp_path, a=True, b=False)
     run = folded(OpenHandsSource(make_run(tmp_path, line("a"), line("b"), line("c"))))
-    assert outcomes(run) == {"success": 1, "failure": 1, "evaluation_error": 1}
+    assert outcomes(run) == {"success": 1, "failure": 1, "interrupted": 1}
     assert (run.model, run.agent) == ("claude-sonnet-4-5", "CodeActAgent")
     assert run.benchmark == "princeton-nlp/SWE-bench_Lite"
     assert run.usage["anthropic", "claude-sonnet-4-5"].tokens == [600, 3600, 1800, 300], "cached ones are in the prompt"
@@ -140,7 +140,7 @@ def test_the_resolvers_lines_say_themselves_how_they_went(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("row", "outcome"),
     [
-        (line("a"), "evaluation_error"),
+        (line("a"), "interrupted"),
         (line("a", {"report": {"resolved": True}}), "success"),
         (line("a", {"resolved": False}), "failure"),
         (line("a", {"score": 0.5}), "failure"),

@@ -80,7 +80,7 @@ def make_folder(root: Path) -> Path:
 @pytest.mark.parametrize("make", [make_document, make_folder])
 def test_both_forms_give_the_same_run(tmp_path: Path, make: Any) -> None:
     run = folded(open_run(make(tmp_path)))
-    assert outcomes(run) == {"success": 1, "failure": 1, "evaluation_error": 1, "pending": 1}
+    assert outcomes(run) == {"success": 1, "failure": 1, "interrupted": 1, "pending": 1}
     assert (run.benchmark, run.model, run.agent) == ("tau2-bench", "claude-sonnet-4-5", "llm_agent")
     assert (run.attempts_planned, run.total) == (2, 4)
     assert run.started_at == datetime(2026, 1, 5, 10).timestamp(), "naive times are local"
@@ -112,7 +112,7 @@ def test_a_greeting_is_a_step_and_no_model_call(tmp_path: Path) -> None:
         (None, "context_window_exceeded", "infrastructure_error"),
         (0.0, "too_many_errors", "failure"),
         (None, "agent_error", "agent_error"),
-        (None, "user_stop", "evaluation_error"),
+        (None, "user_stop", "interrupted"),
     ],
 )
 def test_outcomes(tmp_path: Path, reward: float | None, why: str, outcome: str) -> None:

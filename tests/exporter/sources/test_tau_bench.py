@@ -57,7 +57,7 @@ def test_trials_are_attempts(tmp_path: Path) -> None:
 def test_the_agent_and_the_user_it_talks_to_are_two_models_of_unknown_tokens(tmp_path: Path) -> None:
     usage = folded(TauBenchSource(make_run(tmp_path))).usage
     assert {key: used.unknown for key, used in usage.items()} == {
-        ("openai", "gpt-4o"): 3,
+        ("openai", "gpt-4o"): 6,
         ("openai", "gpt-4o-mini"): 3,
     }
 

@@ -16,6 +16,7 @@ from evalgauge import track_run
 from evalgauge.events import Event, decode
 from evalgauge.metrics import OUTCOMES
 from evalgauge.runlog import LogReader, log_files
+from evalgauge_exporter.state.names import ExposedNames
 from evalgauge_exporter.state.run import RunState, fold
 from evalgauge_exporter.state.tallies import Tallies
 
@@ -131,7 +132,8 @@ def test_attempts_may_be_numbered_from_zero() -> None:
     finished = [event("task_finished", 5, task_id="a", attempt=n, outcome="success") for n in (0, 1)]
     for run in (folded(plan, *finished), folded(*finished, plan), folded(finished[1], plan, finished[0])):
         assert run.statuses(6, STALL) == {"success": 2, "pending": 2}
-        assert sorted(run.attempts) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+        assert sorted(run.attempts) == [("a", 0), ("a", 1), ("b", 0)], "what has not started is only counted"
+        assert run.total == 4
 
 
 def test_the_sums_over_tasks_are_those_of_the_attempts() -> None:
@@ -200,9 +202,66 @@ def test_steps_are_what_the_runner_reports_else_what_was_recorded_without_the_te
 
 
 def test_too_many_action_types_are_counted_as_other() -> None:
-    run = folded(*(event("step", n, task_id="a", action={"type": f"a{n}"}) for n in range(100)))
-    assert run.steps["other"] == 60
-    assert sum(run.steps.values()) == 100
+    run = folded(*(event("step", n, task_id="a", action={"type": f"a{n}"}) for n in range(1100)))
+    assert run.steps["other"] == 100
+    assert sum(run.steps.values()) == 1100
+
+
+def test_planned_attempts_are_counted_and_not_built() -> None:
+    tasks = [{"task_id": f"t{n}", "domain": "d" if n % 2 else "e"} for n in range(1000)]
+    run = folded(
+        event("run_started", 0, tasks=tasks, attempts=1000),
+        event("task_started", 1, task_id="t1", attempt=7),
+        event("task_finished", 2, task_id="t1", attempt=7, outcome="success"),
+    )
+    assert run.total == 1_000_000
+    assert run.loaded_attempts == 1001
+    assert run.task_counts(3, STALL) == {("e", "pending"): 500_000, ("d", "pending"): 499_999, ("d", "success"): 1}
+    again = folded(
+        event("task_started", 1, task_id="t1", attempt=7),
+        event("task_finished", 2, task_id="t1", attempt=7, outcome="success"),
+        event("run_started", 0, tasks=tasks, attempts=1000),
+    )
+    assert again.task_counts(3, STALL) == run.task_counts(3, STALL)
+    many = folded(event("run_started", 0, tasks=[f"t{n}" for n in range(100_010)]))
+    assert (many.total, many.loaded_attempts) == (100_010, 100_000)
+
+
+def test_a_task_that_gets_its_domain_later_takes_its_planned_attempts_with_it() -> None:
+    run = folded(
+        event("run_started", 0, tasks=["a"], attempts=3),
+        event("task_started", 1, task_id="a", domain="desk"),
+        event("run_started", 2, attempts=5),
+    )
+    assert run.task_counts(3, STALL) == {("desk", "running"): 1, ("desk", "pending"): 4}
+
+
+@given(st.permutations(range(60)), st.integers(1, 50))
+def test_which_names_are_exposed_does_not_depend_on_the_order_of_reading(order: list[int], most: int) -> None:
+    names = ExposedNames(1000)
+    for number in order:
+        names.see(f"n{number}", 100.0 + number // 2)
+    assert (
+        list(names.choose(most))
+        == [f"n{number}" for number in sorted(range(60), key=lambda n: (n // 2, f"n{n}"))][:most]
+    )
+
+
+def test_a_name_that_was_exposed_stays_exposed() -> None:
+    names = ExposedNames(3)
+    assert names.see("late", 9.0)
+    assert list(names.choose(1)) == ["late"]
+    assert names.see("early", 1.0)
+    assert list(names.choose(1)) == ["late"]
+    assert names.overflows()
+    again = ExposedNames(3)
+    again.restore(json.loads(json.dumps(names.dump())))
+    assert list(again.choose(2)) == ["late", "early"]
+    full = ExposedNames(1)
+    full.adopt(["known"])
+    assert full.see("a", 1.0)
+    assert full.see("known", 2.0), "a name that was exposed is told apart, however many there are"
+    assert not full.see("b", 1.0)
 
 
 def test_calls_without_tokens_are_unknown_usage_and_not_nothing() -> None:

@@ -67,9 +67,13 @@ def test_the_cookie_of_an_encrypted_connection_stays_on_such(client: TestClient)
     assert "Secure" in taken.headers["set-cookie"]
 
 
-@pytest.mark.parametrize("others", ['x={"a":1}', "no name=1", ";;=", "evalgauge_token=old", 'x="open'])
-def test_cookies_of_other_servers_on_the_host_do_not_hide_the_token(client: TestClient, others: str) -> None:
-    for cookie in (f"{others}; evalgauge_token={TOKEN}", f"evalgauge_token={TOKEN}; {others}"):
+@pytest.mark.parametrize("others", ['x={"a":1}', "no name=1", ";;=", "evalgauge_session=old", 'x="open'])
+def test_cookies_of_other_servers_on_the_host_do_not_hide_the_session(client: TestClient, others: str) -> None:
+    client.post("/login", data={"token": TOKEN})
+    session = client.cookies["evalgauge_session"]
+    client.cookies.clear()
+    assert TOKEN not in session
+    for cookie in (f"{others}; evalgauge_session={session}", f"evalgauge_session={session}; {others}"):
         assert client.get("/api/benchmark/status", headers={"cookie": cookie}).status_code == 200
     assert client.get("/api/benchmark/status", headers={"cookie": others}).status_code == 401
 

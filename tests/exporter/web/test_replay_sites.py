@@ -56,7 +56,7 @@ def test_a_site_is_generated_when_it_is_requested(client: TestClient) -> None:
 
 def test_screenshots_are_served_from_the_run_s_folder(client: TestClient) -> None:
     client.get("/replay/now/")
-    root = client.app.state.sites._sites["now"].folder  # type: ignore[attr-defined]  # the application is FastAPI's
+    root = client.app.state.sites._sites["now",].folder  # type: ignore[attr-defined]  # the application is FastAPI's
     (shot,) = root.rglob("*.png")
     assert shot.is_symlink(), "nothing is copied"
     answer = client.get(f"/replay/now/{shot.relative_to(root).as_posix()}")
@@ -72,8 +72,8 @@ def test_a_site_follows_its_run(
         task.finish(success=True)
     wait_for(lambda: ("late", 1) in exporter.state.runs["now"].attempts)
     client.get("/replay/now/")
-    root = client.app.state.sites._sites["now"].folder  # type: ignore[attr-defined]  # the application is FastAPI's
-    assert any("late" in path.read_text() for path in root.rglob("tasks.js"))
+    root = client.app.state.sites._sites["now",].folder  # type: ignore[attr-defined]  # the application is FastAPI's
+    assert any("late" in path.read_text() for path in root.rglob("rows-0.js"))
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_the_least_recently_used_sites_are_deleted(client: TestClient, monkeypat
     monkeypatch.setattr(replay_sites, "MAX_SITES", 1)
     client.get("/replay/before/")
     sites = client.app.state.sites  # type: ignore[attr-defined]  # the application is FastAPI's
-    first = sites._sites["before"].folder
+    first = sites._sites["before",].folder
     client.get("/replay/now/")
-    assert list(sites._sites) == ["now"]
+    assert list(sites._sites) == [("now",)]
     assert not first.exists()
     assert client.get("/replay/before/").status_code == 200, "it is generated again"
 

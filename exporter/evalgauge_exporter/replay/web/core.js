@@ -65,6 +65,11 @@ const evalgauge = (() => {
     for (const name of [...parts.keys()]) if (!keep || !keep(name)) parts.delete(name);
   }
 
+  /** Drop one loaded part. */
+  function unload(name) {
+    parts.delete(name);
+  }
+
   /** Create an element with attributes and children; strings become text, on* attributes are event listeners. */
   function el(tag, attributes, ...children) {
     const svg = tag.startsWith("svg:");
@@ -88,5 +93,5 @@ const evalgauge = (() => {
     if (region) region.textContent = text;
   }
 
-  return { part, load, forget, el, announce };
+  return { part, load, forget, unload, el, announce };
 })();

@@ -15,6 +15,14 @@
     pending: "·",
   };
   const STATUSES = Object.keys(MARKS);
+  const date = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+  const dateAndTime = new Intl.DateTimeFormat("en-GB", {
+    day: "numeric",
+    month: "short",
+    year: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+  });
   const MEASURED = ["success", "failure", "agent_error"];
   const isKnown = (value) => value !== null && value !== undefined && Number.isFinite(value);
   const humanize = (name) => String(name).replaceAll("_", " ");
@@ -62,13 +70,12 @@
   const sumInputTokens = (kinds) => (kinds && kinds[0] !== null ? (kinds[0] || 0) + (kinds[1] || 0) + (kinds[2] || 0) : null);
 
   function formatTime(seconds) {
-    return isKnown(seconds)
-      ? new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })
-      : NONE;
+    return isKnown(seconds) ? dateAndTime.format(seconds * 1000) : NONE;
   }
   function formatAgo(seconds) {
     const past = Date.now() / 1000 - seconds;
-    if (!isKnown(seconds) || past < 0 || past > 86400) return formatTime(seconds);
+    if (!isKnown(seconds)) return NONE;
+    if (past < 0 || past > 86400) return date.format(seconds * 1000);
     if (past < 60) return "just now";
     return past < 3600 ? Math.floor(past / 60) + " min ago" : Math.floor(past / 3600) + " h ago";
   }

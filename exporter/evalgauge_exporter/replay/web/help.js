@@ -14,6 +14,7 @@
     ["i", "side by side: align by number or by actions"],
     ["m", "marks on or off"],
     ["z", "screenshot at full size, and back"],
+    ["t", "screenshots or transcript"],
     ["/", "search"],
     ["u", "up: from the task to its run"],
     ["?", "this help"],

@@ -7,9 +7,21 @@
 
   /**
    * Create a virtual table. `columns`: [{key, label, title, sort, number, width}]; `draw(row)` returns the contents of
-   * the cells in their order, `link(row)` the address of a row. Returns {node, show(rows), destroy()}.
+   * the cells in their order, `link(row)` the address of a row, `groupLabel(row)` the content of a row that heads a
+   * group, else null; `descendingFirst` are the sorts that begin with the largest. Returns {node, show(rows), reveal(position),
+   * destroy()}.
    */
-  function createVirtualTable({ columns, draw, link, label, onsort, sorted, rowClass }) {
+  function createVirtualTable({
+    columns,
+    draw,
+    link,
+    label,
+    onsort,
+    sorted,
+    rowClass,
+    groupLabel = null,
+    descendingFirst = [],
+  }) {
     let rows = [];
     let first = -1,
       last = -1,
@@ -47,7 +59,9 @@
             type: "button",
             class: "sorter",
             onclick: () => {
-              onsort(by() && !back() ? "-" + column.sort : by() ? "" : column.sort);
+              const down = (descendingFirst || []).includes(column.sort);
+              const [one, other] = down ? ["-" + column.sort, column.sort] : [column.sort, "-" + column.sort];
+              onsort(!by() ? one : sorted() === one ? other : "");
               mark();
             },
           },
@@ -56,7 +70,8 @@
         );
         cell.mark = () => {
           cell.setAttribute("aria-sort", by() ? (back() ? "descending" : "ascending") : "none");
-          button.lastChild.textContent = by() ? (back() ? " ▾" : " ▴") : "";
+          button.lastChild.textContent = by() ? (back() ? " ▾" : " ▴") : " ↕";
+          button.lastChild.classList.toggle("off", !by());
         };
         cell.append(button);
         cell.mark();
@@ -68,6 +83,13 @@
     };
 
     function createRow(row, position) {
+      const group = groupLabel?.(row);
+      if (group)
+        return E.el(
+          "div",
+          { class: "list-row list-group", role: "row", "aria-rowindex": String(position + 2), vars: { translate: "0 " + position * height + "px" } },
+          E.el("div", { role: "cell", "aria-colspan": String(columns.length) }, group),
+        );
       const cells = draw(row).map((content, i) =>
         E.el("div", { role: "cell", class: "c-" + columns[i].key + (columns[i].number ? " number" : "") }, content),
       );
@@ -84,8 +106,8 @@
       );
     }
     function follow(event, row) {
-      if (event.target.closest("a, button") || String(getSelection())) return;
-      location.hash = link(row);
+      if (event.target.closest("a, button, input") || String(getSelection())) return;
+      location.href = link(row);
     }
 
     function drawRows(force) {
@@ -112,6 +134,17 @@
         space.style.setProperty("height", rows.length * height + "px");
         drawRows(true);
       } else drawRows(false);
+      if (revealed !== null) reveal(revealed);
+    }
+
+    let revealed = null;
+    /** Scroll a row into the middle, as soon as the list has a size. */
+    function reveal(position) {
+      revealed = position;
+      if (!height || !view.clientHeight) return;
+      revealed = null;
+      view.scrollTop = position * height - view.clientHeight / 2;
+      drawRows(false);
     }
 
     function show(next, why) {
@@ -168,7 +201,7 @@
       removeEventListener("afterprint", restoreAfterPrint);
     };
 
-    return { node, show, destroy, view, rows: () => rows };
+    return { node, show, reveal, destroy, view, rows: () => rows };
   }
 
   Object.assign(E, { createVirtualTable });

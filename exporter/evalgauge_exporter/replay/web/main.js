@@ -48,12 +48,14 @@
         );
     if (place.view === "tasks") return E.renderAllTasksView;
     if (place.view === "matrix") return E.renderMatrixView;
+    if (place.run === undefined && !place.view) place.run = E.getServed()?.run;
     if (place.run === undefined) {
-      const list = place.view === "runs" || (runs.length !== 1 && place.task === undefined);
+      const list = place.view === "runs" || E.getServed()?.list || (runs.length !== 1 && place.task === undefined);
       if (list || !runs.length) return E.renderRunsView;
       place.run = runs[runs.length - 1].run_id; // the newest
     }
     if (place.view === "analysis") return E.renderAnalysisView;
+    if (place.view === "search") return E.renderSearchView;
     if (place.task === undefined) return place.with?.length ? E.renderMatrixView : E.renderRunView;
     return place.with?.length ? E.renderCompareView : E.renderTaskView;
   }
@@ -62,7 +64,7 @@
   function viewKey(place, make) {
     const fixed =
       make === E.renderTaskView || make === E.renderCompareView ? place : { view: place.view, run: place.run, with: place.with };
-    return JSON.stringify([make.name, fixed.view, fixed.run, fixed.with, fixed.task, fixed.attempt, fixed.align]);
+    return JSON.stringify([make.name, fixed.view, fixed.run, fixed.with, fixed.task, fixed.attempt, fixed.align, fixed.tab]);
   }
 
   const panelKey = (panel) => panel.firstElementChild.textContent.replace(/\d+/g, "#");
@@ -118,6 +120,7 @@
   function renderHeader(place) {
     const run = place.run === undefined ? null : E.findRun(place.run);
     const many = E.getRuns().length > 1;
+    const served = E.getServed();
     const tab = (label, href, on) => el("a", { href, "aria-current": on ? "page" : null }, label);
     const ids = place.with?.length ? { run: place.run, with: place.with } : { run: place.run };
     const runTab = run && !place.view && !place.task && !place.with?.length;
@@ -138,15 +141,19 @@
       ),
       el(
         "a",
-        { class: "home", href: "#" + (many ? "" : ""), title: many ? "All runs" : "The run" },
+        { class: "home", href: served ? served.home : "#", title: served ? "Live page" : many ? "All runs" : "The run" },
         "evalgauge",
         el("span", { class: "quiet" }, " replay"),
       ),
-      run || many
+      run || many || served
         ? el(
             "nav",
             { "aria-label": "Views" },
-            many ? tab("Runs", "#view=runs", !run && (!place.view || place.view === "runs")) : null,
+            served && !served.list
+              ? tab("Runs", served.home + "runs/", false)
+              : many
+                ? tab("Runs", "#view=runs", !run && (!place.view || place.view === "runs"))
+                : null,
             run
               ? [
                   tab(
@@ -162,9 +169,12 @@
                     runTab,
                   ),
                   tab("Analysis", E.address.write({ view: "analysis", run: place.run }), place.view === "analysis"),
+                  tab("Search", E.address.write({ view: "search", run: place.run }), place.view === "search"),
                 ]
-              : tab("All tasks", E.address.write({ view: "tasks" }), place.view === "tasks"),
-            many
+              : served?.list
+                ? null
+                : tab("All tasks", E.address.write({ view: "tasks" }), place.view === "tasks"),
+            many && !served?.list
               ? tab(
                   "Side by side",
                   E.address.write({ view: "matrix", ...ids, pick: place.pick }),
@@ -173,8 +183,17 @@
               : null,
           )
         : null,
-      run && place.task !== undefined ? el("span", { class: "crumb quiet mono", title: run.run_id }, run.run_id) : null,
+      run && place.task !== undefined
+        ? el(
+            "a",
+            { class: "crumb quiet mono", title: run.run_id, href: E.address.write({ run: run.run_id }) },
+            E.createId(run.run_id),
+          )
+        : null,
       el("span", { class: "grow" }),
+      served && run
+        ? el("a", { class: "button", href: served.home + "?run=" + encodeURIComponent(run.run_id) }, "Live")
+        : null,
       el("button", { type: "button", title: "Keys (?)", "aria-label": "Keys", onclick: E.toggleHelp }, "?"),
     );
   }

@@ -20,11 +20,18 @@
     const content = await E.load(run.key + "/tasks");
     if (!content.table) {
       const names = content.columns;
-      const rows = content.rows.map((values) => {
-        const row = { run };
-        for (let i = 0; i < names.length; i++) row[names[i]] = values[i];
-        return row;
-      });
+      const parts = await Promise.all(
+        Array.from({ length: content.parts }, (_, part) => E.load(run.key + "/rows-" + part)),
+      );
+      if (content.table) return content.table; // another view has asked for it, too
+      const rows = [];
+      for (const part of parts) {
+        for (const values of part.rows) {
+          const row = { run };
+          for (let i = 0; i < names.length; i++) row[names[i]] = values[i];
+          rows.push(row);
+        }
+      }
       const attempts = new Map();
       for (const row of rows) {
         if (!attempts.has(row.task_id)) attempts.set(row.task_id, []);
@@ -38,7 +45,7 @@
         survival: content.survival,
         action_mix: content.action_mix,
       };
-      content.rows = null;
+      for (let part = 0; part < content.parts; part++) E.unload(run.key + "/rows-" + part);
     }
     return content.table;
   }

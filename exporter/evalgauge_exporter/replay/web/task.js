@@ -13,7 +13,7 @@
     let at = rows.indexOf(row);
     const list = at < 0 ? table.rows : rows;
     if (at < 0) at = table.rows.indexOf(row);
-    return { before: list[at - 1], after: list[at + 1], at, count: list.length, filtered: list !== table.rows };
+    return { before: list[at - 1], after: list[at + 1], at, list, count: list.length, filtered: list !== table.rows };
   }
 
   /** Describe the first sign of trouble, checked in the order of the replay's generator. */
@@ -29,6 +29,24 @@
     let from = steps.length - 1; // there is no screenshot after the last step
     while (from > 0 && steps[from - 1].changed === false) from--;
     return steps.length - 1 - from > 1 ? from : null;
+  }
+
+  /** Render target, answer and scores, where they were recorded. */
+  function renderResult(content) {
+    const texts = [
+      ["Target", content.target],
+      ["Answer", content.answer],
+    ].filter(([, text]) => text !== undefined && text !== null);
+    const scores = Object.entries(content.scores || {});
+    if (!texts.length && scores.length < 2) return null;
+    return el(
+      "section",
+      { class: "result", "aria-label": "Target, answer and scores" },
+      texts.map(([name, text]) => [el("h3", {}, name), text === "" ? el("p", { class: "quiet" }, "empty") : E.foldText(text)]),
+      scores.length
+        ? [el("h3", {}, "Scores"), E.renderFacts(scores.map(([name, score]) => [name, String(+score.toFixed(4))]))]
+        : null,
+    );
   }
 
   /** Render the outcome and its reasons; `onstep(i)` shows a step, `elsewhere` is the last line. */
@@ -225,6 +243,30 @@
         view: null,
       });
 
+    const hasScreens = steps.some((step) => step.screenshot || step.missing);
+    const asTranscript = !hasScreens || place.tab === "transcript";
+    const transcript = content && asTranscript ? E.createTranscript(content, (i) => play.move(i)) : null;
+    const toTab = (tab, step) => E.address.write({ ...place, run: run.run_id, task: row.task_id, tab, step });
+    const hereStep = () => steps[play.position]?.step_idx;
+    const tabs = el(
+      "span",
+      { class: "buttons", role: "group", "aria-label": "Show" },
+      [
+        [null, "Screenshots"],
+        ["transcript", "Transcript"],
+      ].map(([tab, label]) =>
+        el(
+          "a",
+          {
+            class: "button small",
+            "aria-current": asTranscript === Boolean(tab) ? "true" : null,
+            href: toTab(tab, place.step),
+            onclick: (event) => event.currentTarget.setAttribute("href", toTab(tab, hereStep())),
+          },
+          label,
+        ),
+      ),
+    );
     const stage = E.createStage("Screenshot");
     const marked = el("input", {
       type: "checkbox",
@@ -285,6 +327,7 @@
     function draw(position) {
       const step = steps[position];
       stage.show(step || null);
+      transcript?.select(position);
       if (!step) {
         panel.replaceChildren(
           el(
@@ -385,6 +428,32 @@
       );
       elsewhere.hidden = false;
     }
+    const tasks = E.createVirtualTable({
+      columns: [
+        { key: "mark", label: "", width: "1.2rem" },
+        { key: "name", label: "task" },
+      ],
+      label: "Tasks",
+      sorted: () => "",
+      onsort: () => {},
+      link: to,
+      draw: (other) => [
+        el(
+          "span",
+          { class: "chip s-" + other.outcome, title: E.humanize(other.outcome) },
+          el("span", { class: "mark", "aria-hidden": "true" }, E.MARKS[other.outcome] || "·"),
+          el("span", { class: "hidden" }, E.humanize(other.outcome)),
+        ),
+        el(
+          "a",
+          { class: "mono", href: to(other), title: other.task_id, "aria-current": other === row ? "true" : null },
+          other.task_id + (other.attempt > 1 ? " #" + other.attempt : ""),
+        ),
+      ],
+      rowClass: (other) => (other === row ? "current" : ""),
+    });
+    tasks.node.classList.add("beside-list");
+    tasks.show(around.list);
     const link = (other, label, title) =>
       other
         ? el("a", { class: "button", href: to(other), title }, label)
@@ -433,11 +502,19 @@
       el(
         "div",
         { class: "task-grid" },
-        el("div", { class: "task-left" }, stage.node, play.node),
+        el("aside", { class: "task-aside", "aria-label": "Tasks of the run" }, tasks.node),
+        el(
+          "div",
+          { class: "task-left" },
+          content && hasScreens ? tabs : null,
+          transcript ? transcript.node : stage.node,
+          play.node,
+        ),
         el(
           "div",
           { class: "task-right" },
           renderVerdict(row, content, (i) => play.move(i), elsewhere),
+          content ? renderResult(content) : null,
           steps.length ? list : null,
           panel,
           el("h3", {}, "The whole task"),
@@ -464,6 +541,10 @@
       title: row.task_id,
       mounted() {
         scrollToStep();
+        tasks.reveal(around.at);
+        transcript?.select(play.position);
+        // entries that were out of sight get their real height now
+        requestAnimationFrame(() => transcript?.select(play.position));
         if (others.length) showOtherRuns().catch(() => {}); // a run whose table is missing shows that when it is opened
       },
       /** Whether it must not be rendered again now. */
@@ -480,6 +561,7 @@
       destroy() {
         play.stop();
         stage.destroy();
+        tasks.destroy();
       },
       update(next) {
         const at = findStart(next);
@@ -490,6 +572,8 @@
         if (event.key === "n" && around.after) location.hash = to(around.after);
         else if (event.key === "p" && around.before) location.hash = to(around.before);
         else if (event.key === "f") goToTrouble();
+        else if (event.key === "t" && hasScreens) location.hash = toTab(asTranscript ? null : "transcript", hereStep());
+        else if (event.key === "/" && transcript) transcript.focusSearch();
         else if (event.key === "z") stage.zoom();
         else if (event.key === "m") {
           setMarking(!marking);

@@ -64,6 +64,7 @@
       link: rowAddress,
       draw: renderCells,
       rowClass: (row) => "is-" + row.outcome,
+      descendingFirst: ["steps", "duration", "tokens", "cost"],
     });
     list.node.classList.add("tasks-list");
     list.node.classList.toggle("many", many);
@@ -95,7 +96,12 @@
         outcome: E.createChip(row.outcome),
         task: name,
         domain: row.domain,
-        why: el("span", { class: failed && (row.error || row.reason) ? null : "quiet", title: why || null }, why || ""),
+        why: el(
+          "span",
+          { class: failed && (row.error || row.reason) ? null : "quiet", title: [why, row.instruction].filter(Boolean).join("\n") || null },
+          why || "",
+          failed && row.instruction && why !== row.instruction ? el("span", { class: "quiet" }, " · " + row.instruction) : null,
+        ),
         steps:
           row.outcome === "pending"
             ? ""

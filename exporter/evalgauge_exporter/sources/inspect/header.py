@@ -11,14 +11,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic_core import to_json
+
 from evalgauge.model_names import ModelName
 from evalgauge.usage import CallUsage, TokenUsage
-from evalgauge.values import parse_count, parse_id
+from evalgauge.values import parse_count, parse_id, sanitize_id
 from evalgauge_exporter.sources.documents import as_object
 from evalgauge_exporter.sources.inspect.samples import parse_model_usage
 
+_MAX_TAGS = 50
 Counts = dict[ModelName, list[int]]
 """Tokens by model: the four kinds of ``TokenUsage``."""
+
+
+def parse_tags(task: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of a run: the solver, the tags and, as ``task_args.<name>``, the arguments of its task.
+
+    Args:
+        task: ``eval`` of the header.
+    """
+    tags: dict[str, str] = {}
+    if (solver := parse_id(task.get("solver"))) is not None:
+        tags["solver"] = solver
+    stated = task.get("tags")
+    named = [tag for tag in stated if isinstance(tag, str) and tag] if isinstance(stated, list) else []
+    if named:
+        tags["tags"] = ", ".join(named)
+    for name, value in as_object(task.get("task_args")).items():
+        text = value if isinstance(value, str) else to_json(value, inf_nan_mode="constants").decode()
+        tags[f"task_args.{name}"] = text
+    return {sanitize_id(key): sanitize_id(text) for key, text in list(tags.items())[:_MAX_TAGS]}
 
 
 def list_reduced_samples(header: Mapping[str, Any], reductions: Any) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from evalgauge_exporter.errors import EvalZipError
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader, LogReader
-from evalgauge_exporter.sources.inspect.header import Counts, list_reduced_samples, list_unlogged_usage
+from evalgauge_exporter.sources.inspect.header import Counts, list_reduced_samples, list_unlogged_usage, parse_tags
 from evalgauge_exporter.sources.inspect.samples import add_sample
 from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_absent, parse_json
 from evalgauge_exporter.sources.storage import files
@@ -68,6 +68,7 @@ class InspectLogSource:
         self._samples: dict[str, int] = {}
         """Checksums of the members that were read, by name."""
         self._scorers: list[str] = []
+        self._run_start = 0.0
         self._written_at = 0.0
         """When the file was last changed, in Unix seconds."""
         self._counted: Counts = {}
@@ -209,10 +210,11 @@ class InspectLogSource:
         ]
         epochs = parse_count(config.get("epochs")) or 1
         at = parse_timestamp(task.get("created"))
+        self._run_start = at if at is not None else self._written_at
         self._started = True
         self._append(
             RunStarted(
-                ts=at if at is not None else self._written_at,
+                ts=self._run_start,
                 seq=0,
                 writer=self.source,
                 benchmark=parse_id(task.get("task")),
@@ -221,6 +223,7 @@ class InspectLogSource:
                 tasks=planned,
                 total_tasks=None if planned else parse_count(dataset.get("samples")),
                 attempts=max(1, min(epochs, 1000)),
+                tags=parse_tags(task),
             ),
             result,
         )
@@ -235,7 +238,7 @@ class InspectLogSource:
             return None
         attempt = AttemptBuilder(self.source, task_id, epoch if epoch is not None else 1)
         try:
-            add_sample(sample, attempt, f"{self._path.name}/{name}", self._threshold, self._scorers)
+            add_sample(sample, attempt, f"{self._path.name}/{name}", self._threshold, self._scorers, self._run_start)
         except _BROKEN as error:
             self._report(result, "foreign_file", f"{self._path}: {name}: {type(error).__name__}: {str(error)[:200]}")
             return None
@@ -250,7 +253,7 @@ class InspectLogSource:
         if not self._samples:
             for sample in list_reduced_samples(header, self._read_reductions(log)):
                 attempt = AttemptBuilder(self.source, sample["id"])
-                add_sample(sample, attempt, "", self._threshold, self._scorers)
+                add_sample(sample, attempt, "", self._threshold, self._scorers, self._run_start)
                 for event in attempt.events:
                     self._append(event, result)
         for name, tokens in list_unlogged_usage(header, self._counted):

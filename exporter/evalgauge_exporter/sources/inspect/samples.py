@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evalgauge.events import Outcome, RequestStatus
+from evalgauge.events import Outcome, RequestStatus, Role
 from evalgauge.integrations.inspect.outcomes import DOMAIN_KEYS, SCORING_SPANS, SUBMIT_TOOLS, parse_score
 from evalgauge.model_names import ModelName, split_model_name
 from evalgauge.usage import CallUsage, TokenUsage, parse_call
 from evalgauge.values import parse_count, parse_id, parse_non_negative, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
+from evalgauge_exporter.sources.documents import add_unjudged_finish
 from evalgauge_exporter.sources.osworld.actions import parse_action
 
 ATTACHMENT = "attachment://"
@@ -23,7 +24,12 @@ _MAX_EVENTS = 200_000
 
 
 def add_sample(
-    sample: Mapping[str, Any], attempt: AttemptBuilder, below: str, threshold: float, scorers: list[str]
+    sample: Mapping[str, Any],
+    attempt: AttemptBuilder,
+    below: str,
+    threshold: float,
+    scorers: list[str],
+    run_start: float = 0.0,
 ) -> None:
     """Add the events of a sample.
 
@@ -33,18 +39,21 @@ def add_sample(
         below: The path below which its images are named.
         threshold: The least score of a success.
         scorers: The names of the scorers; the first one that scored counts.
+        run_start: When the run began, for samples of old logs, which state no time; Unix seconds.
     """
     events = sample.get("events")
     events = [event for event in events[:_MAX_EVENTS] if isinstance(event, dict)] if isinstance(events, list) else []
     start = parse_timestamp(sample.get("started_at"))
     if start is None:
-        start = next((at for event in events if (at := parse_timestamp(event.get("timestamp"))) is not None), 0.0)
+        start = next((at for event in events if (at := parse_timestamp(event.get("timestamp"))) is not None), run_start)
     metadata = sample.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     domain = next((value for name in DOMAIN_KEYS if (value := parse_id(metadata.get(name)))), None)
     images = _SampleImages(sample, below)
     first = images.list_paths(sample.get("input"))
     attempt.add_start(start, domain, _join_text(sample.get("input")))
+    for role, text in _list_prompts(sample):
+        attempt.add_message(start, role, text)
     _add_events(events, sample, attempt, images, first[-1] if first else None)
     end = parse_timestamp(sample.get("completed_at"))
     total = parse_non_negative(sample.get("total_time"))
@@ -108,6 +117,7 @@ def _add_turn(
             parse_timestamp(result.get("timestamp")) or at,
             _parse_tool_call(call),
             reasoning=reasoning if index == 0 else None,
+            observation=_find_observation(result),
             screenshot=shot,
             think_seconds=think if index == 0 else None,
             env_seconds=result.get("working_time"),
@@ -165,31 +175,79 @@ def _add_end(
     threshold: float,
     scorers: list[str],
 ) -> None:
-    more: dict[str, Any] = {"duration_seconds": total}
+    scores = sample.get("scores")
+    scores = (
+        {name: score for name, score in scores.items() if isinstance(score, dict)} if isinstance(scores, dict) else {}
+    )
+    name = next((name for name in scorers if name in scores), next(iter(scores), None))
+    stated = scores.get(name, {}) if name is not None else {}
+    answer, target = stated.get("answer"), sample.get("target")
+    more: dict[str, Any] = {
+        "duration_seconds": total,
+        "scores": _parse_scores(scores),
+        "answer": answer if isinstance(answer, str) else None,
+        "target": "\n".join(map(str, target)) if isinstance(target, list) else target,
+        "reason": stated.get("explanation"),
+    }
     limit = sample.get("limit")
     if isinstance(limit, dict) and limit.get("type"):
         more["reason"] = f"limit: {limit['type']}"
     error = sample.get("error")
     if error:
-        message = error.get("message") if isinstance(error, dict) else error
-        # whose error it was is not stated; Inspect leaves such samples out of its metrics
-        cancelled = "Cancelled" in str(message)
-        outcome: Outcome = "interrupted" if cancelled else "infrastructure_error"
-        attempt.add_finish(at, outcome, error=str(message) or "error", **more)
-        return
-    scores = sample.get("scores")
-    scores = scores if isinstance(scores, dict) else {}
-    name = next((name for name in scorers if name in scores), next(iter(scores), None))
-    stated = scores.get(name) if name is not None else None
-    stated = stated if isinstance(stated, dict) else {}
-    explanation = stated.get("explanation")
-    if isinstance(explanation, str):
-        more.setdefault("reason", explanation)
-    score = parse_score(stated.get("value"))
-    if score is None:
-        attempt.add_finish(at, "evaluation_error", error="the sample has no score", **more)
-    else:
+        more["error"] = str(error.get("message") if isinstance(error, dict) else error) or "error"
+    value = stated.get("value")
+    score = parse_score(value)
+    if score is not None:
+        # with an error too where Inspect was told to score such samples: it counts them then
         attempt.add_scored_finish(at, score, threshold, **more)
+    elif error:
+        # whose error it was is not stated; Inspect leaves such samples out of its metrics
+        outcome: Outcome = "interrupted" if "Cancelled" in more["error"] else "infrastructure_error"
+        attempt.add_finish(at, outcome, **more)
+    elif value is None or _is_unscored(value):
+        add_unjudged_finish(attempt, at, "not scored", **more)
+    else:
+        attempt.add_finish(at, "evaluation_error", **{**more, "error": f"{str(value)[:200]!r} is no score"})
+
+
+def _is_unscored(value: object) -> bool:
+    """Return whether a value is Inspect's for a sample that its scorer left out: not a number."""
+    first = next(iter(value.values()), None) if isinstance(value, dict) else value
+    return isinstance(first, float) and first != first
+
+
+def _parse_scores(scores: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return every number that the scorers gave, by scorer or key, where there are several."""
+    found: dict[str, float] = {}
+    for name, score in scores.items():
+        value = score.get("value")
+        parts = value.items() if isinstance(value, dict) else ((name, value),)
+        found.update((str(key), number) for key, part in parts if (number := parse_score(part)) is not None)
+    return found if len(found) > 1 else None
+
+
+def _list_prompts(sample: Mapping[str, Any]) -> list[tuple[Role, str]]:
+    """Return what the agent was told before it answered: with the messages that solvers added, else the input."""
+    messages, task = sample.get("messages"), sample.get("input")
+    prompts: list[tuple[Role, str]] = []
+    for message in messages if isinstance(messages, list) else task if isinstance(task, list) else ():
+        role = message.get("role") if isinstance(message, dict) else None
+        if role not in ("system", "user"):
+            break
+        text = _join_text(message.get("content"))
+        prompts += [(role, text)] if text else []
+    if not prompts and isinstance(task, str) and task:
+        prompts.append(("user", task))
+    return prompts
+
+
+def _find_observation(result: Mapping[str, Any]) -> str | None:
+    """Return what a tool gave back, or how it failed."""
+    error = result.get("error")
+    message = error.get("message") if isinstance(error, dict) else None
+    content = result.get("result")
+    text = _join_text(content) if isinstance(content, str | list) else None if content is None else str(content)
+    return text or (message if isinstance(message, str) else None)
 
 
 def _find_scoring_spans(events: list[dict[str, Any]]) -> set[str]:

@@ -159,8 +159,9 @@ def _add_finish(attempt: AttemptBuilder, info: Mapping[str, Any], verdict: Verdi
         attempt.add_finish(None, "infrastructure_error", **more)
     elif verdict is not None and verdict.resolved is not None:
         attempt.add_finish(None, "success" if verdict.resolved else "failure", **more)
-    elif verdict is None and not submitted and status is not None and status.lower() != "submitted":
+    elif verdict is not None:
+        attempt.add_finish(None, "evaluation_error", **{**more, "error": verdict.reason, "reason": None})
+    elif not submitted and status is not None and status.lower() != "submitted":
         attempt.add_finish(None, "agent_error", **more)
     else:
-        why = verdict.reason if verdict is not None else None
-        add_unjudged_finish(attempt, None, why or "no verdict of the SWE-bench harness yet", **more)
+        add_unjudged_finish(attempt, None, "no verdict of the SWE-bench harness yet", **more)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalgauge.events import LlmCall, Step, TaskFinished
+from evalgauge.events import LlmCall, Message, Step, TaskFinished
 from evalgauge.integrations.inspect.outcomes import parse_score
 from evalgauge_exporter.errors import EvalZipError
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader
@@ -204,12 +204,70 @@ def test_a_sample_without_score_was_not_measured(tmp_path: Path) -> None:
     members = {
         "_journal/start.json": START,
         "samples/1.json": sample(1, scores={}),
-        "samples/2.json": sample(2, error={"message": "CancelledError()"}),
+        "samples/2.json": sample(2, error={"message": "CancelledError()"}, scores={}),
         "samples/3.json": sample(3, scores={"match": {"value": 0.5}}),
+        "samples/4.json": sample(4, scores={"match": {"value": "?"}}),
+        "samples/5.json": sample(5, error={"message": "RuntimeError()"}, scores={}),
+        "samples/6.json": sample(6, error={"message": "RuntimeError()"}, scores={"match": {"value": "I"}}),
     }
     path = make_log(tmp_path / "a.eval", members)
     run = folded(InspectLogSource(path, success_threshold=0.5))
-    assert outcomes(run) == {"evaluation_error": 1, "interrupted": 1, "success": 1}
+    statuses = {key[0]: attempt.status for key, attempt in run.attempts.items()}
+    assert statuses == {
+        "s1": "interrupted",  # with --no-score nothing is measured, and nothing went wrong
+        "s2": "interrupted",
+        "s3": "success",
+        "s4": "evaluation_error",
+        "s5": "infrastructure_error",
+        "s6": "failure",  # with score_on_error
+    }
+    assert run.attempts["s1", 1].reason == "not scored"
+    assert run.attempts["s6", 1].error == "RuntimeError()"
+
+
+def test_every_score_is_kept_and_the_first_counts(tmp_path: Path) -> None:
+    scores = {
+        "match": {"value": {"style": float("nan"), "correct": 1.0}, "answer": "a", "explanation": "because"},
+        "quality": {"value": 7},
+    }
+    path = make_log(tmp_path / "a.eval", {"_journal/start.json": START, "samples/1.json": sample(1, scores=scores)})
+    (finish,) = [event for event in drain(InspectLogSource(path))[0] if isinstance(event, TaskFinished)]
+    assert (finish.scores, finish.answer, finish.reason) == (
+        {"correct": 1.0, "quality": 7.0},
+        "a",
+        "not scored: because",
+    )
+
+
+def test_the_solver_the_tags_and_the_arguments_of_the_task_are_tags_of_the_run(tmp_path: Path) -> None:
+    task = {**START["eval"], "solver": "basic_agent", "tags": ["night", "v2"], "task_args": {"level": 3, "kind": "x"}}
+    run = folded(InspectLogSource(make_log(tmp_path / "a.eval", {"_journal/start.json": {"eval": task}})))
+    assert run.tags == {
+        "solver": "basic_agent",
+        "tags": "night, v2",
+        "task_args.level": "3",
+        "task_args.kind": "x",
+    }
+
+
+def test_what_the_agent_was_told_and_what_it_saw_are_kept(tmp_path: Path) -> None:
+    at = "2026-11-21T20:00:05+00:00"
+    call = {"id": "c", "function": "bash", "arguments": {"cmd": "ls"}}
+    message = {"role": "assistant", "content": "I look", "tool_calls": [call]}
+    events = [
+        {"event": "model", "timestamp": at, "model": "openai/gpt-5.1", "output": {"choices": [{"message": message}]}},
+        {"event": "tool", "id": "c", "timestamp": at, "function": "bash", "result": "a.py"},
+    ]
+    messages = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "fix it"}, message]
+    document = sample(1, events=events, messages=messages, input="fix it", target=["x", "y"])
+    path = make_log(tmp_path / "a.eval", {"_journal/start.json": START, "samples/1.json": document})
+    found, _ = drain(InspectLogSource(path))
+    assert [(event.role, event.text) for event in found if isinstance(event, Message)] == [
+        ("system", "be kind"),
+        ("user", "fix it"),
+    ]
+    assert [event.observation for event in found if isinstance(event, Step)] == ["a.py"]
+    assert [event.target for event in found if isinstance(event, TaskFinished)] == ["x\ny"]
 
 
 @given(st.integers(min_value=0, max_value=9000), st.integers(min_value=0, max_value=255))

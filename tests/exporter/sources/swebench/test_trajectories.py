@@ -155,8 +155,8 @@ def test_calls_whose_answers_were_not_kept_have_unknown_tokens(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("status", "submission", "outcome"),
     [
-        ("Submitted", "diff", "evaluation_error"),
-        (None, "diff", "evaluation_error"),
+        ("Submitted", "diff", "interrupted"),
+        (None, "diff", "interrupted"),
         ("LimitsExceeded", "", "agent_error"),
         ("RepeatedFormatError", "", "agent_error"),
         ("RuntimeError", "", "infrastructure_error"),
@@ -178,7 +178,7 @@ def test_a_trajectory_without_an_end_is_running(tmp_path: Path) -> None:
     assert fold("run", "mini_swe_agent", events).status(AT + 5, 600.0) == "running"
     write(tmp_path / "x" / "x.traj.json", json.dumps({**content, "info": mini()["info"]}))
     events += drain(source)[0]
-    assert finishes(events) == {"x": "evaluation_error"}
+    assert finishes(events) == {"x": "interrupted"}
     assert len([event for event in events if isinstance(event, Step)]) == 2, "nothing is told twice"
 
 
@@ -194,7 +194,7 @@ def test_a_verdict_that_comes_later_replaces_the_run(tmp_path: Path) -> None:
     content = report.read_bytes()
     report.unlink()
     source = MiniSweAgentSource(run)
-    assert set(finishes(drain(source)[0]).values()) == {"evaluation_error"}
+    assert set(finishes(drain(source)[0]).values()) == {"interrupted"}
     before = source.fingerprint()
     write(report, content)
     assert source.fingerprint() != before
@@ -205,12 +205,12 @@ def test_a_report_beside_the_run_counts_for_its_own_model_only(tmp_path: Path) -
     run = make_mini(tmp_path / "results")
     (run / "anthropic__claude-sonnet-4-5.night.json").unlink()
     write(run.parent / "gpt-5.night.json", json.dumps(summary(["o__r-1", "o__r-2", "o__r-3"])))
-    assert set(finishes(drain(MiniSweAgentSource(run))[0]).values()) == {"evaluation_error"}
+    assert set(finishes(drain(MiniSweAgentSource(run))[0]).values()) == {"interrupted"}
     write(run.parent / "anthropic__claude-sonnet-4-5.night.json", json.dumps(summary(["o__r-1"], ["o__r-2"])))
     assert finishes(drain(MiniSweAgentSource(run))[0]) == {
         "o__r-1": "success",
         "o__r-2": "failure",
-        "o__r-3": "evaluation_error",
+        "o__r-3": "interrupted",
     }
 
 
@@ -232,7 +232,7 @@ def test_while_the_harness_works_its_log_folders_have_the_verdicts(tmp_path: Pat
     logs = tmp_path / "logs" / "run_evaluation" / "night" / "anthropic__claude-sonnet-4-5"
     write(logs / "o__r-1" / "report.json", json.dumps({"o__r-1": {"resolved": False, "tests_status": tests}}))
     state = fold("run", "mini_swe_agent", drain(MiniSweAgentSource(run))[0])
-    assert (state.attempts["o__r-1", 1].status, state.attempts["o__r-2", 1].status) == ("failure", "evaluation_error")
+    assert (state.attempts["o__r-1", 1].status, state.attempts["o__r-2", 1].status) == ("failure", "interrupted")
     assert state.attempts["o__r-1", 1].reason == "1 of 2 FAIL_TO_PASS tests failed"
 
 

@@ -1,0 +1,114 @@
+"""Estimates of how far the clocks of a run's writers are off.
+
+Each writer of a run log stamps its events by its own clock: a guest that takes its hardware clock for local time is
+hours off, a machine without NTP minutes. What is certain is little, and only that is corrected:
+
+- nothing is written after now, nor after the file was last modified,
+- no writer writes before the run was started by the process that planned its tasks,
+- a log that is followed while it grows is written when its lines arrive.
+
+A clock that contradicts none of this is taken as right. The smallest correction that resolves a contradiction is made.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+
+from evalgauge.events import Event, RunStarted
+
+TOLERANCE = 5.0
+"""Seconds by which clocks may differ before anything is corrected."""
+MOST_BY_FILE = 25 * 3600.0
+"""Seconds: by more than a day of wrong time zones, it is the file's time that is wrong."""
+LIVE_LAG = 60.0
+"""Seconds between an event and its arrival from which on a live writer's clock counts as behind."""
+LIVE_ARRIVALS = 3
+"""Arrivals in a row that must agree on that."""
+LIVE_SECONDS = 60.0
+"""Seconds that those arrivals must span, so that a backlog that is sent at once is not taken for a clock."""
+
+_observed: dict[Path, float] = {}
+"""Seconds that a followed log's clock is behind, by log. They outlive the reader: the run is read again with them."""
+
+
+class WriterClock:
+    """What is known of the clock of one writer.
+
+    Args:
+        log: The writer's log.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.offset = _observed.get(log, 0.0)
+        """Seconds to add to the writer's times."""
+        self._first: float | None = None
+        self._last: float | None = None
+        self._planned_at: float | None = None
+        self._joined_at: float | None = None
+        self._arrivals: deque[tuple[float, float]] = deque(maxlen=LIVE_ARRIVALS)
+
+    def see(self, events: Iterable[Event]) -> None:
+        """Take note of events with the times that the writer gave them."""
+        for event in events:
+            self._first = event.ts if self._first is None else min(self._first, event.ts)
+            self._last = event.ts if self._last is None else max(self._last, event.ts)
+            if isinstance(event, RunStarted):
+                if event.tasks or event.total_tasks:
+                    self._planned_at = event.ts if self._planned_at is None else min(self._planned_at, event.ts)
+                else:
+                    self._joined_at = event.ts
+
+    def bound_by_file(self, now: float, modified_at: float) -> None:
+        """Correct a clock that is ahead of the present or of the time at which its log was last modified."""
+        if self._last is None:
+            return
+        latest = now
+        if self._last - modified_at <= MOST_BY_FILE:
+            latest = min(now, modified_at)
+        if self._last + self.offset > latest + TOLERANCE:
+            self.offset = latest - self._last
+
+    def see_arrival(self, received_at: float) -> bool:
+        """Take note that the newest event arrived just now; return whether that shows a clock that is behind."""
+        if self._last is None:
+            return False
+        self._arrivals.append((received_at, received_at - self._last - self.offset))
+        lags = [lag for _, lag in self._arrivals]
+        span = received_at - self._arrivals[0][0]
+        agree = len(lags) == LIVE_ARRIVALS and min(lags) > LIVE_LAG and max(lags) - min(lags) < LIVE_LAG / 2
+        if not agree or span < LIVE_SECONDS:
+            return False
+        if len(_observed) > 10_000:
+            _observed.clear()
+        _observed[self.log] = self.offset + min(lags)
+        return True
+
+    @property
+    def planned_at(self) -> float | None:
+        """When this writer started the run, with its tasks; corrected."""
+        return None if self._planned_at is None else self._planned_at + self.offset
+
+    def bound_by_start(self, started_at: float) -> None:
+        """Correct a clock by which the writer wrote before the run was started."""
+        if self._first is not None and self._planned_at is None and self._first + self.offset < started_at - TOLERANCE:
+            self.offset = started_at - self._first
+
+
+def correct_clocks(clocks: Iterable[WriterClock], new: dict[Path, list[Event]]) -> None:
+    """Set the offsets of writers whose clocks contradict each other, and correct the times of their new events.
+
+    Args:
+        clocks: The clocks of all writers of a run.
+        new: New events by log, with the times that their writers gave them. They are changed.
+    """
+    known = list(clocks)
+    starts = [clock.planned_at for clock in known if clock.planned_at is not None]
+    for clock in known:
+        if starts:
+            clock.bound_by_start(min(starts))
+        if clock.offset:
+            for event in new.get(clock.log, ()):
+                event.ts += clock.offset

@@ -1,0 +1,97 @@
+"""The page of all runs, ``/runs/``: the replay's list of runs over the state of the exporter."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Response
+from fastapi.responses import RedirectResponse
+
+from evalgauge_exporter.analysis.summary import RunSummary, summarize
+from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.replay.page import load_script, load_style, render_chunk, render_index
+from evalgauge_exporter.web.coalesce import RequestCoalescer
+from evalgauge_exporter.web.replay_sites import SITE_POLICY
+
+HOME = "../"
+"""The relative address of the exporter from the page."""
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+
+
+def create_runs_router(exporter: Exporter) -> APIRouter:
+    """Build the routes under ``/runs``.
+
+    Args:
+        exporter: The exporter whose runs are listed.
+    """
+    router = APIRouter()
+    shared = RequestCoalescer()
+    files = {
+        "index.html": render_index(None),
+        "assets/replay.js": load_script(),
+        "assets/replay.css": load_style(),
+        "data/comparisons.js": render_chunk("comparisons", {"comparisons": []}),
+    }
+
+    @router.get("/runs", include_in_schema=False)
+    def without_slash() -> Response:
+        return RedirectResponse("runs/")
+
+    @router.get("/runs/{path:path}", tags=["machines"], summary="The page of all runs: search, filters, comparison")
+    async def runs_page(path: str) -> Response:
+        path = path or "index.html"
+        if path == "data/index.js":
+            content = await shared.get(path, lambda: render_chunk("index", build_index(exporter)))
+        elif path in files:
+            content = files[path]
+        else:
+            raise HTTPException(404, f"the page of runs has no file {path[:200]!r}")
+        kind = _TYPES[path[path.rindex(".") :]]
+        headers = {"cache-control": "no-cache", "content-security-policy": SITE_POLICY}
+        return Response(content, media_type=kind, headers=headers)
+
+    return router
+
+
+def build_index(exporter: Exporter) -> dict[str, Any]:
+    """Return the index of all runs, in the format of a replay site's ``data/index.js``."""
+    now = time.time()
+    analysis = exporter.analysis
+    with exporter.state.lock:
+        runs = [
+            _index_entry(summarize(run, now, analysis.stall_after, analysis.results(run, now)), run.agent, run.version)
+            for run in exporter.state.runs.values()
+        ]
+    runs.sort(key=lambda run: (run["started_at"] or 0.0, run["run_id"]))
+    return {"generated_at": now, "runs": runs, "served": {"home": HOME, "list": True}}
+
+
+def _index_entry(summary: RunSummary, agent: str | None, version: int) -> dict[str, Any]:
+    bounds = (summary.success_rate_low, summary.success_rate_high)
+    return {
+        "run_id": summary.run_id,
+        "model": summary.model_id,
+        "agent": agent,
+        "benchmark": summary.benchmark,
+        "source": summary.source,
+        "state": summary.state,
+        "unreadable": getattr(summary, "unreadable", None),
+        "started_at": summary.created_at,
+        "ended_at": summary.ended_at,
+        "elapsed_seconds": summary.elapsed_seconds,
+        "total": summary.total_tasks,
+        "finished": summary.finished_tasks,
+        "success_rate": summary.success_rate,
+        "success_rate_all": summary.success_rate_all,
+        "success_rate_reason": summary.success_rate_reason,
+        "interval": None if None in bounds else list(bounds),
+        "mean_score": summary.mean_score,
+        "avg_steps": summary.avg_steps,
+        "cost_usd": summary.cost_usd,
+        "unpriced_calls": summary.unpriced_calls,
+        "unknown_usage_calls": summary.unknown_usage_calls,
+        "calls": 1 if summary.cost_usd is not None or summary.unpriced_calls or summary.unknown_usage_calls else 0,
+        "tags": summary.tags,
+        "version": version,
+    }
