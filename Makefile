@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RESULTS ?= results
+JOBS ?= 2
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("Python 3.11 or newer is needed; name it with PYTHON=")'
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -39,7 +40,7 @@ test: $(READY) ## run every test; programs that tests need are fetched into .cac
 	@scripts/fetch-victoria-metrics.sh
 	@scripts/fetch-azurite.sh
 	@PYTHON=$(BIN)/python scripts/fetch-openadapt.sh
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(READY) ## run the linter and the type checker
 	@$(BIN)/ruff check .

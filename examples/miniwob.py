@@ -233,8 +233,15 @@ def attempt_task(run: Run, screen: BrowserScreen, html: Path, attempt: int, seed
         screen.start(html, f"{seed}/{html.stem}/{attempt}")
     except PlaywrightError as error:
         problem = f"the page could not be started: {first_line(error)}"
-    about = {"instruction": screen.instruction, "domain": TASKS.get(html.stem, "other")}
-    with run.task(html.stem, worker=WORKER, attempt=attempt, max_steps=MAX_STEPS, **about) as task:
+    domain = TASKS.get(html.stem, "other")
+    with run.task(
+        html.stem,
+        worker=WORKER,
+        attempt=attempt,
+        max_steps=MAX_STEPS,
+        instruction=screen.instruction,
+        domain=domain,
+    ) as task:
         ending = play(screen, task) if problem is None else Ending("infrastructure_error", None, 0, problem)
         task.finish(outcome=ending.outcome, score=ending.reward, error=ending.error, reason=ending.reason)
     return ending

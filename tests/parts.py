@@ -33,7 +33,7 @@ def azurite() -> Path:
         return Path(found)
     if installed.is_file():
         return installed
-    return _skip_or_fail("azurite-blob is neither on PATH nor in .cache/azurite: run scripts/fetch-azurite.sh")
+    return skip_or_fail("azurite-blob is neither on PATH nor in .cache/azurite: run scripts/fetch-azurite.sh")
 
 
 def chromium() -> Path:
@@ -41,7 +41,7 @@ def chromium() -> Path:
     for name in CHROMIUMS:
         if found := shutil.which(name):
             return Path(found)
-    return _skip_or_fail(f"none of {', '.join(CHROMIUMS)} is on PATH: install Chromium")
+    return skip_or_fail(f"none of {', '.join(CHROMIUMS)} is on PATH: install Chromium")
 
 
 def _find_program(name: str) -> Path:
@@ -49,7 +49,7 @@ def _find_program(name: str) -> Path:
     for candidate in (Path(on_path) if on_path else None, CACHE / name):
         if candidate and candidate.is_file() and _major_version(candidate) >= 3:
             return candidate
-    return _skip_or_fail(f"{name} 3 or newer is neither on PATH nor in {CACHE}: run scripts/fetch-prometheus.sh")
+    return skip_or_fail(f"{name} 3 or newer is neither on PATH nor in {CACHE}: run scripts/fetch-prometheus.sh")
 
 
 @functools.cache
@@ -59,7 +59,7 @@ def _major_version(program: Path) -> int:
     return int(version[1]) if version else 0
 
 
-def _skip_or_fail(reason: str) -> NoReturn:
+def skip_or_fail(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

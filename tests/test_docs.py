@@ -121,7 +121,7 @@ def test_the_snippets_of_the_readme_run_as_they_stand(demo_results: Path, monkey
                 ran.append(name)
             case ["make", target]:
                 assert f"\n{target}:" in text("Makefile")
-            case ["pip", "install", requirement]:
+            case ["pip" | "pipx", "install", requirement] | ["uvx", "--from", requirement, "evalgauge", "demo"]:
                 extra = re.fullmatch(r"evalgauge(?:\[(\w+)\])?", requirement)
                 assert extra
                 assert not extra[1] or f"\n{extra[1]} = [" in text("pyproject.toml")

@@ -34,7 +34,7 @@ def machine_table(spec: PanelSpec, rows: Expression) -> Panel:
         spec,
         "machine",
         [
-            Column("Machine", "vm", {"custom.minWidth": 150}),
+            Column("Machine", "vm", {"custom.minWidth": 120}),
             Column("Group", "resource_group", {"custom.width": 110}),
             Column("Provider", "provider", {"custom.width": 80}),
             Column(
@@ -55,7 +55,7 @@ def machine_table(spec: PanelSpec, rows: Expression) -> Panel:
                 Query(by_machine(q.value(m.VM_PRICE, *MACHINE)), ref="price"),
                 {"unit": p.DOLLARS, "decimals": 3, "custom.width": 85, "noValue": "unknown"},
             ),
-            Column("Size", "size", {"custom.minWidth": 120}),
+            Column("Size", "size", {"custom.minWidth": 90}),
             Column("Location", "location", {"custom.width": 90}),
             Column(
                 "Ends",

@@ -239,7 +239,7 @@ def stat(
 
 def _number_size(count: int, width: int, text: str) -> int:
     """Height of a number in pixels that fits beside the others where a dashboard is 1000 pixels wide."""
-    if count * 2 > width:
+    if count * 2.5 > width or width <= 3:
         return 18
     return 24 if count > 1 or text == "name" else 28
 

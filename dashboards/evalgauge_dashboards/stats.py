@@ -35,7 +35,7 @@ def build_health_panels() -> list[Panel]:
                 "running, completed, aborted, or stalled: no event and no heartbeat for the stall time.",
                 p.NONE,
                 "no such run",
-                4,
+                3,
                 4,
             ),
             [Query(state, "{{state}}")],
@@ -73,7 +73,7 @@ def build_health_panels() -> list[Panel]:
                 "80 % range (10th to 90th percentile).",
                 p.SECONDS,
                 "finished, or fewer than 3 finished tasks",
-                5,
+                6,
                 4,
             ),
             [
@@ -148,7 +148,7 @@ def build_result_panels() -> list[Panel]:
                 "tasks that are still open taken into account. All: successes among all finished attempts.",
                 p.RATIO,
                 "nothing measured yet",
-                8,
+                9,
                 4,
             ),
             [
@@ -171,15 +171,22 @@ def build_result_panels() -> list[Panel]:
         p.stat(
             PanelSpec(
                 16,
-                "Mean score",
-                "Of the measured attempts, in the benchmark's own scale.",
+                "Score, repeats",
+                "Mean score of the measured attempts, in the benchmark's own scale. pass@k: the chance that at least "
+                "one of k "
+                "attempts succeeds; pass^k: that all k do.",
                 p.COUNT,
-                "no scores given",
-                3,
+                "no scores, one attempt a task",
+                5,
                 4,
             ),
-            [Query(q.mean_score(**ONE))],
-            decimals=3,
+            [
+                Query(q.mean_score(**ONE), "mean score", "A"),
+                Query(_largest_k("any"), "pass@{{k}}", "B"),
+                Query(_largest_k("all"), "pass^{{k}}", "C"),
+            ],
+            decimals=2,
+            text="value_and_name",
             colour_of="success",
         ),
         p.stat(
@@ -191,20 +198,22 @@ def build_result_panels() -> list[Panel]:
                 "running run may be read as often as one likes.",
                 p.RATIO,
                 "no baseline: name one with track_run(baseline=…) or in [baselines]",
-                6,
+                7,
                 4,
             ),
             [
                 Query(select_difference(**ONE).max(), "difference", "A"),
                 Query(select_difference("low", **ONE).max(), "at least", "B"),
                 Query(select_difference("high", **ONE).max(), "at most", "C"),
+                Query(select_p_value(**ONE).max(), "p", "D"),
             ],
-            decimals=1,
+            decimals=0,
             text="value_and_name",
             overrides={
                 "difference": p.colour_series("neutral"),
                 "at least": BOUND,
                 "at most": BOUND,
+                "p": {"unit": p.NONE, "decimals": 3, "mappings": p.map_below(0.001, "< 0.001"), **BOUND},
             },
         ),
         p.stat(
@@ -214,38 +223,13 @@ def build_result_panels() -> list[Panel]:
                 f"Better or worse where p < 0.05, with at least {queries.MIN_PAIRS} measured tasks.",
                 p.NONE,
                 "no baseline",
-                4,
-                4,
-            ),
-            [
-                Query(compute_verdict(**ONE).max(), "verdict", "A"),
-                Query(select_p_value(**ONE).max(), "p", "B"),
-            ],
-            size=18,
-            text="value_and_name",
-            colour_of=None,
-            overrides={
-                "verdict": {"mappings": p.map_words(SHORT_VERDICTS)},
-                "p": {"decimals": 3, "mappings": p.map_below(0.001, "< 0.001"), **BOUND},
-            },
-        ),
-        p.stat(
-            PanelSpec(
-                19,
-                "Repeats",
-                "pass@k: the chance that at least one of k attempts succeeds; pass^k: that all k do.",
-                p.RATIO,
-                "one attempt a task",
                 3,
                 4,
             ),
-            [
-                Query(_largest_k("any"), "pass@{{k}}", "A"),
-                Query(_largest_k("all"), "pass^{{k}}", "B"),
-            ],
-            decimals=0,
-            text="value_and_name",
-            colour_of="success",
+            [Query(compute_verdict(**ONE).max())],
+            size=16,
+            colour_of=None,
+            mappings=p.map_words(SHORT_VERDICTS),
         ),
     ]
 
@@ -368,7 +352,7 @@ def build_cost_panels() -> list[Panel]:
             [
                 Query(q.total(m.RUN_UNPRICED_REQUESTS, **ONE), "no price", "A"),
                 Query(q.total(m.RUN_UNKNOWN_USAGE_REQUESTS, **ONE), "no tokens", "B"),
-                Query(q.value(m.RUN_UNPRICED_MACHINES, **ONE), "machines", "C"),
+                Query(q.value(m.RUN_UNPRICED_MACHINES, **ONE), "VMs", "C"),
             ],
             decimals=0,
             steps=p.thresholds((None, "success"), (1, "warning")),

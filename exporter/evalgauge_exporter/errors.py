@@ -6,6 +6,7 @@
             - ``TokenError``: the token file can't be used
         - ``ListenError`` (also an ``OSError``): the address can't be listened on
         - ``ConvertError`` (also a ``ValueError``): a run can't be converted to a run log
+            - ``EmptyRunError``: the run holds no events
         - ``ReplayError``: the replay site or page can't be written
         - ``EvalZipError`` (also a ``ValueError``): a member of an Inspect log can't be read
         - ``RefreshError``: a source of the fleet can't be refreshed now
@@ -38,6 +39,10 @@ class ListenError(ExporterError, OSError):
 
 class ConvertError(ExporterError, ValueError):
     """A run that can't be converted to a run log."""
+
+
+class EmptyRunError(ConvertError):
+    """A run without events, such as a folder of a model that no task was given to yet."""
 
 
 class ReplayError(ExporterError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ from evalgauge_exporter.views.exposition import Exposition, Sample
 from evalgauge_exporter.views.fleet import collect_fleet_samples, collect_machine_use_samples
 from evalgauge_exporter.views.limits import Limits
 from evalgauge_exporter.views.process import render_process
+
+log = logging.getLogger("evalgauge.exporter")
 
 FIRST_LISTING_SECONDS = 60.0
 """Seconds that readiness waits for the first listing of a bucket; without it there is what was there before."""
@@ -95,6 +98,8 @@ class Exporter:
         self._join_version = 0
         self._listeners: list[Callable[[], None]] = []
         self._ready = threading.Event()
+        self._reported: set[str] = set()
+        self._runs_reported = -1
         self._stopped = threading.Event()
         self.collector = RunCollector(
             self.state,
@@ -159,8 +164,21 @@ class Exporter:
     def _changed(self) -> None:
         if self.state.ready:
             self._ready.set()
+            self._report_missing_baselines()
         for listener in self._listeners:
             listener()
+
+    def _report_missing_baselines(self) -> None:
+        """Log each missing baseline once; asked only where runs came or went."""
+        with self.state.lock:
+            if len(self.state.runs) == self._runs_reported:
+                return
+            self._runs_reported = len(self.state.runs)
+            missing = self.analysis.missing_baselines()
+        for message in missing:
+            if message not in self._reported:
+                self._reported.add(message)
+                log.warning("%s", message)
 
     def _fleet_changed(self) -> None:
         with self.state.lock:

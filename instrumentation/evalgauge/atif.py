@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar, get_args
 
+from evalgauge.events import Role
 from evalgauge.model_names import ModelName, infer_provider, split_model_name
 from evalgauge.usage import CallUsage, TokenUsage, parse_call
 from evalgauge.values import parse_count, parse_id, parse_timestamp
 
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
 MAX_STEPS: Final = 100_000
 """Steps of one document that are read."""
 _MAX_BYTES: Final = 64 << 20
@@ -51,6 +53,8 @@ class AtifTurn(NamedTuple, Generic[Image]):
     actions: list[dict[str, Any]]
     """One for each tool call, with ``type`` and arguments, and ``tool`` where the type is an argument of the tool; a
     turn without a tool call is one action ``message``."""
+    observations: list[str | None]
+    """For each action, the text that its tool returned."""
     reasoning: str | None
     screenshot: Image | None
     """The last image that the agent saw before it acted."""
@@ -84,6 +88,16 @@ def find_instruction(document: Mapping[str, Any]) -> str | None:
     return _join_text(first.get("message")) or None
 
 
+def read_messages(document: Mapping[str, Any]) -> list[tuple[float | None, Role, str]]:
+    """Return what the agent was told: time, role and text of the messages of the system and the user."""
+    found: list[tuple[float | None, Role, str]] = []
+    for step in list_steps(document):
+        role: Role | None = {"system": ROLES[0], "user": ROLES[1]}.get(str(step.get("source")))
+        if role is not None and (text := _join_text(step.get("message"))):
+            found.append((parse_timestamp(step.get("timestamp")), role, text))
+    return found
+
+
 def read_turns(document: Mapping[str, Any], resolve: Callable[[object], Image | None]) -> Iterator[AtifTurn[Image]]:
     """Read the agent's turns of a document.
 
@@ -102,11 +116,12 @@ def read_turns(document: Mapping[str, Any], resolve: Callable[[object], Image | 
             message, thought = _join_text(step.get("message")), step.get("reasoning_content")
             reasoning = (thought if isinstance(thought, str) and thought else message) or None
             ts = parse_timestamp(step.get("timestamp"))
-            yield AtifTurn(ts, _parse_actions(step, message), reasoning, screenshot, _parse_call(step, ts, model))
-            observation = step.get("observation")
-            results = observation.get("results") if isinstance(observation, dict) else None
-            for result in results if isinstance(results, list) else ():
-                images += _list_images(result.get("content") if isinstance(result, dict) else None)
+            actions = _parse_actions(step, message)
+            results = _list_results(step)
+            call = _parse_call(step, ts, model)
+            yield AtifTurn(ts, actions, _match_results(step, results, len(actions)), reasoning, screenshot, call)
+            for result in results:
+                images += _list_images(result.get("content"))
         found = (resolve(name) for name in reversed(images))
         screenshot = next((image for image in found if image), screenshot)
 
@@ -273,6 +288,26 @@ def _parse_actions(step: Mapping[str, Any], message: str) -> list[dict[str, Any]
         else:
             actions.append({**arguments, "type": name or "unknown"})
     return actions or [{"type": "message", "text": message[:4000]}]
+
+
+def _list_results(step: Mapping[str, Any]) -> list[dict[str, Any]]:
+    observation = step.get("observation")
+    results = observation.get("results") if isinstance(observation, dict) else None
+    return [result for result in (results if isinstance(results, list) else ()) if isinstance(result, dict)]
+
+
+def _match_results(step: Mapping[str, Any], results: list[dict[str, Any]], count: int) -> list[str | None]:
+    """Return the text of each action's result: by the id of its tool call, else in their order."""
+    calls = step.get("tool_calls")
+    ids = [call.get("tool_call_id") for call in (calls if isinstance(calls, list) else ()) if isinstance(call, dict)]
+    texts: list[str | None] = [None] * count
+    for index, result in enumerate(results):
+        source = result.get("source_call_id")
+        place = ids.index(source) if source is not None and source in ids else index
+        text = _join_text(result.get("content"))
+        if text and place < count:
+            texts[place] = text if texts[place] is None else f"{texts[place]}\n{text}"
+    return texts
 
 
 def _iterate_parts(content: object) -> Iterator[dict[str, Any]]:

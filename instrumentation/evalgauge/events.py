@@ -143,6 +143,8 @@ class Step(BaseEvent, tag="step", kw_only=True, gc=False):
     reasoning: str | None = None
     observation: LongText | None = None
     """What the agent got to see as text: a tool's output, an accessibility tree."""
+    observation_file: str | None = None
+    """Path relative to the run's folder, where the observation is longer than ``OBSERVATION_LENGTH``."""
     screenshot: str | None = None
     """Path relative to the run's folder."""
     think_seconds: Amount | None = None

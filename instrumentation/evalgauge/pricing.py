@@ -130,6 +130,9 @@ _PARTS: Final = (
 )
 
 
+_NO_PARTS: Final = (None,) * 7
+
+
 class _NoPrice(Exception):
     """Something that was used has no price; the message is the reason."""
 
@@ -141,6 +144,15 @@ def _amount(tariff: _Tariff, usage: CallUsage) -> Decimal:
     if tariff.tiers and usage.requests == 1:  # no single call of a sum need have reached a tier
         all_input = (tokens.input or 0) + (tokens.cache_read or 0) + (tokens.cache_write or 0)
         rates = next((tier for start, tier in tariff.tiers if all_input > start), rates)
+    if usage[1:8] == _NO_PARTS and not usage.server_tools:  # most calls: kept fast
+        total = rates.call
+        if usage.requests > 1:
+            total *= usage.requests
+        for kind, count in zip(tokens._fields, tokens, strict=True):
+            if count:
+                rate = getattr(rates, kind)
+                total += (rate if rate is not None else _rate(None, f"{kind} tokens")) * count
+        return total
     counts = {kind: count or 0 for kind, count in zip(tokens._fields, tokens, strict=True)}
     counts["cache_write_1h"] = min(max(usage.cache_write_1h_tokens or 0, 0), counts["cache_write"])
     counts["cache_write"] -= counts["cache_write_1h"]

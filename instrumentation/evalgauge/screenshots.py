@@ -46,10 +46,22 @@ def save_screenshot(screenshot: Screenshot, run_folder: Path, task_id: str, atte
     else:
         data = image_bytes(screenshot)
     suffix = next((suffix for magic, suffix in _MAGIC if data.startswith(magic)), "bin")
+    return store_beside_log(data, run_folder, "screenshots", task_id, attempt, f"step_{index:04d}.{suffix}")
+
+
+def store_beside_log(data: bytes, run_folder: Path, kind: str, task_id: str, attempt: int, file_name: str) -> str:
+    """Store a file of an attempt in the run's folder, as ``<kind>/<task>/<attempt>/<file name>``.
+
+    Returns:
+        The path relative to the run's folder.
+
+    Raises:
+        OSError: The file could not be written.
+    """
     name = safe_name(task_id)
     if name != task_id:
         name = f"{safe_name(task_id, 100)}-{hashlib.sha256(task_id.encode('utf-8', 'replace')).hexdigest()[:8]}"
-    relative = f"screenshots/{name}/{attempt}/step_{index:04d}.{suffix}"
+    relative = f"{kind}/{name}/{attempt}/{file_name}"
     target = run_folder / relative
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -24,11 +24,12 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack, get_args
 
 from evalgauge.budget import Budget, OnBudget
 from evalgauge.errors import BudgetExceeded
-from evalgauge.events import TERMINAL_ACTIONS, parse_log_level
+from evalgauge.events import OBSERVATION_LENGTH, TERMINAL_ACTIONS, Role, parse_log_level
+from evalgauge.git_state import read_git_tags
 from evalgauge.instance_metadata import find_cloud_machine
 from evalgauge.metrics import WORKER_STATES
 from evalgauge.normalize import (
@@ -45,13 +46,14 @@ from evalgauge.redact import Redactor, cover_image, create_redactor
 from evalgauge.resume import read_finished_tasks
 from evalgauge.run_lock import RunLock
 from evalgauge.runlog import EVENTS_FOLDER, safe_name, text_of
-from evalgauge.screenshots import Screenshot, read_screenshot, save_screenshot
+from evalgauge.screenshots import Screenshot, read_screenshot, save_screenshot, store_beside_log
 from evalgauge.values import TEXT_LENGTH
 
 log = logging.getLogger("evalgauge")
 
 Fsync = Literal["task", "always", "never"]
 
+ROLES: tuple[str, ...] = get_args(Role)
 REASONING_LENGTH = 200_000
 """Characters; a longer reasoning or error is cut."""
 
@@ -86,6 +88,7 @@ def track_run(
     fsync: Fsync = "task",
     on_budget: OnBudget = None,
     redact: object = None,
+    git: bool = True,
 ) -> Run:
     """Start a run, or join the one that ``run_id`` names. Never raises for what it is given, but for ``redact``.
 
@@ -108,6 +111,7 @@ def track_run(
             from ``run.task``, ``task.step`` and ``task.llm_call``; None does nothing.
         redact: What is masked before it is written: True for secrets, the path of a rule file, a function of a text, or
             an ``evalgauge.redact.Redactor``.
+        git: Whether the commit of the working directory is recorded, as the tags ``git_commit`` and ``git_dirty``.
 
     Returns:
         The run, a context manager.
@@ -116,9 +120,10 @@ def track_run(
         RedactError: ``redact`` can't be used: nothing is written rather than written unmasked.
     """
     redactor = create_redactor(redact)
-    name = safe_name(text_of(run_id)) if run_id else _new_run_id(text_of(benchmark), text_of(model))
-    if run_id and name != text_of(run_id):
-        log.warning("run id %r is not a valid folder name; the run is named %r", run_id, name)
+    given = "" if run_id is None else text_of(run_id)
+    name = safe_name(given) if given else _new_run_id(text_of(benchmark), text_of(model))
+    if given and name != given:
+        log.warning("run id %r is not a valid folder name; the run is named %r", given, name)
     started = {
         "run_id": name,
         "benchmark": benchmark,
@@ -127,7 +132,7 @@ def track_run(
         "attempts": attempts,
         "budget_usd": budget_usd,
         "baseline_run_id": baseline,
-        "tags": _tags(tags),
+        "tags": {**(read_git_tags() if git else {}), **_tags(tags)},
         **planned_tasks(tasks),
     }
     try:
@@ -144,8 +149,8 @@ def _new_run_id(benchmark: str, model: str) -> str:
 
 def _tags(tags: Mapping[str, str] | None) -> dict[str, str]:
     try:
-        return dict(tags or {})
-    except (TypeError, ValueError):
+        return {} if tags is None else {text_of(name): text_of(value) for name, value in dict(tags).items()}
+    except Exception:  # whatever a mapping of the caller's raises
         log.warning("tags is %s, not a mapping; the tags are not recorded", text_of(tags)[:60])
         return {}
 
@@ -227,6 +232,7 @@ class Run:
         worker: str | None = None,
         attempt: int = 1,
         max_steps: int | None = None,
+        time_limit_seconds: float | None = None,
     ) -> Task:
         """Start an attempt at a task. Never raises.
 
@@ -237,6 +243,7 @@ class Run:
             worker: The machine, process or thread that runs the attempt.
             attempt: The number of the attempt, from 1.
             max_steps: The most steps that the agent may take.
+            time_limit_seconds: How long the attempt may take.
 
         Returns:
             The attempt, a context manager.
@@ -245,7 +252,8 @@ class Run:
         name = None if worker is None else text_of(worker)
         if name is not None and name not in self._log.workers and find_cloud_machine() is not None:
             self.worker(name, "idle")
-        return Task(self, text_of(task_id), parse_attempt(attempt), name, domain, instruction, max_steps)
+        limits = {"max_steps": max_steps, "time_limit_seconds": time_limit_seconds}
+        return Task(self, text_of(task_id), parse_attempt(attempt), name, domain, instruction, limits)
 
     def worker(
         self,
@@ -406,7 +414,7 @@ class Task:
         worker: str | None,
         domain: str | None,
         instruction: str | None,
-        max_steps: int | None,
+        limits: Mapping[str, float | None],
     ) -> None:
         self.run = run
         self.task_id = task_id
@@ -423,7 +431,7 @@ class Task:
         self._started_at = time.monotonic()
         run._open.add(self)
         _unfinished.add(self)
-        run._write("task_started", {**self._ids, "domain": domain, "instruction": instruction, "max_steps": max_steps})
+        run._write("task_started", {**self._ids, "domain": domain, "instruction": instruction, **limits})
         if worker is not None:
             run._log.workers[worker] = "busy"
 
@@ -432,6 +440,7 @@ class Task:
         *,
         action: Any,
         reasoning: str | None = None,
+        observation: object = None,
         screenshot: Screenshot | None = None,
         think_seconds: float | None = None,
         env_seconds: float | None = None,
@@ -443,6 +452,8 @@ class Task:
             action: A mapping with ``type``, a dataclass or pydantic model with such fields, the type alone, or a call
                 in code such as ``click('a51')``, whose function is the type.
             reasoning: Why the agent acted.
+            observation: What the agent got to see as text, such as a tool's output or an accessibility tree; one of
+                more than ``evalgauge.events.OBSERVATION_LENGTH`` characters is stored in a file beside the log.
             screenshot: What the agent saw before; see ``evalgauge.screenshots.Screenshot`` for the forms.
             think_seconds: How long the agent took to decide.
             env_seconds: How long the environment took to act.
@@ -463,6 +474,8 @@ class Task:
                 "think_seconds": think_seconds,
                 "env_seconds": env_seconds,
             }
+            if observation is not None:
+                event.update(self._store_observation(self._mask(observation), index))
             if first_action_correct is not None:
                 event["first_action_correct"] = bool(first_action_correct)
         except Exception as error:
@@ -483,6 +496,23 @@ class Task:
         """
         self.run._record_call(call, self._ids)
 
+    def message(self, role: str, text: str) -> None:
+        """Record what the agent was told, beside its instruction. Never raises.
+
+        Args:
+            role: ``system`` for the system prompt, ``user`` for what the user says.
+            text: The text; it is cut to ``evalgauge.events.OBSERVATION_LENGTH`` characters.
+        """
+        try:
+            if role not in ROLES:
+                log.warning("unknown role %r, recorded as user; the roles are %s", text_of(role), ", ".join(ROLES))
+                role = "user"
+            event = {**self._ids, "role": role, "text": self._mask(text)[:OBSERVATION_LENGTH]}
+        except Exception as error:
+            self.run._record_failure(error)
+            return
+        self.run._write("message", event)
+
     def log(self, message: str, *, level: str = "info") -> None:
         """Record a log line, which the replay shows beside the steps. Never raises.
 
@@ -502,9 +532,12 @@ class Task:
         *,
         success: bool | None = None,
         score: float | None = None,
+        scores: Mapping[str, float] | None = None,
         outcome: str | None = None,
         error: str | None = None,
         reason: str | None = None,
+        answer: object = None,
+        target: object = None,
         steps: int | None = None,
     ) -> None:
         """Finish the attempt. Only the first call counts. Never raises.
@@ -512,10 +545,13 @@ class Task:
         Args:
             success: Whether the task succeeded.
             score: The score in the benchmark's own scale; without ``success``, 1 or more is a success.
+            scores: Every score by its scorer's name, where there are several; without ``score``, the first is it.
             outcome: The outcome itself, in place of ``success`` and ``score``. Without all three, an ``error`` is an
                 ``agent_error``, and nothing at all is ``interrupted``: not measured.
             error: What went wrong.
             reason: Why the attempt has this outcome.
+            answer: What the agent answered.
+            target: What would have been right.
             steps: The number of steps, where it differs from the steps recorded.
         """
         with self._lock:
@@ -529,6 +565,9 @@ class Task:
         if self.worker is not None:
             self.run._log.workers[self.worker] = "idle"
         try:
+            by_scorer = {text_of(name): float(value) for name, value in dict(scores or {}).items()}
+            if score is None:
+                score = next(iter(by_scorer.values()), None)
             event = {
                 **self._ids,
                 "outcome": outcome_of(success, score, outcome, error),
@@ -538,6 +577,11 @@ class Task:
                 "error": None if error is None else text_of(error)[:REASONING_LENGTH],
                 "reason": None if reason is None else text_of(reason)[:REASONING_LENGTH],
             }
+            if by_scorer:
+                event["scores"] = by_scorer
+            for name, text in (("answer", answer), ("target", target)):
+                if text is not None:
+                    event[name] = self._mask(text)[:OBSERVATION_LENGTH]
         except Exception as problem:
             self.run._record_failure(problem)
             event = {**self._ids, "outcome": "evaluation_error", "steps": steps, "error": text_of(problem)}
@@ -564,6 +608,25 @@ class Task:
         else:
             reason = "the task was left without an outcome" if kind is None else f"stopped by {kind.__name__}"
             self.finish(outcome="interrupted", reason=reason)
+
+    def _mask(self, value: object) -> str:
+        """Return a text without secrets, before it is cut: half a secret is not recognised any more."""
+        text = text_of(value)
+        return text if self.run._redactor is None else self.run._redactor.redact_text(text)
+
+    def _store_observation(self, text: str, index: int) -> dict[str, str]:
+        """Return the fields of an observation; a long one is stored beside the log."""
+        if len(text) <= OBSERVATION_LENGTH:
+            return {"observation": text}
+        fields = {"observation": text[:OBSERVATION_LENGTH]}
+        try:
+            data, name = text.encode("utf-8", "replace"), f"step_{index:04d}.txt"
+            fields["observation_file"] = store_beside_log(
+                data, self.run.folder, "observations", self.task_id, self.attempt, name
+            )
+        except Exception as error:
+            self.run._record_failure(error, "an observation")
+        return fields
 
     def _save_screenshot(self, screenshot: Screenshot, index: int) -> str | None:
         """Store a screenshot beside the log; return its path relative to the run's folder, None where that failed."""

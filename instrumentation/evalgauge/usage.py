@@ -20,6 +20,7 @@ __all__ = ["MAX_COUNT", "UNKNOWN", "UNKNOWN_CALL", "CallUsage", "TokenUsage", "p
 
 log = logging.getLogger("evalgauge")
 
+_CHANGES: Final = tuple(product((False, True), repeat=2))
 _MAX_LOGGED = 20
 """Kinds of unknown usage that are logged; a hostile log could make any number of them."""
 _logged: set[str] = set()
@@ -136,7 +137,7 @@ def _resolve(reading: Reading) -> CallUsage:
         _log_unknown(f"whose kinds do not add up to the total ({reading.shape})")
         return CallUsage(cost_usd=reading.cost_usd, requests=reading.requests)  # a stated cost is known all the same
     calls = tuple(parse_call(entry) for entry in reading.entries)
-    if any(sum(call.tokens[kind] or 0 for call in calls) != (tokens[kind] or 0) for kind in range(4)):
+    if calls and any(sum(call.tokens[kind] or 0 for call in calls) != (tokens[kind] or 0) for kind in range(4)):
         calls = ()
     return CallUsage(
         tokens,
@@ -162,7 +163,7 @@ def _readings(r: Reading) -> Iterator[TokenUsage]:
     """Yield the readings of the counts that are possible, in the order of preference."""
     cached = (r.cache_read or 0) + (r.cache_write or 0)
     beside = r.beside_input or 0
-    for change_reasoning, change_cached in product((False, True), repeat=2):
+    for change_reasoning, change_cached in _CHANGES:
         cached_inside, reasoning_inside = r.cached_inside != change_cached, r.reasoning_inside != change_reasoning
         fresh = None if r.input is None else r.input - (cached if cached_inside else 0) + beside
         if fresh is not None and fresh < beside:

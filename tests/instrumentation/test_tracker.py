@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ import pytest
 from evalgauge import Run, track_run, tracker
 from evalgauge import process_log as processlog
 from evalgauge.events import (
+    OBSERVATION_LENGTH,
     Event,
     Heartbeat,
     LlmCall,
     LogLine,
+    Message,
     RunFinished,
     RunStarted,
     Step,
@@ -30,6 +33,7 @@ from evalgauge.events import (
     TaskStarted,
     WorkerState,
 )
+from evalgauge.git_state import _read_tags
 from evalgauge.runlog import log_files, read_events
 from evalgauge.usage import TokenUsage
 from evalgauge_exporter.state.run import fold
@@ -454,7 +458,7 @@ def test_ten_thousand_tasks_with_long_instructions_are_all_planned(tmp_path: Pat
     tasks = [
         {"task_id": f"t{number}", "domain": "d", "instruction": f"{number} " + "do " * 400} for number in range(10_000)
     ]
-    with track_run(tmp_path, benchmark="b", model="m", tasks=tasks, attempts=2, tags={"k": "v"}) as run:
+    with track_run(tmp_path, benchmark="b", model="m", tasks=tasks, attempts=2, tags={"k": "v"}, git=False) as run:
         pass
     state = fold(run.run_id, "runlog", read_events(run.folder))
     assert state.total == 20_000
@@ -556,3 +560,95 @@ def test_a_task_logs_lines_whatever_they_are_made_of(tmp_path: Path) -> None:
     ]
     assert len(lines[1].message) == 4000
     assert run.lost_events == 1
+
+
+def test_messages_observations_and_every_score_are_recorded(tmp_path: Path) -> None:
+    with track_run(tmp_path, benchmark="b", model="m", run_id="r", git=False) as run:
+        with run.task("t", max_steps=5, time_limit_seconds=90) as task:
+            task.message("system", "You are an agent.")
+            task.message("oracle", "Open the mail.")
+            task.step(action="click", observation="a button")
+            task.step(action="read", observation={"tree": 1})
+            task.finish(scores={"exact": 0.25, "judge": 1}, answer="42", target=43)
+        with run.task("u") as task:
+            task.finish(scores={"exact": 1.0})
+    events = list(read_events(run.folder))
+    (started, _) = [event for event in events if isinstance(event, TaskStarted)]
+    assert (started.max_steps, started.time_limit_seconds) == (5, 90)
+    assert [(event.role, event.text) for event in events if isinstance(event, Message)] == [
+        ("system", "You are an agent."),
+        ("user", "Open the mail."),
+    ]
+    assert [event.observation for event in events if isinstance(event, Step)] == ["a button", "{'tree': 1}"]
+    first, second = [event for event in events if isinstance(event, TaskFinished)]
+    assert (first.score, first.outcome, first.scores) == (0.25, "failure", {"exact": 0.25, "judge": 1.0})
+    assert (first.answer, first.target) == ("42", "43")
+    assert (second.score, second.outcome) == (1.0, "success")
+
+
+def test_a_long_observation_is_stored_beside_the_log(tmp_path: Path) -> None:
+    text = "é" * OBSERVATION_LENGTH + " api_key=sk-abcdefghijklmnopqrstuvwx"
+    with track_run(tmp_path, benchmark="b", model="m", run_id="r", redact=True) as run, run.task("a/b") as task:
+        task.step(action="read", observation=text)
+        task.finish(success=True)
+    (step,) = [event for event in read_events(run.folder) if isinstance(event, Step)]
+    assert step.observation == text[:OBSERVATION_LENGTH]
+    assert step.observation_file is not None
+    stored = (run.folder / step.observation_file).read_text(encoding="utf-8")
+    assert stored.startswith(text[:OBSERVATION_LENGTH])
+    assert "sk-abcdefghijklmnopqrstuvwx" not in stored
+
+
+class Hostile(dict[str, str]):
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("no")
+
+    keys = items = __iter__  # type: ignore[assignment]
+
+
+def test_hostile_tags_and_strange_run_ids_never_raise(tmp_path: Path) -> None:
+    numpy = pytest.importorskip("numpy")
+    hostile: tuple[Any, ...] = (Hostile(a="b"), {"array": numpy.arange(3), 7: None}, "tags", 5, [("a", "b")])
+    for number, tags in enumerate(hostile):
+        with track_run(tmp_path, benchmark="b", model="m", run_id=f"r{number}", tags=tags, git=False) as run:
+            pass
+        (started,) = [event for event in read_events(run.folder) if isinstance(event, RunStarted)]
+        assert all(isinstance(value, str) for value in started.tags.values())
+    strange: tuple[Any, ...] = (numpy.arange(3), numpy.int64(7), numpy.str_("seven"), object())
+    for run_id in strange:
+        with track_run(tmp_path, benchmark="b", model="m", run_id=run_id) as run:
+            pass
+        assert run.folder.parent == tmp_path
+
+
+def test_the_commit_of_the_working_directory_is_recorded_unless_it_is_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        return subprocess.run(
+            ["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    def tags(run_id: str, **more: Any) -> Mapping[str, str]:
+        _read_tags.cache_clear()
+        with track_run(tmp_path / "results", benchmark="b", model="m", run_id=run_id, **more) as run:
+            pass
+        return next(event.tags for event in read_events(run.folder) if isinstance(event, RunStarted))
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("GIT_DIR", "GIT_WORK_TREE"):
+        monkeypatch.delenv(name, raising=False)
+    assert tags("outside") == {}
+    git("init", "-q")
+    (tmp_path / "code.py").write_text("1")
+    git("add", "code.py")
+    git("commit", "-qm", "first")
+    commit = git("rev-parse", "HEAD").strip()
+    assert tags("clean") == {"git_commit": commit, "git_dirty": "false"}
+    (tmp_path / "code.py").write_text("2")
+    assert tags("dirty", tags={"branch": "main"}) == {"git_commit": commit, "git_dirty": "true", "branch": "main"}
+    assert tags("own", tags={"git_commit": "mine"})["git_commit"] == "mine"
+    assert tags("off", git=False) == {}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert tags("no-git") == {}

@@ -10,7 +10,7 @@ from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, run_costs
 from evalgauge_exporter.analysis.eta import MIN_FINISHED, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
 from evalgauge_exporter.analysis.rates import Results, domain_results, run_results
 from evalgauge_exporter.analysis.trials import measured_trials
-from evalgauge_exporter.state.models import Attempt
+from evalgauge_exporter.state.models import UNKNOWN, Attempt
 from evalgauge_exporter.state.run import RunState, State
 
 RESULTS_SECONDS = 5.0
@@ -219,6 +219,21 @@ class RunAnalysis:
         )
         return [name for name in dict.fromkeys(names) if name is not None and name != run.run_id]
 
+    def missing_baselines(self) -> list[str]:
+        """Return a message for each baseline that the configuration or a run names and that does not exist."""
+        runs = self.state.runs
+        missing = [
+            f"baselines: {key} = {name!r}: there is no run with this id"
+            for key, name in sorted(self._baselines.items())
+            if name not in runs
+        ]
+        missing += [
+            f"run {run.run_id}: its baseline {run.baseline_run_id!r} does not exist"
+            for run in runs.values()
+            if run.baseline_run_id is not None and run.baseline_run_id not in runs
+        ]
+        return missing
+
     def compare_with_baseline(self, run: RunState, now: float) -> BaselineComparison | None:
         """Compare the run with its baseline; None where it has none."""
         baseline = self.baseline(run)
@@ -230,6 +245,8 @@ class RunAnalysis:
         return None if other is None else BaselineComparison(other, self.compare(other, run, now))
 
     def _previous_run(self, run: RunState, *, same_model: bool) -> RunState | None:
+        if same_model and run.model == UNKNOWN:
+            return None  # runs without a model's name may be of different models
         began = run.started_at or 0.0
         like = self._completed_runs().get((run.benchmark, run.model if same_model else None), ())
         return next((other for other in reversed(like) if other is not run and (other.started_at or 0.0) < began), None)

@@ -14,7 +14,7 @@ def measured_trials(run: RunState) -> list[Trial]:
             attempt=attempt.attempt,
             domain=attempt.domain,
             success=attempt.status == "success",
-            steps=float(attempt.steps),
+            steps=None if attempt.steps is None else float(attempt.steps),
             duration_seconds=attempt.duration_seconds,
             cost_usd=None if attempt.cost_usd is None or attempt.uncosted_calls else float(attempt.cost_usd),
             finished_at=attempt.finished_at or 0.0,

@@ -9,7 +9,7 @@ import click
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import count_of, escape_control
 from evalgauge_exporter.cli.run_selection import RunSelection
-from evalgauge_exporter.errors import ConvertError
+from evalgauge_exporter.errors import ConvertError, EmptyRunError
 from evalgauge_exporter.export.runlog import convert
 
 
@@ -19,13 +19,21 @@ from evalgauge_exporter.export.runlog import convert
 def command(names: tuple[str, ...], out: Path) -> None:
     """Write runs of other formats as run logs.
 
-    SRC is a run, a folder of runs, or the id of a run. Screenshots are copied.
+    SRC is a run, a folder of runs, or the id of a run. Screenshots are copied. Of several runs those without events
+    are left out.
     """
     runs = RunSelection(names)
+    empty = 0
     for run_id in runs.ids:
         found = runs.found[run_id]
         try:
             events = convert(found, out)
+        except EmptyRunError as error:
+            empty += 1
+            if empty == len(runs.ids):
+                raise CliError(str(error)) from error
+            click.echo(escape_control(str(error)), err=True)
+            continue
         except ConvertError as error:
             raise CliError(str(error)) from error
         except OSError as error:

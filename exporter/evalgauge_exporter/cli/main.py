@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from evalgauge import __version__
 from evalgauge_exporter.cli.logs import configure_logging
@@ -22,6 +23,7 @@ COMMANDS = {
     "serve": "Serve metrics, the API, the live page and replays.",
     "runs": "List the runs in results folders.",
     "compare": "Compare a run with a baseline run.",
+    "power": "Estimate the least drop that a comparison can detect.",
     "check": "Check a run against limits, for pipelines.",
     "watch": "Watch runs in the terminal.",
     "remaining": "List the tasks of a run that are left.",
@@ -72,6 +74,11 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"evalgauge_exporter.cli.{cmd_name}").command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the completions of a command's name or an option, without importing any command."""
+        names = [CompletionItem(name, help=text) for name, text in self._lazy.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""

@@ -31,7 +31,7 @@ def command(names: tuple[str, ...], errored: bool, as_json: bool, config_path: P
     runs = RunSelection(names, config_path)
     run = runs.read(select_one(runs))
     rows = list_remaining(run, time.time(), runs.config.stall_after, errored=errored)
-    unnamed = run.total - run.attempt_count
+    unnamed = run.unnamed_count
     if as_json:
         click.echo(json.dumps({"run_id": run.run_id, "remaining": rows, "unnamed": unnamed}, indent=2))
         return
@@ -52,7 +52,7 @@ def list_remaining(run: RunState, now: float, stall_after: float, *, errored: bo
     """
     left = LEFT | ERRORED if errored else LEFT
     found = []
-    for attempt in sorted(run.attempts.values(), key=lambda a: (a.task_id, a.attempt)):
+    for attempt in run.iterate_attempts():
         status = run.status_of(attempt, now, stall_after)
         if status in left:
             row = {"task_id": attempt.task_id, "attempt": attempt.attempt, "domain": attempt.domain, "status": status}

@@ -20,7 +20,7 @@ from evalgauge.events import (
     Step,
 )
 from evalgauge.runlog import EVENTS_FOLDER, encode, safe_name
-from evalgauge_exporter.errors import ConvertError
+from evalgauge_exporter.errors import ConvertError, EmptyRunError
 from evalgauge_exporter.sources.base import RunSource
 from evalgauge_exporter.sources.discovery import FoundRun
 
@@ -39,7 +39,8 @@ def convert(found: FoundRun, out: Path) -> int:
         The number of events.
 
     Raises:
-        ConvertError: The folder exists already, or the run holds no events, no longer exists or keeps changing.
+        ConvertError: The folder exists already, or the run no longer exists or keeps changing.
+        EmptyRunError: The run holds no events.
         OSError: ``out`` can't be written.
     """
     run_id = found.source.declared_run_id or found.path_id
@@ -112,7 +113,7 @@ class _Conversion:
             for log in self._logs.values():
                 log.close()
         if not written:
-            raise ConvertError(f"{self._found.folder} holds no events: there is nothing to convert")
+            raise EmptyRunError(f"{self._found.folder} holds no events: there is nothing to convert")
         return written
 
     def _open_log(self, writer: str) -> BinaryIO:

@@ -44,10 +44,7 @@ def task_rows(run: RunState, now: float = 0.0, stall_after: float = 0.0) -> list
         now: The present, Unix seconds; with the default every writer counts as alive.
         stall_after: Seconds without an event after which a writer is silent.
     """
-    return [
-        _row(run, attempt, run.status_of(attempt, now, stall_after))
-        for attempt in sorted(run.attempts.values(), key=lambda a: (a.task_id, a.attempt))
-    ]
+    return [_row(run, attempt, run.status_of(attempt, now, stall_after)) for attempt in run.iterate_attempts()]
 
 
 def _row(run: RunState, attempt: Attempt, status: str) -> dict[str, Any]:

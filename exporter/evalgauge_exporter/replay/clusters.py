@@ -114,7 +114,7 @@ def _classify(case: FailedAttempt, shared: bool, render: Callable[[str], str]) -
         period = features.actions[features.loop.start : features.loop.start + features.loop.period]
         return "loop", f"looped: {_join_actions(period)}, repeated"
     evaluator = f"; the evaluator: {render(attempt.reason)}" if attempt.reason and shared else ""
-    if attempt.max_steps and attempt.steps >= attempt.max_steps:
+    if attempt.max_steps and attempt.steps is not None and attempt.steps >= attempt.max_steps:
         return "step_limit", f"reached the step limit{evaluator}"
     if features.terminal == "done":
         return "said_done", f"reported done, but was not{evaluator}"

@@ -68,7 +68,6 @@ def summarise_run(state: RunState, key: str, now: float) -> dict[str, Any]:
     """
     results = run_results(state, now, STALL_AFTER)
     found = summarize(state, now, STALL_AFTER, results)
-    attempts = [(a, state.status_of(a, now, STALL_AFTER)) for a in state.attempts.values()]
     costs = [usage.cost_usd for usage in state.usage.values() if usage.cost_usd is not None]
     return {
         "run_id": state.run_id,
@@ -82,7 +81,7 @@ def summarise_run(state: RunState, key: str, now: float) -> dict[str, Any]:
         "ended_at": found.ended_at,
         "elapsed_seconds": found.elapsed_seconds,
         "total": found.total_tasks,
-        "listed": len(attempts),
+        "listed": len(state.attempts),
         "finished": found.finished_tasks,
         "outcomes": {name: found.outcomes.get(name, 0) for name in OUTCOMES},
         "success_rate": found.success_rate,
@@ -105,18 +104,19 @@ def summarise_run(state: RunState, key: str, now: float) -> dict[str, Any]:
         "budget_usd": state.budget_usd,
         "baseline": state.baseline_run_id,
         "tags": dict(list(state.tags.items())[:20]),
-        "domains": _summarise_domains(attempts, domain_results(state, now, STALL_AFTER)),
+        "domains": _summarise_domains(state.task_counts(now, STALL_AFTER), domain_results(state, now, STALL_AFTER)),
         "version": state.version,
     }
 
 
-def _summarise_domains(attempts: list[tuple[Attempt, str]], results: Mapping[str, Results]) -> list[dict[str, Any]]:
-    by_domain: defaultdict[str, list[tuple[Attempt, str]]] = defaultdict(list)
-    for attempt, status in attempts:
-        by_domain[attempt.domain].append((attempt, status))
+def _summarise_domains(
+    task_counts: Mapping[tuple[str, str], int], results: Mapping[str, Results]
+) -> list[dict[str, Any]]:
+    by_domain: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for (domain, status), count in task_counts.items():
+        by_domain[domain][status] += count
     domains = []
-    for name, members in sorted(by_domain.items(), key=lambda item: (-len(item[1]), item[0])):
-        counts = Counter(status for _, status in members)
+    for name, counts in sorted(by_domain.items(), key=lambda item: (-item[1].total(), item[0])):
         found = results.get(name)
         domains.append(
             {
@@ -153,7 +153,8 @@ class TaskTable:
         if status in OUTCOMES and status != "success":
             self._cases.append(FailedAttempt(len(self.rows), attempt, status, features))
         if status in MEASURED_OUTCOMES:
-            self._ends.append((attempt.steps, status != "success"))
+            if attempt.steps is not None:
+                self._ends.append((attempt.steps, status != "success"))
             (self._won if status == "success" else self._lost).append(Counter(features.actions))
         instruction = attempt.instruction
         self.rows.append(

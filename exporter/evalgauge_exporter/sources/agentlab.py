@@ -144,7 +144,7 @@ class AgentLabSource(FolderSource):
         if start is None:
             episode = parse_episode(files.folder.name)
             start = episode.started_at if episode is not None else None
-        attempt.add_start(start if start is not None else get_mtime(files.folder), files.domain)
+        attempt.add_start(start, files.domain, file_time=get_mtime(files.folder))
         below = self.relative_path(files.folder)
         actions = [(at, text) for at, text in records if "action:\n" in text]
         step_count = parse_count((summary or {}).get("n_steps"))

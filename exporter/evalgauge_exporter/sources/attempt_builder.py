@@ -44,6 +44,8 @@ class AttemptBuilder:
         """True once the end of the attempt was added."""
         self.latest = 0.0
         """The latest time of an event, in Unix seconds."""
+        self.guess: float | None = None
+        """The time of a file that stands for that of the start."""
         self._writer = writer
         self._ids: dict[str, Any] = {
             "task_id": sanitize_id(task_id),
@@ -60,8 +62,21 @@ class AttemptBuilder:
         instruction: object = None,
         max_steps: int | None = None,
         time_limit_seconds: object = None,
+        *,
+        file_time: float | None = None,
     ) -> None:
-        """Add the start of the attempt; the two limits are those at which the runner ends it."""
+        """Add the start of the attempt.
+
+        Args:
+            ts: When it began, as the content states it.
+            domain: The task's domain.
+            instruction: The task.
+            max_steps: The runner ends the attempt after so many steps.
+            time_limit_seconds: The runner ends it after so long.
+            file_time: When a file was last changed, for content that states no time: a guess.
+        """
+        if ts is None:
+            ts = self.guess = file_time
         self._start = self._resolve_time(ts)
         self.events.append(
             TaskStarted(
@@ -223,6 +238,21 @@ class AttemptBuilder:
             more: What else ``add_finish`` takes.
         """
         self.add_finish(ts, "success" if score >= threshold else "failure", score=score, **more)
+
+    def keep_times(self, times: list[float]) -> None:
+        """Give events that have the time of a file the times that were returned for them before."""
+        for event, ts in zip(self.events, times, strict=False):
+            if event.ts == self.guess:
+                event.ts = ts
+
+    def move(self, ts: float) -> None:
+        """Give all events one time: what their files' times say is not believed."""
+        self.latest = self._start = ts
+        for event in self.events:
+            if isinstance(event, TaskFinished) and event.duration_seconds == round(event.ts - self.events[0].ts, 6):
+                event.duration_seconds = None
+        for event in self.events:
+            event.ts = ts
 
     def digest(self, length: int) -> bytes:
         """Return a digest of the first ``length`` events."""

@@ -157,9 +157,8 @@ class CubeSource(FolderSource):
         steps = list(self._read_steps(files.folder))
         starts = (metadata.get("start_time"), status.get("started_at"), record.get("timestamp"))
         start = next((at for each in starts if (at := parse_timestamp(each)) is not None), None)
-        if start is None:
-            start = get_mtime(files.folder / EPISODE_METADATA) or get_mtime(files.folder)
-        attempt.add_start(start, None, record.get("task_description"))
+        file_time = get_mtime(files.folder / EPISODE_METADATA) or get_mtime(files.folder)
+        attempt.add_start(start, None, record.get("task_description"), file_time=file_time)
         if steps and steps[-1][1] == "act" and _is_running(status, metadata, record):
             steps.pop()  # how long the environment took is known with the observation that follows
         number = self._add_steps(attempt, files, steps)

@@ -65,7 +65,7 @@ class TaskFiles(NamedTuple):
 class _AttemptProgress:
     """What was read of an attempt."""
 
-    __slots__ = ("count", "digest", "files", "finished", "first")
+    __slots__ = ("count", "digest", "files", "finished", "first", "times")
 
     def __init__(self) -> None:
         self.files: object = None
@@ -76,6 +76,8 @@ class _AttemptProgress:
         self.finished = False
         self.first: Event | None = None
         """The first event, with the number that it was sent under."""
+        self.times: list[float] = []
+        """The times of the events of an unfinished attempt that are those of a file, which changes with each write."""
 
     def start_seq(self) -> int:
         """Return the number of the first event, 0 before it was sent."""
@@ -116,6 +118,10 @@ class FolderSource(ABC):
         self._seq = 0
         self._latest = 0.0
         self._finished = False
+        self._stated_times: tuple[float, float] | None = None
+        """The earliest and the latest time that attempts state."""
+        self._mtimes_valid: bool | None = None
+        """Whether the times of files are near the start that the run states; None while that was not judged."""
         self._open: list[Path] = []
         self._released: str | None = None
         """The fingerprint of a finished run of which nothing else is kept in memory."""
@@ -189,13 +195,20 @@ class FolderSource(ABC):
         if self._attempts.keys() - found.keys():
             result.restarted = True
             return
-        fresh: list[list[Event]] = []
+        changed: list[tuple[_AttemptProgress, AttemptBuilder]] = []
         for key, files in found.items():
+            progress = self._attempts.setdefault(key, _AttemptProgress())
             try:
-                events = self._read_new_events(self._attempts.setdefault(key, _AttemptProgress()), files)
+                attempt = self._read_if_changed(progress, files)
             except OSError as error:
                 result.note_unreadable(error, files.folder)
                 continue
+            if attempt is not None:
+                changed.append((progress, attempt))
+        self._judge_file_times(changed)
+        fresh: list[list[Event]] = []
+        for progress, attempt in changed:
+            events = _take_new_events(progress, attempt)
             if events is None:
                 result.restarted = True
                 return
@@ -280,29 +293,49 @@ class FolderSource(ABC):
             self.report("foreign_file", f"{where}: {type(error).__name__}: {str(error)[:200]}")
             return default
 
-    def _read_new_events(self, progress: _AttemptProgress, files: TaskFiles) -> list[Event] | None:
-        """Return the new events of an attempt; None where earlier ones have changed."""
+    def _read_if_changed(self, progress: _AttemptProgress, files: TaskFiles) -> AttemptBuilder | None:
+        """Return all events of an attempt whose files have changed; None where they have not, or hold nothing whole."""
         if progress.finished and not self._full_scan:
-            return []
+            return None
         now = self.attempt_fingerprint(files)
         if now == progress.files:
-            return []
-        attempt = self._call_guarded(lambda: self.read_attempt(files), None, files.folder)
-        if attempt is None or not attempt.events:
-            progress.files = now
-            return []  # nothing yet, or half of a file that is written in place
-        before = progress.count
-        if before == 1 and isinstance(attempt.events[0], TaskStarted):
-            # the time of a mere start may be a file's: the same start is sent again
-            before = 0 if len(attempt.events) > 1 else 1
-        elif before and (before > len(attempt.events) or attempt.digest(before) != progress.digest):
             return None
-        progress.files, progress.finished = now, attempt.is_finished
-        progress.count = len(attempt.events)
-        progress.digest = attempt.digest(progress.count)
-        attempt.events[0].seq = progress.start_seq()
-        progress.first = attempt.events[0]
-        return attempt.events[before:]
+        attempt = self._call_guarded(lambda: self.read_attempt(files), None, files.folder)
+        progress.files = now
+        if attempt is None or not attempt.events:
+            return None  # nothing yet, or half of a file that is written in place
+        attempt.keep_times(progress.times)
+        return attempt
+
+    def _judge_file_times(self, changed: list[tuple[_AttemptProgress, AttemptBuilder]]) -> None:
+        """Replace the times of files that do not agree with what is stated: copies have the time of the copy.
+
+        The time of a file is believed where it lies within what other attempts state, or, without such, where the
+        first of all is near the start that the run states; and where the attempt is running, or was while the run was
+        read. An attempt without a time that can be believed stands at the start of the run.
+        """
+        for _, attempt in changed:
+            if attempt.guess is None:
+                low, high = self._stated_times or (attempt.latest, attempt.latest)
+                self._stated_times = min(low, attempt.events[0].ts), max(high, attempt.latest)
+        guessed = [attempt for progress, attempt in changed if attempt.guess is not None and not progress.times]
+        if not guessed:
+            return
+        created = self._call_guarded(self.read_info, self._announced or RunInfo(), self.folder).created_at
+        begin = created if self._stated_times is None else self._stated_times[0]
+        if begin is None:
+            return  # nothing better is known
+        end = begin if self._stated_times is None else self._stated_times[1]
+        first = min(attempt.events[0].ts for attempt in guessed)
+        if self._mtimes_valid is None:
+            self._mtimes_valid = abs(first - begin) <= MTIME_TOLERANCE
+        for attempt in guessed:
+            at = attempt.events[0].ts
+            inside = begin - MTIME_TOLERANCE <= at <= end + MTIME_TOLERANCE
+            valid = inside if self._stated_times is not None else self._mtimes_valid
+            watched = not attempt.is_finished or self._announced is not None
+            if not valid and not (watched and time.time() - at <= MTIME_TOLERANCE):
+                attempt.move(begin)
 
     def _hash_tasks(self, folder: str, levels: int, digest: Any) -> None:
         if levels == 0:
@@ -377,6 +410,25 @@ class FolderSource(ABC):
             event.seq = self._seq
         self._latest = max(self._latest, event.ts)
         return event
+
+
+def _take_new_events(progress: _AttemptProgress, attempt: AttemptBuilder) -> list[Event] | None:
+    """Return the events of an attempt that were not returned yet; None where earlier ones have changed."""
+    before = progress.count
+    if before == 1 and isinstance(attempt.events[0], TaskStarted):
+        # the time of a mere start may be a file's: the same start is sent again
+        before = 0 if len(attempt.events) > 1 else 1
+    elif before and (before > len(attempt.events) or attempt.digest(before) != progress.digest):
+        return None
+    progress.finished = attempt.is_finished
+    progress.count = len(attempt.events)
+    progress.digest = attempt.digest(progress.count)
+    attempt.events[0].seq = progress.start_seq()
+    progress.first = attempt.events[0]
+    progress.times = (
+        [event.ts for event in attempt.events] if attempt.guess is not None and not attempt.is_finished else []
+    )
+    return attempt.events[before:]
 
 
 def _stat_bytes(path: str) -> bytes:

@@ -92,7 +92,8 @@ class MobileWorldSource(FolderSource):
         times = [self._find_screenshot(files, key, step)[1] for key, step in steps]
         goal = next((step["task_goal"] for _, step in steps if isinstance(step.get("task_goal"), str)), None)
         start = next((at for at in times if at is not None), None)
-        attempt.add_start(start if start is not None else get_mtime(files.folder / TRAJECTORY), None, goal)
+        file_time = start if start is not None else get_mtime(files.folder / TRAJECTORY)
+        attempt.add_start(None, None, goal, file_time=file_time)
         for (key, step), at in zip(steps, times, strict=True):
             attempt.add_step(
                 at,

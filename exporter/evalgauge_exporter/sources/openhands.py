@@ -202,7 +202,7 @@ class OpenHandsSource(FolderSource):
         start = times[0] if times else parse_timestamp(as_object(row.get("metadata")).get("start_time"))
         instruction = row.get("instruction")
         limit = parse_count(as_object(row.get("metadata")).get("max_iterations"))
-        attempt.add_start(start if start is not None else get_mtime(self.path), None, instruction, limit)
+        attempt.add_start(start, None, instruction, limit, file_time=get_mtime(self.path))
         steps = 0
         task_is_first = bool(events) and events[0].get("action") == "message" and "source" not in events[0]
         seen = _Observations(events)

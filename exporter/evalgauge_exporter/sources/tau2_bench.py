@@ -191,7 +191,7 @@ def _add_simulation(
     threshold: float,
 ) -> None:
     start, end = parse_timestamp(simulation.get("start_time")), parse_timestamp(simulation.get("end_time"))
-    attempt.add_start(start if start is not None else get_mtime(path), domain)
+    attempt.add_start(start, domain, file_time=get_mtime(path))
     messages = _messages_of(simulation)
     attempt.add_message(None, "system", sides.policy)
     turns = add_conversation(attempt, messages)

@@ -78,9 +78,8 @@ class TauBenchSource(DocumentSource):
         info = row.get("info")
         info = info if isinstance(info, dict) else {}
         task = info.get("task")
-        start = self._start()
-        start = start if start is not None else get_mtime(self.path)
-        attempt.add_start(start, record.domain, task.get("instruction") if isinstance(task, dict) else None)
+        instruction = task.get("instruction") if isinstance(task, dict) else None
+        attempt.add_start(self._start(), record.domain, instruction, file_time=get_mtime(self.path))
         messages = row.get("traj")
         messages = [each for each in (messages if isinstance(messages, list) else ()) if isinstance(each, dict)]
         turns = add_conversation(attempt, messages)

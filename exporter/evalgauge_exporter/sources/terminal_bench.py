@@ -109,12 +109,10 @@ class TerminalBenchSource(FolderSource):
         if result is None:
             if self.final_status() is not None:
                 return None  # nothing says when it started, or what became of it
-            attempt.add_start(get_mtime(files.folder))
+            attempt.add_start(None, file_time=get_mtime(files.folder))
             return attempt
         start = parse_timestamp(result.get("trial_started_at"))
-        attempt.add_start(
-            start if start is not None else get_mtime(files.folder / RESULTS), None, result.get("instruction")
-        )
+        attempt.add_start(start, None, result.get("instruction"), file_time=get_mtime(files.folder / RESULTS))
         self._add_tokens(attempt, result)
         _add_finish(attempt, result)
         return attempt

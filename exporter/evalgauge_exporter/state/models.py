@@ -143,10 +143,14 @@ class Attempt:
             setattr(self, name, value)
 
     @property
-    def steps(self) -> int:
-        """The steps that the runner reported, else the recorded steps without a terminal one."""
+    def steps(self) -> int | None:
+        """The steps that the runner reported, else the recorded steps without a terminal one; None for a finished
+        attempt where nothing tells how many it took.
+        """
         if self.reported_steps is not None:
             return self.reported_steps
+        if not self.recorded_steps and self.finished:
+            return None
         return max(0, self.recorded_steps - (self.last_action in TERMINAL_ACTIONS))
 
     @property

@@ -8,9 +8,10 @@ larger ones.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -111,7 +112,7 @@ class RunState:
         """Number of planned attempts without a record, by domain."""
         self.attempt_count = 0
         self.measured_steps = [0, 0]
-        """Sum of the measured attempts' steps, and number of measured attempts."""
+        """Sum of the measured attempts' steps, and number of measured attempts whose steps are known."""
         self.counts: dict[tuple[str, str], int] = {}
         """Attempts by (domain, status), as the log has them."""
         self.open_attempts: dict[tuple[str, int], Attempt] = {}
@@ -507,7 +508,7 @@ class RunState:
                 attempt.set_record(current)
 
     def _count_measured_steps(self, attempt: Attempt, change: int) -> None:
-        if attempt.measured:
+        if attempt.measured and attempt.steps is not None:
             self.measured_steps[0] += change * attempt.steps
             self.measured_steps[1] += change
 
@@ -654,8 +655,7 @@ class RunState:
                 counts[attempt.domain, "running"] -= 1
                 key = (attempt.domain, "interrupted")
                 counts[key] = counts.get(key, 0) + 1
-        hidden = self.total - self.attempt_count - sum(self.unstarted.values())
-        for domain, count in (*self.unstarted.items(), (UNKNOWN, hidden)):
+        for domain, count in (*self.unstarted.items(), (UNKNOWN, self.unnamed_count)):
             counts[domain, "pending"] = counts.get((domain, "pending"), 0) + count
         return {key: count for key, count in counts.items() if count}
 
@@ -664,6 +664,11 @@ class RunState:
         """Number of attempts, planned and unplanned."""
         known = self.attempt_count + sum(self.unstarted.values())
         return max(known, (self.total_tasks or 0) * self.attempts_planned)
+
+    @property
+    def unnamed_count(self) -> int:
+        """Number of planned attempts that are known by their number alone."""
+        return self.total - self.attempt_count - sum(self.unstarted.values())
 
     @property
     def finished_count(self) -> int:
@@ -689,9 +694,24 @@ class RunState:
 
     @property
     def mean_steps(self) -> float | None:
-        """Mean steps of the measured attempts; None without any."""
+        """Mean steps of the measured attempts, as far as they are known."""
         steps, count = self.measured_steps
         return steps / count if count else None
+
+    def iterate_attempts(self) -> Iterator[Attempt]:
+        """Yield all attempts by task and number, also the planned ones without a record, which are made on the way."""
+        recorded = self.attempts
+        tasks = dict.fromkeys([*self._planned, *(task_id for task_id, _ in recorded)])
+        extra: dict[str, list[int]] = {}
+        for task_id, number in recorded:
+            extra.setdefault(task_id, []).append(number)
+        for task_id in sorted(tasks):
+            numbers = sorted(extra.get(task_id, []))
+            missing = 0 if task_id not in self._planned else max(0, self.attempts_planned - len(numbers))
+            free = (number for number in itertools.count(self.first_attempt) if number not in numbers)
+            for number in sorted([*numbers, *itertools.islice(free, missing)]):
+                attempt = recorded.get((task_id, number))
+                yield attempt or Attempt(task_id, number, self._planned[task_id], None)
 
     def finished_attempts(self) -> list[Attempt]:
         """Return the finished attempts in the order in which they ended."""

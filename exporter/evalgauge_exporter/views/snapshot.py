@@ -258,12 +258,17 @@ def metrics(run: RunState | None, analysis: RunAnalysis, now: float, *, points: 
         episode_success_metrics=shapes.EpisodeMetrics(
             first_action_accuracy=first["true"] / judged if judged else None,
             episode_success_rate=fields.success_rate,
-            avg_steps_to_success=mean([float(a.steps) for a in measured if a.status == "success"]),
-            avg_steps_to_failure=mean([float(a.steps) for a in measured if a.status != "success"]),
+            avg_steps_to_success=_mean_steps(measured, success=True),
+            avg_steps_to_failure=_mean_steps(measured, success=False),
         ),
         measured_tasks=len(measured),
         avg_steps=run.mean_steps,
     )
+
+
+def _mean_steps(measured: list[Attempt], *, success: bool) -> float | None:
+    found = (attempt.steps for attempt in measured if (attempt.status == "success") == success)
+    return mean([float(steps) for steps in found if steps is not None])
 
 
 def _no_metrics() -> shapes.Metrics:
@@ -287,7 +292,8 @@ def _curves(measured: list[Attempt], points: int) -> tuple[list[shapes.RateAt], 
     rate_curve: list[shapes.RateAt] = []
     steps_curve: list[shapes.StepsAt] = []
     tasks: dict[str, tuple[int, int]] = {}  # successes and measured attempts
-    total, steps = 0.0, 0  # sum of the tasks' shares of successes
+    total = 0.0  # sum of the tasks' shares of successes
+    steps, known = 0, 0
     for index, attempt in enumerate(measured):
         successes, attempts = tasks.get(attempt.task_id, (0, 0))
         if attempts:
@@ -295,10 +301,12 @@ def _curves(measured: list[Attempt], points: int) -> tuple[list[shapes.RateAt], 
         successes, attempts = successes + (attempt.status == "success"), attempts + 1
         tasks[attempt.task_id] = successes, attempts
         total += successes / attempts
-        steps += attempt.steps
+        if attempt.steps is not None:
+            steps, known = steps + attempt.steps, known + 1
         if index in kept:
             rate_curve.append(shapes.RateAt(task_idx=index, success_rate=min(1.0, max(0.0, total / len(tasks)))))
-            steps_curve.append(shapes.StepsAt(task_idx=index, avg_steps=steps / (index + 1)))
+            if known:
+                steps_curve.append(shapes.StepsAt(task_idx=index, avg_steps=steps / known))
     return rate_curve, steps_curve
 
 
@@ -309,7 +317,8 @@ def domains(run: RunState, measured: list[Attempt], analysis: RunAnalysis, now: 
         counts.setdefault(domain, {})[name] = count
     steps: dict[str, list[float]] = {}
     for attempt in measured:
-        steps.setdefault(attempt.domain, []).append(float(attempt.steps))
+        if attempt.steps is not None:
+            steps.setdefault(attempt.domain, []).append(float(attempt.steps))
     breakdown: dict[str, shapes.Domain] = {}
     results = analysis.domain_results(run, now)
     for domain in sorted(counts):

@@ -16,7 +16,9 @@ from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views import fleet as fleet_views
 from evalgauge_exporter.views import snapshot as snapshots
+from evalgauge_exporter.views.leaderboard import leaderboards
 from evalgauge_exporter.views.schemas import fleet as fleet_schemas
+from evalgauge_exporter.views.schemas import leaderboard as leaderboard_schemas
 from evalgauge_exporter.views.schemas import openadapt as openadapt_schemas
 from evalgauge_exporter.views.schemas import run as schemas
 from evalgauge_exporter.web.coalesce import RequestCoalescer
@@ -198,6 +200,17 @@ def _runs_routes(router: APIRouter, queries: _RunQueries) -> None:
         a, b = _parse_pair(runs, known)
         with queries.state.lock:
             return snapshots.compare(a, b, queries.insights, time.time())
+
+    @router.get("/benchmark/leaderboard", tags=["runs"], summary="Models, agents or tag values, ranked and compared")
+    def leaderboard(
+        by: Annotated[str, Query(max_length=200, description="model, agent or tag:NAME.")] = "model",
+        benchmark: Annotated[str | None, Query(max_length=600, description="Only this benchmark.")] = None,
+    ) -> leaderboard_schemas.Leaderboards:
+        with queries.state.lock:
+            try:
+                return leaderboards(queries.insights, time.time(), by, benchmark)
+            except ValueError as error:
+                raise HTTPException(422, f"by: {error}") from error
 
 
 def _openadapt_routes(router: APIRouter, queries: _RunQueries) -> None:

@@ -14,7 +14,7 @@ import pytest
 from evalgauge_exporter.export.table import COLUMNS
 from tests.exporter.cli.invoking import complaint, evalgauge
 from tests.exporter.runs import small_run
-from tests.exporter.sources.reading import DATA
+from tests.exporter.sources.reading import DATA, write
 
 
 def test_replay_writes_a_site_and_then_only_what_changed(tmp_path: Path) -> None:
@@ -107,6 +107,20 @@ def test_an_export_to_a_terminal_has_no_escape_sequences(tmp_path: Path) -> None
     os.close(main)
     assert "\N{REPLACEMENT CHARACTER}[31mred" in shown, done.stderr
     assert "\x1b" not in shown
+
+
+def test_runs_without_events_do_not_keep_others_from_being_converted(tmp_path: Path) -> None:
+    models = tmp_path / "r" / "pyautogui" / "screenshot"
+    for model in ("a", "b", "c"):
+        write(
+            models / model / "args.json",
+            '{"model": "m", "action_space": "pyautogui", "observation_type": "screenshot", "max_steps": 5}',
+        )
+    write(models / "b" / "os" / "t1" / "result.txt", "1.0")
+    done = evalgauge("convert", tmp_path / "r", "--out", tmp_path / "logs")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("holds no events") == 2
+    assert len(list((tmp_path / "logs").iterdir())) == 1
 
 
 def test_a_run_that_is_a_file_is_exported_and_converted(tmp_path: Path) -> None:

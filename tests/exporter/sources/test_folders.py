@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from pathlib import Path
 
 import pytest
 
-from evalgauge.events import RunFinished, RunStarted
+from evalgauge.events import RunFinished, RunStarted, Step
 from evalgauge.values import parse_timestamp
 from evalgauge_exporter.sources.folders import IDLE_AFTER
 from evalgauge_exporter.sources.osworld.osworld import OSWorldSource
 from evalgauge_exporter.sources.parsing import resolve_relative
+from evalgauge_exporter.sources.swebench.swe_agent import SweAgentSource
 from evalgauge_exporter.state.run import fold
 from tests.exporter.sources.osworld.test_osworld import make_run
-from tests.exporter.sources.reading import drain, write
+from tests.exporter.sources.reading import drain, folded, write
 
 
 def task(run: Path, name: str, ago: float, result: str | None = "1.0") -> None:
@@ -60,6 +63,47 @@ def test_a_run_whose_format_states_no_end_finishes_once_nothing_is_open_and_it_i
     assert fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).is_finished()
     task(tmp_path, "b", 2 * IDLE_AFTER, result=None)
     assert not fold("run", "osworld", drain(OSWorldSource(tmp_path))[0]).is_finished()
+
+
+def test_the_times_of_copied_files_are_not_believed(tmp_path: Path) -> None:
+    begin = time.time() - 1e6
+    task(tmp_path, "a", 1e6)
+    write(tmp_path / "os" / "b" / "result.txt", "0.0", begin + 100)
+    run = folded(OSWorldSource(tmp_path))
+    assert run.attempts["b", 1].started_at == begin + 100
+    for path in tmp_path.rglob("*"):
+        os.utime(path)
+    run = folded(OSWorldSource(tmp_path))
+    assert run.last_event_at == run.started_at == run.attempts["b", 1].started_at == int(begin)
+    assert run.attempts["b", 1].duration_seconds is None
+    assert run.is_finished()
+
+
+def test_the_times_of_files_that_are_written_now_are_believed(tmp_path: Path) -> None:
+    task(tmp_path, "a", 1e6)
+    source = OSWorldSource(tmp_path)
+    before, _ = drain(source)
+    now = time.time()
+    write(tmp_path / "os" / "b" / "result.txt", "0.0", now)
+    (tmp_path / "os" / "c").mkdir()
+    events, _ = drain(source)
+    run = fold("run", "osworld", before + events)
+    assert run.attempts["b", 1].started_at == now
+    assert (run.attempts["c", 1].started_at or 0.0) >= now - 1
+
+
+def test_steps_without_times_keep_those_at_which_they_were_first_seen(tmp_path: Path) -> None:
+    path = tmp_path / "i-1" / "i-1.traj"
+    now = time.time()
+    steps = [{"action": f"ls {i}", "observation": "", "thought": "t"} for i in range(3)]
+    content = {"environment": "e", "trajectory": steps[:2], "info": {}}
+    write(path, json.dumps(content), now - 100)
+    source = SweAgentSource(tmp_path)
+    before, _ = drain(source)
+    write(path, json.dumps({**content, "trajectory": steps}), now)
+    events, _ = drain(source)
+    assert [event.ts for event in before if isinstance(event, Step)] == [now - 100] * 2
+    assert [event.ts for event in events if isinstance(event, Step)] == [now]
 
 
 def test_a_finished_run_that_continues_is_running_again(tmp_path: Path) -> None:

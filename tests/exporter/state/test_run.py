@@ -5,6 +5,7 @@ import json
 import random
 import tempfile
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from hypothesis import strategies as st
 from evalgauge import track_run
 from evalgauge.events import Event, decode
 from evalgauge.metrics import OUTCOMES
+from evalgauge.pricing import PriceTable
 from evalgauge.runlog import LogReader, log_files
+from evalgauge_exporter.ingest.run_cache import dump_run, restore_run
+from evalgauge_exporter.state.models import Usage
 from evalgauge_exporter.state.names import ExposedNames
 from evalgauge_exporter.state.run import RunState, fold
 from evalgauge_exporter.state.tallies import Tallies
@@ -418,3 +422,38 @@ def test_an_event_touches_no_more_of_a_large_run(size: int) -> None:
         run.apply(event("llm_call", 3 + number, task_id=f"t{number}", input_tokens=1, output_tokens=1))
         run.apply(event("task_finished", 4 + number, task_id=f"t{number}", outcome="success"))
     assert Watched.walks == 0
+
+
+def test_a_sum_of_calls_counts_as_many_calls_as_it_stands_for() -> None:
+    tokens: dict[str, Any] = {"provider": "p", "model": "m", "input_tokens": 10, "output_tokens": 1}
+    run = folded(
+        event("task_started", 1, task_id="a"),
+        event("llm_call", 2, task_id="a", requests=3, **tokens),
+        event("llm_call", 3, task_id="a", requests=0, **tokens),
+        event("llm_call", 4, provider="p", model="m", requests=5),
+    )
+    usage = run.usage["p", "m"]
+    assert usage.requests["ok"] == 3 + 1 + 5
+    assert (usage.unpriced, usage.unknown) == (4, 5)
+    assert run.attempts["a", 1].calls == 4
+
+
+def test_reasons_and_stated_costs_are_summed_by_model() -> None:
+    sonnet: dict[str, Any] = {"provider": "anthropic", "model": "claude-sonnet-4-5", "output_tokens": 0}
+    events = [
+        event("llm_call", 1.78e9, **sonnet, input_tokens=1_000_000, cost_usd=7.5),
+        event("llm_call", 1.78e9, **sonnet, input_tokens=5, region="us"),
+        event("llm_call", 1.78e9, **sonnet, input_tokens=5, region="us", cost_usd=0.25),
+        event("llm_call", 1.78e9, **sonnet),
+    ]
+    run = fold("r", "runlog", events, PriceTable().price_of)
+    usage = run.usage["anthropic", "claude-sonnet-4-5"]
+    assert usage.cost_usd == Decimal("6.25")  # 1 M x $6 above 200,000 tokens, and $0.25 as stated
+    assert (usage.unpriced, usage.unknown) == (1, 1)
+    assert usage.reasons == {"no price for region us": 2}
+    assert list(usage.tables)[1:] == ["stated"]
+    assert (usage.stated_usd, usage.compared_usd) == (Decimal("7.5"), Decimal(6))
+    restored = restore_run(dump_run(run), "r", PriceTable().price_of).usage["anthropic", "claude-sonnet-4-5"]
+    assert {name: getattr(restored, name) for name in Usage.__slots__} == {
+        name: getattr(usage, name) for name in Usage.__slots__
+    }

@@ -132,6 +132,22 @@ def test_costs_are_priced_by_the_table_and_say_by_which(client: TestClient) -> N
     assert body["by_component"] == {"llm": pytest.approx(expected), "vm": None, "gpu": None}
 
 
+def test_reasons_and_both_costs_are_shown_where_a_stated_cost_differs(
+    client: TestClient, exporter: Exporter, tmp_path: Path
+) -> None:
+    call: dict[str, Any] = {"provider": "anthropic", "model": "claude-sonnet-4-5", "output_tokens": 0}
+    with track_run(tmp_path, benchmark="waa", model="m", run_id="stated") as run:
+        run.llm_call(**call, input_tokens=100_000, cost_usd=0.5)
+        run.llm_call(**call, input_tokens=100_000, region="us")
+        run.llm_call(provider="openai", model="gpt-5.1", input_tokens=100_000, output_tokens=0, cost_usd=0.126)
+    wait_for(lambda: "stated" in exporter.state.runs and exporter.state.runs["stated"].is_finished())
+    calls = get(client, "/api/benchmark/costs?run_id=stated")["api_calls"]
+    (sonnet,), (gpt,) = calls["anthropic"]["models"], calls["openai"]["models"]
+    assert (sonnet["cost_usd"], sonnet["stated_cost_usd"], sonnet["compared_cost_usd"]) == (0.3, 0.5, 0.3)
+    assert sonnet["unpriced_reasons"] == {"no price for region us": 1}
+    assert (gpt["cost_usd"], gpt["stated_cost_usd"]) == (0.125, None), "within 5 % of the own price"
+
+
 def test_metrics_of_a_run(client: TestClient) -> None:
     body = get(client, "/api/benchmark/metrics?run_id=after")
     assert body["success_rate"] == pytest.approx(4 / 18)

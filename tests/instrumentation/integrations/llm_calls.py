@@ -123,6 +123,13 @@ def cases(url: str) -> dict[str, Callable[[], Any]]:
     async def together(client: Any) -> int:
         return len(await asyncio.gather(*(client.messages.create(**CLAUDE) for _ in range(3))))
 
+    def in_background() -> str:
+        created = gpt.responses.create(model="gpt-5.1", input="x", background=True)
+        for _ in range(3):  # polling: one call all the same
+            status = gpt.responses.retrieve(created.id).status
+        gpt.responses.retrieve("resp_of_another_day")  # what is only looked at is no call
+        return str(status)
+
     def in_pool() -> None:
         with ThreadPoolExecutor(2) as pool:
             for future in [pool.submit(claude.messages.create, **CLAUDE) for _ in range(4)]:
@@ -137,6 +144,9 @@ def cases(url: str) -> dict[str, Callable[[], Any]]:
         "claude": lambda: claude.messages.create(**CLAUDE).content[0].text,
         "claude beta": lambda: claude.beta.messages.create(**CLAUDE).content[0].text,
         "claude stream": lambda: len(list(claude.messages.create(**CLAUDE, stream=True))),
+        "claude stream, zeros at its end": lambda: len(list(
+            claude.messages.create(**{**CLAUDE, "model": "zeros"}, stream=True)
+        )),
         "claude stream manager": claude_stream_manager,
         "claude raw": lambda: claude.messages.with_raw_response.create(**CLAUDE).parse().content[0].text,
         "claude async": lambda: claude_later(lambda c: c.messages.create(**CLAUDE)).content[0].text,
@@ -162,6 +172,7 @@ def cases(url: str) -> dict[str, Callable[[], Any]]:
         "responses": lambda: gpt.responses.create(model="gpt-5.1", input="x").status,
         "responses stream": lambda: len(list(gpt.responses.create(model="gpt-5.1", input="x", stream=True))),
         "responses async": lambda: gpt_later(lambda c: c.responses.create(model="gpt-5.1", input="x")).status,
+        "responses in the background": in_background,
         "embeddings": lambda: len(gpt.embeddings.create(model="gpt-5.1", input="x").data),
     }  # fmt: skip
 

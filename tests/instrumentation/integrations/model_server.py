@@ -1,7 +1,7 @@
 """A model server on 127.0.0.1 that speaks Anthropic's and OpenAI's wire formats, with made-up answers.
 
 A model named ``flaky`` fails once for each path before it answers, ``broken`` always does, ``silent`` answers once the
-server is closed. Standard library only.
+server is closed, ``zeros`` ends its streams with an input of 0. Standard library only.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def _message_events(model: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "content_block_delta", {"type": "content_block_delta", "index": 0, "delta": delta}
     yield "content_block_stop", {"type": "content_block_stop", "index": 0}
     stop = {"stop_reason": "end_turn", "stop_sequence": None}
-    yield "message_delta", {"type": "message_delta", "delta": stop, "usage": {"output_tokens": 5}}
+    usage = {"output_tokens": 5} if model != "zeros" else {"input_tokens": 0, "output_tokens": 5}
+    yield "message_delta", {"type": "message_delta", "delta": stop, "usage": usage}
     yield "message_stop", {"type": "message_stop"}
 
 
@@ -98,6 +99,11 @@ def _response(model: str, usage: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def _background_response(usage: dict[str, Any] | None) -> dict[str, Any]:
+    status = "queued" if usage is None else "completed"
+    return {**_response("gpt-5.1", usage), "id": "background_1", "background": True, "status": status}
+
+
 def _response_events(model: str) -> Iterator[tuple[str, dict[str, Any]]]:
     created = {**_response(model, None), "status": "in_progress"}
     yield "response.created", {"type": "response.created", "sequence_number": 0, "response": created}
@@ -131,6 +137,8 @@ class _Answer(BaseHTTPRequestHandler):
         elif path.endswith("/chat/completions"):
             wanted = (body.get("stream_options") or {}).get("include_usage", False)
             answer, events = _completion(model), _completion_events(model, wanted)
+        elif body.get("background"):
+            answer, events = _background_response(None), iter(())
         else:
             answer, events = _response(model, RESPONSES), _response_events(model)
         if body.get("stream"):
@@ -140,6 +148,11 @@ class _Answer(BaseHTTPRequestHandler):
             self._send(200, text.encode(), "text/event-stream")
         else:
             self._send(200, json.dumps(answer).encode())
+
+    def do_GET(self) -> None:
+        background = self.path.endswith("/background_1")
+        stored = _background_response(RESPONSES) if background else _response("gpt-5.1", RESPONSES)
+        self._send(200, json.dumps(stored).encode())
 
     def _send(self, status: int, body: bytes, kind: str = "application/json") -> None:
         self.send_response(status)

@@ -8,6 +8,7 @@ Harbor needs Python 3.12. The stand-ins here have the names of its own classes' 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,8 +19,12 @@ from typing import Any
 
 import pytest
 
+from evalgauge.events import LlmCall
 from evalgauge.integrations.harbor import EvalgaugePlugin
+from evalgauge.pricing import PriceTable
+from evalgauge.runlog import read_events
 from evalgauge.tracker import _open_runs
+from evalgauge_exporter.sources.atif.source import AtifSource
 from evalgauge_exporter.sources.discovery import Discovery
 from tests.asynchronous import run
 
@@ -327,3 +332,86 @@ def test_nothing_is_raised_into_harbor(tmp_path: Path, caplog: pytest.LogCapture
 def test_nothing_of_harbor_is_imported() -> None:
     code = "import sys, evalgauge.integrations.harbor; print([name for name in sys.modules if name == 'harbor'])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_plugin_and_source_count_the_same_calls_of_the_same_trajectory(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    plugin = started(job)
+    trial = job._trial_configs[0]
+    folder = Path(trial.trials_dir) / trial.trial_name
+    written = {"ephemeral_5m_input_tokens": 300, "ephemeral_1h_input_tokens": 200}
+    turns = [
+        {
+            "step_id": number,
+            "timestamp": f"2026-03-01T12:00:0{number}Z",
+            "source": "agent",
+            "message": "look",
+            "metrics": {"prompt_tokens": 4530, "completion_tokens": 200, "cached_tokens": 4000, "extra": extra},
+        }
+        for number, extra in enumerate(({"cache_creation_input_tokens": 500, "cache_creation": written}, None))
+    ]
+    short = {**turns[1], "metrics": {"prompt_tokens": 9, "completion_tokens": 1}}
+    document = {
+        "schema_version": "ATIF-v1.8",
+        "agent": {"name": "terminus-2", "version": "1", "model_name": MODEL},
+        "steps": turns,
+        "subagent_trajectories": [{"agent": {"name": "sub"}, "steps": [short]}],
+    }
+    (folder / "agent").mkdir(parents=True)
+    (folder / "agent" / "trajectory.json").write_text(json.dumps(document))
+    (folder / "config.json").write_text(json.dumps({"task": {"name": "hello"}, "agent": {"name": "terminus-2"}}))
+    sums = {"n_input_tokens": 9069, "n_cache_tokens": 8000, "n_output_tokens": 401}
+    info = {"model_info": {"name": "claude-sonnet-4-5", "provider": "anthropic"}}
+    stated = {"trial_name": trial.trial_name, "agent_result": sums, "agent_info": info}
+    (folder / "result.json").write_text(json.dumps({**stated, "verifier_result": {"rewards": {"reward": 1}}}))
+    job.begin()
+    job.end(rewards={"reward": 1.0}, agent_result=Of(**sums, model_usage=None))
+    finish(plugin)
+    recorded = [event for event in read_events(job.job_dir) if isinstance(event, LlmCall)]
+    read = [event for event in AtifSource(job.job_dir).read().events if isinstance(event, LlmCall)]
+    assert len(recorded) == 3
+    assert [(call.provider, call.model, call.usage) for call in recorded] == [
+        (call.provider, call.model, call.usage) for call in read
+    ]
+    table = PriceTable()
+    usd = [float(sum(table.price_of(call).usd or 0 for call in calls)) for calls in (recorded, read)]
+    # per M: 30x$3 + 4000x$0.3 + 300x$3.75 + 200x$6 + 200x$15; 530x$3 + 4000x$0.3 + 200x$15; 9x$3 + $15
+    assert usd == [pytest.approx(0.006615 + 0.00579 + 0.000042)] * 2
+
+
+def test_messages_and_tool_results_of_a_trajectory_are_recorded(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    plugin = started(job)
+    trial = job._trial_configs[0]
+    folder = Path(trial.trials_dir) / trial.trial_name / "agent"
+    folder.mkdir(parents=True)
+    calls = [{"tool_call_id": name, "function_name": "bash", "arguments": {"cmd": name}} for name in ("ls", "pwd")]
+    results = [
+        {"source_call_id": "pwd", "content": "/root"},
+        {"source_call_id": "ls", "content": [{"type": "text", "text": "a.txt"}]},
+        {"source_call_id": "pwd", "content": "again"},
+    ]
+    steps = [
+        {"source": "system", "message": "You are an agent."},
+        {"source": "user", "message": "List the files.", "timestamp": "2026-03-01T12:00:00Z"},
+        {"source": "agent", "message": "", "tool_calls": calls, "observation": {"results": results}},
+        {"source": "agent", "message": "done", "observation": {"results": ["torn", {"content": 7}]}},
+    ]
+    (folder / "trajectory.json").write_text(json.dumps({"schema_version": "ATIF-v1.8", "steps": steps}))
+    job.begin()
+    job.end(rewards={"reward": 1.0})
+    finish(plugin)
+    assert [(line["role"], line["text"]) for line in lines(job.job_dir, "message")] == [
+        ("system", "You are an agent."),
+        ("user", "List the files."),
+    ]
+    seen = [(line["action"]["type"], line.get("observation")) for line in lines(job.job_dir, "step")]
+    assert seen == [("bash", "a.txt"), ("bash", "/root\nagain"), ("message", None)]
+
+
+def test_the_log_goes_into_the_first_of_several_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVALGAUGE_RESULTS", os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")]))
+    job = Job(tmp_path)
+    finish(started(job))
+    assert lines(tmp_path / "first" / "nightly")
+    assert not (tmp_path / "second").exists()

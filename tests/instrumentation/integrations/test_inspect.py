@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evalgauge.events import Step
+from evalgauge.events import Message, Step, TaskFinished
 from evalgauge.runlog import read_events
 from evalgauge_exporter.sources.inspect.log import InspectLogSource
 from evalgauge_exporter.state.models import Attempt
@@ -78,6 +78,19 @@ def test_the_hook_records_the_same_as_inspects_own_log(evaluation: tuple[Path, d
     for mine, of_inspect in zip(*(sorted(each, key=_place) for each in steps), strict=True):
         assert (mine.action, mine.reasoning) == (of_inspect.action, of_inspect.reasoning)
         assert (mine.screenshot is None) == (of_inspect.screenshot is None) == (mine.action_type == "press")
+
+
+def test_messages_tool_results_and_scores_are_recorded(evaluation: tuple[Path, dict[str, Any]]) -> None:
+    (recorded,) = (evaluation[0] / "results").iterdir()
+    events = list(read_events(recorded))
+    told = {(event.task_id, event.role, event.text) for event in events if isinstance(event, Message)}
+    assert ("s0", "user", "Say yes.") in told
+    presses = [event for event in events if isinstance(event, Step) and event.action_type == "press"]
+    assert {step.observation for step in presses} == {"pressed Enter"}
+    ends = [event for event in events if isinstance(event, TaskFinished) and event.outcome in ("success", "failure")]
+    assert {end.target for end in ends} == {"yes"}
+    assert {(end.answer, end.score) for end in ends} == {("yes", 1.0), ("no", 0.0)}
+    assert all(end.scores == {"match": end.score} for end in ends)
 
 
 def _said(attempt: Attempt) -> tuple[object, ...]:

@@ -17,7 +17,7 @@ from opentelemetry.trace import Status, StatusCode
 from evalgauge import track_run
 from evalgauge.events import LlmCall
 from evalgauge.integrations.llm import GenAiSpans, capture
-from evalgauge.integrations.llm.client_calls import is_call
+from evalgauge.integrations.llm.client_calls import Call, is_call
 from evalgauge.runlog import read_events
 from evalgauge.tracker import Task, current_task
 from evalgauge.usage import UNKNOWN, TokenUsage
@@ -31,6 +31,7 @@ EXPECTED: dict[str | None, list[tuple[str, TokenUsage]]] = {
     "claude": [("ok", CLAUDE)],
     "claude beta": [("ok", CLAUDE)],
     "claude stream": [("ok", CLAUDE)],
+    "claude stream, zeros at its end": [("ok", CLAUDE)],
     "claude stream manager": [("ok", CLAUDE)],
     "claude left early": [("ok", CLAUDE._replace(output=1))],
     "claude left by with": [("ok", CLAUDE._replace(output=1))],
@@ -59,6 +60,7 @@ EXPECTED: dict[str | None, list[tuple[str, TokenUsage]]] = {
     "responses": [("ok", RESPONSES)],
     "responses stream": [("ok", RESPONSES)],
     "responses async": [("ok", RESPONSES)],
+    "responses in the background": [("ok", RESPONSES)],
     "embeddings": [("ok", TokenUsage(4, None, None, 0))],
     None: [("ok", CHAT)],
 }
@@ -76,7 +78,8 @@ def test_every_kind_of_call_is_recorded_once_for_its_task(program: Program, tmp_
         assert call.worker_id == (None if call.task_id is None else "w")
         if call.model == "gpt-5.1":
             assert call.provider == "openai"
-        assert (call.duration_seconds is None) == (call.status == "retry"), "how long a failed try took is not known"
+        untimed = call.status == "retry" or call.task_id == "responses in the background"
+        assert (call.duration_seconds is None) == untimed, "how long a failed try took is not known"
     assert found == EXPECTED
     answers = {name: answer for name, answer in answered.items() if answer is not None}
     assert answers["claude stream"] == answers["claude async stream"] == 6, "the program gets every part of a stream"
@@ -275,3 +278,63 @@ def test_an_unknown_client_gets_a_warning_and_partial_counting(
 def test_only_what_calls_a_model_is_a_call(url: str, expected: bool) -> None:
     assert is_call(SimpleNamespace(method="post", url=url)) is expected
     assert not is_call(SimpleNamespace(method="get", url=url))
+
+
+def recorded_call(tmp_path: Path, parts: list[dict[str, Any]], url: str = "http://gateway.example/v1") -> LlmCall:
+    """The call that a client at ``url`` makes, whose response comes in these parts."""
+    client = SimpleNamespace(base_url=url)
+    options = SimpleNamespace(method="post", url="/chat/completions", json_data={"model": "auto"})
+    with track_run(tmp_path, benchmark="b", model="m", run_id="r") as run, run.task("t") as task:
+        call = Call("openai", client, options)
+        for part in parts:
+            call.read_part(part)
+        call.record()
+        task.finish(success=True)
+    (found,) = calls(tmp_path / "r")
+    return found
+
+
+def test_counts_in_a_stream_are_cumulative_and_the_larger_stands(tmp_path: Path) -> None:
+    start = {
+        "message": {
+            "usage": {"input_tokens": 90, "output_tokens": 1, "cache_creation": {"ephemeral_5m_input_tokens": 7}}
+        }
+    }
+    end = {"usage": {"input_tokens": 0, "output_tokens": 40, "cache_creation": {"ephemeral_5m_input_tokens": 0}}}
+    found = recorded_call(tmp_path, [start, end, {"usage": {"output_tokens": 12}}, {"usage": None}])
+    assert found.tokens == TokenUsage(90, None, 7, 40)
+
+
+@pytest.mark.parametrize(
+    ("url", "model", "provider"),
+    [
+        ("http://gateway.example/v1", "gemini-2.5-pro", "google"),
+        ("http://gateway.example/v1", "claude-sonnet-4-5", "anthropic"),
+        ("http://gateway.example/v1", "llama-3.3-70b", "gateway.example"),
+        ("http://gateway.example/v1", "deepseek-r1", "gateway.example"),  # open weights: anybody serves them
+        ("https://api.x.ai/v1", "grok-4", "x-ai"),
+    ],
+)
+def test_behind_a_gateway_the_model_that_answered_names_the_provider(
+    tmp_path: Path, url: str, model: str, provider: str
+) -> None:
+    found = recorded_call(tmp_path, [{"model": model, "usage": {"prompt_tokens": 1, "completion_tokens": 1}}], url)
+    assert (found.provider, found.model) == (provider, model)
+
+
+def test_the_tier_that_served_a_call_and_the_tools_it_used_are_recorded(tmp_path: Path) -> None:
+    searches = [
+        {"type": "web_search_call", "action": {"type": "search"}},
+        {"type": "web_search_call", "action": {"type": "open_page"}},
+        {"type": "file_search_call"},
+        {"type": "message"},
+    ]
+    response = {"service_tier": "flex", "output": searches, "usage": {"input_tokens": 9, "output_tokens": 1}}
+    found = recorded_call(tmp_path, [{"response": {"output": searches[:1]}}, {"response": response}])
+    assert found.service_tier == "flex"
+    assert found.server_tools == {"web_search": 1, "file_search": 1}
+
+
+def test_groqs_last_chunk_holds_the_usage(tmp_path: Path) -> None:
+    chunk = {"x_groq": {"id": "r", "usage": {"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 10}}}
+    assert recorded_call(tmp_path, [{"choices": []}, chunk]).tokens == TokenUsage(8, None, None, 2)

@@ -19,10 +19,12 @@ from evalgauge_exporter.analysis.comparison.pairing import Trial
 from evalgauge_exporter.analysis.comparison.power import LeastDrop, least_drop
 from evalgauge_exporter.analysis.comparison.repeats import pass_at_k, pass_hat_k
 from evalgauge_exporter.analysis.comparison.sequential import Martingale, anytime_p_value
+from evalgauge_exporter.analysis.comparison.several import CorrectedComparison, compare_all, compare_pairs
 from evalgauge_exporter.analysis.comparison.tests import Interval, holm, wilson
 
 __all__ = [
     "Comparison",
+    "CorrectedComparison",
     "DomainComparison",
     "Interval",
     "LeastDrop",
@@ -35,6 +37,8 @@ __all__ = [
     "Verdict",
     "anytime_p_value",
     "compare",
+    "compare_all",
+    "compare_pairs",
     "flip_rate",
     "holm",
     "least_drop",

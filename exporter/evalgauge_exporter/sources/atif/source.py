@@ -122,6 +122,8 @@ class AtifSource(FolderSource):
         self._agent = None if is_folder else place.name
         self._single = is_folder and is_regular_file(place / TRAJECTORY)
         self.levels = 0 if self._single else 1
+        self._configured: tuple[str | None, str | None] = (None, None)
+        """Agent and model by the first trial's configuration, for trials without the job's own files."""
         self._stated: tuple[str | None, str | None] = (None, None)
         """Agent and model by the first trajectory."""
 
@@ -158,11 +160,11 @@ class AtifSource(FolderSource):
         benchmark = None
         if datasets:
             benchmark = parse_id(datasets[0].get("name")) or parse_base_name(datasets[0].get("path"))
-        model = parse_id(mine.get("model_name")) or self._stated[1]
+        model = parse_id(mine.get("model_name")) or self._configured[1] or self._stated[1]
         return RunInfo(
             benchmark,
             resolve_model(model)[1],
-            parse_id(mine.get("name")) or self._stated[0],
+            parse_id(mine.get("name")) or self._configured[0] or self._stated[0],
             parse_timestamp(result.get("started_at")),
             total,
         )
@@ -240,6 +242,8 @@ class AtifSource(FolderSource):
         agent, task = config.get("agent"), config.get("task")
         if self._agent is not None and (not isinstance(agent, dict) or format_agent_name(agent) != self._agent):
             return None
+        if isinstance(agent, dict) and self._configured == (None, None):
+            self._configured = parse_id(agent.get("name")), parse_id(agent.get("model_name"))
         task = task if isinstance(task, dict) else {}
         return (
             parse_id(task.get("name"))

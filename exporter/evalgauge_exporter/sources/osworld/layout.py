@@ -80,9 +80,8 @@ class OSWorldLayoutSource(FolderSource):
         lines = read_objects(files.folder / TRAJECTORY, self.report)
         start = next((at for line in lines if (at := self.parse_time(line)) is not None), None)
         written = get_mtime(files.folder / RESULT)
-        if start is None:
-            start = written if written is not None else get_mtime(files.folder)
-        attempt.add_start(start, files.domain, None, self.max_steps())
+        file_time = written if written is not None else get_mtime(files.folder)
+        attempt.add_start(start, files.domain, None, self.max_steps(), file_time=file_time)
         below = self.relative_path(files.folder)
         shot = self._find_first_screenshot(files.folder, below)
         error = None

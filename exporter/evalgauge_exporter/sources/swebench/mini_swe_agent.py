@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from evalgauge.events import LlmCall
 from evalgauge.model_names import ModelName, infer_provider, split_model_name
 from evalgauge.usage import UNKNOWN, parse_call
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
@@ -73,8 +74,7 @@ class MiniSweAgentSource(TrajectorySource):
 
     def add_trajectory(self, content: Mapping[str, Any], attempt: AttemptBuilder, path: Path) -> int:
         """Add a step for each answer of the model."""
-        info = as_object(content.get("info"))
-        config = as_object(info.get("config"))
+        config = as_object(as_object(content.get("info")).get("config"))
         self._note_config(config)
         messages = content.get("messages")
         messages = [each for each in (messages if isinstance(messages, list) else ()) if isinstance(each, dict)]
@@ -82,7 +82,7 @@ class MiniSweAgentSource(TrajectorySource):
         start = next((at for at in times if at is not None), None)
         task = next((_text_of(message) for message in messages if message.get("role") == "user"), None)
         limit = parse_count(as_object(config.get("agent")).get("step_limit"))
-        attempt.add_start(start if start is not None else get_mtime(path), None, task, limit or None)
+        attempt.add_start(start, None, task, limit or None, file_time=get_mtime(path))
         answers = [index for index, message in enumerate(messages) if _is_answer(message)]
         ends = [*answers[1:], len(messages)]
         if answers and answers[-1] == len(messages) - 1 and not self.has_finished(content):
@@ -90,16 +90,12 @@ class MiniSweAgentSource(TrajectorySource):
         for message, at in zip(messages[: answers[0] if answers else None], times, strict=False):
             if message.get("role") in ("system", "user"):
                 attempt.add_message(at, message["role"], _text_of(message))
-        counted = False
         for index, following in zip(answers, ends, strict=False):
             message, at, text = messages[index], times[index], _text_of(messages[index])
             seen = "\n".join(filter(None, map(_text_of, messages[index + 1 : following])))
             attempt.add_step(at, _parse_action(message, text), reasoning=text, observation=seen)
-            counted |= self._add_call(attempt, message, at)
-        steps = len(answers)
-        if not counted:
-            self._add_sum(attempt, info, steps)
-        return steps
+            self._add_call(attempt, message, at)
+        return len(answers)
 
     def _note_config(self, config: Mapping[str, Any]) -> None:
         model = config.get("model")
@@ -109,23 +105,24 @@ class MiniSweAgentSource(TrajectorySource):
         agent = config.get("agent")
         self.agent = self.agent or (parse_id(agent) if isinstance(agent, str) else None) or "mini-swe-agent"
 
-    def _add_call(self, attempt: AttemptBuilder, message: Mapping[str, Any], at: float | None) -> bool:
+    def _add_call(self, attempt: AttemptBuilder, message: Mapping[str, Any], at: float | None) -> None:
         """Add the model call that made a message, where its answer was kept."""
         response = as_object(as_object(message.get("extra")).get("response")) or (
             message if message.get("object") == "response" else {}
         )
         usage = response.get("usage")
         if not isinstance(usage, dict):
-            return False
+            return
         model = self.model.model or parse_id(response.get("model"))
         cost = as_object(message.get("extra")).get("cost")
         counted = parse_call(usage, provider=self.model.provider, model=model)
         attempt.add_call(at, self.model.provider, model, counted, cost_usd=cost)
-        return True
 
-    def _add_sum(self, attempt: AttemptBuilder, info: Mapping[str, Any], steps: int) -> None:
+    def add_sum(self, content: Mapping[str, Any], attempt: AttemptBuilder, steps: int) -> None:
         """Add one call for all that were made, of which only their number and the money are known."""
-        stats = as_object(info.get("model_stats"))
+        if any(isinstance(event, LlmCall) for event in attempt.events):
+            return
+        stats = as_object(as_object(content.get("info")).get("model_stats"))
         if steps or parse_count(stats.get("api_calls")) or parse_float(stats.get("instance_cost")):
             attempt.add_call(
                 None,

@@ -77,6 +77,10 @@ class TrajectorySource(FolderSource):
         """Add the start, the steps and the model calls of a trajectory; return the number of steps."""
 
     @abstractmethod
+    def add_sum(self, content: Mapping[str, Any], attempt: AttemptBuilder, steps: int) -> None:
+        """Add the sum of the model calls of a trajectory that has ended, where they are not known one by one."""
+
+    @abstractmethod
     def read_predictions(self) -> dict[str, str]:
         """Return the instances with a prediction, each with the name of the model that it is for."""
 
@@ -136,6 +140,7 @@ class TrajectorySource(FolderSource):
         steps = self.add_trajectory(content, attempt, files.folder)
         verdict = self._reports.verdict(files.task_id)
         if verdict is not None or files.task_id in self._predicted or self.has_finished(content):
+            self.add_sum(content, attempt, steps)
             info = content.get("info")
             _add_finish(attempt, info if isinstance(info, dict) else {}, verdict, steps)
         return attempt

@@ -69,7 +69,8 @@ class SweAgentSource(TrajectorySource):
         if self.model.model is None:
             self.model = self._read_model(content)
         messages = list(_list_prompts(content))
-        attempt.add_start(get_mtime(path), None, next((text for role, text in messages if role == "user"), None))
+        task = next((text for role, text in messages if role == "user"), None)
+        attempt.add_start(None, None, task, file_time=get_mtime(path))
         for role, text in messages:
             attempt.add_message(None, role, text)
         trajectory = content.get("trajectory")
@@ -82,7 +83,6 @@ class SweAgentSource(TrajectorySource):
                 observation=step.get("observation"),
                 env_seconds=step.get("execution_time"),
             )
-        self._add_sum(attempt, as_object(as_object(content.get("info")).get("model_stats")), len(steps))
         return len(steps)
 
     def _read_model(self, content: Mapping[str, Any]) -> ModelName:
@@ -100,8 +100,9 @@ class SweAgentSource(TrajectorySource):
         name = split_model_name(stated)
         return ModelName(name.provider or infer_provider(name.model), name.model)
 
-    def _add_sum(self, attempt: AttemptBuilder, stats: Mapping[str, Any], steps: int) -> None:
+    def add_sum(self, content: Mapping[str, Any], attempt: AttemptBuilder, steps: int) -> None:
         """Add one call for all that were made: their tokens and their money are sums."""
+        stats = as_object(as_object(content.get("info")).get("model_stats"))
         tokens = TokenUsage(
             parse_count(stats.get("tokens_sent")), None, None, parse_count(stats.get("tokens_received"))
         )

@@ -71,6 +71,8 @@ function draw() {
   selector.update(frame);
   setAttribute(byId("link-replay"), "href", frame.current_job === null ? null : replayUrl(frame));
   setVisible(byId("link-replay"), frame.current_job !== null && replayUrl(frame) !== null);
+  const selected = getSelectedRun();
+  setAttribute(byId("link-wall"), "href", selected === null ? "wall" : `wall?run=${encodeURIComponent(selected)}`);
   const grafana = safeUrl(frame.links?.grafana_url);
   setAttribute(byId("link-grafana"), "href", grafana);
   setVisible(byId("link-grafana"), grafana !== null);

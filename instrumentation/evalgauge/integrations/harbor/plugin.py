@@ -19,8 +19,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from evalgauge.atif import choose_calls, load_trajectories, read_calls, read_turns
-from evalgauge.events import TERMINAL_ACTIONS, TaskFinished
+from evalgauge.atif import choose_calls, load_trajectories, read_calls, read_messages, read_turns
+from evalgauge.events import OBSERVATION_LENGTH, TERMINAL_ACTIONS, TaskFinished
+from evalgauge.integrations.environment import OFF, VARIABLE, first_results_folder
 from evalgauge.integrations.harbor.outcomes import parse_outcome
 from evalgauge.model_names import ModelName, split_model_name
 from evalgauge.normalize import outcome_of, planned_tasks
@@ -30,7 +31,6 @@ from evalgauge.values import parse_timestamp
 
 log = logging.getLogger("evalgauge")
 
-VARIABLE, OFF = "EVALGAUGE_RESULTS", "off"
 
 Hook = Callable[[Any], Awaitable[None]]
 
@@ -46,7 +46,7 @@ class EvalgaugePlugin:
     def __init__(self, results: str | os.PathLike[str] | None = None, **unknown: object) -> None:
         if unknown:
             log.warning("the Harbor plugin has no setting %s; its only setting is results", ", ".join(sorted(unknown)))
-        self._results = str(results) if results else os.environ.get(VARIABLE) or None
+        self._results = str(results) if results else first_results_folder()
         self._jobs: dict[str, _AgentRun] = {}
 
     async def on_job_start(self, job: Any) -> None:
@@ -181,12 +181,17 @@ class _AgentRun:
             log.warning("trial %s: its trajectory cannot be read (%s)", result.trial_name, error)
         count, last, finished = 0, "", parse_timestamp(result.finished_at)
         try:
+            for ts, role, text in (message for _, document in documents for message in read_messages(document)):
+                message = {"role": role, "text": text[:OBSERVATION_LENGTH], **ids}
+                self.run._write("message", message if ts is None else {"ts": ts, **message})
             for folder, document in documents:
                 for turn in read_turns(document, lambda name, folder=folder: _find_image(name, folder, trial)):  # type: ignore[misc]
                     ts = turn.ts if turn.ts is not None else finished
-                    for index, action in enumerate(turn.actions):
+                    for index, (action, seen) in enumerate(zip(turn.actions, turn.observations, strict=True)):
                         shot = None if turn.screenshot is None else save(turn.screenshot, count)
                         step = {"action": action, "reasoning": turn.reasoning if index == 0 else None, **ids}
+                        if seen is not None:
+                            step["observation"] = seen[:OBSERVATION_LENGTH]
                         time = {} if ts is None else {"ts": ts}
                         self.run._write("step", {**time, **step, "step_idx": count, "screenshot": shot})
                         count, last = count + 1, str(action["type"]).lower()

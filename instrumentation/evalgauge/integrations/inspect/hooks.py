@@ -7,17 +7,17 @@ With evalgauge installed beside inspect-ai, each task of an ``inspect eval`` bec
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from inspect_ai.hooks import Hooks, SampleEnd, SampleEvent, SampleStart, TaskEnd, TaskStart, hooks
 
+from evalgauge.integrations.environment import OFF, first_results_folder
 from evalgauge.integrations.inspect.outcomes import DOMAIN_KEYS, SCORING_SPANS, SUBMIT_TOOLS, parse_score
 from evalgauge.model_names import split_model_name
 from evalgauge.tracker import Run, Task, track_run
 
-FOLDER, VARIABLE, OFF = "results", "EVALGAUGE_RESULTS", "off"
+FOLDER = "results"
 
 
 @hooks(name="evalgauge", description="Records evaluations as evalgauge run logs.")
@@ -31,7 +31,7 @@ class EvalgaugeHooks(Hooks):
 
     def enabled(self) -> bool:
         """Whether the hook records anything."""
-        return os.environ.get(VARIABLE, FOLDER).lower() != OFF
+        return (first_results_folder() or FOLDER).lower() != OFF
 
     async def on_task_start(self, data: TaskStart) -> None:
         """Start a run for an Inspect task."""
@@ -39,7 +39,7 @@ class EvalgaugeHooks(Hooks):
         ids = spec.dataset.sample_ids
         self._scorers[data.eval_id] = [scorer.name for scorer in spec.scorers or []]
         self._runs[data.eval_id] = track_run(
-            os.environ.get(VARIABLE, FOLDER),
+            first_results_folder() or FOLDER,
             benchmark=spec.task,
             model=split_model_name(spec.model).model or "unknown",
             agent=getattr(spec, "solver", None),
@@ -67,6 +67,8 @@ class EvalgaugeHooks(Hooks):
                 domain=next((domain for domain in domains if isinstance(domain, str) and domain), None),
                 instruction=_user_text(sample.input),
             )
+            for role, text in _messages(sample.input):
+                task.message(role, text)
             self._samples[data.sample_id] = _SampleRecorder(task, _last_image_of(sample.input))
 
     async def on_sample_event(self, data: SampleEvent) -> None:
@@ -93,7 +95,14 @@ class EvalgaugeHooks(Hooks):
                 outcome="evaluation_error", error="the sample has no score", reason=limit or explanation
             )
         else:
-            recorder.task.finish(score=score, reason=limit or explanation)
+            found = {name: parse_score(stated.value) for name, stated in (sample.scores or {}).items()}
+            recorder.task.finish(
+                score=score,
+                scores={name: value for name, value in found.items() if value is not None},
+                reason=limit or explanation,
+                answer=_first_answer(sample.scores or {}, self._scorers.get(data.eval_id, [])),
+                target=_join_target(sample.target),
+            )
 
 
 class _SampleRecorder:
@@ -163,7 +172,8 @@ class _SampleRecorder:
     def _record_tool(self, event: Any) -> None:
         step = self._pending.pop(event.id, None)
         if step is not None:
-            self.task.step(**step, screenshot=self._shot, env_seconds=event.working_time)
+            seen = _text_of(event.result)
+            self.task.step(**step, observation=seen, screenshot=self._shot, env_seconds=event.working_time)
         self._shot = _last_image(event.result) or self._shot
 
 
@@ -180,10 +190,36 @@ def _action(call: Any) -> dict[str, Any]:
     return {**arguments, "type": "done" if tool in SUBMIT_TOOLS else tool}
 
 
+def _first_answer(scores: Mapping[str, Any], scorers: list[str]) -> str | None:
+    name = next((scorer for scorer in scorers if scorer in scores), next(iter(scores), None))
+    return None if name is None else scores[name].answer
+
+
+def _join_target(target: Any) -> str | None:
+    texts = [target] if isinstance(target, str) else target or []
+    return "\n".join(str(text) for text in texts) or None
+
+
 def _first_score(scores: Mapping[str, Any], scorers: list[str]) -> tuple[float | None, str | None]:
     """Return the first scorer's score, None where it is not a number, and its explanation."""
     name = next((scorer for scorer in scorers if scorer in scores), next(iter(scores), None))
     return (None, None) if name is None else (parse_score(scores[name].value), scores[name].explanation)
+
+
+def _messages(sample_input: Any) -> list[tuple[str, str]]:
+    """Return role and text of the messages in a sample's input."""
+    if isinstance(sample_input, str):
+        return [("user", sample_input)] if sample_input else []
+    messages = [(message.role, message.text) for message in sample_input or ()]
+    return [(role, text) for role, text in messages if role in ("system", "user") and text]
+
+
+def _text_of(content: Any) -> str | None:
+    """Return the text of a tool's result; None where it has none."""
+    if isinstance(content, str | int | float | bool):
+        return str(content) or None
+    texts = (getattr(part, "text", None) for part in (content if isinstance(content, list) else [content]))
+    return "\n".join(text for text in texts if isinstance(text, str) and text) or None
 
 
 def _user_text(sample_input: Any) -> str | None:

@@ -1,0 +1,183 @@
+"""The leaderboard: the runs of one benchmark grouped by model or tag, ranked, compared pairwise, against their cost.
+
+Runs of one group are pooled: a task that several of them measured has as many attempts more. The rows are ranked by the
+success rate, or by the mean score where there are no rates. A row is on the Pareto front where no other row is at least
+as good and at most as expensive per success, and better in one of the two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from evalgauge_exporter.analysis.comparison import Interval, Trial
+from evalgauge_exporter.analysis.comparison.pairing import group_by_task, mean_score, success_share
+from evalgauge_exporter.analysis.comparison.several import CorrectedComparison, compare_pairs
+from evalgauge_exporter.analysis.comparison.tests import clustered_wilson, mean_interval
+from evalgauge_exporter.analysis.rates import success_rate_reason
+from evalgauge_exporter.analysis.run_analysis import RunAnalysis
+from evalgauge_exporter.analysis.trials import measured_trials
+from evalgauge_exporter.state.run import RunState
+
+TAG = "tag:"
+"""Prefix of a grouping by a tag."""
+
+
+@dataclass(frozen=True)
+class LeaderboardRow:
+    """One group of runs. What was not measured is ``None``."""
+
+    rank: int
+    """From 1; rows without a rate and a score come last."""
+    name: str
+    """The model, or the tag's value."""
+    benchmark: str
+    run_ids: tuple[str, ...]
+    tasks: int
+    """Tasks measured by any of the runs."""
+    attempts: int
+    """Measured attempts."""
+    success_rate: float | None
+    """Mean over tasks of each task's share of successes."""
+    rate_interval: Interval | None
+    """95 %, cluster-robust over tasks."""
+    mean_score: float | None
+    """Mean over tasks of the mean scores, on the benchmark's own scale."""
+    score_interval: Interval | None
+    """95 %, over tasks."""
+    cost_usd: float | None
+    """What is known of the runs' costs, machines included."""
+    cost_is_complete: bool
+    """Whether every call and machine of the runs is in ``cost_usd``."""
+    cost_per_success_usd: float | None
+    """``cost_usd`` over the successes; ``None`` where the cost is not complete or nothing succeeded."""
+    on_front: bool
+    """Whether the row is on the Pareto front of success against cost per success; never without a complete cost."""
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The groups of one benchmark."""
+
+    benchmark: str
+    rows: tuple[LeaderboardRow, ...]
+    """By rank."""
+    pairs: dict[tuple[str, str], CorrectedComparison]
+    """Comparisons of each two groups by their names, the better-ranked one as baseline; Holm-corrected."""
+
+
+def build_leaderboards(
+    analysis: RunAnalysis, now: float, *, by: str = "model", runs: Iterable[RunState] | None = None
+) -> list[Leaderboard]:
+    """Return the leaderboard of each benchmark, sorted by its name.
+
+    Running runs take no part: their measured tasks are a biased selection.
+
+    Args:
+        analysis: The analyses of the runs, for their costs.
+        now: The present, Unix seconds.
+        by: ``model``, ``agent``, or ``tag:NAME`` for the value of a tag; runs without it are left out.
+        runs: The runs, by default all.
+
+    Raises:
+        ValueError: ``by`` is no grouping.
+    """
+    if by not in ("model", "agent") and not (by.startswith(TAG) and len(by) > len(TAG)):
+        raise ValueError(f"{by!r} is no grouping; write model, agent or tag:NAME")
+    groups: dict[str, dict[str, list[RunState]]] = {}
+    for run in analysis.state.runs.values() if runs is None else runs:
+        name = _group_of(run, by)
+        if name and analysis.is_finished(run, now):
+            groups.setdefault(run.benchmark, {}).setdefault(name, []).append(run)
+    return [_leaderboard(benchmark, groups[benchmark], analysis, now) for benchmark in sorted(groups)]
+
+
+def _group_of(run: RunState, by: str) -> str | None:
+    if by == "model":
+        return run.model
+    return run.agent if by == "agent" else run.tags.get(by.removeprefix(TAG))
+
+
+def _leaderboard(benchmark: str, groups: dict[str, list[RunState]], analysis: RunAnalysis, now: float) -> Leaderboard:
+    trials = {name: pool_trials(runs) for name, runs in groups.items()}
+    rows = [_row(benchmark, name, runs, trials[name], analysis, now) for name, runs in groups.items()]
+    rows.sort(key=_order)
+    front = find_front([(_quality(row), row.cost_per_success_usd) for row in rows])
+    ranked = [_ranked(row, at + 1, front[at]) for at, row in enumerate(rows)]
+    pairs = compare_pairs({row.name: trials[row.name] for row in ranked})
+    return Leaderboard(benchmark, tuple(ranked), pairs)
+
+
+def pool_trials(runs: Sequence[RunState]) -> list[Trial]:
+    """Return the measured attempts of several runs as if they were one: attempts are numbered anew."""
+    pooled: list[Trial] = []
+    counts: dict[str, int] = {}
+    for run in sorted(runs, key=lambda run: (run.started_at or 0.0, run.run_id)):
+        for trial in measured_trials(run):
+            counts[trial.task_id] = counts.get(trial.task_id, 0) + 1
+            pooled.append(trial._replace(attempt=counts[trial.task_id]))
+    return pooled
+
+
+def _row(
+    benchmark: str, name: str, runs: Sequence[RunState], trials: Sequence[Trial], analysis: RunAnalysis, now: float
+) -> LeaderboardRow:
+    tasks = group_by_task(trials)
+    shares = [share for attempts in tasks.values() if (share := success_share(attempts)) is not None]
+    if any(success_rate_reason(run) is not None for run in runs):
+        shares = []
+    scores = [score for attempts in tasks.values() if (score := mean_score(attempts)) is not None]
+    costs = [analysis.costs(run, now) for run in runs]
+    known = [cost.total for cost in costs if cost.total is not None]
+    complete = len(known) == len(runs) and not any(
+        cost.unpriced_calls or cost.unknown_usage_calls or cost.unpriced_machines for cost in costs
+    )
+    successes = sum(trial.success for trial in trials)
+    cost = math.fsum(known) if known else None
+    return LeaderboardRow(
+        rank=0,
+        name=name,
+        benchmark=benchmark,
+        run_ids=tuple(run.run_id for run in runs),
+        tasks=len(tasks),
+        attempts=len(trials),
+        success_rate=math.fsum(shares) / len(shares) if shares else None,
+        rate_interval=clustered_wilson(shares, len(trials)) if shares else None,
+        mean_score=math.fsum(scores) / len(scores) if scores else None,
+        score_interval=mean_interval(scores),
+        cost_usd=cost,
+        cost_is_complete=complete,
+        cost_per_success_usd=cost / successes if cost is not None and complete and successes and shares else None,
+        on_front=False,
+    )
+
+
+def _ranked(row: LeaderboardRow, rank: int, on_front: bool) -> LeaderboardRow:
+    return LeaderboardRow(**(vars(row) | {"rank": rank, "on_front": on_front}))
+
+
+def _quality(row: LeaderboardRow) -> float | None:
+    return row.success_rate if row.success_rate is not None else row.mean_score
+
+
+def _order(row: LeaderboardRow) -> tuple[bool, bool, float, str]:
+    quality = _quality(row)
+    return row.success_rate is None, quality is None, -(quality or 0.0), row.name
+
+
+def find_front(points: Sequence[tuple[float | None, float | None]]) -> list[bool]:
+    """Return which points are on the Pareto front of quality (the more the better) and cost (the less the better).
+
+    Args:
+        points: Quality and cost of each; one without either is not on the front and beats no other.
+    """
+    known = [(quality, cost) for quality, cost in points if quality is not None and cost is not None]
+    return [
+        quality is not None
+        and cost is not None
+        and not any(
+            better >= quality and cheaper <= cost and (better, cheaper) != (quality, cost) for better, cheaper in known
+        )
+        for quality, cost in points
+    ]

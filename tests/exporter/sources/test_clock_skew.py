@@ -1,0 +1,109 @@
+"""Clocks that are off: corrected where that is certain, believed elsewhere."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalgauge_exporter.sources import clock_skew
+from evalgauge_exporter.sources.clock_skew import WriterClock
+from evalgauge_exporter.sources.runlog import RunLogSource
+from evalgauge_exporter.state.run import RunState, fold
+
+
+def write_log(folder: Path, writer: str, events: list[dict[str, Any]], modified_at: float | None = None) -> None:
+    path = folder / "events" / f"{writer}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"v": 1, "seq": seq, **event}) + "\n" for seq, event in enumerate(events)]
+    path.write_text("".join(lines))
+    if modified_at is not None:
+        os.utime(path, (modified_at, modified_at))
+
+
+def task(ts: float, task_id: str, worker: str) -> list[dict[str, Any]]:
+    started = {"ts": ts, "type": "task_started", "task_id": task_id, "worker_id": worker}
+    end = {"ts": ts + 60, "type": "task_finished", "task_id": task_id, "worker_id": worker, "outcome": "success"}
+    return [started, end]
+
+
+def read_run(folder: Path) -> RunState:
+    return fold("r", "runlog", RunLogSource(folder).read().events)
+
+
+def test_a_clock_that_is_an_hour_behind_loses_no_worker(tmp_path: Path) -> None:
+    now = time.time()
+    tasks = [{"task_id": "a"}, {"task_id": "b"}, {"task_id": "c"}]
+    write_log(
+        tmp_path, "owner", [{"ts": now - 300, "type": "run_started", "tasks": tasks}, *task(now - 280, "a", "v1")]
+    )
+    behind = now - 3600
+    write_log(
+        tmp_path,
+        "v2",
+        [*task(behind - 290, "b", "v2"), {"ts": behind - 200, "type": "heartbeat"}, *task(behind - 100, "c", "v2")],
+    )
+    run = read_run(tmp_path)
+    assert run.started_at == pytest.approx(now - 300)
+    assert run.writers["v2"] == pytest.approx(now - 300 + 250, abs=1)
+    assert run.status(now, 600) == "running"
+
+
+def test_nothing_is_written_after_the_log_was_last_modified(tmp_path: Path) -> None:
+    now = time.time()
+    died = now - 7200
+    ahead = 3600.0
+    write_log(
+        tmp_path,
+        "v1",
+        [{"ts": died + ahead - 60, "type": "heartbeat"}, {"ts": died + ahead, "type": "heartbeat"}],
+        died,
+    )
+    run = read_run(tmp_path)
+    assert run.last_event_at == pytest.approx(died, abs=1)
+    assert run.status(now, 4000) == "stalled"
+
+
+def test_a_file_that_says_it_is_older_than_its_content_by_days_is_not_believed(tmp_path: Path) -> None:
+    now = time.time()
+    write_log(tmp_path, "v1", [{"ts": now - 10, "type": "heartbeat"}], 315532800.0)
+    assert read_run(tmp_path).last_event_at == pytest.approx(now - 10)
+
+
+def test_clocks_that_contradict_nothing_are_believed(tmp_path: Path) -> None:
+    now = time.time()
+    write_log(tmp_path, "owner", [{"ts": now - 5000, "type": "run_started", "tasks": [{"task_id": "a"}]}], now - 4000)
+    write_log(tmp_path, "v1", task(now - 4900, "a", "v1"), now)  # copied files have any later time
+    run = read_run(tmp_path)
+    assert (run.started_at, run.last_event_at) == (now - 5000, now - 4840)
+
+
+def test_a_followed_log_that_lags_behind_its_arrivals_has_a_clock_that_is_behind(tmp_path: Path) -> None:
+    clock = WriterClock(tmp_path / "w.jsonl")
+    write_log(tmp_path, "w", [{"ts": 1000.0, "type": "heartbeat"}])
+    (first,) = RunLogSource(tmp_path).read().events
+
+    def arrive(ts: float, received_at: float) -> bool:
+        first.ts = ts
+        clock.see([first])
+        return clock.see_arrival(received_at)
+
+    assert not arrive(1000.0, 1900.0)
+    assert not arrive(1030.0, 1930.5)
+    assert arrive(1060.0, 1960.0)
+    try:
+        assert WriterClock(tmp_path / "w.jsonl").offset == pytest.approx(900.0)
+    finally:
+        clock_skew._observed.clear()
+
+
+def test_a_backlog_that_is_sent_at_once_is_no_clock(tmp_path: Path) -> None:
+    clock = WriterClock(tmp_path / "w.jsonl")
+    write_log(tmp_path, "w", [{"ts": 1000.0, "type": "heartbeat"}])
+    (event,) = RunLogSource(tmp_path).read().events
+    for at in range(10):
+        event.ts = 1000.0 + 100 * at
+        clock.see([event])
+        assert not clock.see_arrival(1900.0 + at)
