@@ -28,7 +28,7 @@ def test_totals_are_those_of_the_summaries() -> None:
     assert sum(counted.values()) == len(summaries) == 7
     assert counted["success"] == sum(summary["cum_reward"] >= 1 for summary in summaries)
     assert counted["infrastructure_error"] == sum(summary["err_msg"] is not None for summary in summaries)
-    assert sum(a.steps for a in run.attempts.values()) == sum(summary["n_steps"] for summary in summaries)
+    assert sum(a.steps or 0 for a in run.attempts.values()) == sum(summary["n_steps"] for summary in summaries)
     assert run.usage["openai", "gpt-4o-mini"].tokens == [
         sum(summary.get("stats.cum_input_tokens", 0) for summary in summaries),
         0,
