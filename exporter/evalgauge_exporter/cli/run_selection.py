@@ -23,7 +23,7 @@ from evalgauge_exporter.cli.errors import CliError, PathNotFound
 from evalgauge_exporter.cli.output import count_of, escape_control
 from evalgauge_exporter.config.model import Config, load_config
 from evalgauge_exporter.exporter import Exporter
-from evalgauge_exporter.sources.discovery import Discovery, FoundRun, name_runs
+from evalgauge_exporter.sources.discovery import COPY, Discovery, FoundRun, name_runs
 from evalgauge_exporter.sources.redacted import redact_run
 from evalgauge_exporter.state.run import RunState
 
@@ -135,8 +135,10 @@ class RunSelection:
         """The configuration; its results are the places that are searched."""
         self._exporter: Exporter | None = None
         found, problems = Discovery(list(config.results), config.success_threshold).scan()
-        if problems:
-            raise CliError(escape_control(problems[0].detail))
+        for problem in problems:
+            if problem.reason != COPY:
+                raise CliError(escape_control(problem.detail))
+            click.echo(escape_control(problem.detail), err=True)
         self.found = dict(zip(_name_selected(found, ids), found, strict=True))
         """Every run of the places by its id."""
         folders = {run_id: one.folder for run_id, one in self.found.items()}
