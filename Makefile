@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(VENV)/.demo
 
-.PHONY: help venv demo test fuzz check bench docs example up down
+.PHONY: help venv demo test fuzz check bench docs example up down pictures
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -45,10 +45,11 @@ test: $(READY) ## run every test; programs that tests need are fetched into .cac
 fuzz: $(READY) ## damage runs of every format, the log and addresses, with many more examples than make test
 	@EVALGAUGE_FUZZ_EXAMPLES=$${EXAMPLES:-500} $(BIN)/python -m pytest tests/faults/test_fuzz.py $(ARGS)
 
-check: $(READY) ## run the linter and the type checker
+check: $(READY) ## run the linter, the type checker and the build of the documentation site
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .cache/site
 
 bench: $(READY) ## measure the speeds, each as a ratio to its lower bound or a peer
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -57,6 +58,9 @@ docs: $(READY) ## write the generated pages and dashboards
 	@$(BIN)/python -c 'from evalgauge import metrics; print(metrics.render_markdown(), end="")' > docs/metrics.md
 	@$(BIN)/python -c 'from evalgauge_dashboards import panel_links; print(panel_links.render_markdown(), end="")' > docs/panels.md
 	@$(BIN)/evalgauge dashboards build --out dashboards/generated
+
+pictures: $(READY) ## draw the pictures of README and docs from seeded runs (those of Grafana need a Grafana)
+	@$(BIN)/python scripts/pictures.py
 
 example: $(READY) ## run a real benchmark, MiniWoB++ in Chromium, with the tracker
 	@$(BIN)/python examples/miniwob.py --results $(RESULTS) $(ARGS)

@@ -1,5 +1,6 @@
 """The documentation: its examples run, and every command, option, address and event is described."""
 
+import importlib.util
 import inspect
 import re
 import shlex
@@ -84,6 +85,18 @@ def test_every_address_is_documented(tmp_path: Path) -> None:
     page = text("docs/api.md")
     for path in create_app(exporter_of(tmp_path)).openapi()["paths"]:
         assert f"`{path}" in page, path
+
+
+def test_every_picture_is_drawn_from_seeded_runs_or_shows_grafana() -> None:
+    spec = importlib.util.spec_from_file_location("pictures", ROOT / "scripts" / "pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    drawn = {picture.name for picture in module.pictures("t")}
+    shown = {name for page in PAGES for name in re.findall(r"images/([\w-]+)\.png", page.read_text(encoding="utf-8"))}
+    assert {name for name in shown if not name.startswith("dashboard-")} == drawn
+    assert {path.stem for path in (ROOT / "docs" / "images").iterdir()} >= shown
 
 
 README = text("README.md")

@@ -109,14 +109,24 @@ class Redactor:
         return text if self.function is None else self.function(text)
 
     def redact_value(self, value: Any) -> Any:
-        """Return a JSON value with every text in it redacted; keys, and fields that identify something, stay."""
+        """Return a JSON value with every text in it redacted; keys stay."""
         if isinstance(value, str):
             return self.redact_text(value)
         if isinstance(value, Mapping):
-            return {key: item if key in IDS else self.redact_value(item) for key, item in value.items()}
+            return {key: self.redact_value(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.redact_value(item) for item in value]
         return value
+
+    def redact_event(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of an event redacted; those that identify something stay, of planned tasks too."""
+        redacted = {key: item if key in IDS else self.redact_value(item) for key, item in fields.items()}
+        for name in ("action", "tags"):
+            if isinstance(value := fields.get(name), Mapping):
+                redacted[name] = self.redact_free_fields(value)
+        if isinstance(tasks := fields.get("tasks"), list | tuple):
+            redacted["tasks"] = [self.redact_event(t) if isinstance(t, Mapping) else t for t in tasks]
+        return redacted
 
     def redact_free_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of an action or tags with their texts redacted; only ``type`` stays as it is."""

@@ -23,6 +23,7 @@ COMMANDS = {
     "serve": "Serve metrics, the API, the live page and replays.",
     "runs": "List the runs in results folders.",
     "compare": "Compare a run with a baseline run.",
+    "leaderboard": "Rank models, agents or tags on each benchmark.",
     "power": "Estimate the least drop that a comparison can detect.",
     "check": "Check a run against limits, for pipelines.",
     "watch": "Watch runs in the terminal.",

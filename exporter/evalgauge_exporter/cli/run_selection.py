@@ -25,7 +25,7 @@ from evalgauge_exporter.config.bucket_urls import parse_bucket_url
 from evalgauge_exporter.config.model import Config, load_config
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.ingest.buckets import localize
-from evalgauge_exporter.sources.discovery import Discovery, FoundRun, name_runs
+from evalgauge_exporter.sources.discovery import COPY, Discovery, FoundRun, name_runs
 from evalgauge_exporter.sources.redacted import redact_run
 from evalgauge_exporter.state.run import RunState
 
@@ -160,8 +160,10 @@ class RunSelection:
         """The configuration; its results are the places that are searched."""
         self._exporter: Exporter | None = None
         found, problems = Discovery(list(config.results), config.success_threshold).scan()
-        if problems:
-            raise CliError(escape_control(problems[0].detail))
+        for problem in problems:
+            if problem.reason != COPY:
+                raise CliError(escape_control(problem.detail))
+            click.echo(escape_control(problem.detail), err=True)
         self.found = dict(zip(_name_selected(found, ids), found, strict=True))
         """Every run of the places by its id."""
         folders = {run_id: one.folder for run_id, one in self.found.items()}

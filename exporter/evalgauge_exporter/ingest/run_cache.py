@@ -23,7 +23,7 @@ from evalgauge_exporter.state.tallies import Tallies
 
 log = logging.getLogger("evalgauge.exporter")
 
-FORMAT = 2
+FORMAT = 3
 """Changes with what a run's state holds, or how a release reads and prices the same files."""
 _FIELDS = (
     "source",
@@ -41,6 +41,8 @@ _FIELDS = (
     "unstarted",
     "attempt_count",
     "measured_steps",
+    "step_limits",
+    "step_micros",
     "writers",
     "lost_events",
     "steps",

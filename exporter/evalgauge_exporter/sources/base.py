@@ -90,6 +90,15 @@ class Format(NamedTuple):
     """Whether folders in a run may hold run logs; else these are runs, and the folder is none."""
 
 
+class RunIdentity(NamedTuple):
+    """What tells that several files hold one run."""
+
+    name: str
+    """The same in copies of a file, and in the file of a later try that has the earlier one's results too."""
+    created: float
+    """Unix seconds; of several files the newest counts."""
+
+
 class FileFormat(NamedTuple):
     """A format whose runs are one file each."""
 
@@ -101,3 +110,5 @@ class FileFormat(NamedTuple):
     """Makes the source of a run, called with the file."""
     scored: bool = True
     """Whether ``source`` takes ``success_threshold``."""
+    identify: Callable[[Path], RunIdentity | None] | None = None
+    """Returns what shows that another file holds the same run; None for formats whose files are never copied."""

@@ -30,9 +30,10 @@ from evalgauge_exporter.sources import (
 )
 from evalgauge_exporter.sources.atif import source as atif
 from evalgauge_exporter.sources.backoff import Backoff, is_defect
-from evalgauge_exporter.sources.base import FileFormat, Format, RunSource, match_single_run
+from evalgauge_exporter.sources.base import FileFormat, Format, RunIdentity, RunSource, match_single_run
 from evalgauge_exporter.sources.inspect import json_log as inspect_json_log
 from evalgauge_exporter.sources.inspect import log as inspect_log
+from evalgauge_exporter.sources.inspect.identity import identify_json_log, identify_log
 from evalgauge_exporter.sources.openadapt import files as openadapt_files
 from evalgauge_exporter.sources.openadapt import flow as openadapt_flow
 from evalgauge_exporter.sources.openadapt import jsonl as openadapt_jsonl
@@ -50,6 +51,8 @@ Answer = TypeVar("Answer")
 
 MAX_DEPTH = 3
 MAX_LEVELS = 7
+COPY = "copy"
+"""The reason under which a file is reported that holds the run of another one."""
 
 MARKED: tuple[Format, ...] = (
     # a folder that holds both a run log and OpenAdapt's files is one run, and the log takes precedence
@@ -77,10 +80,12 @@ SAMPLED: tuple[Format, ...] = (
 )
 """Formats without a mark: a folder is their run if most of its subfolders fit and none is a marked run."""
 FILES: tuple[FileFormat, ...] = (
-    FileFormat(".eval", inspect_log.matches_file, inspect_log.InspectLogSource),
+    FileFormat(".eval", inspect_log.matches_file, inspect_log.InspectLogSource, identify=identify_log),
     FileFormat(".jsonl", openadapt_jsonl.matches_file, openadapt_jsonl.OpenAdaptJsonlSource, scored=False),
     FileFormat(".jsonl", openhands.matches_file, openhands.OpenHandsSource),
-    FileFormat(".json", inspect_json_log.matches_file, inspect_json_log.InspectJsonLogSource),
+    FileFormat(
+        ".json", inspect_json_log.matches_file, inspect_json_log.InspectJsonLogSource, identify=identify_json_log
+    ),
     FileFormat(".json", tau_bench.matches_file, tau_bench.TauBenchSource),
     FileFormat(".json", tau2_bench.matches_file, tau2_bench.open_run),
 )
@@ -133,8 +138,9 @@ class Discovery:
     """Finds runs below the served folders, again and again; a run that is known costs little.
 
     A folder that is reached in several ways (a link ``latest``, a folder that is served beside its parent) is scanned
-    once, by its own path where that is below a served folder. What a folder, a file or a format raises is reported once
-    and ends there. What can't be read is tried at each scan; what raises something else, after growing pauses.
+    once, by its own path where that is below a served folder. Of several files that hold one run the newest is taken.
+    What a folder, a file or a format raises is reported once and ends there. What can't be read is tried at each scan;
+    what raises something else, after growing pauses.
     """
 
     def __init__(self, roots: list[Path], success_threshold: float = 1.0, *, follow_links: bool = True) -> None:
@@ -148,7 +154,7 @@ class Discovery:
         self._roots = roots
         self._threshold = success_threshold
         self.withdrawn: list[Path] = []
-        """Places of runs without a mark that the last scan no longer takes for runs."""
+        """Places that the last scan no longer takes for runs."""
         self._known: set[Path] = set()
         self._claims: dict[Path, _Claim] = {}
         """The folders that hold runs: nothing else is searched for in them."""
@@ -160,6 +166,11 @@ class Discovery:
         """Whether something could not be found out of the folder that is being matched."""
         self._rejected: dict[Path, FileFingerprint | None] = {}
         """Files that are no run, as long as they do not change."""
+        self._identities: dict[Path, RunIdentity] = {}
+        self._taken: dict[str, tuple[Path, float]] = {}
+        """By the name of an identity the file that is taken for the run, and when it was created."""
+        self._copies: dict[str, list[Path]] = {}
+        """The files that are not."""
         added, self._problems = plugins.load_formats()
         self._marked = (*MARKED, *(form for form in added if isinstance(form, Format)))
         self._files = (*FILES, *(form for form in added if isinstance(form, FileFormat)))
@@ -171,6 +182,10 @@ class Discovery:
     def forget(self, place: Path) -> None:
         """Forget a run that no longer exists: should it come back, it is new."""
         self._known.discard(place)
+        for name in [name for name, (taken, _) in self._taken.items() if taken == place]:
+            del self._taken[name]
+            for copy in self._copies.pop(name, ()):
+                self._rejected.pop(copy, None)
         self._claims = {folder: claim for folder, claim in self._claims.items() if place not in claim.places}
 
     def scan(self) -> tuple[list[FoundRun], list[Problem]]:
@@ -188,8 +203,30 @@ class Discovery:
                     if place not in self._known and (source := self._make(place, make)) is not None:
                         self._known.add(place)
                         found.append(FoundRun(root, place, source, make))
+        found = self._drop_copies(found)
         problems, self._problems = self._problems, []
         return found, problems
+
+    def _drop_copies(self, found: list[FoundRun]) -> list[FoundRun]:
+        """Drop files that hold the run of another file, unless they were named."""
+        new = {run.folder: run for run in found}
+        for place in [place for place in new if place not in self._roots]:
+            identity = self._identities.pop(place, None)
+            if identity is None:
+                continue
+            taken, created = self._taken.get(identity.name, (None, 0.0))
+            dropped: Path | None = place
+            if taken is None or identity.created > created:
+                self._taken[identity.name] = place, identity.created
+                dropped, taken = taken, place
+            if dropped is not None and dropped != taken:
+                if new.pop(dropped, None) is None:
+                    self.withdrawn.append(dropped)
+                self._known.discard(dropped)
+                self._rejected[dropped] = self._isolate(dropped, "time", partial(fingerprint, dropped), None)
+                self._copies.setdefault(identity.name, []).append(dropped)
+                self._report_once((dropped, "copy"), COPY, f"holds the run of {taken}, which is the one that counts")
+        return list(new.values())
 
     def _make(self, place: Path, make: Callable[[Path], RunSource]) -> RunSource | None:
         return self._isolate(place, "source", lambda: make(place), None)
@@ -356,6 +393,10 @@ class Discovery:
             self._uncertain = False
             form = next((form for form in forms if self._matches_file(form, place)), None)
             if form is not None:
+                if form.identify is not None:
+                    identity = self._isolate(place, "identity", partial(form.identify, place), None)
+                    if identity is not None:
+                        self._identities[place] = identity
                 yield place, self._source_maker(form)
             elif not self._uncertain:
                 self._rejected[place] = now

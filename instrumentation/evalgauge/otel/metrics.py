@@ -130,6 +130,8 @@ class _Run:
         key = _key(fields)
         first = self.domains.get((key[0], 1), UNKNOWN)  # a further attempt at a planned task
         domain = self.domains[key] = fields.get("domain") or self.domains.get(key) or first
+        if stated := fields.get("domain"):  # the task's other attempts are of that domain too
+            self.domains.update({other: stated for other in self.planned if other[0] == key[0] and other[1] > 1})
         self.started_tasks.add(key)
         self.open[key] = _OpenTask(domain, fields.get("worker_id"), now)
         if worker := self.worker(fields, now):

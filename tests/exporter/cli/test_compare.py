@@ -138,6 +138,18 @@ def test_power_says_what_so_many_tasks_can_show(results: Path) -> None:
     assert "has no success" in complaint(refused, 1)
 
 
+def test_the_leaderboard_ranks_models_and_compares_each_two(results: Path) -> None:
+    small_run(results, "weak", model="claude-haiku-4-5", outcomes="f" * 18 + "ss")
+    small_run(results, "running", model="m", outcomes="s", finish=False)
+    printed = evalgauge("leaderboard", results).stdout
+    assert printed.index("claude-sonnet-4-5") < printed.index("claude-haiku-4-5")
+    assert "claude-haiku-4-5 against claude-sonnet-4-5" in printed
+    assert "worse" in printed
+    boards = json.loads(evalgauge("leaderboard", results, "--json").stdout)
+    assert "claude-haiku-4-5" in json.dumps(boards)
+    assert "no grouping" in complaint(evalgauge("leaderboard", results, "--by", "colour"), 1)
+
+
 def test_runs_are_named_by_path_too(results: Path) -> None:
     done = evalgauge("compare", results / "good", results / "bad")
     assert done.returncode == 3, done.stderr

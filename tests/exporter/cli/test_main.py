@@ -35,7 +35,7 @@ def test_the_group_lists_the_first_line_of_each_command_s_help_uncut() -> None:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
         assert (command.name, (command.help or "").partition("\n")[0]) == (name, summary)
-        assert f"{name:<12}{summary}" in lines
+        assert f"{name:<{max(map(len, COMMANDS)) + 2}}{summary}" in lines
 
 
 def complete(words: str, shell: str = "bash") -> list[str]:

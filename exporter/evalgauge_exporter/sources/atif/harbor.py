@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from evalgauge.integrations.harbor.outcomes import AGENT_EXCEPTIONS
+from evalgauge.integrations.harbor.outcomes import judge_exception
 from evalgauge.metrics import OUTCOMES
 from evalgauge.model_names import ModelName
 from evalgauge.runlog import safe_name
-from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
+from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp, sanitize_id
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-
-_EVALUATION_FAULTS = ("Verifier", "Reward")
+from evalgauge_exporter.sources.documents import as_object
 
 
 def list_objects(value: object) -> list[dict[str, Any]]:
@@ -34,13 +33,16 @@ def format_agent_name(agent: dict[str, Any]) -> str:
     return safe_name("__".join(part for part in parts if part))
 
 
-def add_trial_finish(attempt: AttemptBuilder, result: dict[str, Any], threshold: float) -> None:
+def add_trial_finish(
+    attempt: AttemptBuilder, result: dict[str, Any], threshold: float, *, has_verified: bool = False
+) -> None:
     """Add the end of a trial by its ``result.json``.
 
     Args:
         attempt: Takes the event.
         result: The content of ``result.json``.
         threshold: The least reward of a success.
+        has_verified: Whether there is output of the verifier.
     """
     begun, ended = parse_timestamp(result.get("started_at")), parse_timestamp(result.get("finished_at"))
     problem = result.get("exception_info")
@@ -49,6 +51,7 @@ def add_trial_finish(attempt: AttemptBuilder, result: dict[str, Any], threshold:
     message = (problem or {}).get("exception_message")
     score = parse_reward(result)
     more: dict[str, Any] = {
+        "scores": parse_scores(result),
         "duration_seconds": ended - begun if ended is not None and begun is not None else None,
         "error": f"{kind}: {message}" if problem is not None else None,
     }
@@ -56,14 +59,10 @@ def add_trial_finish(attempt: AttemptBuilder, result: dict[str, Any], threshold:
         attempt.add_scored_finish(ended, score, threshold, **more)
     elif problem is None:
         attempt.add_finish(ended, "evaluation_error", **{**more, "error": "the trial ended without a reward"})
-    elif kind == "CancelledError":
-        attempt.add_finish(ended, "interrupted", **more)
-    elif kind.startswith(_EVALUATION_FAULTS):
-        attempt.add_finish(ended, "evaluation_error", **more)
     else:
-        attempt.add_finish(
-            ended, "agent_error" if kind.startswith(AGENT_EXCEPTIONS) else "infrastructure_error", **more
-        )
+        parts = (result, *list_step_results(result))
+        began = any(as_object(part.get("verifier")).get("started_at") for part in parts)
+        attempt.add_finish(ended, judge_exception(kind, has_verified=began or has_verified), **more)
 
 
 def list_contexts(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -111,6 +110,13 @@ def parse_reward(result: dict[str, Any]) -> float | None:
         return found
     parts = [reward for step in list_step_results(result) if (reward := _reward(step)) is not None]
     return sum(parts) / len(parts) if parts else None
+
+
+def parse_scores(result: dict[str, Any]) -> dict[str, float] | None:
+    """Return a trial's rewards by name, where there are several."""
+    rewards = as_object(as_object(result.get("verifier_result")).get("rewards"))
+    scores = {sanitize_id(name): score for name, each in rewards.items() if (score := parse_float(each)) is not None}
+    return scores if len(scores) > 1 else None
 
 
 def _reward(result: dict[str, Any]) -> float | None:

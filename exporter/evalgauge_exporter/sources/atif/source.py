@@ -57,6 +57,7 @@ TRAJECTORY = "trajectory.json"
 _WHERE = (TRAJECTORY, f"agent/{TRAJECTORY}")
 _CONFIG = "config.json"
 _RESULT = "result.json"
+_VERIFIER_OUTPUT = "verifier/test-stdout.txt"
 _SCHEMA = re.compile(rb'"schema_version"\s*:\s*"ATIF-v')
 _MAX_PARTS = 50
 """Documents that continue one another, of one trial."""
@@ -195,16 +196,17 @@ class AtifSource(FolderSource):
         attempt = AttemptBuilder(self.source, files.task_id, files.attempt)
         start = next((at for document, _ in documents if (at := find_start(document)) is not None), None)
         if start is None:
-            start = parse_timestamp((result or {}).get("started_at")) or get_mtime(files.folder / _CONFIG)
-        if start is None:
-            start = get_mtime(files.folder / TRAJECTORY) or get_mtime(files.folder)
+            start = parse_timestamp((result or {}).get("started_at"))
+        times = (get_mtime(files.folder / name) for name in (_CONFIG, TRAJECTORY, ""))
+        file_time = next((at for at in times if at is not None), None)
         instruction = next((text for document, _ in documents if (text := find_instruction(document))), None)
-        attempt.add_start(start, files.domain, instruction)
+        attempt.add_start(start, files.domain, instruction, file_time=file_time)
         if documents and self._stated == (None, None):
             self._stated = parse_agent(documents[0][0])
         self._add_turns_and_calls(attempt, documents, result, harbor)
         if result is not None:
-            add_trial_finish(attempt, result, self.threshold)
+            has_verified = is_regular_file(files.folder / _VERIFIER_OUTPUT)
+            add_trial_finish(attempt, result, self.threshold, has_verified=has_verified)
         elif not harbor:
             add_stated_finish(attempt, [document for document, _ in documents], self.threshold)
         return attempt

@@ -78,7 +78,7 @@ function draw() {
   setVisible(byId("link-grafana"), grafana !== null);
   delete document.body.dataset.loading;
   if (frame.current_job === null) {
-    showNotice("empty", notice.renderEmpty);
+    showNotice("empty", () => notice.renderEmpty(frame.links?.results ?? []));
     document.title = "evalgauge";
     return;
   }
@@ -178,10 +178,12 @@ function announceProgress({ run_id: runId, current_job: job, metrics }) {
   }
 }
 
+setVisible(byId("sign-out"), document.cookie.split("; ").includes("evalgauge_signed_in=1"));
 setInterval(updateTimes, 1000);
 window.addEventListener("pagehide", () => {
   feed?.stop();
   followedRun = undefined;
 });
 window.addEventListener("pageshow", () => follow(getSelectedRun()));
+setVisible(byId("log-out"), document.cookie.includes("evalgauge_signed_in=1"));
 follow(getSelectedRun());

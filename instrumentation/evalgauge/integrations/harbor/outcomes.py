@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from evalgauge.events import Outcome
+
 AGENT_EXCEPTIONS: Final = (
     "AgentTimeoutError",
     "AgentSafetyRefusalError",
@@ -23,8 +25,7 @@ _VERIFIER_PREFIXES: Final = ("Verifier", "Reward")
 def parse_outcome(result: Any) -> dict[str, Any]:
     """Return how a trial went.
 
-    A trial with a reward was measured, whatever else went wrong in it: 1 or more is a success. One without is the
-    agent's error where its exception is among ``AGENT_EXCEPTIONS``, and otherwise was not measured.
+    A trial with a reward was measured, whatever else went wrong in it: 1 or more is a success.
 
     Args:
         result: Harbor's ``TrialResult``.
@@ -45,14 +46,22 @@ def parse_outcome(result: Any) -> dict[str, Any]:
         return {**verdict, "score": score}
     if problem is None:
         return {"outcome": "evaluation_error", "error": "the trial ended without a reward"}
-    kind = str(problem.exception_type)
+    has_verified = any(getattr(getattr(part, "verifier", None), "started_at", None) is not None for part in parts)
+    return {**verdict, "outcome": judge_exception(str(problem.exception_type), has_verified=has_verified)}
+
+
+def judge_exception(kind: str, *, has_verified: bool) -> Outcome:
+    """Return the outcome of a trial without a reward that ended with an exception.
+
+    Args:
+        kind: The name of the exception.
+        has_verified: Whether the verifier had begun: whatever came up then is its.
+    """
     if kind == "CancelledError":
-        outcome = "interrupted"
-    elif kind.startswith(_VERIFIER_PREFIXES):
-        outcome = "evaluation_error"
-    else:
-        outcome = "agent_error" if kind in AGENT_EXCEPTIONS else "infrastructure_error"
-    return {**verdict, "outcome": outcome}
+        return "interrupted"
+    if kind in AGENT_EXCEPTIONS:
+        return "agent_error"
+    return "evaluation_error" if has_verified or kind.startswith(_VERIFIER_PREFIXES) else "infrastructure_error"
 
 
 def parse_reward(verifier_result: Any) -> float | None:

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from evalgauge.events import LlmCall, RunStarted, Step
+from evalgauge.events import LlmCall, Message, RunStarted, Step, TaskFinished
+from evalgauge_exporter.sources.atif.harbor import add_trial_finish
 from evalgauge_exporter.sources.atif.source import AtifSource
+from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.state.run import fold
 from tests.exporter.sources.reading import DATA, NOW, STALL, drain, folded, outcomes, places, snapshot, write
 
@@ -215,3 +217,50 @@ def test_other_folders_are_no_runs(tmp_path: Path) -> None:
     write_json(tmp_path / "a" / "trajectory.json", {"steps": []})
     write_json(tmp_path / "config.json", {"agents": []})
     assert places(tmp_path) == []
+
+
+def test_what_the_agent_was_told_and_got_to_see_is_text(tmp_path: Path) -> None:
+    document = trajectory()
+    document["steps"][1]["observation"] = {"results": [{"source_call_id": "a", "content": "3 mails"}]}
+    document["steps"].append({"source": "user", "message": "go on", "timestamp": "2026-11-21T20:00:20Z"})
+    document["steps"].append({"source": "agent", "message": "done", "timestamp": "2026-11-21T20:00:30Z"})
+    write_json(tmp_path / "trajectory.json", document)
+    events, _ = drain(AtifSource(tmp_path))
+    said = [
+        (event.role, event.text) if isinstance(event, Message) else event.observation
+        for event in events
+        if isinstance(event, (Message, Step))
+    ]
+    assert said == [("user", "Open the mail"), "3 mails", ("user", "go on"), None]
+
+
+@pytest.mark.parametrize("phase", ["started", "output", None])
+def test_what_is_raised_while_the_verifier_runs_is_no_fault_of_the_machine(tmp_path: Path, phase: str | None) -> None:
+    trial = tmp_path / "job" / "t__abc"
+    result: dict[str, Any] = {
+        "trial_name": "t__abc",
+        "started_at": "2026-11-21T20:00:00Z",
+        "finished_at": "2026-11-21T20:10:00Z",
+        "verifier_result": None,
+        "exception_info": {"exception_type": "ValueError", "exception_message": "no key"},
+    }
+    if phase == "started":
+        result["verifier"] = {"started_at": "2026-11-21T20:09:00Z"}
+    elif phase == "output":
+        write(trial / "verifier" / "test-stdout.txt", "Traceback\n")
+    write_json(tmp_path / "job" / "config.json", {"job_name": "job", "agents": [{"name": "a"}]})
+    write_json(trial / "config.json", {"task": {"path": "tasks/t"}, "agent": {"name": "a"}})
+    write(trial / "trial.log", "")
+    write_json(trial / "result.json", result)
+    run = folded(AtifSource(tmp_path / "job"))
+    assert run.attempts["t", 1].status == ("infrastructure_error" if phase is None else "evaluation_error")
+    assert run.attempts["t", 1].steps is None
+
+
+def test_several_rewards_are_scores(tmp_path: Path) -> None:
+    rewards = {"reward": 0.5, "style": 1.0}
+    attempt = AttemptBuilder("atif", "t")
+    add_trial_finish(attempt, {"verifier_result": {"rewards": rewards}}, 1.0)
+    (end,) = attempt.events
+    assert isinstance(end, TaskFinished)
+    assert (end.score, end.scores, end.outcome) == (0.5, rewards, "failure")

@@ -27,7 +27,10 @@ def document_of(log: Path) -> dict[str, Any]:
 
 
 def make_run(root: Path) -> Path:
-    return make_json(root / "tools.json", document_of(LOGS / "tools.eval"))
+    """A log of another evaluation of the same task."""
+    content = document_of(LOGS / "tools.eval")
+    content["eval"]["task_id"] = "another"
+    return make_json(root / "tools.json", content)
 
 
 def make_json(path: Path, content: dict[str, Any]) -> Path:

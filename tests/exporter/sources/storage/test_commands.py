@@ -125,7 +125,7 @@ def read_site(url: str, path: str) -> bytes:
 def find_screenshots(url: str) -> list[str]:
     """The paths of the screenshots in the site of the run ``r``."""
     (key,) = set(re.findall(rb'"key":"([^"]+)"', read_site(url, "data/index.js")))
-    tasks = read_site(url, f"data/{key.decode()}/tasks.js")
+    tasks = read_site(url, f"data/{key.decode()}/rows-0.js")
     parts = [path for path in re.findall(rb'"([^"]+-1)"', tasks) if path.startswith(b"shot")]
     texts = [read_site(url, f"data/{key.decode()}/{part.decode()}.js") for part in parts]
     return sorted({found.decode() for text in texts for found in re.findall(rb'"(shots/[^"]+)"', text)})
