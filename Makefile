@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(VENV)/.demo
 
-.PHONY: help venv demo test fuzz check bench docs example up down pictures
+.PHONY: help venv demo test fuzz kills check bench docs example up down pictures
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -44,6 +44,9 @@ test: $(READY) ## run every test; programs that tests need are fetched into .cac
 
 fuzz: $(READY) ## damage runs of every format, the log and addresses, with many more examples than make test
 	@EVALGAUGE_FUZZ_EXAMPLES=$${EXAMPLES:-500} $(BIN)/python -m pytest tests/faults/test_fuzz.py $(ARGS)
+
+kills: $(READY) ## kill 200 writers, 50 exporters and 20 receivers of logs; nothing acknowledged may be lost
+	@EVALGAUGE_KILLS=$${KILLS:-200} $(BIN)/python -m pytest -s tests/faults/test_kills.py $(ARGS)
 
 check: $(READY) ## run the linter, the type checker and the build of the documentation site
 	@$(BIN)/ruff check .
