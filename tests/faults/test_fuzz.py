@@ -254,7 +254,8 @@ def test_a_request_to_store_any_logs_harms_nothing(
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A client of an exporter that also receives; at the end the good run is as ever, and so are the answers."""
-    results, token = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("token") / "token"
+    folder = tmp_path_factory.mktemp("served")
+    results, token = folder / "results", tmp_path_factory.mktemp("token") / "token"
     token.write_text("a-token-of-the-tests")
     small_run(results, "good")
     exporter = serve(results, receive=results, token_file=token)
@@ -262,6 +263,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     with TestClient(create_app(exporter), base_url="http://127.0.0.1", headers=authorization) as client:
         yield client
     assert exporter.wait_caught_up(60)
+    assert list(folder.iterdir()) == [results], "nothing was stored outside"
     check(exporter, sorted(exporter.state.runs)[:30], authorization)
     exporter.stop()
     assert not any("defect" in health.errors for health in exporter.state.sources.values())

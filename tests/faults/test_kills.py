@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import http.client
 import json
 import os
 import random
@@ -198,8 +199,8 @@ class Sender(threading.Thread):
             except urllib.error.HTTPError as error:
                 self.refused.append(error.code)
                 error.close()
-            except (OSError, ValueError):
-                self.stopped.wait(0.02)  # it is being started
+            except (OSError, http.client.HTTPException):  # it was killed, even in the middle of an answer
+                self.stopped.wait(0.02)
 
 
 @contextlib.contextmanager
