@@ -187,7 +187,8 @@ def test_an_address_of_the_api_with_any_arguments_is_no_fault_of_the_server(
     served: TestClient, data: st.DataObject
 ) -> None:
     paths = served.get("/openapi.json").json()["paths"]
-    for address in sorted(path for path in paths if path.startswith("/api/") and "stream" not in path):
+    endless = {path for path in paths if "text/event-stream" in json.dumps(paths[path])}
+    for address in sorted(path for path in paths.keys() - endless if path.startswith("/api/")):
         arguments: dict[str, str] = {}
         for parameter in paths[address].get("get", {}).get("parameters", []):
             value = data.draw(ARGUMENTS, label=f"{address} {parameter['name']}")
