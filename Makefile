@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 RESULTS ?= results
+JOBS ?= 2
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("Python 3.11 or newer is needed; name it with PYTHON=")'
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(VENV)/.demo
 
-.PHONY: help venv demo test check bench docs example up down
+.PHONY: help venv demo test fuzz check bench docs example up down pictures
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -37,13 +38,18 @@ demo: $(DEMO) ## run a simulated evaluation and its live page; the runs stay in 
 test: $(READY) ## run every test; programs that tests need are fetched into .cache, without root
 	@scripts/fetch-prometheus.sh
 	@scripts/fetch-victoria-metrics.sh
+	@scripts/fetch-azurite.sh
 	@PYTHON=$(BIN)/python scripts/fetch-openadapt.sh
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-check: $(READY) ## run the linter and the type checker
+fuzz: $(READY) ## damage runs of every format, the log and addresses, with many more examples than make test
+	@EVALGAUGE_FUZZ_EXAMPLES=$${EXAMPLES:-500} $(BIN)/python -m pytest tests/faults/test_fuzz.py $(ARGS)
+
+check: $(READY) ## run the linter, the type checker and the build of the documentation site
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .cache/site
 
 bench: $(READY) ## measure the speeds, each as a ratio to its lower bound or a peer
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -52,6 +58,9 @@ docs: $(READY) ## write the generated pages and dashboards
 	@$(BIN)/python -c 'from evalgauge import metrics; print(metrics.render_markdown(), end="")' > docs/metrics.md
 	@$(BIN)/python -c 'from evalgauge_dashboards import panel_links; print(panel_links.render_markdown(), end="")' > docs/panels.md
 	@$(BIN)/evalgauge dashboards build --out dashboards/generated
+
+pictures: $(READY) ## draw the pictures of README and docs from seeded runs (those of Grafana need a Grafana)
+	@$(BIN)/python scripts/pictures.py
 
 example: $(READY) ## run a real benchmark, MiniWoB++ in Chromium, with the tracker
 	@$(BIN)/python examples/miniwob.py --results $(RESULTS) $(ARGS)

@@ -26,12 +26,22 @@ def promtool() -> Path:
     return _find_program("promtool")
 
 
+def azurite() -> Path:
+    """Return Azurite's blob service: on PATH, else where ``scripts/fetch-azurite.sh`` puts it."""
+    installed = Path(__file__).parents[1] / ".cache" / "azurite" / "node_modules" / ".bin" / "azurite-blob"
+    if found := shutil.which("azurite-blob"):
+        return Path(found)
+    if installed.is_file():
+        return installed
+    return skip_or_fail("azurite-blob is neither on PATH nor in .cache/azurite: run scripts/fetch-azurite.sh")
+
+
 def chromium() -> Path:
     """Return Chromium or Chrome on PATH."""
     for name in CHROMIUMS:
         if found := shutil.which(name):
             return Path(found)
-    return _skip_or_fail(f"none of {', '.join(CHROMIUMS)} is on PATH: install Chromium")
+    return skip_or_fail(f"none of {', '.join(CHROMIUMS)} is on PATH: install Chromium")
 
 
 def _find_program(name: str) -> Path:
@@ -39,7 +49,7 @@ def _find_program(name: str) -> Path:
     for candidate in (Path(on_path) if on_path else None, CACHE / name):
         if candidate and candidate.is_file() and _major_version(candidate) >= 3:
             return candidate
-    return _skip_or_fail(f"{name} 3 or newer is neither on PATH nor in {CACHE}: run scripts/fetch-prometheus.sh")
+    return skip_or_fail(f"{name} 3 or newer is neither on PATH nor in {CACHE}: run scripts/fetch-prometheus.sh")
 
 
 @functools.cache
@@ -49,7 +59,7 @@ def _major_version(program: Path) -> int:
     return int(version[1]) if version else 0
 
 
-def _skip_or_fail(reason: str) -> NoReturn:
+def skip_or_fail(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -1,5 +1,6 @@
 """The documentation: its examples run, and every command, option, address and event is described."""
 
+import importlib.util
 import inspect
 import re
 import shlex
@@ -86,6 +87,18 @@ def test_every_address_is_documented(tmp_path: Path) -> None:
         assert f"`{path}" in page, path
 
 
+def test_every_picture_is_drawn_from_seeded_runs_or_shows_grafana() -> None:
+    spec = importlib.util.spec_from_file_location("pictures", ROOT / "scripts" / "pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    drawn = {picture.name for picture in module.pictures("t")}
+    shown = {name for page in PAGES for name in re.findall(r"images/([\w-]+)\.png", page.read_text(encoding="utf-8"))}
+    assert {name for name in shown if not name.startswith("dashboard-")} == drawn
+    assert {path.stem for path in (ROOT / "docs" / "images").iterdir()} >= shown
+
+
 README = text("README.md")
 
 
@@ -121,7 +134,7 @@ def test_the_snippets_of_the_readme_run_as_they_stand(demo_results: Path, monkey
                 ran.append(name)
             case ["make", target]:
                 assert f"\n{target}:" in text("Makefile")
-            case ["pip", "install", requirement]:
+            case ["pip" | "pipx", "install", requirement] | ["uvx", "--from", requirement, "evalgauge", "demo"]:
                 extra = re.fullmatch(r"evalgauge(?:\[(\w+)\])?", requirement)
                 assert extra
                 assert not extra[1] or f"\n{extra[1]} = [" in text("pyproject.toml")
@@ -159,3 +172,10 @@ def test_every_file_that_the_architecture_names_exists() -> None:
     assert len(named) > 20
     for path in named:
         assert (ROOT / path).exists(), path
+
+
+def test_llms_txt_names_every_page_and_nothing_else() -> None:
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    included = {"docs/contributing.md", "docs/changelog.md", "docs/security-policy.md"}  # root files as pages
+    named = set(re.findall(r"\]\(([^)]+)\)", text("llms.txt")))
+    assert named == (pages - included) | {"README.md", "CONTRIBUTING.md"}

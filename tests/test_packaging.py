@@ -48,7 +48,8 @@ def test_without_extras_only_pydantic_click_and_msgspec_are_needed(wheel: zipfil
         "msgspec",
         "pydantic",
     ]
-    assert set(metadata.get_all("Provides-Extra") or []) == {"otel", "exporter", "azure", "aws", "dashboards", "all"}
+    extras = {"otel", "exporter", "azure", "aws", "storage", "dashboards", "all"}
+    assert set(metadata.get_all("Provides-Extra") or []) == extras
 
 
 def test_importing_evalgauge_stays_light() -> None:

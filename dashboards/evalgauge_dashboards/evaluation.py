@@ -84,6 +84,8 @@ def _progress() -> list[Panel]:
 
 def _failures() -> list[Panel]:
     steps = select(m.RUN_STEPS, **ONE).rate().deduplicate().sum("action") * 60
+    recorded = q.recorded_steps(**ONE) > 0
+    measured = q.tasks(status=m.MEASURED_OUTCOMES, **ONE) > 0
     right = q.total(m.RUN_FIRST_ACTIONS, correct="true", **ONE)
     judged = q.total(m.RUN_FIRST_ACTIONS, **ONE) > 0
     outcomes = p.style_series(*STATUS_ORDER)
@@ -180,13 +182,34 @@ def _failures() -> list[Panel]:
                 "Recorded steps; done and error are terminal steps.",
                 p.COUNT,
                 "no steps recorded in this time range",
-                16,
+                10,
                 8,
             ),
             [Query(steps, "{{action}}")],
             stacked=True,
-            legend_right=True,
             overrides=p.style_series(*ACTIONS),
+        ),
+        p.stat(
+            PanelSpec(
+                25,
+                "Time and limit of steps",
+                "Thinking and environment time for each recorded step, where steps report them; the share of the "
+                "measured "
+                "attempts that used every step they were allowed.",
+                p.SECONDS,
+                "not reported: task.step(think_seconds=…, env_seconds=…), run.task(max_steps=…)",
+                6,
+                8,
+            ),
+            [
+                Query(q.total(m.RUN_STEP_SECONDS, kind="think", **ONE) / recorded, "thinking", "A"),
+                Query(q.total(m.RUN_STEP_SECONDS, kind="environment", **ONE) / recorded, "environment", "B"),
+                Query(q.value(m.RUN_STEP_LIMIT, **ONE) / measured, "at the step limit", "C"),
+            ],
+            decimals=1,
+            text="value_and_name",
+            listed=True,
+            overrides={"at the step limit": {"unit": p.RATIO, "decimals": 0}},
         ),
     ]
 

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from evalgauge_exporter.config.model import Config
 from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.config.token_file import read_token
 from evalgauge_exporter.config.web_config import WebConfig, load_web_config
+from evalgauge_exporter.ingest.buckets import find_mirrors
 from evalgauge_exporter.ingest.collector import RunCollector
 from evalgauge_exporter.ingest.fleet import FleetSources
 from evalgauge_exporter.ingest.run_cache import RunCache
@@ -34,6 +36,9 @@ from evalgauge_exporter.views.limits import Limits
 from evalgauge_exporter.views.process import render_process
 
 log = logging.getLogger("evalgauge.exporter")
+
+FIRST_LISTING_SECONDS = 60.0
+"""Seconds that readiness waits for the first listing of a bucket; without it there is what was there before."""
 
 
 def _cache_path(config: Config) -> Path:
@@ -72,14 +77,17 @@ class Exporter:
     """
 
     def __init__(self, config: Config) -> None:
+        folders, mirrors = find_mirrors(config.results, config.storage)
+        config = config.model_copy(update={"results": tuple(folders)})
         self.config = config
+        """The configuration, with the local folders of buckets in their place."""
         self.state = State()
         self.limits = Limits(**config.limits.model_dump(exclude={"memory"}))
         self.prices = load_price_table(config)
         self.token = read_token(config.token_file) if config.token_file else None
         self.web_config = load_web_config(config.web_config_file) if config.web_config_file else WebConfig()
         self.fleet = FleetState(self.prices)
-        self.fleet_sources = FleetSources(config, self.fleet, self.state.lock, self._fleet_changed)
+        self.fleet_sources = FleetSources(config, self.fleet, self.state.lock, self._fleet_changed, mirrors)
         self.analysis = RunAnalysis(
             self.state, stall_after=config.stall_after, baselines=config.baselines, machines=self._machines
         )
@@ -92,6 +100,7 @@ class Exporter:
         self._ready = threading.Event()
         self._reported: set[str] = set()
         self._runs_reported = -1
+        self._stopped = threading.Event()
         self.collector = RunCollector(
             self.state,
             config.results,
@@ -110,9 +119,19 @@ class Exporter:
         self._listeners.append(listener)
 
     def start(self) -> None:
-        """Start collecting in background threads."""
-        self.collector.start()
+        """Start collecting in background threads; runs of a bucket after its first listing, for some time at most."""
         self.fleet_sources.start()
+        if self.fleet_sources.buckets:
+            threading.Thread(target=self._start_collector, name="evalgauge-start", daemon=True).start()
+        else:
+            self.collector.start()
+
+    def _start_collector(self) -> None:
+        deadline = time.monotonic() + FIRST_LISTING_SECONDS
+        for bucket in self.fleet_sources.buckets:
+            bucket.tried.wait(max(0.0, deadline - time.monotonic()))
+        if not self._stopped.is_set():
+            self.collector.start()
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait until every source was read once.
@@ -138,6 +157,7 @@ class Exporter:
 
     def stop(self) -> None:
         """Stop and wait for all threads."""
+        self._stopped.set()
         self.fleet_sources.stop()
         self.collector.stop()
 

@@ -44,6 +44,7 @@ SOURCES = (
     "azure_ml",
     "aws_ec2",
     "cloud",
+    "bucket",
     "prices",
     "probe",
     "registries",
@@ -336,6 +337,21 @@ BUILD_INFO = Metric(
     "agent_eval_exporter_build_info", "gauge", "", ("version", "python"), "Always 1: the exporter's version."
 )
 
+RUN_STEP_SECONDS = Metric(
+    "agent_eval_run_step_seconds_total",
+    "counter",
+    "seconds",
+    ("run_id", "kind"),
+    "Time of the steps that reported it: think is the agent's, environment that of the action and the observation.",
+    (("kind", ("think", "environment")),),
+)
+RUN_STEP_LIMIT = Metric(
+    "agent_eval_run_step_limit_attempts",
+    "gauge",
+    "attempts",
+    ("run_id",),
+    "Measured attempts that used every step they were allowed; absent where no attempt has a limit.",
+)
 RUN_SUCCESS_RATIO = Metric(
     "agent_eval_run_success_ratio",
     "gauge",

@@ -80,7 +80,12 @@ class Box:
     """Pattern of domains."""
 
     def covers(self, task_id: str, domain: str | None) -> bool:
-        """Return whether the box is meant for screenshots of this task."""
+        """Return whether the box is meant for screenshots of this task.
+
+        Args:
+            task_id: The task.
+            domain: Its domain.
+        """
         return fnmatch.fnmatchcase(task_id, self.task) and fnmatch.fnmatchcase(domain or "", self.domain)
 
 
@@ -109,21 +114,36 @@ class Redactor:
         return text if self.function is None else self.function(text)
 
     def redact_value(self, value: Any) -> Any:
-        """Return a JSON value with every text in it redacted; keys, and fields that identify something, stay."""
+        """Return a JSON value with every text in it redacted; keys stay."""
         if isinstance(value, str):
             return self.redact_text(value)
         if isinstance(value, Mapping):
-            return {key: item if key in IDS else self.redact_value(item) for key, item in value.items()}
+            return {key: self.redact_value(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.redact_value(item) for item in value]
         return value
+
+    def redact_event(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of an event redacted; those that identify something stay, of planned tasks too."""
+        redacted = {key: item if key in IDS else self.redact_value(item) for key, item in fields.items()}
+        for name in ("action", "tags"):
+            if isinstance(value := fields.get(name), Mapping):
+                redacted[name] = self.redact_free_fields(value)
+        if isinstance(tasks := fields.get("tasks"), list | tuple):
+            redacted["tasks"] = [self.redact_event(t) if isinstance(t, Mapping) else t for t in tasks]
+        return redacted
 
     def redact_free_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of an action or tags with their texts redacted; only ``type`` stays as it is."""
         return {key: item if key == "type" else self.redact_value(item) for key, item in fields.items()}
 
     def boxes_for(self, task_id: str, domain: str | None) -> list[Box]:
-        """Return the boxes over screenshots of a task."""
+        """Return the boxes over screenshots of a task.
+
+        Args:
+            task_id: The task.
+            domain: Its domain.
+        """
         return [box for box in self.boxes if box.covers(task_id, domain)]
 
 
@@ -209,6 +229,10 @@ def _parse_box(path: Path, number: int, row: Mapping[str, Any]) -> Box:
 
 def cover_image(image: bytes, boxes: list[Box]) -> bytes:
     """Return an image with black rectangles over regions, as PNG. Needs Pillow (the extra ``exporter``).
+
+    Args:
+        image: The bytes of an image file.
+        boxes: The regions, in parts of the width and height.
 
     Raises:
         ModuleNotFoundError: Pillow is not installed.

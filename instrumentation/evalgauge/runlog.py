@@ -28,6 +28,8 @@ from evalgauge.events import VERSION, Event, decode_line
 log = logging.getLogger("evalgauge")
 
 EVENTS_FOLDER = "events"
+SEGMENT = re.compile(r"(.+)\.(\d{6})\.jsonl")
+"""The name of a segment of a log in a bucket: the writer, and the number of the segment from 0."""
 MAX_LINE = 8 << 20
 """Bytes; readers skip a longer line and count it as ``long_line``."""
 LONGEST_WRITTEN = 2 << 20
@@ -307,7 +309,8 @@ class LogReader:
 
     def __init__(self, path: Path, writer: str | None = None) -> None:
         self.path = path
-        self.writer = writer or path.stem
+        segment = SEGMENT.fullmatch(path.name)
+        self.writer = writer or (segment[1] if segment is not None else path.stem)
         self._reader = LineReader(path)
         self._details: dict[str, str] = {}
 

@@ -128,7 +128,7 @@ def send(
                 sent += len(batch)
                 skipped += bad
         lines += sent
-        finished = _is_finished(log_files(folder))
+        finished = is_finished(log_files(folder))
         if finished == last and (finished or not follow):
             return SendResult(lines - rejected, rejected, skipped, finished)
         if not sent and not finished:
@@ -182,8 +182,8 @@ def _line(raw: bytes) -> _Line | None:
     return _Line(text, event["seq"], float(ts) if isinstance(ts, int | float) else 0.0)
 
 
-def _is_finished(logs: list[Path]) -> bool:
-    """Whether the run has finished and was not resumed since."""
+def is_finished(logs: list[Path]) -> bool:
+    """Return whether the run of these log files has finished and was not resumed since."""
     started = finished = -math.inf
     for path in logs:
         with path.open("rb") as file:

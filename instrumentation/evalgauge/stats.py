@@ -8,6 +8,26 @@
 Needs the extra ``exporter`` (scipy): ``pip install 'evalgauge[exporter]'``.
 """
 
-from evalgauge_exporter.analysis.comparison import Comparison, Interval, Trial, compare, wilson
+from evalgauge_exporter.analysis.comparison import (
+    Comparison,
+    Interval,
+    LeastDrop,
+    Trial,
+    compare,
+    least_drop,
+    pass_at_k,
+    pass_hat_k,
+    wilson,
+)
 
-__all__ = ["Comparison", "Interval", "Trial", "compare", "wilson"]
+__all__ = [
+    "Comparison",
+    "Interval",
+    "LeastDrop",
+    "Trial",
+    "compare",
+    "least_drop",
+    "pass_at_k",
+    "pass_hat_k",
+    "wilson",
+]

@@ -342,7 +342,7 @@ class Run:
                 self._log.join(self)
                 self._joined = True
             if self._redactor is not None:
-                fields = _redact_fields(self._redactor, fields)
+                fields = self._redactor.redact_event(fields)
             for part in split_run_started(fields) if kind == "run_started" else (fields,):
                 self._log.write(kind, part, sync=sync or self._fsync == "always")
         except Exception as error:
@@ -393,14 +393,6 @@ def _unpickle(
     run = Run(folder, run_id, None, fsync, budget[1], redactor)
     run._budget.limit_usd = budget[0]
     return run
-
-
-def _redact_fields(redactor: Redactor, fields: Mapping[str, Any]) -> dict[str, Any]:
-    redacted: dict[str, Any] = redactor.redact_value(fields)
-    for name in ("action", "tags"):
-        if isinstance(value := fields.get(name), Mapping):
-            redacted[name] = redactor.redact_free_fields(value)
-    return redacted
 
 
 class Task:

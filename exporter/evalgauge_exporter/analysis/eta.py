@@ -586,7 +586,7 @@ def _kaplan_meier(
     stats: DurationStats, log_mean: Array, index: Mapping[str, int], which: Sequence[int], elapsed: Array
 ) -> tuple[Array, Array, Array]:
     """Return the finished durations relative to their domains' means, cumulative weights, and the tasks' means."""
-    means = np.exp(log_mean.mean(0))
+    means = np.maximum(np.exp(log_mean.mean(0)), 1e-9)
     ratios = np.sort(stats.ratios({domain: float(means[at]) for domain, at in index.items()}))
     censored = np.sort(elapsed / means[which])
     at_risk = np.arange(ratios.size, 0, -1) + censored.size - np.searchsorted(censored, ratios, side="left")
@@ -620,8 +620,8 @@ def _draw_remaining(log_mean: Array, spread: Array, elapsed: Array, limits: Arra
     rest = np.maximum(np.exp(log_mean - spread**2 / 2 + spread * z) - elapsed, 0.0)
     is_held = elapsed < limits
     share = np.exp(log_mean) / np.maximum(elapsed, _SHORTEST)  # the chance of a stuck task to have run for so long
-    stuck = np.where(share < 0.5, _STUCK * share, 0.0)
-    stuck = stuck / (stuck + (1 - _STUCK) * np.where(is_held & np.isfinite(limits), 1.0, ndtr(-a)))
+    stuck = np.where(share < 0.5, np.maximum(_STUCK * share, 1e-290), 0.0)
+    stuck = stuck / (stuck + (1 - _STUCK) * np.where(is_held & np.isfinite(limits), 1.0, ndtr(-a)) + 1e-300)
     is_stuck = (_uniform("stuck", elapsed.size) < stuck) & (np.arange(elapsed.size) < running)
     rest = np.where(is_stuck, np.minimum(elapsed * (1 / u - 1), _LONGEST), rest)
     return np.asarray(np.where(is_held, np.minimum(rest, limits - elapsed), rest))

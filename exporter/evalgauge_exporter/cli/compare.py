@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from evalgauge_exporter.analysis.comparison import Comparison, MeanDifference, RunRate, holm
+from evalgauge_exporter.analysis.rates import success_rate_reason
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.cli.output import (
     count_of,
@@ -32,6 +33,13 @@ ALPHA = 0.05
 @format_option
 @click.option("--json", "as_json", is_flag=True, help="Same as --format json: the answer of /api/benchmark/compare.")
 @click.option(
+    "--metric",
+    type=click.Choice(["success", "score"]),
+    default="success",
+    show_default=True,
+    help="What the verdict is about: the success rate or the mean score.",
+)
+@click.option(
     "--fail-on",
     type=click.Choice(["worse", "any-drop", "never"]),
     default="worse",
@@ -52,6 +60,7 @@ def command(
     names: tuple[str, ...],
     form: str,
     as_json: bool,
+    metric: str,
     fail_on: str,
     min_pairs: int,
     min_coverage: float,
@@ -73,10 +82,9 @@ def command(
     analysis = RunAnalysis(runs.exporter.state, stall_after=stall_after, min_pairs=min_pairs)
     now = time.time()
     found = [analysis.compare(baseline, run, now) for run in candidates]
-    p_values = [one.p_value if one.finished else one.anytime_p_value for one in found]
-    adjusted = holm(p_values)
+    adjusted = holm([_p_value(one, metric) for one in found])
     reports = [
-        _report(baseline, run, one, p_value, analysis, now, fail_on, min_coverage, corrected=len(found) > 1)
+        _report(baseline, run, one, p_value, analysis, now, (metric, fail_on, min_coverage), corrected=len(found) > 1)
         for run, one, p_value in zip(candidates, found, adjusted, strict=True)
     ]
     for report in reports if form != "json" and not as_json else ():
@@ -101,12 +109,16 @@ def _report(
     p_value: float,
     analysis: RunAnalysis,
     now: float,
-    fail_on: str,
-    min_coverage: float,
+    rule: tuple[str, str, float],
     *,
     corrected: bool,
 ) -> Report:
-    verdict = found.verdict
+    metric, fail_on, min_coverage = rule
+    verdict: str = found.verdict
+    if metric == "score":
+        verdict = "unknown" if found.score is None else found.score.verdict
+    elif any(success_rate_reason(run) is not None for run in (baseline, candidate)):
+        verdict = "unknown"
     if verdict in ("better", "worse") and p_value >= ALPHA:
         verdict = "no_significant_difference"
     tasks = {*_task_ids(baseline), *_task_ids(candidate)}
@@ -115,9 +127,9 @@ def _report(
     tables = [_head(baseline, candidate, statuses, found, len(tasks)), _table(found)]
     if found.domains:
         tables.append(_domain_table(found))
-    sentence = _format_verdict(found, verdict, p_value, corrected=corrected)
+    sentence = _format_verdict(found, verdict, p_value, metric, corrected=corrected)
     checks = [
-        Check("comparison", _judge(found, verdict, fail_on), sentence),
+        Check("comparison", _judge(found, verdict, metric, fail_on), sentence),
         *_completeness(baseline, candidate, statuses, coverage, min_coverage, len(tasks), found),
     ]
     answer = snapshot.compare(baseline, candidate, analysis, now).model_dump(mode="json")
@@ -134,10 +146,25 @@ def _task_ids(run: RunState) -> set[str]:
     return {task_id for task_id, _ in run.attempts}
 
 
-def _judge(found: Comparison, verdict: str, fail_on: str) -> Result:
-    if verdict == "worse" or (fail_on == "any-drop" and (found.success_delta or 0.0) > 0):
+def _p_value(found: Comparison, metric: str) -> float:
+    """Return the p-value of a metric: anytime-valid while a run is running, 1 where nothing can be compared."""
+    compared = found if metric == "success" else found.score
+    if compared is None:
+        return 1.0
+    return compared.p_value if found.finished else compared.anytime_p_value
+
+
+def _drop(found: Comparison, metric: str) -> float:
+    """Return how much lower the candidate is; negative where it is higher."""
+    if metric == "success":
+        return found.success_delta or 0.0
+    return 0.0 if found.score is None else found.score.difference
+
+
+def _judge(found: Comparison, verdict: str, metric: str, fail_on: str) -> Result:
+    if verdict == "worse" or (fail_on == "any-drop" and _drop(found, metric) > 0):
         return Result.FAILED
-    return Result.UNDECIDED if verdict == "too_few_tasks" else Result.PASSED
+    return Result.UNDECIDED if verdict in ("too_few_tasks", "unknown") else Result.PASSED
 
 
 def _completeness(
@@ -175,14 +202,24 @@ def _head(baseline: RunState, candidate: RunState, statuses: Sequence[str], foun
     return Cells(("", "baseline", "candidate"), rows)
 
 
-def _format_verdict(found: Comparison, verdict: str, p_value: float, *, corrected: bool) -> str:
+def _format_verdict(found: Comparison, verdict: str, p_value: float, metric: str, *, corrected: bool) -> str:
     """Return the verdict as one sentence."""
+    if verdict == "unknown":
+        if metric == "score":
+            return "No verdict: no task has scores in both runs."
+        return "No verdict: the scores are not between 0 and 1, so there is no success rate; use --metric score."
     if verdict == "too_few_tasks":
         was = "was" if found.paired_tasks == 1 else "were"
         return f"Too few tasks for a verdict: {found.paired_tasks} {was} measured in both runs."
+    corrected_p = f"{'adjusted ' if corrected else ''}{_format_p(p_value)}"
+    if metric == "score" and found.score is not None:
+        difference = format_signed(-found.score.difference, 3)
+        if verdict in ("worse", "better"):
+            return f"The candidate's mean score is significantly {verdict} ({difference}; {corrected_p})."
+        return f"No significant difference of the mean scores ({difference}; {corrected_p})."
     counts = (
         f"{count_of(found.only_a_succeeded, 'task')} solved only by the baseline, {found.only_b_succeeded} only by the "
-        f"candidate; {'adjusted ' if corrected else ''}{_format_p(p_value)}"
+        f"candidate; {corrected_p}"
     )
     if verdict in ("worse", "better"):
         return f"The candidate is significantly {verdict} than the baseline ({counts})."
@@ -216,6 +253,7 @@ def _table(found: Comparison) -> Cells:
         ("  its 95 % interval", _format_interval(found.rate_a), _format_interval(found.rate_b), "", ""),
     ]
     for name, mean, digits in (
+        *((("mean score", found.score, 3),) if found.score is not None else ()),
         ("steps", found.steps, 1),
         ("seconds", found.duration_seconds, 1),
         ("cost of a task, $", found.cost_usd, 4),

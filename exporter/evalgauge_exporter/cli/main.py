@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from evalgauge import __version__
 from evalgauge_exporter.cli.logs import configure_logging
@@ -22,13 +23,15 @@ COMMANDS = {
     "serve": "Serve metrics, the API, the live page and replays.",
     "runs": "List the runs in results folders.",
     "compare": "Compare a run with a baseline run.",
+    "leaderboard": "Rank models, agents or tags on each benchmark.",
+    "power": "Estimate the least drop that a comparison can detect.",
     "check": "Check a run against limits, for pipelines.",
     "watch": "Watch runs in the terminal.",
     "remaining": "List the tasks of a run that are left.",
     "replay": "Write a static site that replays runs step by step.",
     "export": "Write runs as CSV, JSON, ATIF trajectories, or OpenMetrics.",
     "convert": "Write runs of other formats as run logs.",
-    "send": "Send a run's log to an exporter on another machine.",
+    "send": "Send a run to an exporter or a bucket.",
     "prune": "Delete old runs, or their screenshots.",
     "schema": "Print the JSON Schema of the run log.",
     "doctor": "Check the configuration and what it refers to.",
@@ -41,6 +44,8 @@ _EXTRAS = {
     "evalgauge_dashboards": "dashboards",
     "grafana_foundation_sdk": "dashboards",
     "azure": "azure",
+    "boto3": "aws",
+    "obstore": "storage",
     "opentelemetry": "otel",
 }
 """The extra that installs a package, where it is not ``exporter``."""
@@ -70,6 +75,11 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"evalgauge_exporter.cli.{cmd_name}").command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the completions of a command's name or an option, without importing any command."""
+        names = [CompletionItem(name, help=text) for name, text in self._lazy.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""

@@ -17,6 +17,7 @@ from evalgauge_exporter.cli.output import count_of, escape_control
 from evalgauge_exporter.cli.run_selection import RunSelection, config_option, read_events
 from evalgauge_exporter.config.durations import parse_duration
 from evalgauge_exporter.sources.discovery import FoundRun
+from evalgauge_exporter.sources.storage.files import is_mirrored
 from evalgauge_exporter.state.run import RunState
 
 
@@ -66,6 +67,8 @@ def command(
         raise CliError(f"--older-than: {error}") from error
     kept = parse_keep(keep)
     runs = RunSelection(names, config_path)
+    if any(is_mirrored(runs.found[run_id].folder) for run_id in runs.ids):
+        raise CliError("runs in a bucket are not pruned here; let a lifecycle rule of the bucket delete them")
     now = time.time()
     states = {run_id: runs.read(run_id) for run_id in runs.ids}
     baselines = {run.baseline_run_id for run in states.values()} | set(runs.config.baselines.values())

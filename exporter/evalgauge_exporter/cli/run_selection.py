@@ -21,8 +21,10 @@ from evalgauge.events import Event
 from evalgauge.redact import Redactor
 from evalgauge_exporter.cli.errors import CliError, PathNotFound
 from evalgauge_exporter.cli.output import count_of, escape_control
+from evalgauge_exporter.config.bucket_urls import parse_bucket_url
 from evalgauge_exporter.config.model import Config, load_config
 from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.ingest.buckets import localize
 from evalgauge_exporter.sources.discovery import COPY, Discovery, FoundRun, name_runs
 from evalgauge_exporter.sources.redacted import redact_run
 from evalgauge_exporter.state.run import RunState
@@ -92,8 +94,9 @@ def resolve_places(
         CliError: There is none of these.
         PathNotFound: A path does not exist.
     """
-    places, ids = split_names(names)
+    places, ids = split_names(localize_names(names, config_path))
     config = read_config(places, config_path, options or {})
+    config = config.model_copy(update={"results": tuple(_localize(place, config) for place in config.results)})
     if not config.results:
         if not DEFAULT_RESULTS.is_dir():
             what = f"no run {ids[0]!r}" if ids else "no runs"
@@ -102,13 +105,34 @@ def resolve_places(
     return config, ids
 
 
+def localize_names(names: Sequence[str], config_path: Path | None) -> list[str]:
+    """Return arguments with the local folders of buckets in place of their URLs; each bucket is read once.
+
+    Raises:
+        CliError: A bucket can't be read.
+    """
+    if not any(parse_bucket_url(name) for name in names):
+        return list(names)
+    config = read_config((), config_path, {})
+    return [name if parse_bucket_url(name) is None else str(_localize(name, config)) for name in names]
+
+
+def _localize(place: str | Path, config: Config) -> Path:
+    try:
+        return localize(place, config.storage)
+    except EvalgaugeError as error:
+        raise CliError(escape_control(str(error))) from error
+
+
 def existing_dirs(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the folders as given.
+    """Return the folders, and the URLs of buckets, as given.
 
     Raises:
         PathNotFound: One does not exist or is no folder.
     """
     for path in paths:
+        if parse_bucket_url(path) is not None:
+            continue
         if not path.exists():
             raise PathNotFound(f"{path}: no such folder; name the folder that holds the runs")
         if not path.is_dir():
@@ -120,7 +144,7 @@ class RunSelection:
     """The runs that a command's arguments select, found but not read.
 
     Args:
-        names: The arguments: paths and ids.
+        names: The arguments: paths, URLs of buckets and ids.
         config_path: The configuration file, if one was named.
         rules: What ``--redact`` names: the runs are read redacted.
 
@@ -130,6 +154,7 @@ class RunSelection:
     """
 
     def __init__(self, names: Sequence[str], config_path: Path | None = None, rules: str | None = None) -> None:
+        names = localize_names(names, config_path)
         config, ids = resolve_places(names, config_path)
         self.config = config
         """The configuration; its results are the places that are searched."""

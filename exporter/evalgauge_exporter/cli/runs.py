@@ -15,7 +15,7 @@ from evalgauge_exporter.analysis.costs import RunCosts
 from evalgauge_exporter.analysis.summary import RunSummary, summarize
 from evalgauge_exporter.cli.check import is_incomplete
 from evalgauge_exporter.cli.errors import CliError
-from evalgauge_exporter.cli.output import format_percent, format_seconds, format_usd
+from evalgauge_exporter.cli.output import escape_control, format_percent, format_seconds, format_usd
 from evalgauge_exporter.cli.reports import Cells, create_console, print_table
 from evalgauge_exporter.cli.run_selection import (
     config_option,
@@ -61,12 +61,17 @@ def command(names: tuple[str, ...], as_json: bool, stall_after: str | None, conf
         click.echo(f"no runs in {', '.join(map(str, config.results))}", err=True)
         return
     console = create_console()
-    columns = [column for column in _COLUMNS if console.width >= column.least_width]
-    rows = []
-    for run, summary in zip(states, summaries, strict=True):
-        row = _Row(summary, exporter.analysis.costs(run, now))
-        rows.append(tuple(column.text(row) for column in columns))
-    print_table(Cells(tuple(column.title for column in columns), rows), console)
+    rows = [_Row(item, exporter.analysis.costs(run, now)) for run, item in zip(states, summaries, strict=True)]
+    columns = [
+        column
+        for column in _COLUMNS
+        if console.width >= column.least_width and (column.always or any(column.text(row) != "–" for row in rows))
+    ]
+    cells = [tuple(column.text(row) for column in columns) for row in rows]
+    print_table(Cells(tuple(column.title for column in columns), cells), console)
+    for item in summaries:
+        if item.unreadable is not None:
+            click.echo(f"{escape_control(item.run_id)} can't be read now: {escape_control(item.unreadable)}", err=True)
 
 
 class _Row(NamedTuple):
@@ -79,6 +84,8 @@ class _Column(NamedTuple):
     least_width: int
     """Columns of the terminal from which on it is shown."""
     text: Callable[[_Row], str]
+    always: bool = True
+    """Whether it is shown where no run has a value."""
 
 
 _COLUMNS = (
@@ -88,12 +95,27 @@ _COLUMNS = (
     _Column("state", 0, lambda row: row.summary.state),
     _Column("finished", 0, lambda row: f"{row.summary.finished_tasks} of {row.summary.total_tasks}"),
     _Column("success", 0, lambda row: format_percent(row.summary.success_rate)),
+    _Column("score", 100, lambda row: _format_score(row.summary.mean_score), always=False),
+    _Column("attempts", 120, lambda row: _format_pass_ratios(row.summary), always=False),
     _Column("of all", 140, lambda row: format_percent(row.summary.success_rate_all)),
     _Column("steps", 100, lambda row: "–" if row.summary.avg_steps is None else f"{row.summary.avg_steps:.1f}"),
     _Column("cost", 80, lambda row: format_usd(row.costs.total, incomplete=is_incomplete(row.costs))),
     _Column("took", 100, lambda row: _format_elapsed(row.summary.elapsed_seconds)),
     _Column("started", 120, lambda row: _format_start(row.summary.created_at)),
 )
+
+
+def _format_score(score: float | None) -> str:
+    return "–" if score is None else f"{score:,.3g}"
+
+
+def _format_pass_ratios(summary: RunSummary) -> str:
+    """Return pass@k and pass^k of the greatest k, of a run with several attempts at each task."""
+    if not summary.pass_ratios:
+        return "–"
+    k = max(summary.pass_ratios)
+    ratios = summary.pass_ratios[k]
+    return f"pass@{k} {ratios.pass_at_k:.0%}, pass^{k} {ratios.pass_hat_k:.0%}"
 
 
 def _format_elapsed(seconds: float | None) -> str:

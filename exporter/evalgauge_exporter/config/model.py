@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from evalgauge_exporter.config import messages
+from evalgauge_exporter.config.bucket_urls import parse_bucket_url
 from evalgauge_exporter.config.durations import format_duration, parse_duration
 from evalgauge_exporter.errors import ConfigError
 
@@ -43,6 +44,8 @@ def _linger(value: object) -> object:
 
 def _folders(value: object) -> object:
     if isinstance(value, str):
+        if parse_bucket_url(value) is not None:  # it has the separator of paths in it
+            return [value]
         return json.loads(value) if value.startswith("[") else [part for part in value.split(os.pathsep) if part]
     return value
 
@@ -187,6 +190,19 @@ class Machine(_Table):
     """When billing stopped; it still bills where this is not set."""
 
 
+class Storage(_Table):
+    """Buckets among the results."""
+
+    interval: PollInterval = 30.0
+    """Interval between listings of what may have changed."""
+    full_interval: PollInterval = 600.0
+    """Interval between listings of everything."""
+    max_bytes: int = Field(20_000_000_000, ge=1)
+    """Bytes of the local copies of each bucket."""
+    cache_dir: Path | None = None
+    """Where the local copies are; the user's cache folder where it is not set."""
+
+
 class LimitsTable(_Table):
     """Upper limits of what is exposed."""
 
@@ -244,6 +260,7 @@ class Config(BaseSettings):
     baselines: dict[str, str] = Field(default_factory=dict)
     """``"benchmark/model"`` or ``"benchmark"`` = run id."""
     prices: Prices = Prices()
+    storage: Storage = Storage()  # type: ignore[call-arg]  # the plugin does not see Field's positional default
     azure: tuple[Azure, ...] = ()
     azure_ml: tuple[AzureMl, ...] = ()
     aws: tuple[Aws, ...] = ()
@@ -345,7 +362,9 @@ def _relative_to(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     """Return the content of a file with its paths made relative to the file's folder."""
 
     def absolute(value: object) -> object:
-        return str(folder / os.path.expanduser(value)) if isinstance(value, str) else value
+        if not isinstance(value, str) or parse_bucket_url(value) is not None:
+            return value
+        return str(folder / os.path.expanduser(value))
 
     changed = dict(content)
     for key in ("results", "receive", "token_file", "web_config_file"):
@@ -357,4 +376,7 @@ def _relative_to(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
         changed["prices"] = {
             key: absolute(value) if key in ("overrides", "cache_dir") else value for key, value in prices.items()
         }
+    storage = changed.get("storage")
+    if isinstance(storage, dict) and "cache_dir" in storage:
+        changed["storage"] = {**storage, "cache_dir": absolute(storage["cache_dir"])}
     return changed

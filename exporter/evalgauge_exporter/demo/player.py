@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,11 +146,45 @@ def write_finished_run(
     Returns:
         The run.
     """
+    events = sorted(_events(run_id, scenario, model, speed), key=lambda item: item[0])
+    return _write_run(results, run_id, events, ended_at - events[-1][0])
+
+
+def write_running_run(
+    results: Path,
+    run_id: str,
+    scenario: Scenario,
+    *,
+    model: str,
+    speed: float,
+    share: float,
+    baseline: str | None = None,
+) -> Run:
+    """Write the log of a run that is running now, for pictures and tests of views.
+
+    Args:
+        results: Results folder.
+        run_id: Id of the run.
+        scenario: What happens in it.
+        model: Name of the model that is recorded.
+        speed: Factor relative to real time.
+        share: How much of its time has passed, 0 to 1.
+        baseline: Run id to compare with, if any.
+
+    Returns:
+        The run.
+    """
+    events = sorted(_events(run_id, scenario, model, speed), key=lambda item: item[0])
+    past = [event for event in events if event[0] <= share * events[-1][0]]
+    past[0][2]["baseline_run_id"] = baseline
+    return _write_run(results, run_id, past, time.time() - past[-1][0])
+
+
+def _write_run(results: Path, run_id: str, events: list[tuple[float, str, dict[str, Any]]], shift: float) -> Run:
+    """Write events at their times plus ``shift``, in Unix seconds, unless the run exists."""
     run, folder = Run(results / run_id, run_id, None, "never"), results / run_id / EVENTS_FOLDER
     if folder.exists():
         return run
-    events = sorted(_events(run_id, scenario, model, speed), key=lambda item: item[0])
-    shift = ended_at - events[-1][0]
     unfinished = run.folder / ".events"  # a run that is half written must not be seen
     shutil.rmtree(unfinished, ignore_errors=True)
     writer = LogWriter(unfinished / "demo.jsonl")

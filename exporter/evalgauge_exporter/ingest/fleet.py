@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 
 from evalgauge_exporter.config.model import Config, Machine
+from evalgauge_exporter.ingest.buckets import BucketSource
 from evalgauge_exporter.sources.aws import AwsCloud
 from evalgauge_exporter.sources.azure.ml_jobs import AzureMlSource
 from evalgauge_exporter.sources.azure.prices import AzurePriceList
@@ -19,6 +20,7 @@ from evalgauge_exporter.sources.cloud import Cloud, CloudSource, load_cloud
 from evalgauge_exporter.sources.polling import ManagedSource
 from evalgauge_exporter.sources.prices import PriceSource
 from evalgauge_exporter.sources.probe import ProbeSource, Target
+from evalgauge_exporter.sources.storage.mirror import Mirror
 from evalgauge_exporter.sources.vm_registry import VmRegistrySource
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_events import FleetEvent, MachineDeclared, PriceKey, RegistrySeen, TunnelDeclared
@@ -36,6 +38,7 @@ class FleetSources:
         fleet: The state that takes the events.
         lock: Guards ``fleet``.
         on_change: Called, from another thread, when ``fleet.version`` has changed.
+        mirrors: The mirrors of buckets to keep up to date.
 
     Raises:
         ValueError: The start or stop of a machine is no time, or a cloud's plug-in is missing; the message is one line.
@@ -47,6 +50,7 @@ class FleetSources:
         fleet: FleetState,
         lock: AbstractContextManager[object],
         on_change: Callable[[], None] = lambda: None,
+        mirrors: Iterable[Mirror] = (),
     ) -> None:
         self._fleet = fleet
         self._lock = lock
@@ -70,6 +74,8 @@ class FleetSources:
         self.sources += [CloudSource(cloud, self._take, on_new=self._look_up_prices) for cloud in clouds]
         for workspace in config.azure_ml:
             self.sources.append(AzureMlSource(workspace, self._take))
+        self.buckets = [BucketSource(mirror, config.storage, config.stall_after, self._take) for mirror in mirrors]
+        self.sources += self.buckets
         self._probe_registries = config.probe_registries
         self._configured = list_configured_targets(config)
         self._probes = ProbeSource(self._configured, self._take)

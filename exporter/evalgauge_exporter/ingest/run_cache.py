@@ -23,7 +23,7 @@ from evalgauge_exporter.state.tallies import Tallies
 
 log = logging.getLogger("evalgauge.exporter")
 
-FORMAT = 2
+FORMAT = 3
 """Changes with what a run's state holds, or how a release reads and prices the same files."""
 _FIELDS = (
     "source",
@@ -41,6 +41,8 @@ _FIELDS = (
     "unstarted",
     "attempt_count",
     "measured_steps",
+    "step_limits",
+    "step_micros",
     "writers",
     "lost_events",
     "steps",
@@ -116,7 +118,7 @@ class RunCache:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             parts = {"runs": self._entries, "names": self._names}
-            new.write_text(json.dumps({"key": self._key, "sha256": _digest(parts), **parts}), encoding="ascii")
+            new.write_bytes(json.dumps({"key": self._key, "sha256": _digest(parts), **parts}).encode())
             new.replace(self._path)
             self._changed = False
         except OSError as error:

@@ -183,8 +183,8 @@ class TrackedRun:
         return result.missing
 
     def _note_unreadable(self, detail: str | None, problems: list[Problem]) -> None:
-        if detail == self.run.unreadable:
-            return
+        if (detail is None) == (self.run.unreadable is None):
+            return  # what is noted stays until all can be read: it is one problem
         with self._lock:
             self.run.unreadable = detail
             self.run.version += 1 if self.run.version else 0

@@ -19,6 +19,8 @@ from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.replay.jobs import Job
 from evalgauge_exporter.replay.site import generate
 from evalgauge_exporter.sources.discovery import FoundRun
+from evalgauge_exporter.sources.storage import files
+from evalgauge_exporter.sources.storage.mirror import Mirror
 
 NICENESS = 10
 """Added to the process's niceness: answering requests comes first."""
@@ -36,6 +38,8 @@ def run_job(job: Job) -> None:
             reported = now
             print(json.dumps({"done": done, "total": total}), flush=True)
 
+    for arguments in job.mirrors:
+        files.register(Mirror(*arguments))
     prices = PriceTable(load_overrides(job.overrides) if job.overrides else None)
     runs = [FoundRun(run.root, run.folder, run.make(run.folder), run.make) for run in job.runs]
     try:

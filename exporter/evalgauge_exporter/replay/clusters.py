@@ -113,16 +113,19 @@ def _classify(case: FailedAttempt, shared: bool, render: Callable[[str], str]) -
     if features.loop is not None:
         period = features.actions[features.loop.start : features.loop.start + features.loop.period]
         return "loop", f"looped: {_join_actions(period)}, repeated"
-    evaluator = f"; the evaluator: {render(attempt.reason)}" if attempt.reason and shared else ""
+    if attempt.reason and shared:  # what the failures share and what tells them apart comes first
+        evaluator, ending = f"{render(attempt.reason)} – ", ""
+    else:
+        evaluator, ending = "", f" after {_join_actions(features.actions[-LAST_ACTIONS:])}"
     if attempt.max_steps and attempt.steps is not None and attempt.steps >= attempt.max_steps:
-        return "step_limit", f"reached the step limit{evaluator}"
+        return "step_limit", f"{evaluator}reached the step limit"
     if features.terminal == "done":
-        return "said_done", f"reported done, but was not{evaluator}"
+        return "said_done", f"{evaluator}reported done"
     if features.terminal == "error":
         return "gave_up", "gave up"
     if features.actions:
-        return "stopped", f"ended after {_join_actions(features.actions[-LAST_ACTIONS:])}{evaluator}"
-    return "stopped", f"no step recorded{evaluator}"
+        return "stopped", f"{evaluator}ended{ending}"
+    return "stopped", f"{evaluator}no step recorded"
 
 
 def _join_actions(actions: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,3 +29,5 @@ class Job(NamedTuple):
     """The file of price overrides."""
     home: str
     """The relative address of the exporter from the site."""
+    mirrors: Sequence[tuple[str, Path, int]] = ()
+    """The mirrors of buckets, as the arguments of ``Mirror``."""

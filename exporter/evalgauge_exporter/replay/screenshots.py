@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from evalgauge_exporter.errors import ReplayError
 from evalgauge_exporter.sources.safe_open import open_beneath
+from evalgauge_exporter.sources.storage import files
 
 ScreenshotMode = Literal["link", "symlink", "copy", "none"]
 """How screenshots get into the site: ``link``, hard links where the file system can, else copies; ``symlink``, for a
@@ -49,6 +50,7 @@ class Screenshot(NamedTuple):
 
     def open(self) -> BinaryIO:
         """Open the file that was found, and no other that has taken its place. Raises ``OSError``."""
+        files.fetch(self.path)
         fd = open_beneath(self.root, self.path.relative_to(self.root).as_posix())
         if not os.path.samestat(os.fstat(fd), self.status):
             os.close(fd)
@@ -143,6 +145,8 @@ def differ(before: AnyScreenshot | None, after: AnyScreenshot | None) -> bool | 
         return True
     if os.path.samestat(before.status, after.status):
         return False
+    if files.is_placeholder(before.path) or files.is_placeholder(after.path):
+        return None  # to compare them would mean to download them
     try:
         return not filecmp.cmp(before.path, after.path, shallow=False)
     except OSError:
@@ -179,6 +183,7 @@ def copy_screenshot(shot: AnyScreenshot, target: Path, mode: ScreenshotMode) -> 
             target.unlink()
         target.symlink_to(shot.path)
         return 0
+    files.fetch(shot.path)
     if there is not None:
         same = os.path.samestat(there, shot.status) or (
             stat.S_ISREG(there.st_mode)

@@ -54,7 +54,7 @@ class WriterClock:
         """Take note of events with the times that the writer gave them."""
         for event in events:
             self._first = event.ts if self._first is None else min(self._first, event.ts)
-            self._last = event.ts if self._last is None else max(self._last, event.ts)
+            self._last = event.ts  # not the latest: a single event from the future is no clock that is ahead
             if isinstance(event, RunStarted):
                 if event.tasks or event.total_tasks:
                     self._planned_at = event.ts if self._planned_at is None else min(self._planned_at, event.ts)
@@ -63,8 +63,8 @@ class WriterClock:
 
     def bound_by_file(self, now: float, modified_at: float) -> None:
         """Correct a clock that is ahead of the present or of the time at which its log was last modified."""
-        if self._last is None:
-            return
+        if self._last is None or self._last - now > MOST_BY_FILE:
+            return  # no clock is so far off: events like this one are dated when they are folded
         latest = now
         if self._last - modified_at <= MOST_BY_FILE:
             latest = min(now, modified_at)

@@ -113,6 +113,10 @@ class RunState:
         self.attempt_count = 0
         self.measured_steps = [0, 0]
         """Sum of the measured attempts' steps, and number of measured attempts whose steps are known."""
+        self.step_limits = [0, 0]
+        """Measured attempts that used every step they were allowed, and those that have such a limit."""
+        self.step_micros: dict[str, int] = {}
+        """Microseconds of the steps that reported it, by what they were spent on: ``think``, ``environment``."""
         self.counts: dict[tuple[str, str], int] = {}
         """Attempts by (domain, status), as the log has them."""
         self.open_attempts: dict[tuple[str, int], Attempt] = {}
@@ -305,11 +309,11 @@ class RunState:
         attempt = self._attempt(event.task_id, event.attempt)
         self._describe(attempt, event.domain, event.instruction)
         self.names["domains"].see(attempt.domain, event.ts)
+        self._count(attempt, -1)
         if event.max_steps is not None:
             attempt.max_steps = event.max_steps
         if event.time_limit_seconds is not None:
             attempt.time_limit_seconds = event.time_limit_seconds
-        self._count(attempt, -1)
         known = attempt.stamp
         if known is None or (known.writer, known.seq) != (stamp.writer, stamp.seq):  # else the same start, corrected
             attempt.starts += 1
@@ -361,6 +365,9 @@ class RunState:
         if not self.names["actions"].see(action, event.ts):
             action = OTHER
         self.steps[action] = self.steps.get(action, 0) + 1
+        for kind, seconds in (("think", event.think_seconds), ("environment", event.env_seconds)):
+            if seconds is not None:
+                self.step_micros[kind] = self.step_micros.get(kind, 0) + round(seconds * 1e6)
         if event.first_action_correct is not None:
             attempt.first_action_correct = event.first_action_correct
             self.first_actions["true" if event.first_action_correct else "false"] += 1
@@ -511,6 +518,9 @@ class RunState:
         if attempt.measured and attempt.steps is not None:
             self.measured_steps[0] += change * attempt.steps
             self.measured_steps[1] += change
+            if attempt.max_steps is not None:
+                self.step_limits[0] += change * (attempt.steps >= attempt.max_steps)
+                self.step_limits[1] += change
 
     def _attempt(self, task_id: str, number: int) -> Attempt:
         attempt = self._attempts.get((task_id, number))

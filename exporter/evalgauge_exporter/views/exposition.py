@@ -192,6 +192,10 @@ def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits
     if run.ended_at is not None:
         yield m.RUN_END, (run_id,), run.ended_at
     yield from _steps(run)
+    for kind, micros in run.step_micros.items():
+        yield m.RUN_STEP_SECONDS, (run_id, kind), micros / 1e6
+    if run.step_limits[1]:
+        yield m.RUN_STEP_LIMIT, (run_id,), run.step_limits[0]
     if any(run.first_actions.values()):
         for correct, count in run.first_actions.items():
             yield m.RUN_FIRST_ACTIONS, (run_id, correct), count

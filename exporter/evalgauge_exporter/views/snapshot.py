@@ -531,6 +531,7 @@ def snapshot(run: RunState | None, analysis: RunAnalysis, now: float, grafana_ur
         domain_breakdown=results.domain_breakdown,
         runs=recent(analysis, now),
         all_run_ids=[other.run_id for other in newest_first(analysis.state.runs.values())[:RUN_IDS]],
+        total_runs=len(analysis.state.runs),
         links=shapes.Links(
             grafana_url=_grafana(grafana_url, run),
             replay=None if run is None else f"/replay/{quote(run.run_id, safe='')}/",

@@ -287,6 +287,7 @@ def snapshot_builder(exporter: Exporter) -> Callable[[str | None], RenderedSnaps
             )
             made = snapshots.snapshot(run, exporter.analysis, now, exporter.config.grafana_url)
             settled = run is None or exporter.analysis.is_finished(run, now)
+        made.links.results = [str(folder) for folder in exporter.config.results]
         return RenderedSnapshot(version, made.model_dump_json().encode(), settled)
 
     return build

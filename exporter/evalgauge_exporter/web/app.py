@@ -9,8 +9,6 @@ import re
 import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from importlib import resources
-from pathlib import Path
 from urllib.parse import quote, unquote
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -30,12 +28,14 @@ from evalgauge_exporter.web.auth import AuthMiddleware
 from evalgauge_exporter.web.coalesce import RequestCoalescer
 from evalgauge_exporter.web.errors import describe_unknown_path, describe_wrong_method
 from evalgauge_exporter.web.head import HeadMiddleware
+from evalgauge_exporter.web.live_files import LIVE
 from evalgauge_exporter.web.otlp_logs import logs_router
 from evalgauge_exporter.web.reference import render_reference
 from evalgauge_exporter.web.replay_sites import ENTRIES, SITE_POLICY, ReplaySites, SiteKey
 from evalgauge_exporter.web.runbooks import render_runbooks
 from evalgauge_exporter.web.runs_page import create_runs_router
 from evalgauge_exporter.web.sse import SnapshotBroadcaster
+from evalgauge_exporter.web.wall import create_wall_router, wall_builder
 
 _ALLOWED = {"interval": "a number of seconds from 0.2 to 60", "runs": "two run ids as A,B; the first is the baseline"}
 BUILD_WAIT_SECONDS = 2.0
@@ -44,7 +44,6 @@ PART_WAIT_SECONDS = 30.0
 """Seconds for which a request for another file of a replay waits."""
 MAX_COMPARED_RUNS = 4
 _WITH = re.compile(rb".*/replay/[^/]+/with/([^/]+)/")
-LIVE = Path(str(resources.files("evalgauge_exporter.web") / "live"))
 
 
 def create_app(exporter: Exporter) -> FastAPI:
@@ -54,14 +53,17 @@ def create_app(exporter: Exporter) -> FastAPI:
         exporter: The exporter to serve; the caller starts and stops it.
 
     Returns:
-        The application; ``app.state.stream`` is its snapshot broadcaster, ``app.state.sites`` its replay sites.
+        The application; ``app.state.streams`` are its broadcasters, ``app.state.sites`` its replay sites.
     """
     stream = SnapshotBroadcaster(snapshot_builder(exporter), lambda: exporter.state.version)
+    wall = SnapshotBroadcaster(wall_builder(exporter), lambda: exporter.state.version)
     exporter.on_change(stream.notify)
+    exporter.on_change(wall.notify)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stream.attach(asyncio.get_running_loop())
+        wall.attach(asyncio.get_running_loop())
         await asyncio.to_thread(app.state.sites.start)
         yield
         app.state.sites.close()
@@ -84,7 +86,8 @@ def create_app(exporter: Exporter) -> FastAPI:
     _add_page_routes(app)
     _add_replay_routes(app, exporter)
     app.include_router(create_runs_router(exporter))
-    app.state.stream = stream
+    app.include_router(create_wall_router(exporter, wall))
+    app.state.streams = (stream, wall)
     return app
 
 

@@ -11,31 +11,31 @@ MAX_COMPARED = 1000
 """Names that are compared with an unknown one: an answer costs the same however many runs there are."""
 MAX_LETTERS = 64
 """Letters of a name that are compared."""
-_LEAST = 0.3
-"""Share of common trigrams from which names are similar."""
+_LEAST = 0.4
+"""Share of common bigrams from which names are similar."""
 
 
 def find_similar(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Return the known names most similar to an unknown one, by their common trigrams (Dice coefficient).
+    """Return the known names most similar to an unknown one, by their common bigrams (Dice coefficient).
 
     Args:
         name: The unknown name.
         known: Known names; the first ``MAX_COMPARED`` are compared.
         count: Names to return, at most.
     """
-    wanted = _trigrams(name)
+    wanted = _bigrams(name)
     scored = []
     for other in islice(known, MAX_COMPARED):
-        trigrams = _trigrams(other)
-        score = 2 * len(wanted & trigrams) / (len(wanted) + len(trigrams))
+        bigrams = _bigrams(other)
+        score = 2 * len(wanted & bigrams) / (len(wanted) + len(bigrams))
         if score >= _LEAST:
             scored.append((-score, other))
     return [other for _, other in sorted(scored)[:count]]
 
 
-def _trigrams(name: str) -> set[str]:
+def _bigrams(name: str) -> set[str]:
     text = f" {name[:MAX_LETTERS].lower()} "
-    return {text[at : at + 3] for at in range(max(1, len(text) - 2))}
+    return {text[at : at + 2] for at in range(len(text) - 1)}
 
 
 def unknown_run_error(run_id: str, known: list[str]) -> HTTPException:

@@ -30,6 +30,7 @@ from evalgauge_exporter.replay.site import generate
 from evalgauge_exporter.sources.discovery import FoundRun
 from evalgauge_exporter.sources.prices import default_cache_dir
 from evalgauge_exporter.sources.safe_open import open_beneath
+from evalgauge_exporter.sources.storage import files
 from evalgauge_exporter.web.errors import unknown_run_error
 
 if sys.platform != "win32":
@@ -162,9 +163,8 @@ class ReplaySites:
                 return None
             site.building = Future()
             site.progress = Progress(0, 0, None)
-        job = Job(
-            jobs, site.folder, self._exporter.config.prices.overrides, "../../" if len(key) == 1 else "../../../../"
-        )
+        home = "../../" if len(key) == 1 else "../../../../"
+        job = Job(jobs, site.folder, self._exporter.config.prices.overrides, home, files.list_registered())
         threading.Thread(target=self._build, args=(site, job, versions), name="evalgauge-replay", daemon=True).start()
         return site.building
 
@@ -217,6 +217,7 @@ class ReplaySites:
             root = next(root for root in site.roots if target.is_relative_to(root)) if site is not None else None
             if root is None:
                 return None
+            files.fetch(target)
             with open(open_beneath(root, target.relative_to(root).as_posix()), "rb") as opened:
                 status = os.fstat(opened.fileno())
                 content = opened.read(MAX_SCREENSHOT + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import uvicorn
 
@@ -53,13 +53,14 @@ _KEEP_ALIVE_SECONDS = 30
 class _Server(uvicorn.Server):
     """A server that ends the event streams before it shuts down: they would never end by themselves."""
 
-    def __init__(self, config: uvicorn.Config, stream: SnapshotBroadcaster) -> None:
+    def __init__(self, config: uvicorn.Config, streams: Iterable[SnapshotBroadcaster]) -> None:
         super().__init__(config)
-        self._stream = stream
+        self._streams = streams
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the event streams, then shut down."""
-        self._stream.close()
+        for stream in self._streams:
+            stream.close()
         await super().shutdown(sockets)
 
 
@@ -72,7 +73,8 @@ def web_server(exporter: Exporter) -> uvicorn.Server:
     app = create_app(exporter)
     tls = exporter.web_config.tls_server_config
     limits = ConnectionLimits(raise_descriptor_limit())
-    app.state.stream.max_clients = limits.streams
+    snapshots, wall = app.state.streams
+    snapshots.max_clients, wall.max_clients = limits.streams, limits.streams // 4
     config = uvicorn.Config(
         app,
         http=limited_protocol(limits, () if tls is None else tls.client_allowed_sans),
@@ -88,7 +90,7 @@ def web_server(exporter: Exporter) -> uvicorn.Server:
     config.load()
     if tls is not None:
         config.ssl = create_ssl_context(tls)
-    return _Server(config, app.state.stream)
+    return _Server(config, app.state.streams)
 
 
 @contextlib.contextmanager

@@ -130,6 +130,8 @@ class _Run:
         key = _key(fields)
         first = self.domains.get((key[0], 1), UNKNOWN)  # a further attempt at a planned task
         domain = self.domains[key] = fields.get("domain") or self.domains.get(key) or first
+        if stated := fields.get("domain"):  # the task's other attempts are of that domain too
+            self.domains.update({other: stated for other in self.planned if other[0] == key[0] and other[1] > 1})
         self.started_tasks.add(key)
         self.open[key] = _OpenTask(domain, fields.get("worker_id"), now)
         if worker := self.worker(fields, now):
@@ -267,7 +269,14 @@ class OtelMetrics:
         )
 
     def record(self, run: Run, kind: str, fields: Mapping[str, Any], now: float) -> None:
-        """Fold in an event that happened at ``now``, in Unix seconds."""
+        """Fold in an event that happened at ``now``, in Unix seconds.
+
+        Args:
+            run: The run.
+            kind: The event's type.
+            fields: The event's fields.
+            now: Unix seconds.
+        """
         with self._lock:
             found = self._runs.get(run.run_id)
             if found is None:

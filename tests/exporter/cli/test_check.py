@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalgauge_exporter.analysis.costs import RunCosts
-from evalgauge_exporter.analysis.summary import RunSummary
+from evalgauge_exporter.analysis.summary import NO_RESULTS, RunSummary
 from evalgauge_exporter.cli.check import Limits, judge
 from evalgauge_exporter.cli.reports import Result, exit_code
 from tests.exporter.cli.invoking import complaint, evalgauge
@@ -69,6 +69,7 @@ MONEY = {"llm": 1.0, "vm": None, "gpu": None, "unknown_usage_calls": 0, "unprice
 MONEY |= {"per_success": None, "projected_total": None, "budget": None, "budget_hit_at": None}
 SUMMARY = {"run_id": "r", "model_id": "m", "benchmark": "b", "created_at": 0.0, "success_rate_all": None}
 SUMMARY |= {"avg_steps": None, "source": "runlog", "elapsed_seconds": None, "ended_at": None, "cost_usd": None}
+SUMMARY |= {"attempts_planned": 1, "retries": 0, "tags": {}, "unreadable": None}
 
 
 @given(
@@ -87,6 +88,7 @@ def test_a_gate_passes_only_a_complete_run_with_known_numbers(
     measured = outcomes["success"] + outcomes["failure"]
     summary = RunSummary.model_validate(
         SUMMARY
+        | NO_RESULTS.model_dump()
         | {
             "state": state,
             "outcomes": outcomes,

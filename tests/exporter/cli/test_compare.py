@@ -92,6 +92,64 @@ def test_json_is_the_api_answer_with_the_checks(results: Path) -> None:
     ]
 
 
+def scored_run(results: Path, run_id: str, scores: list[float]) -> None:
+    with track_run(results, benchmark="scored", model="m", run_id=run_id) as run:
+        for number, score in enumerate(scores):
+            with run.task(f"t{number}") as task:
+                task.finish(score=score)
+
+
+def test_the_verdict_can_be_about_the_mean_score(results: Path) -> None:
+    scored_run(results, "before", [0.9] * 20)
+    scored_run(results, "after", [0.4] * 20)
+    rates = evalgauge("compare", results, "before", "after")
+    assert "No significant difference" in rates.stdout, "no task of either is a success"
+    scores = evalgauge("compare", results, "before", "after", "--metric", "score")
+    assert scores.returncode == 3, scores.stdout
+    assert "The candidate's mean score is significantly worse (−0.500; p < 0.001)." in scores.stdout
+    assert evalgauge("compare", results, "after", "before", "--metric", "score").returncode == 0
+
+
+def test_scores_on_another_scale_have_no_success_rate_to_compare(results: Path) -> None:
+    scored_run(results, "before", [7.0, 9.0] * 10)
+    scored_run(results, "after", [3.0, 5.0] * 10)
+    done = evalgauge("compare", results, "before", "after")
+    assert done.returncode == 4
+    assert "there is no success rate; use --metric score" in done.stdout
+    assert evalgauge("compare", results, "before", "after", "--metric", "score").returncode == 3
+
+
+def test_runs_without_scores_have_none_to_compare(results: Path) -> None:
+    done = evalgauge("compare", results, "good", "bad", "--metric", "score")
+    assert done.returncode == 4
+    assert "No verdict: no task has scores in both runs." in done.stdout
+
+
+def test_power_says_what_so_many_tasks_can_show(results: Path) -> None:
+    found = json.loads(evalgauge("power", "--tasks", "154", "--json").stdout)
+    assert 0.1 < found["drop"] < 0.2
+    assert found["rate"] == 0.5
+    half = json.loads(evalgauge("power", "--tasks", "154", "--baseline", results / "bad", "--json").stdout)
+    assert half["rate"] == 0.5
+    assert "154 tasks show a drop of " in evalgauge("power", "--tasks", "154").stdout
+    assert "cannot show any drop" in evalgauge("power", "--tasks", "3").stdout
+    small_run(results, "none", outcomes="fff")
+    refused = evalgauge("power", "--tasks", "10", "--baseline", results / "none")
+    assert "has no success" in complaint(refused, 1)
+
+
+def test_the_leaderboard_ranks_models_and_compares_each_two(results: Path) -> None:
+    small_run(results, "weak", model="claude-haiku-4-5", outcomes="f" * 18 + "ss")
+    small_run(results, "running", model="m", outcomes="s", finish=False)
+    printed = evalgauge("leaderboard", results).stdout
+    assert printed.index("claude-sonnet-4-5") < printed.index("claude-haiku-4-5")
+    assert "claude-haiku-4-5 against claude-sonnet-4-5" in printed
+    assert "worse" in printed
+    boards = json.loads(evalgauge("leaderboard", results, "--json").stdout)
+    assert "claude-haiku-4-5" in json.dumps(boards)
+    assert "no grouping" in complaint(evalgauge("leaderboard", results, "--by", "colour"), 1)
+
+
 def test_runs_are_named_by_path_too(results: Path) -> None:
     done = evalgauge("compare", results / "good", results / "bad")
     assert done.returncode == 3, done.stderr

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import click
 import pytest
 
+from evalgauge import track_run
 from evalgauge.events import Step
 from evalgauge.runlog import read_events, safe_name
 from evalgauge_exporter.cli.main import COMMANDS, cli
@@ -33,7 +35,38 @@ def test_the_group_lists_the_first_line_of_each_command_s_help_uncut() -> None:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
         assert (command.name, (command.help or "").partition("\n")[0]) == (name, summary)
-        assert f"{name:<12}{summary}" in lines
+        assert f"{name:<{max(map(len, COMMANDS)) + 2}}{summary}" in lines
+
+
+def complete(words: str, shell: str = "bash") -> list[str]:
+    """What a shell offers after these words."""
+    environment = {
+        **os.environ,
+        "_EVALGAUGE_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    code = (
+        "import sys\nfrom evalgauge_exporter.cli.main import main\n"
+        "try:\n    main()\nfinally:\n    assert 'scipy' not in sys.modules, 'a shell waits for it'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+def test_shells_complete_commands_and_options() -> None:
+    assert complete("evalgauge ") == list(COMMANDS)
+    assert complete("evalgauge co") == ["compare", "convert"]
+    assert complete("evalgauge --v") == ["--version"]
+    assert complete("evalgauge schema r") == ["runlog"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_of_each_shell_is_printed(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_EVALGAUGE_COMPLETE", f"{shell}_source")
+    if shell == "bash" and shutil.which("bash") is None:
+        pytest.skip("no bash here")
+    assert f"{shell}_complete" in evalgauge_process().stdout
 
 
 def test_help_of_the_group_imports_no_command() -> None:
@@ -132,6 +165,16 @@ def test_runs_lists_every_run(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert re.search(r"first .*claude-sonnet-4-5 .*completed .*3 of 3 .*67%", done.stdout)
     assert re.search(r"second .* 0%", done.stdout)
+
+
+def test_runs_lists_scores_and_repeats_where_there_are_any(tmp_path: Path) -> None:
+    small_run(tmp_path, "plain")
+    assert "score" not in evalgauge("runs", tmp_path).stdout
+    with track_run(tmp_path, benchmark="b", model="m", run_id="repeated", tasks=["t"], attempts=2) as run:
+        run.task("t", attempt=1).finish(success=True, score=0.5)
+        run.task("t", attempt=2).finish(success=False, score=0.0)
+    printed = evalgauge("runs", tmp_path).stdout
+    assert re.search(r"repeated .* 50% +0\.25 +pass@2 100%, pass\^2 0%", printed)
 
 
 def test_runs_as_json_equals_the_api_answer(tmp_path: Path) -> None:

@@ -123,6 +123,10 @@ VALUES = {
     "EVALGAUGE_AWS": '[{"profile": "p", "regions": ["us-east-1"], "endpoint_url": "https://aws", '
     '"status_interval": "2m", "tags": ["owner"], "evaluation_tags": ["a=b"], '
     '"worker_tag": "worker", "group_tag": "pool"}]',
+    "EVALGAUGE_STORAGE__INTERVAL": "1m",
+    "EVALGAUGE_STORAGE__FULL_INTERVAL": "1h",
+    "EVALGAUGE_STORAGE__MAX_BYTES": "1000",
+    "EVALGAUGE_STORAGE__CACHE_DIR": "/copies",
     "EVALGAUGE_CLOUD": '[{"kind": "k", "account": "a"}]',
     "EVALGAUGE_AZURE_ML": '[{"subscription_id": "s", "resource_group": "g", "workspace": "w", '
     '"base_url": "https://arm", "credential": "none", "interval": "30s"}]',

@@ -158,7 +158,7 @@ def test_a_task_of_any_name_opens(tmp_path: Path, open_page: Open, task_id: str)
     page = open_page(tmp_path / "site" / "index.html")
     page.keyboard.press("n")
     expect(page.locator("h1")).to_have_text(task_id)
-    expect(page.locator(".details h3")).to_have_text("Step 1 of 1, the last")
+    expect(page.locator(".details h2")).to_have_text("Step 1 of 1, the last")
     page.reload()
     expect(page.locator("h1")).to_have_text(task_id)
 

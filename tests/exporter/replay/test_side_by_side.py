@@ -25,7 +25,7 @@ def test_two_models_are_aligned_by_what_they_do(two_models: Path, open_page: Ope
     expect(page.locator(".counter")).to_have_text("1 of 5")
     page.keyboard.press("d")
     expect(page.locator(".pane").nth(1)).to_contain_text("a step that A does not have")
-    expect(page.locator(".pane").nth(0)).to_contain_text("No such step in this run.")
+    expect(page.locator(".pane").nth(0)).to_contain_text("No matching step.")
     expect(page.locator(".pane").nth(0)).to_contain_text("It continues with step 2, type “report”.")
     expect(page.locator(".counter")).to_have_text("2 of 5")
     page.reload()

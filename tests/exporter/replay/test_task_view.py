@@ -20,11 +20,11 @@ def hash_of(page: Page) -> str:
 def test_a_task_is_replayed_step_by_step(real_site: Path, open_page: Open) -> None:
     page = open_page(real_site, f"#run={SEED}&task=mock_clock_001&step=2")
     picture = page.locator(".stage img")
-    expect(page.locator(".details h3")).to_have_text("Step 3 of 6")
+    expect(page.locator(".details h2")).to_have_text("Step 3 of 6")
     expect(page.locator(".marks .note-text")).to_have_text("hello")
     assert picture.evaluate("img => img.naturalWidth") == 1920
     page.keyboard.press("ArrowRight")
-    expect(page.locator(".details h3")).to_have_text("Step 4 of 6")
+    expect(page.locator(".details h2")).to_have_text("Step 4 of 6")
     assert "step=3" in hash_of(page)
     # computer.click(900, 700) on 1920 × 1200
     expect(page.locator(".marks circle.dot")).to_have_count(1)
@@ -35,7 +35,7 @@ def test_a_task_is_replayed_step_by_step(real_site: Path, open_page: Open) -> No
     assert (dot["x"] + dot["width"] / 2 - box["x"]) / box["width"] == pytest.approx(900 / 1920, abs=0.005)
     assert (dot["y"] + dot["height"] / 2 - box["y"]) / box["height"] == pytest.approx(700 / 1200, abs=0.005)
     page.keyboard.press("End")
-    expect(page.locator(".details h3")).to_have_text("Step 6 of 6, the last")
+    expect(page.locator(".details h2")).to_have_text("Step 6 of 6, the last")
     expect(page.locator(".verdict")).to_contain_text("clicked=['4'], typed=True")
     page.keyboard.press("Home")
     page.keyboard.press("n")
@@ -82,17 +82,17 @@ def test_a_failed_task_opens_where_it_first_looks_wrong(tmp_path: Path, open_pag
     generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
     index = tmp_path / "site" / "index.html"
     page = open_page(index, "#run=a&task=t")
-    expect(page.locator(".details h3")).to_have_text("Step 3 of 7")
+    expect(page.locator(".details h2")).to_have_text("Step 3 of 7")
     expect(page.locator(".verdict")).to_contain_text("from step 3 the same action 4 times")
     page.keyboard.press("Home")
     page.get_by_role("button", name="step 3", exact=True).click()
-    expect(page.locator(".details h3")).to_have_text("Step 3 of 7")
+    expect(page.locator(".details h2")).to_have_text("Step 3 of 7")
     # beside the run that succeeded, which is the measure
     page.locator(".verdict").get_by_role("link", name="b").click()
     expect(page.locator(".pane").nth(0)).to_contain_text("success")
     expect(page.locator(".parting")).to_contain_text("They diverge at step 2.")
     page = open_page(index, "#run=b&task=t")
-    expect(page.locator(".details h3")).to_have_text("Step 1 of 2")
+    expect(page.locator(".details h2")).to_have_text("Step 1 of 2")
     expect(page.get_by_label("Compare with a run").locator("option").nth(1)).to_have_text("✗ a")
 
 
@@ -224,7 +224,7 @@ def test_the_log_holds_what_the_task_logged_among_its_events(real_site: Path, op
     loop = lines.filter(has_text="Action loop detected: computer.click(900, 700) repeated 3+ times")
     expect(loop).to_have_class("level-warning")
     loop.get_by_role("button").click()
-    expect(page.locator(".details h3")).to_contain_text("of 6")
+    expect(page.locator(".details h2")).to_contain_text("of 6")
     assert "step=" in hash_of(page)
     page.get_by_label("Level").select_option("warnings and errors")
     expect(lines.first).to_have_text(re.compile("Action loop detected"))

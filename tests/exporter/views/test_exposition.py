@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from evalgauge import metrics as m
+from evalgauge.events import Event
 from evalgauge.runlog import read_events
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.run import RunState, State, fold
@@ -96,6 +97,23 @@ def test_durations_are_exposed_by_domain_and_those_of_calls_by_model() -> None:
     assert value(found, f"{calls}_bucket", provider="x", model="m", le="4.0") == 1
     assert value(found, f"{calls}_bucket", provider="x", model="m", le="2.0") == 0
     assert value(found, f"{calls}_sum", model="m") == 3
+
+
+def test_time_of_steps_and_attempts_at_their_limit_are_exposed() -> None:
+    def attempt(task: str, steps: int, limit: int | None, outcome: str = "failure") -> list[Event]:
+        return [
+            event("task_started", 1, task_id=task, max_steps=limit),
+            *(event("step", 2 + n, task_id=task, think_seconds=1.5, env_seconds=0.5) for n in range(steps)),
+            event("task_finished", 20, task_id=task, outcome=outcome),
+        ]
+
+    events = [*attempt("a", 3, 3), *attempt("b", 2, 3), *attempt("c", 5, None), *attempt("d", 3, 3, "interrupted")]
+    found = samples(exposition_of(fold("r", "runlog", events)).render(30).decode())
+    assert value(found, "agent_eval_run_step_limit_attempts") == 1
+    assert value(found, "agent_eval_run_step_seconds_total", kind="think") == 13 * 1.5
+    assert value(found, "agent_eval_run_step_seconds_total", kind="environment") == 13 * 0.5
+    free = samples(exposition_of(fold("r", "runlog", attempt("c", 5, None))).render(30).decode())
+    assert not any(name == "agent_eval_run_step_limit_attempts" for name, _ in free)
 
 
 def test_tags_that_the_limits_name_and_the_machines_of_workers_are_exposed() -> None:

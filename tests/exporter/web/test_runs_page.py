@@ -125,7 +125,7 @@ def test_a_run_leads_to_its_replay_and_to_its_live_page_and_back(page: Page) -> 
     expect(page.locator("h1")).to_contain_text("run_007")
     page.get_by_role("link", name="Live", exact=True).click()
     expect(page.locator(".run-id")).to_contain_text("run_007")
-    page.get_by_role("link", name="All runs").click()
+    page.get_by_role("link", name="All runs", exact=True).click()
     expect(page.locator("h1")).to_have_text("Runs")
 
 

@@ -220,7 +220,7 @@ def test_prometheus_scrapes_over_tls_with_a_client_certificate_and_a_password(
         try:
 
             def scraped() -> bool:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, ValueError):  # it is starting
                     _, body = get(f"http://{address}/api/v1/query?query=agent_eval_run_info")
                     return any(row["metric"]["run_id"] == "r" for row in json.loads(body)["data"]["result"])
                 return False

@@ -94,7 +94,8 @@ def test_messages_tool_results_and_scores_are_recorded(evaluation: tuple[Path, d
 
 
 def _said(attempt: Attempt) -> tuple[object, ...]:
-    return attempt.status, attempt.score, attempt.steps, attempt.domain, attempt.instruction, attempt.error
+    steps = attempt.steps or None  # of a sample that broke at once the log does not state that there were none
+    return attempt.status, attempt.score, steps, attempt.domain, attempt.instruction, attempt.error
 
 
 def _place(step: Step) -> tuple[str, int, int]:

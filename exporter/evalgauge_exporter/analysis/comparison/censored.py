@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,34 @@ def estimate_censored(tasks: Censored, draws: int = DRAWS) -> CensoredEstimate |
     """
     if not len(tasks.values):
         return None
-    rng = np.random.default_rng(20260101)
+    drawn = draw_censored(tasks, draws)
+    number = len(tasks.values) + len(tasks.elapsed) + tasks.pending
+    return summarize_draws(drawn.mean, drawn.total / number)
+
+
+class Draws(NamedTuple):
+    """Draws of the bootstrap, (draws,)."""
+
+    mean: Array
+    """Mean value of any further tasks of the same kind."""
+    total: Array
+    """Sum of the values of exactly these tasks once all are finished."""
+
+
+def summarize_draws(mean: Array, final: Array) -> CensoredEstimate:
+    """Return the estimate that draws of a mean and of its final value give."""
+    return CensoredEstimate(float(np.mean(mean)), _interval(mean), _interval(final))
+
+
+def draw_censored(tasks: Censored, draws: int = DRAWS, stratum: int = 0) -> Draws:
+    """Draw the mean value of the tasks and their final sum.
+
+    Args:
+        tasks: Finished and open tasks; without a finished one only the prior and the open ones count.
+        draws: Number of draws of the bootstrap.
+        stratum: Number of the stratum: draws of different strata are independent.
+    """
+    rng = np.random.default_rng([20260101, stratum])
     values, counts, is_event, low, high = _atoms(tasks)
     weights = rng.standard_gamma(np.broadcast_to(counts / tasks.design_effect, (draws, counts.size)))
     weights = np.maximum(weights, 1e-12)
@@ -128,9 +156,7 @@ def estimate_censored(tasks: Censored, draws: int = DRAWS) -> CensoredEstimate |
         scale_high,
         tasks.design_effect,
     )
-    number = len(tasks.values) + len(tasks.elapsed) + tasks.pending
-    final = (float(np.sum(tasks.values)) + total_open + total_pending) / number
-    return CensoredEstimate(float(np.mean(mean)), _interval(mean), _interval(final))
+    return Draws(mean, float(np.sum(tasks.values)) + total_open + total_pending)
 
 
 def _draw_total(
@@ -170,8 +196,8 @@ def _atoms(tasks: Censored) -> tuple[Array, Array, NDArray[np.bool_], Array, Arr
     elapsed = np.asarray(tasks.elapsed, dtype=np.float64)
     low, high = np.asarray(tasks.lowest, dtype=np.float64), np.asarray(tasks.highest, dtype=np.float64)
     durations, elapsed = _group(durations, elapsed)
-    values = _round_to_levels(values)
-    prior_at = np.quantile(durations, _PRIOR_AT, method="nearest")
+    values = _round_to_levels(values) if values.size else values
+    prior_at = np.quantile(durations if durations.size else np.zeros(1), _PRIOR_AT, method="nearest")
     prior_values = np.repeat(tasks.scale, len(_PRIOR_AT))
     rows = np.concatenate(
         (
@@ -190,7 +216,7 @@ def _atoms(tasks: Censored) -> tuple[Array, Array, NDArray[np.bool_], Array, Arr
 
 def _group(durations: Array, elapsed: Array) -> tuple[Array, Array]:
     """Round times down to quantiles of the durations where there are many; times beyond the last stay beyond."""
-    if durations.size <= _BINS and elapsed.size <= _BINS:
+    if not durations.size or (durations.size <= _BINS and elapsed.size <= _BINS):
         return durations, elapsed
     edges = np.unique(np.quantile(durations, np.linspace(0, 1, _BINS), method="nearest"))
     grouped = edges[np.searchsorted(edges, durations, side="right") - 1]

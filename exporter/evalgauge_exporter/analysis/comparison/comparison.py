@@ -8,15 +8,25 @@ baseline is better.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 from scipy.special import ndtri
 
-from evalgauge_exporter.analysis.comparison.censored import DRAWS, Censored, CensoredEstimate, estimate_censored
+from evalgauge_exporter.analysis.comparison.censored import (
+    DRAWS,
+    Censored,
+    CensoredEstimate,
+    draw_censored,
+    estimate_censored,
+    summarize_draws,
+)
 from evalgauge_exporter.analysis.comparison.pairing import (
+    Opened,
     OpenPair,
     Pair,
     StartedPair,
@@ -27,6 +37,7 @@ from evalgauge_exporter.analysis.comparison.pairing import (
     measured_pairs,
     open_pairs,
     pair_seconds,
+    seconds_of,
     started_pairs,
     success_share,
 )
@@ -227,11 +238,10 @@ def compare(
     pairs = measured_pairs(tasks_a, tasks_b)
     started = started_pairs(tasks_a, tasks_b, running_a or {}, running_b or {})
     rule = _Rule(finished, alpha, min_pairs)
-    opened: list[OpenPair] = []
+    opened = Opened([], [])
     if not finished and now is not None:
         opened = open_pairs(tasks_a, tasks_b, running_a or {}, running_b or {}, now)
-    pending = abs(len(tasks_a.keys() | (running_a or {}).keys()) - len(tasks_b.keys() | (running_b or {}).keys()))
-    whole = _success_difference(pairs, started, opened, pending, rule, DRAWS)
+    whole = _success_difference(pairs, started, opened, rule, DRAWS)
     p_value = whole.p_value if finished else whole.anytime_p_value
     verdict = _verdict(whole.paired_tasks, whole.success_delta, p_value, rule)
     flips = _flip_rates(tasks_a), _flip_rates(tasks_b)
@@ -295,8 +305,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def _success_difference(
     pairs: Sequence[Pair],
     started: Sequence[StartedPair],
-    opened: Sequence[OpenPair],
-    pending: int,
+    opened: Opened,
     rule: _Rule,
     draws: int,
 ) -> SuccessDifference:
@@ -324,9 +333,8 @@ def _success_difference(
         interval = clustered_difference([difference / factor for difference in differences], 1 - alpha)
         required = pairs_for_power(delta, mean_square, alpha, POWER) if count else None
     censored = None
-    if opened and interval is not None:
-        values = [difference / factor for difference in differences]
-        censored = _censored_difference(values, pairs, opened, pending, success_share, (0.0, 1.0), draws)
+    if opened.running and interval is not None:
+        censored = _censored_difference(pairs, opened, success_share, (0.0, 1.0), draws)
         if censored is not None:
             interval = censored.interval
     anytime_p_worse, anytime_p_better = anytime_p_values(pair.success for pair in started)
@@ -351,43 +359,106 @@ def _success_difference(
 
 
 def _censored_difference(
-    values: Sequence[float],
     pairs: Sequence[Pair],
-    opened: Sequence[OpenPair],
-    pending: int,
+    opened: Opened,
     value: Callable[[Sequence[Trial]], float | None],
     scale: tuple[float, float],
     draws: int,
 ) -> CensoredEstimate | None:
     """Return the estimated difference with the open pairs as censored.
 
+    Where one run has measured all of these tasks (a finished baseline), its value is known: the other run's values are
+    estimated in strata of it, by the other run's durations. Where both are running, the pair is what is censored.
+
     Args:
-        values: Difference of each measured pair.
         pairs: The measured pairs.
         opened: The open pairs.
-        pending: Number of pairs that have not started.
         value: The value of a task in one run, from its measured attempts; ``None`` without any.
         scale: The lowest and the highest value of a task in one run.
         draws: Number of draws.
     """
+    if all(pair.a for pair in opened.running):
+        return _estimate_other(pairs, opened, value, scale, draws, known_is_a=True)
+    if all(pair.b for pair in opened.running):
+        return _estimate_other(pairs, opened, value, scale, draws, known_is_a=False)
     low, high = scale
-    lowest, highest = [], []
-    for pair in opened:
-        known_a, known_b = value(pair.a), value(pair.b)
+    values, lowest, highest = [], [], []
+    for pair in pairs:
+        values.append((value(pair.a) or 0.0) - (value(pair.b) or 0.0))
+    for open_pair in opened.running:
+        known_a, known_b = value(open_pair.a), value(open_pair.b)
         lowest.append((low if known_a is None else known_a) - (high if known_b is None else known_b))
         highest.append((high if known_a is None else known_a) - (low if known_b is None else known_b))
-    return estimate_censored(
-        Censored(
-            values,
-            [pair_seconds(pair) for pair in pairs],
-            [pair.elapsed_seconds for pair in opened],
-            lowest,
-            highest,
-            pending,
-            (low - high, high - low),
-        ),
-        draws,
-    )
+    durations = [pair_seconds(pair) for pair in pairs]
+    elapsed = [pair.elapsed_seconds for pair in opened.running]
+    scale = low - high, high - low
+    return estimate_censored(Censored(values, durations, elapsed, lowest, highest, len(opened.waiting), scale), draws)
+
+
+def _estimate_other(
+    pairs: Sequence[Pair],
+    opened: Opened,
+    value: Callable[[Sequence[Trial]], float | None],
+    scale: tuple[float, float],
+    draws: int,
+    *,
+    known_is_a: bool,
+) -> CensoredEstimate | None:
+    """Return the estimated difference where one run's values are known and the other is running."""
+
+    def sides(pair: Pair | OpenPair) -> tuple[list[Trial], list[Trial]]:
+        return (pair.a, pair.b) if known_is_a else (pair.b, pair.a)
+
+    finished = [(known, value(known), value(other), seconds_of(other)) for known, other in map(sides, pairs)]
+    running = [(value(sides(pair)[0]), pair.elapsed_seconds) for pair in opened.running]
+    waiting = [value(trials) for trials in opened.waiting]
+    all_known = [k for k in (*(f[1] for f in finished), *(r[0] for r in running), *waiting) if k is not None]
+    if not all_known or not finished:
+        return None
+    edges = _strata(all_known)
+    means, totals = np.zeros((len(edges) + 1, draws)), np.zeros(draws)
+    counts = np.zeros(len(edges) + 1)
+    known_mean = np.zeros(len(edges) + 1)
+    for at in range(len(edges) + 1):
+        done = [(v, seconds) for _, k, v, seconds in finished if v is not None and _stratum(k, edges) == at]
+        still = [seconds for k, seconds in running if _stratum(k, edges) == at]
+        later = sum(_stratum(k, edges) == at for k in waiting)
+        here = [k for k in all_known if _stratum(k, edges) == at]
+        counts[at] = len(done) + len(still) + later
+        if not counts[at]:
+            continue
+        known_mean[at] = math.fsum(here) / len(here)
+        tasks = Censored(
+            [v for v, _ in done],
+            [seconds for _, seconds in done],
+            still,
+            [scale[0]] * len(still),
+            [scale[1]] * len(still),
+            later,
+            scale,
+        )
+        drawn = draw_censored(tasks, draws, at)
+        means[at] = drawn.mean
+        totals += drawn.total
+    rng = np.random.default_rng(20260102)
+    shares = rng.standard_gamma(np.broadcast_to(counts, (draws, counts.size))).T
+    shares /= shares.sum(0)
+    sign = 1.0 if known_is_a else -1.0
+    mean = sign * ((known_mean[:, None] - means) * shares).sum(0)
+    final = sign * (math.fsum(all_known) - totals) / counts.sum()
+    return summarize_draws(mean, final)
+
+
+def _strata(known: Sequence[float]) -> list[float]:
+    """Return the edges between at most three strata of known values; each begins above its lower edge."""
+    levels = sorted(set(known))
+    if len(levels) <= 3:
+        return levels[:-1]
+    return sorted({float(edge) for edge in np.quantile(known, (1 / 3, 2 / 3), method="nearest")})
+
+
+def _stratum(value: float | None, edges: Sequence[float]) -> int:
+    return -1 if value is None else bisect_left(edges, value)
 
 
 def _reconcile(found: SuccessDifference, verdict: Verdict) -> SuccessDifference:
@@ -426,7 +497,7 @@ def _pairs_needed(difference: SuccessDifference, verdict: Verdict) -> int | None
 
 
 def _domains(
-    pairs: Sequence[Pair], started: Sequence[StartedPair], opened: Sequence[OpenPair], rule: _Rule
+    pairs: Sequence[Pair], started: Sequence[StartedPair], opened: Opened, rule: _Rule
 ) -> dict[str, DomainComparison]:
     by_domain: defaultdict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
@@ -434,8 +505,10 @@ def _domains(
     found = {}
     for domain in sorted(by_domain):
         started_here = [pair for pair in started if pair.domain in (domain, None)]
-        opened_here = [pair for pair in opened if pair.domain == domain]
-        found[domain] = _success_difference(by_domain[domain], started_here, opened_here, 0, rule, DRAWS // 4)
+        running_here = [pair for pair in opened.running if pair.domain == domain]
+        waiting_here = [trials for trials in opened.waiting if trials[0].domain == domain]
+        opened_here = Opened(running_here, waiting_here)
+        found[domain] = _success_difference(by_domain[domain], started_here, opened_here, rule, DRAWS // 4)
     if rule.finished:
         adjusted = holm([difference.p_value for difference in found.values()])
     else:
@@ -458,7 +531,7 @@ def _domains(
 
 
 def _score_difference(
-    pairs: Sequence[Pair], opened: Sequence[OpenPair], started: Sequence[StartedPair], rule: _Rule
+    pairs: Sequence[Pair], opened: Opened, started: Sequence[StartedPair], rule: _Rule
 ) -> ScoreDifference | None:
     scored = [(pair, mean_score(pair.a), mean_score(pair.b)) for pair in pairs]
     both = [(pair, a, b) for pair, a, b in scored if a is not None and b is not None]
@@ -475,11 +548,10 @@ def _score_difference(
     verdict = _verdict(len(both), difference, p_of_verdict, rule)
     interval = mean_interval(differences, 1 - rule.alpha)
     expected = difference
-    if opened and interval is not None:
+    if opened.running and interval is not None:
         values = [value for _, a, b in both for value in (a, b)]
         scale = (min(0.0, *values), max(1.0, *values))
-        measured = [pair for pair, _, _ in both]
-        censored = _censored_difference(differences, measured, opened, 0, mean_score, scale, DRAWS)
+        censored = _censored_difference([pair for pair, _, _ in both], opened, mean_score, scale, DRAWS)
         if censored is not None:
             interval, expected = censored.interval, censored.mean
     if interval is not None:

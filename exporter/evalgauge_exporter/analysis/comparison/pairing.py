@@ -57,9 +57,18 @@ class OpenPair(NamedTuple):
 
     domain: str
     elapsed_seconds: float
-    """For which the pair has been running, by the longer of its two tasks."""
+    """For which its longer-running task has been running."""
     a: list[Trial]
     b: list[Trial]
+
+
+class Opened(NamedTuple):
+    """The tasks of a running comparison that are in no pair yet."""
+
+    running: list[OpenPair]
+    """Started in both runs and running in at least one."""
+    waiting: list[list[Trial]]
+    """The attempts of one run at tasks that the other has not started."""
 
 
 def group_by_task(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
@@ -106,8 +115,8 @@ def started_pairs(
 
 def open_pairs(
     tasks_a: Tasks, tasks_b: Tasks, running_a: Mapping[str, float], running_b: Mapping[str, float], now: float
-) -> list[OpenPair]:
-    """Return the tasks that both runs have started and at least one is still running, sorted by id.
+) -> Opened:
+    """Return the tasks that are in no pair yet: started in both runs, or measured in one alone.
 
     Args:
         tasks_a: Measured attempts of run A by task.
@@ -122,14 +131,23 @@ def open_pairs(
         if a and b:
             continue
         elapsed = [now - running[task] for running in (running_a, running_b) if task in running]
-        seconds = max([*elapsed, *(seconds for trials in (a, b) for seconds in _durations(trials)), 0.0])
+        seconds = max([*elapsed, 0.0])
         found.append(OpenPair(_domain([*a, *b]), seconds if math.isfinite(seconds) else 0.0, a, b))
-    return found
+    started_a, started_b = tasks_a.keys() | running_a.keys(), tasks_b.keys() | running_b.keys()
+    waiting = [tasks_a[task] for task in sorted(tasks_a.keys() - started_b)]
+    if not waiting:  # of two runs one is ahead: only its tasks are still to come in the other
+        waiting = [tasks_b[task] for task in sorted(tasks_b.keys() - started_a)]
+    return Opened(found, waiting)
 
 
 def pair_seconds(pair: Pair) -> float:
     """Return the duration of a measured pair in seconds: that of the longer of its two tasks."""
     return max([*_durations(pair.a), *_durations(pair.b), 0.0])
+
+
+def seconds_of(trials: Sequence[Trial]) -> float:
+    """Return the duration of a task in seconds: that of its longest attempt, 0 where none is known."""
+    return max([*_durations(trials), 0.0])
 
 
 def success_share(trials: Sequence[Trial]) -> float | None:

@@ -15,12 +15,14 @@
       );
     const total = table.clusters.reduce((sum, one) => sum + one.count, 0);
     const examples = table.clusters.map(() => []);
-    for (const row of table.rows)
-      if (row.cluster !== null && examples[row.cluster].length < EXAMPLES) examples[row.cluster].push(row);
+    for (const row of table.rows) {
+      if (row.cluster === null || examples[row.cluster].length >= EXAMPLES) continue;
+      if (!examples[row.cluster].some((other) => other.task_id === row.task_id)) examples[row.cluster].push(row);
+    }
     const most = Math.max(...table.clusters.map((one) => one.count));
     return el(
       "div",
-      { class: "scroll-x" },
+      { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Table" },
       el(
         "table",
         { class: "clusters" },
@@ -32,7 +34,7 @@
             {},
             el("th", { scope: "col", class: "number" }, "tasks"),
             el("th", { scope: "col", class: "number" }, "share"),
-            el("th", { class: "bar-cell", "aria-hidden": "true" }),
+            el("td", { class: "bar-cell" }),
             ["outcome", "what they have in common", "examples"].map((name) => el("th", { scope: "col" }, name)),
           ),
         ),
@@ -46,7 +48,14 @@
               el(
                 "td",
                 { class: "number" },
-                el("a", { href: E.address.write({ run: run.run_id, cluster: i }) }, E.formatCount(one.count)),
+                el(
+                  "a",
+                  {
+                    href: E.address.write({ run: run.run_id, cluster: i }),
+                    "aria-label": E.formatQuantity(one.count, "task") + ": " + one.label,
+                  },
+                  E.formatCount(one.count),
+                ),
               ),
               el("td", { class: "number quiet" }, E.formatPercent(one.count / total)),
               el(
@@ -109,7 +118,8 @@
       ["always solved", (rate) => rate === 1],
     ].map(([label, fits]) => ({ label, lines: lines.filter((line) => fits(line.rate)) }));
     const most = Math.max(1, ...bands.map((band) => band.lines.length));
-    const hardest = [...lines]
+    const hardest = lines
+      .filter((line) => line.rate < 1)
       .sort(
         (a, b) =>
           a.rate - b.rate || b.measured - a.measured || a.task_id.localeCompare(b.task_id, "en", { numeric: true }),

@@ -30,11 +30,15 @@
         "div",
         { class: "stack", "aria-hidden": "true" },
         present.map((status) =>
-          el("span", {
-            class: "s-" + status,
-            title: E.humanize(status) + ": " + counts[status],
-            vars: { "flex-grow": String(counts[status]) },
-          }),
+          el(
+            "span",
+            {
+              class: "s-" + status,
+              title: E.humanize(status) + ": " + counts[status],
+              vars: { "flex-grow": String(counts[status]) },
+            },
+            counts[status] > total * 0.04 ? el("b", {}, E.MARKS[status]) : "",
+          ),
         ),
       ),
       el(

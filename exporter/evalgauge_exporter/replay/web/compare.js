@@ -59,7 +59,7 @@
     });
     return el(
       "div",
-      { class: "strip-box" },
+      { class: "strip-box", tabindex: "0", role: "region", "aria-label": "Steps of all runs" },
       el(
         "table",
         { class: "strip" },
@@ -212,10 +212,17 @@
                 ? isRunning(r)
                   ? "Still running: this is its last step so far."
                   : "Finished: " + E.humanize(rows[r].outcome) + "."
-                : "No such step in this run.",
+                : "No matching step. The screenshot is that of its next step.",
           });
+          const following = findLater(c, r);
           pane.words.replaceChildren(
             el("p", { class: "quiet" }, !rows[r] ? "" : over ? "After its last step." : "It " + describeNext(c, r) + "."),
+            following === null
+              ? ""
+              : E.renderStepDetails(steps[r][following], {
+                  brief: true,
+                  title: "Its next step: " + (following + 1) + " of " + steps[r].length,
+                }),
           );
           return;
         }

@@ -43,7 +43,7 @@
         el(
           "p",
           { class: "quiet" },
-          "The address in the browser's bar leads back to exactly what is shown. A failed task opens at its first sign of trouble, runs side by side at their first divergence.",
+          "The address in the browser's bar leads back to exactly what is shown. A failed task opens at its first sign of trouble, else at its last step, runs side by side at their first divergence.",
         ),
         el("form", { method: "dialog" }, el("button", { type: "button", onclick: () => dialog.close() }, "Close")),
       );

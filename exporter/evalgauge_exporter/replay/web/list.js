@@ -28,7 +28,7 @@
       height = 0;
     const grid = columns.map((column) => column.width || "minmax(0, 1fr)").join(" ");
     const space = E.el("div", { class: "list-space", role: "presentation" });
-    const view = E.el("div", { class: "list-view", role: "rowgroup", tabindex: "-1" }, space);
+    const view = E.el("div", { class: "list-view", role: "rowgroup", tabindex: "0" }, space);
     const head = E.el(
       "div",
       { class: "list-head", role: "rowgroup" },

@@ -123,6 +123,9 @@
     const served = E.getServed();
     const tab = (label, href, on) => el("a", { href, "aria-current": on ? "page" : null }, label);
     const ids = place.with?.length ? { run: place.run, with: place.with } : { run: place.run };
+    // from a task to the same task side by side with the newest other run of the benchmark
+    const others = E.getRuns().filter((one) => run && one !== run && one.benchmark === run.benchmark);
+    const besides = place.task === undefined ? [] : place.with?.length ? place.with : others.slice(-1).map((one) => one.run_id);
     const runTab = run && !place.view && !place.task && !place.with?.length;
     return el(
       "header",
@@ -177,7 +180,9 @@
             many && !served?.list
               ? tab(
                   "Side by side",
-                  E.address.write({ view: "matrix", ...ids, pick: place.pick }),
+                  E.address.write(
+                    besides.length ? { run: place.run, with: besides, task: place.task } : { view: "matrix", ...ids, pick: place.pick },
+                  ),
                   place.view === "matrix" || (place.with?.length && !place.task && !place.view),
                 )
               : null,

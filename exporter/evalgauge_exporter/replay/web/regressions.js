@@ -103,7 +103,7 @@
       ),
       el(
         "div",
-        { class: "scroll-x" },
+        { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Table" },
         el(
           "table",
           { class: "regressions" },
@@ -115,8 +115,8 @@
               {},
               el("th", { scope: "col" }, "domain"),
               ["pairs", "baseline", "this run", "change, points"].map((name) => el("th", { scope: "col", class: "number" }, name)),
-              el("th", {}),
-              el("th", { scope: "col", class: "number" }, "p"),
+              el("td", {}),
+              el("th", { scope: "col", class: "number", title: "Of domains: corrected for their number (Holm)" }, "p (Holm)"),
               el("th", { scope: "col" }, "verdict"),
             ),
           ),

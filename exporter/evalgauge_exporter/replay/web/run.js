@@ -11,7 +11,7 @@
       { class: "stat" },
       el("dt", {}, name),
       el("dd", {}, value),
-      note ? el("p", { class: "quiet" }, note) : null,
+      note ? el("dd", { class: "quiet" }, note) : null,
     );
 
   function renderSummary(run) {
@@ -117,7 +117,15 @@
             el(
               "li",
               {},
-              el("a", { class: "number", href: E.address.write({ run: run.run_id, cluster: i }) }, E.formatCount(one.count)),
+              el(
+                "a",
+                {
+                  class: "number",
+                  href: E.address.write({ run: run.run_id, cluster: i }),
+                  "aria-label": E.formatQuantity(one.count, "task") + ": " + one.label,
+                },
+                E.formatCount(one.count),
+              ),
               el(
                 "span",
                 { class: "chip s-" + one.outcome, title: E.humanize(one.outcome) },
@@ -194,7 +202,7 @@
           ),
           renderCauses(run, table),
         ),
-        run.domains.length ? el("div", { class: "capped" }, renderDomains(run, filtered)) : null,
+        run.domains.length ? el("div", { class: "capped", tabindex: "0", role: "region", "aria-label": "Domains" }, renderDomains(run, filtered)) : null,
       ),
       tasks.node,
     );

@@ -155,7 +155,7 @@
     const node = E.el(
       "section",
       { class: "details" },
-      title ? E.el("h3", {}, title) : null,
+      title ? E.el("h2", { class: "small" }, title) : null,
       E.el(
         "p",
         { class: "action" },

@@ -42,9 +42,9 @@
     return el(
       "section",
       { class: "result", "aria-label": "Target, answer and scores" },
-      texts.map(([name, text]) => [el("h3", {}, name), text === "" ? el("p", { class: "quiet" }, "empty") : E.foldText(text)]),
+      texts.map(([name, text]) => [el("h2", { class: "small" }, name), text === "" ? el("p", { class: "quiet" }, "empty") : E.foldText(text)]),
       scores.length
-        ? [el("h3", {}, "Scores"), E.renderFacts(scores.map(([name, score]) => [name, String(+score.toFixed(4))]))]
+        ? [el("h2", { class: "small" }, "Scores"), E.renderFacts(scores.map(([name, score]) => [name, String(+score.toFixed(4))]))]
         : null,
     );
   }
@@ -185,7 +185,7 @@
         ["bad", "warnings and errors"],
       ].map(([value, label]) => el("option", { value }, label)),
     );
-    const body = el("ol", { class: "log" });
+    const body = el("ol", { class: "log", tabindex: "0", "aria-label": "Log" });
     function draw() {
       const found = lines.filter((line) => !level.value || line.level === "warning" || line.level === "error");
       body.replaceChildren(
@@ -281,7 +281,7 @@
     const panel = el("div", { class: "step-panel", "aria-live": "off" });
     const list = el(
       "ol",
-      { class: "step-list", "aria-label": "Steps" },
+      { class: "step-list", "aria-label": "Steps", tabindex: "0" },
       steps.map((step, i) =>
         el(
           "li",
@@ -362,8 +362,8 @@
     function goToTrouble() {
       if (steps.length) play.move(content.trouble ?? steps.length - 1);
     }
-    /** The position for an address without a step: a failed task opens at its first sign of trouble. */
-    const opening = E.isUnsuccessful(row) ? (content?.trouble ?? 0) : 0;
+    /** The position for an address without a step: a failed task opens at its first sign of trouble, else at its end. */
+    const opening = E.isUnsuccessful(row) ? (content?.trouble ?? Math.max(0, steps.length - 1)) : 0;
     function findStart(at) {
       const wanted = at.step === undefined ? opening : steps.findIndex((step) => String(step.step_idx) === at.step);
       return wanted < 0 ? steps.length - 1 : wanted;
@@ -517,9 +517,11 @@
           content ? renderResult(content) : null,
           steps.length ? list : null,
           panel,
-          el("h3", {}, "The whole task"),
+          el("h2", { class: "small" }, "The whole task"),
           E.renderFacts([
-            ["steps", E.formatCount(row.steps) + (row.max_steps ? " of at most " + E.formatCount(row.max_steps) : "")],
+            ["steps", E.formatCount(row.steps) +
+              (row.max_steps ? " of at most " + E.formatCount(row.max_steps) : "") +
+              (steps.length === row.steps + 1 ? ", and one to end it" : "")],
             ["time", E.isKnown(row.duration_seconds) ? E.formatDuration(row.duration_seconds) : E.createUnknown("not recorded")],
             [
               "tokens",

@@ -136,7 +136,7 @@
       "aria-label": "Search the transcript",
       oninput: filter,
     });
-    const list = el("ol", { class: "transcript", "aria-label": "Transcript" }, nodes.map((item) => item.node));
+    const list = el("ol", { class: "transcript", "aria-label": "Transcript", tabindex: "0" }, nodes.map((item) => item.node));
     function filter() {
       const terms = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;

@@ -6,6 +6,7 @@ local header: PKWARE's APPNOTE.TXT, 4.3.7.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import struct
 import sys
@@ -24,9 +25,11 @@ else:
 
 from evalgauge_exporter.errors import EvalZipError
 from evalgauge_exporter.sources.parsing import MAX_PARSED, estimate_parsed
+from evalgauge_exporter.sources.storage import files
 
 MAX_MEMBER = 256 << 20
 """Bytes: a larger member is not read, so that a small file can't fill the memory."""
+codecs.lookup("cp437")  # zipfile's encoding of names: loaded now, there may be no free descriptor later
 _BLOCK = 4096
 """Bytes that are asked for at once: not every release of zipfile bounds what one call unpacks."""
 _EXAMINED_AT_ONCE = 1 << 20
@@ -78,20 +81,26 @@ class EvalZipReader:
             OSError: It can't be read.
             EvalZipError: There is no member in it.
         """
-        self._file: IO[bytes] = path.open("rb")
+        self._file: IO[bytes] = files.open_binary(path)
         self.whole = True
         """Whether the file has its directory; a log that was cut off has none."""
         try:
-            with zipfile.ZipFile(self._file) as archive:
-                found = archive.infolist()
-        # all that zipfile raises for a directory that is cut off, garbled or of a kind that it does not know
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, ValueError, NotImplementedError, EOFError):
-            self.whole = False
-            found = list(self._scan())
-        self.members = {info.filename: info for info in found}
+            self.members = {info.filename: info for info in self._list()}
+        except BaseException:
+            self._file.close()
+            raise
         if not self.members:
             self._file.close()
             raise EvalZipError("torn_file", f"{path}: no zip file")
+
+    def _list(self) -> list[zipfile.ZipInfo]:
+        try:
+            with zipfile.ZipFile(self._file) as archive:
+                return archive.infolist()
+        # all that zipfile raises for a directory that is cut off, garbled or of a kind that it does not know
+        except (zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, ValueError, NotImplementedError, EOFError):
+            self.whole = False
+            return self._scan()
 
     def __enter__(self) -> Self:
         return self

@@ -29,7 +29,8 @@ from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader, LogReader
 from evalgauge_exporter.sources.inspect.header import Counts, list_reduced_samples, list_unlogged_usage, parse_tags
 from evalgauge_exporter.sources.inspect.samples import add_sample
-from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_absent, parse_json, read_head
+from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_absent, parse_json
+from evalgauge_exporter.sources.storage import files
 
 SUFFIX = ".eval"
 READ_BYTES = 32 << 20
@@ -45,7 +46,7 @@ def matches_file(path: Path) -> bool:
     """Return whether a file is such a log."""
     if path.suffix != SUFFIX:
         return False
-    return read_head(path, 4) == b"PK\x03\x04"
+    return files.read_head(path, 4) == b"PK\x03\x04"
 
 
 class InspectLogSource:

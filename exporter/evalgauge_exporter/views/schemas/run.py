@@ -373,6 +373,7 @@ class Links(BaseModel):
 
     grafana_url: str | None
     replay: str | None
+    results: list[str] = Field(default=[], description="The folders that are served.")
 
 
 class Snapshot(BaseModel):
@@ -389,7 +390,8 @@ class Snapshot(BaseModel):
     workers: Workers
     domain_breakdown: dict[str, Domain]
     runs: list[RecentRun]
-    all_run_ids: list[str]
+    all_run_ids: list[str] = Field(description="Ids of the newest runs.")
+    total_runs: int = Field(description="Number of all runs.")
     links: Links
 
 

@@ -71,12 +71,14 @@ function draw() {
   selector.update(frame);
   setAttribute(byId("link-replay"), "href", frame.current_job === null ? null : replayUrl(frame));
   setVisible(byId("link-replay"), frame.current_job !== null && replayUrl(frame) !== null);
+  const selected = getSelectedRun();
+  setAttribute(byId("link-wall"), "href", selected === null ? "wall" : `wall?run=${encodeURIComponent(selected)}`);
   const grafana = safeUrl(frame.links?.grafana_url);
   setAttribute(byId("link-grafana"), "href", grafana);
   setVisible(byId("link-grafana"), grafana !== null);
   delete document.body.dataset.loading;
   if (frame.current_job === null) {
-    showNotice("empty", notice.renderEmpty);
+    showNotice("empty", () => notice.renderEmpty(frame.links?.results ?? []));
     document.title = "evalgauge";
     return;
   }
@@ -176,10 +178,12 @@ function announceProgress({ run_id: runId, current_job: job, metrics }) {
   }
 }
 
+setVisible(byId("sign-out"), document.cookie.split("; ").includes("evalgauge_signed_in=1"));
 setInterval(updateTimes, 1000);
 window.addEventListener("pagehide", () => {
   feed?.stop();
   followedRun = undefined;
 });
 window.addEventListener("pageshow", () => follow(getSelectedRun()));
+setVisible(byId("log-out"), document.cookie.includes("evalgauge_signed_in=1"));
 follow(getSelectedRun());

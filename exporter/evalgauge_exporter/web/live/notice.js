@@ -11,7 +11,7 @@ export const THREE_LINES = [
 ];
 
 /** There is no run yet. */
-export function renderEmpty() {
+export function renderEmpty(folders) {
   return [
     renderTitle("No runs yet"),
     el("p", {}, "A run appears here as soon as it writes its first event. These three lines in the runner do it:"),
@@ -21,7 +21,9 @@ export function renderEmpty() {
       {},
       "In place of ",
       el("code", {}, "results"),
-      ", name the folder that this exporter serves. Result folders of OpenAdapt, OSWorld, Windows Agent Arena, Inspect and others are read as they are: pass theirs to ",
+      folders.length > 0 ? ", name a folder that this exporter serves: " : ", name the folder that this exporter serves",
+      ...folders.flatMap((folder, i) => [i > 0 ? ", " : "", el("code", {}, folder)]),
+      ". Result folders of OpenAdapt, OSWorld, Windows Agent Arena, Inspect and others are read as they are: pass theirs to ",
       el("code", {}, "evalgauge serve"),
       ".",
     ),

@@ -16,6 +16,7 @@ const UNKNOWN = {
 
 export class CostsPanel {
   constructor(section) {
+    this.title = section.querySelector("h2");
     this.total = new Figure("So far", { main: true });
     this.second = new Figure("At the end");
     this.rate = new Figure("Per hour now");
@@ -51,6 +52,7 @@ export class CostsPanel {
   update(frame, clock) {
     const costs = frame.costs;
     const running = frame.current_job.status === "running";
+    setText(this.title, running ? "Running costs" : "Costs");
     const budget = costs.budget_usd ?? null;
     const gaps = costs.unpriced_calls + costs.unknown_usage_calls + (costs.unpriced_machines ?? 0);
     const total = costs.total_cost_usd;
@@ -94,7 +96,7 @@ export class CostsPanel {
     const { projected_total_usd: end, budget_hit_at: hitAt, cost_per_hour_usd: perHour } = costs;
     const over = budget !== null && end !== null && end > budget;
     let note = end === null ? "" : "projected";
-    if (hitAt && hitAt > now) note = `over at ${formatClock(hitAt, now)}`;
+    if (hitAt && hitAt > now) note = `budget at ${formatClock(hitAt, now)}`;
     else if (budget !== null && end !== null) note = `${over ? "over" : "within"} ${formatBudget(budget)}`;
     this.second.set(end === null ? null : `${least || "≈ "}${formatMoney(end)}`, {
       label: "At the end",

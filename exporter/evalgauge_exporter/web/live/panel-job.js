@@ -14,6 +14,7 @@ const ROWS = 6;
 export class JobPanel {
   constructor(section) {
     this.frame = null;
+    this.title = section.querySelector("h2");
     this.state = new State("pill");
     this.model = el("span", { class: "model" });
     this.benchmark = el("span", { class: "subject" });
@@ -62,6 +63,7 @@ export class JobPanel {
     this.frame = frame;
     const job = frame.current_job;
     this.state.set(job.status);
+    setText(this.title, job.status === "running" ? "Current job" : "Run");
     setText(this.model, job.model_id);
     setText(this.benchmark, `on ${job.benchmark}${job.agent ? ` with ${job.agent}` : ""}`);
     setText(this.runId, job.run_id);
@@ -175,6 +177,7 @@ function describeState(job, now) {
   const { statuses } = job;
   const left = (statuses.pending ?? 0) + (statuses.running ?? 0);
   const unmeasured = (statuses.infrastructure_error ?? 0) + (statuses.evaluation_error ?? 0);
+  if (job.unreadable) return { text: `The run can't be read at the moment: ${job.unreadable}. The numbers are older.`, tone: "infrastructure-error" };
   if (job.status === "stalled") {
     const silent = job.last_progress_at === null ? "" : ` for ${formatDuration(now - job.last_progress_at)}`;
     return { text: `Stalled: no event${silent}. Open tasks count as interrupted until the runner writes again.`, tone: "failure" };

@@ -91,7 +91,7 @@ export class MachinesPanel {
   }
 
   createRow(key) {
-    const [name, , group] = JSON.parse(key);
+    const [, name, , group] = JSON.parse(key);
     const size = el("span", { class: "clip" });
     const power = new State("marked");
     const use = el("span", { class: "clip" });

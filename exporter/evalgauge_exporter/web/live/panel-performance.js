@@ -7,7 +7,7 @@ import { RateChart } from "./charts.js";
 export class PerformancePanel {
   constructor(section) {
     this.rate = new Figure("Success rate", { main: true });
-    this.all = new Figure("Of all finished");
+    this.all = new Figure("All finished");
     this.steps = new Figure("Steps");
     this.first = new Figure("First action");
     this.chart = new RateChart((point) => `${formatPercent(point.y)} after ${formatQuantity(point.x, "task")}`);
@@ -20,10 +20,11 @@ export class PerformancePanel {
     const metrics = frame.metrics;
     const { success_rate: rate, success_rate_low: low, success_rate_high: high, success_rate_all: all } = metrics;
     const measured = metrics.measured_tasks;
-    const known = rate !== null;
+    const expected = metrics.provisional ? (metrics.success_rate_estimate ?? rate) : rate;
+    const known = expected !== null;
     const range = low === null || high === null ? "" : `${formatInterval(low, high)}, `;
-    this.rate.set(known ? formatPercent(rate, chooseRateDigits(low, high)) : null, {
-      reason: "no task has been measured yet",
+    this.rate.set(known ? formatPercent(expected, chooseRateDigits(low, high)) : null, {
+      reason: metrics.success_rate_reason ?? "no task has been measured yet",
       note: known ? `${range}n = ${formatCount(measured)}` : "nothing measured yet",
       title: known ? `successes of the ${formatQuantity(measured, "task")} that were measured, with the 95 % Wilson interval` : null,
     });

@@ -25,7 +25,7 @@ export class RunsPanel {
       name: "by-run",
       caption: "Recent runs, newest first",
       columns: [
-        { name: "which", label: "Model" },
+        { name: "which", label: "Run" },
         { name: "benchmark", label: "Benchmark" },
         { name: "begun", label: "Started" },
         { name: "doing", label: "State" },
@@ -34,7 +34,7 @@ export class RunsPanel {
         { name: "steps", label: "Steps", numeric: true },
         { name: "cost", label: "Cost", numeric: true },
         { name: "took", label: "Took", numeric: true },
-        { name: "change", label: "Success against its baseline" },
+        { name: "change", label: "Change of success" },
       ],
       limit: ROWS,
       row: (id) => this.createRow(id),
@@ -47,7 +47,7 @@ export class RunsPanel {
   update(frame, clock) {
     this.frame = frame;
     this.clock = clock;
-    this.table.update(frame.runs, (run) => run.run_id, Math.max(frame.runs.length, frame.all_run_ids?.length ?? 0));
+    this.table.update(frame.runs, (run) => run.run_id, Math.max(frame.runs.length, frame.total_runs ?? 0));
   }
 
   tick(clock) {
@@ -55,7 +55,8 @@ export class RunsPanel {
   }
 
   createRow(id) {
-    const model = el("a", { class: "clip", href: pageUrl(id) });
+    const name = el("span");
+    const model = el("a", { class: "clip run-link", href: pageUrl(id) }, name, " ", el("span", { class: "unknown" }, shortenId(id)));
     model.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
       event.preventDefault();
@@ -83,23 +84,40 @@ export class RunsPanel {
       update: (run, node) => {
         current = run;
         setAttribute(node, "aria-current", run.run_id === this.frame.run_id ? "true" : null);
-        setText(model, run.model_id);
+        setText(name, run.model_id === "unknown" ? "" : run.model_id);
         setAttribute(model, "title", `${run.run_id}, read as ${run.source}`);
         setText(benchmark, run.benchmark);
         state.set(run.state);
         setText(tasks, run.finished_tasks === run.total_tasks ? formatCount(run.total_tasks) : `${formatCount(run.finished_tasks)} of ${formatCount(run.total_tasks)}`);
         const all = run.success_rate_all;
-        rate.set(run.success_rate === null ? null : formatPercent(run.success_rate), "nothing was measured", all === null ? null : `${formatPercent(all)} of all finished`);
+        const expected = run.provisional ? (run.success_rate_estimate ?? run.success_rate) : run.success_rate;
+        rate.set(expected === null ? null : formatPercent(expected), run.success_rate_reason ?? "nothing was measured", all === null ? null : `${formatPercent(all)} of all finished`);
         steps.set(run.avg_steps === null ? null : formatMean(run.avg_steps), "nothing was measured");
         const gaps = run.unpriced_calls + run.unknown_usage_calls + run.unpriced_machines;
         const missing = gaps > 0 ? `${formatQuantity(gaps, "call or machine", "calls or machines")} of unknown cost not included` : null;
         cost.set(run.cost_usd === null ? null : `${gaps > 0 ? "≥ " : ""}${formatMoney(run.cost_usd)}`, "no price is known", missing);
-        change.set(run.comparison);
+        change.set(run.comparison, run, this.frame);
         tick(this.clock);
       },
       tick,
     };
   }
+}
+
+/** Mark, words and tone of a comparison. Against another or an unknown model it is a difference and no verdict. */
+export function describeVerdict(comparison, run, frame) {
+  const baseline = frame.runs.find((other) => other.run_id === comparison.baseline_run_id);
+  const verdict = VERDICTS[comparison.verdict] ?? ["", comparison.verdict, ""];
+  if (run.model_id !== "unknown" && (baseline === undefined || baseline.model_id === run.model_id)) return verdict;
+  const other = baseline === undefined || baseline.model_id === "unknown" ? "an earlier run" : baseline.model_id;
+  return ["", `against ${other}`, ""];
+}
+
+/** Cut an id in the middle: its beginning and its end tell it apart. */
+export function shortenId(id, length = 22) {
+  if (id.length <= length) return id;
+  const tail = Math.floor((length - 1) / 2);
+  return `${id.slice(0, length - 1 - tail)}…${id.slice(-tail)}`;
 }
 
 function createChangeCell() {
@@ -109,7 +127,7 @@ function createChangeCell() {
   const node = el("span", { class: "change-line" }, delta.node, range, verdict);
   return {
     node,
-    set(comparison) {
+    set(comparison, run, frame) {
       if (comparison === null) {
         delta.set(null, "no earlier run of this benchmark to compare with");
         setText(range, "");
@@ -119,7 +137,7 @@ function createChangeCell() {
         return;
       }
       const { delta: difference, ci_low: low, ci_high: high, paired_tasks: pairs, p_value: p } = comparison;
-      const [mark, words, tone] = VERDICTS[comparison.verdict] ?? ["", comparison.verdict, ""];
+      const [mark, words, tone] = describeVerdict(comparison, run, frame);
       delta.set(difference === null ? null : formatPoints(difference, low, high), "no task was measured in both");
       setText(range, low === null || high === null ? "" : `(${formatPointInterval(low, high)})`);
       setText(verdict, `${mark} ${words}`.trim());

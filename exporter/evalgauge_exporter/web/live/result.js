@@ -3,7 +3,7 @@
 import { setAttribute, el, setVisible, setText } from "./dom.js";
 import { formatCount, formatQuantity, formatInterval, formatPercent, formatPointInterval, formatPoints, chooseRateDigits } from "./format.js";
 import { pageUrl, replayUrl } from "./links.js";
-import { VERDICTS } from "./panel-runs.js";
+import { describeVerdict } from "./panel-runs.js";
 import { compareRates } from "./panel-domains.js";
 
 export class Result {
@@ -16,7 +16,7 @@ export class Result {
     this.replay = el("a", {}, "step by step in the replay");
     this.parts = {
       success: [el("dt", {}, "Success"), this.success],
-      change: [el("dt", {}, "Against its baseline"), el("dd", {}, this.change, " ", this.baseline)],
+      change: [el("dt", {}, "Change of success"), el("dd", {}, this.change, " ", this.baseline)],
       worst: [el("dt", {}, "Weakest domain"), el("dd", {}, this.worst, " ", this.worstRate)],
       replay: [el("dt", {}, "What happened"), el("dd", {}, this.replay)],
     };
@@ -38,7 +38,8 @@ export class Result {
     if (compared) {
       const { delta, ci_low: from, ci_high: to, paired_tasks: pairs } = comparison;
       const range = from === null || to === null ? "" : ` (${formatPointInterval(from, to)})`;
-      const [, verdict] = VERDICTS[comparison.verdict] ?? ["", comparison.verdict];
+      const run = frame.runs.find((one) => one.run_id === frame.run_id);
+      const [, verdict] = describeVerdict(comparison, run, frame);
       setText(this.change, `${formatPoints(delta, from, to)}${range} over ${formatQuantity(pairs, "task")}, ${verdict}:`);
       setText(this.baseline, comparison.baseline_run_id);
       setAttribute(this.baseline, "href", pageUrl(comparison.baseline_run_id));

@@ -17,9 +17,11 @@ const LARGE = 60_000; // characters
 export class Feed {
   /**
    * `runId`: the run, null for the newest active one. `listener`: `frame(frame)`; `state(kind)` when it changes;
-   * `refused({status, error})` when the exporter refuses the request.
+   * `refused({status, error})` when the exporter refuses the request. The last parameter names other addresses than
+   * those of the live page's frames.
    */
-  constructor(runId, listener) {
+  constructor(runId, listener, { stream = "api/benchmark-sse", frame = "api/benchmark/frame" } = {}) {
+    this.paths = { stream, frame };
     this.runId = runId;
     this.listener = listener;
     this.kind = "connecting";
@@ -74,7 +76,7 @@ export class Feed {
 
   open() {
     this.close();
-    const source = new EventSource(this.buildUrl("api/benchmark-sse", { interval: this.interval }));
+    const source = new EventSource(this.buildUrl(this.paths.stream, { interval: this.interval }));
     this.source = source;
     this.expectFrame(FIRST_FRAME_MS);
     source.onmessage = (message) => {
@@ -174,7 +176,7 @@ export class Feed {
   /** Fetch the current frame; null where that fails, which the state shows. */
   async fetchFrame() {
     try {
-      const response = await fetch(this.buildUrl("api/benchmark/frame"), {
+      const response = await fetch(this.buildUrl(this.paths.frame), {
         cache: "no-store",
         signal: AbortSignal.timeout(ANSWER_MS),
       });

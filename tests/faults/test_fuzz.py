@@ -1,0 +1,206 @@
+"""Whatever lies in a results folder: no answer is a 500, nothing raises, and the good run beside it stays the same.
+
+``make fuzz`` runs the same with many more examples.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evalgauge.runlog import LogReader
+from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.sources.discovery import Discovery, name_runs
+from evalgauge_exporter.state.run import fold
+from evalgauge_exporter.web.app import create_app
+from tests.exporter.runs import exporter_of, small_run
+from tests.exporter.sources.test_damaged import FORMATS
+from tests.faults.test_unreadable import RUNS
+
+EXAMPLES = int(os.environ.get("EVALGAUGE_FUZZ_EXAMPLES", "8"))
+CORPUS = Path(__file__).parent / "corpus"
+GOOD = {"success": 2, "failure": 1}
+ADDRESSES = (
+    *("/metrics", "/readyz", "/api/benchmark/runs", "/api/benchmark/frame", "/api/vms"),
+    *(
+        f"/api/benchmark/{name}?run_id={{}}"
+        for name in ("status", "costs", "workers", "metrics", "tasks", "task-detail", "compare", "frame")
+    ),
+)
+VALUES = [
+    *("null", "true", "-1", "0", "1e999", "-1e308", "NaN", '""', '"text"', "[]", "{}", "[[[]]]", '"\\ud800"'),
+    *("99999999999999999999", '"\\u0000"', '"\\u001b[31m"', '"<script>alert(1)</script>"', '"../../etc/passwd"'),
+    *("1795308290124", '{"a":' * 150 + "1" + "}" * 150, '"' + "x" * 5000 + '"'),
+]
+fuzzed = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+Fault = tuple[str, float, int, bytes]
+FAULTS = st.lists(
+    st.tuples(
+        st.sampled_from(["cut", "noise", "value", "double", "end"]),
+        st.floats(0, 1),
+        st.integers(0, 60),
+        st.binary(max_size=12) | st.sampled_from([value.encode() for value in VALUES]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def mutated(content: bytes, faults: list[Fault]) -> bytes:
+    """A file with faults: bytes cut, doubled or changed, values replaced. Their places are parts of its length."""
+    for kind, place, length, put in faults:
+        start = round(place * len(content))
+        end = min(len(content), start + length)
+        if kind == "cut":
+            content = content[:start] + content[end:]
+        elif kind == "noise":
+            content = content[:start] + put + content[end:]
+        elif kind == "double":
+            content = content[:end] + content[start:]
+        elif kind == "end":
+            content = content[:start]
+        else:
+            colon = content.find(b":", start)
+            comma = min((at for at in (content.find(mark, colon) for mark in (b",", b"}")) if at > 0), default=-1)
+            if 0 < colon < comma:
+                content = content[: colon + 1] + put + content[comma:]
+    return content
+
+
+def check(exporter: Exporter, run_ids: list[str]) -> None:
+    """Ask for everything; the good run is as ever."""
+    with TestClient(create_app(exporter), base_url="http://127.0.0.1", raise_server_exceptions=True) as client:
+        for address in ADDRESSES:
+            for run_id in run_ids if "{}" in address else [""]:
+                answer = client.get(address.format(quote(run_id, safe="")))
+                assert answer.status_code < 500, (address, run_id, answer.text[:500])
+    assert exporter.state.runs["good"].statuses(time.time(), 600) == GOOD
+    assert not exporter.collector.has_died()
+
+
+def serve(results: Path) -> Exporter:
+    exporter = exporter_of(results)
+    exporter.start()
+    assert exporter.wait_caught_up(60)
+    return exporter
+
+
+@pytest.mark.parametrize("name", RUNS)
+@fuzzed
+@given(damage=st.lists(st.tuples(st.floats(0, 0.999), FAULTS), min_size=1, max_size=3))
+def test_a_damaged_run_of_any_format_harms_nothing(
+    name: str, tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[float, list[Fault]]]
+) -> None:
+    results = tmp_path_factory.mktemp("fuzz")
+    (results / "other").mkdir()
+    run = RUNS[name](results / "other")
+    small_run(results, "good")
+    files = [path for path in sorted(run.rglob("*")) if path.is_file() and path.suffix != ".png"]
+    for which, faults in damage:
+        path = files[int(which * len(files))]
+        path.write_bytes(mutated(path.read_bytes(), faults))
+    exporter = serve(results)
+    check(exporter, list(exporter.state.runs))
+    exporter.stop()
+    assert not any("defect" in health.errors for health in exporter.state.sources.values())
+    shutil.rmtree(results)
+
+
+@fuzzed
+@given(faults=FAULTS)
+def test_a_log_of_any_lines_is_folded(tmp_path_factory: pytest.TempPathFactory, faults: list[Fault]) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    run = small_run(folder, "r", outcomes="sfai")
+    (log,) = (run.folder / "events").glob("*.jsonl")
+    log.write_bytes(mutated(log.read_bytes(), faults))
+    events, _, _ = LogReader(log).read()
+    state = fold("r", "runlog", events)
+    assert sum(state.statuses(2e9, 600).values()) == state.total
+    shutil.rmtree(folder)
+
+
+@fuzzed
+@given(parts=st.lists(st.binary(min_size=1, max_size=40).filter(lambda name: b"/" not in name and b"\0" not in name)))
+def test_folders_of_any_name_are_runs(tmp_path_factory: pytest.TempPathFactory, parts: list[bytes]) -> None:
+    results = tmp_path_factory.mktemp("names")
+    small_run(results, "good")
+    for number, part in enumerate(parts[:4]):
+        folder = os.fsencode(results) + b"/" + part
+        if part in (b".", b".."):
+            continue
+        try:
+            os.makedirs(folder + b"/events", exist_ok=True)
+        except OSError:
+            continue
+        with open(folder + b"/events/w.jsonl", "wb") as file:
+            file.write(b'{"v":1,"seq":0,"ts":%d,"type":"heartbeat"}\n' % (1_700_000_000 + number))
+    exporter = serve(results)
+    check(exporter, [run_id.encode("utf-8", "replace").decode() for run_id in exporter.state.runs])
+    exporter.stop()
+    shutil.rmtree(results)
+
+
+@fuzzed
+@given(path=st.text(max_size=300), query=st.dictionaries(st.sampled_from(["run_id", "task_id", "limit"]), st.text()))
+def test_an_address_of_any_text_is_no_fault_of_the_server(served: TestClient, path: str, query: dict[str, str]) -> None:
+    for address in (f"/{path}", f"/replay/{path}", f"/api/benchmark/{path}", "/api/benchmark/tasks"):
+        try:
+            answer = served.get(address, params=query, follow_redirects=False)
+        except (ValueError, UnicodeError):  # no address at all, says the client
+            continue
+        except Exception as error:
+            if type(error).__module__.startswith("httpx"):
+                continue
+            raise
+        assert answer.status_code < 500, address
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    results = tmp_path_factory.mktemp("served")
+    small_run(results, "good")
+    exporter = serve(results)
+    with TestClient(create_app(exporter), base_url="http://127.0.0.1") as client:
+        yield client
+    exporter.stop()
+
+
+def test_the_corpus_of_nasty_files_harms_nothing(tmp_path: Path) -> None:
+    small_run(tmp_path, "good")
+    nasty = sorted(path for path in CORPUS.rglob("*") if path.is_file())
+    assert len(nasty) > 10
+    shutil.copytree(CORPUS, tmp_path / "nasty")
+    for number, path in enumerate(nasty):  # and each as the log of a run
+        folder = tmp_path / f"log{number}" / "events"
+        folder.mkdir(parents=True)
+        shutil.copy(path, folder / "w.jsonl")
+    exporter = serve(tmp_path)
+    check(exporter, list(exporter.state.runs))
+    exporter.stop()
+    assert not any("defect" in health.errors for health in exporter.state.sources.values())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_run_of_any_format_is_found_by_what_is_in_it(name: str, tmp_path: Path) -> None:
+    make: Callable[[Path], Path] = FORMATS[name][0]
+    make(tmp_path)
+    found, problems = Discovery([tmp_path]).scan()
+    assert problems == []
+    assert name_runs(found)
+    assert json.dumps([run.path_id for run in found])
