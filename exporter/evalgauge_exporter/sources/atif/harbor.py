@@ -51,7 +51,8 @@ def add_trial_finish(
     message = (problem or {}).get("exception_message")
     score = parse_reward(result)
     more: dict[str, Any] = {
-        "scores": parse_scores(result),
+        "scores": (scores := parse_scores(result)),
+        "scorer": "reward" if "reward" in (scores or {}) else None,
         "duration_seconds": ended - begun if ended is not None and begun is not None else None,
         "error": f"{kind}: {message}" if problem is not None else None,
     }
@@ -116,7 +117,7 @@ def parse_scores(result: dict[str, Any]) -> dict[str, float] | None:
     """Return a trial's rewards by name, where there are several."""
     rewards = as_object(as_object(result.get("verifier_result")).get("rewards"))
     scores = {sanitize_id(name): score for name, each in rewards.items() if (score := parse_float(each)) is not None}
-    return scores if len(scores) > 1 else None
+    return scores if len(rewards) > 1 else None
 
 
 def _reward(result: dict[str, Any]) -> float | None:
