@@ -87,6 +87,7 @@ def _index_entry(summary: RunSummary, agent: str | None, version: int) -> dict[s
         "success_rate_reason": summary.success_rate_reason,
         "interval": None if None in bounds else list(bounds),
         "mean_score": summary.mean_score,
+        "scorer": summary.scorer,
         "avg_steps": summary.avg_steps,
         "cost_usd": summary.cost_usd,
         "unpriced_calls": summary.unpriced_calls,

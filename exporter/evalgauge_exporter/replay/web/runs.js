@@ -165,7 +165,7 @@
         finished: E.formatCount(run.finished) + " of " + E.formatCount(run.total),
         success: run.success_rate === null ? E.createUnknown(run.success_rate_reason || "nothing was measured") : el("b", {}, E.formatRate(run.success_rate, run.interval)),
         all: E.formatPercent(run.success_rate_all),
-        score: E.isKnown(run.mean_score) ? String(+run.mean_score.toFixed(3)) : E.createUnknown("no scores"),
+        score: E.isKnown(run.mean_score) ? el("span", run.scorer ? { title: "score of " + run.scorer } : {}, String(+run.mean_score.toFixed(3))) : E.createUnknown("no scores"),
         avg: E.formatDecimal(run.avg_steps),
         took: E.formatDuration(run.elapsed_seconds),
         spent: E.createCost(run.cost_usd, uncosted(run), run.calls > 0),
