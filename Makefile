@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(VENV)/.demo
 
-.PHONY: help venv demo test fuzz check bench docs example up down pictures
+.PHONY: help venv demo test fuzz kills soak check bench lock docs example up down pictures
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -45,6 +45,12 @@ test: $(READY) ## run every test; programs that tests need are fetched into .cac
 fuzz: $(READY) ## damage runs of every format, the log and addresses, with many more examples than make test
 	@EVALGAUGE_FUZZ_EXAMPLES=$${EXAMPLES:-500} $(BIN)/python -m pytest tests/faults/test_fuzz.py $(ARGS)
 
+kills: $(READY) ## kill 200 writers, 50 exporters and 20 receivers of logs; nothing acknowledged may be lost
+	@EVALGAUGE_KILLS=$${KILLS:-200} $(BIN)/python -m pytest -s tests/faults/test_kills.py $(ARGS)
+
+soak: $(READY) ## run an exporter for ten minutes while runs and clients come and go; what it holds at start and end
+	@$(BIN)/python -m benchmarks.soak --minutes $${MINUTES:-10} $(ARGS)
+
 check: $(READY) ## run the linter, the type checker and the build of the documentation site
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -53,6 +59,12 @@ check: $(READY) ## run the linter, the type checker and the build of the documen
 
 bench: $(READY) ## measure the speeds, each as a ratio to its lower bound or a peer
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+LOCK := uv pip compile --python-version 3.13 --universal --generate-hashes --no-header --no-annotate --no-emit-index-url -q
+lock: $(READY) ## write the versions and hashes of what the image installs
+	@$(BIN)/$(LOCK) pyproject.toml --upgrade --extra exporter --extra azure --extra aws -o exporter/requirements.lock
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | $(BIN)/$(LOCK) - --upgrade -o exporter/build.lock
 
 docs: $(READY) ## write the generated pages and dashboards
 	@$(BIN)/python -c 'from evalgauge import metrics; print(metrics.render_markdown(), end="")' > docs/metrics.md

@@ -333,6 +333,13 @@ SOURCE_ERRORS = Metric(
     "Items that could not be read and were skipped, since the exporter started.",
     (("source", SOURCES),),
 )
+RUNS_LEFT_OUT = Metric(
+    "agent_eval_exporter_runs_left_out",
+    "gauge",
+    "runs",
+    (),
+    "Running runs beyond limits.running, which are not exposed; those that started first are.",
+)
 BUILD_INFO = Metric(
     "agent_eval_exporter_build_info", "gauge", "", ("version", "python"), "Always 1: the exporter's version."
 )

@@ -6,11 +6,14 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from evalgauge_dashboards import alerts
 from evalgauge_dashboards.options import EXPORTER_URL, GRAFANA_URL, Options
@@ -224,6 +227,24 @@ def test_the_image_holds_no_compiler_and_runs_as_nobody() -> None:
     assert ignored[0] == "*", "what the image needs is named, everything else stays out"
     copied = {name for line in re.findall(r"^COPY ((?!--).+) \S+$", text, re.MULTILINE) for name in line.split()}
     assert copied == {line.removeprefix("!") for line in ignored if line.startswith("!")}
+
+
+@pytest.mark.parametrize("name", ["requirements", "build"])
+def test_what_the_image_installs_is_pinned_by_hash_and_fits_the_project(name: str) -> None:
+    text = (ROOT / "exporter" / f"{name}.lock").read_text()
+    assert "://" not in text, "an address of a registry"
+    blocks = re.findall(r"^([\w.-]+)==(\S+)(.*(?:\n    .*)*)", text, re.MULTILINE)
+    assert all("--hash=sha256:" in rest for _, _, rest in blocks)
+    pinned = {canonicalize_name(package): version for package, version, _ in blocks}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    named = project["project"]["dependencies"] + [*extras["exporter"], *extras["azure"], *extras["aws"]]
+    wanted = [Requirement(line) for line in (named if name == "requirements" else project["build-system"]["requires"])]
+    for requirement in wanted:
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), "make lock writes it again"
+    dockerfile = (ROOT / "exporter" / "Dockerfile").read_text().replace("\\\n", "")
+    for command in re.findall(r"pip install [^&\n]*", dockerfile):
+        assert "--require-hashes" in command or "--no-deps --no-build-isolation" in command
 
 
 def test_the_environment_sets_every_address_that_a_browser_uses() -> None:

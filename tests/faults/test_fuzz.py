@@ -5,24 +5,29 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
+from google.protobuf.json_format import ParseDict  # type: ignore[import-untyped]
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from evalgauge.runlog import LogReader
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.sources.discovery import Discovery, name_runs
 from evalgauge_exporter.state.run import fold
 from evalgauge_exporter.web.app import create_app
+from evalgauge_exporter.web.otlp_logs import JSON, PROTOBUF
 from tests.exporter.runs import exporter_of, small_run
 from tests.exporter.sources.test_damaged import FORMATS
 from tests.faults.test_unreadable import RUNS
@@ -83,9 +88,9 @@ def mutated(content: bytes, faults: list[Fault]) -> bytes:
     return content
 
 
-def check(exporter: Exporter, run_ids: list[str]) -> None:
+def check(exporter: Exporter, run_ids: list[str], headers: dict[str, str] | None = None) -> None:
     """Ask for everything; the good run is as ever."""
-    with TestClient(create_app(exporter), base_url="http://127.0.0.1", raise_server_exceptions=True) as client:
+    with TestClient(create_app(exporter), base_url="http://127.0.0.1", headers=headers) as client:
         for address in ADDRESSES:
             for run_id in run_ids if "{}" in address else [""]:
                 answer = client.get(address.format(quote(run_id, safe="")))
@@ -94,8 +99,8 @@ def check(exporter: Exporter, run_ids: list[str]) -> None:
     assert not exporter.collector.has_died()
 
 
-def serve(results: Path) -> Exporter:
-    exporter = exporter_of(results)
+def serve(results: Path, **options: object) -> Exporter:
+    exporter = exporter_of(results, **options)
     exporter.start()
     assert exporter.wait_caught_up(60)
     return exporter
@@ -171,14 +176,98 @@ def test_an_address_of_any_text_is_no_fault_of_the_server(served: TestClient, pa
         assert answer.status_code < 500, address
 
 
+ARGUMENTS = st.text(max_size=40) | st.sampled_from(
+    ["good", "t0", "1", "-1", "99999999999999999999", "1e999", "../..", "\0"]
+)
+
+
+@fuzzed
+@given(data=st.data())
+def test_an_address_of_the_api_with_any_arguments_is_no_fault_of_the_server(
+    served: TestClient, data: st.DataObject
+) -> None:
+    paths = served.get("/openapi.json").json()["paths"]
+    endless = {path for path in paths if "text/event-stream" in json.dumps(paths[path])}
+    for address in sorted(path for path in paths.keys() - endless if path.startswith("/api/")):
+        arguments: dict[str, str] = {}
+        for parameter in paths[address].get("get", {}).get("parameters", []):
+            value = data.draw(ARGUMENTS, label=f"{address} {parameter['name']}")
+            if parameter["in"] == "path":
+                address = address.replace(f"{{{parameter['name']}}}", quote(value, safe=""))
+            elif parameter["in"] == "query":
+                arguments[parameter["name"]] = value
+        assert served.get(address, params=arguments).status_code < 500, (address, arguments)
+
+
+NAMES = st.sampled_from(["r", "s", "..", "a/b", "", "x" * 200, "\0", "\ud800", "CON", ".hidden", "é"]) | st.text(
+    max_size=8
+)
+LINES = st.sampled_from(
+    [*VALUES, "", "{", '{"seq":0,"type":"step"}', '{"seq":1,"type":"run_finished","ts":"x"}']
+) | st.builds(
+    lambda seq, kind, key, value: f'{{"v":1,"seq":{seq},"ts":1.0,"type":{json.dumps(kind)},{json.dumps(key)}:{value}}}',
+    st.integers(-1, 5) | st.integers(),
+    st.sampled_from(["run_started", "task_started", "step", "task_finished", "llm_call", "heartbeat", "x"]),
+    st.sampled_from(["tasks", "task_id", "worker_id", "action", "outcome", "ts", "seq", "v", "screenshot", "usage"]),
+    st.sampled_from(VALUES),
+)
+
+
+def request_of(records: list[tuple[str, str, str]]) -> dict[str, Any]:
+    """An export request with records of (run id, writer, line)."""
+    return {"resourceLogs": [{"scopeLogs": [{"logRecords": [
+        {"body": {"stringValue": line}, "attributes": [
+            {"key": "evalgauge.run_id", "value": {"stringValue": run}},
+            {"key": "evalgauge.writer", "value": {"stringValue": writer}}]}
+        for run, writer, line in records]}]}]}  # fmt: skip
+
+
+@fuzzed
+@given(
+    records=st.lists(st.tuples(NAMES.filter(lambda run: run != "good"), NAMES, LINES), max_size=6),
+    faults=st.just([]) | FAULTS,
+    protobuf=st.booleans(),
+    zipped=st.booleans(),
+    faults_outside=st.just([]) | FAULTS,
+)
+def test_a_request_to_store_any_logs_harms_nothing(
+    served: TestClient,
+    records: list[tuple[str, str, str]],
+    faults: list[Fault],
+    protobuf: bool,
+    zipped: bool,
+    faults_outside: list[Fault],
+) -> None:
+    if protobuf:
+        plain = json.loads(json.dumps(request_of(records)).encode("utf-8").replace(b"\\ud800", b"?"))
+        content: bytes = ParseDict(plain, ExportLogsServiceRequest()).SerializeToString()
+    else:
+        content = json.dumps(request_of(records)).encode()
+    content = mutated(content, faults) if b"good" not in mutated(content, faults) else content
+    body = mutated(gzip.compress(content) if zipped else content, faults_outside)
+    headers = {"content-type": PROTOBUF if protobuf else JSON, "content-encoding": "gzip" if zipped else "identity"}
+    answer = served.post("/v1/logs", content=body, headers=headers)
+    assert answer.status_code in (200, 400, 413), answer.text[:500]
+    for address in ("/metrics", "/api/benchmark/runs"):
+        assert served.get(address).status_code == 200
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    results = tmp_path_factory.mktemp("served")
+    """A client of an exporter that also receives; at the end the good run is as ever, and so are the answers."""
+    folder = tmp_path_factory.mktemp("served")
+    results, token = folder / "results", tmp_path_factory.mktemp("token") / "token"
+    token.write_text("a-token-of-the-tests")
     small_run(results, "good")
-    exporter = serve(results)
-    with TestClient(create_app(exporter), base_url="http://127.0.0.1") as client:
+    exporter = serve(results, receive=results, token_file=token)
+    authorization = {"authorization": f"Bearer {token.read_text()}"}
+    with TestClient(create_app(exporter), base_url="http://127.0.0.1", headers=authorization) as client:
         yield client
+    assert exporter.wait_caught_up(60)
+    assert list(folder.iterdir()) == [results], "nothing was stored outside"
+    check(exporter, sorted(exporter.state.runs)[:30], authorization)
     exporter.stop()
+    assert not any("defect" in health.errors for health in exporter.state.sources.values())
 
 
 def test_the_corpus_of_nasty_files_harms_nothing(tmp_path: Path) -> None:

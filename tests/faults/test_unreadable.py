@@ -243,3 +243,14 @@ def test_an_exporter_whose_cached_run_can_not_be_read_shows_it_as_it_was() -> No
         wait_for(lambda: again.state.runs["r"].unreadable is None)
         assert len(again.state.runs["r"].attempts) == 3
         again.stop()
+
+
+def test_a_log_that_became_a_folder_is_no_log_any_more(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "results", "r")
+    tracked = tracked_run(tmp_path / "results")
+    log = next((run.folder / "events").glob("*.jsonl"))
+    log.unlink()
+    log.mkdir()
+    for _ in range(3):
+        tracked.read(full_scan=True)
+    assert (tracked.run.total, tracked.has_more) == (0, False)

@@ -207,6 +207,8 @@ class LimitsTable(_Table):
     """Upper limits of what is exposed."""
 
     runs: int = Field(50, ge=0)
+    running: int = Field(2000, ge=1)
+    """Running runs; those that started first are exposed."""
     workers: int = Field(500, ge=0)
     domains: int = Field(100, ge=1)
     models: int = Field(20, ge=1)

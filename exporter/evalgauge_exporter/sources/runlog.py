@@ -113,7 +113,9 @@ class RunLogSource:
     def _handle_error(self, name: str, reader: LogReader, error: OSError, result: ReadResult) -> None:
         """Take an error of one log: the others are read all the same."""
         if not is_absent(error):
-            if error.errno == errno.EISDIR:
+            if error.errno == errno.EISDIR and reader.offset:
+                result.restarted = True  # the log was replaced by a folder
+            elif error.errno == errno.EISDIR:
                 self._report(name, f"{reader.path}: is a folder, not a log", result)
             else:
                 result.note_unreadable(error, reader.path)

@@ -82,7 +82,9 @@ class Exposition:
         """
         blocks: dict[Metric, list[str]] = {metric: [] for metric in m.CATALOGUE}
         with self.state.lock:
-            runs = exposed_runs(self.state.runs.values(), now, self.stall_after, self.linger, self.limits.runs)
+            every = self.state.runs.values()
+            runs, left_out = exposed_runs(every, now, self.stall_after, self.linger, self.limits)
+            blocks[m.RUNS_LEFT_OUT].append(format_sample(m.RUNS_LEFT_OUT, (), left_out))
             for run in runs:
                 for metric, text in self._run(run, now).items():
                     blocks[metric].append(text)

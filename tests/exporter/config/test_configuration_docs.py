@@ -136,6 +136,7 @@ VALUES = {
     "EVALGAUGE_MACHINE": '[{"name": "m", "provider": "p", "instance_type": "i", "hourly_rate_usd": 1, '
     '"start": "2026-01-01", "stop": "2026-01-02"}]',
     "EVALGAUGE_LIMITS__RUNS": "1",
+    "EVALGAUGE_LIMITS__RUNNING": "5",
     "EVALGAUGE_LIMITS__WORKERS": "2",
     "EVALGAUGE_LIMITS__DOMAINS": "3",
     "EVALGAUGE_LIMITS__MODELS": "4",

@@ -182,6 +182,16 @@ def test_all_running_runs_and_the_newest_others_are_exposed() -> None:
     found = samples(exposition_of(*over, *going, limits=Limits(runs=2)).render(1000).decode())
     shown = {dict(labels)["run_id"] for name, labels in found if name == "agent_eval_run_info"}
     assert shown == {"o7", "o8", "g0", "g1", "g2", "g3", "g4"}
+    assert value(found, "agent_eval_exporter_runs_left_out") == 0
+
+
+def test_running_runs_beyond_their_limit_are_counted_and_the_first_ones_stay() -> None:
+    over = fold("over", "runlog", [event("run_started", 1, "p"), event("run_finished", 2, "p")])
+    going = [fold(f"g{n}", "runlog", [event("run_started", n, "q"), event("heartbeat", 900, "q")]) for n in range(5)]
+    found = samples(exposition_of(over, *reversed(going), limits=Limits(running=3)).render(1000).decode())
+    shown = {dict(labels)["run_id"] for name, labels in found if name == "agent_eval_run_info"}
+    assert shown == {"over", "g0", "g1", "g2"}
+    assert value(found, "agent_eval_exporter_runs_left_out") == 2
 
 
 def test_more_domains_models_and_workers_than_the_limit_do_not_explode() -> None:

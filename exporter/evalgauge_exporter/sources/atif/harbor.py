@@ -42,7 +42,8 @@ def add_trial_finish(
         attempt: Takes the event.
         result: The content of ``result.json``.
         threshold: The least reward of a success.
-        has_verified: Whether there is output of the verifier.
+        has_verified: Whether there is output of the verifier. It counts for results that hold no times of phases and
+            do hold what the agent did.
     """
     begun, ended = parse_timestamp(result.get("started_at")), parse_timestamp(result.get("finished_at"))
     problem = result.get("exception_info")
@@ -62,8 +63,11 @@ def add_trial_finish(
         attempt.add_finish(ended, "evaluation_error", **{**more, "error": "the trial ended without a reward"})
     else:
         parts = (result, *list_step_results(result))
-        began = any(as_object(part.get("verifier")).get("started_at") for part in parts)
-        attempt.add_finish(ended, judge_exception(kind, has_verified=began or has_verified), **more)
+        if any(part.get("agent_execution") or part.get("verifier") for part in parts):
+            has_verified = any(as_object(part.get("verifier")).get("started_at") for part in parts)
+        elif result.get("agent_result") is None:
+            has_verified = False
+        attempt.add_finish(ended, judge_exception(kind, has_verified=has_verified), **more)
 
 
 def list_contexts(result: dict[str, Any]) -> list[dict[str, Any]]:
