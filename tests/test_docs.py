@@ -172,3 +172,10 @@ def test_every_file_that_the_architecture_names_exists() -> None:
     assert len(named) > 20
     for path in named:
         assert (ROOT / path).exists(), path
+
+
+def test_llms_txt_names_every_page_and_nothing_else() -> None:
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    included = {"docs/contributing.md", "docs/changelog.md", "docs/security-policy.md"}  # root files as pages
+    named = set(re.findall(r"\]\(([^)]+)\)", text("llms.txt")))
+    assert named == (pages - included) | {"README.md", "CONTRIBUTING.md"}

@@ -134,7 +134,12 @@ def read_calls(document: Mapping[str, Any]) -> list[AtifCall]:
 
 
 def read_subagent_calls(document: Mapping[str, Any], depth: int = 0) -> list[AtifCall]:
-    """Return the model calls of a document's subagents; their times are those of other documents, and left out."""
+    """Return the model calls of a document's subagents; their times are those of other documents, and left out.
+
+    Args:
+        document: A parsed trajectory.
+        depth: How deep this document is nested already; below a limit nothing more is read.
+    """
     found: list[AtifCall] = []
     nested = document.get("subagent_trajectories")
     for subagent in nested if isinstance(nested, list) and depth < _MAX_DEPTH else ():

@@ -162,7 +162,14 @@ _SHARED = ("service_tier", "speed", "region", "batch")
 
 
 def outcome_of(success: bool | None, score: float | None, outcome: str | None, error: str | None) -> str:
-    """Return the outcome that the arguments of ``Task.finish`` imply."""
+    """Return the outcome that the arguments of ``Task.finish`` imply.
+
+    Args:
+        success: Whether the attempt succeeded.
+        score: Its score; from 1 on it is a success.
+        outcome: The outcome, if the runner states one.
+        error: What went wrong.
+    """
     if outcome is not None:
         if outcome in OUTCOMES:
             return outcome

@@ -348,7 +348,12 @@ class PriceTable:
             return Price("unpriced", None, None, str(reason))
 
     def machine(self, provider: str | None, size: str | None) -> MachinePrice | None:
-        """Return the hourly price of a machine by the user's table; None where it has none."""
+        """Return the hourly price of a machine by the user's table; None where it has none.
+
+        Args:
+            provider: The cloud, as ``azure``.
+            size: The machine type.
+        """
         if self._overrides is None or not isinstance(size, str):
             return None
         for row in self._overrides.machines:

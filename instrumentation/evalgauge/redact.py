@@ -80,7 +80,12 @@ class Box:
     """Pattern of domains."""
 
     def covers(self, task_id: str, domain: str | None) -> bool:
-        """Return whether the box is meant for screenshots of this task."""
+        """Return whether the box is meant for screenshots of this task.
+
+        Args:
+            task_id: The task.
+            domain: Its domain.
+        """
         return fnmatch.fnmatchcase(task_id, self.task) and fnmatch.fnmatchcase(domain or "", self.domain)
 
 
@@ -133,7 +138,12 @@ class Redactor:
         return {key: item if key == "type" else self.redact_value(item) for key, item in fields.items()}
 
     def boxes_for(self, task_id: str, domain: str | None) -> list[Box]:
-        """Return the boxes over screenshots of a task."""
+        """Return the boxes over screenshots of a task.
+
+        Args:
+            task_id: The task.
+            domain: Its domain.
+        """
         return [box for box in self.boxes if box.covers(task_id, domain)]
 
 
@@ -219,6 +229,10 @@ def _parse_box(path: Path, number: int, row: Mapping[str, Any]) -> Box:
 
 def cover_image(image: bytes, boxes: list[Box]) -> bytes:
     """Return an image with black rectangles over regions, as PNG. Needs Pillow (the extra ``exporter``).
+
+    Args:
+        image: The bytes of an image file.
+        boxes: The regions, in parts of the width and height.
 
     Raises:
         ModuleNotFoundError: Pillow is not installed.

@@ -52,6 +52,14 @@ def save_screenshot(screenshot: Screenshot, run_folder: Path, task_id: str, atte
 def store_beside_log(data: bytes, run_folder: Path, kind: str, task_id: str, attempt: int, file_name: str) -> str:
     """Store a file of an attempt in the run's folder, as ``<kind>/<task>/<attempt>/<file name>``.
 
+    Args:
+        data: The content of the file.
+        run_folder: The run's folder.
+        kind: The folder for files of this kind, as ``screenshots``.
+        task_id: The task.
+        attempt: The number of the attempt.
+        file_name: The name of the file.
+
     Returns:
         The path relative to the run's folder.
 

@@ -147,6 +147,10 @@ _EMPTY: Final = _Fields({})
 def parse_count_strictly(value: Any, name: str = "count") -> int | None:
     """Parse a count of tokens; None stays None.
 
+    Args:
+        value: The count as it was reported.
+        name: What is counted, for the message.
+
     Raises:
         InvalidCount: The value is negative, above ``MAX_COUNT``, not whole, a bool or no number.
     """

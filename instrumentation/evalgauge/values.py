@@ -53,7 +53,12 @@ def sanitize_id(name: str) -> str:
 
 
 def parse_text(value: object, length: int = TEXT_LENGTH) -> str | None:
-    """Parse a text for people; it is cut to ``length`` characters, an empty one is None."""
+    """Parse a text for people; it is cut to ``length`` characters, an empty one is None.
+
+    Args:
+        value: The value; what is no text is None.
+        length: Characters that are kept.
+    """
     return value[:length] if isinstance(value, str) and value else None
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+import msgspec
 from pydantic_core import from_json
 
 from evalgauge.runlog import MAX_LINE
@@ -141,6 +142,10 @@ def parse_json(data: bytes | bytearray) -> Any:
     """
     if len(data) * (1 + _VALUE_BYTES) > MAX_PARSED and estimate_parsed(data) > MAX_PARSED:
         raise ValueError(f"would need more than {MAX_PARSED >> 20} MiB of memory")
+    try:
+        return msgspec.json.decode(data)  # takes two thirds of the time of from_json, but no NaN
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        pass
     try:
         return from_json(data)
     except ValueError as error:

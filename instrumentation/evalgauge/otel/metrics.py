@@ -269,7 +269,14 @@ class OtelMetrics:
         )
 
     def record(self, run: Run, kind: str, fields: Mapping[str, Any], now: float) -> None:
-        """Fold in an event that happened at ``now``, in Unix seconds."""
+        """Fold in an event that happened at ``now``, in Unix seconds.
+
+        Args:
+            run: The run.
+            kind: The event's type.
+            fields: The event's fields.
+            now: Unix seconds.
+        """
         with self._lock:
             found = self._runs.get(run.run_id)
             if found is None:

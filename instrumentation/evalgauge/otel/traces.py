@@ -59,7 +59,14 @@ class Traces:
         self._tasks: dict[tuple[str, str, int], Span] = {}
 
     def record(self, run: Run, kind: str, fields: Mapping[str, Any], now: int) -> None:
-        """Record an event that happened at ``now``, in Unix nanoseconds."""
+        """Record an event that happened at ``now``, in Unix nanoseconds.
+
+        Args:
+            run: The run.
+            kind: The event's type.
+            fields: The event's fields.
+            now: Unix nanoseconds.
+        """
         with self._lock:
             about = self._about.get(run.run_id)
             if about is None:

@@ -138,7 +138,12 @@ class Call:
         self.record("error")
 
     def record_result(self, result: Any, *, stream: bool) -> None:
-        """Record the client's result: a message, a stream of parts, or a raw response."""
+        """Record the client's result: a message, a stream of parts, or a raw response.
+
+        Args:
+            result: What the client's method returned.
+            stream: Whether the call asked for a stream, whose usage comes with its last parts.
+        """
         response = getattr(result, "http_response", None)
         if response is not None and callable(getattr(result, "parse", None)):
             self._follow_raw(result, response, stream=stream)

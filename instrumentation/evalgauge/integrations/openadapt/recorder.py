@@ -63,6 +63,11 @@ def log_location(settings: Settings, output_dir: Path, run_name: str) -> LogLoca
     """Return where the run ``run_name`` below ``output_dir`` is recorded.
 
     The workers of a pool each write ``<experiment>/<experiment>_<worker>``; there the experiment is the run.
+
+    Args:
+        settings: What ``instrument`` was called with.
+        output_dir: OpenAdapt's output folder.
+        run_name: The name of the run below it.
     """
     experiment = output_dir.absolute().name
     pooled = run_name.startswith(f"{experiment}_") and len(run_name) > len(experiment) + 1
@@ -88,7 +93,12 @@ def domain_of(task: object) -> str | None:
 
 
 def model_of(agent: object, depth: int = 2) -> str | None:
-    """Return the model that an agent, or an agent that it wraps, has as an attribute."""
+    """Return the model that an agent, or an agent that it wraps, has as an attribute.
+
+    Args:
+        agent: An agent of OpenAdapt.
+        depth: How many wrapped agents are looked into.
+    """
     for name in _MODEL_NAMES:
         if known := _known(getattr(agent, name, None)):
             return known
@@ -134,7 +144,13 @@ _attempts: dict[tuple[Run, str, int], _Attempt] = {}
 
 
 def count_call(run: Run, kind: str, fields: Mapping[str, Any]) -> None:
-    """Count, as an observer of the tracker, the model calls that were not taken from an agent's ``agent_logs``."""
+    """Count, as an observer of the tracker, the model calls that were not taken from an agent's ``agent_logs``.
+
+    Args:
+        run: The run that the event belongs to.
+        kind: The event's type.
+        fields: The event's fields.
+    """
     if kind == "llm_call":
         attempt = _attempts.get((run, str(fields.get("task_id")), fields.get("attempt") or 1))
         if attempt is not None:
@@ -228,7 +244,15 @@ class Recorder:
         agent_logs: Mapping[str, Any] | None = None,
         screenshot: Path | None = None,
     ) -> None:
-        """Record a step. It is written once the environment has acted, or at once if that is not reported."""
+        """Record a step. It is written once the environment has acted, or at once if that is not reported.
+
+        Args:
+            observation: What the agent saw before it acted, with its screenshot.
+            action: The action of the agent.
+            reasoning: Why the agent chose it.
+            agent_logs: What the agent noted: model calls, timings in milliseconds, its plan.
+            screenshot: The file of the screenshot, where OpenAdapt has stored it.
+        """
         attempt = self._current_attempt()
         if attempt is None:
             return
