@@ -249,7 +249,7 @@ class Config(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """How messages are logged."""
     grafana_url: str | None = None
-    """Address of Grafana, for links from the live page."""
+    """Address of Grafana, for links from the live page and the page of runs."""
     public_url: str | None = None
     """Address under which people reach this exporter; its host is accepted in the Host header."""
     success_threshold: float = Field(1.0, allow_inf_nan=False)
