@@ -1,5 +1,6 @@
 """Hooks of the documentation site: files at the root of the repository are pages too."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,4 +18,5 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         up = "../" * name.count("/") + "../"
     for target, source in ROOT_PAGES.items():
         markdown = markdown.replace(f"]({up}{source}", f"]({up.removesuffix('../')}{target}")
-    return markdown
+    # what else lies outside of docs/ is no page of the site: its name stays, its link goes
+    return re.sub(rf"\[([^\]]+)\]\({re.escape(up)}[^)]*\)", r"\1", markdown) if up else markdown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,7 @@ SLOW = ("replay/", "test_live", "/cli/", "_command", "test_example", "test_prome
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first, and those that need a browser last.
-
-    Playwright keeps an event loop running in the thread of the tests, in which nothing else can start one.
-    """
+    """Run the fast tests first, and those that need a browser last."""
 
     def rank(item: pytest.Item) -> int:
         if "browser" in getattr(item, "fixturenames", ()):
@@ -51,7 +49,20 @@ def _isolated_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep every test off the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        for size in ("COLUMNS", "LINES"):  # of a terminal that is not there; workers of xdist have them set
+            patch.delenv(size, raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_loop_of_the_browser(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hide Playwright's event loop, which stays marked as running in this thread, from tests that need no browser."""
+    loop = None if "browser" in request.fixturenames else asyncio._get_running_loop()
+    if loop is not None:
+        asyncio._set_running_loop(None)
+    yield
+    if loop is not None:
+        asyncio._set_running_loop(loop)
 
 
 @pytest.fixture(scope="session")

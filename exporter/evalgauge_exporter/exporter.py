@@ -44,15 +44,19 @@ FIRST_LISTING_SECONDS = 60.0
 def _cache_path(config: Config) -> Path:
     """Return the cache file for the served folders."""
     folders = "\0".join(str(folder.absolute()) for folder in config.results)
+    if config.scorer:  # a command with another scorer leaves the cache of the exporter alone
+        folders += f"\0{config.scorer}"
     name = hashlib.sha256(folders.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return (config.prices.cache_dir or default_cache_dir()) / f"runs-{name}.json"
 
 
 def _cache_key(config: Config) -> str:
-    """Return what cached numbers depend on beside the runs' files: the code, the threshold and the prices."""
+    """Return what cached numbers depend on beside the runs' files: the code, threshold, scorer and prices."""
     own = config.prices.overrides.read_bytes() if config.prices.overrides else b""
     prices = importlib.metadata.version("genai-prices")
-    return f"{_digest_code()} {config.success_threshold} {prices} {hashlib.sha256(own).hexdigest()[:16]}"
+    return (
+        f"{_digest_code()} {config.success_threshold} {config.scorer!r} {prices} {hashlib.sha256(own).hexdigest()[:16]}"
+    )
 
 
 def _digest_code() -> str:
@@ -110,6 +114,7 @@ class Exporter:
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
             follow_links=config.follow_links,
+            scorer=config.scorer,
             memory_limit=config.limits.memory,
             on_change=self._changed,
         )

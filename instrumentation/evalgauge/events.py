@@ -264,6 +264,10 @@ class TaskFinished(BaseEvent, tag="task_finished", kw_only=True, gc=False):
     """The headline score, in the format's own scale."""
     scores: dict[str, Number] | None = None
     """Every score by its scorer's name, where there are several."""
+    scorer: Id | None = None
+    """Name of the headline's scorer, one of ``scores``."""
+    outcome_from_score: bool | None = None
+    """Whether the outcome states nothing but on which side of the threshold the headline score lies."""
     answer: LongText | None = None
     """What the agent answered."""
     target: LongText | None = None

@@ -558,8 +558,9 @@ class Task:
             self.run._log.workers[self.worker] = "idle"
         try:
             by_scorer = {text_of(name): float(value) for name, value in dict(scores or {}).items()}
-            if score is None:
-                score = next(iter(by_scorer.values()), None)
+            scorer = next(iter(by_scorer), None) if score is None else None
+            if scorer is not None:
+                score = by_scorer[scorer]
             event = {
                 **self._ids,
                 "outcome": outcome_of(success, score, outcome, error),
@@ -571,6 +572,9 @@ class Task:
             }
             if by_scorer:
                 event["scores"] = by_scorer
+                event["outcome_from_score"] = success is None and outcome is None
+            if scorer is not None:
+                event["scorer"] = scorer
             for name, text in (("answer", answer), ("target", target)):
                 if text is not None:
                     event[name] = self._mask(text)[:OBSERVATION_LENGTH]

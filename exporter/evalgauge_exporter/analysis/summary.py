@@ -14,6 +14,7 @@ RATE_ESTIMATE = "success_rate; of a running run its estimate with the open tasks
 RATE_REASON = "Why there is no success rate though attempts were measured."
 SCORE = "Mean over tasks of the mean score of their measured attempts, on the format's own scale."
 SCORE_LOW = "95 % interval over tasks; of a running run with its open tasks as censored."
+SCORER = "Whose score is the headline; null where the format does not name it."
 PASS_RATIOS = "By k, up to the number of planned attempts."
 
 
@@ -43,12 +44,14 @@ class ResultFields(BaseModel):
     mean_score: float | None = Field(description=SCORE)
     score_low: float | None = Field(description=SCORE_LOW)
     score_high: float | None
+    scorer: str | None = Field(description=SCORER)
+    scorers: list[str] = Field(description="The scorers' names, of formats that state several scores.")
     provisional: bool = Field(description="Whether the rates are those of a running run.")
     pass_ratios: dict[int, PassRatios] = Field(description=PASS_RATIOS)
 
 
 NO_RESULTS = ResultFields.model_validate(
-    dict.fromkeys(ResultFields.model_fields) | {"provisional": False, "pass_ratios": {}}
+    dict.fromkeys(ResultFields.model_fields) | {"provisional": False, "pass_ratios": {}, "scorers": []}
 )
 """The results of no run."""
 
@@ -113,6 +116,8 @@ def result_fields(run: RunState, results: Results, status: str) -> ResultFields:
         mean_score=None if results.score is None else results.score.value,
         score_low=None if score is None else score.low,
         score_high=None if score is None else score.high,
+        scorer=run.scorer,
+        scorers=list(run.scorers),
         provisional=status == "running",
         pass_ratios={ratio.k: _pass_ratios(ratio) for ratio in pass_ratios(run)} if run.attempts_planned > 1 else {},
     )

@@ -14,7 +14,7 @@ from evalgauge_exporter.analysis.costs import RunCosts
 from evalgauge_exporter.analysis.summary import RunSummary, summarize
 from evalgauge_exporter.cli.output import count_of, format_percent, format_usd, parse_share
 from evalgauge_exporter.cli.reports import Cells, Check, Report, Result, exit_code, format_option, print_report
-from evalgauge_exporter.cli.run_selection import RunSelection, config_option, runs_argument
+from evalgauge_exporter.cli.run_selection import RunSelection, config_option, runs_argument, scorer_option
 
 NOT_MEASURED = ("infrastructure_error", "evaluation_error", "interrupted")
 
@@ -51,6 +51,7 @@ class Limits(NamedTuple):
     help="Least share of measured tasks.",
 )
 @format_option
+@scorer_option
 @config_option
 def command(
     names: tuple[str, ...],
@@ -59,6 +60,7 @@ def command(
     max_infra: float | None,
     min_coverage: float,
     form: str,
+    scorer: str | None,
     config_path: Path | None,
 ) -> None:
     """Check a run against limits, for pipelines.
@@ -68,7 +70,7 @@ def command(
     Exits with 3 if a limit is broken, with 4 if it cannot be judged: the run is incomplete or crashed, too few tasks
     were measured, or a cost is unknown.
     """
-    runs = RunSelection(names, config_path)
+    runs = RunSelection(names, config_path, scorer=scorer)
     limits = Limits(min_success, max_cost, max_infra, min_coverage)
     checks: list[Check] = []
     reports = []

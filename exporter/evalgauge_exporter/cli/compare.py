@@ -21,7 +21,7 @@ from evalgauge_exporter.cli.output import (
     parse_share,
 )
 from evalgauge_exporter.cli.reports import Cells, Check, Report, Result, exit_code, format_option, print_report
-from evalgauge_exporter.cli.run_selection import RunSelection, config_option
+from evalgauge_exporter.cli.run_selection import RunSelection, config_option, scorer_option
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views import snapshot
 
@@ -55,6 +55,7 @@ ALPHA = 0.05
     show_default=True,
     help="Share of all tasks that must be compared.",
 )
+@scorer_option
 @config_option
 def command(
     names: tuple[str, ...],
@@ -64,6 +65,7 @@ def command(
     fail_on: str,
     min_pairs: int,
     min_coverage: float,
+    scorer: str | None,
     config_path: Path | None,
 ) -> None:
     """Compare a run with a baseline run.
@@ -74,7 +76,7 @@ def command(
     Exits with 3 if a candidate is worse, with 4 if there is no verdict: a run is incomplete or crashed, the
     benchmarks differ, or too few tasks are in common.
     """
-    runs = RunSelection(names, config_path)
+    runs = RunSelection(names, config_path, scorer=scorer)
     if len(runs.ids) < 2 or len(runs.ids) > len(names):
         raise click.UsageError("name the baseline and then the candidate, each by its id or its path")
     baseline, *candidates = (runs.read(run_id) for run_id in runs.ids)

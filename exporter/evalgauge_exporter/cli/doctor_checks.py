@@ -15,11 +15,13 @@ from typing import NamedTuple
 from evalgauge.errors import PriceTableError
 from evalgauge.price_overrides import load_overrides
 from evalgauge.pricing import PriceTable
+from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.messages import unknown_variables
 from evalgauge_exporter.config.model import AzureMl, Config
 from evalgauge_exporter.config.prices import load_price_table
 from evalgauge_exporter.config.token_file import read_token
 from evalgauge_exporter.errors import RefreshError, TokenError
+from evalgauge_exporter.ingest.collector import RunCollector
 from evalgauge_exporter.ingest.fleet import create_clouds, declare_machine, list_configured_targets
 from evalgauge_exporter.sources.azure.ml_jobs import AzureMlSource
 from evalgauge_exporter.sources.azure.vms import AzureCloud
@@ -37,6 +39,7 @@ from evalgauge_exporter.state.fleet_events import (
     VmInventory,
     VmPowerStates,
 )
+from evalgauge_exporter.state.run import State
 
 FILE = "evalgauge.toml"
 _OTHER_VARIABLES = frozenset(
@@ -82,6 +85,7 @@ def check_all(config: Config, file: Path | None = None) -> Iterator[Finding]:
     yield from _check_variables()
     yield from _check_results(config.results)
     yield from _check_registries(config.results)
+    yield from _check_baselines(config)
     yield _check_listen(config)
     yield from _check_token(config)
     yield from _check_receive(config)
@@ -141,6 +145,26 @@ def _check_registries(folders: Iterable[Path]) -> Iterator[Finding]:
             yield _pass(f"registry {event.path}", f"{len(event.machines)} machines")
         elif isinstance(event, RefreshFailed):
             yield Finding("registry", False, event.detail, "fix or remove it; OpenAdapt's tools write it again")
+
+
+def _check_baselines(config: Config) -> Iterator[Finding]:
+    """Check that the configured baselines exist, and those that the runs name: reads every run."""
+    folders = [folder for folder in config.results if folder.is_dir()]
+    if not config.baselines or not folders:
+        return
+    state = State()
+    collector = RunCollector(state, folders, stall_after=config.stall_after, follow_links=config.follow_links)
+    collector.start()
+    try:
+        while not collector.caught_up.wait(1.0) and not collector.has_died():
+            pass
+    finally:
+        collector.stop()
+    missing = RunAnalysis(state, stall_after=config.stall_after, baselines=config.baselines).missing_baselines()
+    for detail in missing:
+        yield Finding("baseline", False, detail, "name the id of a run that exists; evalgauge runs lists them")
+    if not missing:
+        yield _pass("baselines", f"{len(config.baselines)} configured, all exist")
 
 
 def _check_listen(config: Config) -> Finding:

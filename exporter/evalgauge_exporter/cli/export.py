@@ -18,6 +18,7 @@ from evalgauge_exporter.cli.run_selection import (
     read_events,
     redact_option,
     runs_argument,
+    scorer_option,
     select_one,
 )
 from evalgauge_exporter.export.atif import to_atif
@@ -32,14 +33,17 @@ FORMATS = ["csv", "json", "atif", "openmetrics"]
 @click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="What to write.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Output file; - is standard output.")
 @redact_option
+@scorer_option
 @config_option
-def command(names: tuple[str, ...], form: str, out: Path, redact: str | None, config_path: Path | None) -> None:
+def command(
+    names: tuple[str, ...], form: str, out: Path, redact: str | None, scorer: str | None, config_path: Path | None
+) -> None:
     """Write runs as CSV, JSON, ATIF trajectories, or OpenMetrics.
 
     csv is a table of the tasks of all runs, json one run with its tasks, atif a trajectory for each attempt of a run;
     openmetrics is what Prometheus would have scraped of the runs, for promtool tsdb create-blocks-from openmetrics.
     """
-    runs = RunSelection(names, config_path, redact)
+    runs = RunSelection(names, config_path, redact, scorer)
     if form == "openmetrics":
         _write_history(runs, out)
         return

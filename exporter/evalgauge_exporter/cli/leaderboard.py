@@ -13,7 +13,7 @@ from evalgauge_exporter.analysis.leaderboard import Leaderboard, build_leaderboa
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import escape_control, format_percent, format_usd
 from evalgauge_exporter.cli.reports import Cells, create_console, print_table
-from evalgauge_exporter.cli.run_selection import RunSelection, config_option
+from evalgauge_exporter.cli.run_selection import RunSelection, config_option, scorer_option
 from evalgauge_exporter.views.leaderboard import leaderboards
 
 
@@ -21,14 +21,15 @@ from evalgauge_exporter.views.leaderboard import leaderboards
 @click.argument("names", metavar="RESULTS_DIR...", nargs=-1)
 @click.option("--by", default="model", show_default=True, metavar="GROUP", help="model, agent or tag:NAME.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer of /api/benchmark/leaderboard.")
+@scorer_option
 @config_option
-def command(names: tuple[str, ...], by: str, as_json: bool, config_path: Path | None) -> None:
+def command(names: tuple[str, ...], by: str, as_json: bool, scorer: str | None, config_path: Path | None) -> None:
     """Rank models, agents or tags on each benchmark.
 
     Finished runs of RESULTS_DIR (default ./results) take part; ids pick some. Runs of one group are pooled; each two
     groups are compared over the tasks that both measured, corrected for their number (Holm).
     """
-    runs = RunSelection(names, config_path)
+    runs = RunSelection(names, config_path, scorer=scorer)
     for run_id in runs.ids:
         runs.read(run_id)
     analysis, now = runs.exporter.analysis, time.time()

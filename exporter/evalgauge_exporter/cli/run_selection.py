@@ -27,6 +27,7 @@ from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.ingest.buckets import localize
 from evalgauge_exporter.sources.discovery import COPY, Discovery, FoundRun, name_runs
 from evalgauge_exporter.sources.redacted import redact_run
+from evalgauge_exporter.sources.scorers import describe_unknown
 from evalgauge_exporter.state.run import RunState
 
 DEFAULT_RESULTS = Path("results")
@@ -57,6 +58,25 @@ def read_config(results: Sequence[Path], config_path: Path | None, options: Mapp
 redact_option = click.option(
     "--redact", metavar="RULES", help="Mask secrets: default, or a rule file with more (docs/privacy.md)."
 )
+
+
+scorer_option = click.option(
+    "--scorer", metavar="NAME", help="Scorer whose score is the headline, where attempts have several."
+)
+
+
+def check_scorer(scorer: str | None, run: RunState) -> None:
+    """Check that a run has scores of the scorer that ``--scorer`` names; a run without any score needs none.
+
+    Raises:
+        CliError: It has scores, and none of this scorer.
+    """
+    if scorer is None or scorer in run.scorers:
+        return
+    if run.scorers:
+        raise CliError(escape_control(f"--scorer: in run {run.run_id} {describe_unknown(scorer, run.scorers)}"))
+    if run.tallies.highest_score is not None:
+        raise CliError(escape_control(f"--scorer: run {run.run_id} has one score, of a scorer that it does not name"))
 
 
 def create_redactor(rules: str | None) -> Redactor | None:
@@ -147,19 +167,27 @@ class RunSelection:
         names: The arguments: paths, URLs of buckets and ids.
         config_path: The configuration file, if one was named.
         rules: What ``--redact`` names: the runs are read redacted.
+        scorer: What ``--scorer`` names.
 
     Raises:
         CliError: A folder can't be read or holds no run, or no run has an id.
         PathNotFound: A path does not exist.
     """
 
-    def __init__(self, names: Sequence[str], config_path: Path | None = None, rules: str | None = None) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        config_path: Path | None = None,
+        rules: str | None = None,
+        scorer: str | None = None,
+    ) -> None:
         names = localize_names(names, config_path)
-        config, ids = resolve_places(names, config_path)
+        config, ids = resolve_places(names, config_path, {"scorer": scorer})
+        self._scorer = scorer
         self.config = config
         """The configuration; its results are the places that are searched."""
         self._exporter: Exporter | None = None
-        found, problems = Discovery(list(config.results), config.success_threshold).scan()
+        found, problems = Discovery(list(config.results), config.success_threshold, scorer=config.scorer).scan()
         for problem in problems:
             if problem.reason != COPY:
                 raise CliError(escape_control(problem.detail))
@@ -181,7 +209,11 @@ class RunSelection:
         return self._exporter
 
     def read(self, run_id: str) -> RunState:
-        """Read a run into the exporter's state and return it."""
+        """Read a run into the exporter's state and return it.
+
+        Raises:
+            CliError: It has scores, and none of the scorer that ``--scorer`` names.
+        """
         runs = self.exporter.state.runs
         if run_id not in runs:
             one = self.found[run_id]
@@ -190,6 +222,7 @@ class RunSelection:
                 run.apply(event)
             if run.declared_run_id is not None and run_id == one.path_id:
                 run.run_id = run.declared_run_id  # the folder was renamed
+            check_scorer(self._scorer, run)
             runs[run_id] = run
         return runs[run_id]
 

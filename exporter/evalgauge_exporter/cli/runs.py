@@ -18,10 +18,12 @@ from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import escape_control, format_percent, format_seconds, format_usd
 from evalgauge_exporter.cli.reports import Cells, create_console, print_table
 from evalgauge_exporter.cli.run_selection import (
+    check_scorer,
     config_option,
     create_exporter,
     read_all_runs,
     resolve_places,
+    scorer_option,
     select_runs,
 )
 from evalgauge_exporter.config.durations import parse_duration
@@ -31,8 +33,17 @@ from evalgauge_exporter.config.durations import parse_duration
 @click.argument("names", metavar="RESULTS_DIR...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--stall-after", metavar="DURATION", help="Silence after which a run is stalled.  [default: 10m]")
+@click.option("--tag", "tags", metavar="NAME=VALUE", multiple=True, help="List runs with this tag alone; repeatable.")
+@scorer_option
 @config_option
-def command(names: tuple[str, ...], as_json: bool, stall_after: str | None, config_path: Path | None) -> None:
+def command(
+    names: tuple[str, ...],
+    as_json: bool,
+    stall_after: str | None,
+    tags: tuple[str, ...],
+    scorer: str | None,
+    config_path: Path | None,
+) -> None:
     """List the runs in results folders.
 
     RESULTS_DIR may be a results folder (default ./results), its parent or one run, in any known format. Ids pick runs
@@ -43,7 +54,8 @@ def command(names: tuple[str, ...], as_json: bool, stall_after: str | None, conf
             parse_duration(stall_after)
         except ValueError as error:
             raise CliError(f"--stall-after: {error}") from error
-    config, ids = resolve_places(names, config_path, {"stall_after": stall_after})
+    config, ids = resolve_places(names, config_path, {"stall_after": stall_after, "scorer": scorer})
+    wanted = dict(_parse_tag(tag) for tag in tags)
     exporter = create_exporter(config)
     read_all_runs(exporter)
     states = sorted(exporter.state.runs.values(), key=lambda run: (run.started_at or 0.0, run.run_id))
@@ -51,6 +63,10 @@ def command(names: tuple[str, ...], as_json: bool, stall_after: str | None, conf
         folders = {run.run_id: found.folder for run in states if (found := exporter.collector.source_of(run))}
         selected = select_runs(names, folders, config.results)
         states = [run for run in states if run.run_id in selected]
+    states = [run for run in states if wanted.items() <= run.tags.items()]
+    if states and not any(scorer in run.scorers for run in states):
+        for run in states:
+            check_scorer(scorer, run)
     now = time.time()
     summaries = [summarize(run, now, config.stall_after) for run in states]
     if as_json:
@@ -58,7 +74,8 @@ def command(names: tuple[str, ...], as_json: bool, stall_after: str | None, conf
         click.echo(json.dumps({"runs": [item.model_dump(mode="json") for item in summaries]}, indent=2))
         return
     if not summaries:
-        click.echo(f"no runs in {', '.join(map(str, config.results))}", err=True)
+        tagged = f" with {' and '.join(map(escape_control, tags))}" if tags else ""
+        click.echo(f"no runs{tagged} in {', '.join(map(str, config.results))}", err=True)
         return
     console = create_console()
     rows = [_Row(item, exporter.analysis.costs(run, now)) for run, item in zip(states, summaries, strict=True)]
@@ -72,6 +89,13 @@ def command(names: tuple[str, ...], as_json: bool, stall_after: str | None, conf
     for item in summaries:
         if item.unreadable is not None:
             click.echo(f"{escape_control(item.run_id)} can't be read now: {escape_control(item.unreadable)}", err=True)
+
+
+def _parse_tag(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise CliError(f"--tag: {text!r} is no tag; write NAME=VALUE")
+    return name, value
 
 
 class _Row(NamedTuple):
@@ -96,6 +120,7 @@ _COLUMNS = (
     _Column("finished", 0, lambda row: f"{row.summary.finished_tasks} of {row.summary.total_tasks}"),
     _Column("success", 0, lambda row: format_percent(row.summary.success_rate)),
     _Column("score", 100, lambda row: _format_score(row.summary.mean_score), always=False),
+    _Column("scorer", 140, lambda row: row.summary.scorer or "–", always=False),
     _Column("attempts", 120, lambda row: _format_pass_ratios(row.summary), always=False),
     _Column("of all", 140, lambda row: format_percent(row.summary.success_rate_all)),
     _Column("steps", 100, lambda row: "–" if row.summary.avg_steps is None else f"{row.summary.avg_steps:.1f}"),

@@ -34,6 +34,7 @@ _SOCKET = "_EVALGAUGE_SOCKET"
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
 @click.option("--linger", metavar="DURATION", help="Expose a finished run for this long.  [default: never drop]")
 @click.option("--stall-after", metavar="DURATION", help="Silence after which a run is stalled.  [default: 10m]")
+@click.option("--scorer", metavar="NAME", help="Scorer whose score is the headline, where attempts have several.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="Require this file's token, except at /healthz.")
 @click.option("--web-config-file", type=click.Path(path_type=Path), help="TLS and users, as of Prometheus' exporters.")
 @click.option("--receive", type=click.Path(path_type=Path), help="Store runs from `evalgauge send` in this folder.")

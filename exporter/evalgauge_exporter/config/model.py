@@ -249,11 +249,14 @@ class Config(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """How messages are logged."""
     grafana_url: str | None = None
-    """Address of Grafana, for links from the live page."""
+    """Address of Grafana, for links from the live page and the page of runs."""
     public_url: str | None = None
     """Address under which people reach this exporter; its host is accepted in the Host header."""
     success_threshold: float = Field(1.0, allow_inf_nan=False)
     """The score from which on a task counts as a success, where a format only gives scores."""
+    scorer: str | dict[str, str] | None = None
+    """The scorer whose score is the headline of attempts with several scores: one name, or ``benchmark`` = name.
+    Without it, the headline is what the format says."""
     follow_links: bool = False
     """Whether links that lead out of the served folders are followed: whoever writes there can then publish any folder
     that the exporter may read."""

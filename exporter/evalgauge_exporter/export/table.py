@@ -28,6 +28,7 @@ COLUMNS = (
     "cost_usd",
     "error",
     "reason",
+    "scores",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -37,7 +38,8 @@ def task_rows(run: RunState, now: float = 0.0, stall_after: float = 0.0) -> list
 
     ``outcome`` is an outcome, or ``pending`` or ``running`` for an attempt that has none yet; one that was open when
     the run ended, or whose writer is silent, is ``interrupted``. What is unknown is None. Tokens are disjoint kinds;
-    ``cost_usd`` is the known cost of the attempt in US dollars.
+    ``cost_usd`` is the known cost of the attempt in US dollars. ``scores`` has every score by its scorer's name, where
+    the format states several.
 
     Args:
         run: The run.
@@ -64,12 +66,13 @@ def _row(run: RunState, attempt: Attempt, status: str) -> dict[str, Any]:
         None if attempt.cost_usd is None else float(attempt.cost_usd),
         attempt.error,
         attempt.reason,
+        attempt.scores,
     )
     return dict(zip(COLUMNS, values, strict=True))
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as CSV (RFC 4180) with a header line; None is an empty cell.
+    """Return rows as CSV (RFC 4180) with a header line; None is an empty cell, scores by name are JSON.
 
     Text that a spreadsheet would read as a formula is preceded by an apostrophe, as OWASP advises
     (https://owasp.org/www-community/attacks/CSV_Injection): ids, errors and reasons are written by agents.
@@ -87,6 +90,8 @@ def json_text(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
     if not isinstance(value, str):
         return value
     value = value.replace("\0", "")

@@ -21,6 +21,7 @@ from evalgauge_exporter.ingest.tracked_run import TrackedRun
 from evalgauge_exporter.ingest.watcher import Watcher
 from evalgauge_exporter.sources.backoff import is_defect
 from evalgauge_exporter.sources.discovery import Discovery, FoundRun, name_runs
+from evalgauge_exporter.sources.scorers import ScorerChoice
 from evalgauge_exporter.state.run import Pricer, RunState, State, unpriced
 
 log = logging.getLogger("evalgauge.exporter")
@@ -58,6 +59,7 @@ class RunCollector:
         cache: RunCache | None = None,
         success_threshold: float = 1.0,
         follow_links: bool = True,
+        scorer: ScorerChoice = None,
         loaded: int = 60,
         memory_limit: int | None = None,
         on_change: Callable[[], None] = lambda: None,
@@ -72,6 +74,7 @@ class RunCollector:
             cache: The cache of finished runs; by default nothing is cached.
             success_threshold: The least score of a success, for formats that give scores only.
             follow_links: Whether links that lead out of the served folders are followed.
+            scorer: The scorer whose score is the headline, or that of each benchmark; None leaves it to the formats.
             loaded: The number of finished runs whose attempts stay in memory.
             memory_limit: Bytes of resident memory beyond which runs are unloaded; None for no limit.
             on_change: Called, from the collector's thread, whenever the state has changed.
@@ -86,7 +89,7 @@ class RunCollector:
         self._max_loaded = loaded
         self._memory_limit = memory_limit
         self._on_change = on_change
-        self._discovery = Discovery(self.roots, success_threshold, follow_links=follow_links)
+        self._discovery = Discovery(self.roots, success_threshold, follow_links=follow_links, scorer=scorer)
         self._runs: dict[Path, TrackedRun] = {}
         self._evicted: dict[Path, TrackedRun] = {}
         """Runs that were unloaded whole, for want of memory."""

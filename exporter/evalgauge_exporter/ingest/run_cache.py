@@ -34,6 +34,8 @@ _FIELDS = (
     "budget_usd",
     "baseline_run_id",
     "tags",
+    "scorer",
+    "scorers",
     "attempts_planned",
     "first_attempt",
     "retries",

@@ -90,6 +90,7 @@ def summarise_run(state: RunState, key: str, now: float) -> dict[str, Any]:
         "success_rate_reason": found.success_rate_reason,
         "interval": interval_bounds(results.rate_interval),
         **score_fields(results),
+        "scorer": found.scorer,
         "pass_ratios": found.model_dump()["pass_ratios"],
         "retries": state.retries,
         "avg_steps": found.avg_steps,

@@ -185,6 +185,8 @@ class AttemptBuilder:
         *,
         score: object = None,
         scores: Mapping[str, float] | None = None,
+        scorer: str | None = None,
+        outcome_from_score: bool | None = None,
         answer: object = None,
         target: object = None,
         steps: int | None = None,
@@ -199,6 +201,8 @@ class AttemptBuilder:
             outcome: How it went.
             score: The headline score.
             scores: Every score by its scorer's name, where there are several.
+            scorer: The name of the headline's scorer, one of ``scores``.
+            outcome_from_score: Whether the outcome follows from the score, or its absence, alone.
             answer: What the agent answered.
             target: What would have been right.
             steps: The number of steps that the format states.
@@ -218,6 +222,8 @@ class AttemptBuilder:
                 outcome=outcome,
                 score=parse_float(score),
                 scores=dict(scores) if scores else None,
+                scorer=scorer if scores else None,
+                outcome_from_score=outcome_from_score if scores else None,
                 answer=parse_text(answer, OBSERVATION_LENGTH),
                 target=parse_text(target, OBSERVATION_LENGTH),
                 steps=steps,
@@ -237,7 +243,8 @@ class AttemptBuilder:
             threshold: The least score of a success.
             more: What else ``add_finish`` takes.
         """
-        self.add_finish(ts, "success" if score >= threshold else "failure", score=score, **more)
+        outcome: Outcome = "success" if score >= threshold else "failure"
+        self.add_finish(ts, outcome, score=score, **{**more, "outcome_from_score": True})
 
     def keep_times(self, times: list[float]) -> None:
         """Give events that have the time of a file the times that were returned for them before."""

@@ -43,6 +43,7 @@ from evalgauge_exporter.sources.openadapt import run_folder as openadapt
 from evalgauge_exporter.sources.openadapt import with_log as openadapt_log
 from evalgauge_exporter.sources.osworld import osworld, waa
 from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_absent, list_names
+from evalgauge_exporter.sources.scorers import ScorerChoice, ScorerSource
 from evalgauge_exporter.sources.swebench import mini_swe_agent, swe_agent
 
 log = logging.getLogger("evalgauge.exporter")
@@ -143,15 +144,24 @@ class Discovery:
     what raises something else, after growing pauses.
     """
 
-    def __init__(self, roots: list[Path], success_threshold: float = 1.0, *, follow_links: bool = True) -> None:
+    def __init__(
+        self,
+        roots: list[Path],
+        success_threshold: float = 1.0,
+        *,
+        follow_links: bool = True,
+        scorer: ScorerChoice = None,
+    ) -> None:
         """Start with nothing known.
 
         Args:
             roots: The served folders, or files that are a run each.
             success_threshold: The least score of a success, for the sources of formats that give scores only.
             follow_links: Whether links that lead out of the served folders are followed.
+            scorer: The scorer whose score is the headline, or that of each benchmark; None leaves it to the formats.
         """
         self._roots = roots
+        self._scorer = scorer
         self._threshold = success_threshold
         self.withdrawn: list[Path] = []
         """Places that the last scan no longer takes for runs."""
@@ -405,7 +415,11 @@ class Discovery:
         return self._isolate(place, form.suffix, partial(form.matches, place), False)
 
     def _source_maker(self, form: Format | FileFormat) -> Callable[[Path], RunSource]:
-        return partial(form.source, success_threshold=self._threshold) if form.scored else form.source
+        make = partial(form.source, success_threshold=self._threshold) if form.scored else form.source
+        if not self._scorer:
+            return make
+        choice, threshold = self._scorer, self._threshold
+        return lambda place: ScorerSource(make(place), choice, threshold)
 
 
 def name_runs(found: list[FoundRun], own_ids: list[str | None] | None = None) -> list[str]:

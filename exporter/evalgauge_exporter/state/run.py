@@ -48,6 +48,8 @@ from evalgauge_exporter.state.tallies import Tallies
 
 MAX_TRACKED = {"actions": 1000, "models": 500, "domains": 10_000, "workers": 10_000}
 """Distinct names of a run that are told apart; further actions and models are counted as ``other``."""
+MAX_SCORERS = 1000
+"""Names of a run's scorers that are kept."""
 MAX_ATTEMPTS = 1000
 """Planned attempts at a task; more are not counted."""
 MAX_PLANNED = 100_000
@@ -98,6 +100,11 @@ class RunState:
         """Number of the first attempt at a task: 0 once an attempt 0 was seen."""
         self.retries = 0
         """How often attempts were started again."""
+        self.scorers: dict[str, None] = {}
+        """Names of the scorers, as far as the format states them."""
+        self.scorer: str | None = None
+        """Name of the headline's scorer."""
+        self._scorer_stamp: EventTime | None = None
         self.tallies = Tallies()
         """Sums over the tasks' outcomes and scores."""
         self.total_tasks: int | None = None
@@ -431,6 +438,11 @@ class RunState:
         worker = self._worker(worker_id, event)
         if event.score is not None and event.outcome in MEASURED_OUTCOMES:
             self.tallies.see_score(event.outcome == "success", event.score)
+        for name in event.scores or ():
+            if len(self.scorers) < MAX_SCORERS:
+                self.scorers[name] = None
+        if event.scorer is not None and stamp.after(self._scorer_stamp):
+            self.scorer, self._scorer_stamp = event.scorer, stamp
         self._count(attempt, -1)
         attempt.finishes += 1
         opened = attempt.take_record() if attempt.status == "running" else NEW_RECORD

@@ -533,14 +533,20 @@ def snapshot(run: RunState | None, analysis: RunAnalysis, now: float, grafana_ur
         all_run_ids=[other.run_id for other in newest_first(analysis.state.runs.values())[:RUN_IDS]],
         total_runs=len(analysis.state.runs),
         links=shapes.Links(
-            grafana_url=_grafana(grafana_url, run),
+            grafana_url=None if grafana_url is None else _dashboard_url(grafana_url, run),
             replay=None if run is None else f"/replay/{quote(run.run_id, safe='')}/",
         ),
     )
 
 
-def _grafana(base: str | None, run: RunState | None) -> str | None:
-    if base is None:
-        return None
-    query = "" if run is None else f"?var-run_id={quote(run.run_id, safe='')}"
-    return f"{base.rstrip('/')}/d/evalgauge-evaluation{query}"
+def dashboard_url(base: str) -> str:
+    """Return the address of a run's dashboard without the run's quoted id at its end.
+
+    Args:
+        base: The address of Grafana.
+    """
+    return f"{base.rstrip('/')}/d/evalgauge-evaluation?var-run="
+
+
+def _dashboard_url(base: str, run: RunState | None) -> str:
+    return dashboard_url(base).partition("?")[0] if run is None else dashboard_url(base) + quote(run.run_id, safe="")

@@ -8,9 +8,11 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import RedirectResponse
 
+from evalgauge_exporter.analysis.costs import RunCosts
 from evalgauge_exporter.analysis.summary import RunSummary, summarize
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.replay.page import load_script, load_style, render_chunk, render_index
+from evalgauge_exporter.views.snapshot import dashboard_url
 from evalgauge_exporter.web.coalesce import RequestCoalescer
 from evalgauge_exporter.web.replay_sites import SITE_POLICY
 
@@ -60,14 +62,21 @@ def build_index(exporter: Exporter) -> dict[str, Any]:
     analysis = exporter.analysis
     with exporter.state.lock:
         runs = [
-            _index_entry(summarize(run, now, analysis.stall_after, analysis.results(run, now)), run.agent, run.version)
+            _index_entry(
+                summarize(run, now, analysis.stall_after, analysis.results(run, now)),
+                analysis.costs(run, now),
+                run.agent,
+                run.version,
+            )
             for run in exporter.state.runs.values()
         ]
     runs.sort(key=lambda run: (run["started_at"] or 0.0, run["run_id"]))
-    return {"generated_at": now, "runs": runs, "served": {"home": HOME, "list": True}}
+    grafana = exporter.config.grafana_url
+    served = {"home": HOME, "list": True, "dashboard": None if grafana is None else dashboard_url(grafana)}
+    return {"generated_at": now, "runs": runs, "served": served}
 
 
-def _index_entry(summary: RunSummary, agent: str | None, version: int) -> dict[str, Any]:
+def _index_entry(summary: RunSummary, costs: RunCosts, agent: str | None, version: int) -> dict[str, Any]:
     bounds = (summary.success_rate_low, summary.success_rate_high)
     return {
         "run_id": summary.run_id,
@@ -76,7 +85,7 @@ def _index_entry(summary: RunSummary, agent: str | None, version: int) -> dict[s
         "benchmark": summary.benchmark,
         "source": summary.source,
         "state": summary.state,
-        "unreadable": getattr(summary, "unreadable", None),
+        "unreadable": summary.unreadable,
         "started_at": summary.created_at,
         "ended_at": summary.ended_at,
         "elapsed_seconds": summary.elapsed_seconds,
@@ -87,11 +96,12 @@ def _index_entry(summary: RunSummary, agent: str | None, version: int) -> dict[s
         "success_rate_reason": summary.success_rate_reason,
         "interval": None if None in bounds else list(bounds),
         "mean_score": summary.mean_score,
+        "scorer": summary.scorer,
         "avg_steps": summary.avg_steps,
-        "cost_usd": summary.cost_usd,
-        "unpriced_calls": summary.unpriced_calls,
-        "unknown_usage_calls": summary.unknown_usage_calls,
-        "calls": 1 if summary.cost_usd is not None or summary.unpriced_calls or summary.unknown_usage_calls else 0,
+        "cost_usd": costs.total,
+        "unpriced_calls": costs.unpriced_calls,
+        "unknown_usage_calls": costs.unknown_usage_calls,
+        "unpriced_machines": costs.unpriced_machines,
         "tags": summary.tags,
         "version": version,
     }

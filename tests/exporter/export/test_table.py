@@ -61,7 +61,7 @@ def test_rows_have_the_columns_and_what_is_unknown_is_none() -> None:
     assert list(first) == list(COLUMNS)
     assert tuple(first.values()) == (
         *("r", "a", 1, "mail", "gpt-5.1", "failure", 0.5, 1, 7.0),
-        *(5, 3, None, 2, 0.25, "=1+1", "-2"),
+        *(5, 3, None, 2, 0.25, "=1+1", "-2", None),
     )
     assert (second["outcome"], second["steps"], second["cost_usd"]) == ("running", 0, None)
     assert (third["outcome"], third["steps"], third["domain"]) == ("pending", None, "unknown")

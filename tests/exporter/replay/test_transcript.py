@@ -126,6 +126,30 @@ def test_a_task_of_ten_megabytes_is_written_whole_and_opens(tmp_path: Path, open
     expect(page.locator(".entry[aria-current]")).to_be_in_viewport()
 
 
+def test_a_run_of_many_long_tasks_with_screenshots_is_complete(tmp_path: Path, open_page: Open) -> None:
+    tasks, steps = 108, 500  # the shape of OSWorld 2.0
+    events: list[dict[str, Any]] = []
+    for number in range(tasks):
+        taken = [step(n, {"type": "wait"}, screenshot=f"shots/{n}.png", reasoning=f"why {n}") for n in range(steps)]
+        events += task(f"task_{number:03d}", "success" if number % 3 else "failure", taken, max_steps=steps)
+    run = write_run(tmp_path / "results", "r", events)
+    (run / "shots").mkdir()
+    for number in range(steps):
+        (run / "shots" / f"{number}.png").write_bytes(png(label=number))
+    generate(found(tmp_path / "results"), tmp_path / "site", now=2e9)
+    for number in (0, tasks - 1):
+        written = contents(tmp_path / "site", f"task_{number:03d}")["steps"]
+        assert [one["reasoning"] for one in written] == [f"why {n}" for n in range(steps)]
+    page = open_page(tmp_path / "site" / "index.html", "#run=r")
+    expect(page.locator(".tally")).to_contain_text("108 tasks")
+    page = open_page(tmp_path / "site" / "index.html", "#run=r&task=task_107&step=499")
+    expect(page.locator(".counter")).to_have_text("500 of 500")
+    shown = "[...document.querySelectorAll('.frame img')].some(image => image.naturalWidth === 8)"
+    page.wait_for_function(shown)
+    page.keyboard.press("Home")
+    expect(page.locator(".counter")).to_have_text("1 of 500")
+
+
 def test_the_tasks_of_a_run_are_written_in_parts(tmp_path: Path, open_page: Open) -> None:
     count = 20_000
     events: list[dict[str, Any]] = []

@@ -74,6 +74,20 @@ def test_the_index_of_runs_is_that_of_the_api(results: Path) -> None:
     exporter.stop()
 
 
+def test_a_run_leads_to_its_dashboards_where_grafana_is_configured(results: Path, browser: Browser) -> None:
+    exporter = exporter_of(results, grafana_url="https://grafana.example/")
+    with serving(exporter) as url:
+        assert exporter.wait_ready(60)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(f"{url}/runs/?#q=comma")
+        links = page.locator(".list-view .c-links a")
+        expect(links).to_have_text(["live", "dashboards"])
+        expect(links.nth(1)).to_have_attribute(
+            "href", "https://grafana.example/d/evalgauge-evaluation?var-run=run%2Cwith%20a%20comma"
+        )
+        page.close()
+
+
 def test_runs_are_searched_filtered_and_counted(page: Page) -> None:
     expect(page.locator(".tally")).to_have_text("60 runs")
     assert page.locator(".list-view .list-row").count() < 50, "only what is in view is in the document"
@@ -114,7 +128,7 @@ def test_any_runs_are_compared(page: Page) -> None:
     expect(page.locator("h1")).to_have_text("Side by side")
     expect(page.locator(".cast tr")).to_have_count(2)
     expect(page.locator(".cast")).to_contain_text("run,with a comma")
-    expect(page.locator(".verdict-word")).to_contain_text("B against A")
+    expect(page.locator(".verdict-word")).to_contain_text("This run against the baseline: ")
     page.get_by_role("link", name="Runs").click()
     expect(page.locator("h1")).to_have_text("Runs")
 

@@ -22,17 +22,15 @@
     return { runs, tables, rows, contents };
   }
 
-  function renderStrip(columns, runs, names, diverged, onpick) {
+  function renderStrip(columns, runs, names, roles, diverged, onpick) {
     const cells = runs.map(() => []);
     const heads = [];
     columns.forEach((column, c) => {
       const standing = E.align.classifyColumn(column, runs);
       heads.push(
-        el(
-          "th",
-          { scope: "col", class: c === diverged ? "diverged" : null },
-          c === diverged ? el("span", { title: "the first divergence" }, "≠") : "",
-        ),
+        c === diverged
+          ? el("th", { scope: "col", class: "diverged" }, el("span", { title: "the first divergence" }, "≠"))
+          : el("td", {}),
       );
       column.forEach((position, r) => {
         const step = position === null ? null : runs[r][position];
@@ -42,7 +40,7 @@
             (position + 1) +
             ": " +
             E.actions.describe(step.action || {}, 60) +
-            (standing[r] === "same" ? "" : r ? ", unlike the first run" : "")
+            (standing[r] === "same" ? "" : r ? ", unlike " + (runs.length === 2 ? "the baseline" : names[0]) : "")
           : names[r] + ": no such step";
         cells[r].push(
           el(
@@ -68,7 +66,7 @@
           "tbody",
           {},
           runs.map((_, r) =>
-            el("tr", {}, el("th", { scope: "row", title: names[r] }, String.fromCharCode(65 + r)), cells[r]),
+            el("tr", {}, el("th", { scope: "row", title: names[r] }, roles[r]), cells[r]),
           ),
         ),
       ),
@@ -76,7 +74,7 @@
   }
 
   /** Render the instruction; where it differs between runs, as with another seed, that of each run. */
-  function renderInstructions(contents, row) {
+  function renderInstructions(contents, row, roles) {
     const texts = contents.map((content) => content?.instruction || null);
     const different = [...new Set(texts.filter(Boolean))];
     if (different.length < 2)
@@ -85,7 +83,7 @@
       "p",
       { class: "instruction" },
       el("b", {}, "Different instructions. "),
-      texts.map((one, r) => [el("b", {}, String.fromCharCode(65 + r) + ": "), one || E.NONE, " "]),
+      texts.map((one, r) => [el("b", {}, roles[r] + ": "), one || E.NONE, " "]),
     );
   }
 
@@ -114,6 +112,8 @@
     const names = runs.map((run) =>
       runs.every((one) => one.model !== run.model || one === run) ? run.model : run.run_id,
     );
+    const roles = E.nameRuns(runs);
+    const reference = runs.length === 2 ? "the baseline" : roles[0];
     const order = await orderTasks(runs, tables, place);
 
     const panes = runs.map((run, r) => {
@@ -124,7 +124,7 @@
         ? [
             E.formatQuantity(row.steps, "step"),
             E.isKnown(row.duration_seconds) ? E.formatDuration(row.duration_seconds) : null,
-            E.isKnown(row.cost_usd) ? E.formatMoney(row.cost_usd) : null,
+            E.isKnown(row.cost_usd) ? (row.uncosted_calls ? "≥ " : "") + E.formatMoney(row.cost_usd) : null,
           ]
             .filter(Boolean)
             .join(" · ")
@@ -136,7 +136,7 @@
         el(
           "header",
           {},
-          el("b", { class: "letter" }, String.fromCharCode(65 + r)),
+          roles[r] === names[r] ? null : el("b", { class: "role" }, roles[r]),
           el(
             "div",
             { class: "pane-name" },
@@ -174,7 +174,7 @@
         return {
           url: step.thumbnail || step.screenshot,
           title:
-            String.fromCharCode(65 + r) + " " + (columns[c][r] + 1) + ": " + E.actions.describe(step.action || {}, 40),
+            roles[r] + " " + (columns[c][r] + 1) + ": " + E.actions.describe(step.action || {}, 40),
         };
       },
       onmove: draw,
@@ -230,9 +230,9 @@
         pane.stage.show(steps[r][position]);
         const how =
           standing[r] === "differs"
-            ? "another action than A"
+            ? "another action than " + reference
             : standing[r] === "extra"
-              ? "a step that A does not have"
+              ? "a step that " + reference + " does not have"
               : null;
         pane.words.replaceChildren(
           E.renderStepDetails(steps[r][position], {
@@ -292,7 +292,7 @@
             : E.actions.describe(steps[r][position].action || {}, 60);
       return [
         "They diverge at step " + (column.find((position) => position !== null) + 1) + ". ",
-        column.map((position, r) => [el("b", {}, String.fromCharCode(65 + r) + ": "), does(position, r), ". "]),
+        column.map((position, r) => [el("b", {}, roles[r] + ": "), does(position, r), ". "]),
       ];
     }
     function goToDivergence() {
@@ -347,7 +347,7 @@
             free.map((run) => el("option", { value: run.run_id }, run.run_id)),
           )
         : null;
-    const box = renderStrip(columns, steps, names, diverged, (c) => play.move(c));
+    const box = renderStrip(columns, steps, names, roles, diverged, (c) => play.move(c));
     const row = rows.find(Boolean);
     const node = el(
       "main",
@@ -373,7 +373,7 @@
           link(order.tasks[order.at + 1], "n ›", "Next task (n)"),
         ),
       ),
-      renderInstructions(contents, row),
+      renderInstructions(contents, row, roles),
       el("p", { class: "parting quiet" }, describeDivergence()),
       play.node,
       box,

@@ -94,13 +94,13 @@
   const createUnknown = (why) =>
     E.el("span", { class: "unknown", title: why }, NONE, E.el("span", { class: "hidden" }, " (" + why + ")"));
 
-  /** Create a cost, or why it is unknown; `uncosted` is the number of calls without a cost. */
-  function createCost(usd, uncosted, calls = true) {
+  /** Create a cost, or why it is unknown; `uncosted` is the number of calls, or of calls and machines, without a cost. */
+  function createCost(usd, uncosted, calls = true, withMachines = false) {
     if (isKnown(usd))
       return uncosted
-        ? E.el("span", { title: "plus " + formatQuantity(uncosted, "call") + " of unknown cost" }, "≥ " + formatMoney(usd))
+        ? E.el("span", { title: "plus " + (withMachines ? formatQuantity(uncosted, "call or machine", "calls or machines") : formatQuantity(uncosted, "call")) + " of unknown cost" }, "≥ " + formatMoney(usd))
         : formatMoney(usd);
-    return createUnknown(!calls ? "no model calls were recorded" : "no price or no token counts for these calls");
+    return createUnknown(withMachines ? (uncosted ? "none of its calls and machines has a known price" : "no costs were recorded") : !calls ? "no model calls were recorded" : "no price or no token counts for these calls");
   }
 
   Object.assign(E, {

@@ -5,6 +5,13 @@
   const E = evalgauge;
   const { el } = E;
 
+  /** Name compared runs in their order: a pair by the roles of its two, more by their models, or ids where a model repeats. */
+  function nameRuns(runs) {
+    if (runs.length === 2) return ["baseline", "this run"];
+    const models = new Set(runs.map((run) => run.model));
+    return runs.map((run) => (models.size === runs.length ? run.model : E.shortenId(run.run_id, 24)));
+  }
+
   /** One line for each task with its result in each run: won, lost, mixed or open; null where a run has no such task. */
   function listMatrixLines(tables) {
     const tasks = new Map();
@@ -27,7 +34,9 @@
   const listResults = (line) => line.cells.map((cell) => (cell ? cell.result : null));
   const isMeasuredInAll = (line) => listResults(line).every((one) => ["won", "lost", "mixed"].includes(one));
   /** The selections of tasks: [name, label, predicate]. */
-  function listPicks(count) {
+  function listPicks(runs) {
+    const count = runs.length;
+    const names = nameRuns(runs);
     const found = [
       ["", "all", () => true],
       [
@@ -42,16 +51,15 @@
       ],
     ];
     for (let r = 0; r < count; r++) {
-      const letter = String.fromCharCode(65 + r);
       found.push([
         "only-lost-" + r,
-        "only " + letter + " failed",
+        "only " + names[r] + " failed",
         (line) => isMeasuredInAll(line) && listResults(line).every((one, i) => (i === r ? one === "lost" : one !== "lost")),
       ]);
       if (count > 2)
         found.push([
           "only-won-" + r,
-          "only " + letter + " succeeded",
+          "only " + names[r] + " succeeded",
           (line) => isMeasuredInAll(line) && listResults(line).every((one, i) => (i === r ? one === "won" : one !== "won")),
         ]);
     }
@@ -60,7 +68,7 @@
   }
 
   function selectMatrixTasks(tables, pick) {
-    const fits = (listPicks(tables.length).find(([name]) => name === (pick || "")) || [null, null, () => true])[2];
+    const fits = (listPicks(tables.map((table) => table.run)).find(([name]) => name === (pick || "")) || [null, null, () => true])[2];
     return listMatrixLines(tables)
       .filter(fits)
       .sort((a, b) => a.task_id.localeCompare(b.task_id, "en", { numeric: true }));
@@ -116,7 +124,7 @@
     const tables = await Promise.all(runs.map(E.loadTable));
     const all = listMatrixLines(tables);
     const want = { pick: place.pick || "", q: place.q || "" };
-    const letters = runs.map((_, r) => String.fromCharCode(65 + r));
+    const names = nameRuns(runs);
     const link = (line) => {
       const there = runs.filter((_, r) => line.cells[r]);
       return E.address.write({
@@ -129,7 +137,7 @@
     const columns = [
       { key: "task", label: "task", width: "minmax(9rem, 1.2fr)" },
       { key: "domain", label: "domain", width: "8rem" },
-      ...runs.map((run, r) => ({ key: "result", label: letters[r], title: run.run_id, width: "minmax(3.5rem, 1fr)" })),
+      ...runs.map((run, r) => ({ key: "result", label: names[r], title: run.run_id, width: "minmax(3.5rem, 1fr)" })),
     ];
     const list = E.createVirtualTable({
       columns,
@@ -144,7 +152,7 @@
       ],
     });
     list.node.classList.add("matrix");
-    const buttons = listPicks(runs.length).map(([name, label, fits]) => {
+    const buttons = listPicks(runs).map(([name, label, fits]) => {
       const button = el(
         "button",
         { type: "button", onclick: () => change({ pick: name }) },
@@ -182,6 +190,7 @@
       runs.length === 2
         ? (await E.load("comparisons")).comparisons.find((one) => one.a === runs[0].run_id && one.b === runs[1].run_id)
         : null;
+    const createRunLink = (run) => el("a", { class: "mono", href: E.address.write({ run: run.run_id }) }, run.run_id);
     const node = el(
       "main",
       { class: "page fill", id: "main" },
@@ -189,7 +198,7 @@
         "div",
         { class: "bar-line" },
         el("h1", {}, "Side by side"),
-        compared ? el("span", { class: "verdict-word v-" + compared.verdict }, "B against A: " + describeVerdict(compared)) : null,
+        compared ? el("span", { class: "verdict-word v-" + compared.verdict }, "This run against the baseline: " + describeVerdict(compared)) : null,
       ),
       el(
         "table",
@@ -201,8 +210,8 @@
             el(
               "tr",
               {},
-              el("th", { scope: "row" }, letters[r]),
-              el("td", {}, el("a", { class: "mono", href: E.address.write({ run: run.run_id }) }, run.run_id)),
+              el("th", { scope: "row" }, runs.length === 2 || names[r] === run.model ? names[r] : createRunLink(run)),
+              el("td", {}, runs.length === 2 || names[r] === run.model ? createRunLink(run) : null),
               el("td", { class: "mono quiet" }, run.model),
               el("td", { class: "number" }, E.formatRate(run.success_rate, run.interval)),
               el(
@@ -269,5 +278,5 @@
     };
   }
 
-  Object.assign(E, { renderMatrixView, selectMatrixTasks, listMatrixLines, describeVerdict, formatPValue });
+  Object.assign(E, { renderMatrixView, nameRuns, selectMatrixTasks, listMatrixLines, describeVerdict, formatPValue });
 })();

@@ -81,7 +81,7 @@
         {},
         "Baseline: ",
         pick,
-        " This run is ",
+        " This run against it: ",
         el("b", { class: "verdict-word v-" + chosen.verdict }, E.describeVerdict(chosen)),
         " ",
         el(
@@ -103,7 +103,7 @@
       ),
       el(
         "div",
-        { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Table" },
+        { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Comparison with the baseline" },
         el(
           "table",
           { class: "regressions" },

@@ -49,7 +49,7 @@
             : ""),
       ),
       renderStat(
-        "cost of model calls",
+        "model cost",
         el("span", { class: "big" }, E.createCost(run.cost_usd, uncosted, run.calls > 0)),
         run.calls
           ? E.formatQuantity(run.calls, "call") +

@@ -47,6 +47,9 @@
     served()?.list
       ? served().home + "replay/" + encodeURIComponent(run.run_id) + "/"
       : E.address.write({ run: run.run_id });
+  /** The address of a run in the dashboards; null where none were configured. */
+  const dashboardAddress = (run) => (/^https?:/.test(served()?.dashboard || "") ? served().dashboard + encodeURIComponent(run.run_id) : null);
+  const createLink = (href, text, label) => (href ? [el("a", { href, "aria-label": label }, text), " "] : null);
   const liveAddress = (run) => served().home + "?run=" + encodeURIComponent(run.run_id);
   function compareAddress(ids) {
     const hash = E.address.write({ view: "matrix", run: ids[0], with: ids.slice(1) });
@@ -55,28 +58,35 @@
     return served().home + "replay/" + encodeURIComponent(ids[0]) + "/with/" + others + "/" + hash;
   }
 
-  const uncosted = (run) => run.unpriced_calls + run.unknown_usage_calls;
+  const uncosted = (run) => run.unpriced_calls + run.unknown_usage_calls + (run.unpriced_machines || 0);
   const tagText = (run) =>
     Object.entries(run.tags || {})
       .map(([name, value]) => name + "=" + value)
       .join(", ");
   const COLUMNS = [
-    { key: "run", label: "run", sort: "run", width: "minmax(12rem, 2fr)", always: true },
-    { key: "model", label: "model", sort: "model", width: "minmax(8rem, 1.2fr)" },
+    { key: "run", label: "run", sort: "run", width: "minmax(10rem, 2fr)", always: true },
+    { key: "model", label: "model", sort: "model", width: "minmax(7rem, 1.2fr)" },
     { key: "agent", label: "agent", sort: "agent", width: "minmax(6rem, .8fr)", off: true },
     { key: "benchmark", label: "benchmark", sort: "benchmark", width: "minmax(6rem, .8fr)" },
     { key: "state", label: "state", sort: "state", width: "7.5rem" },
-    { key: "finished", label: "tasks", sort: "finished", number: true, width: "7.5rem" },
+    { key: "finished", label: "tasks", sort: "finished", number: true, width: "6.5rem" },
     { key: "success", label: "success", sort: "success", number: true, width: "8.5rem" },
     { key: "all", label: "of all", title: "Successes of all finished attempts", sort: "all", number: true, width: "4.5rem", off: true },
     { key: "score", label: "mean score", sort: "score", number: true, width: "6rem", off: true },
     { key: "avg", label: "steps", sort: "avg", number: true, width: "4.5rem" },
-    { key: "took", label: "took", sort: "took", number: true, width: "6.5rem" },
-    { key: "spent", label: "model cost", title: "Cost of model calls", sort: "spent", number: true, width: "6rem" },
+    { key: "took", label: "took", sort: "took", number: true, width: "6rem" },
+    { key: "spent", label: "model cost", title: "Cost of model calls", sort: "spent", number: true, width: "6.5rem" },
     { key: "tags", label: "tags", width: "minmax(6rem, 1fr)", off: true },
     { key: "source", label: "source", sort: "source", width: "6rem", off: true },
     { key: "started", label: "started", sort: "started", number: true, width: "7rem" },
   ];
+  /** The columns; the exporter knows the machines of a run and so all of its cost, a site that of model calls. */
+  const listColumns = () =>
+    COLUMNS.map((column) =>
+      column.key === "spent" && served()?.list
+        ? { ...column, label: "cost", title: "Cost of model calls and machines" }
+        : column,
+    );
   const VALUES = {
     run: (run) => run.run_id,
     model: (run) => run.model,
@@ -153,9 +163,14 @@
     function drawCells(run) {
       const cells = {
         run: [
-          el("a", { class: "mono", href: runAddress(run), title: run.run_id }, createId(run.run_id)),
+          el("a", { class: "mono", href: runAddress(run), title: "Replay of " + run.run_id }, createId(run.run_id)),
         ],
-        live: served() ? el("a", { href: liveAddress(run), "aria-label": "Live page of " + run.run_id }, "live") : null,
+        links: served()?.list
+          ? [
+              createLink(liveAddress(run), "live", "Live page of " + run.run_id),
+              createLink(dashboardAddress(run), "dashboards", "Dashboards of " + run.run_id),
+            ]
+          : null,
         model: el("span", { class: "mono", title: run.model }, run.model),
         agent: run.agent || "",
         benchmark: el("span", { title: run.benchmark }, run.benchmark),
@@ -165,10 +180,10 @@
         finished: E.formatCount(run.finished) + " of " + E.formatCount(run.total),
         success: run.success_rate === null ? E.createUnknown(run.success_rate_reason || "nothing was measured") : el("b", {}, E.formatRate(run.success_rate, run.interval)),
         all: E.formatPercent(run.success_rate_all),
-        score: E.isKnown(run.mean_score) ? String(+run.mean_score.toFixed(3)) : E.createUnknown("no scores"),
+        score: E.isKnown(run.mean_score) ? el("span", run.scorer ? { title: "score of " + run.scorer } : {}, String(+run.mean_score.toFixed(3))) : E.createUnknown("no scores"),
         avg: E.formatDecimal(run.avg_steps),
         took: E.formatDuration(run.elapsed_seconds),
-        spent: E.createCost(run.cost_usd, uncosted(run), run.calls > 0),
+        spent: E.createCost(run.cost_usd, uncosted(run), run.calls > 0, Boolean(served()?.list)),
         tags: el("span", { class: "quiet", title: tagText(run) }, tagText(run)),
         source: run.source,
         started: el("span", { title: E.formatTime(run.started_at) }, E.formatAgo(run.started_at)),
@@ -183,8 +198,10 @@
     }
     const columns = () => [
       ...(many ? [{ key: "tick", label: el("span", { class: "hidden" }, "select"), width: "1.6rem" }] : []),
-      ...COLUMNS.filter((column) => column.always || visible.has(column.key)),
-      ...(served()?.list ? [{ key: "live", label: el("span", { class: "hidden" }, "live page"), width: "2.6rem" }] : []),
+      ...listColumns().filter((column) => column.always || visible.has(column.key)),
+      ...(served()?.list
+        ? [{ key: "links", label: el("span", { class: "hidden" }, "views"), width: served().dashboard ? "8rem" : "2.6rem" }]
+        : []),
     ];
 
     let list = null;
@@ -225,7 +242,7 @@
       el(
         "div",
         { class: "choices" },
-        COLUMNS.filter((column) => !column.always).map((column) =>
+        listColumns().filter((column) => !column.always).map((column) =>
           el(
             "label",
             {},
@@ -372,5 +389,5 @@
     };
   }
 
-  Object.assign(E, { renderRunsView, createStateChip, createId, getServed: served });
+  Object.assign(E, { renderRunsView, createStateChip, createId, shortenId, getServed: served });
 })();

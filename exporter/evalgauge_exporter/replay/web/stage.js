@@ -170,7 +170,7 @@
           : E.el("p", { class: "quiet" }, "No reasoning was recorded."),
       renderFacts([
         ["tokens", tokenText],
-        ["cost", E.createCost(usd, usd === null ? 0 : uncosted, calls.length > 0)],
+        ["model cost", E.createCost(usd, usd === null ? 0 : uncosted, calls.length > 0)],
         [
           "think",
           E.isKnown(step.think_seconds) ? E.formatDuration(step.think_seconds) : E.createUnknown("not measured by the runner"),

@@ -529,7 +529,7 @@
                 ? E.formatTokens(E.sumInputTokens(row.tokens)) + " in, " + E.formatTokens(row.tokens[3]) + " out"
                 : E.createUnknown("none reported"),
             ],
-            ["cost", E.createCost(row.cost_usd, row.uncosted_calls, Boolean(row.uncosted_calls))],
+            ["model cost", E.createCost(row.cost_usd, row.uncosted_calls, Boolean(row.uncosted_calls))],
             content?.worker ? ["worker", content.worker] : null,
           ]),
           content ? renderLog(content, (i) => play.move(i)) : null,

@@ -12,7 +12,7 @@
     { key: "steps", label: "steps", sort: "steps", number: true, width: "4.5rem" },
     { key: "time", label: "time", sort: "duration", number: true, width: "6.5rem" },
     { key: "tokens", label: "tokens", sort: "tokens", number: true, width: "5.5rem" },
-    { key: "cost", label: "cost", sort: "cost", number: true, width: "5.5rem" },
+    { key: "cost", label: "model cost", sort: "cost", number: true, width: "7rem" },
   ];
   const RUN_COLUMN = { key: "run", label: "run", sort: "run", width: "minmax(8rem, .8fr)" };
 

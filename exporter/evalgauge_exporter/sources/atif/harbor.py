@@ -42,7 +42,8 @@ def add_trial_finish(
         attempt: Takes the event.
         result: The content of ``result.json``.
         threshold: The least reward of a success.
-        has_verified: Whether there is output of the verifier.
+        has_verified: Whether there is output of the verifier. It counts for results that hold no times of phases and
+            do hold what the agent did.
     """
     begun, ended = parse_timestamp(result.get("started_at")), parse_timestamp(result.get("finished_at"))
     problem = result.get("exception_info")
@@ -51,7 +52,8 @@ def add_trial_finish(
     message = (problem or {}).get("exception_message")
     score = parse_reward(result)
     more: dict[str, Any] = {
-        "scores": parse_scores(result),
+        "scores": (scores := parse_scores(result)),
+        "scorer": "reward" if "reward" in (scores or {}) else None,
         "duration_seconds": ended - begun if ended is not None and begun is not None else None,
         "error": f"{kind}: {message}" if problem is not None else None,
     }
@@ -61,8 +63,11 @@ def add_trial_finish(
         attempt.add_finish(ended, "evaluation_error", **{**more, "error": "the trial ended without a reward"})
     else:
         parts = (result, *list_step_results(result))
-        began = any(as_object(part.get("verifier")).get("started_at") for part in parts)
-        attempt.add_finish(ended, judge_exception(kind, has_verified=began or has_verified), **more)
+        if any(part.get("agent_execution") or part.get("verifier") for part in parts):
+            has_verified = any(as_object(part.get("verifier")).get("started_at") for part in parts)
+        elif result.get("agent_result") is None:
+            has_verified = False
+        attempt.add_finish(ended, judge_exception(kind, has_verified=has_verified), **more)
 
 
 def list_contexts(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -116,7 +121,7 @@ def parse_scores(result: dict[str, Any]) -> dict[str, float] | None:
     """Return a trial's rewards by name, where there are several."""
     rewards = as_object(as_object(result.get("verifier_result")).get("rewards"))
     scores = {sanitize_id(name): score for name, each in rewards.items() if (score := parse_float(each)) is not None}
-    return scores if len(scores) > 1 else None
+    return scores if len(rewards) > 1 else None
 
 
 def _reward(result: dict[str, Any]) -> float | None:

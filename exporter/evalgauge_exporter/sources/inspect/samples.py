@@ -185,6 +185,7 @@ def _add_end(
     more: dict[str, Any] = {
         "duration_seconds": total,
         "scores": _parse_scores(scores),
+        "scorer": _headline_name(name, stated.get("value")),
         "answer": answer if isinstance(answer, str) else None,
         "target": "\n".join(map(str, target)) if isinstance(target, list) else target,
         "reason": stated.get("explanation"),
@@ -205,9 +206,15 @@ def _add_end(
         outcome: Outcome = "interrupted" if "Cancelled" in more["error"] else "infrastructure_error"
         attempt.add_finish(at, outcome, **more)
     elif value is None or _is_unscored(value):
-        add_unjudged_finish(attempt, at, "not scored", **more)
+        add_unjudged_finish(attempt, at, "not scored", outcome_from_score=True, **more)
     else:
-        attempt.add_finish(at, "evaluation_error", **{**more, "error": f"{str(value)[:200]!r} is no score"})
+        error = f"{str(value)[:200]!r} is no score"
+        attempt.add_finish(at, "evaluation_error", **{**more, "error": error, "outcome_from_score": True})
+
+
+def _headline_name(scorer: str | None, value: object) -> str | None:
+    """Return the name of the headline score: its scorer, or its key where the scorer gave several."""
+    return str(next(iter(value), scorer)) if isinstance(value, dict) else scorer
 
 
 def _is_unscored(value: object) -> bool:
@@ -219,11 +226,13 @@ def _is_unscored(value: object) -> bool:
 def _parse_scores(scores: Mapping[str, Any]) -> dict[str, float] | None:
     """Return every number that the scorers gave, by scorer or key, where there are several."""
     found: dict[str, float] = {}
+    count = 0
     for name, score in scores.items():
         value = score.get("value")
         parts = value.items() if isinstance(value, dict) else ((name, value),)
+        count += len(parts)
         found.update((str(key), number) for key, part in parts if (number := parse_score(part)) is not None)
-    return found if len(found) > 1 else None
+    return found if count > 1 else None
 
 
 def _list_prompts(sample: Mapping[str, Any]) -> list[tuple[Role, str]]:

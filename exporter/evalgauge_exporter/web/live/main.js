@@ -185,5 +185,4 @@ window.addEventListener("pagehide", () => {
   followedRun = undefined;
 });
 window.addEventListener("pageshow", () => follow(getSelectedRun()));
-setVisible(byId("log-out"), document.cookie.includes("evalgauge_signed_in=1"));
 follow(getSelectedRun());

@@ -25,6 +25,7 @@ const MEANINGS = {
   stopped_billing: ["stopped, still billed", `■${AS_TEXT}`, "infrastructure-error"],
   deallocating: ["deallocating", "…", "evaluation-error"],
   deallocated: ["deallocated", `■${AS_TEXT}`, "pending"],
+  unreadable: ["unreadable now", "⚠\ufe0e", "infrastructure-error"],
   not_known: ["unknown", "?", "pending"],
   llm: ["LLM calls", "", "llm"],
   vm: ["VMs", "", "vm"],

@@ -87,7 +87,8 @@ export class RunsPanel {
         setText(name, run.model_id === "unknown" ? "" : run.model_id);
         setAttribute(model, "title", `${run.run_id}, read as ${run.source}`);
         setText(benchmark, run.benchmark);
-        state.set(run.state);
+        state.set(run.unreadable ? "unreadable" : run.state);
+        setAttribute(state.node, "title", run.unreadable ? `${run.state}; ${run.unreadable}. The numbers are older.` : null);
         setText(tasks, run.finished_tasks === run.total_tasks ? formatCount(run.total_tasks) : `${formatCount(run.finished_tasks)} of ${formatCount(run.total_tasks)}`);
         const all = run.success_rate_all;
         const expected = run.provisional ? (run.success_rate_estimate ?? run.success_rate) : run.success_rate;

@@ -234,7 +234,7 @@ def test_what_the_agent_was_told_and_got_to_see_is_text(tmp_path: Path) -> None:
     assert said == [("user", "Open the mail"), "3 mails", ("user", "go on"), None]
 
 
-@pytest.mark.parametrize("phase", ["started", "output", None])
+@pytest.mark.parametrize("phase", ["started", "output", "agent", None])
 def test_what_is_raised_while_the_verifier_runs_is_no_fault_of_the_machine(tmp_path: Path, phase: str | None) -> None:
     trial = tmp_path / "job" / "t__abc"
     result: dict[str, Any] = {
@@ -247,13 +247,17 @@ def test_what_is_raised_while_the_verifier_runs_is_no_fault_of_the_machine(tmp_p
     if phase == "started":
         result["verifier"] = {"started_at": "2026-11-21T20:09:00Z"}
     elif phase == "output":
-        write(trial / "verifier" / "test-stdout.txt", "Traceback\n")
+        result["agent_result"] = {"n_input_tokens": 5}
+    elif phase == "agent":
+        result["agent_execution"] = {"started_at": "2026-11-21T20:01:00Z"}
     write_json(tmp_path / "job" / "config.json", {"job_name": "job", "agents": [{"name": "a"}]})
     write_json(trial / "config.json", {"task": {"path": "tasks/t"}, "agent": {"name": "a"}})
-    write(trial / "trial.log", "")
+    write(trial / "verifier" / "test-stdout.txt", "")
     write_json(trial / "result.json", result)
     run = folded(AtifSource(tmp_path / "job"))
-    assert run.attempts["t", 1].status == ("infrastructure_error" if phase is None else "evaluation_error")
+    assert run.attempts["t", 1].status == (
+        "evaluation_error" if phase in ("started", "output") else "infrastructure_error"
+    )
     assert run.attempts["t", 1].steps is None
 
 

@@ -1,0 +1,97 @@
+"""A source whose headline score is that of a chosen scorer, for runs whose attempts have several scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from evalgauge.events import Event, RunStarted, TaskFinished
+from evalgauge.runlog import Problem
+from evalgauge_exporter.sources.base import ReadResult, RunSource
+from evalgauge_exporter.state.models import UNKNOWN
+
+ScorerChoice = str | Mapping[str, str] | None
+"""A scorer's name, or a name for each benchmark, or no choice: the headline is what the format says."""
+
+_JUDGED = ("success", "failure", "evaluation_error", "interrupted")
+"""Outcomes that a score, or that there is none, can lead to."""
+
+
+class ScorerSource:
+    """Another source, with a chosen scorer's value as the headline score.
+
+    Where the outcome followed from the score alone, it follows from the chosen one. An attempt without a score of that
+    scorer has no headline score, and is not measured if its outcome came from another one. An attempt without named
+    scores is left as it is: it has one score, whose scorer the format does not name.
+
+    Args:
+        source: The source.
+        choice: The scorer's name, or the name for each benchmark.
+        success_threshold: The least score of a success.
+    """
+
+    def __init__(self, source: RunSource, choice: str | Mapping[str, str], success_threshold: float) -> None:
+        self._inner = source
+        self._choice = choice
+        self._threshold = success_threshold
+        self._benchmark = UNKNOWN
+        self._names: dict[str, None] = {}
+        """The scorers that were seen."""
+        self._is_reported = False
+        self.source = source.source
+        self.folder = source.folder
+        image: Callable[[str], bytes | None] | None = getattr(source, "image", None)
+        if image is not None:  # only a source that embeds screenshots has one
+            self.image = image
+
+    @property
+    def declared_run_id(self) -> str | None:
+        """The run id that the run itself states."""
+        return self._inner.declared_run_id
+
+    def read(self, *, full_scan: bool = False) -> ReadResult:
+        """Return what happened since the last call. That no attempt has the chosen score is one problem."""
+        result = self._inner.read(full_scan=full_scan)
+        for event in result.events:
+            if isinstance(event, RunStarted) and event.benchmark and event.benchmark != UNKNOWN:
+                self._benchmark = event.benchmark
+        scorer = self._choice if isinstance(self._choice, str) else self._choice.get(self._benchmark)
+        if scorer is None:
+            return result
+        result.events = [self._choose(event, scorer) for event in result.events]
+        if self._names and scorer not in self._names and not result.has_more and not self._is_reported:
+            self._is_reported = True
+            result.problems.append(Problem("unknown_scorer", f"{self.folder}: {describe_unknown(scorer, self._names)}"))
+        return result
+
+    def fingerprint(self) -> str | None:
+        """Return the fingerprint of the run's files."""
+        return self._inner.fingerprint()
+
+    def watch_paths(self) -> list[Path]:
+        """Return the folders in which files change while the run is running."""
+        return self._inner.watch_paths()
+
+    def _choose(self, event: Event, scorer: str) -> Event:
+        if not isinstance(event, TaskFinished) or not event.scores:
+            return event
+        self._names.update(dict.fromkeys(event.scores))
+        score = event.scores.get(scorer)
+        outcome, error = event.outcome, event.error
+        if event.outcome_from_score and outcome in _JUDGED:
+            if score is not None:
+                if outcome == "evaluation_error":
+                    error = None  # it told that the other scorer gave no number
+                outcome = "success" if score >= self._threshold else "failure"
+            elif outcome in ("success", "failure"):
+                outcome, error = "evaluation_error", error or describe_unknown(scorer, event.scores)
+        # the source may keep its event to compare it with a later reading: this is another one
+        return msgspec.structs.replace(event, score=score, scorer=scorer, outcome=outcome, error=error)
+
+
+def describe_unknown(scorer: str, names: Mapping[str, object]) -> str:
+    """Return a line that says that there is no such scorer, and which there are."""
+    known = ", ".join(repr(name[:80]) for name in list(names)[:20]) + (", …" if len(names) > 20 else "")
+    return f"there is no score of {scorer!r}; there are scores of {known}"
