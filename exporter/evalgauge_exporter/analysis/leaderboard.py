@@ -83,7 +83,7 @@ def build_leaderboards(
     Raises:
         ValueError: ``by`` is no grouping.
     """
-    if by not in ("model", "agent") and not (by.startswith(TAG) and len(by) > len(TAG)):
+    if not is_grouping(by):
         raise ValueError(f"{by!r} is no grouping; write model, agent or tag:NAME")
     groups: dict[str, dict[str, list[RunState]]] = {}
     for run in analysis.state.runs.values() if runs is None else runs:
@@ -91,6 +91,11 @@ def build_leaderboards(
         if name and analysis.is_finished(run, now):
             groups.setdefault(run.benchmark, {}).setdefault(name, []).append(run)
     return [_leaderboard(benchmark, groups[benchmark], analysis, now) for benchmark in sorted(groups)]
+
+
+def is_grouping(by: str) -> bool:
+    """Return whether a text is ``model``, ``agent`` or ``tag:NAME``."""
+    return by in ("model", "agent") or (by.startswith(TAG) and len(by) > len(TAG))
 
 
 def _group_of(run: RunState, by: str) -> str | None:

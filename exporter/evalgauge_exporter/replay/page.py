@@ -27,6 +27,7 @@ SCRIPTS = (
     "transcript.js",
     "search.js",
     "charts.js",
+    "leaderboard.js",
     "runs.js",
     "tasks.js",
     "run.js",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -9,15 +10,18 @@ from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import RedirectResponse
 
 from evalgauge_exporter.analysis.costs import RunCosts
+from evalgauge_exporter.analysis.leaderboard import is_grouping
 from evalgauge_exporter.analysis.summary import RunSummary, summarize
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.replay.page import load_script, load_style, render_chunk, render_index
+from evalgauge_exporter.views.leaderboard import leaderboards
 from evalgauge_exporter.views.snapshot import dashboard_url
 from evalgauge_exporter.web.coalesce import RequestCoalescer
 from evalgauge_exporter.web.replay_sites import SITE_POLICY
 
 HOME = "../"
 """The relative address of the exporter from the page."""
+_LEADERBOARD = re.compile(r"data/leaderboard/([0-9a-f]+)\.js")
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
 
@@ -45,6 +49,8 @@ def create_runs_router(exporter: Exporter) -> APIRouter:
         path = path or "index.html"
         if path == "data/index.js":
             content = await shared.get(path, lambda: render_chunk("index", build_index(exporter)))
+        elif (by := _parse_grouping(path)) is not None:
+            content = await shared.get(path, lambda: _render_leaderboards(exporter, path, by))
         elif path in files:
             content = files[path]
         else:
@@ -74,6 +80,24 @@ def build_index(exporter: Exporter) -> dict[str, Any]:
     grafana = exporter.config.grafana_url
     served = {"home": HOME, "list": True, "dashboard": None if grafana is None else dashboard_url(grafana)}
     return {"generated_at": now, "runs": runs, "served": served}
+
+
+def _parse_grouping(path: str) -> str | None:
+    """Return the grouping of ``data/leaderboard/HEX.js``, in UTF-8 and hexadecimal; ``None`` for another path."""
+    found = _LEADERBOARD.fullmatch(path)
+    if found is None:
+        return None
+    try:
+        by = bytes.fromhex(found[1]).decode()
+    except ValueError:
+        return None
+    return by if is_grouping(by) else None
+
+
+def _render_leaderboards(exporter: Exporter, path: str, by: str) -> bytes:
+    with exporter.state.lock:
+        found = leaderboards(exporter.analysis, time.time(), by)
+    return render_chunk(path.removeprefix("data/").removesuffix(".js"), found.model_dump(mode="json"))
 
 
 def _index_entry(summary: RunSummary, costs: RunCosts, agent: str | None, version: int) -> dict[str, Any]:

@@ -25,6 +25,8 @@
     "q",
     "sort",
     "pick",
+    "by",
+    "board",
   ];
 
   function decode(text) {

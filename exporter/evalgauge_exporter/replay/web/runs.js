@@ -334,6 +334,7 @@
       E.address.update({ view: place.view, ...want });
       redraw();
     }
+    const leaderboard = served()?.list && runs.length ? E.createLeaderboard(place) : null;
     const node = el(
       "main",
       { class: "page fill", id: "main" },
@@ -346,6 +347,7 @@
         many ? compare : null,
         many && !served()?.list ? el("a", { class: "button", href: E.address.write({ view: "tasks" }) }, "All tasks") : null,
       ),
+      leaderboard?.node,
       el(
         "section",
         { class: "tasks", "aria-label": "Runs" },
@@ -377,6 +379,7 @@
       destroy: () => list.destroy(),
       update(next) {
         read(next);
+        leaderboard?.read(next);
         search.value = want.q;
         redraw();
       },
