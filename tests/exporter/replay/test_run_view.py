@@ -86,6 +86,7 @@ def test_what_is_filtered_is_exported(real_site: Path, open_page: Open, tmp_path
         "cost_usd",
         "error",
         "reason",
+        "scores",
     ]
     assert lines[0]["error"] == "WAA server unreachable: Connection refused"
     with page.expect_download() as download:
@@ -107,7 +108,12 @@ def test_the_page_exports_what_the_command_does(real_site: Path, open_page: Open
     texts = [{"run": {"run_id": "r", "model": "m"}, "task_id": "t", "reason": one} for one in evil]
     written = list(csv.reader(io.StringIO(page.evaluate("rows => evalgauge.toCsv(rows)", texts), newline="")))
     theirs = list(csv.reader(io.StringIO(csv_text([{"reason": one} for one in evil]), newline="")))
-    assert [row[-1] for row in written] == [row[-1] for row in theirs]
+    both = {"accuracy": 0.5, 'a "quoted" name': 1.25}
+    one_row = [{**texts[5], "scores": both}]
+    (line,) = csv.DictReader(io.StringIO(page.evaluate("rows => evalgauge.toCsv(rows)", one_row)))
+    assert json.loads(line["scores"]) == both
+    reason = written[0].index("reason")
+    assert [row[reason] for row in written] == [row[reason] for row in theirs]
 
 
 def test_marks_and_words_are_those_of_the_dashboards(two_models: Path, open_page: Open) -> None:

@@ -20,6 +20,7 @@
     "cost_usd",
     "error",
     "reason",
+    "scores",
   ];
 
   function toRecord(row) {
@@ -38,14 +39,20 @@
       row.cost_usd,
       row.error,
       row.reason,
+      row.scores,
     ];
     return Object.fromEntries(COLUMNS.map((name, i) => [name, values[i] ?? null]));
   }
+
+  /** Format scores by name as the command does: a space after each comma and colon. */
+  const formatJson = (scores) =>
+    "{" + Object.entries(scores).map(([name, score]) => JSON.stringify(name) + ": " + JSON.stringify(score)).join(", ") + "}";
 
   function escapeCell(value) {
     if (value === null) return "";
     if (typeof value === "number") return String(value);
     // a spreadsheet would evaluate such a text as a formula
+    if (typeof value === "object") value = formatJson(value);
     const plain = value.replaceAll("\0", "");
     const text = /^\s*[=+\-@\t\r\n＝＋－＠]|^[\t\r\n]/.test(plain) ? "'" + plain : plain;
     return /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
