@@ -61,5 +61,7 @@ def get(url: str, **headers: str) -> tuple[int, str]:
 
 
 def counters(found: Samples) -> Samples:
-    """The samples that may never go down."""
-    return {key: number for key, number in found.items() if re.search(r"_(total|bucket|count|sum)$", key[0])}
+    """The samples that may never go down, whichever process exposes them; those of the process itself begin anew."""
+    return {
+        key: number for key, number in found.items() if re.match(r"(?!process_).*_(total|bucket|count|sum)$", key[0])
+    }
