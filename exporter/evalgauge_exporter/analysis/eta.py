@@ -115,6 +115,12 @@ class DurationStats:
     """
 
     def __init__(self, ended: Iterable[FinishedAttempt] = ()) -> None:
+        self._forget()
+        for task in ended:
+            self.add(task)
+
+    def _forget(self) -> None:
+        """Begin with no attempts."""
         self.count = 0
         self.seconds = 0.0
         self.longest = 0.0
@@ -130,8 +136,6 @@ class DurationStats:
         self._last_end: dict[str | None, float] = {}
         self._last_domain: str | None = None
         self._same_domain = 0
-        for task in ended:
-            self.add(task)
 
     def add(self, task: FinishedAttempt) -> None:
         """Add an attempt; one with an impossible duration (negative, over 30 days, not a number) is left out."""
@@ -149,7 +153,7 @@ class DurationStats:
             self._slow.append(task)  # all before were restored if the next ones take as long
             if len(self._slow) == MIN_FINISHED:
                 slow = self._slow
-                self.__init__()  # type: ignore[misc]
+                self._forget()
                 for one in slow:
                     self._add(one)
             return

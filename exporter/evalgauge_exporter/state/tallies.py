@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from evalgauge_exporter.state.models import Attempt
 
@@ -129,7 +129,7 @@ class Tallies:
                 yield [domain, *key, tasks]
 
     @classmethod
-    def restore(cls, values: list[object]) -> Tallies:
+    def restore(cls, values: list[Any]) -> Tallies:
         """Return what :meth:`dump` was called on, without its single tasks.
 
         Raises:
@@ -137,9 +137,9 @@ class Tallies:
         """
         shares, scores, highest, is_score_of_one = values
         tallies = cls()
-        for domain, successes, measured, finished, tasks in shares:  # type: ignore[attr-defined]
+        for domain, successes, measured, finished, tasks in shares:
             tallies.shares.setdefault(domain, Counter())[TaskShares(successes, measured, finished)] = tasks
-        tallies.scores = {domain: ScoreSums(*sums) for domain, sums in scores.items()}  # type: ignore[attr-defined]
-        tallies.highest_score = None if highest is None else float(highest)  # type: ignore[arg-type]
+        tallies.scores = {domain: ScoreSums(*sums) for domain, sums in scores.items()}
+        tallies.highest_score = None if highest is None else float(highest)
         tallies.outcome_is_score_of_one = bool(is_score_of_one)
         return tallies

@@ -263,6 +263,7 @@ class Workers(BaseModel):
 class ListedRun(RunSummary):
     """A run of the list of all runs."""
 
+    # the row of a summary has Unix seconds; this address promises ISO 8601
     created_at: str | None = Field(description="Start of the run, ISO 8601 with its zone.")  # type: ignore[assignment]
 
 
