@@ -471,16 +471,3 @@ def _shared_machine_use(
             tally.run_ids.append(run.run_id)
     tally.served = total_seconds(union(busy))
     return tally
-
-
-def list_worker_machines(
-    runs: Iterable[RunState], fleet: FleetState, now: float, stall_after: float
-) -> Iterator[tuple[str, str, str]]:
-    """Yield ``(run_id, worker_id, machine name)`` of the workers that are running and whose machine is known."""
-    for run in runs:
-        if run.status(now, stall_after) != "running":
-            continue
-        for use in list_machine_uses(run, fleet, now, stall_after):
-            if use.named and use.live:
-                for worker_id in use.workers:
-                    yield run.run_id, worker_id, use.machine.name

@@ -84,11 +84,6 @@ def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
-def json_text(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as a JSON list of objects."""
-    return json.dumps([dict(row) for row in rows], indent=2, allow_nan=False) + "\n"
-
-
 def _cell(value: object) -> object:
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)

@@ -17,7 +17,6 @@ from evalgauge_exporter.analysis.machine_usage import (
     MachineJoin,
     compute_fleet_machine_costs,
     compute_run_machine_costs,
-    list_worker_machines,
 )
 from evalgauge_exporter.ingest.run_cache import dump_run, restore_run
 from evalgauge_exporter.state.fleet import FleetState
@@ -340,8 +339,6 @@ def test_the_run_that_uses_a_machine_now_is_named() -> None:
     run = Story("r").worker(0, "w", vm="waa-00").task(0, None, "w").run()
     fleet = fleet_of(inventory("waa-00"), powers(0, {"waa-00": "running"}))
     assert whole("waa-00", fleet, run, at=60).run_ids == ("r",)
-    assert list(list_worker_machines([run], fleet, T0 + 60, STALL)) == [("r", "w", "waa-00")]
-    assert list(list_worker_machines([run], fleet, T0 + 2 * STALL, STALL)) == []
 
 
 def test_a_machine_that_is_gone_cost_a_run_what_it_cost() -> None:

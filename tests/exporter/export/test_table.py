@@ -14,7 +14,7 @@ from evalgauge.events import LlmCall, RunFinished, RunStarted, Step, TaskFinishe
 from evalgauge.events import PlannedTask as Planned
 from evalgauge.pricing import Price
 from evalgauge.usage import TokenUsage
-from evalgauge_exporter.export.table import COLUMNS, csv_text, json_text, task_rows
+from evalgauge_exporter.export.table import COLUMNS, csv_text, task_rows
 from evalgauge_exporter.state.run import RunState, fold
 
 
@@ -100,4 +100,4 @@ def test_any_text_is_one_cell(text: str) -> None:
 
 def test_json_reads_back() -> None:
     rows = task_rows(make_run(over=True))
-    assert json.loads(json_text(rows)) == rows
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
