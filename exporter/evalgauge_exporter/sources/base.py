@@ -112,3 +112,29 @@ class FileFormat(NamedTuple):
     """Whether ``source`` takes ``success_threshold``."""
     identify: Callable[[Path], RunIdentity | None] | None = None
     """Returns what shows that another file holds the same run; None for formats whose files are never copied."""
+
+
+class WrappedSource:
+    """A source that reads by another one; a subclass changes what that returns.
+
+    Args:
+        source: The source that reads.
+    """
+
+    def __init__(self, source: RunSource) -> None:
+        self._inner = source
+        self.source = source.source
+        self.folder = source.folder
+
+    @property
+    def declared_run_id(self) -> str | None:
+        """The run id that the run itself states."""
+        return self._inner.declared_run_id
+
+    def fingerprint(self) -> str | None:
+        """Return the fingerprint of the run's files."""
+        return self._inner.fingerprint()
+
+    def watch_paths(self) -> list[Path]:
+        """Return the folders in which files change while the run is running."""
+        return self._inner.watch_paths()

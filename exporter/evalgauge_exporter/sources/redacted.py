@@ -10,7 +10,7 @@ import msgspec
 
 from evalgauge.events import Event, RunStarted, Step, TaskStarted
 from evalgauge.redact import Redactor, cover_image
-from evalgauge_exporter.sources.base import ReadResult, RunSource
+from evalgauge_exporter.sources.base import ReadResult, RunSource, WrappedSource
 from evalgauge_exporter.sources.discovery import FoundRun
 
 TEXT_FIELDS = ("instruction", "reasoning", "observation", "message", "text", "error", "reason", "answer", "target")
@@ -18,7 +18,7 @@ COVERED = "redacted:"
 """Prefix of the paths of screenshots with boxes: no such file exists, so that they are read from the source alone."""
 
 
-class RedactedSource:
+class RedactedSource(WrappedSource):
     """Another source, with its texts masked and its screenshots covered.
 
     Args:
@@ -27,18 +27,11 @@ class RedactedSource:
     """
 
     def __init__(self, source: RunSource, redactor: Redactor) -> None:
-        self._inner = source
+        super().__init__(source)
         self._redactor = redactor
         self._domains: dict[str, str | None] = {}
         self._tasks: dict[str, str] = {}
         """The task of each screenshot that is covered."""
-        self.source = source.source
-        self.folder = source.folder
-
-    @property
-    def declared_run_id(self) -> str | None:
-        """The run id that the run itself states."""
-        return self._inner.declared_run_id
 
     def read(self, *, full_scan: bool = False) -> ReadResult:
         """Return what happened since the last call, redacted."""
@@ -46,14 +39,6 @@ class RedactedSource:
         for event in result.events:
             self._redact(event)
         return result
-
-    def fingerprint(self) -> str | None:
-        """Return the fingerprint of the run's files."""
-        return self._inner.fingerprint()
-
-    def watch_paths(self) -> list[Path]:
-        """Return the folders in which files change while the run is running."""
-        return self._inner.watch_paths()
 
     def image(self, screenshot: str) -> bytes | None:
         """Return the image of a step's screenshot, covered where a box is meant for it; None where there is none."""

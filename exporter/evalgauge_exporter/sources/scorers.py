@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import msgspec
 
 from evalgauge.events import Event, RunStarted, TaskFinished
 from evalgauge.runlog import Problem
-from evalgauge_exporter.sources.base import ReadResult, RunSource
+from evalgauge_exporter.sources.base import ReadResult, RunSource, WrappedSource
 from evalgauge_exporter.state.models import UNKNOWN
 
 ScorerChoice = str | Mapping[str, str] | None
@@ -19,7 +18,7 @@ _JUDGED = ("success", "failure", "evaluation_error", "interrupted")
 """Outcomes that a score, or that there is none, can lead to."""
 
 
-class ScorerSource:
+class ScorerSource(WrappedSource):
     """Another source, with a chosen scorer's value as the headline score.
 
     Where the outcome followed from the score alone, it follows from the chosen one. An attempt without a score of that
@@ -33,23 +32,16 @@ class ScorerSource:
     """
 
     def __init__(self, source: RunSource, choice: str | Mapping[str, str], success_threshold: float) -> None:
-        self._inner = source
+        super().__init__(source)
         self._choice = choice
         self._threshold = success_threshold
         self._benchmark = UNKNOWN
         self._names: dict[str, None] = {}
         """The scorers that were seen."""
         self._is_reported = False
-        self.source = source.source
-        self.folder = source.folder
         image: Callable[[str], bytes | None] | None = getattr(source, "image", None)
         if image is not None:  # only a source that embeds screenshots has one
             self.image = image
-
-    @property
-    def declared_run_id(self) -> str | None:
-        """The run id that the run itself states."""
-        return self._inner.declared_run_id
 
     def read(self, *, full_scan: bool = False) -> ReadResult:
         """Return what happened since the last call. That no attempt has the chosen score is one problem."""
@@ -65,14 +57,6 @@ class ScorerSource:
             self._is_reported = True
             result.problems.append(Problem("unknown_scorer", f"{self.folder}: {describe_unknown(scorer, self._names)}"))
         return result
-
-    def fingerprint(self) -> str | None:
-        """Return the fingerprint of the run's files."""
-        return self._inner.fingerprint()
-
-    def watch_paths(self) -> list[Path]:
-        """Return the folders in which files change while the run is running."""
-        return self._inner.watch_paths()
 
     def _choose(self, event: Event, scorer: str) -> Event:
         if not isinstance(event, TaskFinished) or not event.scores:
