@@ -64,7 +64,7 @@ def test_folders_of_any_name_are_runs(tmp_path_factory: pytest.TempPathFactory, 
     shutil.rmtree(results)
 
 
-@fuzzed(60)
+@fuzzed(400)
 @given(path=st.text(max_size=300), query=st.dictionaries(st.sampled_from(["run_id", "task_id", "limit"]), st.text()))
 def test_an_address_of_any_text_is_no_fault_of_the_server(served: TestClient, path: str, query: dict[str, str]) -> None:
     for address in (f"/{path}", f"/replay/{path}", f"/api/benchmark/{path}", "/api/benchmark/tasks"):
@@ -84,7 +84,7 @@ ARGUMENTS = st.text(max_size=40) | st.sampled_from(
 )
 
 
-@fuzzed(40)
+@fuzzed(150)
 @given(data=st.data())
 def test_an_address_of_the_api_with_any_arguments_is_no_fault_of_the_server(
     served: TestClient, data: st.DataObject
