@@ -70,8 +70,9 @@ def _no_loop_of_the_browser(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A headless Chromium for the session: Playwright can be started only once in a thread."""
-    from playwright.sync_api import sync_playwright  # the tracker's tests run where there is none
+    from playwright.sync_api import expect, sync_playwright  # the tracker's tests run where there is none
 
+    expect.set_options(timeout=30_000)
     program = chromium()
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
