@@ -23,21 +23,22 @@ def find_python() -> Path:
         PeerMissing: They could not be installed.
     """
     folder = ROOT / ".cache" / "peers"
-    python, ready = folder / "bin" / "python", folder / ".ready"
-    wanted = "\n".join(PACKAGES)
+    python, ready, wanted = folder / "bin" / "python", folder / ".ready", "\n".join(PACKAGES)
     if not ready.exists() or ready.read_text() != wanted:
-        uv = Path(sys.executable).parent / "uv"
-        try:
-            for arguments in (
-                ["venv", "--clear", "--quiet", folder],
-                ["pip", "install", "--python", python, *PACKAGES],
-            ):
-                subprocess.run([uv, *arguments], check=True, capture_output=True, text=True, timeout=180)
-        except (OSError, subprocess.SubprocessError) as error:
-            said = getattr(error, "stderr", None) or str(error)
-            raise PeerMissing(f"not installed: {said.strip().splitlines()[-1][:200]}") from error
+        _run_uv("venv", "--clear", str(folder))
+        _run_uv("pip", "install", "--python", str(python), *PACKAGES)
         ready.write_text(wanted)
     return python
+
+
+def _run_uv(*arguments: str) -> None:
+    try:
+        subprocess.run(
+            [Path(sys.executable).parent / "uv", *arguments], check=True, capture_output=True, text=True, timeout=180
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None) or str(error)
+        raise PeerMissing(f"not installed: {said.strip().splitlines()[-1][:200]}") from error
 
 
 def find_openadapt_python() -> Path:

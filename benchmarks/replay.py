@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TASKS, STEPS, RUNS = 369, 15, 2
 """OSWorld's number of tasks, by two models."""
-LOGS, SAMPLES = 10, 200
+LOGS, SAMPLES = 5, 200
 MANY = 10_000
 SHOT_BYTES = 350_000
 PICTURES = 24
@@ -117,6 +117,7 @@ def _peer(folder: Path) -> Iterator[Row]:
 
 def _inspect_peer(folder: Path) -> Iterator[Row]:
     """``inspect view bundle`` of the same logs."""
+    (folder / "inspect").mkdir()
     write_inspect(folder / "inspect", LOGS, SAMPLES)
     made = _generate(folder / "inspect", folder / "site-inspect")
     try:
