@@ -50,7 +50,7 @@ def rows() -> Iterator[Row]:
             floor, floor_waits = many(folder, _lines, event)
             yield _rate_row(f"{TOGETHER} {what}, {STEPS_EACH} steps each", taken, floor)
             yield _longest_row(f"{TOGETHER} {what}: a call", waits, "json.dumps and os.write", floor_waits)
-            what = f"{TOGETHER} {what}, each step with a screenshot of 350 kB: a call"
+            what = f"{TOGETHER} {what}, each step with a screenshot of 350 kB: a call, finish included"
             yield _longest_row(what, many(folder, _shots)[1], "write_bytes", many(folder, _files)[1])
 
 
