@@ -385,12 +385,12 @@ class RunCollector:
         shown = [tracked for tracked in self._runs.values() if tracked.caught_up and tracked.run.version]
         names = name_runs([tracked.found for tracked in shown], [tracked.run.declared_run_id for tracked in shown])
         with self.state.lock:
-            self.state.runs = {}
             for name, tracked in zip(names, shown, strict=True):
                 if tracked.run.run_id != name:
                     tracked.run.run_id = name
                     tracked.run.version += 1
-                self.state.runs[name] = tracked.run
+            # replaced at once: who looks a run up without the lock finds all of them
+            self.state.runs = {name: tracked.run for name, tracked in zip(names, shown, strict=True)}
             self.state.version += 1
 
     # -- memory
