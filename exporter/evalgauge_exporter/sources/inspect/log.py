@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import msgspec
+from msgspec import Raw
 
-from evalgauge.events import LlmCall, PlannedTask, RunFinished, RunStarted, token_fields
+from evalgauge.events import Event, LlmCall, PlannedTask, RunFinished, RunStarted, token_fields
 from evalgauge.model_names import ModelName, split_model_name
 from evalgauge.runlog import Problem
 from evalgauge.values import parse_count, parse_id, parse_timestamp
@@ -28,6 +29,7 @@ from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader, LogReader
 from evalgauge_exporter.sources.inspect.header import Counts, list_reduced_samples, list_unlogged_usage, parse_tags
+from evalgauge_exporter.sources.inspect.sample_document import parse_sample
 from evalgauge_exporter.sources.inspect.samples import add_sample
 from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_absent, parse_json
 from evalgauge_exporter.sources.storage import files
@@ -40,6 +42,8 @@ _HEADER = "header.json"
 _REDUCTIONS = "reductions.json"
 _FINAL = ("success", "error", "cancelled")
 _BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+Document = TypeVar("Document")
 
 
 def matches_file(path: Path) -> bool:
@@ -78,7 +82,7 @@ class InspectLogSource:
         self._started = False
         self._finished = False
         self._reported: set[str] = set()
-        self._images: tuple[str, dict[str, Any]] | None = None
+        self._images: tuple[str, dict[str, Raw]] | None = None
 
     @property
     def declared_run_id(self) -> str | None:
@@ -130,12 +134,12 @@ class InspectLogSource:
         if self._images is None or self._images[0] != member:
             try:
                 with self._open() as log:
-                    sample = parse_json(log.read(member))
+                    sample = parse_sample(log.read(member))
             except (EvalZipError, OSError, *_BROKEN):
                 return None
-            found = sample.get("attachments") if isinstance(sample, dict) else None
-            self._images = (member, found if isinstance(found, dict) else {})
-        content = self._images[1].get(name.rpartition(".")[0])
+            self._images = (member, (sample.attachments if sample is not None else None) or {})
+        found = self._images[1].get(name.rpartition(".")[0])
+        content = parse_json(bytes(found)) if found is not None else None
         if not isinstance(content, str) or not content.startswith("data:image/"):
             return None
         head, _, body = content.partition(",")
@@ -229,10 +233,10 @@ class InspectLogSource:
         )
 
     def _read_sample(self, log: LogReader, name: str, result: ReadResult) -> AttemptBuilder | None:
-        sample = self._read_object(log, name, result)
+        sample = self._read_document(log, name, result, parse_sample)
         if sample is None:
             return None
-        task_id, epoch = parse_id(sample.get("id"), accept_unknown=True), parse_count(sample.get("epoch"))
+        task_id, epoch = parse_id(sample.id, accept_unknown=True), parse_count(sample.epoch)
         if task_id is None:
             self._report(result, "foreign_file", f"{self._path}: {name}: a sample without an id")
             return None
@@ -252,7 +256,7 @@ class InspectLogSource:
             return
         if not self._samples:
             for sample in list_reduced_samples(header, self._read_reductions(log)):
-                attempt = AttemptBuilder(self.source, sample["id"])
+                attempt = AttemptBuilder(self.source, sample.id)
                 add_sample(sample, attempt, "", self._threshold, self._scorers, self._run_start)
                 for event in attempt.events:
                     self._append(event, result)
@@ -281,8 +285,13 @@ class InspectLogSource:
         )
 
     def _read_object(self, log: LogReader, name: str, result: ReadResult) -> dict[str, Any] | None:
+        return self._read_document(log, name, result, _parse_object)
+
+    def _read_document(
+        self, log: LogReader, name: str, result: ReadResult, parse: Callable[[bytes], Document | None]
+    ) -> Document | None:
         try:
-            content = parse_json(log.read(name))
+            content = parse(log.read(name))
         except KeyError:
             return None
         except EvalZipError as error:
@@ -291,21 +300,26 @@ class InspectLogSource:
         except (ValueError, RecursionError):
             self._report(result, "torn_file", f"{self._path}: {name}: not whole JSON")
             return None
-        if not isinstance(content, dict):
+        if content is None:
             self._report(result, "foreign_file", f"{self._path}: {name}: not a JSON object")
-            return None
         return content
 
-    def _append(self, event: Any, result: ReadResult) -> None:
+    def _append(self, event: Event, result: ReadResult) -> None:
         self._seq += 1
         self._latest = max(self._latest, event.ts)
         if isinstance(event, LlmCall):
             counts = self._counted.setdefault(ModelName(event.provider, event.model), [0, 0, 0, 0])
             for kind, count in enumerate(event.tokens):
                 counts[kind] += count or 0
-        result.events.append(msgspec.structs.replace(event, seq=self._seq))
+        event.seq = self._seq
+        result.events.append(event)
 
     def _report(self, result: ReadResult, reason: str, detail: str) -> None:
         if detail not in self._reported and len(self._reported) < 10_000:
             self._reported.add(detail)
             result.problems.append(Problem(reason, detail))
+
+
+def _parse_object(data: bytes) -> dict[str, Any] | None:
+    content = parse_json(data)
+    return content if isinstance(content, dict) else None
