@@ -267,7 +267,8 @@ def write_run(results: Path, run_id: str, tasks: int, steps: int, pictures: list
         def write(kind: str, **fields: Any) -> None:
             nonlocal seq
             seq += 1
-            log.write(json.dumps({"v": 1, "seq": seq, "ts": 1.79e9 + seq, "type": kind, **fields}) + "\n")
+            line = {"v": 1, "seq": seq, "ts": 1.79e9 + seq, "type": kind, **fields}
+            log.write(json.dumps(line, separators=(",", ":")) + "\n")  # as the tracker writes it
 
         write("run_started", run_id=run_id, benchmark="osworld", model=run_id)
         for number in range(tasks):

@@ -71,8 +71,12 @@ class LogReader(Protocol):
 class EvalZipReader:
     """The members of a zip file by name; of two with one name the later. A context manager."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, members: Mapping[str, zipfile.ZipInfo] | None = None) -> None:
         """Open the file.
+
+        Args:
+            path: The file.
+            members: Its members, where another reader of the same file has listed them.
 
         Raises:
             OSError: It can't be read.
@@ -82,7 +86,7 @@ class EvalZipReader:
         self.whole = True
         """Whether the file has its directory; a log that was cut off has none."""
         try:
-            self.members = {info.filename: info for info in self._list()}
+            self.members = {info.filename: info for info in self._list()} if members is None else members
         except BaseException:
             self._file.close()
             raise

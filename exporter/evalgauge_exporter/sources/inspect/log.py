@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,6 +83,9 @@ class InspectLogSource:
         self._finished = False
         self._reported: set[str] = set()
         self._images: tuple[str, dict[str, Raw]] | None = None
+        """The attachments of the sample that an image was last asked of, by its member's name."""
+        self._members: tuple[FileFingerprint | None, Mapping[str, Any]] | None = None
+        """The members of the log as it was when an image was last asked for: there may be hundreds of each."""
 
     @property
     def declared_run_id(self) -> str | None:
@@ -133,7 +136,9 @@ class InspectLogSource:
         member, _, name = screenshot.removeprefix(f"{self._path.name}/").rpartition("/")
         if self._images is None or self._images[0] != member:
             try:
-                with self._open() as log:
+                now = fingerprint(self._path)
+                with self._open(self._members[1] if self._members and self._members[0] == now else None) as log:
+                    self._members = now, log.members
                     sample = parse_sample(log.read(member))
             except (EvalZipError, OSError, *_BROKEN):
                 return None
@@ -150,9 +155,9 @@ class InspectLogSource:
 
     # -- reading the members
 
-    def _open(self) -> LogReader:
-        """Open the log. Raises OSError and EvalZipError."""
-        return EvalZipReader(self._path)
+    def _open(self, members: Mapping[str, Any] | None = None) -> LogReader:
+        """Open the log; ``members`` where they are known. Raises OSError and EvalZipError."""
+        return EvalZipReader(self._path, members)
 
     def _read_members(self, log: LogReader, result: ReadResult) -> None:
         missing = [name for name in self._samples if name not in log.members]
