@@ -31,7 +31,11 @@ def rows() -> Iterator[Row]:
     sizes: list[tuple[str, Callable[[Path], None], Callable[[Path], int]]] = [
         ("100 Inspect logs of 200 samples", lambda root: write_inspect(root, 100, 200), _parse_inspect),
         ("50 OpenAdapt runs of 154 tasks", lambda root: write_openadapt(root, 50, 154), _parse_files),
-        ("3 OSWorld runs of 361 tasks, 15 steps each", lambda root: write_osworld(root, 3, 361, 15), _parse_files),
+        (
+            "3 OSWorld runs of 361 tasks × 15 steps, 9.7 GB of screenshots",
+            lambda root: write_osworld(root, 3, 361, 15),
+            _parse_files,
+        ),
     ]
     for what, write, parse in sizes:
         with tempfile.TemporaryDirectory() as folder:
