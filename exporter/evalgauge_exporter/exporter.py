@@ -21,6 +21,7 @@ from evalgauge_exporter.analysis.machine_usage import MachineJoin, compute_run_m
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
 from evalgauge_exporter.config.prices import load_price_table
+from evalgauge_exporter.config.shard import WHOLE
 from evalgauge_exporter.config.token_file import read_token
 from evalgauge_exporter.config.web_config import WebConfig, load_web_config
 from evalgauge_exporter.ingest.buckets import find_mirrors
@@ -95,8 +96,10 @@ class Exporter:
         self.analysis = RunAnalysis(
             self.state, stall_after=config.stall_after, baselines=config.baselines, machines=self._machines
         )
-        self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger)
-        self.exposition.extra.append(self._fleet_samples)
+        shard = config.shard or WHOLE
+        self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger, shard=shard)
+        if shard.index == 0:  # machines belong to no run: one of the shards exposes them
+            self.exposition.extra.append(self._fleet_samples)
         self.exposition.process = render_process
         self._join: MachineJoin | None = None
         self._join_version = 0
