@@ -69,7 +69,7 @@
     { key: "agent", label: "agent", sort: "agent", width: "minmax(6rem, .8fr)", off: true },
     { key: "benchmark", label: "benchmark", sort: "benchmark", width: "minmax(6rem, .8fr)" },
     { key: "state", label: "state", sort: "state", width: "7.5rem" },
-    { key: "finished", label: "tasks", sort: "finished", number: true, width: "6.5rem" },
+    { key: "finished", label: "finished", sort: "finished", number: true, width: "6.5rem" },
     { key: "success", label: "success", sort: "success", number: true, width: "8.5rem" },
     { key: "all", label: "of all", title: "Successes of all finished attempts", sort: "all", number: true, width: "4.5rem", off: true },
     { key: "score", label: "mean score", sort: "score", number: true, width: "6rem", off: true },
