@@ -107,24 +107,29 @@ def _render_run(exporter: Exporter, run: RunState, now: float, width: int, *, de
     bar = Table.grid(padding=(0, 1), expand=False)
     bar.add_row(
         ProgressBar(total=max(job.total_tasks, 1), completed=job.completed_tasks, width=min(40, max(10, width - 30))),
-        Text(f"{job.completed_tasks:,} of {count_of(job.total_tasks, 'attempt')}"),
+        Text(
+            f"{job.completed_tasks:,} of {count_of(job.total_tasks, 'attempt' if job.attempts_planned > 1 else 'task')}"
+        ),
     )
-    parts: list[RenderableType] = [title, about, bar, _facts(exporter, run, job, now)]
+    parts: list[RenderableType] = [title, about, bar, _facts(exporter, run, view, job, now)]
     if detailed:
         parts += _details(view, run, now)
     return Group(*parts, Text(""))
 
 
-def _facts(exporter: Exporter, run: RunState, job: shapes.CurrentJob, now: float) -> Table:
+def _facts(exporter: Exporter, run: RunState, view: shapes.Snapshot, job: shapes.CurrentJob, now: float) -> Table:
     costs = exporter.analysis.costs(run, now)
     incomplete = is_incomplete(costs)
     rows = [("elapsed", "–" if job.elapsed_seconds is None else format_seconds(job.elapsed_seconds))]
     if job.status == "running":
         rows.append(("remaining", _format_eta(job, now)))
-    measured = {name: job.statuses.get(name, 0) for name in ("success", "failure", "agent_error")}
-    total = sum(measured.values())
-    rate = measured["success"] / total if total else None
-    rows.append(("success rate", f"{format_percent(rate)} of {count_of(total, 'measured attempt')}"))
+    metrics, unit = view.metrics, "attempt" if job.attempts_planned > 1 else "task"
+    expected = " expected at the end" if metrics.provisional else ""
+    measured = count_of(metrics.measured_tasks, f"measured {unit}")
+    rows.append(("success rate", f"{format_percent(metrics.headline_rate)}{expected}, {measured}"))
+    if metrics.mean_score is not None:
+        of_scorer = "" if metrics.scorer is None else f", that of {metrics.scorer}"
+        rows.append(("mean score", f"{metrics.mean_score:,.3g}{of_scorer}"))
     errors = {name: job.statuses.get(name, 0) for name in ("infrastructure_error", "evaluation_error", "interrupted")}
     if any(errors.values()):
         rows.append(("not measured", ", ".join(f"{count} {name}" for name, count in errors.items() if count)))

@@ -18,6 +18,7 @@ SCRIPTS = (
     "address.js",
     "rows.js",
     "export.js",
+    "rove.js",
     "list.js",
     "marks.js",
     "align.js",

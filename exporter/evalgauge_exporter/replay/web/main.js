@@ -192,7 +192,7 @@
       run && place.task !== undefined
         ? el(
             "a",
-            { class: "crumb quiet mono", title: run.run_id, href: E.address.write({ run: run.run_id }) },
+            { class: "crumb quiet mono", title: run.run_id, "aria-label": run.run_id, href: E.address.write({ run: run.run_id }) },
             E.createId(run.run_id),
           )
         : null,

@@ -163,7 +163,7 @@
     function drawCells(run) {
       const cells = {
         run: [
-          el("a", { class: "mono", href: runAddress(run), title: "Replay of " + run.run_id }, createId(run.run_id)),
+          el("a", { class: "mono", href: runAddress(run), title: "Replay of " + run.run_id, "aria-label": run.run_id }, createId(run.run_id)),
         ],
         links: served()?.list
           ? [
@@ -237,7 +237,14 @@
     }
     const chooser = el(
       "details",
-      { class: "chooser" },
+      {
+        class: "chooser",
+        onkeydown: (event) => {
+          if (event.key !== "Escape") return;
+          chooser.open = false;
+          chooser.firstChild.focus();
+        },
+      },
       el("summary", { class: "button" }, "Columns"),
       el(
         "div",

@@ -87,6 +87,7 @@ export class RunsPanel {
         setAttribute(node, "aria-current", run.run_id === this.frame.run_id ? "true" : null);
         setText(name, run.model_id === "unknown" ? "" : run.model_id);
         setAttribute(model, "title", `${run.run_id}, read as ${run.source}`);
+        setAttribute(model, "aria-label", run.model_id === "unknown" ? run.run_id : `${run.model_id} ${run.run_id}`);
         setText(benchmark, run.benchmark);
         state.set(run.unreadable ? "unreadable" : run.state);
         setAttribute(state.node, "title", run.unreadable ? `${run.state}; ${run.unreadable}. The numbers are older.` : null);
