@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def command(names: tuple[str, ...], once: bool, config_path: Path | None) -> Non
         exporter.stop()
 
 
-def render(exporter: Exporter, ids: Iterable[str], width: int, rows: int | None = None) -> RenderableType:
+def render(exporter: Exporter, ids: Sequence[str], width: int, rows: int | None = None) -> RenderableType:
     """Return what is shown now.
 
     Args:
@@ -76,17 +76,18 @@ def render(exporter: Exporter, ids: Iterable[str], width: int, rows: int | None 
     """
     now = time.time()
     with exporter.state.lock:
-        runs = _select(exporter, list(ids), now)
+        runs = _select(exporter, ids, now)
         parts: list[RenderableType] = [_render_run(exporter, run, now, width, detailed=len(runs) == 1) for run in runs]
         waiting = ", ".join(map(str, exporter.config.results))
     if not parts:
-        return Text(f"No runs in {waiting} yet.")
+        what = f"run {' or '.join(map(escape_control, ids))}" if ids else "runs"
+        return Text(f"No {what} in {waiting} yet.")
     if rows is not None:
         parts.append(Text("Ctrl-C ends", style="dim"))
     return Group(*parts)
 
 
-def _select(exporter: Exporter, ids: list[str], now: float) -> list[RunState]:
+def _select(exporter: Exporter, ids: Sequence[str], now: float) -> list[RunState]:
     runs = exporter.state.runs
     if ids:
         return [runs[run_id] for run_id in ids if run_id in runs]
