@@ -313,7 +313,11 @@ def _find_id(name: str, folders: Mapping[str, Path]) -> str | None:
     """Return the id that a name is, or that of the only run whose folder or file is called so."""
     if name in folders:
         return name
-    called = [run_id for run_id, folder in folders.items() if name in (folder.name, folder.stem)]
+    called = [
+        run_id
+        for run_id, folder in folders.items()
+        if folder.name == name or (folder.stem == name and folder.is_file())
+    ]
     return called[0] if len(called) == 1 else None
 
 
