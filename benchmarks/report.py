@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -26,9 +27,18 @@ class Measured(NamedTuple):
     """Why it did not finish; ``""`` where it did."""
 
 
+def format_ratio(ratio: float) -> str:
+    """Return a ratio with two decimals, a small one with as many as it takes to show one figure."""
+    return (
+        f"{ratio:.2f}"
+        if abs(ratio) >= 0.005 or ratio == 0
+        else f"{ratio:.{1 - math.floor(math.log10(abs(ratio))) - 1}f}"
+    )
+
+
 def format_line(row: Row) -> str:
     """Return a row as one line of text."""
-    compared = "" if row.ratio is None else f", ratio {row.ratio:.2f}"
+    compared = "" if row.ratio is None else f", ratio {format_ratio(row.ratio)}"
     return "".join(
         [f"{row.what}: {row.measured}", compared, row.beside and f" ({row.beside})", row.aim and f" [aim: {row.aim}]"]
     )
@@ -38,7 +48,7 @@ def render_table(measured: Measured) -> str:
     """Return what one benchmark gave in Markdown, with the day and the machine."""
     lines = ["| what | measured | beside | ratio | aim |", "|---|---|---|---:|---|"]
     for row in measured.rows:
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        ratio = "" if row.ratio is None else format_ratio(row.ratio)
         cells = (row.what, row.measured, row.beside, ratio, row.aim)
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     if measured.failure:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import runner
-from benchmarks.report import Measured, format_line, read_sections, write_section
+from benchmarks.report import Measured, format_line, format_ratio, read_sections, write_section
 from benchmarks.rows import Row, quantile
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -46,6 +46,9 @@ def test_a_row_as_a_line_says_what_it_is_compared_with() -> None:
         "reading: 2 s, ratio 2.00 (parsing: 1 s) [aim: ≤ 3]"
     )
     assert format_line(Row("reading", "2 s", "", None)) == "reading: 2 s"
+    assert [format_ratio(ratio) for ratio in (12.345, 0.25, 0.00085, 0.0, -0.004)] == (
+        ["12.35", "0.25", "0.0009", "0.00", "-0.004"]
+    )
 
 
 def test_a_quantile_is_one_of_the_values() -> None:
