@@ -18,8 +18,6 @@ def test_the_page_has_a_table_for_every_benchmark_and_for_nothing_else() -> None
     assert sorted(tables) == runner.available()
     empty = [name for name, table in tables.items() if len([row for row in table.splitlines() if row[:1] == "|"]) < 3]
     assert not empty, f"run make bench ARGS='{' '.join(empty)} --write docs/performance.md'"
-    unfinished = [name for name, table in tables.items() if "did not finish" in table]
-    assert not unfinished
 
 
 def test_a_table_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> None:
