@@ -4,6 +4,8 @@
     make bench ARGS='tracker replay'                  these
     make bench ARGS='--write docs/performance.md'     all of them, and put their tables into the page
 
+What was measured is in .cache/bench.json too.
+
 **To add a benchmark**: a module ``benchmarks/<name>.py`` with a function ``rows() -> Iterator[Row]``, and a section of
 docs/performance.md that says what its ratios mean to a user and holds the line ``<!-- bench <name> -->`` and, after it,
 ``<!-- /bench -->``; ``--write`` puts the table between them. That is all: nothing is registered, and a test holds that
@@ -24,8 +26,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.report import format_line, write_section
+from benchmarks.report import format_line, save, write_section
 from benchmarks.runner import available, run
+
+RESULTS = Path(__file__).parents[1] / ".cache" / "bench.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed.append(name)
             print(f"  FAILED: {measured.failure}", flush=True)
         print(f"  {measured.seconds:.0f} s", flush=True)
+        save(RESULTS, name, measured)
         if given.write is not None and measured.rows:  # at once: it stays, whatever becomes of the others
             write_section(given.write, name, measured)
     print(f"\n{len(names)} benchmarks, {time.monotonic() - begun:.0f} s; failed: {', '.join(failed) or 'none'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import platform
@@ -69,6 +70,16 @@ def write_section(page: Path, name: str, measured: Measured) -> None:
         SECTION.sub(lambda found: f"{begin}{table}<!-- /bench -->" if found[1] == name else found[0], text),
         encoding="utf-8",
     )
+
+
+def save(path: Path, name: str, measured: Measured) -> None:
+    """Put what one benchmark gave into a JSON file, beside what others gave before."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    rows = [row._asdict() for row in measured.rows]
+    about = {"date": date.today().isoformat(), "machine": describe_machine(), "seconds": round(measured.seconds, 1)}
+    found[name] = {**about, "failure": measured.failure, "rows": rows}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_sections(page: Path) -> dict[str, str]:

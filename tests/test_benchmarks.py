@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks import runner
-from benchmarks.report import Measured, format_line, format_ratio, read_sections, write_section
+from benchmarks.report import Measured, format_line, format_ratio, read_sections, save, write_section
 from benchmarks.rows import Row, quantile
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -37,6 +38,15 @@ def test_a_table_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> Non
     assert "**It did not finish:** MemoryError: all of it\n" in page.read_text()
     with pytest.raises(ValueError, match="no section for c"):
         write_section(page, "c", measured)
+
+
+def test_what_was_measured_is_kept_as_json_beside_what_was_before(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "bench.json"
+    save(path, "a", Measured([Row("x", "1 s", "", 0.5)], 1.0, ""))
+    save(path, "b", Measured([], 2.0, "it broke"))
+    found = json.loads(path.read_text())
+    assert found["a"]["rows"] == [{"what": "x", "measured": "1 s", "beside": "", "ratio": 0.5, "aim": ""}]
+    assert found["b"]["failure"] == "it broke"
 
 
 def test_a_row_as_a_line_says_what_it_is_compared_with() -> None:
