@@ -101,6 +101,7 @@ def test_what_can_not_be_read_is_marked_everywhere_and_read_again() -> None:
         state = exporter.state.runs["going"]
         with locked(run.folder / "events"):
             wait_for(lambda: state.unreadable)
+            wait_for(lambda: not exporter.state.sources["runlog"].up)
             assert exporter.state.runs["going"].statuses(time.time(), 600) == {"success": 2, "failure": 1}
             found = samples(exporter.exposition.render(time.time()).decode())
             assert value(found, "agent_eval_source_up", source="runlog") == 0
