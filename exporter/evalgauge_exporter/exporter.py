@@ -17,6 +17,7 @@ import evalgauge_exporter.state
 from evalgauge.events import LlmCall
 from evalgauge.pricing import Price
 from evalgauge_exporter.analysis.costs import MachineCost
+from evalgauge_exporter.analysis.leaderboard import LeaderboardCache
 from evalgauge_exporter.analysis.machine_usage import MachineJoin, compute_run_machine_costs, has_named_machines
 from evalgauge_exporter.analysis.renewal import RenewalThread
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
@@ -96,6 +97,7 @@ class Exporter:
         self.analysis = RunAnalysis(
             self.state, stall_after=config.stall_after, baselines=config.baselines, machines=self._machines
         )
+        self.leaderboards = LeaderboardCache(self.analysis)
         self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger)
         self.exposition.extra.append(self._fleet_samples)
         self.exposition.process = render_process

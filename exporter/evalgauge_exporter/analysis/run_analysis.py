@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from evalgauge_exporter.analysis.comparison import Comparison, Trial, compare
 from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, TaskCosts, find_task_costs, run_costs
+from evalgauge_exporter.analysis.curves import Curves
 from evalgauge_exporter.analysis.eta import MIN_FINISHED, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
 from evalgauge_exporter.analysis.rates import (
     OpenTaskEstimates,
@@ -33,6 +34,8 @@ RENEW_SECONDS, RENEW_SHARE, RENEW_MAX_SECONDS = 5.0, 0.02, 60.0
 as this share of the run's time, but between these bounds: the time of the open tasks passes."""
 ASKED_SECONDS = 300.0
 """Comparisons of running runs that nobody has asked for for this long are not renewed."""
+MAX_CURVES = 100
+"""Runs whose curves are kept."""
 
 Machines = Callable[[RunState, float], list[MachineCost]]
 
@@ -196,6 +199,7 @@ class RunAnalysis:
         self._results: dict[int, _Results] = {}
         self._open_tasks: dict[int, _OpenTasks] = {}
         self._etas: dict[int, _Eta] = {}
+        self._curves: dict[int, tuple[RunState, Curves]] = {}
         self._histories = _Histories()
         self._renewed_histories = _Histories()
         """Those of the thread that renews estimates: it adds to them without the lock."""
@@ -268,6 +272,17 @@ class RunAnalysis:
             new = new._replace(found=cached.found)
         self._open_tasks[id(new.run)] = new
         return new
+
+    def curves(self, run: RunState) -> Curves:
+        """Return the curves over the run's measured attempts."""
+        cached = self._curves.get(id(run))
+        if cached is None or cached[0] is not run:
+            if len(self._curves) >= MAX_CURVES:
+                self._curves.clear()
+            cached = self._curves[id(run)] = (run, Curves())
+            self._evict_removed()
+        cached[1].update(run)
+        return cached[1]
 
     # -- ETA
 
@@ -549,7 +564,7 @@ class RunAnalysis:
     def _caches(self) -> tuple[dict[int, Any], ...]:
         """Return the caches by the id of a run."""
         histories = (self._histories.by_run, self._renewed_histories.by_run)
-        results = (self._results, self._open_tasks, self._etas, self._costs, self._task_costs)
+        results = (self._results, self._open_tasks, self._etas, self._costs, self._task_costs, self._curves)
         return (*results, *histories, self._trials)
 
 

@@ -127,7 +127,12 @@ def render_chunk(name: str, content: Mapping[str, object]) -> bytes:
         name: The name of the part, made of file names.
         content: Its content.
     """
-    return b'evalgauge.part("' + name.encode("ascii") + b'",' + encode_json(content) + b");\n"
+    return wrap_chunk(name, encode_json(content))
+
+
+def wrap_chunk(name: str, content: bytes) -> bytes:
+    """Return the file of a part whose content :func:`encode_json` has encoded."""
+    return b'evalgauge.part("' + name.encode("ascii") + b'",' + content + b");\n"
 
 
 def encode_json(content: object) -> bytes:
