@@ -43,13 +43,13 @@ FIRST_LISTING_SECONDS = 60.0
 """Seconds that readiness waits for the first listing of a bucket; without it there is what was there before."""
 
 
-def _cache_path(config: Config) -> Path:
-    """Return the cache file for the served folders."""
+def _cache_folder(config: Config) -> Path:
+    """Return the folder of the cache for the served folders."""
     folders = "\0".join(str(folder.absolute()) for folder in config.results)
     if config.scorer:  # a command with another scorer leaves the cache of the exporter alone
         folders += f"\0{config.scorer}"
     name = hashlib.sha256(folders.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return (config.prices.cache_dir or default_cache_dir()) / f"runs-{name}.json"
+    return (config.prices.cache_dir or default_cache_dir()) / f"runs-{name}"
 
 
 def _cache_key(config: Config) -> str:
@@ -114,7 +114,7 @@ class Exporter:
             config.results,
             stall_after=config.stall_after,
             pricer=self.price,
-            cache=RunCache(_cache_path(config), _cache_key(config)),
+            cache=RunCache(_cache_folder(config), _cache_key(config)),
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
             follow_links=config.follow_links,

@@ -107,7 +107,7 @@ def test_a_check_finds_an_expired_certificate(config: Path, tmp_path: Path) -> N
 
 def test_the_log_is_json_where_that_is_asked_for(config: Path) -> None:
     with served("--config", config, "--log-format", "json", "--log-level", "debug") as here:
-        wait_for(lambda: here.has('"msg"'))
+        wait_for(lambda: here.has('"ready: '))
         rows = [json.loads(line) for line in list(here.lines) if line.startswith("{")]
     (ready,) = [row for row in rows if row["msg"].startswith("ready")]
     assert (ready["level"], ready["logger"], ready["msg"]) == ("info", "evalgauge.exporter", "ready: 1 run found")

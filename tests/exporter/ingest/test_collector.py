@@ -72,6 +72,7 @@ def test_what_is_wrong_in_a_log_is_counted_named_once_and_skipped(
         file.write(b"garbage\ngarbage\n" + b'{"v":1,"ts":1,"type":"sneeze"}\n{"torn\n')
     run.finish()
     wait_for(lambda: seen.is_finished())
+    wait_for(lambda: exporter.state.sources["runlog"].errors.get("torn_line"))  # counted after it was folded
     found = samples(exporter.exposition.render(time.time()).decode())
     assert value(found, "agent_eval_source_errors_total", source="runlog", reason="foreign_line") == 2
     assert value(found, "agent_eval_source_errors_total", source="runlog", reason="unknown_type") == 1
