@@ -253,7 +253,7 @@ def metrics(run: RunState | None, analysis: RunAnalysis, now: float, *, points: 
         run: The run; None where there is none.
         analysis: The analyses of the runs.
         now: The present, Unix seconds.
-        points: The most points of each curve.
+        points: The most points of each curve, at least two.
     """
     if run is None:
         return _no_metrics()
@@ -282,7 +282,7 @@ def metrics(run: RunState | None, analysis: RunAnalysis, now: float, *, points: 
 
 def render_metrics(run: RunState | None, analysis: RunAnalysis, now: float, points: int) -> bytes:
     """Return ``metrics`` as JSON; its long curves are written without a model for each point."""
-    made = metrics(run, analysis, now, points=1).model_dump(mode="json")
+    made = metrics(run, analysis, now, points=2).model_dump(mode="json")
     if run is not None:
         rates, steps = _curve_points(analysis.curves(run), points)
         made["avg_steps_per_task"] = steps
@@ -308,11 +308,16 @@ Point = dict[str, int | float]
 
 
 def _curve_points(curves: Curves, points: int) -> tuple[list[Point], list[Point]]:
-    """Return the curves of the rate and of the mean steps; of a long run evenly spaced points, with the last."""
-    count = len(curves.rates)
-    kept: Iterable[int] = range(count)
-    if count > points:
-        kept = sorted({round(i * (count - 1) / max(1, points - 1)) for i in range(points)})
+    """Return the curves of the rate and of the mean steps; of a long run evenly spaced points, with the last.
+
+    The spacing is a power of two: while a run grows, the points stay where they are.
+    """
+    count, step = len(curves.rates), 1
+    while count > step * (points - 1) + 1:
+        step *= 2
+    kept = list(range(0, count, step))
+    if (count - 1) % step:
+        kept.append(count - 1)
     rates: list[Point] = [{"task_idx": i, "success_rate": curves.rates[i]} for i in kept]
     known = ((i, curves.mean_steps[i]) for i in kept)
     return rates, [{"task_idx": i, "avg_steps": steps} for i, steps in known if steps is not None]

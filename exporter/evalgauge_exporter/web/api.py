@@ -25,7 +25,7 @@ from evalgauge_exporter.views.schemas import openadapt as openadapt_schemas
 from evalgauge_exporter.views.schemas import run as schemas
 from evalgauge_exporter.web.coalesce import RequestCoalescer
 from evalgauge_exporter.web.errors import unknown_run_error
-from evalgauge_exporter.web.sse import RenderedSnapshot, SnapshotBroadcaster
+from evalgauge_exporter.web.sse import PATCH, RenderedSnapshot, SnapshotBroadcaster
 
 T = TypeVar("T")
 RunId = Annotated[
@@ -154,6 +154,7 @@ def _stream_routes(router: APIRouter, queries: _RunQueries, stream: SnapshotBroa
     async def events(
         interval: Annotated[float, Query(ge=0.2, le=60, description="Minimum seconds between two snapshots.")] = 2.0,
         run_id: RunId = None,
+        patch: Annotated[bool, Query(description=PATCH)] = False,
     ) -> StreamingResponse:
         await queries.check(run_id)
         if stream.clients >= stream.max_clients:
@@ -161,7 +162,7 @@ def _stream_routes(router: APIRouter, queries: _RunQueries, stream: SnapshotBroa
                 503, "too many event streams are open; poll /api/benchmark/frame", {"retry-after": "30"}
             )
         return StreamingResponse(
-            stream.stream(run_id, interval),
+            stream.stream(run_id, interval, patches=patch),
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
