@@ -23,11 +23,13 @@ from evalgauge_exporter.analysis.renewal import RenewalThread
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
 from evalgauge_exporter.config.prices import load_price_table
+from evalgauge_exporter.config.shard import WHOLE
 from evalgauge_exporter.config.token_file import read_token
 from evalgauge_exporter.config.web_config import WebConfig, load_web_config
 from evalgauge_exporter.ingest.buckets import find_mirrors
 from evalgauge_exporter.ingest.collector import RunCollector
 from evalgauge_exporter.ingest.fleet import FleetSources
+from evalgauge_exporter.ingest.read_worker import WorkerSetup
 from evalgauge_exporter.ingest.run_cache import RunCache
 from evalgauge_exporter.sources.prices import default_cache_dir
 from evalgauge_exporter.state.fleet import FleetState
@@ -98,8 +100,10 @@ class Exporter:
             self.state, stall_after=config.stall_after, baselines=config.baselines, machines=self._machines
         )
         self.leaderboards = LeaderboardCache(self.analysis)
-        self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger)
-        self.exposition.extra.append(self._fleet_samples)
+        shard = config.shard or WHOLE
+        self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger, shard=shard)
+        if shard.index == 0:  # machines belong to no run: one of the shards exposes them
+            self.exposition.extra.append(self._fleet_samples)
         self.exposition.process = render_process
         self._join: MachineJoin | None = None
         self._join_version = 0
@@ -109,12 +113,14 @@ class Exporter:
         self._reported: set[str] = set()
         self._runs_reported = -1
         self._stopped = threading.Event()
+        setup = WorkerSetup(_cache_folder(config), _cache_key(config), config.prices.overrides)
         self.collector = RunCollector(
             self.state,
             config.results,
             stall_after=config.stall_after,
             pricer=self.price,
-            cache=RunCache(_cache_folder(config), _cache_key(config)),
+            cache=RunCache(setup.cache, setup.key),
+            worker_setup=None if mirrors else setup,  # of a bucket, the download is what takes time
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
             follow_links=config.follow_links,

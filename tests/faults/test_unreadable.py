@@ -97,7 +97,7 @@ def test_what_can_not_be_read_is_marked_everywhere_and_read_again() -> None:
         small_run(folder, "other")
         exporter = exporter_of(folder, prices={"cache_dir": str(folder / ".cache")})
         exporter.start()
-        assert exporter.wait_ready(20)
+        assert exporter.wait_ready(60)
         state = exporter.state.runs["going"]
         with locked(run.folder / "events"):
             wait_for(lambda: state.unreadable)
@@ -229,7 +229,7 @@ def test_an_exporter_whose_cached_run_can_not_be_read_shows_it_as_it_was() -> No
         def start() -> Exporter:
             exporter = exporter_of(folder / "results", **options)
             exporter.start()
-            assert exporter.wait_ready(20)
+            assert exporter.wait_ready(60)
             return exporter
 
         first = start()

@@ -24,6 +24,7 @@ from evalgauge import metrics as m
 from evalgauge.metrics import Metric
 from evalgauge_exporter.analysis.rates import Results, pass_ratios
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis, next_silence
+from evalgauge_exporter.config.shard import WHOLE, Shard
 from evalgauge_exporter.state.histogram import Histogram
 from evalgauge_exporter.state.models import OTHER
 from evalgauge_exporter.state.run import RunState, State
@@ -99,10 +100,20 @@ class Exposition:
         analysis: The analyses of the runs.
         limits: Upper limits of what is exposed.
         linger: Seconds after its last event for which a run that is not running stays exposed; None for ever.
+        shard: The part of the runs that is exposed; which ones are within the limits is decided over all runs.
     """
 
-    def __init__(self, state: State, analysis: RunAnalysis, limits: Limits, *, linger: float | None) -> None:
+    def __init__(
+        self,
+        state: State,
+        analysis: RunAnalysis,
+        limits: Limits,
+        *,
+        linger: float | None,
+        shard: Shard = WHOLE,
+    ) -> None:
         self.state = state
+        self.shard = shard
         self.analysis = analysis
         self.limits = limits
         self.stall_after = analysis.stall_after
@@ -144,12 +155,13 @@ class Exposition:
 
         with self.state.lock:
             every = list(self.state.runs.values())
-            runs, left_out = exposed_runs(every, now, self.stall_after, self.linger, self.limits)
+            shown, left_out = exposed_runs(every, now, self.stall_after, self.linger, self.limits)
+        runs = [run for run in shown if self.shard.owns(run.run_id)]
         blocks: dict[int, dict[str, _Block]] = {}
         for start in range(0, len(runs), TURN):
             with self.state.lock:
                 for run in runs[start : start + TURN]:
-                    bundle = blocks.setdefault(zlib.crc32(run.run_id.encode("utf-8", "replace")) % BUNDLES, {})
+                    bundle = blocks.setdefault(zlib.adler32(run.run_id.encode("utf-8", "replace")) % BUNDLES, {})
                     if run.run_id not in bundle:  # else another run got its id meanwhile
                         bundle[run.run_id] = self._render_run(run, now)
                         add(passing_samples(run, now, self.analysis))
@@ -157,6 +169,7 @@ class Exposition:
         with self.state.lock:
             add([(m.RUNS_LEFT_OUT, (), left_out)])
             add(comparison_samples(runs, self.analysis, now, self.limits.domains))
+            add(baseline_samples(shown, self.analysis, now, self.shard))
             add(self._process_samples())
             for more in self.extra:
                 add(more(now))
@@ -353,16 +366,14 @@ def _money(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]
 
 
 def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: float, most: int) -> Iterator[Sample]:
-    """Yield each run's comparison with its baseline, and every baseline in use."""
-    used: dict[tuple[str, str, str], RunState] = {}
-    for run in runs:  # in the order in which they started
+    """Yield each run's comparison with its baseline."""
+    for run in runs:
         for name in analysis.named_baselines(run)[:1]:
             state = "found" if name in analysis.state.runs else "missing"
             yield m.RUN_BASELINE_INFO, (run.run_id, name, state), 1
         paired = analysis.compare_with_baseline(run, now)
         if paired is None:
             continue
-        used[run.benchmark, run.model, paired.baseline.run_id] = paired.baseline
         found, labels = paired.comparison, (run.run_id, paired.baseline.run_id)
         if not found.paired_tasks:
             continue
@@ -380,10 +391,19 @@ def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: flo
             here = (*labels, name)
             yield from _deltas(m.COMPARISON_DOMAIN_DELTA, here, domain.expected_delta, domain.ci_low, domain.ci_high)
             yield m.COMPARISON_DOMAIN_P_VALUE, (*here, kind), domain.adjusted_p_value
-    for labels3, baseline in used.items():
+
+
+def baseline_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: float, shard: Shard) -> Iterator[Sample]:
+    """Yield every baseline that one of the runs is compared with and that belongs to the shard."""
+    used: dict[tuple[str, str, str], RunState] = {}
+    for run in runs:  # in the order in which they started
+        baseline = analysis.baseline(run)
+        if baseline is not None and shard.owns(baseline.run_id):
+            used[run.benchmark, run.model, baseline.run_id] = baseline
+    for labels, baseline in used.items():
         statuses = baseline.statuses(now, analysis.stall_after)
-        yield m.BASELINE_SUCCESS_TASKS, labels3, statuses.get("success", 0)
-        yield m.BASELINE_MEASURED_TASKS, labels3, sum(statuses.get(name, 0) for name in m.MEASURED_OUTCOMES)
+        yield m.BASELINE_SUCCESS_TASKS, labels, statuses.get("success", 0)
+        yield m.BASELINE_MEASURED_TASKS, labels, sum(statuses.get(name, 0) for name in m.MEASURED_OUTCOMES)
 
 
 def _deltas(

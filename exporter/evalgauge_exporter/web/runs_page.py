@@ -14,7 +14,8 @@ from evalgauge_exporter.analysis.leaderboard import is_grouping
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.analysis.summary import RunSummary, summarize
 from evalgauge_exporter.exporter import Exporter
-from evalgauge_exporter.replay.page import encode_json, load_script, load_style, render_chunk, render_index, wrap_chunk
+from evalgauge_exporter.replay.json_text import encode_for_script
+from evalgauge_exporter.replay.page import load_script, load_style, render_chunk, render_index, wrap_chunk
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views.leaderboard import leaderboards
 from evalgauge_exporter.views.run_rows import RunRows
@@ -76,14 +77,14 @@ def render_index_part(exporter: Exporter, rows: RunRows) -> bytes:
     now = time.time()
     grafana = exporter.config.grafana_url
     served = {"home": HOME, "list": True, "dashboard": None if grafana is None else dashboard_url(grafana)}
-    rest = encode_json({"generated_at": now, "served": served})
+    rest = encode_for_script({"generated_at": now, "served": served})
     return rest[:-1] + b',"runs":[' + b",".join(reversed(rows.render(now))) + b"]}"
 
 
 def _render_row(run: RunState, analysis: RunAnalysis, now: float) -> bytes:
     summary = summarize(run, now, analysis.stall_after, analysis.results(run, now))
     entry = _index_entry(summary, analysis.costs(run, now), run.agent, run.version)
-    return encode_json(entry | {"elapsed_seconds": None})
+    return encode_for_script(entry | {"elapsed_seconds": None})
 
 
 def _parse_grouping(path: str) -> str | None:

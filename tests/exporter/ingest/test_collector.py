@@ -28,7 +28,7 @@ def exporter(tmp_path: Path) -> Iterator[Exporter]:
     (tmp_path / "results").mkdir()
     exporter = exporter_of(tmp_path / "results")
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     yield exporter
     exporter.stop()
 
@@ -132,7 +132,7 @@ def test_two_served_folders_with_one_run_id_both_appear(tmp_path: Path) -> None:
         small_run(tmp_path / name, "same")
     exporter = exporter_of(tmp_path / "a", tmp_path / "b")
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     exporter.stop()
     assert set(exporter.state.runs) == {"same@a", "same@b"}
 
@@ -150,7 +150,7 @@ def test_runs_are_found_three_levels_deep_and_no_deeper(tmp_path: Path) -> None:
         (tmp_path / folder / "notes.txt").touch()
     exporter = exporter_of(tmp_path)
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     exporter.stop()
     assert set(exporter.state.runs) == {"three"}
 
@@ -180,7 +180,7 @@ def test_a_defect_in_the_reading_of_one_run_stops_that_of_no_other(
         small_run(tmp_path, name)
     exporter = exporter_of(tmp_path)
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     small_run(tmp_path, "later")
     run_of(exporter, "later")
     exporter.stop()

@@ -26,7 +26,7 @@ from tests.exporter.waiting import wait_for
 def started(*results: Path, **options: Any) -> Exporter:
     exporter = Exporter(load_config(None, results=results, **options))
     exporter.start()
-    assert exporter.wait_ready(30)
+    assert exporter.wait_ready(60)
     return exporter
 
 
@@ -124,7 +124,7 @@ def test_only_the_newest_runs_keep_their_attempts_in_memory(tmp_path: Path) -> N
         small_run(tmp_path, f"r{number:02d}", outcomes="s")
     exporter = Exporter(load_config(None, results=(tmp_path,), limits={"runs": 2}))
     exporter.start()
-    assert exporter.wait_ready(30)
+    assert exporter.wait_ready(60)
     assert sum(not run.is_unloaded for run in exporter.state.runs.values()) <= 12
     assert len(exporter.state.runs) == 14
     exporter.stop()
@@ -177,7 +177,7 @@ def test_a_cache_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> 
     small_run(tmp_path / "results", "r")
     exporter = exporter_of(tmp_path / "results", prices={"cache_dir": str(tmp_path / "file" / "cache")})
     exporter.start()
-    assert exporter.wait_ready(30)
+    assert exporter.wait_ready(60)
     exporter.stop()
     assert set(exporter.state.runs) == {"r"}
 

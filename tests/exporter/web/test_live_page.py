@@ -82,7 +82,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
 def serve(results: Path, listen: str = "127.0.0.1:0", **config: Any) -> Iterator[str]:
     exporter = Exporter(load_config(results=(results,), listen=listen, **config))
     with serving(exporter) as url:
-        assert exporter.wait_ready(10)
+        assert exporter.wait_ready(60)
         yield url
 
 

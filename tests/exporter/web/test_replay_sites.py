@@ -34,7 +34,7 @@ def going(tmp_path: Path) -> Iterator[Run]:
 def exporter(going: Run) -> Iterator[Exporter]:
     exporter = exporter_of(going.folder.parent)
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     yield exporter
     exporter.stop()
 

@@ -40,7 +40,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     with track_run(tmp_path, benchmark="b", model="m", run_id="r", tasks=1000, fsync="never") as tracked:
         exporter = exporter_of(tmp_path)
         with serving(exporter) as url:
-            assert exporter.wait_ready(20)
+            assert exporter.wait_ready(60)
             yield Served(tracked, exporter, url)
 
 

@@ -45,7 +45,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 def base(run: Run, tmp_path: Path) -> Iterator[str]:
     exporter = exporter_of(tmp_path / "results")
     with serving(exporter) as url:
-        assert exporter.wait_ready(20)
+        assert exporter.wait_ready(60)
         wait_for(lambda: len(httpx.get(f"{url}/api/benchmark/wall", timeout=60).json()["tiles"]) == 3)
         yield url
 
