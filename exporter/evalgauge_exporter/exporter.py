@@ -108,7 +108,8 @@ class Exporter:
         self._join: MachineJoin | None = None
         self._join_version = 0
         self._listeners: list[Callable[[], None]] = []
-        self._renewal = RenewalThread(self.analysis, self._estimates_renewed, self._prepare_first_answer)
+        self.renewal = RenewalThread(self.analysis, self._estimates_renewed, self._prepare_first_answer)
+        """Renews the estimates of running runs from the start on."""
         self._ready = threading.Event()
         self._reported: set[str] = set()
         self._runs_reported = -1
@@ -135,7 +136,7 @@ class Exporter:
 
     def start(self) -> None:
         """Start collecting in background threads; runs of a bucket after its first listing, for some time at most."""
-        self._renewal.start()
+        self.renewal.start()
         self.fleet_sources.start()
         if self.fleet_sources.buckets:
             threading.Thread(target=self._start_collector, name="evalgauge-start", daemon=True).start()
@@ -180,7 +181,7 @@ class Exporter:
         self._stopped.set()
         self.fleet_sources.stop()
         self.collector.stop()
-        self._renewal.stop()
+        self.renewal.stop()
 
     def _prepare_first_answer(self) -> None:
         """Render the first answer to Prometheus, which takes longer than those after it."""
@@ -195,7 +196,7 @@ class Exporter:
 
     def _changed(self) -> None:
         if self.state.ready:
-            self._renewal.notify()
+            self.renewal.notify()
             self._report_missing_baselines()
         for listener in self._listeners:
             listener()
