@@ -179,10 +179,10 @@ def _day(page: Page, folder: Path) -> Iterator[Row]:
             held.append((page.evaluate("performance.memory.usedJSHeapSize") / 1e6, _count_nodes(session)))
         used = (_thread_seconds(session) - before) / FRAMES
     yield Row(
-        f"the live page's heap after {FRAMES // 4:,} and {FRAMES:,} frames",
-        f"{held[0][0]:.1f} and {held[-1][0]:.1f} MB",
-        f"nodes: {held[0][1]:,} and {held[-1][1]:,}",
-        held[-1][0] / held[0][0],
+        f"the live page's heap after {FRAMES // 2:,} and {FRAMES:,} frames",
+        f"{held[1][0]:.1f} and {held[-1][0]:.1f} MB",
+        f"nodes: {held[1][1]:,} and {held[-1][1]:,}",
+        held[-1][0] / held[1][0],
         "≤ 1.1",
     )
     yield Row("a frame's processor time in the page, 10,000 tasks", f"{used * 1e3:.1f} ms", "", None)

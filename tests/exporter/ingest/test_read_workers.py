@@ -1,5 +1,6 @@
 """Many runs are read by several processes, and show the same as if one had read them."""
 
+import itertools
 import os
 import pickle
 import signal
@@ -106,10 +107,9 @@ def test_runs_of_all_formats_show_the_same(
     assert set(read_here) - here, "the runs that are finished were read by workers alone"
     assert len(alone.state.runs) > 8
     loaded = {run.run_id for run in shared.state.runs.values() if run.is_finished() and not run.is_unloaded}
-    compared = {
-        (run.run_id, other.run_id) for run in shared.state.runs.values() if (other := shared.analysis.baseline(run))
-    }
-    assert loaded <= set(itertools.chain(*compared)), "the first answer needs the attempts of no other run"
+    baselines = ((run.run_id, shared.analysis.baseline(run)) for run in shared.state.runs.values())
+    compared = {name for run_id, other in baselines if other is not None for name in (run_id, other.run_id)}
+    assert loaded <= compared, "the first answer needs the attempts of no other run"
     assert what_it_shows(shared) == what_it_shows(alone)
 
 
