@@ -367,7 +367,9 @@ def _sources(job: str) -> list[Panel]:
     state = 2 - select(UP, job=job).min()
     version = select(m.BUILD_INFO).max("version").topk(1)
     known = state.combine("*", version, on=(), carry=("version",))
-    errors = select(m.SOURCE_ERRORS).over("increase", RANGE).deduplicate().sum("source")
+    known_sources = select(m.SOURCE_UP).max("source")
+    # a source that skipped nothing has no such series
+    errors = select(m.SOURCE_ERRORS).over("increase", RANGE).deduplicate().sum("source").or_(known_sources * 0)
     return [
         p.table(
             PanelSpec(
@@ -398,7 +400,7 @@ def _sources(job: str) -> list[Panel]:
                 ),
                 Column("Errors", Query(errors, ref="errors"), {"decimals": 0}),
             ],
-            rows=select(m.SOURCE_UP).max("source"),
+            rows=known_sources,
             sort=("Source", False),
         ),
         p.stat(

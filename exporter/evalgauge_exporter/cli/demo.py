@@ -27,7 +27,7 @@ from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import format_percent
 from evalgauge_exporter.config.model import load_config
-from evalgauge_exporter.demo.azure import SimulatedAzure
+from evalgauge_exporter.demo.azure import PREVIEW_SIZE, SimulatedAzure
 from evalgauge_exporter.demo.history import (
     MODEL,
     OTHER_MODEL,
@@ -45,8 +45,9 @@ from evalgauge_exporter.web.server import serving
 
 BUDGET_PER_TASK_USD = 0.12
 SECOND_WORKERS = ("worker-5", "worker-6", "worker-7")
+SECOND_SIZES = {"worker-6": PREVIEW_SIZE}
 SECOND_ATTEMPTS = 3
-SECOND_BUDGET_USD = 0.5
+SECOND_BUDGET_USD = 0.2
 """Less than the second run costs, so that an alert fires."""
 TAGS = {"suite": "nightly"}
 STALL_AFTER = 600.0
@@ -186,6 +187,7 @@ def _create_second(folder: Path, tasks: int, speed: float, seed: int) -> Evaluat
         tags=TAGS,
         grounding=True,
         lost_worker=SECOND_WORKERS[-1],
+        sizes=SECOND_SIZES,
     )
 
 
@@ -211,7 +213,10 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 @contextlib.contextmanager
 def _serve(folder: Path, listen: str) -> Iterator[str]:
     workers = (*(f"worker-{number}" for number in range(1, WORKERS + 1)), *SECOND_WORKERS)
-    with SimulatedAzure(workers) as azure, tempfile.TemporaryDirectory(prefix="evalgauge-demo-cache-") as cache:
+    with (
+        SimulatedAzure(workers, SECOND_SIZES) as azure,
+        tempfile.TemporaryDirectory(prefix="evalgauge-demo-cache-") as cache,
+    ):
         settings = azure.build_settings()
         settings["prices"]["cache_dir"] = Path(cache)  # what is simulated stays out of the user's cache
         settings["limits"] = {"tags": tuple(TAGS)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
@@ -42,13 +43,12 @@ class Machine(NamedTuple):
 
 OTHER_MACHINES = (
     Machine("vm-forgotten", days=9),
-    Machine("vm-preview", size=PREVIEW_SIZE, days=2),
     Machine("vm-stopped", power="stopped", days=21),
     Machine("vm-new", power="starting", days=0.01),
     Machine("vm-template", power="deallocated", days=60),
     Machine("build-agent", size="Standard_NC24ads_A100_v4", days=200, evaluation=False),
 )
-"""Machines beside those of the workers: forgotten ones, one without a known price, one of somebody else."""
+"""Machines beside those of the workers: forgotten ones, and one of somebody else."""
 
 
 class SimulatedAzure:
@@ -56,10 +56,12 @@ class SimulatedAzure:
 
     Args:
         workers: Names of the workers; each has a machine ``vm-<worker>``.
+        sizes: The sizes of those that are not the usual one.
     """
 
-    def __init__(self, workers: tuple[str, ...]) -> None:
-        self._machines = [*(Machine(f"vm-{worker}") for worker in workers), *OTHER_MACHINES]
+    def __init__(self, workers: Iterable[str], sizes: Mapping[str, str]) -> None:
+        own = (Machine(f"vm-{worker}", sizes.get(worker, VM_SIZE)) for worker in workers)
+        self._machines = [*own, *OTHER_MACHINES]
         self._left = READS
         self._began = datetime.now(UTC)
         azure = self

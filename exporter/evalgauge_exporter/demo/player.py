@@ -20,6 +20,8 @@ BENCHMARK, AGENT, PROVIDER = "waa-demo", "demo-agent", "anthropic"
 VM_SIZE, VM_RATE_USD = "Standard_D4ds_v5", 0.226
 """The list price of such a machine in US East at the end of 2026, in US dollars an hour."""
 MACHINE_LOST = "the machine was taken back by its provider"
+REFUSED = {"input_tokens": 0, "output_tokens": 0}
+"""The usage of a call that was turned away before it was billed."""
 GROUNDING_PROVIDER, GROUNDING_MODEL = "in-house", "demo-grounding-7b"
 """A model whose price nobody knows; it finds on the screen what the agent wants to click."""
 
@@ -40,6 +42,7 @@ class Evaluation:
         tags: Mapping[str, str] | None = None,
         grounding: bool = False,
         lost_worker: str | None = None,
+        sizes: Mapping[str, str] | None = None,
     ) -> None:
         """Create the run; nothing happens until ``start``.
 
@@ -54,12 +57,14 @@ class Evaluation:
             tags: Tags of the run.
             grounding: Whether each click is preceded by a call of a model without a known price.
             lost_worker: A worker whose machine dies during its first attempt, if any.
+            sizes: The sizes of machines that are not the usual one; the run does not know their prices.
         """
         self._scenario = scenario
         self._model = model
         self._speed = speed
         self._grounding = grounding
         self._lost_worker = lost_worker
+        self._sizes = sizes or {}
         self.finished_tasks = 0
         """Attempts that have finished so far."""
         self._count_lock = threading.Lock()
@@ -90,9 +95,9 @@ class Evaluation:
     def start(self) -> None:
         """Start the workers."""
         for worker in self._scenario.workers:
-            self.run.worker(
-                worker, "idle", vm=f"vm-{worker}", vm_size=VM_SIZE, provider="azure", hourly_rate_usd=VM_RATE_USD
-            )
+            size = self._sizes.get(worker, VM_SIZE)
+            rate = VM_RATE_USD if size == VM_SIZE else None
+            self.run.worker(worker, "idle", vm=f"vm-{worker}", vm_size=size, provider="azure", hourly_rate_usd=rate)
         for thread in self._threads:
             thread.start()
         self._finisher.start()
@@ -280,12 +285,12 @@ def _events(run_id: str, scenario: Scenario, model: str, speed: float) -> Iterat
 def _calls(plan: TaskPlan, index: int, model: str, speed: float, grounding: bool) -> Iterator[LlmCallFields]:
     """Yield the model calls of a step, as the arguments of ``Task.llm_call``."""
     step, last = plan.steps[index], index == len(plan.steps) - 1
-    lost = last and plan.outcome == "infrastructure_error"  # the connection broke during its last call
-    for status in ("retry", "ok") if step.retry else ("error",) if lost else ("ok",):
+    failed = last and plan.outcome == "infrastructure_error"
+    for status in ("retry", "ok") if step.retry else ("error",) if failed else ("ok",):
         yield {
             "provider": PROVIDER,
             "model": model,
-            "usage": step.usage if status == "ok" else None,
+            "usage": step.usage if status == "ok" else REFUSED,
             "duration_seconds": step.think_seconds / speed,
             "status": status,
         }
