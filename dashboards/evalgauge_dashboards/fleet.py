@@ -20,6 +20,7 @@ from evalgauge_dashboards.variables import RUNS, selected_runs
 WORKER = ("run_id", "worker_id")
 ERRORS = ("infrastructure_error", "evaluation_error")
 """Outcomes that measure nothing and that a machine may cause."""
+LEFT_OUT = "runs not exposed"
 
 
 def build(options: Options) -> dashboard.Dashboard:
@@ -407,16 +408,22 @@ def _sources(job: str) -> list[Panel]:
             PanelSpec(
                 42,
                 "Exporter",
-                "Whether Prometheus can scrape the exporter (all of them, where there are several), and its version.",
+                "Whether Prometheus can scrape the exporter (all of them, where there are several), and its version; "
+                "running runs beyond limits.running, which are on no dashboard.",
                 p.NONE,
                 "Prometheus has no job evalgauge",
                 4,
                 8,
             ),
-            [Query(known.or_(state.unless(known, on=())), "version {{version}}")],
+            [
+                Query(known.or_(state.unless(known, on=())), "version {{version}}", "A"),
+                Query(select(m.RUNS_LEFT_OUT).max(), LEFT_OUT, "B"),
+            ],
             text="value_and_name",
+            listed=True,
             colour_of=None,
             mappings=p.map_words({"up": "success", "down": "failure"}),
+            overrides={LEFT_OUT: {"unit": p.COUNT, "mappings": [], **p.colour_positive("warning")}},
         ),
         p.timeseries(
             PanelSpec(

@@ -58,7 +58,7 @@ def _counts() -> list[Panel]:
     spend = q.spend_per_hour("run_id").where(q.running_runs(), on=("run_id",)).sum()
     return [
         p.stat(
-            PanelSpec(1, "Runs", "Running runs, and runs that stalled within a day.", p.COUNT, NO_RUN, 4, 4),
+            PanelSpec(1, "Runs", "Running runs, and runs that stalled within a day.", p.COUNT, NO_RUN, 3, 4),
             [
                 Query(_count_of("running").or_(vector(0)), "running", "A"),
                 Query(_count_of("stalled").or_(vector(0)), "stalled", "B"),
@@ -93,20 +93,21 @@ def _counts() -> list[Panel]:
         p.stat(
             PanelSpec(
                 3,
-                "Tasks",
-                "Attempts of these runs: finished, and running.",
+                "Attempts",
+                "Attempts of these runs: finished, and running; and their tasks, each counted once for each run.",
                 p.COUNT,
                 "no task yet",
-                4,
+                5,
                 4,
             ),
             [
                 Query(q.tasks("run_id", status=m.OUTCOMES).where(runs, on=("run_id",)).sum(), "finished", "A"),
                 Query(q.tasks("run_id", status="running").where(runs, on=("run_id",)).sum(), "running", "B"),
+                Query(q.distinct_tasks("run_id").where(runs, on=("run_id",)).sum(), "tasks", "C"),
             ],
             decimals=0,
             text="value_and_name",
-            overrides={"running": p.colour_series("running")},
+            overrides={"running": p.colour_series("running"), "tasks": p.colour_series("bound")},
         ),
         p.stat(
             PanelSpec(4, "Busy", "Workers of running runs with a task.", p.COUNT, "no worker reported", 3, 4),
@@ -174,6 +175,7 @@ def _running_table() -> Panel:
             Query(finished / q.tasks("run_id"), ref="progress"),
             p.RATIO_CELL | p.colour_series("running") | {"custom.width": 105},
         ),
+        Column("Tasks", Query(q.distinct_tasks("run_id"), ref="tasks"), {"custom.width": 60}),
         Column("Time left", Query(eta[0][1], ref="eta"), left),
         Column("At most", Query(eta[1][1], ref="late"), left),
         *run_table.rate_columns(),

@@ -46,10 +46,11 @@ def build_health_panels() -> list[Panel]:
             PanelSpec(
                 2,
                 "Attempts",
-                "Attempts at tasks: finished with any outcome, running, and waiting in the queue.",
+                "Attempts at tasks: finished with any outcome, running, and waiting in the queue; and the number of "
+                "tasks, each counted once however many attempts it has.",
                 p.COUNT,
                 "no task yet",
-                5,
+                6,
                 4,
             ),
             [
@@ -60,10 +61,11 @@ def build_health_panels() -> list[Panel]:
                 ),
                 Query(q.tasks(status="running", **ONE), "running", "B"),
                 Query(q.tasks(status="pending", **ONE), "waiting", "C"),
+                Query(q.distinct_tasks(**ONE), "tasks", "D"),
             ],
             decimals=0,
             text="value_and_name",
-            overrides={"running": p.colour_series("running"), "waiting": BOUND},
+            overrides={"running": p.colour_series("running"), "waiting": BOUND, "tasks": BOUND},
         ),
         p.stat(
             PanelSpec(
@@ -73,7 +75,7 @@ def build_health_panels() -> list[Panel]:
                 "80 % range (10th to 90th percentile).",
                 p.SECONDS,
                 "finished, or fewer than 3 finished tasks",
-                6,
+                5,
                 4,
             ),
             [

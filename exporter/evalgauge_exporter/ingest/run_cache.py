@@ -23,7 +23,7 @@ from evalgauge_exporter.state.tallies import Tallies
 
 log = logging.getLogger("evalgauge.exporter")
 
-FORMAT = 3
+FORMAT = 4
 """Changes with what a run's state holds, or how a release reads and prices the same files."""
 _FIELDS = (
     "source",
@@ -42,6 +42,7 @@ _FIELDS = (
     "total_tasks",
     "unstarted",
     "attempt_count",
+    "task_count",
     "measured_steps",
     "step_limits",
     "step_micros",
