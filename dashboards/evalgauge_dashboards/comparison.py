@@ -13,7 +13,7 @@ from evalgauge_dashboards.panels import Column, Panel, PanelSpec, Query
 from evalgauge_dashboards.promql import RANGE, Expression, select, vector
 from evalgauge_dashboards.queries import Bound
 from evalgauge_dashboards.queries import shown as q
-from evalgauge_dashboards.run_table import RUN_LINKS, run_columns, run_rows
+from evalgauge_dashboards.run_table import NAME_WIDTH, RUN_LINKS, run_columns, run_rows
 from evalgauge_dashboards.variables import RUNS, SELECTED, selected_runs
 from evalgauge_dashboards.verdicts import (
     BETTER,
@@ -160,8 +160,8 @@ def _differences() -> Panel:
         ),
         "run_id",
         [
-            Column("Run", "run_id", RUN_LINKS | {"custom.minWidth": 140}),
-            Column("Baseline", "baseline_run_id", {"custom.minWidth": 140}),
+            Column("Run", "run_id", RUN_LINKS | {"custom.minWidth": NAME_WIDTH}),
+            Column("Baseline", "baseline_run_id", {"custom.minWidth": NAME_WIDTH}),
             Column(
                 "Verdict",
                 Query(compute_verdict(run_id=RUNS), ref="verdict"),

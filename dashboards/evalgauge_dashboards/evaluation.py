@@ -324,10 +324,10 @@ def _calls() -> list[Panel]:
                 Query(q.total(m.RUN_LLM_REQUESTS, status="retry", **ONE) / calls, "of calls retried", "B"),
                 Query(q.total(m.RUN_LLM_REQUESTS, status="error", **ONE) / calls, "of calls failed", "C"),
             ],
-            decimals=0,
+            decimals=1,
             text="value_and_name",
             listed=True,
-            overrides={"of calls failed": p.colour_positive("warning")},
+            overrides={"of input from a cache": {"decimals": 0}, "of calls failed": p.colour_positive("warning")},
         ),
     ]
 

@@ -175,7 +175,7 @@ def _workers() -> list[Panel]:
                 "Attempts that the workers of the selected runs finish.",
                 p.COUNT,
                 "no attempt finished in this time range",
-                10,
+                9,
                 8,
             ),
             [Query(finished, "{{outcome}}")],
@@ -215,8 +215,8 @@ def _worker_table() -> Panel:
         "worker",
         [
             Column("Worker", "worker_id", {"custom.minWidth": 80}),
-            Column("Run", "run_id", RUN_LINKS | {"custom.minWidth": 100}),
-            Column("Machine", "vm", {"custom.minWidth": 90}),
+            Column("Run", "run_id", RUN_LINKS | {"custom.minWidth": 150}),
+            Column("Machine", "vm", {"custom.minWidth": 105}),
             Column(
                 "State",
                 Query(by_worker(state), ref="state"),
@@ -257,11 +257,10 @@ def _errors_by_machine() -> Panel:
         PanelSpec(
             13,
             "Errors by machine",
-            "Share of the attempts on each machine that ended as infrastructure or evaluation error, worst twenty "
-            "first.",
+            "Share of the attempts on each machine that ended as infrastructure or evaluation error, worst nine first.",
             p.RATIO,
             "no worker reports its machine: name it with run.worker(vm=…)",
-            7,
+            6,
             8,
         ),
         [Query((failed / (finished > 0)).topk(9).sort(descending=True), "{{vm}}")],
@@ -272,27 +271,24 @@ def _errors_by_machine() -> Panel:
 
 
 def _cost_by_run() -> Panel:
-    return p.bar_gauge(
+    cost = q.cost("run_id", component=("vm", "gpu"), run_id=RUNS).where(selected_runs(), on=("run_id",)).topk(8)
+    return p.table(
         PanelSpec(
             22,
             "Machine and GPU cost by run",
             "Known cost, the eight most expensive runs.",
-            p.DOLLARS,
+            p.NONE,
             "no machine cost known",
-            7,
+            9,
             8,
         ),
+        "run_id",
         [
-            Query(
-                q.cost("run_id", component=("vm", "gpu"), run_id=RUNS)
-                .where(selected_runs(), on=("run_id",))
-                .topk(8)
-                .sort(descending=True),
-                "{{run_id}}",
-            )
+            Column("Run", "run_id", RUN_LINKS | {"custom.minWidth": 150}),
+            Column("Cost", Query(cost, ref="cost"), {"unit": p.DOLLARS, "decimals": 2, "custom.width": 90}),
         ],
-        decimals=2,
-        colour_of="vm",
+        rows=cost,
+        sort=("Cost", True),
     )
 
 
@@ -334,25 +330,25 @@ def _probes() -> list[Panel]:
     jobs = q.total(m.AZURE_ML_JOBS, "workspace", "status") > 0
     return [
         p.state_timeline(
-            PanelSpec(30, "Probes", "Whether each target answers.", p.NONE, "no probe configured", 6, 8),
+            PanelSpec(30, "Probes", "Whether each target answers.", p.NONE, "no probe configured", 5, 8),
             [Query(answers, "{{target}} {{kind}}")],
             states=p.map_states(("answers", "silent")),
         ),
         p.timeseries(
-            PanelSpec(31, "Probe duration", "Duration of the last probe.", p.SECONDS, "no probe configured", 6, 8),
+            PanelSpec(31, "Probe duration", "Duration of the last probe.", p.SECONDS, "no probe configured", 5, 8),
             [Query(select(m.PROBE_DURATION).max("target", "kind"), "{{target}} {{kind}}")],
         ),
         p.bar_gauge(
             PanelSpec(
-                32, "Azure ML jobs by status", "Jobs of each workspace.", p.COUNT, "no workspace configured", 6, 8
+                32, "Azure ML jobs by status", "Jobs of each workspace.", p.COUNT, "no workspace configured", 8, 8
             ),
-            [Query(jobs.sort(descending=True), "{{status}} in {{workspace}}")],
+            [Query(jobs.sort(descending=True), "{{status}} · {{workspace}}")],
             decimals=0,
         ),
         p.timeseries(
             PanelSpec(
                 33,
-                "Azure requests remaining",
+                "Azure requests left",
                 "From Azure's last answers, for each kind of request; at 0 Azure throttles, and the exporter waits.",
                 p.COUNT,
                 "no subscription watched",
@@ -385,11 +381,11 @@ def _sources(job: str) -> list[Panel]:
             ),
             "source",
             [
-                Column("Source", "source"),
+                Column("Source", "source", {"custom.minWidth": 90}),
                 Column(
                     "State",
                     Query(2 - select(m.SOURCE_UP).min("source"), ref="up"),
-                    p.style_mapped(p.map_words({"up": "success", "failing": "failure"})),
+                    p.style_mapped(p.map_words({"up": "success", "failing": "failure"})) | {"custom.width": 85},
                 ),
                 Column(
                     "Last success",
@@ -397,9 +393,15 @@ def _sources(job: str) -> list[Panel]:
                     {"unit": p.TIME, "custom.width": 145},
                 ),
                 Column(
-                    "Duration", Query(select(m.SOURCE_REFRESH_DURATION).max("source"), ref="took"), {"unit": p.SECONDS}
+                    "Duration",
+                    Query(select(m.SOURCE_REFRESH_DURATION).max("source"), ref="took"),
+                    {"unit": p.SECONDS, "custom.width": 80},
                 ),
-                Column("Errors", Query(errors, ref="errors"), {"decimals": 0}),
+                Column(
+                    "Errors",
+                    Query(errors, ref="errors"),
+                    {"decimals": 0, "custom.width": 65, **p.colour_cell((None, "neutral"), (1, "warning"))},
+                ),
             ],
             rows=known_sources,
             sort=("Source", False),

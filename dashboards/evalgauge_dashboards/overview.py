@@ -118,7 +118,7 @@ def _counts() -> list[Panel]:
         p.stat(
             PanelSpec(
                 5,
-                "Per hour",
+                "Hourly",
                 f"The slope of the known cost of the running runs over the last {queries.SPEND_WINDOW}.",
                 p.DOLLARS,
                 "no known cost of a running run",
@@ -156,7 +156,7 @@ def _running_table() -> Panel:
         carry=("benchmark", "model"),
     )
     name, *hidden = run_table.link_columns()
-    left = {"unit": p.SECONDS, "decimals": 1, "custom.width": 80}
+    left = {"unit": p.SECONDS, "decimals": 1, "custom.width": 78}
     budget = q.cost("run_id") / q.value(m.RUN_BUDGET, "run_id")
     busy = q.value(m.WORKER_STATE, "run_id", "worker_id", state="busy").sum("run_id")
     firing = select(ALERTS, alertstate="firing").count("run_id")
@@ -173,7 +173,7 @@ def _running_table() -> Panel:
         Column(
             "Progress",
             Query(finished / q.tasks("run_id"), ref="progress"),
-            p.RATIO_CELL | p.colour_series("running") | {"custom.width": 105},
+            p.RATIO_CELL | p.colour_series("running") | {"custom.width": 95},
         ),
         Column("Tasks", Query(q.distinct_tasks("run_id"), ref="tasks"), {"custom.width": 60}),
         Column("Time left", Query(eta[0][1], ref="eta"), left),
@@ -185,7 +185,7 @@ def _running_table() -> Panel:
         Column(
             "At the end",
             Query(q.projected_cost("run_id"), ref="end"),
-            {"unit": p.DOLLARS, "decimals": 2, "custom.width": 90},
+            {"unit": p.DOLLARS, "decimals": 2, "custom.width": 80},
         ),
         Column(
             "Budget",

@@ -75,7 +75,7 @@ def build_health_panels() -> list[Panel]:
                 "80 % range (10th to 90th percentile).",
                 p.SECONDS,
                 "finished, or fewer than 3 finished tasks",
-                5,
+                6,
                 4,
             ),
             [
@@ -90,7 +90,7 @@ def build_health_panels() -> list[Panel]:
         p.stat(
             PanelSpec(
                 6,
-                "Elapsed",
+                "Took",
                 "From the start to the end; to the last event of a stalled run; to now for a running run.",
                 p.SECONDS,
                 "start unknown",
@@ -107,7 +107,7 @@ def build_health_panels() -> list[Panel]:
                 "Workers with a task, and lost ones: without an event or heartbeat for the stall time.",
                 p.COUNT,
                 "no worker reported",
-                4,
+                3,
                 4,
             ),
             [
@@ -328,7 +328,7 @@ def build_cost_panels() -> list[Panel]:
         p.stat(
             PanelSpec(
                 11,
-                "Per hour",
+                "Hourly",
                 f"The slope of the known cost over the last {queries.SPEND_WINDOW}, while the run is running.",
                 p.DOLLARS,
                 "not running, or no cost known",

@@ -6,6 +6,7 @@ jobs of Azure ML and of the Retail Prices API.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -120,8 +121,9 @@ class SimulatedAzure:
         request.send_header("Content-Type", "application/json")
         request.send_header("Content-Length", str(len(content)))
         request.send_header("x-ms-ratelimit-remaining-subscription-reads", str(self._left))
-        request.end_headers()
-        request.wfile.write(content)
+        with contextlib.suppress(ConnectionError):  # who asked went away
+            request.end_headers()
+            request.wfile.write(content)
 
     def _read(self, path: str, query: dict[str, str]) -> dict[str, Any] | None:
         """Return the answer to a request, None where there is nothing."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NamedTuple, TextIO
 
@@ -103,7 +104,7 @@ def _points(
     state.runs[whole.run_id] = partial
     series: dict[Metric, dict[tuple[str, ...], _Series]] = {}
     position = 0
-    for now in _times(events[0].ts, events[-1].ts, whole.is_finished()):
+    for now in _times(events[0].ts, events[-1].ts, whole.is_finished(), time.time()):
         while position < len(events) and events[position].ts <= now:
             partial.apply(events[position])
             position += 1
@@ -131,8 +132,18 @@ class _Series:
         self.texts += [f"{line[:-1]} {now:.3f}\n" for line in lines]
 
 
-def _times(start: float, end: float, finished: bool) -> Iterator[float]:
-    """Yield the times, in Unix seconds, at which a run is written."""
+def _times(start: float, end: float, finished: bool, latest: float) -> Iterator[float]:
+    """Yield the times, in Unix seconds, at which a run is written, none after ``latest``.
+
+    A Prometheus that has a block with a time to come refuses what it scrapes until then.
+    """
+    for now in _all_times(start, end, finished):
+        if now > latest:
+            break
+        yield now
+
+
+def _all_times(start: float, end: float, finished: bool) -> Iterator[float]:
     interval = min(max((end - start) / POINTS, MIN_INTERVAL), MAX_INTERVAL)
     steps = int((end - start) / interval)
     yield from (start + step * interval for step in range(steps + 1))

@@ -79,6 +79,14 @@ def test_a_value_that_does_not_change_is_repeated_as_often_as_prometheus_needs_i
     assert times[-1] - (START + 2400) == pytest.approx(LINGER, abs=MAX_INTERVAL)
 
 
+def test_nothing_is_written_for_a_time_that_is_still_to_come() -> None:
+    # a Prometheus with such a block refuses what it scrapes
+    text = history_of(past_run("new", time.time() - 2460, rate=1))
+    times = [float(line.rpartition(" ")[2]) for line in text.splitlines() if not line.startswith("#")]
+    assert times
+    assert max(times) <= time.time()
+
+
 def test_a_run_that_took_place_at_no_known_time_is_left_out_and_named() -> None:
     run = past_run("old", START, rate=1)
     run.state.started_at = None
