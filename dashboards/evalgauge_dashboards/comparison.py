@@ -111,8 +111,8 @@ def _verdicts() -> list[Panel]:
         p.stat(
             PanelSpec(
                 6,
-                "Lowest cost per success",
-                f"Of the selected models: known cost divided by successes, {COSTED}.",
+                "Cheapest success",
+                f"The lowest cost per success of the selected models: known cost divided by successes, {COSTED}.",
                 p.DOLLARS,
                 "no success or no cost yet",
                 4,
@@ -228,7 +228,10 @@ def _leaderboard() -> Panel:
             Column("Per attempt", Query(_cost_per(m.OUTCOMES), ref="attempt"), dollars),
             Column(
                 "Tokens",
-                Query(_with_model(q.total(m.RUN_TOKENS, "run_id", run_id=RUNS)).sum("model") / finished, ref="tokens"),
+                Query(
+                    (_with_model(q.total(m.RUN_TOKENS, "run_id", run_id=RUNS)).sum("model") > 0) / finished,
+                    ref="tokens",
+                ),
                 {"unit": p.COUNT, "decimals": 1, "custom.width": 130},
             ),
             Column(
@@ -339,7 +342,7 @@ def _where() -> list[Panel]:
                 p.RATIO,
                 "nothing measured yet",
                 24,
-                10,
+                12,
             ),
             [Query(by_run.where(_newest(), on=("run_id",)))],
             [_group_to_matrix("run_id", "domain"), _rename_field("domain\\run_id", "Domain")],
@@ -385,7 +388,7 @@ def _trends() -> list[Panel]:
         p.trend(
             PanelSpec(
                 40,
-                "Success rate of runs by start time",
+                "Success rate by start time",
                 "One point for each run of the last 90 days, whether it is still exposed or not.",
                 p.RATIO,
                 "nothing measured in the last 90 days",
@@ -399,7 +402,7 @@ def _trends() -> list[Panel]:
         p.trend(
             PanelSpec(
                 41,
-                "Cost per success of runs by start time",
+                "Cost per success by start time",
                 f"One point for each run of the last 90 days; {COSTED}.",
                 p.DOLLARS,
                 "no cost or no success in the last 90 days",

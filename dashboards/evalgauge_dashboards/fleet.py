@@ -253,20 +253,28 @@ def _errors_by_machine() -> Panel:
     errors = q.total(m.WORKER_TASKS, *WORKER, outcome=ERRORS, run_id=RUNS)
     finished = q.total(m.WORKER_TASKS, *WORKER, run_id=RUNS).combine("*", machine, on=WORKER, carry=("vm",)).sum("vm")
     failed = errors.combine("*", machine, on=WORKER, carry=("vm",)).sum("vm")
-    return p.bar_gauge(
+    share = (failed / (finished > 0)).topk(9)
+    return p.table(
         PanelSpec(
             13,
             "Errors by machine",
             "Share of the attempts on each machine that ended as infrastructure or evaluation error, worst nine first.",
-            p.RATIO,
+            p.NONE,
             "no worker reports its machine: name it with run.worker(vm=…)",
-            6,
+            7,
             8,
         ),
-        [Query((failed / (finished > 0)).topk(9).sort(descending=True), "{{vm}}")],
-        decimals=0,
-        maximum=1,
-        colour_of="warning",
+        "vm",
+        [
+            Column("Machine", "vm", {"custom.minWidth": 110}),
+            Column(
+                "Errors",
+                Query(share, ref="share"),
+                p.RATIO_CELL | p.colour_series("warning") | {"custom.width": 110},
+            ),
+        ],
+        rows=share,
+        sort=("Errors", True),
     )
 
 
@@ -279,7 +287,7 @@ def _cost_by_run() -> Panel:
             "Known cost, the eight most expensive runs.",
             p.NONE,
             "no machine cost known",
-            9,
+            8,
             8,
         ),
         "run_id",
@@ -338,12 +346,22 @@ def _probes() -> list[Panel]:
             PanelSpec(31, "Probe duration", "Duration of the last probe.", p.SECONDS, "no probe configured", 5, 8),
             [Query(select(m.PROBE_DURATION).max("target", "kind"), "{{target}} {{kind}}")],
         ),
-        p.bar_gauge(
+        p.table(
             PanelSpec(
-                32, "Azure ML jobs by status", "Jobs of each workspace.", p.COUNT, "no workspace configured", 8, 8
+                32, "Azure ML jobs", "Jobs of each workspace by status.", p.NONE, "no workspace configured", 8, 8
             ),
-            [Query(jobs.sort(descending=True), "{{status}} · {{workspace}}")],
-            decimals=0,
+            "jobs",
+            [
+                Column("Workspace", "workspace", {"custom.minWidth": 90}),
+                Column("Status", "status", {"custom.width": 110}),
+                Column(
+                    "Jobs",
+                    Query(jobs.join_labels("jobs", "workspace", "status").max("jobs"), ref="count"),
+                    {"custom.width": 60},
+                ),
+            ],
+            rows=jobs.join_labels("jobs", "workspace", "status"),
+            sort=("Jobs", True),
         ),
         p.timeseries(
             PanelSpec(

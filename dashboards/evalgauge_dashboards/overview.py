@@ -58,7 +58,7 @@ def _counts() -> list[Panel]:
     spend = q.spend_per_hour("run_id").where(q.running_runs(), on=("run_id",)).sum()
     return [
         p.stat(
-            PanelSpec(1, "Runs", "Running runs, and runs that stalled within a day.", p.COUNT, NO_RUN, 3, 4),
+            PanelSpec(1, "Runs", "Running runs, and runs that stalled within a day.", p.COUNT, NO_RUN, 4, 4),
             [
                 Query(_count_of("running").or_(vector(0)), "running", "A"),
                 Query(_count_of("stalled").or_(vector(0)), "stalled", "B"),
@@ -95,7 +95,7 @@ def _counts() -> list[Panel]:
                 3,
                 "Attempts",
                 "Attempts of these runs: finished, and running; and their tasks, each counted once for each run.",
-                p.COUNT,
+                p.INTEGER,
                 "no task yet",
                 5,
                 4,
@@ -132,12 +132,12 @@ def _counts() -> list[Panel]:
         p.stat(
             PanelSpec(
                 6,
-                "Machines per hour",
+                "Machines hourly",
                 "Known prices of the billed machines, and of those among them without a run or without a task for "
                 f"{queries.IDLE_WINDOW}.",
                 p.DOLLARS,
                 "no machine watched",
-                5,
+                4,
                 4,
             ),
             [Query(q.hourly_price(billed).sum(), "billed", "A"), Query(wasted.or_(zero), "unused", "B")],

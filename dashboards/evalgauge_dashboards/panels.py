@@ -28,6 +28,8 @@ DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="$datasource")
 RATIO = "percentunit"
 DOLLARS = "currencyUSD"
 COUNT = "short"
+INTEGER = "locale"
+"""Every digit of a number, 1,004: 1 K says less than is known."""
 TIME = "dateTimeFromNow"
 SECONDS = "s"
 NONE = "none"

@@ -109,7 +109,7 @@ def run_columns(extra: Sequence[Column] = ()) -> list[Column]:
     return [
         name,
         Column("Benchmark", "benchmark", {"custom.width": 110}),
-        Column("Model", "model", {"custom.minWidth": 120}),
+        Column("Model", "model", {"custom.minWidth": 140}),
         Column("Format", "source", {"custom.width": 85}),
         state_column(),
         Column("Tasks", Query(q.distinct_tasks("run_id"), ref="tasks"), {"custom.width": 65}),

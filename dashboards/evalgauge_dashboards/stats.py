@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from evalgauge import metrics as m
 from evalgauge_dashboards import panels as p
-from evalgauge_dashboards import queries
+from evalgauge_dashboards import queries, thresholds
 from evalgauge_dashboards.panels import Panel, PanelSpec, Query
 from evalgauge_dashboards.promql import ALERTS, NOW, RULES_LOADED, Expression, select, vector
 from evalgauge_dashboards.queries import shown as q
 from evalgauge_dashboards.variables import ONE
 from evalgauge_dashboards.verdicts import SHORT_VERDICTS, compute_verdict, select_difference, select_p_value
 
+ERRORS = ("agent_error", "infrastructure_error", "evaluation_error")
 BOUND = p.colour_series("bound")
 INCOMPLETE = p.colour_series("warning")
 
@@ -46,9 +47,10 @@ def build_health_panels() -> list[Panel]:
             PanelSpec(
                 2,
                 "Attempts",
-                "Attempts at tasks: finished with any outcome, running, and waiting in the queue; and the number of "
-                "tasks, each counted once however many attempts it has.",
-                p.COUNT,
+                "Attempts at tasks: finished with any outcome, running, and waiting in the queue; the number of "
+                "tasks, each counted once however many attempts it has; and the share of the finished attempts that "
+                "ended as an error of the agent, the infrastructure or the evaluation.",
+                p.INTEGER,
                 "no task yet",
                 6,
                 4,
@@ -62,10 +64,20 @@ def build_health_panels() -> list[Panel]:
                 Query(q.tasks(status="running", **ONE), "running", "B"),
                 Query(q.tasks(status="pending", **ONE), "waiting", "C"),
                 Query(q.distinct_tasks(**ONE), "tasks", "D"),
+                Query(q.tasks(status=ERRORS, **ONE) / (finished > 0), "errors", "E"),
             ],
             decimals=0,
             text="value_and_name",
-            overrides={"running": p.colour_series("running"), "waiting": BOUND, "tasks": BOUND},
+            overrides={
+                "running": p.colour_series("running"),
+                "waiting": BOUND,
+                "tasks": BOUND,
+                "errors": {
+                    "unit": p.RATIO,
+                    "thresholds": p.threshold_steps((None, "bound"), (thresholds.INCOMPLETE_SHARE, "warning")),
+                    "color": {"mode": "thresholds"},
+                },
+            },
         ),
         p.stat(
             PanelSpec(
@@ -75,7 +87,7 @@ def build_health_panels() -> list[Panel]:
                 "80 % range (10th to 90th percentile).",
                 p.SECONDS,
                 "finished, or fewer than 3 finished tasks",
-                6,
+                5,
                 4,
             ),
             [
@@ -107,7 +119,7 @@ def build_health_panels() -> list[Panel]:
                 "Workers with a task, and lost ones: without an event or heartbeat for the stall time.",
                 p.COUNT,
                 "no worker reported",
-                3,
+                4,
                 4,
             ),
             [
