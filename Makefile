@@ -42,8 +42,9 @@ test: $(READY) ## run every test; programs that tests need are fetched into .cac
 	@PYTHON=$(BIN)/python scripts/fetch-openadapt.sh
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-fuzz: $(READY) ## damage runs of every format, the log and addresses, with many more examples than make test
-	@EVALGAUGE_FUZZ_EXAMPLES=$${EXAMPLES:-500} $(BIN)/python -m pytest tests/faults/test_fuzz.py $(ARGS)
+fuzz: $(READY) ## damage runs of every format, the log and addresses: new examples, ten times as many as make test
+	@EVALGAUGE_FUZZ=$${TIMES:-10} $(BIN)/python -m pytest -n $(JOBS) tests/faults/test_fuzz*.py \
+	  tests/exporter/sources/test_damaged.py $(ARGS)
 
 kills: $(READY) ## kill 200 writers, 50 exporters and 20 receivers of logs; nothing acknowledged may be lost
 	@EVALGAUGE_KILLS=$${KILLS:-200} $(BIN)/python -m pytest -s tests/faults/test_kills.py $(ARGS)

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.formats import write_inspect
+from benchmarks.peers import PeerMissing, find_openadapt_python, find_python, run_python
 from benchmarks.rows import Row
 from evalgauge_exporter.sources.discovery import Discovery
 from evalgauge_exporter.state.run import fold
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 TASKS, STEPS, RUNS = 369, 15, 2
 """OSWorld's number of tasks, by two models."""
+LOGS, SAMPLES = 5, 200
 MANY = 10_000
 SHOT_BYTES = 350_000
 PICTURES = 24
@@ -37,6 +40,7 @@ def rows() -> Iterator[Row]:
         yield from _osworld(folder)
         yield from _growth(folder)
         yield from _peer(folder)
+        yield from _inspect_peer(folder)
         yield from _pages(folder)
 
 
@@ -91,24 +95,15 @@ def _growth(folder: Path) -> Iterator[Row]:
 
 def _peer(folder: Path) -> Iterator[Row]:
     """openadapt-evals' own viewers on the same runs, screenshots linked by both."""
-    python = os.environ.get("OPENADAPT_PYTHON", sys.executable)
-    there = subprocess.run([python, "-c", "import openadapt_evals"], capture_output=True, check=False).returncode == 0
-    if not there:
-        what = "set OPENADAPT_PYTHON to a Python that has openadapt-evals"
-        yield Row("the site beside openadapt-evals' viewers", "not measured", what, None)
-        return
     results = folder / "openadapt"
     for number in range(RUNS):
         write_openadapt(results / f"run_{number}", TASKS, STEPS, _pictures(folder))
     made = _generate(results, folder / "site-openadapt")
-    said = subprocess.run(
-        [python, "-c", _VIEWERS, *map(str, sorted(results.iterdir()))],
-        env={**os.environ, "DO_NOT_TRACK": "1", "OPENADAPT_TELEMETRY_ENABLED": "false"},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    theirs = json.loads(said.stdout.splitlines()[-1])
+    try:
+        theirs = json.loads(run_python(find_openadapt_python(), _VIEWERS, *sorted(results.iterdir())))
+    except PeerMissing as error:
+        yield Row("the site beside openadapt-evals' viewers", "not measured", str(error), None)
+        return
     what = f"the site of {RUNS} OpenAdapt runs × {TASKS} tasks × {STEPS} steps"
     beside = f"openadapt-evals' viewers: {theirs['seconds']:.1f} s"
     yield Row(what, f"{made['seconds']:.1f} s", beside, made["seconds"] / theirs["seconds"])
@@ -120,6 +115,32 @@ def _peer(folder: Path) -> Iterator[Row]:
     yield Row("what a browser reads before the first list", f"{first / 1e6:.2f} MB", beside, first / theirs["bytes"])
 
 
+def _inspect_peer(folder: Path) -> Iterator[Row]:
+    """``inspect view bundle`` of the same logs."""
+    (folder / "inspect").mkdir()
+    write_inspect(folder / "inspect", LOGS, SAMPLES)
+    made = _generate(folder / "inspect", folder / "site-inspect")
+    try:
+        theirs = json.loads(run_python(find_python(), _BUNDLE, folder / "inspect", folder / "bundle"))
+    except PeerMissing as error:
+        yield Row("the site beside Inspect's bundle", "not measured", str(error), None)
+        return
+    what = f"the site of {LOGS} Inspect logs × {SAMPLES} samples"
+    beside = f"inspect view bundle: {theirs['seconds']:.1f} s"
+    yield Row(what, f"{made['seconds']:.1f} s", beside, made["seconds"] / theirs["seconds"])
+    ours = sum(path.stat().st_size for path in (folder / "site-inspect").rglob("*") if path.is_file())
+    beside = f"theirs: {theirs['bytes'] / 1e6:.0f} MB"
+    yield Row("its size", f"{ours / 1e6:.0f} MB", beside, ours / theirs["bytes"])
+
+
+_BUNDLE = """
+import json, pathlib, sys, time
+from inspect_ai.log import bundle_log_dir
+start = time.perf_counter()
+bundle_log_dir(sys.argv[1], sys.argv[2])
+seconds = time.perf_counter() - start
+print(json.dumps({"seconds": seconds, "bytes": sum(p.stat().st_size for p in pathlib.Path(sys.argv[2]).rglob("*"))}))
+"""
 _VIEWERS = """
 import json, pathlib, sys, time
 from openadapt_evals.benchmarks.comparison_viewer import generate_comparison_viewer

@@ -1,9 +1,10 @@
-"""The rows that a benchmark prints, one per measurement."""
+"""What a benchmark yields: rows, one a measurement; and the two ways in which times are taken."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 
@@ -30,3 +31,9 @@ def best_of(times: int, work: Callable[[], object]) -> float:
         work()
         shortest = min(shortest, time.perf_counter() - start)
     return shortest
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the value below which ``share`` of the values lie, by the nearest rank."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))]

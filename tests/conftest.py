@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,9 @@ from tests.parts import chromium
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# a shared machine is slow at times: no deadline for an example
-settings.register_profile("evalgauge", deadline=None, max_examples=60)
+# A shared machine is slow at times: no deadline for an example. The examples are the same in each run, so that a change
+# is judged by what it changes; `make fuzz` looks for new ones.
+settings.register_profile("evalgauge", deadline=None, max_examples=60, derandomize="EVALGAUGE_FUZZ" not in os.environ)
 settings.load_profile("evalgauge")
 
 CHROMIUM_FLAGS = (
@@ -68,8 +70,9 @@ def _no_loop_of_the_browser(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A headless Chromium for the session: Playwright can be started only once in a thread."""
-    from playwright.sync_api import sync_playwright  # the tracker's tests run where there is none
+    from playwright.sync_api import expect, sync_playwright  # the tracker's tests run where there is none
 
+    expect.set_options(timeout=30_000)
     program = chromium()
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))

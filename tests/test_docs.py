@@ -23,7 +23,10 @@ from tests.exporter.cli.invoking import evalgauge
 from tests.exporter.runs import exporter_of
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+PAGES = sorted(
+    [*(ROOT / "docs").rglob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY"))]
+)
+GENERATED = ("metrics.md", "panels.md")
 
 
 def text(*names: str) -> str:
@@ -85,6 +88,30 @@ def test_every_address_is_documented(tmp_path: Path) -> None:
     page = text("docs/api.md")
     for path in create_app(exporter_of(tmp_path)).openapi()["paths"]:
         assert f"`{path}" in page, path
+
+
+REPEATED_WORDS = 12
+"""So many words in a row stand on one page only."""
+
+
+def sequences(page: Path) -> set[tuple[str, ...]]:
+    """The sequences of ``REPEATED_WORDS`` words on a page, without code and the targets of links."""
+    prose = re.sub(
+        r"^```.*?^```|^    .*?$|\]\([^)]*\)", " ", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+    words = re.findall(r"\w[\w'./-]*", prose.lower())
+    return {tuple(words[start : start + REPEATED_WORDS]) for start in range(len(words) - REPEATED_WORDS + 1)}
+
+
+def test_nothing_is_written_on_two_pages() -> None:
+    pages: dict[tuple[str, ...], Path] = {}
+    repeated = []
+    for page in PAGES:
+        for words in sequences(page) if page.name not in GENERATED else ():
+            if pages.setdefault(words, page) != page:
+                repeated.append(f"{pages[words].name}, {page.name}: {' '.join(words)}")
+    assert len(pages) > 10_000
+    assert repeated == []
 
 
 def test_every_picture_is_drawn_from_seeded_runs_or_shows_grafana() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from evalgauge_dashboards import compose
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -37,6 +39,11 @@ def test_the_wheel_holds_the_pages_and_the_type_markers(wheel: zipfile.ZipFile) 
     assert "evalgauge_exporter/web/live/index.html" in names
     assert "evalgauge_exporter/web/runbooks.md" in names
     assert {f"{package}/py.typed" for package in ("evalgauge", "evalgauge_exporter", "evalgauge_dashboards")} <= names
+
+
+def test_the_wheel_holds_the_compose_stack(wheel: zipfile.ZipFile) -> None:
+    packed = {name.partition("/stack/")[2] for name in wheel.namelist() if "/stack/" in name}
+    assert packed == set(compose.FILES)
 
 
 def test_without_extras_only_pydantic_click_and_msgspec_are_needed(wheel: zipfile.ZipFile) -> None:

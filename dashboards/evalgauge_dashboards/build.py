@@ -10,7 +10,7 @@ import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from evalgauge_dashboards import alerts, comparison, evaluation, fleet, kubernetes, overview
+from evalgauge_dashboards import alerts, comparison, compose, evaluation, fleet, kubernetes, overview
 from evalgauge_dashboards.options import Options
 from evalgauge_dashboards.promql import add_matchers
 
@@ -40,11 +40,12 @@ def render_files(options: Options | None = None) -> dict[str, str]:
     if options.format == "kubernetes":
         manifests = kubernetes.build_manifests(dashboards, rules, options)
         return {f"kubernetes/{name}.yaml": NOTICE + render_yaml(manifest) for name, manifest in manifests.items()}
-    return {
+    files = {
         **{f"dashboards/{name}.json": text for name, text in dashboards.items()},
         "alerting/evalgauge.json": json.dumps(alerts.build_provisioning(options), indent=1, ensure_ascii=False) + "\n",
         "prometheus/rules.yml": NOTICE + render_yaml(rules),
     }
+    return compose.build_stack(files, options) if options.format == "compose" else files
 
 
 def build(out: Path, options: Options | None = None) -> list[Path]:

@@ -60,13 +60,13 @@ class FolderNotFound(BuildError):
 @click.option(
     "--format",
     "format",
-    type=click.Choice(["grafana", "kubernetes"]),
+    type=click.Choice(["grafana", "kubernetes", "compose"]),
     default=_DEFAULT.format,
     show_default=True,
-    help="Files for Grafana and Prometheus, or Kubernetes manifests that hold them.",
+    help="Files for Grafana and Prometheus, Kubernetes manifests that hold them, or a folder for docker compose.",
 )
 def build_command(out: Path | None, check: bool, **chosen: Any) -> None:
-    """Write dashboards/*.json, alerting/*.json and prometheus/rules.yml, or Kubernetes manifests."""
+    """Write dashboards/*.json, alerting/*.json and prometheus/rules.yml, Kubernetes manifests, or a compose stack."""
     if out is None and not check:
         raise click.UsageError("name a folder with --out, or use --check")
     try:

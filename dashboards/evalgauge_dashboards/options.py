@@ -14,7 +14,7 @@ GRAFANA_URL = "http://localhost:3000"
 """Where a reader's browser finds Grafana by default."""
 
 _MATCHER = re.compile(r'\s*[a-zA-Z_]\w*\s*(?:=|!=|=~|!~)\s*"(?:[^"\\\n]|\\.)*"\s*(?:,\s*(?=\S)|$)')
-Format = Literal["grafana", "kubernetes"]
+Format = Literal["grafana", "kubernetes", "compose"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Options:
     folder: str = "evalgauge"
     """The title of the folder of Grafana that holds dashboards and alerts."""
     format: Format = "grafana"
-    """``grafana`` for files that Grafana and Prometheus read, ``kubernetes`` for manifests."""
+    """``grafana`` for files that Grafana and Prometheus read, ``kubernetes`` for manifests, ``compose`` for a stack."""
 
     def __post_init__(self) -> None:
         for name, url in (("exporter-url", self.exporter_url), ("grafana-url", self.grafana_url)):

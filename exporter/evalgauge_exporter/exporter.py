@@ -21,6 +21,7 @@ from evalgauge_exporter.analysis.machine_usage import MachineJoin, compute_run_m
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
 from evalgauge_exporter.config.prices import load_price_table
+from evalgauge_exporter.config.shard import WHOLE
 from evalgauge_exporter.config.token_file import read_token
 from evalgauge_exporter.config.web_config import WebConfig, load_web_config
 from evalgauge_exporter.ingest.buckets import find_mirrors
@@ -41,13 +42,13 @@ FIRST_LISTING_SECONDS = 60.0
 """Seconds that readiness waits for the first listing of a bucket; without it there is what was there before."""
 
 
-def _cache_path(config: Config) -> Path:
-    """Return the cache file for the served folders."""
+def _cache_folder(config: Config) -> Path:
+    """Return the folder of the cache for the served folders."""
     folders = "\0".join(str(folder.absolute()) for folder in config.results)
     if config.scorer:  # a command with another scorer leaves the cache of the exporter alone
         folders += f"\0{config.scorer}"
     name = hashlib.sha256(folders.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return (config.prices.cache_dir or default_cache_dir()) / f"runs-{name}.json"
+    return (config.prices.cache_dir or default_cache_dir()) / f"runs-{name}"
 
 
 def _cache_key(config: Config) -> str:
@@ -95,8 +96,10 @@ class Exporter:
         self.analysis = RunAnalysis(
             self.state, stall_after=config.stall_after, baselines=config.baselines, machines=self._machines
         )
-        self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger)
-        self.exposition.extra.append(self._fleet_samples)
+        shard = config.shard or WHOLE
+        self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger, shard=shard)
+        if shard.index == 0:  # machines belong to no run: one of the shards exposes them
+            self.exposition.extra.append(self._fleet_samples)
         self.exposition.process = render_process
         self._join: MachineJoin | None = None
         self._join_version = 0
@@ -110,7 +113,7 @@ class Exporter:
             config.results,
             stall_after=config.stall_after,
             pricer=self.price,
-            cache=RunCache(_cache_path(config), _cache_key(config)),
+            cache=RunCache(_cache_folder(config), _cache_key(config)),
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
             follow_links=config.follow_links,

@@ -258,6 +258,8 @@ class LineReader:
         """Inode, size and time of the file when it was last read."""
         self._head = b""
         """The first bytes of the file: one that was rewritten in place begins in another way."""
+        self._tail = b""
+        """The last bytes that were read."""
         self._rest = b""
         self._skipping = False
 
@@ -289,8 +291,23 @@ class LineReader:
                 if not chunk:
                     break
                 self.offset += len(chunk)
+                self._tail = (self._tail + chunk[-_HEAD:])[-_HEAD:]
                 lines += self._split(chunk)
         return lines, self.offset < found.st_size
+
+    def is_continued(self) -> bool:
+        """Return whether the file is the one that was read, with or without more at its end.
+
+        Raises:
+            OSError: The file can't be read; FileNotFoundError where it does not exist.
+        """
+        with self.path.open("rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            if self.replaced or found.st_size < self.offset or (self.offset and found.st_ino != self._mark[0]):
+                return False
+            begins_same = file.read(len(self._head)) == self._head
+            file.seek(self.offset - len(self._tail))
+            return begins_same and file.read(len(self._tail)) == self._tail
 
     def _split(self, chunk: bytes) -> list[bytes]:
         lines = (self._rest + chunk if self._rest else chunk).split(b"\n")
@@ -323,6 +340,14 @@ class LogReader:
     def offset(self) -> int:
         """Bytes that were read."""
         return self._reader.offset
+
+    def is_continued(self) -> bool:
+        """Return whether the file is the one that was read, with or without more at its end.
+
+        Raises:
+            OSError: The file can't be read; FileNotFoundError where it does not exist.
+        """
+        return self._reader.is_continued()
 
     def read(self, limit: int = 8 << 20) -> tuple[list[Event], list[Problem], bool]:
         """Return events and problems of the next ``limit`` bytes, and whether there is more.

@@ -29,6 +29,7 @@ from typing import Any, Literal, Self, Unpack, get_args
 from evalgauge.budget import Budget, OnBudget
 from evalgauge.errors import BudgetExceeded
 from evalgauge.events import OBSERVATION_LENGTH, TERMINAL_ACTIONS, Role, parse_log_level
+from evalgauge.file_writer import background_files, write_whole
 from evalgauge.git_state import read_git_tags
 from evalgauge.instance_metadata import find_cloud_machine
 from evalgauge.metrics import WORKER_STATES
@@ -46,7 +47,7 @@ from evalgauge.redact import Redactor, cover_image, create_redactor
 from evalgauge.resume import read_finished_tasks
 from evalgauge.run_lock import RunLock
 from evalgauge.runlog import EVENTS_FOLDER, safe_name, text_of
-from evalgauge.screenshots import Screenshot, read_screenshot, save_screenshot, store_beside_log
+from evalgauge.screenshots import Screenshot, freeze_image, path_beside_log, path_inside
 from evalgauge.values import TEXT_LENGTH
 
 log = logging.getLogger("evalgauge")
@@ -303,7 +304,8 @@ class Run:
     def finish(self, status: Literal["completed", "aborted"] = "completed") -> None:
         """Finish the run. Never raises.
 
-        Open tasks of this process finish as ``interrupted``. In a process that only joined, the run stays open.
+        Open tasks of this process finish as ``interrupted``; what is still to be written beside the log is waited for.
+        In a process that only joined, the run stays open.
 
         Args:
             status: How the run finished.
@@ -314,6 +316,7 @@ class Run:
             self._finishing = True
             for task in list(self._open):
                 task.finish(outcome="interrupted", reason="the run ended while the task was open")
+            background_files.flush(stop=True)
             if self._ownership is not None:
                 self._write("run_finished", {"status": status}, sync=self._fsync != "never")
             self._closed = True
@@ -373,6 +376,9 @@ class Run:
                 text_of(error) or type(error).__name__,
             )
 
+    def _record_lost_screenshot(self, error: Exception) -> None:
+        self._record_failure(error, "a screenshot")
+
     def _after_fork(self) -> None:
         """Prepare a forked child: it has a log of its own and finishes neither the run nor its tasks."""
         self._lock = threading.RLock()
@@ -417,6 +423,7 @@ class Task:
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._steps = 0
+        self._has_files = False
         self._last_action = ""
         self._finished = False
         self._token: Token[Task | None] | None = None
@@ -532,7 +539,7 @@ class Task:
         target: object = None,
         steps: int | None = None,
     ) -> None:
-        """Finish the attempt. Only the first call counts. Never raises.
+        """Finish the attempt, once its screenshots are written. Only the first call counts. Never raises.
 
         Args:
             success: Whether the task succeeded.
@@ -581,6 +588,8 @@ class Task:
         except Exception as problem:
             self.run._record_failure(problem)
             event = {**self._ids, "outcome": "evaluation_error", "steps": steps, "error": text_of(problem)}
+        if self._has_files:  # a pool of processes kills its workers once their results are there
+            background_files.flush()
         self.run._write("task_finished", event, sync=self.run._fsync == "task")
 
     def __enter__(self) -> Self:
@@ -616,23 +625,33 @@ class Task:
             return {"observation": text}
         fields = {"observation": text[:OBSERVATION_LENGTH]}
         try:
-            data, name = text.encode("utf-8", "replace"), f"step_{index:04d}.txt"
-            fields["observation_file"] = store_beside_log(
-                data, self.run.folder, "observations", self.task_id, self.attempt, name
-            )
+            path = path_beside_log("observations", self.task_id, self.attempt, f"step_{index:04d}.txt")
+            write_whole(self.run.folder / path, text.encode("utf-8", "replace"))
+            fields["observation_file"] = path
         except Exception as error:
             self.run._record_failure(error, "an observation")
         return fields
 
     def _save_screenshot(self, screenshot: Screenshot, index: int) -> str | None:
-        """Store a screenshot beside the log; return its path relative to the run's folder, None where that failed."""
+        """Store a screenshot beside the log soon; return its path relative to the run's folder, None if it is no image.
+
+        A file that is in the run's folder already stays where it is. One that can't be written later is counted then.
+        """
+        run = self.run
         try:
-            redactor = self.run._redactor
-            if redactor is not None and (boxes := redactor.boxes_for(self.task_id, self._domain)):
-                screenshot = cover_image(read_screenshot(screenshot), boxes)
-            return save_screenshot(screenshot, self.run.folder, self.task_id, self.attempt, index)
+            redactor = run._redactor
+            boxes = [] if redactor is None else redactor.boxes_for(self.task_id, self._domain)
+            if not boxes and (path := path_inside(screenshot, run.folder)) is not None:
+                return path
+            image = freeze_image(screenshot)
+            suffix = "png" if boxes else image.suffix
+            path = path_beside_log("screenshots", self.task_id, self.attempt, f"step_{index:04d}.{suffix}")
+            encode = (lambda: cover_image(image.encode(), boxes)) if boxes else image.encode
+            self._has_files = True
+            background_files.write(run.folder / path, encode, image.size, run._record_lost_screenshot)
+            return path
         except Exception as error:
-            self.run._record_failure(error, "a screenshot")
+            run._record_lost_screenshot(error)
             return None
 
 

@@ -58,7 +58,7 @@ class LiveStack:
         if seconds:
             form = {"query": expression, "start": now - seconds, "end": now, "step": 1}
         path = "query_range" if seconds else "query"
-        answer = _get(f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(form)}")
+        answer = fetch_json(f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(form)}")
         assert answer["status"] == "success", f"{answer.get('error')}: {expression}"
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found
@@ -70,7 +70,7 @@ class LiveStack:
 
     def api(self, path: str) -> dict[str, Any]:
         """An answer of the exporter's JSON API."""
-        return _get(self.exporter + path)
+        return fetch_json(self.exporter + path)
 
 
 @contextlib.contextmanager
@@ -248,7 +248,7 @@ def _answers(url: str) -> bool:
         return bool(answer.status == 200)
 
 
-def _get(url: str) -> dict[str, Any]:
+def fetch_json(url: str) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
             found: dict[str, Any] = json.load(answer)

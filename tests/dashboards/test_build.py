@@ -11,6 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+import evalgauge
 from evalgauge_dashboards import panel_links
 from evalgauge_dashboards.build import build, find_stale, render_files
 from evalgauge_dashboards.cli import build_command
@@ -147,6 +148,23 @@ def test_an_option_that_cannot_be_used_is_refused(wrong: dict[str, str], says: s
 def test_a_job_that_is_no_name_of_a_service_is_refused_for_kubernetes() -> None:
     with pytest.raises(OptionError, match="name of small letters"):
         render_files(Options(format="kubernetes", job="My job"))
+
+
+def test_a_compose_stack_is_the_one_of_the_repository_but_for_the_package_that_it_installs(tmp_path: Path) -> None:
+    build(tmp_path, Options(format="compose"))
+    written = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
+    differ = {path.as_posix() for path in written if (tmp_path / path).read_bytes() != (ROOT / path).read_bytes()}
+    assert differ == {"exporter/Dockerfile"}
+    dockerfile = (tmp_path / "exporter" / "Dockerfile").read_text()
+    assert f"\nARG PACKAGE=evalgauge=={evalgauge.__version__}\n" in dockerfile
+    services = yaml.safe_load((tmp_path / "docker-compose.yml").read_text())["services"]
+    mounts = [volume["source"] for service in services.values() for volume in service["volumes"]]
+    assert all((tmp_path / source).exists() for source in mounts if source.startswith("./"))
+
+
+def test_an_option_that_the_compose_stack_fixes_is_refused() -> None:
+    with pytest.raises(OptionError, match="--datasource-uid: the compose stack has its own"):
+        render_files(Options(format="compose", datasource_uid="mimir"))
 
 
 def test_the_command_builds_and_checks_with_the_same_options(tmp_path: Path) -> None:

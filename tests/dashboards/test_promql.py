@@ -136,7 +136,7 @@ def test_every_selection_of_every_metric_parses(metric: m.Metric, data: st.DataO
     closed = dict(metric.values)
     where = {
         label: data.draw(st.sampled_from(closed[label]) if label in closed else _TEXTS)
-        for label in data.draw(st.sets(st.sampled_from(metric.labels)))
+        for label in data.draw(st.sets(st.sampled_from(metric.labels)) if metric.labels else st.just(set[str]()))
     }
     if metric.kind == "histogram":
         chosen = buckets(metric, **where)

@@ -236,8 +236,12 @@ def test_the_image_holds_no_compiler_and_runs_as_nobody() -> None:
     assert re.search(r"^USER 65532:65532$", last, re.MULTILINE)
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert ignored[0] == "*", "what the image needs is named, everything else stays out"
-    copied = {name for line in re.findall(r"^COPY ((?!--).+) \S+$", text, re.MULTILINE) for name in line.split()}
-    assert copied == {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    named = {Path(line.removeprefix("!")) for line in ignored if line.startswith("!")}
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {Path(name) for name in ("pyproject.toml", "README.md", "LICENSE", "exporter/build.lock")}
+    needed |= {Path(name) for name in (*wheel["packages"], *wheel["force-include"])}
+    assert {path for path in needed if not {path, *path.parents} & named} == set()
+    assert {path for path in named if not any({path} & {each, *each.parents} for each in needed)} == set()
 
 
 @pytest.mark.parametrize("name", ["requirements", "build"])

@@ -46,7 +46,7 @@ def total(found: Samples, name: str, **labels: str) -> float:
 
 def scrape(url: str) -> Samples:
     """The samples of a running exporter."""
-    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=60) as answer:
         return samples(answer.read().decode())
 
 
@@ -54,7 +54,7 @@ def get(url: str, **headers: str) -> tuple[int, str]:
     """Status and body."""
     request = urllib.request.Request(url, headers={name.replace("_", "-"): text for name, text in headers.items()})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

@@ -46,7 +46,7 @@ class Prometheus:
         )
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=60) as answer:
             return json.load(answer)
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
@@ -76,7 +76,7 @@ def start_exporter(results: Path, port: int) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "evalgauge_exporter", "serve", str(results)),
-            *("--listen", f"127.0.0.1:{port}", "--linger", "6s"),
+            *("--listen", f"127.0.0.1:{port}", "--linger", "12s"),
         ],
         stderr=subprocess.PIPE,
         text=True,
@@ -123,7 +123,7 @@ def test_promql_answers_equal_the_logs_totals_over_a_restart_and_leave_after_lin
                     exporter = start_exporter(results, exporter_port)
                     wait_for(lambda: server.number("up") == 1)
                 time.sleep(0.1)  # an evaluation takes time: it has to last for a few scrapes
-        # what is over leaves after 6 s: until then Prometheus has to have seen the end
+        # what is over leaves after 12 s: until then Prometheus has to have seen the end
         wait_for(lambda: server.number('agent_eval_run_state{state="completed"}') == 1)
         assert server.number('sum(agent_eval_run_tasks{status="success"})') == 4
         assert server.number('sum(agent_eval_run_tasks{status="failure"})') == 8
@@ -140,7 +140,7 @@ def test_promql_answers_equal_the_logs_totals_over_a_restart_and_leave_after_lin
             resets = server.query(f"resets({name}[10m])")
             assert resets
             assert all(count == 0 for _, count in resets), name
-        wait_for(lambda: server.query("agent_eval_run_info") == [], timeout=30)
+        wait_for(lambda: server.query("agent_eval_run_info") == [])
         assert server.query("agent_eval_run_tasks") == [], "stale as soon as it left"
         assert server.number("agent_eval_exporter_build_info") == 1
         assert server.number('last_over_time(agent_eval_run_steps_total{action="click"}[10m])') == 66

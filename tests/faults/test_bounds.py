@@ -79,7 +79,7 @@ def test_runs_are_unloaded_beyond_the_limit_of_memory_and_read_again_below_it(
     monkeypatch.setattr(collector, "estimate_run_bytes", lambda _: 1 << 30)
     exporter = exporter_of(tmp_path, limits={"memory": "100MiB"})
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     before = exporter.state.runs["finished0"]
     assert not before.is_unloaded
     resident[0] = 200 << 20
@@ -87,9 +87,13 @@ def test_runs_are_unloaded_beyond_the_limit_of_memory_and_read_again_below_it(
     wait_for(lambda: set(exporter.state.runs) <= {"running"})
     assert exporter.state.sources["runlog"].errors["memory_limit"] >= 3
     resident[0] = 10 << 20
-    for tracked in exporter.collector._evicted.values():
-        tracked.backoff.reset()
-    wait_for(lambda: len(exporter.state.runs) == 4, 60)
+
+    def all_are_back() -> bool:
+        for tracked in list(exporter.collector._evicted.values()):  # one may be unloaded a moment later
+            tracked.backoff.reset()
+        return len(exporter.state.runs) == 4
+
+    wait_for(all_are_back)
     assert exporter.state.runs["finished0"].total == 3
     running.finish()
     exporter.stop()
@@ -113,7 +117,7 @@ def test_an_event_from_the_future_keeps_nothing_alive(tmp_path: Path, ahead: flo
     future_log(tmp_path, "right", 0)
     exporter = exporter_of(tmp_path)
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     exporter.stop()
     state, right = exporter.state.runs["ahead"], exporter.state.runs["right"]
     assert state.status(time.time(), 600) == "stalled"
@@ -151,7 +155,7 @@ def test_no_counter_falls_over_restarts_with_many_names_and_two_writers(tmp_path
             for _restart in range(2):
                 exporter = exporter_of(results, **options)
                 exporter.start()
-                assert exporter.wait_ready(20)
+                assert exporter.wait_ready(60)
                 found = exposed(exporter)
                 for key, counted in before.items():
                     assert found.get(key, -1) >= counted, f"{key} fell from {counted} to {found.get(key)}"

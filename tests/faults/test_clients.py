@@ -73,14 +73,14 @@ def test_a_body_that_does_not_come_ends_the_connection(tmp_path: Path, monkeypat
 def test_clients_that_send_nothing_lock_nobody_out(base: str) -> None:
     silent = [connect(base, HALF_A_HEAD if number % 2 else b"") for number in range(200)]
     try:
-        assert httpx.get(f"{base}/metrics").status_code == 200
+        assert httpx.get(f"{base}/metrics", timeout=60).status_code == 200
     finally:
         for client in silent:
             client.close()
 
 
 def test_a_client_that_is_served_regularly_is_not_the_one_that_makes_room(base: str) -> None:
-    with httpx.Client(base_url=base) as regular:
+    with httpx.Client(base_url=base, timeout=60) as regular:
         assert regular.get("/healthz").status_code == 200
         silent = [connect(base) for _ in range(40)]
         try:
@@ -99,7 +99,7 @@ def test_streams_beyond_the_bound_are_refused_and_the_page_can_poll(base: str) -
             assert len(streams) < 20
             streams.append(connect(base, head))
         assert len(streams) > 4
-        assert httpx.get(f"{base}/api/benchmark/frame").status_code == 200
+        assert httpx.get(f"{base}/api/benchmark/frame", timeout=60).status_code == 200
     finally:
         for client in streams:
             client.close()

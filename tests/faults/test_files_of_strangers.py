@@ -46,7 +46,7 @@ def client(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setattr(app_module, "BUILD_WAIT_SECONDS", 60.0)
     exporter = exporter_of(tmp_path / "results")
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     with TestClient(create_app(exporter), base_url="http://127.0.0.1") as client:
         assert client.get("/replay/r/").status_code == 200
         yield client

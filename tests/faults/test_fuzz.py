@@ -1,7 +1,4 @@
-"""Whatever lies in a results folder: no answer is a 500, nothing raises, and the good run beside it stays the same.
-
-``make fuzz`` runs the same with many more examples.
-"""
+"""Logs, names, addresses and requests of any content: no answer is a 500, nothing raises, the good run stays."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import gzip
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,116 +14,23 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 from google.protobuf.json_format import ParseDict  # type: ignore[import-untyped]
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from evalgauge.runlog import LogReader
-from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.sources.discovery import Discovery, name_runs
 from evalgauge_exporter.state.run import fold
 from evalgauge_exporter.web.app import create_app
 from evalgauge_exporter.web.otlp_logs import JSON, PROTOBUF
-from tests.exporter.runs import exporter_of, small_run
+from tests.exporter.runs import small_run
 from tests.exporter.sources.test_damaged import FORMATS
-from tests.faults.test_unreadable import RUNS
+from tests.faults.fuzzing import FAULTS, VALUES, Fault, check, fuzzed, mutated, serve
 
-EXAMPLES = int(os.environ.get("EVALGAUGE_FUZZ_EXAMPLES", "8"))
 CORPUS = Path(__file__).parent / "corpus"
-GOOD = {"success": 2, "failure": 1}
-ADDRESSES = (
-    *("/metrics", "/readyz", "/api/benchmark/runs", "/api/benchmark/frame", "/api/vms"),
-    *(
-        f"/api/benchmark/{name}?run_id={{}}"
-        for name in ("status", "costs", "workers", "metrics", "tasks", "task-detail", "compare", "frame")
-    ),
-)
-VALUES = [
-    *("null", "true", "-1", "0", "1e999", "-1e308", "NaN", '""', '"text"', "[]", "{}", "[[[]]]", '"\\ud800"'),
-    *("99999999999999999999", '"\\u0000"', '"\\u001b[31m"', '"<script>alert(1)</script>"', '"../../etc/passwd"'),
-    *("1795308290124", '{"a":' * 150 + "1" + "}" * 150, '"' + "x" * 5000 + '"'),
-]
-fuzzed = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 
 
-Fault = tuple[str, float, int, bytes]
-FAULTS = st.lists(
-    st.tuples(
-        st.sampled_from(["cut", "noise", "value", "double", "end"]),
-        st.floats(0, 1),
-        st.integers(0, 60),
-        st.binary(max_size=12) | st.sampled_from([value.encode() for value in VALUES]),
-    ),
-    min_size=1,
-    max_size=4,
-)
-
-
-def mutated(content: bytes, faults: list[Fault]) -> bytes:
-    """A file with faults: bytes cut, doubled or changed, values replaced. Their places are parts of its length."""
-    for kind, place, length, put in faults:
-        start = round(place * len(content))
-        end = min(len(content), start + length)
-        if kind == "cut":
-            content = content[:start] + content[end:]
-        elif kind == "noise":
-            content = content[:start] + put + content[end:]
-        elif kind == "double":
-            content = content[:end] + content[start:]
-        elif kind == "end":
-            content = content[:start]
-        else:
-            colon = content.find(b":", start)
-            comma = min((at for at in (content.find(mark, colon) for mark in (b",", b"}")) if at > 0), default=-1)
-            if 0 < colon < comma:
-                content = content[: colon + 1] + put + content[comma:]
-    return content
-
-
-def check(exporter: Exporter, run_ids: list[str], headers: dict[str, str] | None = None) -> None:
-    """Ask for everything; the good run is as ever."""
-    with TestClient(create_app(exporter), base_url="http://127.0.0.1", headers=headers) as client:
-        for address in ADDRESSES:
-            for run_id in run_ids if "{}" in address else [""]:
-                answer = client.get(address.format(quote(run_id, safe="")))
-                assert answer.status_code < 500, (address, run_id, answer.text[:500])
-    assert exporter.state.runs["good"].statuses(time.time(), 600) == GOOD
-    assert not exporter.collector.has_died()
-
-
-def serve(results: Path, **options: object) -> Exporter:
-    exporter = exporter_of(results, **options)
-    exporter.start()
-    assert exporter.wait_caught_up(60)
-    return exporter
-
-
-@pytest.mark.parametrize("name", RUNS)
-@fuzzed
-@given(damage=st.lists(st.tuples(st.floats(0, 0.999), FAULTS), min_size=1, max_size=3))
-def test_a_damaged_run_of_any_format_harms_nothing(
-    name: str, tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[float, list[Fault]]]
-) -> None:
-    results = tmp_path_factory.mktemp("fuzz")
-    (results / "other").mkdir()
-    run = RUNS[name](results / "other")
-    small_run(results, "good")
-    files = [path for path in sorted(run.rglob("*")) if path.is_file() and path.suffix != ".png"]
-    for which, faults in damage:
-        path = files[int(which * len(files))]
-        path.write_bytes(mutated(path.read_bytes(), faults))
-    exporter = serve(results)
-    check(exporter, list(exporter.state.runs))
-    exporter.stop()
-    assert not any("defect" in health.errors for health in exporter.state.sources.values())
-    shutil.rmtree(results)
-
-
-@fuzzed
+@fuzzed(1000)
 @given(faults=FAULTS)
 def test_a_log_of_any_lines_is_folded(tmp_path_factory: pytest.TempPathFactory, faults: list[Fault]) -> None:
     folder = tmp_path_factory.mktemp("log")
@@ -140,7 +43,7 @@ def test_a_log_of_any_lines_is_folded(tmp_path_factory: pytest.TempPathFactory, 
     shutil.rmtree(folder)
 
 
-@fuzzed
+@fuzzed(30)
 @given(parts=st.lists(st.binary(min_size=1, max_size=40).filter(lambda name: b"/" not in name and b"\0" not in name)))
 def test_folders_of_any_name_are_runs(tmp_path_factory: pytest.TempPathFactory, parts: list[bytes]) -> None:
     results = tmp_path_factory.mktemp("names")
@@ -161,7 +64,7 @@ def test_folders_of_any_name_are_runs(tmp_path_factory: pytest.TempPathFactory, 
     shutil.rmtree(results)
 
 
-@fuzzed
+@fuzzed(400)
 @given(path=st.text(max_size=300), query=st.dictionaries(st.sampled_from(["run_id", "task_id", "limit"]), st.text()))
 def test_an_address_of_any_text_is_no_fault_of_the_server(served: TestClient, path: str, query: dict[str, str]) -> None:
     for address in (f"/{path}", f"/replay/{path}", f"/api/benchmark/{path}", "/api/benchmark/tasks"):
@@ -181,7 +84,7 @@ ARGUMENTS = st.text(max_size=40) | st.sampled_from(
 )
 
 
-@fuzzed
+@fuzzed(150)
 @given(data=st.data())
 def test_an_address_of_the_api_with_any_arguments_is_no_fault_of_the_server(
     served: TestClient, data: st.DataObject
@@ -222,7 +125,7 @@ def request_of(records: Sequence[tuple[str, ...]]) -> dict[str, Any]:
         for run, writer, line in records]}]}]}  # fmt: skip
 
 
-@fuzzed
+@fuzzed(1500)
 @given(
     records=st.lists(st.tuples(NAMES.filter(lambda run: run != "good"), NAMES, LINES), max_size=6),
     faults=st.just([]) | FAULTS,

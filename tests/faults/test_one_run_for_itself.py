@@ -122,7 +122,7 @@ def exporter(tmp_path: Path) -> Iterator[Exporter]:
 
 def started(exporter: Exporter) -> None:
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
 
 
 def test_a_link_to_nowhere_among_the_logs_delays_nothing(exporter: Exporter, tmp_path: Path) -> None:

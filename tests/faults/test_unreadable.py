@@ -97,10 +97,11 @@ def test_what_can_not_be_read_is_marked_everywhere_and_read_again() -> None:
         small_run(folder, "other")
         exporter = exporter_of(folder, prices={"cache_dir": str(folder / ".cache")})
         exporter.start()
-        assert exporter.wait_ready(20)
+        assert exporter.wait_ready(60)
         state = exporter.state.runs["going"]
         with locked(run.folder / "events"):
             wait_for(lambda: state.unreadable)
+            wait_for(lambda: not exporter.state.sources["runlog"].up)
             assert exporter.state.runs["going"].statuses(time.time(), 600) == {"success": 2, "failure": 1}
             found = samples(exporter.exposition.render(time.time()).decode())
             assert value(found, "agent_eval_source_up", source="runlog") == 0
@@ -228,11 +229,11 @@ def test_an_exporter_whose_cached_run_can_not_be_read_shows_it_as_it_was() -> No
         def start() -> Exporter:
             exporter = exporter_of(folder / "results", **options)
             exporter.start()
-            assert exporter.wait_ready(20)
+            assert exporter.wait_ready(60)
             return exporter
 
         first = start()
-        wait_for(lambda: list((folder / "cache").glob("runs-*.json")), 60)
+        wait_for(lambda: list((folder / "cache").glob("runs-*/*")), 60)
         first.stop()
         again = start()
         with locked(run.folder / "events"):

@@ -34,6 +34,7 @@ _SOCKET = "_EVALGAUGE_SOCKET"
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
 @click.option("--linger", metavar="DURATION", help="Expose a finished run for this long.  [default: never drop]")
 @click.option("--stall-after", metavar="DURATION", help="Silence after which a run is stalled.  [default: 10m]")
+@click.option("--shard", metavar="K/N", help="Expose part K of the runs, 0 to N-1, as one of N exporters.")
 @click.option("--scorer", metavar="NAME", help="Scorer whose score is the headline, where attempts have several.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="Require this file's token, except at /healthz.")
 @click.option("--web-config-file", type=click.Path(path_type=Path), help="TLS and users, as of Prometheus' exporters.")
@@ -60,7 +61,9 @@ def command(results: tuple[Path, ...], config_path: Path | None, port: int | Non
 
     exporter, server = prepare()
     if check:
-        click.echo(f"the configuration is valid; {len(exporter.config.results)} results folders")
+        shard = exporter.config.shard
+        part = "" if shard is None else f", shard {shard.index} of {shard.total}"
+        click.echo(f"the configuration is valid; {len(exporter.config.results)} results folders{part}")
         return
     configure_logging(exporter.config.log_level, exporter.config.log_format)
     bound = _listen(exporter.config)

@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from evalgauge_exporter.config import messages
 from evalgauge_exporter.config.bucket_urls import parse_bucket_url
 from evalgauge_exporter.config.durations import format_duration, parse_duration
+from evalgauge_exporter.config.shard import Shard, parse_shard
 from evalgauge_exporter.errors import ConfigError
 
 
@@ -48,6 +49,10 @@ def _folders(value: object) -> object:
             return [value]
         return json.loads(value) if value.startswith("[") else [part for part in value.split(os.pathsep) if part]
     return value
+
+
+def _shard(value: object) -> object:
+    return parse_shard(value) if isinstance(value, str) else value
 
 
 def _iso_text(value: object) -> object:
@@ -238,6 +243,8 @@ class Config(BaseSettings):
     """How long a finished run stays exposed; ``never`` drops none."""
     stall_after: Duration = Field(600.0, gt=0)
     """Silence after which a run counts as stalled; longer than any step takes."""
+    shard: Annotated[Shard | None, NoDecode, BeforeValidator(_shard)] = None
+    """``K/N``: expose the K-th part of the runs, counted from 0, as one of N exporters of the same folders."""
     receive: Path | None = None
     """A folder for the logs that other machines send to /v1/logs; it needs ``token_file``."""
     token_file: Path | None = None

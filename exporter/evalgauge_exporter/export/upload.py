@@ -3,8 +3,8 @@
 A log becomes segments ``<run>/events/<writer>.<n>.jsonl`` of complete lines. Where a segment ends depends on the log's
 content alone, so that what the bucket has states how far the upload came: nothing is stored beside the log, and a
 process that was killed is resumed by listing. The last segment is written again as it grows; an object is replaced as a
-whole or not at all. All other files of the run, such as screenshots, are uploaded beside, before the lines that name
-them.
+whole or not at all. All other files of the run, such as screenshots, are uploaded beside; those that were written
+before the lines that name them, before these.
 """
 
 from __future__ import annotations

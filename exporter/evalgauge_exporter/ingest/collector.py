@@ -16,7 +16,7 @@ from pathlib import Path
 
 from evalgauge.runlog import Problem
 from evalgauge_exporter.ingest.memory import estimate_run_bytes, get_resident_bytes, release_memory
-from evalgauge_exporter.ingest.run_cache import RunCache
+from evalgauge_exporter.ingest.run_cache import CachedRun, RunCache
 from evalgauge_exporter.ingest.tracked_run import TrackedRun
 from evalgauge_exporter.ingest.watcher import Watcher
 from evalgauge_exporter.sources.backoff import is_defect
@@ -32,6 +32,8 @@ EAGER_SECONDS, EAGER_STEP = 1.0, 0.1
 """A new folder is not a run before its first file is there: after a change, runs are searched for more often."""
 IDLE_SECONDS = 5.0
 UNLOAD_SECONDS = 30.0
+CHECKPOINT_SECONDS = 60.0
+"""Seconds between two checkpoints of the running runs."""
 READY_SECONDS = 2.0
 """After this the exporter is ready once each run had its turn: a very large one is shown when it has been read."""
 INITIAL_BATCH = 20
@@ -103,6 +105,7 @@ class RunCollector:
         self._eager_until = 0.0
         self._discovered = self._idled = self._polled = 0.0
         self._unloaded = -UNLOAD_SECONDS
+        self._saved = time.monotonic()
         self._stalls_due = True
 
     def start(self) -> None:
@@ -136,6 +139,7 @@ class RunCollector:
                     raise
                 self._log_failure(error)
                 self._stop.wait(POLL_SECONDS)
+        self._save_running()
 
     def _turn_once(self, changed: set[Path]) -> None:
         """Do everything that is due once; ``changed``: the paths that changed, as far as the file system tells."""
@@ -167,7 +171,10 @@ class RunCollector:
         if now - self._unloaded >= UNLOAD_SECONDS:
             self._unloaded = now
             self._unload_finished()
-            self._cache.flush(set(self._runs))
+            self._cache.drop_others({*self._runs, *self._evicted})
+        if now - self._saved >= CHECKPOINT_SECONDS:
+            self._saved = now
+            self._save_running()
         self._watcher.watch(self._list_watched_folders())
 
     def _await_change(self) -> set[Path]:
@@ -248,15 +255,14 @@ class RunCollector:
     def _restore(self, found: FoundRun) -> TrackedRun:
         """Return the record of a run that was found: from the cache if its files have not changed, else to be read."""
         fingerprint = self._find_fingerprint(found)
-        run = None
-        if fingerprint is not None:
-            run = self._cache.get(found.folder, fingerprint, found.path_id, self._pricer)
-        if run is None:
-            run, fingerprint = RunState(found.path_id, found.source.source, self._pricer), None
+        cached = self._cache.get(found.folder, found.source, fingerprint, found.path_id, self._pricer)
+        if cached is None:
+            run = RunState(found.path_id, found.source.source, self._pricer)
             run.adopt_names(self._cache.get_names(found.folder))
-        tracked = TrackedRun(found, run, self._pricer, self.state.lock, fingerprint)
-        if fingerprint is not None:
-            run.unload(tracked.read_again)
+            cached = CachedRun(run, None)
+        tracked = TrackedRun(found, cached.run, self._pricer, self.state.lock, cached.fingerprint)
+        if cached.fingerprint is not None:
+            cached.run.unload(tracked.read_again)
         return tracked
 
     def _find_fingerprint(self, found: FoundRun) -> str | None:
@@ -279,27 +285,26 @@ class RunCollector:
             if number >= self._max_loaded:
                 self._unload(tracked)
 
+    def _save_running(self) -> None:
+        """Write checkpoints of the running runs, and of others whose attempts the cache would lose."""
+        for tracked in self._runs.values():
+            if not tracked.is_resumable or tracked.is_settled:
+                continue
+            try:
+                self._cache.put_running(tracked.found.folder, tracked.found.source, tracked.run, self.state.lock)
+            except BaseException as error:  # a source of a plug-in whose position can't be pickled
+                if not is_defect(error):
+                    raise
+                log.debug("%s", tracked.found.folder, exc_info=True)
+
     def _remember_names(self) -> None:
         """Write down which names are exposed of runs with too many: they must be the same after a restart."""
-        changed = False
-        for tracked in self._runs.values():
-            if names := tracked.run.chosen_names():
-                changed |= self._cache.put_names(tracked.found.folder, names)
-        if changed:
-            self._cache.flush(set(self._runs))
+        chosen = {place: tracked.run.chosen_names() for place, tracked in self._runs.items()}
+        self._cache.put_names({place: names for place, names in chosen.items() if names})
 
     def _list_finished(self) -> list[TrackedRun]:
         """Return the finished runs whose attempts are in memory, oldest first."""
-        finished = [
-            tracked
-            for tracked in self._runs.values()
-            if tracked.caught_up
-            and not tracked.has_more
-            and tracked.run.unreadable is None
-            and tracked.run.is_finished()
-            and not tracked.run.open_attempts
-            and not tracked.run.is_unloaded
-        ]
+        finished = [tracked for tracked in self._runs.values() if tracked.is_settled and not tracked.run.is_unloaded]
         return sorted(finished, key=lambda tracked: tracked.run.last_event_at)
 
     def _unload(self, tracked: TrackedRun) -> None:
@@ -374,12 +379,12 @@ class RunCollector:
         shown = [tracked for tracked in self._runs.values() if tracked.caught_up and tracked.run.version]
         names = name_runs([tracked.found for tracked in shown], [tracked.run.declared_run_id for tracked in shown])
         with self.state.lock:
-            self.state.runs = {}
             for name, tracked in zip(names, shown, strict=True):
                 if tracked.run.run_id != name:
                     tracked.run.run_id = name
                     tracked.run.version += 1
-                self.state.runs[name] = tracked.run
+            # replaced at once: who looks a run up without the lock finds all of them
+            self.state.runs = {name: tracked.run for name, tracked in zip(names, shown, strict=True)}
             self.state.version += 1
 
     # -- memory

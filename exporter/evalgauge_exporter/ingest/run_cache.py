@@ -1,212 +1,236 @@
-"""Cache file of finished runs, without their attempts: a start over 2,000 of them parses none again.
+"""Cache of what was read of runs: a start parses neither finished runs again nor what was read of a large running one.
 
-An entry is valid while the run's files look the same (names, sizes, times) and the same code with the same prices reads
-it. The file states that key and a digest of its entries, so that a damaged one is as good as empty. Losing it costs a
-slower start and nothing else.
+One file a run holds its state as it was folded. That of a finished run is without its attempts, and valid while the
+run's files look the same (names, sizes, times). That of a running one is a checkpoint: the whole state, and how far its
+source had read; it is valid while the source finds its files as they were, only longer.
+
+A file names what its content depends on beside the run (the code, the prices) and ends in a digest of all of it: one
+that was made by other code, or is damaged, is as good as none. It is written aside and renamed, so that a kill leaves
+the old one. Losing it costs a slower start and nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import io
 import logging
 import os
-from decimal import Decimal
-from pathlib import Path
-from typing import Any
+import pickle
+import time
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO, NamedTuple
 
-from evalgauge.metrics import CALL_DURATION_BUCKETS, DURATION_BUCKETS
-from evalgauge_exporter.state.histogram import Histogram
-from evalgauge_exporter.state.models import BusyIdleClock, EventTime, Usage, Worker
+from evalgauge_exporter.sources.base import ResumableSource, RunSource
 from evalgauge_exporter.state.run import Pricer, RunState
-from evalgauge_exporter.state.tallies import Tallies
 
 log = logging.getLogger("evalgauge.exporter")
 
-FORMAT = 4
-"""Changes with what a run's state holds, or how a release reads and prices the same files."""
-_FIELDS = (
-    "source",
-    "declared_run_id",
-    "benchmark",
-    "model",
-    "agent",
-    "budget_usd",
-    "baseline_run_id",
-    "tags",
-    "scorer",
-    "scorers",
-    "attempts_planned",
-    "first_attempt",
-    "retries",
-    "total_tasks",
-    "unstarted",
-    "attempt_count",
-    "task_count",
-    "measured_steps",
-    "step_limits",
-    "step_micros",
-    "writers",
-    "lost_events",
-    "steps",
-    "first_actions",
-    "started_at",
-    "last_event_at",
-    "last_progress_at",
-)
-_WORKER_FIELDS = ("state", "first_seen", "outcomes", "vm", "vm_size", "provider", "rate")
+CHECKPOINT_EVENTS = 5_000
+"""Events that a running run must have had since its last checkpoint: to read these again takes no time."""
+_NAMES = "names"
+"""The file of the names that are exposed of runs with too many."""
+_TEMPORARY_SECONDS = 3600.0
+"""A file that was being written so long ago is a leftover of a process that was killed."""
+_RECORDS = ("evalgauge.events", "evalgauge.runlog", "evalgauge_exporter.state.", "evalgauge_exporter.sources.")
+"""Beginnings of the modules whose classes a file may hold."""
+_BUILT_OF = {
+    ("collections", "Counter"),
+    ("collections", "deque"),
+    ("decimal", "Decimal"),
+    ("msgspec._utils", "rebuild"),
+}
+"""What else a file may hold; ``rebuild`` makes a struct of its fields."""
+
+
+_Entry = tuple[str | None, object, dict[str, Any]]
+"""The content of a run's file: the fingerprint of a finished run's files, or the position of the source of a running
+one; and the fields of its state.
+"""
+
+
+class CachedRun(NamedTuple):
+    """A run as it was cached."""
+
+    run: RunState
+    fingerprint: str | None
+    """The fingerprint of the files of a finished run, which is without its attempts; None for a running one, which its
+    source continues to read."""
 
 
 class RunCache:
-    """The cache of finished runs."""
+    """The cache of runs.
 
-    def __init__(self, path: Path | None, key: str) -> None:
-        """Read the file; one that can't be read is empty.
+    Args:
+        folder: The folder of the cache's files; None for no cache.
+        key: What they depend on beside the runs' files: the code and the prices.
+    """
 
-        Args:
-            path: The file; None for no cache.
-            key: What the entries depend on beside the runs' files: the code and the prices.
-        """
-        self._path = path
-        self._key = key = f"{FORMAT} {key}"
-        self._entries: dict[str, tuple[str, dict[str, Any]]] = {}
-        self._changed = False
-        self._names: dict[str, dict[str, list[Any]]] = {}
-        parts = {} if path is None else _load(path, key)
-        if parts:
-            self._entries = {name: (fingerprint, entry) for name, (fingerprint, entry) in parts["runs"].items()}
-            self._names = parts["names"]
+    def __init__(self, folder: Path | None, key: str) -> None:
+        self._folder = folder
+        self._key = key
+        self._saved: dict[Path, str | int] = {}
+        """What is known to be in each run's file: the fingerprint, or the version of the state in a checkpoint."""
+        self._names: dict[str, dict[str, list[Any]]] = self._read(_NAMES) or {}
 
-    def get(self, folder: Path, fingerprint: str, run_id: str, pricer: Pricer) -> RunState | None:
-        """Return a cached run.
+    def get(
+        self, place: Path, source: RunSource, fingerprint: str | None, run_id: str, pricer: Pricer
+    ) -> CachedRun | None:
+        """Return a cached run; ``source`` continues where a running one had been read to.
 
         Args:
-            folder: The run's place.
-            fingerprint: The fingerprint of its files.
+            place: The run's place.
+            source: A new source of the run.
+            fingerprint: The fingerprint of its files, None where it is not known.
             run_id: The id that the run gets.
             pricer: Prices its further calls.
 
         Returns:
-            The run without its attempts; None where it is not cached or its files have changed.
+            None where the run is not cached or its files have changed.
         """
-        entry = self._entries.get(str(folder))
-        return restore_run(entry[1], run_id, pricer) if entry is not None and entry[0] == fingerprint else None
+        entry: _Entry | None = self._read(_file_name(place))
+        if entry is None:
+            return None
+        finished, position, state = entry
+        if finished is not None:
+            is_valid = finished == fingerprint
+        else:
+            is_valid = isinstance(source, ResumableSource) and source.resume(position)
+        if not is_valid:
+            return None
+        run = RunState.restore(state, run_id, pricer)
+        self._saved[place] = run.version if finished is None else finished
+        return CachedRun(run, finished)
 
-    def put(self, folder: Path, fingerprint: str, run: RunState) -> None:
+    def put(self, place: Path, fingerprint: str, run: RunState) -> None:
         """Cache a finished run."""
-        if self._entries.get(str(folder), ("",))[0] != fingerprint:
-            self._entries[str(folder)] = (fingerprint, dump_run(run))
-            self._changed = True
+        if self._saved.get(place) != fingerprint:
+            entry: _Entry = (fingerprint, None, run.dump(attempts=False))
+            if self._write(_file_name(place), entry):
+                self._saved[place] = fingerprint
 
-    def get_names(self, folder: Path) -> dict[str, list[Any]]:
-        """Return the names that were exposed of a run with too many, by kind."""
-        return self._names.get(str(folder), {})
+    def put_running(self, place: Path, source: RunSource, run: RunState, lock: AbstractContextManager[object]) -> None:
+        """Write a checkpoint of a running run, if there is enough that is new in it. Call it where events are folded.
 
-    def put_names(self, folder: Path, names: dict[str, list[Any]]) -> bool:
-        """Remember the names that are exposed of a run with too many; return whether these are others than before."""
-        changed = json.dumps(names) != json.dumps(self._names.get(str(folder), {}))
-        if changed:
-            self._names[str(folder)] = names
-            self._changed = True
-        return changed
-
-    def flush(self, folders: set[Path]) -> None:
-        """Write the file if anything has changed; entries of runs in other places than ``folders`` are dropped."""
-        if self._path is None or not self._changed:
+        Args:
+            place: The run's place.
+            source: Its source, which has read what ``run`` holds.
+            run: Its state.
+            lock: Held for a moment, while what views may change is copied.
+        """
+        saved = self._saved.get(place)
+        if run.version - (saved if isinstance(saved, int) else 0) < CHECKPOINT_EVENTS:
             return
-        existing = {str(folder) for folder in folders}
-        self._entries = {name: entry for name, entry in self._entries.items() if name in existing}
-        self._names = {name: names for name, names in self._names.items() if name in existing}
-        new = self._path.with_suffix(f".{os.getpid()}")
+        position = source.position() if isinstance(source, ResumableSource) else None
+        if position is None:
+            return
+        with lock:
+            entry: _Entry = (None, position, run.dump(attempts=True))
+        if self._write(_file_name(place), entry):
+            self._saved[place] = run.version
+
+    def get_names(self, place: Path) -> dict[str, list[Any]]:
+        """Return the names that were exposed of a run with too many, by kind."""
+        return self._names.get(str(place), {})
+
+    def put_names(self, names: dict[Path, dict[str, list[Any]]]) -> None:
+        """Remember the names that are exposed of the runs with too many."""
+        known = self._names | {str(place): found for place, found in names.items()}
+        if known != self._names and self._write(_NAMES, known):
+            self._names = known
+
+    def drop_others(self, places: Collection[Path]) -> None:
+        """Delete what is cached of runs in other places than these."""
+        if self._folder is None:
+            return
+        existing = {_NAMES, *map(_file_name, places)}
+        now = time.time()
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            parts = {"runs": self._entries, "names": self._names}
-            new.write_bytes(json.dumps({"key": self._key, "sha256": _digest(parts), **parts}).encode())
-            new.replace(self._path)
-            self._changed = False
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    is_being_written = "." in entry.name and now - entry.stat().st_mtime < _TEMPORARY_SECONDS
+                    if entry.name not in existing and not is_being_written:
+                        os.unlink(entry)
+        except OSError as error:
+            log.debug("the cache of runs is not tidied: %s", error)
+        self._saved = {place: saved for place, saved in self._saved.items() if place in places}
+        existing = set(map(str, places))
+        self._names = {place: names for place, names in self._names.items() if place in existing}
+
+    def _header(self) -> bytes:
+        return f"evalgauge {self._key}\n".encode("utf-8", "surrogateescape")
+
+    def _read(self, name: str) -> Any:
+        """Return the content of a file; None where there is none, or it was made by other code or is damaged."""
+        if self._folder is None:
+            return None
+        try:
+            content = (self._folder / name).read_bytes()
+        except OSError:
+            return None
+        header, size = self._header(), hashlib.sha256().digest_size
+        if not content.startswith(header) or hashlib.sha256(content[:-size]).digest() != content[-size:]:
+            return None
+        try:
+            return _Unpickler(io.BytesIO(content[len(header) : -size])).load()
+        except Exception as error:  # a damaged pickle raises anything; the digest leaves little of that
+            log.debug("%s can't be used: %s", self._folder / name, error)
+            return None
+
+    def _write(self, name: str, value: object) -> bool:
+        """Write a file; return False where that is not possible: nothing is cached from then on."""
+        if self._folder is None:
+            return False
+        new = self._folder / f"{name}.{os.getpid()}"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with new.open("wb") as file:
+                writer = _DigestWriter(file)
+                writer.write(self._header())
+                pickle.Pickler(writer, protocol=5).dump(value)  # in parts: other threads run between them
+                file.write(writer.digest())
+            new.replace(self._folder / name)
         except OSError as error:
             log.info("runs are not cached for the next start: %s", error)
-            self._path = None
+            self._folder = None
+            return False
+        return True
 
 
-def _digest(parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+class _DigestWriter:
+    """Writes to a file, with a digest of what was written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.digest: Callable[[], bytes] = self._digest.digest
+
+    def write(self, data: bytes) -> int:
+        """Write bytes."""
+        self._digest.update(data)
+        return self._file.write(data)
 
 
-def _load(path: Path, key: str) -> dict[str, Any]:
-    """Return the parts of a cache file; none where it was made by other code, is damaged or can't be read."""
-    try:
-        content = json.loads(path.read_bytes())  # takes half a surrogate pair too, which a folder's name may hold
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(content, dict) or content.get("key") != key:
-        return {}
-    parts = {name: content.get(name) for name in ("runs", "names")}
-    return parts if content.get("sha256") == _digest(parts) else {}
+class _Unpickler(pickle.Unpickler):
+    """Reads records of events, states and sources, and nothing that runs other code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return a class that a file may hold.
+
+        Raises:
+            pickle.UnpicklingError: It may not hold this.
+        """
+        is_path = module.partition(".")[0] == "pathlib"
+        if (module, name) in _BUILT_OF:
+            return super().find_class(module, name)
+        if "." not in name and (is_path or module.startswith(_RECORDS)):
+            found = super().find_class(module, name)
+            own = isinstance(found, type) and found.__module__ == module
+            if own and (not is_path or issubclass(found, PurePath)):
+                return found
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of a run")
 
 
-def dump_run(run: RunState) -> dict[str, Any]:
-    """Return what is cached of a run, in JSON's types."""
-    return {
-        **{name: getattr(run, name) for name in _FIELDS},
-        "counts": [[domain, status, count] for (domain, status), count in run.counts.items() if count],
-        "usage": [
-            [
-                *(provider, model, usage.tokens, usage.requests, usage.unpriced, usage.unknown),
-                None if usage.cost_usd is None else str(usage.cost_usd),
-                list(usage.tables),
-                usage.reasons,
-                [None if usd is None else str(usd) for usd in (usage.stated_usd, usage.compared_usd)],
-            ]
-            for (provider, model), usage in run.usage.items()
-        ],
-        "workers": {
-            name: {
-                **{field: getattr(worker, field) for field in _WORKER_FIELDS},
-                "stamp": worker.stamp,
-                "clocks": {
-                    writer: [c.since, c.seen, c.state, c.busy, c.idle, c.off] for writer, c in worker.clocks.items()
-                },
-            }
-            for name, worker in run.workers.items()
-        },
-        "durations": {domain: [h.counts, h.micros] for domain, h in run.durations.items()},
-        "call_durations": [[*call, h.counts, h.micros] for call, h in run.call_durations.items()],
-        "tallies": run.tallies.dump(),
-        "names": {kind: names.dump() for kind, names in run.names.items()},
-        "end": run.end_marks(),
-    }
-
-
-def restore_run(entry: dict[str, Any], run_id: str, pricer: Pricer) -> RunState:
-    """Return the run of a cache entry, without its attempts."""
-    run = RunState(run_id, entry["source"], pricer)
-    for name in _FIELDS:
-        setattr(run, name, entry[name])
-    run.version = run.tasks_version = 1
-    run.counts = {(domain, status): count for domain, status, count in entry["counts"]}
-    for provider, model, tokens, requests, unpriced, unknown, cost, tables, reasons, stated in entry["usage"]:
-        usage = run.usage[provider, model] = Usage()
-        usage.tokens, usage.requests, usage.unpriced, usage.unknown = tokens, requests, unpriced, unknown
-        usage.cost_usd = None if cost is None else Decimal(cost)
-        usage.tables = dict.fromkeys(tables)
-        usage.reasons = reasons
-        usage.stated_usd, usage.compared_usd = (None if usd is None else Decimal(usd) for usd in stated)
-    for name, fields in entry["workers"].items():
-        worker = run.workers[name] = Worker(fields["first_seen"])
-        for field in _WORKER_FIELDS:
-            setattr(worker, field, fields[field])
-        worker.stamp = None if fields["stamp"] is None else EventTime(*fields["stamp"])
-        for writer, (since, seen, state, busy, idle, off) in fields["clocks"].items():
-            clock = worker.clocks[writer] = BusyIdleClock(since)
-            clock.seen, clock.state, clock.busy, clock.idle = seen, state, busy, idle
-            clock.off = [(start, end) for start, end in off]
-    for domain, (counts, micros) in entry["durations"].items():
-        run.durations[domain] = Histogram(DURATION_BUCKETS, counts, micros)
-    for provider, model, counts, micros in entry["call_durations"]:
-        run.call_durations[provider, model] = Histogram(CALL_DURATION_BUCKETS, counts, micros)
-    run.tallies = Tallies.restore(entry["tallies"])
-    for kind, names in run.names.items():
-        names.restore(entry["names"][kind])
-    run.set_end_marks(entry["end"])
-    return run
+def _file_name(place: Path) -> str:
+    return hashlib.sha256(os.fsencode(place)).hexdigest()[:32]

@@ -72,6 +72,19 @@ class TrackedRun:
         self._ahead: set[str] = set()
         """Writers whose clock is ahead."""
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the run is finished and was read to its end."""
+        run = self.run
+        is_read = self.caught_up and not self.has_more and run.unreadable is None
+        return is_read and run.is_finished() and not run.open_attempts
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether the state is all that the source has read, as far as that is known."""
+        is_read = self.caught_up and self.run.unreadable is None and self.cached_fingerprint is None
+        return is_read and self._rebuild is None and not self._broken
+
     def read(self, *, full_scan: bool = False) -> list[Problem]:
         """Read the next part of the run and fold it.
 

@@ -27,6 +27,8 @@ class Watcher:
     def __init__(self, changes: queue.SimpleQueue[set[Path]]) -> None:
         self._changes = changes
         self._folders: frozenset[Path] = frozenset()
+        self._polled: frozenset[Path] = frozenset()
+        """Folders with names that are no text: an event of such a name ends the notifications of all folders."""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._since = 0.0
@@ -35,7 +37,7 @@ class Watcher:
         """Watch those of these folders that exist from now on, without what is below them."""
         if time.monotonic() - self._since < SETTLE_SECONDS:
             return
-        wanted = frozenset(folder for folder in folders if _is_text(folder) and os.path.isdir(folder))
+        wanted = frozenset(folder for folder in folders if _is_text(folder) and os.path.isdir(folder)) - self._polled
         if wanted == self._folders:
             return
         self.stop()
@@ -73,7 +75,11 @@ class Watcher:
                 if changes:
                     paths = [Path(path) for _, path in changes]
                     self._changes.put({*paths, *(path.parent for path in paths)})
-        except Exception as error:  # no notifications on this file system, or too many watches: runs are polled
+        except Exception as error:
+            if new := {folder for folder in folders if _has_other_names(folder)} - self._polled:
+                self._polled |= new  # the others are watched again at the next call
+                return
+            # no notifications on this file system, or too many watches
             log.info("no notifications of changes (%s); runs are polled instead", error)
 
 
@@ -84,3 +90,11 @@ def _is_text(folder: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _has_other_names(folder: Path) -> bool:
+    """Return whether a folder holds a name that is no text."""
+    try:
+        return any(not _is_text(Path(name)) for name in os.listdir(folder))
+    except OSError:
+        return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from evalgauge.events import Event
 from evalgauge.runlog import Problem
@@ -67,6 +67,25 @@ class RunSource(Protocol):
 
     def watch_paths(self) -> list[Path]:
         """Return the folders in which files change while the run is running; empty once it has finished."""
+
+
+@runtime_checkable
+class ResumableSource(RunSource, Protocol):
+    """A source that can continue where another one of the same run was, perhaps in another process."""
+
+    def position(self) -> object:
+        """Return what ``resume`` needs, to be pickled before the next ``read``; None where it can't be resumed.
+
+        It consists of plain values and of this project's records.
+        """
+
+    def resume(self, position: Any) -> bool:
+        """Continue where the source was that returned ``position``. Called before anything was read.
+
+        Returns:
+            False where the run's files are not those that were read, with or without more at their ends: nothing has
+            changed in this source then.
+        """
 
 
 Matcher = Callable[[Path, frozenset[str]], list[Path]]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from evalgauge.events import Event, RunFinished, RunStarted
 from evalgauge.runlog import EVENTS_FOLDER, LogReader, Problem, log_files
@@ -95,6 +97,22 @@ class RunLogSource:
             elif isinstance(event, RunFinished):
                 self._finished = True
         return result
+
+    def position(self) -> dict[str, Any] | None:
+        """Return how far the logs were read, and what is known of their writers."""
+        return dict(vars(self))
+
+    def resume(self, position: dict[str, Any]) -> bool:
+        """Continue where another source was, unless one of the logs is no longer what that has read."""
+        readers: Iterable[LogReader] = position["_readers"].values()
+        try:
+            if not all(reader.is_continued() for reader in readers):
+                return False
+        except OSError:
+            return False
+        vars(self).update(position)
+        self._followed = False  # what was written meanwhile arrives late: that shows nothing of a clock
+        return True
 
     def _list_logs(self) -> list[str]:
         return [name for name in list_names(self._events) if name.endswith(".jsonl")]

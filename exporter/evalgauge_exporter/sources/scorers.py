@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
 from evalgauge.events import Event, RunStarted, TaskFinished
 from evalgauge.runlog import Problem
-from evalgauge_exporter.sources.base import ReadResult, RunSource, WrappedSource
+from evalgauge_exporter.sources.base import ReadResult, ResumableSource, RunSource, WrappedSource
 from evalgauge_exporter.state.models import UNKNOWN
 
 ScorerChoice = str | Mapping[str, str] | None
@@ -16,6 +17,8 @@ ScorerChoice = str | Mapping[str, str] | None
 
 _JUDGED = ("success", "failure", "evaluation_error", "interrupted")
 """Outcomes that a score, or that there is none, can lead to."""
+_SEEN = ("_benchmark", "_names", "_is_reported")
+"""What a source has seen of its run."""
 
 
 class ScorerSource(WrappedSource):
@@ -57,6 +60,20 @@ class ScorerSource(WrappedSource):
             self._is_reported = True
             result.problems.append(Problem("unknown_scorer", f"{self.folder}: {describe_unknown(scorer, self._names)}"))
         return result
+
+    def position(self) -> tuple[object, dict[str, Any]] | None:
+        """Return the position of the source, and the scorers that were seen; None where it can't be resumed."""
+        inner = self._inner.position() if isinstance(self._inner, ResumableSource) else None
+        seen = {name: value for name, value in vars(self).items() if name in _SEEN}
+        return None if inner is None else (inner, seen)
+
+    def resume(self, position: tuple[object, dict[str, Any]]) -> bool:
+        """Continue where another source was."""
+        inner, seen = position
+        if not isinstance(self._inner, ResumableSource) or not self._inner.resume(inner):
+            return False
+        vars(self).update(seen)
+        return True
 
     def _choose(self, event: Event, scorer: str) -> Event:
         if not isinstance(event, TaskFinished) or not event.scores:

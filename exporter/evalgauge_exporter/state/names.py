@@ -9,7 +9,6 @@ remembers it): an event that is read late may have an earlier time.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
 
 Name = str | tuple[str, ...]
 
@@ -50,20 +49,12 @@ class ExposedNames:
         """Return whether there are names that are not exposed."""
         return len(self.first_seen) > len(self.chosen)
 
-    def dump(self) -> list[Any]:
-        """Return the state as JSON values."""
-        return [list(self.first_seen.items()), list(self.chosen)]
+    def copy(self) -> ExposedNames:
+        """Return a copy."""
+        copied = ExposedNames(self._most_tracked)
+        copied.first_seen, copied.chosen = dict(self.first_seen), dict(self.chosen)
+        return copied
 
-    def restore(self, dumped: Iterable[Any]) -> None:
-        """Restore what ``dump`` returned, after JSON."""
-        first_seen, chosen = dumped
-        self.first_seen = {_as_name(name): ts for name, ts in first_seen}
-        self.adopt(chosen)
-
-    def adopt(self, chosen: Iterable[Any]) -> None:
+    def adopt(self, chosen: Iterable[Name]) -> None:
         """Expose the names that were exposed before."""
-        self.chosen = {_as_name(name): None for name in chosen}
-
-
-def _as_name(value: Any) -> Name:
-    return value if isinstance(value, str) else tuple(value)
+        self.chosen = dict.fromkeys(chosen)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -59,6 +59,8 @@ SPEND_MINUTES = 120
 """Minutes of model cost that are kept for the rate of spending."""
 TRAIL = 100
 """Steps of an open attempt that are kept."""
+_OF_THIS_PROCESS = frozenset({"run_id", "unreadable", "_pricer", "_reload"})
+"""The fields of a state that another process does not take over."""
 
 EndStatus = Literal["completed", "aborted"]
 RunStatus = Literal["running", "completed", "aborted", "stalled"]
@@ -196,7 +198,33 @@ class RunState:
         """Drop the attempts of a finished run from memory; ``reload`` folds the run again when they are needed."""
         self._attempts, self._finish_log, self._reload = {}, [], reload
         self._planned, self._recorded = {}, {}
-        self.tallies.forget_tasks()
+        self.tallies = self.tallies.without_tasks()
+
+    def dump(self, *, attempts: bool) -> dict[str, Any]:
+        """Return what ``restore`` needs, for a cache; to be used before the next event is folded.
+
+        Args:
+            attempts: Whether the attempts are part of it; else it is the state as ``unload`` leaves it.
+        """
+        fields = {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
+        fields["names"] = {kind: names.copy() for kind, names in self.names.items()}  # views add to them
+        if not attempts:
+            fields |= {"_attempts": {}, "_finish_log": [], "_planned": {}, "_recorded": {}, "spent_by_minute": {}}
+            fields["tallies"] = self.tallies.without_tasks()
+        return fields
+
+    @classmethod
+    def restore(cls, fields: Mapping[str, Any], run_id: str, pricer: Pricer) -> RunState:
+        """Return the state that ``dump`` was called on.
+
+        Args:
+            fields: What ``dump`` returned. The state takes it over.
+            run_id: The id under which the run is served.
+            pricer: Prices further calls.
+        """
+        run = cls(run_id, fields["source"], pricer)
+        vars(run).update(fields)
+        return run
 
     def _ensure_loaded(self) -> None:
         if self._reload is not None:
@@ -633,15 +661,6 @@ class RunState:
     def is_finished(self) -> bool:
         """Return whether the log records the run's end and no resumption since."""
         return self._is_finished
-
-    def end_marks(self) -> list[Any]:
-        """Return the events times that ``is_finished`` compares, as JSON values for a cache."""
-        return [self._finished, self._end_status, self._is_finished]
-
-    def set_end_marks(self, marks: Sequence[Any]) -> None:
-        """Restore what ``end_marks`` returned."""
-        finished, self._end_status, self._is_finished = marks
-        self._finished = None if finished is None else EventTime(*finished)
 
     def status(self, now: float, stall_after: float) -> RunStatus:
         """Return the run's status.

@@ -6,9 +6,9 @@ finished attempts, and sums of the tasks' mean scores. All are integers: the sum
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from evalgauge_exporter.state.models import Attempt
 
@@ -115,31 +115,8 @@ class Tallies:
         task = self._tasks.get((domain, task_id))
         return TaskShares(0, 0, 0) if task is None else TaskShares(task.successes, task.measured, task.finished)
 
-    def forget_tasks(self) -> None:
-        """Drop the single tasks from memory, and keep the sums; nothing can be counted afterwards."""
-        self._tasks = {}
-
-    def dump(self) -> list[object]:
-        """Return the sums as JSON values, for a cache."""
-        return [list(self._dump_shares()), self.scores, self.highest_score, self.outcome_is_score_of_one]
-
-    def _dump_shares(self) -> Iterator[list[object]]:
-        for domain, shares in self.shares.items():
-            for key, tasks in shares.items():
-                yield [domain, *key, tasks]
-
-    @classmethod
-    def restore(cls, values: list[Any]) -> Tallies:
-        """Return what :meth:`dump` was called on, without its single tasks.
-
-        Raises:
-            KeyError, TypeError, ValueError, AttributeError: The values are damaged.
-        """
-        shares, scores, highest, is_score_of_one = values
-        tallies = cls()
-        for domain, successes, measured, finished, tasks in shares:
-            tallies.shares.setdefault(domain, Counter())[TaskShares(successes, measured, finished)] = tasks
-        tallies.scores = {domain: ScoreSums(*sums) for domain, sums in scores.items()}
-        tallies.highest_score = None if highest is None else float(highest)
-        tallies.outcome_is_score_of_one = bool(is_score_of_one)
-        return tallies
+    def without_tasks(self) -> Tallies:
+        """Return the sums without the single tasks; nothing can be counted in them."""
+        sums = copy.copy(self)
+        sums._tasks = {}
+        return sums

@@ -18,6 +18,7 @@ from evalgauge import metrics as m
 from evalgauge.metrics import Metric
 from evalgauge_exporter.analysis.rates import Results, pass_ratios
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
+from evalgauge_exporter.config.shard import WHOLE, Shard
 from evalgauge_exporter.state.histogram import Histogram
 from evalgauge_exporter.state.models import OTHER
 from evalgauge_exporter.state.run import RunState, State
@@ -56,10 +57,20 @@ class Exposition:
         analysis: The analyses of the runs.
         limits: Upper limits of what is exposed.
         linger: Seconds after its last event for which a run that is not running stays exposed; None for ever.
+        shard: The part of the runs that is exposed; which ones are within the limits is decided over all runs.
     """
 
-    def __init__(self, state: State, analysis: RunAnalysis, limits: Limits, *, linger: float | None) -> None:
+    def __init__(
+        self,
+        state: State,
+        analysis: RunAnalysis,
+        limits: Limits,
+        *,
+        linger: float | None,
+        shard: Shard = WHOLE,
+    ) -> None:
         self.state = state
+        self.shard = shard
         self.analysis = analysis
         self.limits = limits
         self.stall_after = analysis.stall_after
@@ -83,12 +94,15 @@ class Exposition:
         blocks: dict[Metric, list[str]] = {metric: [] for metric in m.CATALOGUE}
         with self.state.lock:
             every = self.state.runs.values()
-            runs, left_out = exposed_runs(every, now, self.stall_after, self.linger, self.limits)
+            shown, left_out = exposed_runs(every, now, self.stall_after, self.linger, self.limits)
+            runs = [run for run in shown if self.shard.owns(run.run_id)]
             blocks[m.RUNS_LEFT_OUT].append(format_sample(m.RUNS_LEFT_OUT, (), left_out))
             for run in runs:
                 for metric, text in self._run(run, now).items():
                     blocks[metric].append(text)
             for metric, values, value in comparison_samples(runs, self.analysis, now, self.limits.domains):
+                blocks[metric].append(format_sample(metric, values, value))
+            for metric, values, value in baseline_samples(shown, self.analysis, now, self.shard):
                 blocks[metric].append(format_sample(metric, values, value))
             for metric, values, value in self._process_samples():
                 blocks[metric].append(format_sample(metric, values, value))
@@ -265,16 +279,14 @@ def _money(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]
 
 
 def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: float, most: int) -> Iterator[Sample]:
-    """Yield each run's comparison with its baseline, and every baseline in use."""
-    used: dict[tuple[str, str, str], RunState] = {}
-    for run in runs:  # in the order in which they started
+    """Yield each run's comparison with its baseline."""
+    for run in runs:
         for name in analysis.named_baselines(run)[:1]:
             state = "found" if name in analysis.state.runs else "missing"
             yield m.RUN_BASELINE_INFO, (run.run_id, name, state), 1
         paired = analysis.compare_with_baseline(run, now)
         if paired is None:
             continue
-        used[run.benchmark, run.model, paired.baseline.run_id] = paired.baseline
         found, labels = paired.comparison, (run.run_id, paired.baseline.run_id)
         if not found.paired_tasks:
             continue
@@ -292,10 +304,19 @@ def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: flo
             here = (*labels, name)
             yield from _deltas(m.COMPARISON_DOMAIN_DELTA, here, domain.expected_delta, domain.ci_low, domain.ci_high)
             yield m.COMPARISON_DOMAIN_P_VALUE, (*here, kind), domain.adjusted_p_value
-    for labels3, baseline in used.items():
+
+
+def baseline_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: float, shard: Shard) -> Iterator[Sample]:
+    """Yield every baseline that one of the runs is compared with and that belongs to the shard."""
+    used: dict[tuple[str, str, str], RunState] = {}
+    for run in runs:  # in the order in which they started
+        baseline = analysis.baseline(run)
+        if baseline is not None and shard.owns(baseline.run_id):
+            used[run.benchmark, run.model, baseline.run_id] = baseline
+    for labels, baseline in used.items():
         statuses = baseline.statuses(now, analysis.stall_after)
-        yield m.BASELINE_SUCCESS_TASKS, labels3, statuses.get("success", 0)
-        yield m.BASELINE_MEASURED_TASKS, labels3, sum(statuses.get(name, 0) for name in m.MEASURED_OUTCOMES)
+        yield m.BASELINE_SUCCESS_TASKS, labels, statuses.get("success", 0)
+        yield m.BASELINE_MEASURED_TASKS, labels, sum(statuses.get(name, 0) for name in m.MEASURED_OUTCOMES)
 
 
 def _deltas(

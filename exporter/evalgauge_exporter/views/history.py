@@ -187,8 +187,7 @@ def _samples(
     for metric, values, value in run_samples(run, now, analysis, limits):
         yield metric, tuple(values), [format_sample(metric, values, value)]
     for metric, values, value in comparison_samples([run], analysis, now, limits.domains):
-        if metric.labels[0] == "run_id":  # a baseline's own counts belong to several runs
-            yield metric, tuple(values), [format_sample(metric, values, value)]
+        yield metric, tuple(values), [format_sample(metric, values, value)]
     for metric, grouped in (
         (m.RUN_TASK_DURATION, task_durations(run, limits.domains)),
         (m.RUN_LLM_DURATION, call_durations(run, limits.models)),

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import pickle
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import partial
@@ -18,7 +18,6 @@ from evalgauge_exporter.analysis.machine_usage import (
     compute_fleet_machine_costs,
     compute_run_machine_costs,
 )
-from evalgauge_exporter.ingest.run_cache import dump_run, restore_run
 from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.fleet_events import (
     RegisteredVm,
@@ -134,7 +133,7 @@ def test_the_time_from_a_workers_stop_to_its_return_costs_nothing(end: str) -> N
     assert (back.billing, back.busy_hours) == (True, 0.5)
     run = story.end(11 * HOUR).run()
     assert only(cost(run, at=50 * HOUR)).hours == pytest.approx(2.0)
-    kept = restore_run(json.loads(json.dumps(dump_run(run))), "run-a", unpriced)
+    kept = RunState.restore(pickle.loads(pickle.dumps(run.dump(attempts=False))), "run-a", unpriced)
     assert cost(kept, at=50 * HOUR) == cost(run, at=50 * HOUR)
 
 

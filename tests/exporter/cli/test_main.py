@@ -214,12 +214,12 @@ def test_serve_prints_its_address_and_waits_for_a_first_run(tmp_path: Path) -> N
         small_run(tmp_path, "first")
         wait_for(lambda: 'run_id="first"' in get(f"{url[0]}/metrics")[1])
         with urllib.request.urlopen(
-            urllib.request.Request(f"{url[0]}/metrics", headers={"accept": "application/openmetrics-text"}), timeout=5
+            urllib.request.Request(f"{url[0]}/metrics", headers={"accept": "application/openmetrics-text"}), timeout=60
         ) as answer:
             assert answer.headers["content-type"].startswith("application/openmetrics-text")
             assert answer.read().endswith(b"# EOF\n")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:

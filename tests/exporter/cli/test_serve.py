@@ -78,6 +78,8 @@ def test_a_valid_configuration_is_checked_and_nothing_is_served(config: Path) ->
     done = evalgauge("serve", "--config", config, "--check")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "the configuration is valid; 1 results folders\n"
+    done = evalgauge("serve", "--config", config, "--shard", "1/3", "--check")
+    assert done.stdout == "the configuration is valid; 1 results folders, shard 1 of 3\n"
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,7 @@ def test_a_valid_configuration_is_checked_and_nothing_is_served(config: Path) ->
         ('prices = {overrides = "none.toml"}', "none.toml"),
         ('receive = "in"', "--receive needs a token"),
         ('log_level = "loud"', "log_level"),
+        ('shard = "3/3"', "shard: '3/3' is no shard; write it as K/N with K from 0 to N - 1"),
     ],
 )
 def test_a_check_finds_what_cannot_be_used(config: Path, line: str, message: str) -> None:
@@ -107,7 +110,7 @@ def test_a_check_finds_an_expired_certificate(config: Path, tmp_path: Path) -> N
 
 def test_the_log_is_json_where_that_is_asked_for(config: Path) -> None:
     with served("--config", config, "--log-format", "json", "--log-level", "debug") as here:
-        wait_for(lambda: here.has('"msg"'))
+        wait_for(lambda: here.has('"ready: '))
         rows = [json.loads(line) for line in list(here.lines) if line.startswith("{")]
     (ready,) = [row for row in rows if row["msg"].startswith("ready")]
     assert (ready["level"], ready["logger"], ready["msg"]) == ("info", "evalgauge.exporter", "ready: 1 run found")

@@ -102,6 +102,7 @@ VALUES = {
     "EVALGAUGE_LISTEN": "0.0.0.0:80",
     "EVALGAUGE_LINGER": "1h",
     "EVALGAUGE_STALL_AFTER": "5m",
+    "EVALGAUGE_SHARD": "2/3",
     "EVALGAUGE_RECEIVE": "/in",
     "EVALGAUGE_TOKEN_FILE": "/token",
     "EVALGAUGE_GRAFANA_URL": "http://grafana",

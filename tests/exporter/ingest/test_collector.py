@@ -28,7 +28,7 @@ def exporter(tmp_path: Path) -> Iterator[Exporter]:
     (tmp_path / "results").mkdir()
     exporter = exporter_of(tmp_path / "results")
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     yield exporter
     exporter.stop()
 
@@ -72,6 +72,7 @@ def test_what_is_wrong_in_a_log_is_counted_named_once_and_skipped(
         file.write(b"garbage\ngarbage\n" + b'{"v":1,"ts":1,"type":"sneeze"}\n{"torn\n')
     run.finish()
     wait_for(lambda: seen.is_finished())
+    wait_for(lambda: exporter.state.sources["runlog"].errors.get("torn_line"))  # counted after it was folded
     found = samples(exporter.exposition.render(time.time()).decode())
     assert value(found, "agent_eval_source_errors_total", source="runlog", reason="foreign_line") == 2
     assert value(found, "agent_eval_source_errors_total", source="runlog", reason="unknown_type") == 1
@@ -131,7 +132,7 @@ def test_two_served_folders_with_one_run_id_both_appear(tmp_path: Path) -> None:
         small_run(tmp_path / name, "same")
     exporter = exporter_of(tmp_path / "a", tmp_path / "b")
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     exporter.stop()
     assert set(exporter.state.runs) == {"same@a", "same@b"}
 
@@ -149,7 +150,7 @@ def test_runs_are_found_three_levels_deep_and_no_deeper(tmp_path: Path) -> None:
         (tmp_path / folder / "notes.txt").touch()
     exporter = exporter_of(tmp_path)
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     exporter.stop()
     assert set(exporter.state.runs) == {"three"}
 
@@ -179,7 +180,7 @@ def test_a_defect_in_the_reading_of_one_run_stops_that_of_no_other(
         small_run(tmp_path, name)
     exporter = exporter_of(tmp_path)
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     small_run(tmp_path, "later")
     run_of(exporter, "later")
     exporter.stop()

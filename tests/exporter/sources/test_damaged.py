@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evalgauge_exporter.sources.agentlab import AgentLabSource
@@ -45,6 +45,7 @@ from tests.exporter.sources.openadapt import test_models as test_openadapt_model
 from tests.exporter.sources.osworld import test_osworld, test_waa
 from tests.exporter.sources.reading import drain, write
 from tests.exporter.sources.swebench import test_trajectories
+from tests.faults.fuzzing import fuzzed
 
 
 def _copied(source: Path) -> Callable[[Path], Path]:
@@ -92,7 +93,7 @@ VALUES = [
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzzed(40)
 @given(data=st.data())
 def test_a_run_whose_files_were_damaged_is_read_without_an_exception(
     name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -155,7 +155,7 @@ def test_a_pipe_blocks_nothing(tmp_path: Path) -> None:
     small_run(tmp_path, "r")
     exporter = exporter_of(tmp_path)
     exporter.start()
-    assert exporter.wait_ready(30)
+    assert exporter.wait_ready(60)
     exporter.stop()
     assert "r" in exporter.state.runs
 
@@ -192,7 +192,7 @@ def test_the_exporter_follows_them_all_without_a_complaint(tmp_path: Path) -> No
     make_all(tmp_path)
     exporter = exporter_of(tmp_path)
     exporter.start()
-    assert exporter.wait_ready(30)
+    assert exporter.wait_ready(60)
     exporter.stop()
     assert {run_id: run.source for run_id, run in exporter.state.runs.items()} == EXPECTED
     assert not any(health.errors for health in exporter.state.sources.values())

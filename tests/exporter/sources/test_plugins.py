@@ -106,7 +106,7 @@ def test_a_plug_in_that_fails_harms_no_other_run(tmp_path: Path, install: Any) -
     assert looking.scan() == ([], []), "it is said once"
     exporter = exporter_of(tmp_path)
     exporter.start()
-    assert exporter.wait_ready(30)
+    assert exporter.wait_ready(60)
     exporter.stop()
     assert exporter.state.runs["good"].is_finished()
     assert exporter.state.sources["broken"].errors["defect"] >= 1

@@ -25,7 +25,7 @@ def exporter(tmp_path: Path) -> Iterator[Exporter]:
     small_run(tmp_path, "after", outcomes="sfsfffifaf" * 2)
     exporter = exporter_of(tmp_path)
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     yield exporter
     exporter.stop()
 
@@ -77,7 +77,7 @@ def test_an_empty_results_folder_is_answered_with_nulls_and_not_with_zeros(tmp_p
     (tmp_path / "empty").mkdir()
     exporter = exporter_of(tmp_path / "empty")
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     with TestClient(create_app(exporter), base_url="http://127.0.0.1") as client:
         if "compare" in path:
             assert client.get(path).status_code == 404

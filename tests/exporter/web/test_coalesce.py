@@ -97,7 +97,7 @@ def test_fifty_concurrent_requests_compute_a_result_at_most_twice(
     small_run(tmp_path, "r", outcomes="sfa")
     exporter = exporter_of(tmp_path)
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     app, answer, all_asked = create_app(exporter), RequestCoalescer.get, threading.Event()
     asked, made = [], []
 

@@ -56,7 +56,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(8000)
+        page.set_default_timeout(30_000)
 
         def said(message: ConsoleMessage) -> None:
             if quiet and message.type in ("error", "warning"):
@@ -82,7 +82,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
 def serve(results: Path, listen: str = "127.0.0.1:0", **config: Any) -> Iterator[str]:
     exporter = Exporter(load_config(results=(results,), listen=listen, **config))
     with serving(exporter) as url:
-        assert exporter.wait_ready(10)
+        assert exporter.wait_ready(60)
         yield url
 
 
@@ -639,6 +639,33 @@ def test_the_token_is_asked_for_once_and_hidden_from_scripts(results: Path, tmp_
         page.get_by_role("link").click()
         expect(page).to_have_url(f"{base}/docs#metrics")
         page.goto("about:blank")
+
+
+def test_the_button_to_sign_out_ends_the_session_and_the_page_asks_again(
+    results: Path, tmp_path: Path, open_page: Open
+) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("a-token-of-enough-letters\n", encoding="utf-8")
+    with start(results), serve(results, token_file=secret) as base:
+        page = open_page(base)
+        page.get_by_label("Token").fill("a-token-of-enough-letters")
+        page.keyboard.press("Enter")
+        live(page)
+        assert {cookie["name"] for cookie in page.context.cookies()} == {"evalgauge_session", "evalgauge_signed_in"}
+        page.get_by_role("button", name="Sign out").click()
+        expect(page).to_have_url(f"{base}/login")
+        assert page.context.cookies() == []
+        page.goto(base)
+        expect(page).to_have_url(f"{base}/login")
+        expect(page.get_by_label("Token")).to_be_visible()
+        page.goto("about:blank")
+
+
+def test_without_a_token_there_is_no_button_to_sign_out(results: Path, base: str, open_page: Open) -> None:
+    with start(results):
+        page = open_page(base)
+        live(page)
+        expect(page.locator("#sign-out")).to_be_hidden()
 
 
 def test_both_themes_are_readable_and_have_the_colours_of_the_dashboards() -> None:

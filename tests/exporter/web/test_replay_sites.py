@@ -1,7 +1,9 @@
 """The replay as the exporter serves it: made on demand, brought up to date, and nothing but the site."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -32,7 +34,7 @@ def going(tmp_path: Path) -> Iterator[Run]:
 def exporter(going: Run) -> Iterator[Exporter]:
     exporter = exporter_of(going.folder.parent)
     exporter.start()
-    assert exporter.wait_ready(20)
+    assert exporter.wait_ready(60)
     yield exporter
     exporter.stop()
 
@@ -123,11 +125,19 @@ def test_a_loading_page_shows_the_progress_of_a_site_that_is_being_generated(
     exporter: Exporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app_module, "BUILD_WAIT_SECONDS", 0.0)
+    build, go_on = replay_sites.ReplaySites._build, threading.Event()
+
+    def build_later(*arguments: Any) -> None:
+        assert go_on.wait(60)
+        build(*arguments)
+
+    monkeypatch.setattr(replay_sites.ReplaySites, "_build", build_later)
     with TestClient(create_app(exporter), base_url="http://127.0.0.1") as client:
         page = client.get("/replay/now/")
         assert page.status_code == 202
         assert "being generated" in page.text
         assert client.get("/live/loading.js").status_code == 200
+        go_on.set()
         wait_for(lambda: client.get("/replay/now/progress").json()["ready"], 60)
         assert client.get("/replay/now/").status_code == 200
 

@@ -45,13 +45,13 @@ def run(tmp_path: Path) -> Iterator[Run]:
 def base(run: Run, tmp_path: Path) -> Iterator[str]:
     exporter = exporter_of(tmp_path / "results")
     with serving(exporter) as url:
-        assert exporter.wait_ready(20)
-        wait_for(lambda: len(httpx.get(f"{url}/api/benchmark/wall").json()["tiles"]) == 3)
+        assert exporter.wait_ready(60)
+        wait_for(lambda: len(httpx.get(f"{url}/api/benchmark/wall", timeout=60).json()["tiles"]) == 3)
         yield url
 
 
 def test_the_wall_has_what_each_worker_shows(base: str) -> None:
-    wall = httpx.get(f"{base}/api/benchmark/wall", params={"run_id": "live"}).json()
+    wall = httpx.get(f"{base}/api/benchmark/wall", params={"run_id": "live"}, timeout=60).json()
     seen, text, done = wall["tiles"]
     assert (seen["task_id"], seen["step"], seen["max_steps"], seen["lines"]) == ("seen", 1, 15, None)
     assert (text["screenshot"], "in the files." in text["lines"]) == (None, True)
@@ -60,8 +60,8 @@ def test_the_wall_has_what_each_worker_shows(base: str) -> None:
 
 
 def test_a_screenshot_is_scaled_and_comes_from_the_run_s_folder_alone(base: str, run: Run, tmp_path: Path) -> None:
-    tile = httpx.get(f"{base}/api/benchmark/wall").json()["tiles"][0]
-    answer = httpx.get(f"{base}/{tile['screenshot']}")
+    tile = httpx.get(f"{base}/api/benchmark/wall", timeout=60).json()["tiles"][0]
+    answer = httpx.get(f"{base}/{tile['screenshot']}", timeout=60)
     assert answer.headers["content-type"] == "image/jpeg"
     with Image.open(BytesIO(answer.content)) as image:
         assert image.width == 640
@@ -70,23 +70,23 @@ def test_a_screenshot_is_scaled_and_comes_from_the_run_s_folder_alone(base: str,
     secret.write_bytes(png(1))
     shot.unlink()
     shot.symlink_to(secret)
-    assert httpx.get(f"{base}/{tile['screenshot']}").status_code == 404
+    assert httpx.get(f"{base}/{tile['screenshot']}", timeout=60).status_code == 404
     shot.unlink()
     shot.write_bytes(b"\x89PNG\r\n\x1a\nnot an image")
-    assert httpx.get(f"{base}/{tile['screenshot']}").status_code == 404
+    assert httpx.get(f"{base}/{tile['screenshot']}", timeout=60).status_code == 404
 
 
 @pytest.mark.parametrize(
     "query", ["run_id=nope&worker_id=w1", "run_id=live&worker_id=nope", "run_id=live&worker_id=w2"]
 )
 def test_what_shows_no_screenshot_is_not_found(base: str, query: str) -> None:
-    assert httpx.get(f"{base}/api/benchmark/wall/screenshot?{query}").status_code == 404
+    assert httpx.get(f"{base}/api/benchmark/wall/screenshot?{query}", timeout=60).status_code == 404
 
 
 def test_an_empty_folder_has_an_empty_wall(tmp_path: Path) -> None:
     with serving(exporter_of(tmp_path)) as url:
-        assert httpx.get(f"{url}/api/benchmark/wall").json()["tiles"] == []
-        assert httpx.get(f"{url}/wall").status_code == 200
+        assert httpx.get(f"{url}/api/benchmark/wall", timeout=60).json()["tiles"] == []
+        assert httpx.get(f"{url}/wall", timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize("width", [1440, 390])

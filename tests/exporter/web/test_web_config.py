@@ -112,21 +112,21 @@ def test_a_user_signs_in_with_a_password(tmp_path: Path) -> None:
     with exporter(tmp_path, f"basic_auth_users: {{ada: '{HASH}'}}") as url:
         for path in ("/metrics", "/", "/live/base.css", "/api/benchmark/status", "/login"):
             if path != "/login":
-                refused = httpx.get(f"{url}{path}", headers={"accept": "text/html"})
+                refused = httpx.get(f"{url}{path}", headers={"accept": "text/html"}, timeout=60)
                 assert (refused.status_code, refused.headers["www-authenticate"]) == (401, 'Basic realm="evalgauge"')
-            assert httpx.get(f"{url}{path}", auth=("ada", PASSWORD)).status_code in (200, 303)
+            assert httpx.get(f"{url}{path}", auth=("ada", PASSWORD), timeout=60).status_code in (200, 303)
         for wrong in (("ada", "wrong"), ("eve", PASSWORD), ("ada", ""), ("", PASSWORD), ("ada", PASSWORD * 20)):
-            assert httpx.get(f"{url}/metrics", auth=wrong).status_code == 401
+            assert httpx.get(f"{url}/metrics", auth=wrong, timeout=60).status_code == 401
         for header in ("Basic", "Basic !!", "Basic YWRh", f"Bearer {PASSWORD}"):
-            assert httpx.get(f"{url}/metrics", headers={"authorization": header}).status_code == 401
-        assert httpx.get(f"{url}/healthz").status_code == 200
+            assert httpx.get(f"{url}/metrics", headers={"authorization": header}, timeout=60).status_code == 401
+        assert httpx.get(f"{url}/healthz", timeout=60).status_code == 200
 
 
 def test_headers_are_those_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     text = "http_server_config: {headers: {Strict-Transport-Security: max-age=60, X-Frame-Options: SAMEORIGIN}}"
     with exporter(tmp_path, text) as url:
-        headers = httpx.get(f"{url}/healthz").headers
+        headers = httpx.get(f"{url}/healthz", timeout=60).headers
         assert (headers["strict-transport-security"], headers["x-frame-options"]) == ("max-age=60", "SAMEORIGIN")
         assert "default-src 'none'" in headers["content-security-policy"]
 
@@ -235,7 +235,7 @@ def test_sessions_end_with_log_out_and_with_another_token(tmp_path: Path) -> Non
     (tmp_path / "results").mkdir()
     (tmp_path / "token").write_text("a-token-of-many-characters")
     made = exporter_of(tmp_path / "results", token_file=tmp_path / "token")
-    with serving(made) as url, httpx.Client(base_url=url) as web:
+    with serving(made) as url, httpx.Client(base_url=url, timeout=60) as web:
         signed_in = web.post("/login", data={"token": "a-token-of-many-characters"})
         assert signed_in.status_code == 303
         session = web.cookies["evalgauge_session"]
@@ -246,14 +246,16 @@ def test_sessions_end_with_log_out_and_with_another_token(tmp_path: Path) -> Non
         assert web.post("/logout").headers["location"] == "./login"
         assert "evalgauge_session" not in web.cookies
         copied = {"cookie": f"evalgauge_session={session}"}
-        assert httpx.get(f"{url}/api/benchmark/status", headers=copied).status_code == 401, "copies end with it"
+        assert httpx.get(f"{url}/api/benchmark/status", headers=copied, timeout=60).status_code == 401, (
+            "copies end with it"
+        )
         web.post("/login", data={"token": "a-token-of-many-characters"})
         other = web.cookies["evalgauge_session"]
     (tmp_path / "token").write_text("another-token-of-many-characters")
     made = exporter_of(tmp_path / "results", token_file=tmp_path / "token")
     with serving(made) as url:
         headers = {"cookie": f"evalgauge_session={other}"}
-        assert httpx.get(f"{url}/api/benchmark/status", headers=headers).status_code == 401
+        assert httpx.get(f"{url}/api/benchmark/status", headers=headers, timeout=60).status_code == 401
 
 
 def test_a_password_is_checked_once_and_a_wrong_one_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def scraped(results: Path) -> dict[tuple[str, frozenset[tuple[str, str]]], float
     exporter = Exporter(load_config(results=(results,)))
     exporter.start()
     try:
-        assert exporter.wait_ready(20)
+        assert exporter.wait_ready(60)
         return samples(exporter.exposition.render(0.0, openmetrics=False).decode())
     finally:
         exporter.stop()

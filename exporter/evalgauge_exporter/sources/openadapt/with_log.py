@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -121,6 +122,10 @@ class FilledRunLogSource(RunLogSource):
                 result.events += self._complete(sure=full_scan or not self._log_read)
         self._log_read |= not result.has_more
         return result
+
+    def position(self) -> dict[str, Any] | None:
+        """Return how far the logs were read; None where there are files beside them, which are read anew."""
+        return super().position() if self._files is None else None
 
     def _find_files(self) -> OpenAdaptSource | OpenAdaptPool | None:
         names = list_names(self.folder)

@@ -61,7 +61,7 @@ def test_a_running_exporter_counts_an_evaluation_that_is_tried_again_once(tmp_pa
     exporter = exporter_of(tmp_path)
     exporter.start()
     try:
-        assert exporter.wait_ready(30)
+        assert exporter.wait_ready(60)
         assert list(exporter.state.runs) == ["b"]
         tried_again(tmp_path / "a.json")
         wait_for(lambda: list(exporter.state.runs) == ["a"])

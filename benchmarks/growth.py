@@ -1,0 +1,153 @@
+"""How the main figures grow with the size: each at 1 ×, 10 × and 100 ×, and the exponent between them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks.exporter import write_run
+from benchmarks.rows import Row, best_of
+from evalgauge import track_run
+from evalgauge_exporter.config.model import load_config
+from evalgauge_exporter.config.shard import WHOLE, Shard
+from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.replay import generate
+from evalgauge_exporter.sources.discovery import Discovery
+from evalgauge_exporter.sources.runlog import RunLogSource
+from evalgauge_exporter.state.run import RunState, fold
+from evalgauge_exporter.views.exposition import Exposition
+from evalgauge_exporter.views.limits import Limits
+from evalgauge_exporter.web.server import serving
+
+SIZES = (1, 10, 100)
+REQUESTS = 15
+SHARDS = 4
+
+
+def rows() -> Iterator[Row]:
+    """The exponents."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        yield _grow("a tracker step after {:,} others", 200, lambda size: _step(folder / f"step{size}", size))
+        yield _grow("cold start, {:,} events", 2_000, lambda size: _cold_start(folder / f"cold{size}", size))
+        yield _grow("status of a run of {:,} tasks", 100, lambda size: _status(folder / f"status{size}", size))
+        yield _grow("a replay of {:,} tasks × 15 steps", 20, lambda size: _replay(folder / f"replay{size}", size))
+        running = _read_running(folder / "running")
+        yield _grow("/metrics of {:,} running runs", 1, lambda size: _scrape(running, size, WHOLE))
+        whole, shard = _scrape(running, SIZES[-1], WHOLE), _scrape(running, SIZES[-1], Shard(0, SHARDS))
+        yield Row(
+            f"/metrics of one of {SHARDS} shards of {SIZES[-1]} running runs",
+            _format(shard),
+            f"without shards: {_format(whole)}",
+            shard / whole,
+            f"{1 / SHARDS}",
+        )
+
+
+def _grow(what: str, unit: int, measure: Callable[[int], float]) -> Row:
+    """Measure at each size; the exponent is the slope of the least-squares line through the logarithms."""
+    sizes = [unit * size for size in SIZES]
+    times = [measure(size) for size in sizes]
+    slope = statistics.linear_regression([math.log(size) for size in sizes], [math.log(taken) for taken in times]).slope
+    first, middle, last = (f"{size:,}" for size in sizes)
+    return Row(
+        what.replace("{:,}", f"{first}, {middle} and {last}"),
+        ", ".join(map(_format, times)),
+        "ratio: the exponent; 1 is in step with the size",
+        slope,
+        "≤ 1.1",
+    )
+
+
+def _format(seconds: float) -> str:
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} µs"
+    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def _step(folder: Path, before: int) -> float:
+    with track_run(folder, benchmark="b", model="m", fsync="never") as run, run.task("t", worker="w") as task:
+        for _ in range(before):
+            task.step(action="click", reasoning="x" * 100)
+
+        def track() -> None:
+            for _ in range(200):
+                task.step(action="click", reasoning="x" * 100)
+
+        return best_of(5, track) / 200
+
+
+def _cold_start(folder: Path, events: int) -> float:
+    steps = 9
+    write_run(folder, "r", tasks=events // (2 + 2 * steps), steps=steps)
+
+    def read() -> None:
+        source, run, more = RunLogSource(folder / "r"), RunState("r", "runlog", exporter.price), True
+        while more:
+            result = source.read()
+            more = result.has_more
+            for event in result.events:
+                run.apply(event)
+
+    exporter = Exporter(load_config(None, results=(folder,)))
+    return best_of(3, read)
+
+
+def _status(folder: Path, tasks: int) -> float:
+    """The median of an answer of the API about a running run, each after another event."""
+    exporter = Exporter(load_config(None, results=(folder,), listen="127.0.0.1:0"))
+    names = [{"task_id": f"t{n}", "domain": f"d{n % 12}"} for n in range(tasks)]
+    with track_run(folder, benchmark="b", model="m", run_id="r", tasks=names, fsync="never") as run:
+        for number in range(tasks - 1):
+            with run.task(f"t{number}", worker=f"w{number % 8}") as task:
+                task.finish(success=number % 3 > 0)
+        with run.task(f"t{tasks - 1}") as task, serving(exporter) as url:
+            exporter.wait_ready()
+            waits = []
+            for _ in range(REQUESTS):
+                version = exporter.state.version
+                task.step(action="click")
+                while exporter.state.version == version:
+                    time.sleep(0.001)
+                start = time.perf_counter()
+                urllib.request.urlopen(f"{url}/api/benchmark/status?run_id=r").read()
+                waits.append(time.perf_counter() - start)
+    return statistics.median(waits)
+
+
+def _replay(folder: Path, tasks: int) -> float:
+    write_run(folder / "results", "r", tasks=tasks, steps=15)
+    runs = Discovery([folder / "results"]).scan()[0]
+    start = time.perf_counter()
+    generate(runs, folder / "site")
+    return time.perf_counter() - start
+
+
+def _read_running(folder: Path) -> Exporter:
+    """An exporter that knows as many running runs as are exposed at most here."""
+    exporter = Exporter(load_config(None, results=(folder,)))
+    for number in range(SIZES[-1]):
+        name = f"r{number:03d}"
+        write_run(folder, name, tasks=150, steps=1, workers=20)
+        events = RunLogSource(folder / name).read().events
+        exporter.state.runs[name] = fold(name, "runlog", events[:-1], exporter.price)
+    return exporter
+
+
+def _scrape(exporter: Exporter, runs: int, shard: Shard) -> float:
+    """Seconds of a scrape of so many running runs, of which nothing is cached."""
+    state, analysis = exporter.state, exporter.analysis
+    every = state.runs
+    state.runs = dict(itertools.islice(every.items(), runs))
+    exposition = Exposition(state, analysis, Limits(), linger=None, shard=shard)
+    now = time.time()
+    times = itertools.count(1)
+    taken = best_of(3, lambda: exposition.render(now + 10 * next(times)))  # later than anything is used again
+    state.runs = every
+    return taken

@@ -1,0 +1,20 @@
+"""Damaged runs of a few documents: no answer is a 500, nothing raises, and the good run beside them stays the same."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from tests.exporter.sources.test_damaged import FORMATS
+from tests.faults.fuzzing import DAMAGE, Fault, check_damaged_run, fuzzed
+from tests.faults.test_unreadable import RUNS
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - RUNS.keys()))
+@fuzzed(16)
+@given(damage=DAMAGE)
+def test_a_damaged_run_of_a_few_documents_harms_nothing(
+    name: str, tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[float, list[Fault]]]
+) -> None:
+    make, _ = FORMATS[name]
+    check_damaged_run(make, damage, tmp_path_factory)
