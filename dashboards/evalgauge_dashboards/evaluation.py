@@ -7,10 +7,11 @@ from grafana_foundation_sdk.models import dashboard
 from evalgauge import metrics as m
 from evalgauge_dashboards import panels as p
 from evalgauge_dashboards import run_table, stats
+from evalgauge_dashboards.alert_table import alert_rows
 from evalgauge_dashboards.dashboard import EVALUATION, Row, build_dashboard
 from evalgauge_dashboards.options import Options
 from evalgauge_dashboards.panels import Column, Panel, PanelSpec, Query
-from evalgauge_dashboards.promql import ALERTS, RATE_INTERVAL, select
+from evalgauge_dashboards.promql import RATE_INTERVAL, select
 from evalgauge_dashboards.queries import shown as q
 from evalgauge_dashboards.variables import ONE
 
@@ -425,8 +426,7 @@ def _tags() -> Panel:
 
 
 def _alerts() -> Panel:
-    raised = select(ALERTS, alertstate="firing", **ONE).max("alertname", "severity", "worker_id", "domain")
-    keyed = raised.join_labels("alert", "alertname", "worker_id", "domain")
+    rows, severity = alert_rows("worker_id", "domain", **ONE)
     return p.table(
         PanelSpec(
             51,
@@ -440,9 +440,10 @@ def _alerts() -> Panel:
         "alert",
         [
             Column("Alert", "alertname", {"links": [p.build_link("Runbook", p.RUNBOOK, new_tab=True)]}),
-            Column("Severity", "severity"),
+            severity,
             Column("Domain", "domain"),
             Column("Worker", "worker_id"),
         ],
-        rows=keyed,
+        rows=rows,
+        sort=("Severity", False),
     )

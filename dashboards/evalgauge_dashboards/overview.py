@@ -7,6 +7,7 @@ from grafana_foundation_sdk.models import dashboard
 from evalgauge import metrics as m
 from evalgauge_dashboards import panels as p
 from evalgauge_dashboards import queries, run_table
+from evalgauge_dashboards.alert_table import alert_rows
 from evalgauge_dashboards.dashboard import OVERVIEW, Row, build_dashboard
 from evalgauge_dashboards.machine_table import machine_rows, machine_table
 from evalgauge_dashboards.options import Options
@@ -132,7 +133,7 @@ def _counts() -> list[Panel]:
         p.stat(
             PanelSpec(
                 6,
-                "Machines hourly",
+                "Machines",
                 "Known prices of the billed machines, and of those among them without a run or without a task for "
                 f"{queries.IDLE_WINDOW}.",
                 p.DOLLARS,
@@ -262,9 +263,7 @@ def _machines() -> Panel:
 
 
 def _firing() -> Panel:
-    raised = select(ALERTS, alertstate="firing").max(*(label for label in ALERTS.labels if label != "alertstate"))
-    # a row for each alert: its name alone does not tell two of them apart
-    keyed = raised.join_labels("alert", "alertname", "run_id", "worker_id", "vm", "domain", "source", "target")
+    rows, severity = alert_rows("run_id", "worker_id", "vm", "domain", "source", "target")
     width = {"custom.width": 130}
     return p.table(
         PanelSpec(
@@ -283,7 +282,7 @@ def _firing() -> Panel:
                 "alertname",
                 {"links": [p.build_link("Runbook", p.RUNBOOK, new_tab=True)], "custom.width": 240},
             ),
-            Column("Severity", "severity", {"custom.width": 90}),
+            severity,
             Column("Run", "run_id", run_table.RUN_LINKS),
             Column("Worker", "worker_id", width),
             Column("Domain", "domain", width),
@@ -291,7 +290,7 @@ def _firing() -> Panel:
             Column("Source", "source", width),
             Column("Target", "target", width),
         ],
-        rows=keyed,
+        rows=rows,
         sort=("Severity", False),
     )
 

@@ -47,7 +47,7 @@ def build_health_panels() -> list[Panel]:
             PanelSpec(
                 2,
                 "Attempts",
-                "Attempts at tasks: finished with any outcome, running, and waiting in the queue; the number of "
+                "Attempts at tasks: finished with any outcome, of all that are planned, and running; the number of "
                 "tasks, each counted once however many attempts it has; and the share of the finished attempts that "
                 "ended as an error of the agent, the infrastructure or the evaluation.",
                 p.INTEGER,
@@ -62,15 +62,13 @@ def build_health_panels() -> list[Panel]:
                     "A",
                 ),
                 Query(q.tasks(status="running", **ONE), "running", "B"),
-                Query(q.tasks(status="pending", **ONE), "waiting", "C"),
-                Query(q.distinct_tasks(**ONE), "tasks", "D"),
-                Query(q.tasks(status=ERRORS, **ONE) / (finished > 0), "errors", "E"),
+                Query(q.distinct_tasks(**ONE), "tasks", "C"),
+                Query(q.tasks(status=ERRORS, **ONE) / (finished > 0), "errors", "D"),
             ],
             decimals=0,
             text="value_and_name",
             overrides={
                 "running": p.colour_series("running"),
-                "waiting": BOUND,
                 "tasks": BOUND,
                 "errors": {
                     "unit": p.RATIO,
@@ -86,7 +84,7 @@ def build_health_panels() -> list[Panel]:
                 "Estimated from the durations of finished tasks by domain and the busy workers: the median, and the "
                 "80 % range (10th to 90th percentile).",
                 p.SECONDS,
-                "finished, or fewer than 3 finished tasks",
+                "finished, stalled, or fewer than 3 finished tasks",
                 5,
                 4,
             ),
@@ -211,7 +209,7 @@ def build_result_panels() -> list[Panel]:
                 "p-value of a "
                 "running run may be read as often as one likes.",
                 p.RATIO,
-                "no baseline: name one with track_run(baseline=…) or in [baselines]",
+                "no such run: name a baseline with track_run(baseline=…) or in [baselines]",
                 7,
                 4,
             ),
