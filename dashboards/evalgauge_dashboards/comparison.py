@@ -111,7 +111,7 @@ def _verdicts() -> list[Panel]:
         p.stat(
             PanelSpec(
                 6,
-                "Cheapest success",
+                "Best cost",
                 f"The lowest cost per success of the selected models: known cost divided by successes, {COSTED}.",
                 p.DOLLARS,
                 "no success or no cost yet",

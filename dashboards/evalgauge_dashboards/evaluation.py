@@ -218,7 +218,8 @@ def _failures() -> list[Panel]:
 def _calls() -> list[Panel]:
     tokens = select(m.RUN_TOKENS, **ONE).rate().deduplicate().sum("kind") * 60
     requests = select(m.RUN_LLM_REQUESTS, **ONE).rate().deduplicate().sum("status") * 60
-    total = q.total(m.RUN_TOKENS, "kind", **ONE).sort(descending=True)
+    # calls that report no tokens are no calls with 0 tokens
+    total = (q.total(m.RUN_TOKENS, "kind", **ONE) > 0).sort(descending=True)
     cached = q.total(m.RUN_TOKENS, kind="cache_read", **ONE)
     taken = q.total(m.RUN_TOKENS, kind=("input", "cache_read", "cache_write"), **ONE) > 0
     calls = q.total(m.RUN_LLM_REQUESTS, **ONE) > 0

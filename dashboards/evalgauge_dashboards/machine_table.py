@@ -35,13 +35,13 @@ def machine_table(spec: PanelSpec, rows: Expression) -> Panel:
         spec,
         "machine",
         [
-            Column("Machine", "vm", {"custom.minWidth": 120}),
+            Column("Machine", "vm", {"custom.minWidth": 110}),
             Column("Group", "resource_group", {"custom.width": 90}),
             Column("Provider", "provider", {"custom.width": 75}),
             Column(
                 "Power",
                 Query(by_machine(power), ref="power"),
-                p.style_mapped(p.map_words(POWER)) | {"custom.width": 110},
+                p.style_mapped(p.map_words(POWER)) | {"custom.width": 105},
             ),
             Column(
                 "Use",
