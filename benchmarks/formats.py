@@ -9,11 +9,12 @@ import resource
 import shutil
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
+from backports.zstd import zipfile
 
 from benchmarks.rows import Row
 from evalgauge_exporter.config.model import load_config
@@ -30,7 +31,11 @@ def rows() -> Iterator[Row]:
     sizes: list[tuple[str, Callable[[Path], None], Callable[[Path], int]]] = [
         ("100 Inspect logs of 200 samples", lambda root: write_inspect(root, 100, 200), _parse_inspect),
         ("50 OpenAdapt runs of 154 tasks", lambda root: write_openadapt(root, 50, 154), _parse_files),
-        ("3 OSWorld runs of 361 tasks, 15 steps each", lambda root: write_osworld(root, 3, 361, 15), _parse_files),
+        (
+            "3 OSWorld runs of 361 tasks × 15 steps, 9.7 GB of screenshots",
+            lambda root: write_osworld(root, 3, 361, 15),
+            _parse_files,
+        ),
     ]
     for what, write, parse in sizes:
         with tempfile.TemporaryDirectory() as folder:
@@ -67,13 +72,23 @@ def _start(root: str) -> tuple[float, float]:
     return taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def write_inspect(root: Path, logs: int, samples: int) -> None:
-    """Write logs with the samples of a real one, of 13 to 67 kB."""
+def write_inspect(root: Path, logs: int, samples: int, turns: int = 0) -> None:
+    """Write logs with the samples of a real one, as Inspect compresses them.
+
+    Args:
+        root: Takes the logs.
+        logs: Their number.
+        samples: Samples of each, of 13 to 67 kB.
+        turns: With a number each sample has a conversation of so many turns of the agent, each with the tool's answer.
+    """
     with EvalZipReader(LOG) as log:
         header = json.loads(log.read("header.json"))
         documents = [json.loads(log.read(name)) for name in log.members if name.startswith("samples/")]
+    if turns:
+        documents = [_lengthen(documents[1], turns)]
+    root.mkdir(parents=True, exist_ok=True)
     base = root / "base"
-    with zipfile.ZipFile(base, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(base, "w", zipfile.ZIP_ZSTANDARD) as archive:
         for number in range(samples):
             document = {**documents[number % len(documents)], "id": f"s{number}"}
             archive.writestr(f"samples/s{number}_epoch_1.json", json.dumps(document))
@@ -81,9 +96,26 @@ def write_inspect(root: Path, logs: int, samples: int) -> None:
     for number in range(logs):
         header["eval"]["task_id"] = f"task-{number}"
         path = shutil.copy(base, root / f"log-{number:04d}.eval")
-        with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(path, "a", zipfile.ZIP_ZSTANDARD) as archive:
             archive.writestr("header.json", json.dumps(header))
     base.unlink()
+
+
+def _lengthen(sample: dict[str, Any], turns: int) -> dict[str, Any]:
+    """Return a sample whose model calls and answers of tools are repeated, each with a screenshot of its own."""
+    pair = [event for event in sample["events"] if event["event"] in ("model", "tool")][:2]
+    call = pair[0]["output"]["choices"][0]["message"]["tool_calls"][0]["id"]
+    events = []
+    attachments = dict(sample["attachments"])
+    for number in range(turns):
+        text = json.dumps(pair).replace(call, f"{call}-{number}")
+        for name, content in sample["attachments"].items():
+            text = text.replace(name, f"{name}{number}")
+            attachments[f"{name}{number}"] = content
+        events += json.loads(text)
+    conversation = [message for message in sample["messages"] if message["role"] in ("assistant", "tool")][:2]
+    conversation = sample["messages"][:1] + conversation * turns
+    return {**sample, "events": events, "messages": conversation, "attachments": attachments}
 
 
 def write_openadapt(root: Path, runs: int, tasks: int) -> None:

@@ -55,6 +55,7 @@ LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 Role = Literal["system", "user"]
 
 LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
+_LEVELS: Mapping[str, LogLevel] = {**{level: level for level in LOG_LEVELS}, "warn": "warning", "fatal": "critical"}
 
 assert get_args(Outcome) == OUTCOMES
 assert get_args(WorkerStateName) == WORKER_STATES
@@ -365,11 +366,7 @@ def decode(raw: object, writer: str) -> Event:
 
 def parse_log_level(name: object) -> LogLevel:
     """Return a level as it is called here, whatever its case; ``info`` for one that is not known."""
-    level = name.lower() if isinstance(name, str) else "info"
-    for known in LOG_LEVELS:
-        if level == known:
-            return known
-    return {"warn": LOG_LEVELS[2], "fatal": LOG_LEVELS[4]}.get(level, "info")
+    return _LEVELS.get(name.lower(), "info") if isinstance(name, str) else "info"
 
 
 def _parse_text(value: object, length: int = TEXT_LENGTH) -> str | None:

@@ -77,7 +77,9 @@ class CallUsage(NamedTuple):
 
     def as_fields(self) -> dict[str, Any]:
         """Return the fields of an ``llm_call`` event: the four kinds always, the others where they are reported."""
-        fields: dict[str, Any] = {f"{kind}_tokens": count for kind, count in self.tokens._asdict().items()}
+        fields: dict[str, Any] = dict(zip(_TOKEN_FIELDS, self.tokens, strict=True))
+        if self[1:-1] == _DEFAULTS:  # most calls: kept fast
+            return fields
         for name, value in zip(_FIELDS, self[1:-1], strict=True):
             if value is not None and value is not False:
                 fields[name] = value
@@ -86,7 +88,9 @@ class CallUsage(NamedTuple):
         return fields
 
 
+_TOKEN_FIELDS = tuple(f"{kind}_tokens" for kind in TokenUsage._fields)
 _FIELDS = CallUsage._fields[1:-1]
+_DEFAULTS = CallUsage()[1:-1]
 
 UNKNOWN_CALL: Final = CallUsage()
 

@@ -64,9 +64,11 @@ def parse_text(value: object, length: int = TEXT_LENGTH) -> str | None:
 
 def parse_float(value: object) -> float | None:
     """Parse a number: finite, smaller than ``LARGEST`` either way, and no bool."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is float:  # most are
+        return value if abs(value) < LARGEST else None  # false for NaN too
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if abs(value) < LARGEST else None  # false for NaN too
+    return float(value) if abs(value) < LARGEST else None
 
 
 def parse_non_negative(value: object) -> float | None:
@@ -92,7 +94,7 @@ def parse_timestamp(value: object) -> float | None:
     Returns:
         Unix seconds; None for what is no time, for numbers up to 0 and for times after ``LATEST``.
     """
-    number = parse_float(value)
+    number = None if isinstance(value, str) else parse_float(value)
     if number is not None:
         number = number / 1000 if number > _MILLISECONDS_ABOVE else number
         return number if 0 < number < LATEST else None

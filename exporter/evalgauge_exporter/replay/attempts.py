@@ -30,13 +30,20 @@ def annotate_steps(trajectory: Trajectory, shots: ScreenshotFolder, place: Place
         The features of the attempt.
     """
     steps = trajectory.steps
-    files = [shots.find(step["screenshot"]) if "screenshot" in step else None for step in steps]
+    paths = [step.get("screenshot") for step in steps]
+    # steps that see the same screen name the same file, which is found, decoded and placed once
+    found = {path: None if path is None else shots.find(path) for path in paths}
+    files = [found[path] for path in paths]
+    placed: dict[str, dict[str, str]] = {}
     for index, step in enumerate(steps):
         differs = differ(files[index], files[index + 1]) if index + 1 < len(steps) else None
         if differs is not None:
             step["changed"] = differs
         if "screenshot" in step:
-            step.update(place(files[index], step.pop("screenshot"), index))
+            path = step.pop("screenshot")
+            if path not in placed:
+                placed[path] = place(files[index], path, index)
+            step.update(placed[path])
     return extract_features(steps)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from evalgauge.events import TERMINAL_ACTIONS
+from evalgauge_exporter.replay.json_text import encode_compact
 
 _SAME_PLACE = 0.02
 """Fraction of the screen within which two clicks are at the same place."""
@@ -85,7 +85,7 @@ def action_key(action: Mapping[str, Any]) -> str:
         if key in _PLACES and type(value) in (int, float):
             value = round(value / (_SAME_PLACE if 0 <= value <= 1 else _SAME_PIXELS))
         parts[key] = value
-    return json.dumps(parts, sort_keys=True, default=str)
+    return encode_compact(parts, sort=True).decode()
 
 
 def find_loop(signatures: Sequence[str], changed: Sequence[bool] = ()) -> Loop | None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import math
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from urllib.parse import urlsplit
 
 from evalgauge_exporter.errors import ReplayError
+from evalgauge_exporter.replay.json_text import encode_for_script
 
 SCRIPTS = (
     "core.js",
@@ -114,7 +113,7 @@ def render_single_page(parts: Mapping[str, object]) -> bytes:
     policy = _build_policy(f"script-src {_hash_source(program)}", f"style-src {_hash_source(look)}", "img-src data:")
     head = f"<style>{look.decode()}</style>"
     blocks = "".join(
-        f'<script type="application/json" data-part="{name}">{encode_json(content).decode()}</script>\n'
+        f'<script type="application/json" data-part="{name}">{encode_for_script(content).decode()}</script>\n'
         for name, content in parts.items()
     )
     return _DOCUMENT.format(policy=policy, head=head, body=f"{blocks}<script>{program.decode()}</script>").encode()
@@ -127,26 +126,7 @@ def render_chunk(name: str, content: Mapping[str, object]) -> bytes:
         name: The name of the part, made of file names.
         content: Its content.
     """
-    return b'evalgauge.part("' + name.encode("ascii") + b'",' + encode_json(content) + b");\n"
-
-
-def encode_json(content: object) -> bytes:
-    """Encode a value of any size as ASCII JSON that can't end a script element or begin a comment."""
-    try:
-        text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    except ValueError:  # a number that JSON does not have
-        text = json.dumps(_replace_non_finite(content), allow_nan=False, separators=(",", ":"))
-    return text.encode("ascii").replace(b"<", b"\\u003c")
-
-
-def _replace_non_finite(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _replace_non_finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_replace_non_finite(item) for item in value]
-    return value
+    return b'evalgauge.part("' + name.encode("ascii") + b'",' + encode_for_script(content) + b");\n"
 
 
 def _build_policy(*sources: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from evalgauge.events import LlmCall
+from evalgauge.pricing import Price
 from evalgauge.runlog import Problem
 from evalgauge_exporter.replay.screenshots import ScreenshotFolder
 from evalgauge_exporter.replay.trajectories import Trajectories
@@ -56,8 +58,9 @@ def read_run(found: FoundRun, pricer: Pricer) -> ReadRun:
     problems: list[Problem] = []
     for _ in range(_TRIES):
         source = with_fresh_source(found).source
-        state = RunState(found.path_id, source.source, pricer)
-        trajectories = Trajectories(state, pricer)
+        price = _price_once(pricer)
+        state = RunState(found.path_id, source.source, price)
+        trajectories = Trajectories(state, price)
         problems = []
         more = True
         while more:
@@ -72,3 +75,16 @@ def read_run(found: FoundRun, pricer: Pricer) -> ReadRun:
         if not more:
             break
     return ReadRun(found._replace(source=source), state, trajectories, problems)
+
+
+def _price_once(pricer: Pricer) -> Pricer:
+    """Return a pricer that prices a call once for both folds, which apply each event one after the other."""
+    last: tuple[LlmCall, Price] | None = None
+
+    def price_of(call: LlmCall) -> Price:
+        nonlocal last
+        if last is None or last[0] is not call:
+            last = call, pricer(call)
+        return last[1]
+
+    return price_of

@@ -232,14 +232,15 @@ class _SiteWriter:
 
     def write(self, relative: str, content: bytes) -> bool:
         """Write a file of the site atomically unless it has this content already; return whether it was written."""
-        path = self._out / relative
+        folder, name = os.path.split(f"{self._out}/{relative}")  # texts: there are many, and paths are slow to make
+        path, half = f"{folder}/{name}", f"{folder}/.{name}.half"
         try:
-            if path.stat().st_size == len(content) and path.read_bytes() == content:
+            if os.stat(path).st_size == len(content) and _read(path) == content:
                 return False
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f".{path.name}.half")
-        half.write_bytes(content)
+            os.makedirs(folder, exist_ok=True)
+        with open(half, "wb") as file:
+            file.write(content)
         os.replace(half, path)
         self._bytes += len(content)
         return True
@@ -280,6 +281,11 @@ def _read_contents(path: Path) -> dict[str, list[str]]:
         for key, names in found.items()
         if _KEY.fullmatch(key) and isinstance(names, list)
     }
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:

@@ -6,18 +6,19 @@ themselves. A finished attempt is kept compressed, so that a run of 10,000 tasks
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evalgauge.events import Event, LlmCall, LogLine, Message, Step, TaskFinished, TaskStarted
 from evalgauge.pricing import Price
+from evalgauge_exporter.replay.json_text import decode_compact, encode_compact
 from evalgauge_exporter.state.models import EventTime
 from evalgauge_exporter.state.run import Pricer, RunState
 
 DEEPEST = 100
 """Levels of nesting of an action that are shown."""
+_PLAIN = frozenset({str, int, float, bool})
 
 
 class Trajectory:
@@ -45,14 +46,15 @@ class Trajectory:
     def pack(self) -> None:
         """Compress the content until it is needed."""
         if self._packed is None:
-            content = json.dumps((self.steps, self.calls, self.lines, self.messages))
-            self._packed = zlib.compress(content.encode("ascii"), 1)
+            content = encode_compact((self.steps, self.calls, self.lines, self.messages))
+            self._packed = zlib.compress(content, 1)
             self.steps, self.calls, self.lines, self.messages = [], [], [], []
 
     def unpack(self) -> Trajectory:
         """Restore what was compressed and return the trajectory itself."""
         if self._packed is not None:
-            self.steps, self.calls, self.lines, self.messages = json.loads(zlib.decompress(self._packed))
+            content = zlib.decompress(self._packed)
+            self.steps, self.calls, self.lines, self.messages = decode_compact(content)
             self._packed = None
         return self
 
@@ -112,7 +114,11 @@ def drop_nulls(value: Any, depth: int = 0) -> Any:
     if depth > DEEPEST:
         return "…"
     if isinstance(value, Mapping):
-        return {str(key): drop_nulls(item, depth + 1) for key, item in value.items() if item is not None}
+        return {
+            str(key): item if type(item) in _PLAIN else drop_nulls(item, depth + 1)
+            for key, item in value.items()
+            if item is not None
+        }
     return [drop_nulls(item, depth + 1) for item in value]
 
 

@@ -27,6 +27,10 @@ _VALUE_BYTES = 80
 """Bytes of memory of a parsed value, beside its text."""
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _NO_FILE = frozenset({errno.EISDIR, errno.ENXIO, errno.ENODEV})
+_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""How files are opened: opening a pipe would wait for a writer."""
+_PART = 1 << 20
+"""Bytes that are read at once of a file that grows."""
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
@@ -67,7 +71,7 @@ def stat_path(path: Path | str) -> os.stat_result | None:
         raise
 
 
-def fingerprint(path: Path) -> FileFingerprint | None:
+def fingerprint(path: Path | str) -> FileFingerprint | None:
     """Return the fingerprint of a file, None where it does not exist; raises OSError as ``stat_path`` does."""
     found = stat_path(path)
     return None if found is None else FileFingerprint(found.st_mtime_ns, found.st_size, found.st_ino)
@@ -140,7 +144,7 @@ def parse_json(data: bytes | bytearray) -> Any:
     Raises:
         ValueError: It is no JSON, or would need more than ``MAX_PARSED`` bytes of memory.
     """
-    if len(data) * (1 + _VALUE_BYTES) > MAX_PARSED and estimate_parsed(data) > MAX_PARSED:
+    if exceeds_memory(data):
         raise ValueError(f"would need more than {MAX_PARSED >> 20} MiB of memory")
     try:
         return msgspec.json.decode(data)  # takes two thirds of the time of from_json, but no NaN
@@ -156,20 +160,39 @@ def parse_json(data: bytes | bytearray) -> Any:
             raise error from None
 
 
-def estimate_parsed(data: bytes | bytearray) -> int:
-    """Return how many bytes a parsed document may take: each comma and bracket may be one more value."""
-    return len(data) + _VALUE_BYTES * sum(data.count(mark) for mark in (b",", b"[", b"{"))
+def exceeds_memory(data: bytes | bytearray) -> bool:
+    """Return whether a document may take more than ``MAX_PARSED`` once parsed: a value for each comma and bracket."""
+    if len(data) * (1 + _VALUE_BYTES) <= MAX_PARSED:
+        return False
+    return len(data) + _VALUE_BYTES * sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_PARSED
 
 
 def _replace_lone_surrogate(escape: re.Match[bytes]) -> bytes:
     return b"?" if escape[1] is not None else escape[0]
 
 
-def _open_nonblocking(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would wait for a writer
+def _read_regular(path: Path | str, most: int) -> bytes | None:
+    """Return the first ``most`` bytes of a file, None where it is no regular one; raises OSError and ValueError."""
+    descriptor = os.open(path, _FLAGS)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        # no file object: one that is asked for all that may be there makes room for so much
+        data = os.read(descriptor, min(found.st_size + 1, most))
+        if len(data) == found.st_size or len(data) == most:
+            return data
+        parts = [data]
+        left = most - len(data)
+        while left and (data := os.read(descriptor, min(left, _PART))):
+            parts.append(data)
+            left -= len(data)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
 
 
-def read_bytes(path: Path, report: Report, limit: int = MAX_FILE) -> bytes | None:
+def read_bytes(path: Path | str, report: Report, limit: int = MAX_FILE) -> bytes | None:
     """Return the content of a regular file.
 
     Args:
@@ -184,11 +207,7 @@ def read_bytes(path: Path, report: Report, limit: int = MAX_FILE) -> bytes | Non
         OSError: It can't be read for the moment.
     """
     try:
-        with open(path, "rb", opener=_open_nonblocking) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                report("unreadable", f"{path}: not a regular file")
-                return None
-            data = file.read(limit + 1)
+        data = _read_regular(path, limit + 1)
     except ValueError:  # a name with a null byte
         return None
     except OSError as error:
@@ -198,17 +217,19 @@ def read_bytes(path: Path, report: Report, limit: int = MAX_FILE) -> bytes | Non
             report("unreadable", f"{path}: not a regular file")
             return None
         raise
+    if data is None:
+        report("unreadable", f"{path}: not a regular file")
+        return None
     if len(data) > limit:
         report("long_file", f"{path}: larger than {limit >> 20} MiB")
         return None
     return data
 
 
-def read_head(path: Path, length: int) -> bytes:
+def read_head(path: Path | str, length: int) -> bytes:
     """Return the first bytes of a regular file, none where there is no such file; raises as ``read_bytes`` does."""
     try:
-        with open(path, "rb", opener=_open_nonblocking) as file:
-            return file.read(length) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+        return _read_regular(path, length) or b""
     except ValueError:  # a name with a null byte
         return b""
     except OSError as error:
@@ -217,7 +238,7 @@ def read_head(path: Path, length: int) -> bytes:
         raise
 
 
-def read_object(path: Path, report: Report) -> dict[str, Any] | None:
+def read_object(path: Path | str, report: Report) -> dict[str, Any] | None:
     """Return the JSON object in a file; None where the file does not exist, or was reported."""
     data = read_bytes(path, report)
     if data is None:

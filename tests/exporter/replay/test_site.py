@@ -232,6 +232,16 @@ class Holding(RunLogSource):
         return png(label=9) if screenshot.startswith("log/") else b"no picture"
 
 
+def test_steps_that_saw_the_same_screenshot_share_its_file(tmp_path: Path) -> None:
+    first, second = png(shade=10), png(shade=20)
+    with_shots(tmp_path / "results", "r", first, "screenshots/t/0.png", second)
+    made = generate(found(tmp_path / "results"), tmp_path / "site", now=LATER)
+    steps = contents(tmp_path / "site", "t")["steps"]
+    assert [(tmp_path / "site" / one["screenshot"]).read_bytes() for one in steps] == [first, first, second]
+    assert [one.get("changed") for one in steps] == [False, True, None]
+    assert (made.screenshots, made.missing) == (2, 0)
+
+
 def test_pictures_that_the_log_holds_are_written(tmp_path: Path) -> None:
     run = with_shots(tmp_path / "results", "r", "log/a", "log/../../b.png", "text", "broken")
     runs = [found(run)[0]._replace(source=Holding(run), make=Holding)]

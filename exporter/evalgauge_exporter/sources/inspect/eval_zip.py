@@ -19,20 +19,17 @@ from typing import IO, Protocol, Self
 if sys.version_info >= (3, 14):
     import zipfile
 
-    from compression.zstd import ZstdError
+    from compression.zstd import ZstdDecompressor, ZstdError
 else:
-    from backports.zstd import ZstdError, zipfile
+    from backports.zstd import ZstdDecompressor, ZstdError, zipfile
 
 from evalgauge_exporter.errors import EvalZipError
-from evalgauge_exporter.sources.parsing import MAX_PARSED, estimate_parsed
+from evalgauge_exporter.sources.parsing import MAX_PARSED, exceeds_memory
 from evalgauge_exporter.sources.storage import files
 
 MAX_MEMBER = 256 << 20
 """Bytes: a larger member is not read, so that a small file can't fill the memory."""
 codecs.lookup("cp437")  # zipfile's encoding of names: loaded now, there may be no free descriptor later
-_BLOCK = 4096
-"""Bytes that are asked for at once: not every release of zipfile bounds what one call unpacks."""
-_EXAMINED_AT_ONCE = 1 << 20
 _LOCAL = struct.Struct("<4s5H3L2H")
 _SIGNATURE = b"PK\x03\x04"
 _SIZES_FOLLOW = 0x08
@@ -61,7 +58,7 @@ class LogReader(Protocol):
     def members(self) -> Mapping[str, LogMember]:
         """The parts."""
 
-    def read(self, name: str) -> bytes | bytearray:
+    def read(self, name: str) -> bytes:
         """Return the content of a part. Raises KeyError and EvalZipError."""
 
     def __enter__(self) -> Self: ...
@@ -74,8 +71,12 @@ class LogReader(Protocol):
 class EvalZipReader:
     """The members of a zip file by name; of two with one name the later. A context manager."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, members: Mapping[str, zipfile.ZipInfo] | None = None) -> None:
         """Open the file.
+
+        Args:
+            path: The file.
+            members: Its members, where another reader of the same file has listed them.
 
         Raises:
             OSError: It can't be read.
@@ -85,7 +86,7 @@ class EvalZipReader:
         self.whole = True
         """Whether the file has its directory; a log that was cut off has none."""
         try:
-            self.members = {info.filename: info for info in self._list()}
+            self.members = {info.filename: info for info in self._list()} if members is None else members
         except BaseException:
             self._file.close()
             raise
@@ -110,7 +111,7 @@ class EvalZipReader:
     ) -> None:
         self._file.close()
 
-    def read(self, name: str) -> bytearray:
+    def read(self, name: str) -> bytes:
         """Return the content of a member, a JSON document.
 
         Raises:
@@ -120,7 +121,7 @@ class EvalZipReader:
             OSError: The file can't be read for the moment.
         """
         info = self.members[name]
-        if info.file_size > MAX_MEMBER:
+        if max(info.file_size, info.compress_size) > MAX_MEMBER:
             raise EvalZipError("long_file", f"{name}: larger than {MAX_MEMBER >> 20} MiB")
         if info.flag_bits & _ENCRYPTED:
             raise EvalZipError("unreadable", f"{name}: is encrypted")
@@ -130,16 +131,12 @@ class EvalZipReader:
             if fields[0] != _SIGNATURE:
                 raise EvalZipError("torn_file", f"{name}: not where the directory says")
             self._file.seek(fields[9] + fields[10], 1)
-            return _unpack(zipfile.ZipExtFile(self._file, "r", info), name)
-        except NotImplementedError as error:
-            raise EvalZipError("unreadable", f"{name}: {error}") from error
+            return _unpack(self._file.read(info.compress_size), info)
         except OSError as error:
             if error.errno not in (None, errno.EINVAL):
                 raise
             raise EvalZipError("torn_file", f"{name}: not where the directory says") from error
-        except (EOFError, struct.error, zlib.error, ZstdError, zipfile.BadZipFile, OverflowError, ValueError) as error:
-            if isinstance(error, EvalZipError):
-                raise
+        except (EOFError, struct.error, zlib.error, ZstdError, OverflowError) as error:
             raise EvalZipError("torn_file", f"{name}: {str(error) or 'cut off'}") from error
 
     def _scan(self) -> list[zipfile.ZipInfo]:
@@ -171,15 +168,19 @@ class EvalZipReader:
         return found
 
 
-def _unpack(member: zipfile.ZipExtFile, name: str) -> bytearray:
-    """Unpack a JSON document block by block, up to what its values may take in memory."""
-    data = bytearray()
-    estimate = examined = 0
-    while block := member.read1(_BLOCK):
-        data += block
-        if len(data) - examined >= _EXAMINED_AT_ONCE:
-            estimate += estimate_parsed(data[examined:])
-            examined = len(data)
-        if estimate > MAX_PARSED:
-            raise EvalZipError("long_file", f"{name}: would need more than {MAX_PARSED >> 20} MiB of memory")
+def _unpack(packed: bytes, info: zipfile.ZipInfo) -> bytes:
+    """Unpack a JSON document, no further than its stated size and up to what its values may take in memory."""
+    most = info.file_size + 1
+    if info.compress_type == zipfile.ZIP_STORED:
+        data = packed
+    elif info.compress_type == zipfile.ZIP_DEFLATED:
+        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, most)
+    elif info.compress_type == zipfile.ZIP_ZSTANDARD:
+        data = ZstdDecompressor().decompress(packed, most)
+    else:
+        raise EvalZipError("unreadable", f"{info.filename}: compression method {info.compress_type} is not known")
+    if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
+        raise EvalZipError("torn_file", f"{info.filename}: not the content whose size and CRC-32 are stated")
+    if exceeds_memory(data):
+        raise EvalZipError("long_file", f"{info.filename}: would need more than {MAX_PARSED >> 20} MiB of memory")
     return data

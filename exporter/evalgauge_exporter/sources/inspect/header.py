@@ -17,6 +17,7 @@ from evalgauge.model_names import ModelName
 from evalgauge.usage import CallUsage, TokenUsage
 from evalgauge.values import parse_count, parse_id, sanitize_id
 from evalgauge_exporter.sources.documents import as_object
+from evalgauge_exporter.sources.inspect.sample_document import SampleDocument
 from evalgauge_exporter.sources.inspect.samples import parse_model_usage
 
 _MAX_TAGS = 50
@@ -43,7 +44,7 @@ def parse_tags(task: Mapping[str, Any]) -> dict[str, str]:
     return {sanitize_id(key): sanitize_id(text) for key, text in list(tags.items())[:_MAX_TAGS]}
 
 
-def list_reduced_samples(header: Mapping[str, Any], reductions: Any) -> list[dict[str, Any]]:
+def list_reduced_samples(header: Mapping[str, Any], reductions: Any) -> list[SampleDocument]:
     """Return the samples of a log without samples, as far as their scores are known.
 
     Args:
@@ -57,16 +58,16 @@ def list_reduced_samples(header: Mapping[str, Any], reductions: Any) -> list[dic
     if (parse_count(config.get("epochs")) or 1) != 1:
         return []
     end = as_object(header.get("stats")).get("completed_at")
-    samples: dict[str, dict[str, Any]] = {}
+    samples: dict[str, SampleDocument] = {}
     for reduction in reductions if isinstance(reductions, list) else ():
         scorer, scored = as_object(reduction).get("scorer"), as_object(reduction).get("samples")
         for score in scored if isinstance(scored, list) and isinstance(scorer, str) else ():
             sample_id = parse_id(as_object(score).get("sample_id"), accept_unknown=True)
             if sample_id is not None:
                 found = samples.setdefault(
-                    sample_id, {"id": sample_id, "epoch": 1, "started_at": end, "completed_at": end, "scores": {}}
+                    sample_id, SampleDocument(id=sample_id, epoch=1, started_at=end, completed_at=end, scores={})
                 )
-                found["scores"][scorer] = score
+                found.scores[scorer] = score
     return list(samples.values())
 
 

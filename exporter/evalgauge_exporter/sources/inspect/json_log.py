@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import msgspec
+from msgspec import Raw, Struct
 from pydantic_core import to_json
 
 from evalgauge_exporter.errors import EvalZipError
@@ -25,6 +28,7 @@ SUFFIX = ".json"
 _HEAD = re.compile(rb'\A\s*\{\s*"version"\s*:\s*\d+\s*,\s*"status"\s*:\s*"[a-z]+"\s*,\s*"eval"\s*:\s*\{')
 _OLD_HEAD = re.compile(rb'\A\s*\{\s*"(?:version|status|eval)"\s*:')
 _MAX_LOG = 512 << 20
+_NULL = Raw(b"null")
 
 
 def matches_file(path: Path) -> bool:
@@ -58,14 +62,10 @@ class JsonLogReader:
         data = read_bytes(path, lambda reason, _: reasons.append(reason), _MAX_LOG)
         if data is None:
             raise EvalZipError(reasons[0] if reasons else "unreadable", "can't be read")
-        try:
-            content = parse_json(data)
-        except ValueError as error:
-            raise EvalZipError("torn_file", "not whole JSON") from error
-        if not isinstance(content, dict):
-            raise EvalZipError("foreign_file", "not a JSON object")
-        self._parts = dict(_split(content))
-        self.members = {name: JsonMember(zlib.crc32(part), len(part)) for name, part in self._parts.items()}
+        self._parts = dict(_split(data))
+        self.members = {
+            name: JsonMember(zlib.crc32(part), memoryview(part).nbytes) for name, part in self._parts.items()
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -81,24 +81,66 @@ class JsonLogReader:
         Raises:
             KeyError: There is no part of this name.
         """
-        return self._parts[name]
+        return bytes(self._parts[name])
 
 
-def _split(content: dict[str, Any]) -> list[tuple[str, bytes]]:
-    samples = content.pop("samples", None)
-    parts: list[tuple[str, bytes]] = []
-    for index, sample in enumerate(samples if isinstance(samples, list) else ()):
-        known = isinstance(sample, dict)
-        name = f"{sample.get('id')}_epoch_{sample.get('epoch')}" if known else str(index)
+class _Log(Struct, gc=False):
+    """The parts of a log that are read, as JSON."""
+
+    samples: list[Raw] | None = None
+    reductions: Raw = _NULL
+    eval: Raw = _NULL
+    stats: Raw = _NULL
+    status: Raw = _NULL
+
+
+class _SampleKey(Struct, gc=False):
+    id: Any = None
+    epoch: Any = None
+
+
+_decode_log = msgspec.json.Decoder(_Log).decode
+_decode_key = msgspec.json.Decoder(_SampleKey).decode
+
+
+def _split(data: bytes) -> Iterator[tuple[str, Raw | bytes]]:
+    """Yield the parts of a log. Raises EvalZipError."""
+    log = _parse(data)
+    for index, sample in enumerate(log.samples or ()):
+        try:
+            key = _decode_key(sample)
+            name = f"{key.id}_epoch_{key.epoch}"
+        except (msgspec.MsgspecError, ValueError):
+            name = str(index)
         # ids are any text: the number keeps the names apart
-        parts.append((f"samples/{index}_{name.replace('/', '_')}.json", to_json(sample, inf_nan_mode="constants")))
-    parts.append(("reductions.json", to_json(content.pop("reductions", None), inf_nan_mode="constants")))
-    parts.append(("header.json", to_json(content, inf_nan_mode="constants")))
-    return parts
+        yield f"samples/{index}_{name.replace('/', '_')}.json", sample
+    yield "reductions.json", log.reductions
+    head = {name.encode(): bytes(getattr(log, name)) for name in ("eval", "stats", "status")}
+    yield "header.json", b"{" + b",".join(b'"%b":%b' % part for part in head.items()) + b"}"
+
+
+def _parse(data: bytes) -> _Log:
+    try:
+        return _decode_log(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        pass  # NaN, or a value of another type
+    try:
+        content = parse_json(data)
+    except ValueError as error:
+        raise EvalZipError("torn_file", "not whole JSON") from error
+    if not isinstance(content, dict):
+        raise EvalZipError("foreign_file", "not a JSON object")
+    samples = content.pop("samples", None)
+    parts = {name: _to_raw(content[name]) for name in ("reductions", "eval", "stats", "status") if name in content}
+    return _Log(samples=[_to_raw(sample) for sample in samples] if isinstance(samples, list) else None, **parts)
+
+
+def _to_raw(value: object) -> Raw:
+    return Raw(to_json(value, inf_nan_mode="constants"))
 
 
 class InspectJsonLogSource(InspectLogSource):
     """Reads one JSON log."""
 
-    def _open(self) -> LogReader:
+    def _open(self, members: Mapping[str, Any] | None = None) -> LogReader:
         return JsonLogReader(self._path)

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import msgspec
+from msgspec import Raw
 
-from evalgauge.events import LlmCall, PlannedTask, RunFinished, RunStarted, token_fields
+from evalgauge.events import Event, LlmCall, PlannedTask, RunFinished, RunStarted, token_fields
 from evalgauge.model_names import ModelName, split_model_name
 from evalgauge.runlog import Problem
 from evalgauge.values import parse_count, parse_id, parse_timestamp
@@ -28,6 +29,7 @@ from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader, LogReader
 from evalgauge_exporter.sources.inspect.header import Counts, list_reduced_samples, list_unlogged_usage, parse_tags
+from evalgauge_exporter.sources.inspect.sample_document import parse_sample
 from evalgauge_exporter.sources.inspect.samples import add_sample
 from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_absent, parse_json
 from evalgauge_exporter.sources.storage import files
@@ -40,6 +42,8 @@ _HEADER = "header.json"
 _REDUCTIONS = "reductions.json"
 _FINAL = ("success", "error", "cancelled")
 _BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+Document = TypeVar("Document")
 
 
 def matches_file(path: Path) -> bool:
@@ -78,7 +82,10 @@ class InspectLogSource:
         self._started = False
         self._finished = False
         self._reported: set[str] = set()
-        self._images: tuple[str, dict[str, Any]] | None = None
+        self._images: tuple[str, dict[str, Raw]] | None = None
+        """The attachments of the sample that an image was last asked of, by its member's name."""
+        self._members: tuple[FileFingerprint | None, Mapping[str, Any]] | None = None
+        """The members of the log as it was when an image was last asked for: there may be hundreds of each."""
 
     @property
     def declared_run_id(self) -> str | None:
@@ -129,13 +136,15 @@ class InspectLogSource:
         member, _, name = screenshot.removeprefix(f"{self._path.name}/").rpartition("/")
         if self._images is None or self._images[0] != member:
             try:
-                with self._open() as log:
-                    sample = parse_json(log.read(member))
+                now = fingerprint(self._path)
+                with self._open(self._members[1] if self._members and self._members[0] == now else None) as log:
+                    self._members = now, log.members
+                    sample = parse_sample(log.read(member))
             except (EvalZipError, OSError, *_BROKEN):
                 return None
-            found = sample.get("attachments") if isinstance(sample, dict) else None
-            self._images = (member, found if isinstance(found, dict) else {})
-        content = self._images[1].get(name.rpartition(".")[0])
+            self._images = (member, (sample.attachments if sample is not None else None) or {})
+        found = self._images[1].get(name.rpartition(".")[0])
+        content = parse_json(bytes(found)) if found is not None else None
         if not isinstance(content, str) or not content.startswith("data:image/"):
             return None
         head, _, body = content.partition(",")
@@ -146,9 +155,9 @@ class InspectLogSource:
 
     # -- reading the members
 
-    def _open(self) -> LogReader:
-        """Open the log. Raises OSError and EvalZipError."""
-        return EvalZipReader(self._path)
+    def _open(self, members: Mapping[str, Any] | None = None) -> LogReader:
+        """Open the log; ``members`` where they are known. Raises OSError and EvalZipError."""
+        return EvalZipReader(self._path, members)
 
     def _read_members(self, log: LogReader, result: ReadResult) -> None:
         missing = [name for name in self._samples if name not in log.members]
@@ -229,10 +238,10 @@ class InspectLogSource:
         )
 
     def _read_sample(self, log: LogReader, name: str, result: ReadResult) -> AttemptBuilder | None:
-        sample = self._read_object(log, name, result)
+        sample = self._read_document(log, name, result, parse_sample)
         if sample is None:
             return None
-        task_id, epoch = parse_id(sample.get("id"), accept_unknown=True), parse_count(sample.get("epoch"))
+        task_id, epoch = parse_id(sample.id, accept_unknown=True), parse_count(sample.epoch)
         if task_id is None:
             self._report(result, "foreign_file", f"{self._path}: {name}: a sample without an id")
             return None
@@ -252,7 +261,7 @@ class InspectLogSource:
             return
         if not self._samples:
             for sample in list_reduced_samples(header, self._read_reductions(log)):
-                attempt = AttemptBuilder(self.source, sample["id"])
+                attempt = AttemptBuilder(self.source, sample.id)
                 add_sample(sample, attempt, "", self._threshold, self._scorers, self._run_start)
                 for event in attempt.events:
                     self._append(event, result)
@@ -281,8 +290,13 @@ class InspectLogSource:
         )
 
     def _read_object(self, log: LogReader, name: str, result: ReadResult) -> dict[str, Any] | None:
+        return self._read_document(log, name, result, _parse_object)
+
+    def _read_document(
+        self, log: LogReader, name: str, result: ReadResult, parse: Callable[[bytes], Document | None]
+    ) -> Document | None:
         try:
-            content = parse_json(log.read(name))
+            content = parse(log.read(name))
         except KeyError:
             return None
         except EvalZipError as error:
@@ -291,21 +305,26 @@ class InspectLogSource:
         except (ValueError, RecursionError):
             self._report(result, "torn_file", f"{self._path}: {name}: not whole JSON")
             return None
-        if not isinstance(content, dict):
+        if content is None:
             self._report(result, "foreign_file", f"{self._path}: {name}: not a JSON object")
-            return None
         return content
 
-    def _append(self, event: Any, result: ReadResult) -> None:
+    def _append(self, event: Event, result: ReadResult) -> None:
         self._seq += 1
         self._latest = max(self._latest, event.ts)
         if isinstance(event, LlmCall):
             counts = self._counted.setdefault(ModelName(event.provider, event.model), [0, 0, 0, 0])
             for kind, count in enumerate(event.tokens):
                 counts[kind] += count or 0
-        result.events.append(msgspec.structs.replace(event, seq=self._seq))
+        event.seq = self._seq
+        result.events.append(event)
 
     def _report(self, result: ReadResult, reason: str, detail: str) -> None:
         if detail not in self._reported and len(self._reported) < 10_000:
             self._reported.add(detail)
             result.problems.append(Problem(reason, detail))
+
+
+def _parse_object(data: bytes) -> dict[str, Any] | None:
+    content = parse_json(data)
+    return content if isinstance(content, dict) else None

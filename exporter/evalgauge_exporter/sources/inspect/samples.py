@@ -6,7 +6,7 @@ is not counted; calls that a scorer made are calls of the task but not steps; im
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evalgauge.events import Outcome, RequestStatus, Role
@@ -15,16 +15,27 @@ from evalgauge.model_names import ModelName, split_model_name
 from evalgauge.usage import CallUsage, TokenUsage, parse_call
 from evalgauge.values import parse_count, parse_id, parse_non_negative, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import add_unjudged_finish
+from evalgauge_exporter.sources.documents import add_unjudged_finish, as_object
+from evalgauge_exporter.sources.inspect.sample_document import ModelOutput, SampleDocument, SampleEvent
 from evalgauge_exporter.sources.osworld.actions import parse_action
+from evalgauge_exporter.sources.parsing import parse_json
 
 ATTACHMENT = "attachment://"
-_IMAGES = {"data:image/png": ".png", "data:image/jpeg": ".jpg", "data:image/webp": ".webp", "data:image/gif": ".gif"}
+_IMAGES = {
+    b'"data:image/png': ".png",
+    b'"data:image/jpeg': ".jpg",
+    b'"data:image/webp': ".webp",
+    b'"data:image/gif': ".gif",
+}
+"""Suffixes of images by how their JSON begins."""
+_HEAD = max(map(len, _IMAGES))
 _MAX_EVENTS = 200_000
+_NO_RESULT = SampleEvent()
+_NO_OUTPUT = ModelOutput()
 
 
 def add_sample(
-    sample: Mapping[str, Any],
+    sample: SampleDocument,
     attempt: AttemptBuilder,
     below: str,
     threshold: float,
@@ -34,53 +45,48 @@ def add_sample(
     """Add the events of a sample.
 
     Args:
-        sample: The document.
+        sample: The sample.
         attempt: Takes the events.
         below: The path below which its images are named.
         threshold: The least score of a success.
         scorers: The names of the scorers; the first one that scored counts.
         run_start: When the run began, for samples of old logs, which state no time; Unix seconds.
     """
-    events = sample.get("events")
-    events = [event for event in events[:_MAX_EVENTS] if isinstance(event, dict)] if isinstance(events, list) else []
-    start = parse_timestamp(sample.get("started_at"))
+    events = (sample.events or [])[:_MAX_EVENTS]
+    start = parse_timestamp(sample.started_at)
     if start is None:
-        start = next((at for event in events if (at := parse_timestamp(event.get("timestamp"))) is not None), run_start)
-    metadata = sample.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
+        start = next((at for event in events if (at := parse_timestamp(event.timestamp)) is not None), run_start)
+    metadata = as_object(sample.metadata)
     domain = next((value for name in DOMAIN_KEYS if (value := parse_id(metadata.get(name)))), None)
     images = _SampleImages(sample, below)
-    first = images.list_paths(sample.get("input"))
-    attempt.add_start(start, domain, _join_text(sample.get("input")))
+    first = images.list_paths(sample.input)
+    attempt.add_start(start, domain, _join_text(sample.input))
     for role, text in _list_prompts(sample):
         attempt.add_message(start, role, text)
     _add_events(events, sample, attempt, images, first[-1] if first else None)
-    end = parse_timestamp(sample.get("completed_at"))
-    total = parse_non_negative(sample.get("total_time"))
+    end = parse_timestamp(sample.completed_at)
+    total = parse_non_negative(sample.total_time)
     if end is None:
         end = start + total if total is not None else attempt.latest
     _add_end(sample, attempt, end, total, threshold, scorers)
 
 
 def _add_events(
-    events: list[dict[str, Any]],
-    sample: Mapping[str, Any],
+    events: list[SampleEvent],
+    sample: SampleDocument,
     attempt: AttemptBuilder,
     images: _SampleImages,
     shot: str | None,
 ) -> None:
     scoring = _find_scoring_spans(events)
-    results = {
-        event["id"]: event for event in events if event.get("event") == "tool" and isinstance(event.get("id"), str)
-    }
+    results = {event.id: event for event in events if event.event == "tool" and isinstance(event.id, str)}
     called = False
     for event in events:
-        if event.get("event") != "model":
+        if event.event != "model":
             continue
         called |= _add_call(event, attempt)
-        output = event.get("output")
-        choices = output.get("choices") if isinstance(output, dict) else None
-        if event.get("span_id") in scoring or not isinstance(choices, list) or not choices or event.get("error"):
+        choices = event.output.choices if event.output is not None else None
+        if event.span_id in scoring or not isinstance(choices, list) or not choices or event.error:
             continue
         message = choices[0].get("message") if isinstance(choices[0], dict) else None
         if isinstance(message, dict):
@@ -90,9 +96,9 @@ def _add_events(
 
 
 def _add_turn(
-    event: dict[str, Any],
+    event: SampleEvent,
     message: dict[str, Any],
-    results: dict[str, dict[str, Any]],
+    results: dict[str, SampleEvent],
     attempt: AttemptBuilder,
     images: _SampleImages,
     shot: str | None,
@@ -102,27 +108,27 @@ def _add_turn(
     Returns:
         The latest screenshot: what the next step saw.
     """
-    at = parse_timestamp(event.get("completed")) or parse_timestamp(event.get("timestamp"))
+    at = parse_timestamp(event.completed) or parse_timestamp(event.timestamp)
     text = _join_text(message.get("content"))
     reasoning = _find_reasoning(message) or text
-    think = parse_non_negative(event.get("working_time"))
+    think = parse_non_negative(event.working_time)
     calls = message.get("tool_calls")
     calls = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     if not calls:
         action = {"type": "message", "text": (text or "")[:4000]}
         attempt.add_step(at, action, reasoning=reasoning, screenshot=shot, think_seconds=think)
     for index, call in enumerate(calls):
-        result = results.get(str(call.get("id")), {})
+        result = results.get(str(call.get("id")), _NO_RESULT)
         attempt.add_step(
-            parse_timestamp(result.get("timestamp")) or at,
+            parse_timestamp(result.timestamp) or at,
             _parse_tool_call(call),
             reasoning=reasoning if index == 0 else None,
             observation=_find_observation(result),
             screenshot=shot,
             think_seconds=think if index == 0 else None,
-            env_seconds=result.get("working_time"),
+            env_seconds=result.working_time,
         )
-        seen = images.list_paths(result.get("result"))
+        seen = images.list_paths(result.result)
         shot = seen[-1] if seen else shot
     return shot
 
@@ -137,27 +143,25 @@ def _parse_tool_call(call: dict[str, Any]) -> dict[str, Any]:
     return {**arguments, "type": "done" if name in SUBMIT_TOOLS else name}
 
 
-def _add_call(event: dict[str, Any], attempt: AttemptBuilder) -> bool:
+def _add_call(event: SampleEvent, attempt: AttemptBuilder) -> bool:
     """Add a model call; return False where it was answered from the cache."""
-    if event.get("cache") == "read":
+    if event.cache == "read":
         return False
-    at = parse_timestamp(event.get("completed")) or parse_timestamp(event.get("timestamp"))
-    provider, model = split_model_name(parse_id(event.get("model")))
-    for _ in range(min(parse_count(event.get("retries")) or 0, 100)):
+    at = parse_timestamp(event.completed) or parse_timestamp(event.timestamp)
+    provider, model = split_model_name(parse_id(event.model))
+    for _ in range(min(parse_count(event.retries) or 0, 100)):
         # requests that were refused (rate limits, timeouts): they produced nothing
         attempt.add_call(at, provider, model, TokenUsage(0, None, None, 0), status="retry")
-    output = event.get("output")
-    usage = output.get("usage") if isinstance(output, dict) else None
-    status: RequestStatus = "error" if event.get("error") else "ok"
-    seconds = output.get("time") if isinstance(output, dict) else None
-    counted = parse_call(usage, provider=provider, model=model)
-    attempt.add_call(at, provider, model, counted, status=status, duration_seconds=seconds)
+    output = event.output or _NO_OUTPUT
+    status: RequestStatus = "error" if event.error else "ok"
+    counted = parse_call(output.usage, provider=provider, model=model)
+    attempt.add_call(at, provider, model, counted, status=status, duration_seconds=output.time)
     return True
 
 
-def _add_total_usage(sample: Mapping[str, Any], attempt: AttemptBuilder) -> None:
+def _add_total_usage(sample: SampleDocument, attempt: AttemptBuilder) -> None:
     """Add the tokens of a sample without events (Inspect can leave them out): a sum of calls for each model."""
-    for model, usage in parse_model_usage(sample.get("model_usage")):
+    for model, usage in parse_model_usage(sample.model_usage):
         attempt.add_call(None, *model, usage)
 
 
@@ -168,20 +172,17 @@ def parse_model_usage(model_usage: object) -> list[tuple[ModelName, CallUsage]]:
 
 
 def _add_end(
-    sample: Mapping[str, Any],
+    sample: SampleDocument,
     attempt: AttemptBuilder,
     at: float,
     total: float | None,
     threshold: float,
     scorers: list[str],
 ) -> None:
-    scores = sample.get("scores")
-    scores = (
-        {name: score for name, score in scores.items() if isinstance(score, dict)} if isinstance(scores, dict) else {}
-    )
+    scores = {name: score for name, score in as_object(sample.scores).items() if isinstance(score, dict)}
     name = next((name for name in scorers if name in scores), next(iter(scores), None))
     stated = scores.get(name, {}) if name is not None else {}
-    answer, target = stated.get("answer"), sample.get("target")
+    answer, target = stated.get("answer"), sample.target
     more: dict[str, Any] = {
         "duration_seconds": total,
         "scores": _parse_scores(scores),
@@ -190,10 +191,10 @@ def _add_end(
         "target": "\n".join(map(str, target)) if isinstance(target, list) else target,
         "reason": stated.get("explanation"),
     }
-    limit = sample.get("limit")
+    limit = sample.limit
     if isinstance(limit, dict) and limit.get("type"):
         more["reason"] = f"limit: {limit['type']}"
-    error = sample.get("error")
+    error = sample.error
     if error:
         more["error"] = str(error.get("message") if isinstance(error, dict) else error) or "error"
     value = stated.get("value")
@@ -235,11 +236,14 @@ def _parse_scores(scores: Mapping[str, Any]) -> dict[str, float] | None:
     return found if count > 1 else None
 
 
-def _list_prompts(sample: Mapping[str, Any]) -> list[tuple[Role, str]]:
+def _list_prompts(sample: SampleDocument) -> list[tuple[Role, str]]:
     """Return what the agent was told before it answered: with the messages that solvers added, else the input."""
-    messages, task = sample.get("messages"), sample.get("input")
+    task = sample.input
+    messages: Iterable[Any] = task if isinstance(task, list) else ()
+    if sample.messages is not None:
+        messages = (parse_json(bytes(message)) for message in sample.messages)
     prompts: list[tuple[Role, str]] = []
-    for message in messages if isinstance(messages, list) else task if isinstance(task, list) else ():
+    for message in messages:
         role = message.get("role") if isinstance(message, dict) else None
         if role not in ("system", "user"):
             break
@@ -250,24 +254,22 @@ def _list_prompts(sample: Mapping[str, Any]) -> list[tuple[Role, str]]:
     return prompts
 
 
-def _find_observation(result: Mapping[str, Any]) -> str | None:
+def _find_observation(result: SampleEvent) -> str | None:
     """Return what a tool gave back, or how it failed."""
-    error = result.get("error")
-    message = error.get("message") if isinstance(error, dict) else None
-    content = result.get("result")
+    message = as_object(result.error).get("message")
+    content = result.result
     text = _join_text(content) if isinstance(content, str | list) else None if content is None else str(content)
     return text or (message if isinstance(message, str) else None)
 
 
-def _find_scoring_spans(events: list[dict[str, Any]]) -> set[str]:
+def _find_scoring_spans(events: list[SampleEvent]) -> set[str]:
     """Return the ids of the spans in which samples are scored, and of those within them."""
     found: set[str] = set()
     for event in events:
-        span = event.get("id")
-        if event.get("event") != "span_begin" or not isinstance(span, str):
+        if event.event != "span_begin" or not isinstance(event.id, str):
             continue
-        if event.get("type") in SCORING_SPANS or event.get("parent_id") in found:
-            found.add(span)
+        if event.type in SCORING_SPANS or event.parent_id in found:
+            found.add(event.id)
     return found
 
 
@@ -291,14 +293,13 @@ def _find_reasoning(message: dict[str, Any]) -> str | None:
 class _SampleImages:
     """The images of a sample."""
 
-    def __init__(self, sample: Mapping[str, Any], below: str) -> None:
-        attachments = sample.get("attachments")
+    def __init__(self, sample: SampleDocument, below: str) -> None:
         self._below = below
+        heads = {name: bytes(memoryview(content)[:_HEAD]) for name, content in (sample.attachments or {}).items()}
         self._suffixes = {
             name: suffix
-            for name, content in (attachments.items() if isinstance(attachments, dict) else ())
-            if isinstance(content, str)
-            and (suffix := next((suffix for head, suffix in _IMAGES.items() if content.startswith(head)), None))
+            for name, head in heads.items()
+            if (suffix := next((suffix for start, suffix in _IMAGES.items() if head.startswith(start)), None))
         }
 
     def list_paths(self, content: object) -> list[str]:

@@ -65,11 +65,14 @@ def sanitize_folder_name(task_id: str) -> str:
 class TaskFolder:
     """What was read of one folder under ``tasks/``."""
 
-    __slots__ = ("announced", "domain", "instruction", "max_steps", "model", "path", "read", "task_id", "task_read")
+    __slots__ = (
+        *("announced", "domain", "instruction", "max_steps", "model", "name", "path", "read", "task_id"),
+        "task_read",
+    )
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.task_id = path.name
+    def __init__(self, path: str) -> None:
+        self.path = path  # a text: files in it are asked for again and again, and paths are slow to make
+        self.name = self.task_id = os.path.basename(path)
         self.domain: str | None = None
         self.instruction: str | None = None
         self.max_steps: int | None = None

@@ -92,7 +92,7 @@ class OpenAdaptSource:
         self._mtimes_valid: bool | None = None
         """Whether file times agree with the times in the documents; those of a copied tree do not."""
         self._beat = 0.0
-        self._reported: set[tuple[Path, FileFingerprint | None]] = set()
+        self._reported: set[tuple[Path | str, FileFingerprint | None]] = set()
 
     @property
     def declared_run_id(self) -> str | None:
@@ -110,7 +110,7 @@ class OpenAdaptSource:
         """Return the folders of the run, of its open tasks and of the live file; none once the run has finished."""
         if self.complete:
             return []
-        open_tasks = [task.path for task in self._tasks.values() if task.read is None][-20:]
+        open_tasks = [Path(task.path) for task in self._tasks.values() if task.read is None][-20:]
         shots = [path / "screenshots" for path in open_tasks[-4:]]
         live = [self._live[0].parent] if self._live else [self.folder.parent, self.folder.parent.parent]
         folders = [self.folder, self.folder / "tasks", *open_tasks, *shots, *live]
@@ -154,11 +154,11 @@ class OpenAdaptSource:
         if task is None or task.task_id != task_id:
             return None
         shot = f"screenshots/step_{step_idx:03d}.png"
-        return f"{self._task_path(task)}/{shot}" if os.path.isfile(task.path / shot) else None
+        return f"{self._task_path(task)}/{shot}" if os.path.isfile(f"{task.path}/{shot}") else None
 
     # -- reading the files
 
-    def _read_file(self, path: Path, mark: FileFingerprint | None, result: ReadResult) -> dict[str, Any] | None:
+    def _read_file(self, path: Path | str, mark: FileFingerprint | None, result: ReadResult) -> dict[str, Any] | None:
         """Return the object in a file; a problem with it is reported once for each state of the file."""
         if mark is None:
             return None
@@ -194,7 +194,7 @@ class OpenAdaptSource:
                 return
             for name in list_folders(folder):
                 if name not in self._tasks:
-                    self._tasks[name] = TaskFolder(folder / name)
+                    self._tasks[name] = TaskFolder(f"{folder}/{name}")
             self._listed = now.mtime_ns
         except OSError as error:
             result.note_unreadable(error, folder)
@@ -222,12 +222,12 @@ class OpenAdaptSource:
 
     def _read_execution(self, task: TaskFolder, result: ReadResult) -> FinishedTask | None:
         """Read a task's files; return it where it has finished since the last call."""
-        execution = fingerprint(task.path / "execution.json")
+        execution = fingerprint(f"{task.path}/execution.json")
         if task.read is not None:
             result.restarted = execution != task.read  # a finished task was rewritten or deleted
             return None
         self._read_task(task, result)
-        content = self._read_file(task.path / "execution.json", execution, result)
+        content = self._read_file(f"{task.path}/execution.json", execution, result)
         if content is None or execution is None:
             return None
         task.read = execution
@@ -236,10 +236,10 @@ class OpenAdaptSource:
         return FinishedTask(task, content, execution.mtime_ns / 1e9)
 
     def _read_task(self, task: TaskFolder, result: ReadResult) -> None:
-        mark = fingerprint(task.path / "task.json")
+        mark = fingerprint(f"{task.path}/task.json")
         if mark is None or mark == task.task_read:
             return
-        content = self._read_file(task.path / "task.json", mark, result)
+        content = self._read_file(f"{task.path}/task.json", mark, result)
         if content is None:
             return
         task.task_read = mark
@@ -317,7 +317,7 @@ class OpenAdaptSource:
             if not task.announced:
                 task.announced = True
                 result.events.append(self._make_task_start(task, self._resolve_mtime(task.task_read.mtime_ns / 1e9)))
-            shots = fingerprint(task.path / "screenshots")
+            shots = fingerprint(f"{task.path}/screenshots")
             if shots is not None and self._mtimes_valid is not False:
                 at = self._resolve_mtime(shots.mtime_ns / 1e9)
                 if at > self._beat:
@@ -394,7 +394,7 @@ class OpenAdaptSource:
 
     def _task_path(self, task: TaskFolder) -> str:
         """Return a task's folder relative to the run's."""
-        return f"{self._prefix}tasks/{task.path.name}"
+        return f"{self._prefix}tasks/{task.name}"
 
     def _make_step_events(
         self, task_id: str, index: int, step: Mapping[str, Any], item: FinishedTask, shown: int

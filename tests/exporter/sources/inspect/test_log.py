@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalgauge.events import LlmCall, Message, Step, TaskFinished
+from evalgauge.events import LlmCall, Message, RunStarted, Step, TaskFinished, TaskStarted
 from evalgauge.integrations.inspect.outcomes import parse_score
 from evalgauge_exporter.errors import EvalZipError
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader
@@ -310,6 +310,27 @@ def test_a_sample_of_any_shape_never_raises(tmp_path_factory: Any, content: Any)
     }
     drain(InspectLogSource(make_log(folder / "a.eval", members)))
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", ["tools", "killed"])
+def test_a_sample_with_what_is_no_json_gives_the_same_events(tmp_path: Path, name: str) -> None:
+    with EvalZipReader(LOGS / f"{name}.eval") as log:
+        members = {each: json.loads(log.read(each)) for each in log.members}
+    for each, content in members.items():
+        if each.startswith("samples/"):
+            content["store"] = {"unread": float("nan")}
+    path = make_log(tmp_path / f"{name}.eval", members)
+    assert drain(InspectLogSource(path)) == drain(InspectLogSource(LOGS / f"{name}.eval"))
+
+
+def test_a_sample_whose_transcript_has_another_shape_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    said = {"choices": [{"message": {"content": "yes"}}]}
+    events = ["text", {"event": "model", "model": "openai/gpt-5.1", "output": said}, {"event": "model", "output": [1]}]
+    document = sample(1, events=events, messages="none", attachments=[1], input="fix it")
+    path = make_log(tmp_path / "a.eval", {"_journal/start.json": START, "samples/1.json": document})
+    found, problems = drain(InspectLogSource(path))
+    assert problems == []
+    assert [type(event) for event in found] == [RunStarted, TaskStarted, Message, LlmCall, Step, LlmCall, TaskFinished]
 
 
 def test_a_member_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path) -> None:

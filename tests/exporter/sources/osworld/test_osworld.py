@@ -215,3 +215,27 @@ def test_actions_that_are_objects() -> None:
     assert parse_action({"x": 1})["type"] == "unknown"
     assert parse_action(None) == {"type": "unknown"}
     assert parse_action(["a"])["type"] == "code"
+
+
+def test_no_screenshot_is_opened_or_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path)
+    touched: list[str] = []
+
+    def record(name: str) -> None:
+        real = getattr(os, name)
+
+        def call(path: Any, *args: Any, **more: Any) -> Any:
+            touched.append(os.fspath(path))
+            return real(path, *args, **more)
+
+        monkeypatch.setattr(os, name, call)
+
+    for name in ("open", "stat", "lstat"):
+        record(name)
+    source = OSWorldSource(run)
+    events, _ = drain(source)
+    assert drain(source, full_scan=True) == ([], [])
+    assert source.fingerprint() is not None
+    assert any(isinstance(event, Step) and event.screenshot for event in events)
+    assert any(path.endswith("traj.jsonl") for path in touched)
+    assert not [path for path in touched if path.endswith(".png")]
