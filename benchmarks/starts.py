@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,13 +16,24 @@ import orjson
 from benchmarks.exporter import write_run
 from benchmarks.rows import Row
 from evalgauge.runlog import log_files
-from evalgauge_exporter.config.model import load_config
-from evalgauge_exporter.exporter import Exporter
 
 RUNS, TASKS = 2000, 154
 LARGE_TASKS, LARGE_STEPS = 10_000, 49
 COPIES = 100
 """A large log is made of so many copies of a smaller one."""
+_START = """
+import json, resource, sys, time
+from evalgauge_exporter.config.model import load_config
+from evalgauge_exporter.exporter import Exporter
+start = time.perf_counter()
+exporter = Exporter(load_config(None, results=(sys.argv[1],), prices={"cache_dir": sys.argv[2]}))
+exporter.start()
+exporter.wait_caught_up()
+seconds = time.perf_counter() - start
+exporter.stop()
+own, workers = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+print(json.dumps({"seconds": seconds, "megabytes": own, "worker_megabytes": workers}))
+"""
 
 
 def rows() -> Iterator[Row]:
@@ -97,25 +107,7 @@ def _parse_seconds(content: bytes) -> float:
 
 def _start(results: Path, cache: Path) -> dict[str, Any]:
     """Start an exporter in a process of its own, until every run was read."""
-    command = [sys.executable, "-m", "benchmarks.starts", str(results), str(cache)]
+    command = [sys.executable, "-c", _START, str(results), str(cache)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
-
-
-def main(results: Path, cache: Path) -> None:
-    """Start an exporter, wait until it has read everything, and print what that took."""
-    start = time.perf_counter()
-    exporter = Exporter(load_config(None, results=(results,), prices={"cache_dir": str(cache)}))
-    exporter.start()
-    exporter.wait_caught_up()
-    seconds = time.perf_counter() - start
-    exporter.stop()
-    own, workers = (
-        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    print(json.dumps({"seconds": seconds, "megabytes": own, "worker_megabytes": workers}))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -30,8 +30,8 @@ log = logging.getLogger("evalgauge.exporter")
 COMMAND = [sys.executable, "-P", "-m", "evalgauge_exporter.ingest.read_worker"]
 MANY_RUNS = 50
 """Unread runs from which on workers are started: a start takes as long as to read some dozens of small runs."""
-MAX_WORKERS = 3
-"""Each takes some 70 MB."""
+MAX_WORKERS = 2
+"""Each takes some 90 MB."""
 TAKEN_AT_ONCE = 5
 """Runs that the caller reads before it takes what workers have read."""
 RUN_SECONDS = 120.0
