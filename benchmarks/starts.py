@@ -22,17 +22,30 @@ LARGE_TASKS, LARGE_STEPS = 10_000, 49
 COPIES = 100
 """A large log is made of so many copies of a smaller one."""
 _START = """
-import json, resource, sys, time
+import glob, json, re, resource, sys, threading, time
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.exporter import Exporter
+peaks = {}
+
+def watch_workers():
+    while True:
+        for path in glob.glob("/proc/self/task/*/children"):
+            try:
+                for child in open(path).read().split():
+                    peaks[child] = int(re.search("VmHWM:(.*) kB", open(f"/proc/{child}/status").read())[1]) / 1024
+            except (OSError, TypeError):
+                pass  # it has ended
+        time.sleep(0.1)
+
+threading.Thread(target=watch_workers, daemon=True).start()
 start = time.perf_counter()
 exporter = Exporter(load_config(None, results=(sys.argv[1],), prices={"cache_dir": sys.argv[2]}))
 exporter.start()
 exporter.wait_caught_up()
 seconds = time.perf_counter() - start
 exporter.stop()
-own, workers = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-print(json.dumps({"seconds": seconds, "megabytes": own, "worker_megabytes": workers}))
+own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"seconds": seconds, "megabytes": own, "workers": sum(peaks.values())}))
 """
 
 
@@ -53,7 +66,7 @@ def _history(folder: Path) -> Iterator[Row]:
         copy = results / f"run-{number:04d}" / "events" / "w.jsonl"
         copy.parent.mkdir(parents=True)
         copy.write_bytes(content.replace(b"run-0000", f"run-{number:04d}".encode()))
-    floor = RUNS * _parse_seconds(content)
+    floor = sum(_parse_seconds(path.read_bytes()) for path in results.glob("*/events/*.jsonl"))
     first = _start(results, folder / "cache")
     yield Row(
         f"first start over {RUNS:,} finished runs of {TASKS} tasks, nothing cached",
@@ -62,8 +75,8 @@ def _history(folder: Path) -> Iterator[Row]:
         first["seconds"] / floor,
         "≤ 8 s",
     )
-    memory, workers = first["megabytes"], first["worker_megabytes"]
-    yield Row("its memory at the peak", f"{memory:.0f} MB and {workers:.0f} MB a worker", "", None, "≤ 300 MB")
+    own, workers = first["megabytes"], first["workers"]
+    yield Row("its memory at the peak", f"{own:.0f} MB, its workers {workers:.0f} MB", "", None, "≤ 300 MB")
     second = _start(results, folder / "cache")
     yield Row(
         "second start",
@@ -85,7 +98,7 @@ def _large_run(folder: Path) -> Iterator[Row]:
         file.write(first)
         for number in range(COPIES):
             file.write(body.replace(b'"task-', f'"task-{number}-'.encode()))
-    floor = COPIES * _parse_seconds(body)
+    floor = _parse_seconds(log.read_bytes())
     _start(results, folder / "cache")
     again = _start(results, folder / "cache")
     yield Row(

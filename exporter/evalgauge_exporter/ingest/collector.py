@@ -47,6 +47,10 @@ UNLOAD_TURNS = 4
 """Turns with workers after which finished runs are unloaded."""
 WORKER_POLL_SECONDS = 0.2
 """Seconds to wait for workers until the next look at whether to stop."""
+WORKER_SECONDS = 10.0
+"""Seconds that workers get when nothing else is left to read; then this process reads what they were reading, in parts:
+one run that is very large, or hangs, must not delay the others.
+"""
 READY_SECONDS = 2.0
 """After this the exporter is ready once each run had its turn: a very large one is shown when it has been read."""
 INITIAL_BATCH = 20
@@ -322,10 +326,15 @@ class RunCollector:
 
     def _read_with_workers(self, setup: WorkerSetup, pending: list[TrackedRun]) -> None:
         """Read runs for the first time, beside workers; what these fail at is still to be read then."""
+        last_taken = time.monotonic()
         with ReadWorkers(setup, pending) as workers:
             for number in itertools.count(1):
                 taken = workers.take()
-                if self._stop.is_set() or (not taken and not workers.active):
+                if taken:
+                    last_taken = time.monotonic()
+                elif not workers.active or time.monotonic() - last_taken > WORKER_SECONDS:
+                    break
+                if self._stop.is_set():
                     break
                 self._read_all(taken)
                 for result in workers.collect(0.0 if taken else WORKER_POLL_SECONDS):
