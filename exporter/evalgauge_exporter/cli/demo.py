@@ -107,6 +107,8 @@ def command(
         )
         evaluation.start()
         drawing.start()
+        keeps = results is not None and not no_serve
+        same, other = (_earlier_run_id(model, tasks, seed) for model in (MODEL, OTHER_MODEL))
         try:
             _show_progress(evaluation, tasks)
             if no_serve and results is not None:
@@ -114,9 +116,10 @@ def command(
             _print_summary(fold(evaluation.run.run_id, "runlog", read_events(evaluation.run.folder)))
             if url is not None and not once:
                 click.echo(f"The evaluation has finished; the page {url}/ stays up until Ctrl-C.")
-            if results is not None and not no_serve:
+            if keeps:
                 drawing.join()
-                _print_next_commands(results, evaluation.run.run_id, _earlier_run_id(MODEL, tasks, seed))
+                _print_next_commands(folder, same, evaluation.run.run_id)
+                keeps = False
             if not once and not no_serve:
                 threading.Event().wait()
         except KeyboardInterrupt:
@@ -125,16 +128,18 @@ def command(
             stop.set()
             evaluation.stop()
             drawing.join()
+        if keeps:  # ended before the evaluation was: the earlier runs are whole
+            _print_next_commands(folder, other, same)
 
 
-def _print_next_commands(results: Path, run_id: str, earlier: str) -> None:
+def _print_next_commands(results: Path, baseline: str, candidate: str) -> None:
     """Print what can be done with the runs that were kept, as commands that work when they are pasted."""
     command, folder = _own_command(), shlex.quote(str(results))
     click.echo(f"""
 The runs are in {folder}. What you can do with them:
   {command} runs {folder}
-  {command} compare {folder} {earlier} {run_id}
-  {command} check {folder} {run_id} --min-success 40% --max-cost 50
+  {command} compare {folder} {baseline} {candidate}
+  {command} check {folder} {candidate} --min-success 40% --max-cost 50
   {command} replay {folder} --out site   # then open site/index.html
   {command} serve {folder}""")
 

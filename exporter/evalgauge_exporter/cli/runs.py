@@ -118,7 +118,7 @@ _COLUMNS = (
     _Column("source", 140, lambda row: row.summary.source),
     _Column("state", 0, lambda row: row.summary.state),
     _Column("finished", 0, lambda row: f"{row.summary.finished_tasks} of {row.summary.total_tasks}"),
-    _Column("success", 0, lambda row: format_percent(row.summary.success_rate)),
+    _Column("success", 0, lambda row: format_percent(row.summary.headline_rate)),
     _Column("score", 100, lambda row: _format_score(row.summary.mean_score), always=False),
     _Column("scorer", 140, lambda row: row.summary.scorer or "–", always=False),
     _Column("attempts", 120, lambda row: _format_pass_ratios(row.summary), always=False),

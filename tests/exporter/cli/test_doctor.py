@@ -11,6 +11,8 @@ import pytest
 
 from evalgauge_exporter.cli.doctor_checks import Finding, check_all
 from evalgauge_exporter.config.model import Config, load_config
+from tests.exporter.cli.invoking import evalgauge
+from tests.exporter.runs import small_run
 from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, Fault, vm
 from tests.exporter.sources.azure.test_ml_jobs import job
 from tests.exporter.sources.azure.test_prices import PriceList
@@ -32,9 +34,21 @@ def found(settings: Config, what: str) -> Finding:
     return finding
 
 
-def test_a_folder_with_runs_is_readable(tmp_path: Path) -> None:
-    (tmp_path / "results").mkdir()
-    assert found(config(tmp_path, 'results = ["results"]'), "results").ok is True
+def test_a_folder_is_described_by_its_runs_and_by_what_is_none(tmp_path: Path) -> None:
+    (tmp_path / "results" / "notes").mkdir(parents=True)
+    settings = config(tmp_path, 'results = ["results"]')
+    finding = found(settings, "results")
+    assert (finding.ok, finding.detail) == (None, "no run is recognised in it")
+    small_run(tmp_path / "results", "mine")
+    runs, others = [finding for finding in check_all(settings) if finding.what.startswith("results")]
+    assert (runs.ok, runs.detail) == (True, "1 run (1 runlog)")
+    assert (others.ok, others.detail) == (None, "no run is recognised in notes")
+
+
+def test_the_command_checks_the_folders_that_it_is_given(tmp_path: Path) -> None:
+    small_run(tmp_path / "results", "mine")
+    done = evalgauge("doctor", tmp_path / "results")
+    assert f"results {tmp_path / 'results'}: 1 run (1 runlog)" in done.stdout
 
 
 def test_a_missing_folder_is_a_problem(tmp_path: Path) -> None:
