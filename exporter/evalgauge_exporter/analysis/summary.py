@@ -49,6 +49,12 @@ class ResultFields(BaseModel):
     provisional: bool = Field(description="Whether the rates are those of a running run.")
     pass_ratios: dict[int, PassRatios] = Field(description=PASS_RATIOS)
 
+    @property
+    def headline_rate(self) -> float | None:
+        """The success rate that pages and commands show: of a running run what is expected of its end."""
+        expected = self.success_rate_estimate if self.provisional else None
+        return self.success_rate if expected is None else expected
+
 
 NO_RESULTS = ResultFields.model_validate(
     dict.fromkeys(ResultFields.model_fields) | {"provisional": False, "pass_ratios": {}, "scorers": []}

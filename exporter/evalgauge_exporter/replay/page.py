@@ -17,6 +17,7 @@ SCRIPTS = (
     "address.js",
     "rows.js",
     "export.js",
+    "rove.js",
     "list.js",
     "marks.js",
     "align.js",

@@ -286,6 +286,7 @@ def settled_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Li
     for state in m.RUN_STATES:
         yield m.RUN_STATE, (run_id, state), int(state == status)
     yield from _tasks(run, now, stall_after, limits.domains)
+    yield m.RUN_DISTINCT_TASKS, (run_id,), run.distinct_tasks
     if run.started_at is not None:
         yield m.RUN_START, (run_id,), run.started_at
         yield m.RUN_LAST_PROGRESS, (run_id,), run.last_progress_at

@@ -92,6 +92,7 @@ def _job(run: RunState, analysis: RunAnalysis, now: float) -> shapes.CurrentJob:
         status=run.status(now, stall_after),
         total_tasks=run.total,
         completed_tasks=run.finished_count,
+        attempts_planned=run.attempts_planned,
         current_task=shapes.CurrentTask.model_validate(current[-1].model_dump()) if current else None,
         elapsed_seconds=elapsed(run, now, stall_after),
         eta_seconds=None if eta is None else eta.p50,

@@ -128,7 +128,7 @@ def _index_entry(summary: RunSummary, costs: RunCosts, agent: str | None, versio
         "elapsed_seconds": summary.elapsed_seconds,
         "total": summary.total_tasks,
         "finished": summary.finished_tasks,
-        "success_rate": summary.success_rate,
+        "success_rate": summary.headline_rate,
         "success_rate_all": summary.success_rate_all,
         "success_rate_reason": summary.success_rate_reason,
         "interval": None if None in bounds else list(bounds),

@@ -102,6 +102,18 @@ def test_durations_are_exposed_by_domain_and_those_of_calls_by_model() -> None:
     assert value(found, f"{calls}_sum", model="m") == 3
 
 
+def test_a_task_counts_once_however_many_attempts_it_has() -> None:
+    def count(*events: Event) -> float:
+        run = fold("r", "runlog", events)
+        return value(samples(exposition_of(run).render(30).decode()), m.RUN_DISTINCT_TASKS.name, run_id="r")
+
+    planned = event("run_started", 0, run_id="r", tasks=[{"task_id": "a"}, {"task_id": "b"}], attempts=3)
+    again = [event("task_started", at, task_id="a", attempt=at) for at in (1, 2, 3)]
+    assert count(planned, *again) == 2
+    assert count(planned, *again, event("task_started", 4, task_id="unplanned", attempt=1)) == 3
+    assert count(event("run_started", 0, run_id="r", total_tasks=5), *again) == 5
+
+
 def test_time_of_steps_and_attempts_at_their_limit_are_exposed() -> None:
     def attempt(task: str, steps: int, limit: int | None, outcome: str = "failure") -> list[Event]:
         return [
