@@ -291,6 +291,13 @@ def _input_tokens(f: _Fields) -> Reading:
     return read(plain, **own, reasoning="reasoning_tokens")
 
 
+_TIER_DETAILS: Final = (
+    ("flex", "flex_cache_read", "flex_reasoning"),
+    ("priority", "priority_cache_read", "priority_reasoning"),
+)
+"""LangChain's details of a service tier: its name, and what was cached and what reasoned in it."""
+
+
 def _add_details(reading: Reading, given: _Fields, made: _Fields) -> Reading:
     """Add OpenAI's and LangChain's details of input and output."""
     if given is _EMPTY and made is _EMPTY:
@@ -314,8 +321,8 @@ def _add_details(reading: Reading, given: _Fields, made: _Fields) -> Reading:
         output_audio=("audio_tokens", "audio"),
         output_image=("image_tokens", "image"),
     )
-    for tier in ("flex", "priority"):
-        if given.has(tier, f"{tier}_cache_read") or made.has(tier, f"{tier}_reasoning"):
+    for tier, cached, reasoned in _TIER_DETAILS:
+        if given.has(tier, cached) or made.has(tier, reasoned):
             reading.service_tier = tier
     return reading
 
@@ -346,6 +353,8 @@ def _anthropic(f: _Fields) -> Reading:
 
 def _by_lifetime(f: _Fields) -> int | None:
     """Anthropic's cache writes, counted by their lifetime."""
+    if f is _EMPTY:
+        return None
     return _plus(f.count("ephemeral_5m_input_tokens"), f.count("ephemeral_1h_input_tokens"))
 
 
@@ -380,7 +389,7 @@ def _chat(f: _Fields) -> Reading:
     if reading.cache_write is None:
         reading.cache_write = _by_lifetime(f.part("cache_creation"))
     for written in (details.part("cache_creation_token_details"), f.part("cache_creation")):
-        if reading.cache_write_1h is None:
+        if reading.cache_write_1h is None and written is not _EMPTY:
             reading.cache_write_1h = written.count("ephemeral_1h_input_tokens")
     if reading.reasoning is None:
         reading.reasoning = f.count("reasoning_tokens")
