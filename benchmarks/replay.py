@@ -110,9 +110,9 @@ def _big(folder: Path) -> Row:
 
 def _inspect(folder: Path) -> Row:
     """The replay of a log that holds its screenshots: each becomes a file."""
-    write_inspect(folder / "inspect", 1, 200, 15)
-    floor = _reading(folder / "inspect")
-    made = _generate(folder / "inspect", folder / "site-inspect")
+    write_inspect(folder / "inspect-log", 1, 200, 15)
+    floor = _reading(folder / "inspect-log")
+    made = _generate(folder / "inspect-log", folder / "site-inspect-log")
     return Row(
         "make the site of an Inspect log, 200 samples of 30 messages and 15 screenshots",
         f"{made['seconds']:.1f} s, {made['rss'] / 1e6:.0f} MB",
