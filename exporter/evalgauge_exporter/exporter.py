@@ -27,6 +27,7 @@ from evalgauge_exporter.config.web_config import WebConfig, load_web_config
 from evalgauge_exporter.ingest.buckets import find_mirrors
 from evalgauge_exporter.ingest.collector import RunCollector
 from evalgauge_exporter.ingest.fleet import FleetSources
+from evalgauge_exporter.ingest.read_worker import WorkerSetup
 from evalgauge_exporter.ingest.run_cache import RunCache
 from evalgauge_exporter.sources.prices import default_cache_dir
 from evalgauge_exporter.state.fleet import FleetState
@@ -108,12 +109,14 @@ class Exporter:
         self._reported: set[str] = set()
         self._runs_reported = -1
         self._stopped = threading.Event()
+        setup = WorkerSetup(_cache_folder(config), _cache_key(config), config.prices.overrides)
         self.collector = RunCollector(
             self.state,
             config.results,
             stall_after=config.stall_after,
             pricer=self.price,
-            cache=RunCache(_cache_folder(config), _cache_key(config)),
+            cache=RunCache(setup.cache, setup.key),
+            worker_setup=None if mirrors else setup,  # of a bucket, the download is what takes time
             loaded=config.limits.runs + 10,
             success_threshold=config.success_threshold,
             follow_links=config.follow_links,

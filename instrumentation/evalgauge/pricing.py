@@ -148,10 +148,11 @@ def _amount(tariff: _Tariff, usage: CallUsage) -> Decimal:
         total = rates.call
         if usage.requests > 1:
             total *= usage.requests
-        for kind, count in zip(tokens._fields, tokens, strict=True):
+        of_kinds = (rates.input, rates.cache_read, rates.cache_write, rates.output)
+        for index, count in enumerate(tokens):
             if count:
-                rate = getattr(rates, kind)
-                total += (rate if rate is not None else _rate(None, f"{kind} tokens")) * count
+                rate = of_kinds[index]
+                total += (rate if rate is not None else _rate(None, f"{tokens._fields[index]} tokens")) * count
         return total
     counts = {kind: count or 0 for kind, count in zip(tokens._fields, tokens, strict=True)}
     counts["cache_write_1h"] = min(max(usage.cache_write_1h_tokens or 0, 0), counts["cache_write"])

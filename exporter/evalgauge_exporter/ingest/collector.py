@@ -7,6 +7,7 @@ other runs in turn. Every run is read in parts, in turns with the others.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import threading
@@ -15,9 +16,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from evalgauge.runlog import Problem
-from evalgauge_exporter.ingest.memory import estimate_run_bytes, get_resident_bytes, release_memory
-from evalgauge_exporter.ingest.run_cache import CachedRun, RunCache
-from evalgauge_exporter.ingest.tracked_run import TrackedRun
+from evalgauge_exporter.ingest.memory import collect_rarely, estimate_run_bytes, get_resident_bytes, release_memory
+from evalgauge_exporter.ingest.read_worker import WorkerSetup
+from evalgauge_exporter.ingest.read_workers import MANY_RUNS, ReadWorkers, WorkerResult
+from evalgauge_exporter.ingest.run_cache import RunCache
+from evalgauge_exporter.ingest.tracked_run import TrackedRun, open_run
 from evalgauge_exporter.ingest.watcher import Watcher
 from evalgauge_exporter.sources.backoff import is_defect
 from evalgauge_exporter.sources.discovery import Discovery, FoundRun, name_runs
@@ -34,6 +37,10 @@ IDLE_SECONDS = 5.0
 UNLOAD_SECONDS = 30.0
 CHECKPOINT_SECONDS = 60.0
 """Seconds between two checkpoints of the running runs."""
+UNLOAD_TURNS = 4
+"""Turns with workers after which finished runs are unloaded."""
+WORKER_POLL_SECONDS = 0.2
+"""Seconds to wait for workers until the next look at whether to stop."""
 READY_SECONDS = 2.0
 """After this the exporter is ready once each run had its turn: a very large one is shown when it has been read."""
 INITIAL_BATCH = 20
@@ -64,6 +71,7 @@ class RunCollector:
         scorer: ScorerChoice = None,
         loaded: int = 60,
         memory_limit: int | None = None,
+        worker_setup: WorkerSetup | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare; nothing is read before ``start``.
@@ -79,6 +87,7 @@ class RunCollector:
             scorer: The scorer whose score is the headline, or that of each benchmark; None leaves it to the formats.
             loaded: The number of finished runs whose attempts stay in memory.
             memory_limit: Bytes of resident memory beyond which runs are unloaded; None for no limit.
+            worker_setup: What the processes are told that read many runs; without it this process reads all of them.
             on_change: Called, from the collector's thread, whenever the state has changed.
         """
         self.state = state
@@ -90,6 +99,7 @@ class RunCollector:
         self._cache = cache or RunCache(None, "")
         self._max_loaded = loaded
         self._memory_limit = memory_limit
+        self._worker_setup = worker_setup
         self._on_change = on_change
         self._discovery = Discovery(self.roots, success_threshold, follow_links=follow_links, scorer=scorer)
         self._runs: dict[Path, TrackedRun] = {}
@@ -152,7 +162,8 @@ class RunCollector:
             self._discovered = now
             self._find_runs()
         if not self.state.ready:
-            self._read_initially()
+            with collect_rarely():
+                self._read_initially()
         due = self._find_changed(changed)
         if now - self._polled >= POLL_SECONDS:
             self._polled = now
@@ -248,54 +259,24 @@ class RunCollector:
             if (tracked := self._runs.get(place)) is not None:
                 self._drop(tracked)
         for new in found:
-            self._runs[new.folder] = self._restore(new)
+            self._runs[new.folder] = self._open(new)
         if self.state.ready:
             self._read_all([self._runs[new.folder] for new in found])
 
-    def _restore(self, found: FoundRun) -> TrackedRun:
-        """Return the record of a run that was found: from the cache if its files have not changed, else to be read."""
-        fingerprint = self._find_fingerprint(found)
-        cached = self._cache.get(found.folder, found.source, fingerprint, found.path_id, self._pricer)
-        if cached is None:
-            run = RunState(found.path_id, found.source.source, self._pricer)
-            run.adopt_names(self._cache.get_names(found.folder))
-            cached = CachedRun(run, None)
-        tracked = TrackedRun(found, cached.run, self._pricer, self.state.lock, cached.fingerprint)
-        if cached.fingerprint is not None:
-            cached.run.unload(tracked.read_again)
-        return tracked
-
-    def _find_fingerprint(self, found: FoundRun) -> str | None:
-        """Return the fingerprint of a run's files; None where there is none, or where it can't be found out."""
-        try:
-            return found.source.fingerprint()
-        except BaseException as error:
-            if not is_defect(error):
-                raise
-            log.debug("%s", found.folder, exc_info=True)
-            return None
+    def _open(self, found: FoundRun) -> TrackedRun:
+        return open_run(found, self._cache, self._pricer, self.state.lock)
 
     def _unload_finished(self) -> None:
         """Cache the finished runs; unload the attempts of all but the newest."""
         for number, tracked in enumerate(reversed(self._list_finished())):
-            fingerprint = tracked.cached_fingerprint or self._find_fingerprint(tracked.found)
-            if fingerprint is None:
-                continue
-            self._cache.put(tracked.found.folder, fingerprint, tracked.run)
-            if number >= self._max_loaded:
+            if tracked.save(self._cache) and number >= self._max_loaded:
                 self._unload(tracked)
 
     def _save_running(self) -> None:
-        """Write checkpoints of the running runs, and of others whose attempts the cache would lose."""
+        """Write checkpoints of the runs that are not finished."""
         for tracked in self._runs.values():
-            if not tracked.is_resumable or tracked.is_settled:
-                continue
-            try:
-                self._cache.put_running(tracked.found.folder, tracked.found.source, tracked.run, self.state.lock)
-            except BaseException as error:  # a source of a plug-in whose position can't be pickled
-                if not is_defect(error):
-                    raise
-                log.debug("%s", tracked.found.folder, exc_info=True)
+            if not tracked.is_settled:
+                tracked.save(self._cache)
 
     def _remember_names(self) -> None:
         """Write down which names are exposed of runs with too many: they must be the same after a restart."""
@@ -315,6 +296,9 @@ class RunCollector:
         """Read the runs that were not cached for the first time, in turns, until all are or the exporter is ready."""
         start = time.monotonic()
         pending = [tracked for tracked in self._runs.values() if tracked.has_more]
+        if self._worker_setup is not None and len(pending) >= MANY_RUNS:
+            self._read_with_workers(self._worker_setup, pending)
+            pending = [tracked for tracked in self._runs.values() if tracked.has_more]
         while pending and not self._stop.is_set():
             for start_at in range(0, len(pending), INITIAL_BATCH):
                 self._read_all(pending[start_at : start_at + INITIAL_BATCH])
@@ -329,6 +313,28 @@ class RunCollector:
             self.state.version += 1
         self._check_caught_up()
         self._on_change()
+
+    def _read_with_workers(self, setup: WorkerSetup, pending: list[TrackedRun]) -> None:
+        """Read runs for the first time, beside workers; what these fail at is still to be read then."""
+        with ReadWorkers(setup, pending) as workers:
+            for number in itertools.count(1):
+                taken = workers.take()
+                if self._stop.is_set() or (not taken and not workers.active):
+                    break
+                self._read_all(taken)
+                for result in workers.collect(0.0 if taken else WORKER_POLL_SECONDS):
+                    self._take_over(result)
+                if number % UNLOAD_TURNS == 0 or not taken:
+                    self._unload_finished()
+                    self._relieve_memory()
+
+    def _take_over(self, result: WorkerResult) -> None:
+        """Take a run that a worker has read out of the cache."""
+        if result.problems is not None:
+            tracked = self._open(result.tracked.found)
+            if tracked.run.version:  # else it is read here, and its problems are found again
+                self._runs[tracked.found.folder] = tracked
+                self._report(tracked.found.source.source, result.problems)
 
     def _check_caught_up(self) -> None:
         if not self.caught_up.is_set() and not any(tracked.has_more for tracked in self._runs.values()):

@@ -6,6 +6,8 @@ import ctypes
 import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from evalgauge_exporter.state.run import RunState
 
@@ -27,6 +29,19 @@ def get_resident_bytes() -> int | None:
 def estimate_run_bytes(run: RunState) -> int:
     """Return roughly how many bytes a run's state takes."""
     return _RUN_BYTES + _ATTEMPT_BYTES * run.loaded_attempts
+
+
+@contextmanager
+def collect_rarely() -> Iterator[None]:
+    """Have the garbage collector look at little while much is read: events and states live long and have no cycles."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def release_memory() -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from evalgauge.events import Event
 from evalgauge.runlog import Problem
+from evalgauge_exporter.ingest.run_cache import CachedRun, RunCache
 from evalgauge_exporter.sources.backoff import Backoff, is_defect
 from evalgauge_exporter.sources.base import ReadResult, RunSource
 from evalgauge_exporter.sources.discovery import FoundRun
@@ -84,6 +85,27 @@ class TrackedRun:
         """Whether the state is all that the source has read, as far as that is known."""
         is_read = self.caught_up and self.run.unreadable is None and self.cached_fingerprint is None
         return is_read and self._rebuild is None and not self._broken
+
+    def save(self, cache: RunCache) -> bool:
+        """Cache the run as far as it was read.
+
+        Returns:
+            Whether it is finished and cached, so that its attempts can be unloaded.
+        """
+        found = self.found
+        try:
+            if self.is_settled:
+                fingerprint = self.cached_fingerprint or found.source.fingerprint()
+                if fingerprint is not None:
+                    cache.put(found.folder, fingerprint, self.run)
+                return fingerprint is not None
+            if self.is_resumable:
+                cache.put_running(found.folder, found.source, self.run, self._lock)
+        except BaseException as error:
+            if not is_defect(error):
+                raise
+            log.debug("%s", found.folder, exc_info=True)
+        return False
 
     def read(self, *, full_scan: bool = False) -> list[Problem]:
         """Read the next part of the run and fold it.
@@ -214,6 +236,33 @@ class TrackedRun:
                 self._ahead.add(writer)
                 detail = f"{self.found.folder}: the clock of {writer[:80]!r} is ahead; its times are not used"
                 problems.append(Problem("clock_ahead", detail))
+
+
+def open_run(found: FoundRun, cache: RunCache, pricer: Pricer, lock: threading.RLock) -> TrackedRun:
+    """Return the record of a run that was found: from the cache as far as its files have not changed.
+
+    Args:
+        found: The run and its source, which has read nothing.
+        cache: The cache.
+        pricer: Prices the run's calls.
+        lock: Held while events are folded into a state that views may read.
+    """
+    try:
+        fingerprint = found.source.fingerprint()
+    except BaseException as error:
+        if not is_defect(error):
+            raise
+        log.debug("%s", found.folder, exc_info=True)
+        fingerprint = None
+    cached = cache.get(found.folder, found.source, fingerprint, found.path_id, pricer)
+    if cached is None:
+        run = RunState(found.path_id, found.source.source, pricer)
+        run.adopt_names(cache.get_names(found.folder))
+        cached = CachedRun(run, None)
+    tracked = TrackedRun(found, cached.run, pricer, lock, cached.fingerprint)
+    if cached.fingerprint is not None:
+        cached.run.unload(tracked.read_again)
+    return tracked
 
 
 def fold_events(run: RunState, events: Iterable[Event]) -> set[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -418,8 +418,13 @@ class Discovery:
         make = partial(form.source, success_threshold=self._threshold) if form.scored else form.source
         if not self._scorer:
             return make
-        choice, threshold = self._scorer, self._threshold
-        return lambda place: ScorerSource(make(place), choice, threshold)
+        return partial(_make_scored, make, self._scorer, self._threshold)
+
+
+def _make_scored(
+    make: Callable[[Path], RunSource], choice: str | Mapping[str, str], threshold: float, place: Path
+) -> RunSource:
+    return ScorerSource(make(place), choice, threshold)
 
 
 def name_runs(found: list[FoundRun], own_ids: list[str | None] | None = None) -> list[str]:

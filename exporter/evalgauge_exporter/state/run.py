@@ -59,6 +59,10 @@ SPEND_MINUTES = 120
 """Minutes of model cost that are kept for the rate of spending."""
 TRAIL = 100
 """Steps of an open attempt that are kept."""
+_NO_PROGRESS = frozenset({Heartbeat, LogLine, Message})
+"""Events that show nothing but that somebody is alive."""
+_CHANGES_TASKS = frozenset({RunStarted, RunFinished, TaskStarted, TaskFinished})
+"""Events that change how many tasks there are of each status."""
 _OF_THIS_PROCESS = frozenset({"run_id", "unreadable", "_pricer", "_reload"})
 """The fields of a state that another process does not take over."""
 
@@ -245,13 +249,13 @@ class RunState:
             self.last_event_at = ts
         if ts > self.writers.get(event.writer, 0.0):
             self.writers[event.writer] = ts
-        if not isinstance(event, Heartbeat | LogLine | Message):
+        kind = type(event)
+        if kind not in _NO_PROGRESS:
             if ts > self.last_progress_at:
                 self.last_progress_at = ts
             if self.started_at is None or ts < self.started_at:
                 self.started_at = ts
-        kind = type(event)
-        if kind is TaskStarted or kind is TaskFinished or kind is RunFinished or kind is RunStarted:
+        if kind in _CHANGES_TASKS:
             self.tasks_version += 1
         _FOLDS[kind](self, event)
 
@@ -418,8 +422,11 @@ class RunState:
         calls = max(1, event.requests)
         usage.requests[event.status] += calls
         if event.duration_seconds is not None:
-            self.call_durations.setdefault(key, Histogram(CALL_DURATION_BUCKETS)).observe(event.duration_seconds)
-        for index, count in enumerate(event.tokens):
+            if (durations := self.call_durations.get(key)) is None:
+                durations = self.call_durations[key] = Histogram(CALL_DURATION_BUCKETS)
+            durations.observe(event.duration_seconds)
+        tokens = event.tokens
+        for index, count in enumerate(tokens):
             if count:
                 usage.tokens[index] += count
         price = self._pricer(event)
@@ -431,9 +438,9 @@ class RunState:
             self.names["domains"].see(attempt.domain, event.ts)
             attempt.calls += calls
             if attempt.tokens is None:
-                attempt.tokens = list(event.tokens)
+                attempt.tokens = list(tokens)
             else:
-                for index, count in enumerate(event.tokens):
+                for index, count in enumerate(tokens):
                     if count is not None:
                         attempt.tokens[index] = count + (attempt.tokens[index] or 0)
             if price.usd is None:
@@ -473,12 +480,12 @@ class RunState:
             self.scorer, self._scorer_stamp = event.scorer, stamp
         self._count(attempt, -1)
         attempt.finishes += 1
-        opened = attempt.take_record() if attempt.status == "running" else NEW_RECORD
+        is_open = attempt.status == "running"
+        opened = (attempt.started_at, attempt.recorded_steps, attempt.last_action) if is_open else (None, 0, None)
         if self._select_writer(attempt, stamp):
             self._release_worker(attempt)
             if attempt.stamp is None:  # another writer recorded the start and the steps
-                attempt.started_at, attempt.recorded_steps = opened["started_at"], opened["recorded_steps"]
-                attempt.last_action = opened["last_action"]
+                attempt.started_at, attempt.recorded_steps, attempt.last_action = opened
             elif attempt.finished:
                 replaced = EarlierResult(attempt.stamp.ts, attempt.status, attempt.score)
                 attempt.earlier_results = [*attempt.earlier_results, replaced]
@@ -503,7 +510,9 @@ class RunState:
                     worker.state = "idle"
 
     def _observe_duration(self, domain: str, seconds: float, change: int) -> None:
-        self.durations.setdefault(domain, Histogram(DURATION_BUCKETS)).observe(seconds, change)
+        if (durations := self.durations.get(domain)) is None:
+            durations = self.durations[domain] = Histogram(DURATION_BUCKETS)
+        durations.observe(seconds, change)
 
     def _run_finished(self, event: RunFinished) -> None:
         stamp = EventTime(event.ts, event.writer, event.seq)

@@ -39,7 +39,12 @@ class ScoreSums(NamedTuple):
     def __add__(self, other: object) -> ScoreSums:
         if not isinstance(other, ScoreSums):
             return NotImplemented
-        return ScoreSums(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return ScoreSums(
+            self.tasks + other.tasks,
+            self.attempts + other.attempts,
+            self.total + other.total,
+            self.squares + other.squares,
+        )
 
 
 NO_SCORES = ScoreSums(0, 0, 0, 0)
@@ -97,7 +102,9 @@ class Tallies:
 
     def _count_task(self, domain: str, task: _Task, change: int) -> None:
         if task.finished:
-            shares = self.shares.setdefault(domain, Counter())
+            shares = self.shares.get(domain)
+            if shares is None:
+                shares = self.shares[domain] = Counter()
             key = TaskShares(task.successes, task.measured, task.finished)
             shares[key] += change
             if not shares[key]:

@@ -28,6 +28,7 @@ from evalgauge_exporter.sources.scorers import ScorerSource
 from evalgauge_exporter.state.run import RunState
 from tests.exporter.runs import exporter_of
 from tests.exporter.scraping import samples
+from tests.exporter.sources.reading import snapshot
 from tests.exporter.state.test_run import counted
 from tests.exporter.waiting import wait_for
 
@@ -37,18 +38,6 @@ PRICER = PriceTable().price_of
 @pytest.fixture(autouse=True)
 def _every_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_cache, "CHECKPOINT_EVENTS", 0)
-
-
-def plain(value: Any) -> Any:
-    """The content of records that do not compare by it."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set) or type(value).__name__ == "deque":
-        return [plain(item) for item in value]
-    if type(value).__module__.startswith("evalgauge_exporter."):
-        names = getattr(type(value), "__slots__", None) or vars(value)
-        return {name: plain(getattr(value, name)) for name in names}
-    return value
 
 
 def read_on(source: RunSource, run: RunState) -> RunState:
@@ -131,7 +120,7 @@ def test_a_checkpoint_anywhere_and_the_rest_are_the_whole(
     assert cached is not None
     assert cached.fingerprint is None
     again, unbroken = read_on(resumed, cached.run), read_on(source, run)
-    assert plain(again.dump(attempts=True)) == plain(unbroken.dump(attempts=True))
+    assert snapshot(again) == snapshot(unbroken)
     assert again.open_attempts.keys() <= again.attempts.keys()
     assert all(again.attempts[key] is attempt for key, attempt in again.open_attempts.items())
     assert counted(again) == counted(fresh(folder))
