@@ -4,6 +4,8 @@
     make bench ARGS='tracker replay'                  these
     make bench ARGS='--write docs/performance.md'     all of them, and put their tables into the page
 
+What was measured is in .cache/bench.json too.
+
 **To add a benchmark**: a module ``benchmarks/<name>.py`` with a function ``rows() -> Iterator[Row]``, and a section of
 docs/performance.md that says what its ratios mean to a user and holds the line ``<!-- bench <name> -->`` and, after it,
 ``<!-- /bench -->``; ``--write`` puts the table between them. That is all: nothing is registered, and a test holds that
@@ -11,9 +13,9 @@ the page has a section with a table for each benchmark.
 
 Each benchmark runs in a new process (its memory is its own, and so is its crash), one after the other. Yield a row when
 it is measured, not all at the end: a benchmark that fails or takes longer than ``runner.LIMIT_SECONDS`` keeps the rows
-that it yielded, the failure is printed and written, and the others run. All together have to stay below 15 minutes on
-two cores. Take ratios in one process, side by side; nothing may need the network. A peer that is no dependency of
-evalgauge comes from ``benchmarks.peers``.
+that it yielded (without any, the page keeps its table), the failure is printed and written, and the others run. All
+together have to stay below 15 minutes on two cores. Take ratios in one process, side by side; nothing may need the
+network. A peer that is no dependency of evalgauge comes from ``benchmarks.peers``.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.report import format_line, write_section
+from benchmarks.report import format_line, save, write_section
 from benchmarks.runner import available, run
+
+RESULTS = Path(__file__).parents[1] / ".cache" / "bench.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed.append(name)
             print(f"  FAILED: {measured.failure}", flush=True)
         print(f"  {measured.seconds:.0f} s", flush=True)
-        if given.write is not None:  # at once: what was measured stays, whatever becomes of the others
+        save(RESULTS, name, measured)
+        if given.write is not None and measured.rows:  # at once: it stays, whatever becomes of the others
             write_section(given.write, name, measured)
     print(f"\n{len(names)} benchmarks, {time.monotonic() - begun:.0f} s; failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0

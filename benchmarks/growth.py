@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.exporter import write_run
+from benchmarks.formats import measure_start
 from benchmarks.rows import Row, best_of
 from evalgauge import track_run
 from evalgauge_exporter.config.model import load_config
@@ -38,6 +39,9 @@ def rows() -> Iterator[Row]:
         yield _grow("cold start, {:,} events", 2_000, lambda size: _cold_start(folder / f"cold{size}", size))
         yield _grow("status of a run of {:,} tasks", 100, lambda size: _status(folder / f"status{size}", size))
         yield _grow("a replay of {:,} tasks × 15 steps", 20, lambda size: _replay(folder / f"replay{size}", size))
+        starts = {size: _start(folder / f"start{size}", size) for size in (10, 100, 1_000)}
+        yield _grow("a first start over {:,} finished runs", 10, lambda size: starts[size][0])
+        yield _grow("its memory, {:,} finished runs", 10, lambda size: starts[size][1], _format_bytes)
         running = _read_running(folder / "running")
         yield _grow("/metrics of {:,} running runs", 1, lambda size: _scrape(running, size, WHOLE))
         whole, shard = _scrape(running, SIZES[-1], WHOLE), _scrape(running, SIZES[-1], Shard(0, SHARDS))
@@ -50,7 +54,7 @@ def rows() -> Iterator[Row]:
         )
 
 
-def _grow(what: str, unit: int, measure: Callable[[int], float]) -> Row:
+def _grow(what: str, unit: int, measure: Callable[[int], float], write: Callable[[float], str] | None = None) -> Row:
     """Measure at each size; the exponent is the slope of the least-squares line through the logarithms."""
     sizes = [unit * size for size in SIZES]
     times = [measure(size) for size in sizes]
@@ -58,7 +62,7 @@ def _grow(what: str, unit: int, measure: Callable[[int], float]) -> Row:
     first, middle, last = (f"{size:,}" for size in sizes)
     return Row(
         what.replace("{:,}", f"{first}, {middle} and {last}"),
-        ", ".join(map(_format, times)),
+        ", ".join(map(write or _format, times)),
         "ratio: the exponent; 1 is in step with the size",
         slope,
         "≤ 1.1",
@@ -69,6 +73,17 @@ def _format(seconds: float) -> str:
     if seconds < 1e-3:
         return f"{seconds * 1e6:.0f} µs"
     return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def _format_bytes(megabytes: float) -> str:
+    return f"{megabytes:.0f} MB"
+
+
+def _start(folder: Path, runs: int) -> tuple[float, float]:
+    """Seconds of a first start, without a cache, over runs of 10 tasks × 5 steps, and its memory in MB."""
+    for number in range(runs):
+        write_run(folder, f"r{number:04d}", tasks=10, steps=5)
+    return measure_start(folder)
 
 
 def _step(folder: Path, before: int) -> float:

@@ -70,7 +70,7 @@ def _osworld(folder: Path) -> Iterator[Row]:
     )
     site = folder / "site"
     index = sum(path.stat().st_size for path in [site / "index.html", *site.glob("assets/*"), *site.glob("data/*.js")])
-    tables = sum(path.stat().st_size for path in site.glob("data/*/tasks.js"))
+    tables = sum(path.stat().st_size for name in ("tasks", "rows-*") for path in site.glob(f"data/*/{name}.js"))
     steps = sum(path.stat().st_size for path in site.glob("data/*/*.js")) - tables
     yield Row("index: page, program, list of runs", f"{index / 1e3:.0f} kB", "", None, "< 1 MB")
     yield Row(
@@ -138,25 +138,26 @@ def _peer(folder: Path) -> Iterator[Row]:
     site = folder / "site-openadapt"
     index = site / "data" / "index.js"
     first = sum(path.stat().st_size for path in [site / "index.html", *site.glob("assets/*"), index])
-    first += max(path.stat().st_size for path in site.glob("data/*/tasks.js"))
+    first += sum(max(path.stat().st_size for path in site.glob(f"data/*/{name}.js")) for name in ("tasks", "rows-0"))
     beside = f"theirs: {theirs['bytes'] / 1e6:.1f} MB"
     yield Row("what a browser reads before the first list", f"{first / 1e6:.2f} MB", beside, first / theirs["bytes"])
 
 
 def _inspect_peer(folder: Path) -> Iterator[Row]:
     """``inspect view bundle`` of the same logs."""
-    (folder / "inspect").mkdir()
-    write_inspect(folder / "inspect", LOGS, SAMPLES)
-    made = _generate(folder / "inspect", folder / "site-inspect")
+    logs, site = folder / "inspect-logs", folder / "site-inspect-logs"
+    logs.mkdir()
+    write_inspect(logs, LOGS, SAMPLES)
+    made = _generate(logs, site)
     try:
-        theirs = json.loads(run_python(find_python(), _BUNDLE, folder / "inspect", folder / "bundle"))
+        theirs = json.loads(run_python(find_python(), _BUNDLE, logs, folder / "bundle"))
     except PeerMissing as error:
         yield Row("the site beside Inspect's bundle", "not measured", str(error), None)
         return
     what = f"the site of {LOGS} Inspect logs × {SAMPLES} samples"
     beside = f"inspect view bundle: {theirs['seconds']:.1f} s"
     yield Row(what, f"{made['seconds']:.1f} s", beside, made["seconds"] / theirs["seconds"])
-    ours = sum(path.stat().st_size for path in (folder / "site-inspect").rglob("*") if path.is_file())
+    ours = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
     beside = f"theirs: {theirs['bytes'] / 1e6:.0f} MB"
     yield Row("its size", f"{ours / 1e6:.0f} MB", beside, ours / theirs["bytes"])
 

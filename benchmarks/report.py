@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import platform
 import re
@@ -26,9 +28,15 @@ class Measured(NamedTuple):
     """Why it did not finish; ``""`` where it did."""
 
 
+def format_ratio(ratio: float) -> str:
+    """Return a ratio with two decimals, a small one with as many as it takes to show one figure."""
+    decimals = 2 if abs(ratio) >= 0.005 or ratio == 0 else -math.floor(math.log10(abs(ratio)))
+    return f"{ratio:.{decimals}f}"
+
+
 def format_line(row: Row) -> str:
     """Return a row as one line of text."""
-    compared = "" if row.ratio is None else f", ratio {row.ratio:.2f}"
+    compared = "" if row.ratio is None else f", ratio {format_ratio(row.ratio)}"
     return "".join(
         [f"{row.what}: {row.measured}", compared, row.beside and f" ({row.beside})", row.aim and f" [aim: {row.aim}]"]
     )
@@ -38,7 +46,7 @@ def render_table(measured: Measured) -> str:
     """Return what one benchmark gave in Markdown, with the day and the machine."""
     lines = ["| what | measured | beside | ratio | aim |", "|---|---|---|---:|---|"]
     for row in measured.rows:
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        ratio = "" if row.ratio is None else format_ratio(row.ratio)
         cells = (row.what, row.measured, row.beside, ratio, row.aim)
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     if measured.failure:
@@ -62,6 +70,16 @@ def write_section(page: Path, name: str, measured: Measured) -> None:
         SECTION.sub(lambda found: f"{begin}{table}<!-- /bench -->" if found[1] == name else found[0], text),
         encoding="utf-8",
     )
+
+
+def save(path: Path, name: str, measured: Measured) -> None:
+    """Put what one benchmark gave into a JSON file, beside what others gave before."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    rows = [row._asdict() for row in measured.rows]
+    about = {"date": date.today().isoformat(), "machine": describe_machine(), "seconds": round(measured.seconds, 1)}
+    found[name] = {**about, "failure": measured.failure, "rows": rows}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_sections(page: Path) -> dict[str, str]:

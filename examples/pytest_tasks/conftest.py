@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from evalgauge import Run, Task, track_run
+from evalgauge.results_folders import first_results_folder
 
 _TASK = pytest.StashKey[Task]()
 
@@ -19,7 +20,7 @@ _TASK = pytest.StashKey[Task]()
 @pytest.fixture(scope="session")
 def evalgauge_run() -> Iterator[Run]:
     """The run of this test session."""
-    results = os.environ.get("EVALGAUGE_RESULTS", "results").split(os.pathsep)[0]
+    results = first_results_folder() or "results"  # of EVALGAUGE_RESULTS
     run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     with track_run(results, benchmark="agent-tests", model=os.environ.get("MODEL", "unknown"), run_id=run_id) as run:
         yield run

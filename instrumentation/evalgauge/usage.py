@@ -123,6 +123,8 @@ def parse_call(usage: object, *, provider: str | None = None, model: str | None 
             return CallUsage(TokenUsage(*map(parse_count_strictly, usage)))
         reading = read_shape(usage)
         if reading is None:
+            if isinstance(usage, Mapping) and all(value is None for value in usage.values()):
+                return UNKNOWN_CALL  # nothing is reported, in whatever shape
             return _log_unknown(f"of an unknown shape ({_describe(usage)})")
         if reading.is_gemini or "google" in (provider or "").lower() or "gemini" in (model or "").lower():
             reading.rest_is_reasoning = reading.shape == "OpenAI chat completions"

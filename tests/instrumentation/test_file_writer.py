@@ -16,8 +16,6 @@ from evalgauge import file_writer, track_run
 from evalgauge.events import Step, TaskFinished
 from evalgauge.file_writer import FileWriter
 from evalgauge.runlog import read_events
-from evalgauge_exporter.replay import generate
-from evalgauge_exporter.sources.discovery import Discovery
 
 PNG = b"\x89PNG\r\n\x1a\n"
 PREAMBLE = """
@@ -157,6 +155,9 @@ time.sleep(600)
     missing = [path for path in named if not path.is_file()]
     assert len(named) == 25, "every step that was accepted is there"
     assert len(missing) == 5
+    from evalgauge_exporter.replay import generate
+    from evalgauge_exporter.sources.discovery import Discovery
+
     made = generate(Discovery([tmp_path / "results"]).scan()[0], tmp_path / "site")
     assert (made.screenshots, made.missing) == (20, 5)
 

@@ -49,6 +49,12 @@ class ResultFields(BaseModel):
     provisional: bool = Field(description="Whether the rates are those of a running run.")
     pass_ratios: dict[int, PassRatios] = Field(description=PASS_RATIOS)
 
+    @property
+    def headline_rate(self) -> float | None:
+        """The success rate that pages and commands show: of a running run what is expected of its end."""
+        expected = self.success_rate_estimate if self.provisional else None
+        return self.success_rate if expected is None else expected
+
 
 NO_RESULTS = ResultFields.model_validate(
     dict.fromkeys(ResultFields.model_fields) | {"provisional": False, "pass_ratios": {}, "scorers": []}
@@ -78,11 +84,6 @@ class RunSummary(ResultFields):
     attempts_planned: int = Field(description="Planned attempts at each task.")
     retries: int = Field(description="How often an attempt was started again; its last result counts.")
     tags: dict[str, str]
-
-
-def mean(values: list[float]) -> float | None:
-    """Return the arithmetic mean, None of an empty list."""
-    return sum(values) / len(values) if values else None
 
 
 def elapsed(run: RunState, now: float, stall_after: float) -> float | None:

@@ -258,7 +258,7 @@ def _table(found: Comparison) -> Cells:
         *((("mean score", found.score, 3),) if found.score is not None else ()),
         ("steps", found.steps, 1),
         ("seconds", found.duration_seconds, 1),
-        ("cost of a task, $", found.cost_usd, 4),
+        ("model cost of a task, $", found.cost_usd, 4),
     ):
         rows.append((name, *_format_mean(mean, digits)))
     if found.noise_floor is not None:

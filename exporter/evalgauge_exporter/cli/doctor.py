@@ -15,13 +15,15 @@ _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", None)}
 
 
 @click.command("doctor")
+@click.argument("folders", metavar="[RESULTS_DIR...]", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
-def command(config_path: Path | None) -> None:
+def command(folders: tuple[Path, ...], config_path: Path | None) -> None:
     """Check the configuration and what it refers to.
 
-    Prints each finding and how to fix it. Exits with 1 if anything is wrong.
+    RESULTS_DIR replaces the configured results folders: which runs are found in it, and which folders are none. Prints
+    each finding and how to fix it. Exits with 1 if anything is wrong.
     """
-    config = read_config((), config_path, {})
+    config = read_config(folders, config_path, {})
     wrong = 0
     for finding in check_all(config, config_path):
         mark, colour = _MARKS[finding.ok]

@@ -16,6 +16,8 @@ from evalgauge.errors import PriceTableError
 from evalgauge.price_overrides import load_overrides
 from evalgauge.pricing import PriceTable
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
+from evalgauge_exporter.cli.output import count_of
+from evalgauge_exporter.config.bucket_urls import parse_bucket_url
 from evalgauge_exporter.config.messages import unknown_variables
 from evalgauge_exporter.config.model import AzureMl, Config
 from evalgauge_exporter.config.prices import load_price_table
@@ -26,6 +28,7 @@ from evalgauge_exporter.ingest.fleet import create_clouds, declare_machine, list
 from evalgauge_exporter.sources.azure.ml_jobs import AzureMlSource
 from evalgauge_exporter.sources.azure.vms import AzureCloud
 from evalgauge_exporter.sources.cloud import Cloud, CloudSource, PriceList
+from evalgauge_exporter.sources.discovery import Discovery
 from evalgauge_exporter.sources.prices import PriceSource, default_cache_dir
 from evalgauge_exporter.sources.probe import Target, probe, probe_all, redact_target
 from evalgauge_exporter.sources.vm_registry import VmRegistrySource
@@ -42,6 +45,8 @@ from evalgauge_exporter.state.fleet_events import (
 from evalgauge_exporter.state.run import State
 
 FILE = "evalgauge.toml"
+MAX_NAMED = 5
+"""Folders that a finding names."""
 _OTHER_VARIABLES = frozenset(
     f"EVALGAUGE_{name}" for name in ("ALERT_KIND", "ALERT_URL", "DEBUG", "INSTANCE_METADATA", "PORT", "TOKEN")
 )
@@ -83,7 +88,7 @@ def check_all(config: Config, file: Path | None = None) -> Iterator[Finding]:
     """
     yield _check_configuration(file)
     yield from _check_variables()
-    yield from _check_results(config.results)
+    yield from _check_results(config)
     yield from _check_registries(config.results)
     yield from _check_baselines(config)
     yield _check_listen(config)
@@ -117,13 +122,14 @@ def _check_variables() -> Iterator[Finding]:
         )
 
 
-def _check_results(folders: Iterable[Path]) -> Iterator[Finding]:
-    empty = True
-    for folder in folders:
-        empty = False
+def _check_results(config: Config) -> Iterator[Finding]:
+    for folder in config.results:
         what = f"results {folder}"
+        if parse_bucket_url(folder) is not None:
+            yield Finding(what, None, "a bucket, which is not read here", "read it with evalgauge runs")
+            continue
         try:
-            count = sum(1 for _ in folder.iterdir())
+            children = sorted(folder.iterdir())
         except FileNotFoundError:
             yield Finding(what, False, "there is no such folder", "make it, or name the folder that holds the runs")
         except NotADirectoryError:
@@ -132,9 +138,35 @@ def _check_results(folders: Iterable[Path]) -> Iterator[Finding]:
             reason = (error.strerror or str(error)).lower()
             yield Finding(what, False, reason, "let the exporter's user read it")
         else:
-            yield _pass(what, f"readable, {count} entr{'y' if count == 1 else 'ies'}")
-    if empty:
+            yield from _check_runs(what, folder, children, config)
+    if not config.results:
         yield Finding("results", None, "no folder is configured", "set results, or name folders at evalgauge serve")
+
+
+def _check_runs(what: str, folder: Path, children: list[Path], config: Config) -> Iterator[Finding]:
+    """Yield how many runs of which format a folder has, and which of its folders are none."""
+    found, problems = Discovery([folder], config.success_threshold, follow_links=config.follow_links).scan()
+    formats = Counter(one.source.source for one in found)
+    if found:
+        listed = ", ".join(f"{count} {name}" for name, count in formats.most_common())
+        yield _pass(what, f"{count_of(len(found), 'run')} ({listed})")
+    else:
+        detail = "no run is recognised in it" if children else "it is empty"
+        fix = "name the folder that holds the runs, or one run; docs/sources.md describes the formats"
+        yield Finding(what, None, detail, fix)
+    for problem in problems:
+        yield Finding(what, False, problem.detail, "rename or remove one, or let the exporter's user read it")
+    places = [one.folder for one in found]
+    unknown = [
+        child.name
+        for child in children
+        if child.is_dir()
+        and not any(place == child or child in place.parents or place in child.parents for place in places)
+    ]
+    if found and unknown:
+        more = "" if len(unknown) <= MAX_NAMED else f" and {len(unknown) - MAX_NAMED} more"
+        detail = f"no run is recognised in {', '.join(unknown[:MAX_NAMED])}{more}"
+        yield Finding(what, None, detail, "runs are found three folders deep; docs/sources.md describes the formats")
 
 
 def _check_registries(folders: Iterable[Path]) -> Iterator[Finding]:
@@ -142,7 +174,7 @@ def _check_registries(folders: Iterable[Path]) -> Iterator[Finding]:
     VmRegistrySource(folders, events.extend).poll()
     for event in events:
         if isinstance(event, RegistrySeen):
-            yield _pass(f"registry {event.path}", f"{len(event.machines)} machines")
+            yield _pass(f"registry {event.path}", count_of(len(event.machines), "machine"))
         elif isinstance(event, RefreshFailed):
             yield Finding("registry", False, event.detail, "fix or remove it; OpenAdapt's tools write it again")
 
@@ -150,7 +182,7 @@ def _check_registries(folders: Iterable[Path]) -> Iterator[Finding]:
 def _check_baselines(config: Config) -> Iterator[Finding]:
     """Check that the configured baselines exist, and those that the runs name: reads every run."""
     folders = [folder for folder in config.results if folder.is_dir()]
-    if not config.baselines or not folders:
+    if not folders:
         return
     state = State()
     collector = RunCollector(state, folders, stall_after=config.stall_after, follow_links=config.follow_links)
@@ -163,8 +195,9 @@ def _check_baselines(config: Config) -> Iterator[Finding]:
     missing = RunAnalysis(state, stall_after=config.stall_after, baselines=config.baselines).missing_baselines()
     for detail in missing:
         yield Finding("baseline", False, detail, "name the id of a run that exists; evalgauge runs lists them")
-    if not missing:
-        yield _pass("baselines", f"{len(config.baselines)} configured, all exist")
+    named = {*config.baselines.values(), *(run.baseline_run_id for run in state.runs.values())} - {None}
+    if named and not missing:
+        yield _pass("baselines", f"{len(named)} named, all exist")
 
 
 def _check_listen(config: Config) -> Finding:

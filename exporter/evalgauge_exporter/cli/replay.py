@@ -82,7 +82,7 @@ def _print_summary(out: Path, made: Generated) -> None:
         click.echo(f"skipped: {len(made.problems) - _MAX_PROBLEMS} more", err=True)
     missing = f", {made.missing} screenshots missing" if made.missing else ""
     click.echo(
-        f"{out / 'index.html'}: {count_of(made.runs, 'run')}, {count_of(made.tasks, 'task')} "
+        f"{out / 'index.html'}: {count_of(made.runs, 'run')}, {count_of(made.tasks, 'attempt')} "
         f"({made.written} written, {made.unchanged} unchanged), {made.screenshots} screenshots{missing}"
     )
 

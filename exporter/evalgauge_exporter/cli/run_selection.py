@@ -230,7 +230,8 @@ class RunSelection:
 def _name_selected(found: list[FoundRun], ids: Sequence[str]) -> list[str]:
     """Return the ids of runs: their folders' names where these suffice, else what their logs state."""
     names = name_runs(found)
-    if set(ids) <= set(names):
+    folders = {run_id: one.folder for run_id, one in zip(names, found, strict=True)}
+    if all(_find_id(name, folders) for name in ids):
         return names
     return name_runs(found, [one.source.declared_run_id or _read_declared_id(one) for one in found])
 
@@ -293,9 +294,10 @@ def select_runs(names: Sequence[str], folders: Mapping[str, Path], results: Sequ
     selected: dict[str, None] = {}
     for name in names or [str(place) for place in results]:
         if name in ids:
-            if name not in folders:
+            run_id = _find_id(name, folders)
+            if run_id is None:
                 raise CliError(_unknown_run(name, folders, results))
-            selected[name] = None
+            selected[run_id] = None
             continue
         root = roots[Path(name)]
         inside = [run_id for run_id, folder in resolved.items() if folder.is_relative_to(root)]
@@ -305,6 +307,18 @@ def select_runs(names: Sequence[str], folders: Mapping[str, Path], results: Sequ
         exact = [run_id for run_id in inside if resolved[run_id] == root]
         selected.update(dict.fromkeys(exact if narrowed else inside))
     return list(selected)
+
+
+def _find_id(name: str, folders: Mapping[str, Path]) -> str | None:
+    """Return the id that a name is, or that of the only run whose folder or file is called so."""
+    if name in folders:
+        return name
+    called = [
+        run_id
+        for run_id, folder in folders.items()
+        if folder.name == name or (folder.stem == name and folder.is_file())
+    ]
+    return called[0] if len(called) == 1 else None
 
 
 def select_one(runs: RunSelection) -> str:

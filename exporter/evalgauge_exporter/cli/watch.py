@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def command(names: tuple[str, ...], once: bool, config_path: Path | None) -> Non
         exporter.stop()
 
 
-def render(exporter: Exporter, ids: Iterable[str], width: int, rows: int | None = None) -> RenderableType:
+def render(exporter: Exporter, ids: Sequence[str], width: int, rows: int | None = None) -> RenderableType:
     """Return what is shown now.
 
     Args:
@@ -76,17 +76,18 @@ def render(exporter: Exporter, ids: Iterable[str], width: int, rows: int | None 
     """
     now = time.time()
     with exporter.state.lock:
-        runs = _select(exporter, list(ids), now)
+        runs = _select(exporter, ids, now)
         parts: list[RenderableType] = [_render_run(exporter, run, now, width, detailed=len(runs) == 1) for run in runs]
         waiting = ", ".join(map(str, exporter.config.results))
     if not parts:
-        return Text(f"No runs in {waiting} yet.")
+        what = f"run {' or '.join(map(escape_control, ids))}" if ids else "runs"
+        return Text(f"No {what} in {waiting} yet.")
     if rows is not None:
         parts.append(Text("Ctrl-C ends", style="dim"))
     return Group(*parts)
 
 
-def _select(exporter: Exporter, ids: list[str], now: float) -> list[RunState]:
+def _select(exporter: Exporter, ids: Sequence[str], now: float) -> list[RunState]:
     runs = exporter.state.runs
     if ids:
         return [runs[run_id] for run_id in ids if run_id in runs]
@@ -107,24 +108,29 @@ def _render_run(exporter: Exporter, run: RunState, now: float, width: int, *, de
     bar = Table.grid(padding=(0, 1), expand=False)
     bar.add_row(
         ProgressBar(total=max(job.total_tasks, 1), completed=job.completed_tasks, width=min(40, max(10, width - 30))),
-        Text(f"{job.completed_tasks:,} of {count_of(job.total_tasks, 'attempt')}"),
+        Text(
+            f"{job.completed_tasks:,} of {count_of(job.total_tasks, 'attempt' if job.attempts_planned > 1 else 'task')}"
+        ),
     )
-    parts: list[RenderableType] = [title, about, bar, _facts(exporter, run, job, now)]
+    parts: list[RenderableType] = [title, about, bar, _facts(exporter, run, view, job, now)]
     if detailed:
         parts += _details(view, run, now)
     return Group(*parts, Text(""))
 
 
-def _facts(exporter: Exporter, run: RunState, job: shapes.CurrentJob, now: float) -> Table:
+def _facts(exporter: Exporter, run: RunState, view: shapes.Snapshot, job: shapes.CurrentJob, now: float) -> Table:
     costs = exporter.analysis.costs(run, now)
     incomplete = is_incomplete(costs)
     rows = [("elapsed", "–" if job.elapsed_seconds is None else format_seconds(job.elapsed_seconds))]
     if job.status == "running":
         rows.append(("remaining", _format_eta(job, now)))
-    measured = {name: job.statuses.get(name, 0) for name in ("success", "failure", "agent_error")}
-    total = sum(measured.values())
-    rate = measured["success"] / total if total else None
-    rows.append(("success rate", f"{format_percent(rate)} of {count_of(total, 'measured attempt')}"))
+    metrics, unit = view.metrics, "attempt" if job.attempts_planned > 1 else "task"
+    expected = " expected at the end" if metrics.provisional else ""
+    measured = count_of(metrics.measured_tasks, f"measured {unit}")
+    rows.append(("success rate", f"{format_percent(metrics.headline_rate)}{expected}, {measured}"))
+    if metrics.mean_score is not None:
+        of_scorer = "" if metrics.scorer is None else f", that of {metrics.scorer}"
+        rows.append(("mean score", f"{metrics.mean_score:,.3g}{of_scorer}"))
     errors = {name: job.statuses.get(name, 0) for name in ("infrastructure_error", "evaluation_error", "interrupted")}
     if any(errors.values()):
         rows.append(("not measured", ", ".join(f"{count} {name}" for name, count in errors.items() if count)))

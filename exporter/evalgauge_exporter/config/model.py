@@ -6,7 +6,6 @@ underscores (``EVALGAUGE_STALL_AFTER=5m``, ``EVALGAUGE_LIMITS__RUNS=20``), lists
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
 from datetime import date
@@ -26,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from evalgauge.results_folders import parse_results_folders
 from evalgauge_exporter.config import messages
 from evalgauge_exporter.config.bucket_urls import parse_bucket_url
 from evalgauge_exporter.config.durations import format_duration, parse_duration
@@ -44,11 +44,7 @@ def _linger(value: object) -> object:
 
 
 def _folders(value: object) -> object:
-    if isinstance(value, str):
-        if parse_bucket_url(value) is not None:  # it has the separator of paths in it
-            return [value]
-        return json.loads(value) if value.startswith("[") else [part for part in value.split(os.pathsep) if part]
-    return value
+    return parse_results_folders(value) if isinstance(value, str) else value
 
 
 def _shard(value: object) -> object:

@@ -83,10 +83,11 @@ def cluster_failures(cases: Iterable[FailedAttempt]) -> list[Cluster]:
         or a path, with a placeholder for it.
     """
     cases = list(cases)
-    reasons = Counter((case.status, reason) for case in cases if (reason := normalise(case.attempt.reason or "")) != "")
+    reasons = Counter((case.status, normalise(case.attempt.reason or "")) for case in cases)
 
     def shared(case: FailedAttempt) -> bool:
-        return reasons[case.status, normalise(case.attempt.reason or "")] > 1
+        reason = normalise(case.attempt.reason or "")  # a number alone explains nothing
+        return any(map(str.isalpha, reason)) and reasons[case.status, reason] > 1
 
     clusters: dict[tuple[str, str, str], list[FailedAttempt]] = {}
     for case in cases:

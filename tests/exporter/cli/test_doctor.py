@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from evalgauge import track_run
 from evalgauge_exporter.cli.doctor_checks import Finding, check_all
 from evalgauge_exporter.config.model import Config, load_config
+from tests.exporter.cli.invoking import evalgauge
+from tests.exporter.runs import small_run
 from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, Fault, vm
 from tests.exporter.sources.azure.test_ml_jobs import job
 from tests.exporter.sources.azure.test_prices import PriceList
@@ -32,9 +35,21 @@ def found(settings: Config, what: str) -> Finding:
     return finding
 
 
-def test_a_folder_with_runs_is_readable(tmp_path: Path) -> None:
-    (tmp_path / "results").mkdir()
-    assert found(config(tmp_path, 'results = ["results"]'), "results").ok is True
+def test_a_folder_is_described_by_its_runs_and_by_what_is_none(tmp_path: Path) -> None:
+    (tmp_path / "results" / "notes").mkdir(parents=True)
+    settings = config(tmp_path, 'results = ["results"]')
+    finding = found(settings, "results")
+    assert (finding.ok, finding.detail) == (None, "no run is recognised in it")
+    small_run(tmp_path / "results", "mine")
+    runs, others = [finding for finding in check_all(settings) if finding.what.startswith("results")]
+    assert (runs.ok, runs.detail) == (True, "1 run (1 runlog)")
+    assert (others.ok, others.detail) == (None, "no run is recognised in notes")
+
+
+def test_the_command_checks_the_folders_that_it_is_given(tmp_path: Path) -> None:
+    small_run(tmp_path / "results", "mine")
+    done = evalgauge("doctor", tmp_path / "results")
+    assert f"results {tmp_path / 'results'}: 1 run (1 runlog)" in done.stdout
 
 
 def test_a_missing_folder_is_a_problem(tmp_path: Path) -> None:
@@ -294,3 +309,13 @@ def test_a_plug_in_that_is_not_installed_is_found(tmp_path: Path) -> None:
     finding = found(config(tmp_path, '[[cloud]]\nkind = "elsewhere"\n'), "cloud")
     assert finding.ok is False
     assert "no such plug-in" in finding.detail
+
+
+def test_a_baseline_that_a_run_names_has_to_exist_whether_one_is_configured_or_not(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    track_run(results, benchmark="waa", model="m", run_id="new", tasks=["a"], baseline="before").finish()
+    finding = found(config(tmp_path, 'results = ["results"]'), "baseline")
+    assert finding.ok is False
+    assert "before" in finding.detail
+    small_run(results, "before")
+    assert found(config(tmp_path, 'results = ["results"]'), "baselines").ok is True

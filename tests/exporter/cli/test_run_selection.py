@@ -54,6 +54,16 @@ def test_a_run_whose_folder_was_renamed_has_its_own_id(results: Path) -> None:
     assert runs.read(select_one(runs)).run_id == "a"
 
 
+def test_the_name_of_a_folder_is_enough_where_one_run_has_it(results: Path) -> None:
+    small_run(results / "group" / "inner", "night")
+    small_run(results / "other" / "inner", "morning")
+    (results / "group" / "inner" / "night" / "events" / "more.jsonl").write_text("")
+    assert RunSelection(["results", "night"]).ids == ["group.inner.night"]
+    small_run(results / "again" / "inner", "night")
+    with pytest.raises(CliError, match="no run 'night' in results"):
+        RunSelection(["results", "night"])
+
+
 def test_an_id_that_nothing_has_is_an_error_with_the_nearest(results: Path) -> None:
     small_run(results, "nightly-7")
     with pytest.raises(CliError, match="no run 'nightly-8' in results; did you mean nightly-7"):

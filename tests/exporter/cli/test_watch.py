@@ -29,8 +29,8 @@ def test_a_running_run_is_shown_with_progress_workers_and_errors(tmp_path: Path)
         task.finish(success=True)
     assert done.returncode == 0, done.stderr
     assert "now  running" in done.stdout
-    assert "4 of 20 attempts" in done.stdout
-    assert "success rate  100% of 3 measured attempts" in done.stdout
+    assert "4 of 20 tasks" in done.stdout
+    assert "success rate  80% expected at the end, 3 measured tasks" in done.stdout
     assert "not measured  1 infrastructure_error" in done.stdout
     assert "budget $5.00" in done.stdout
     assert "vm-2" in done.stdout

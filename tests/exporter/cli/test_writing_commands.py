@@ -20,7 +20,7 @@ from tests.exporter.sources.reading import DATA, write
 def test_replay_writes_a_site_and_then_only_what_changed(tmp_path: Path) -> None:
     small_run(tmp_path / "results", "r")
     first = evalgauge("replay", tmp_path / "results", "--out", tmp_path / "site")
-    assert "3 tasks (3 written, 0 unchanged)" in first.stdout, first.stderr
+    assert "3 attempts (3 written, 0 unchanged)" in first.stdout, first.stderr
     assert (tmp_path / "site" / "index.html").exists()
     second = evalgauge("replay", tmp_path / "results" / "r", "--out", tmp_path / "site")
     assert "(0 written, 3 unchanged)" in second.stdout
@@ -40,7 +40,7 @@ def test_a_run_that_is_named_twice_is_written_once(tmp_path: Path) -> None:
     run = small_run(tmp_path / "results", "r")
     (tmp_path / "link").symlink_to(tmp_path / "results")
     done = evalgauge("replay", run.folder, tmp_path / "results", tmp_path / "link", "--out", tmp_path / "site")
-    assert "1 run, 3 tasks" in done.stdout, done.stderr
+    assert "1 run, 3 attempts" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("option", [["--thumbnails"], ["--screenshot-base-url", "https://blob.example/"]])

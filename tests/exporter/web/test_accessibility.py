@@ -16,6 +16,8 @@ from tests.exporter.replay.factories import LATER, START, call, found, png, step
 from tests.exporter.runs import exporter_of
 
 LIVE_PAGES = ("/?run=a", "/?run=running", "/runs/", "/runs/#by=model", "/wall?run=running")
+PLAIN_PAGES = ("/docs", "/runbooks", "/live/login.html", "/live/loading.html")
+READY = ".tile, .run-id span:not(:empty), .page, article, .sign-in, h1:not(.brand)"
 REPLAY_VIEWS = (
     "",
     "#run=a",
@@ -66,6 +68,38 @@ def addresses(results: Path) -> Iterator[list[str]]:
         yield [base + page for page in LIVE_PAGES] + [(site / "index.html").as_uri() + view for view in REPLAY_VIEWS]
 
 
+WIDER_THAN_THE_PAGE = """() => {
+  const width = document.documentElement.clientWidth;
+  const fits = (node) => {
+    const box = node.getBoundingClientRect();
+    if (box.width < 2 || box.height < 2 || box.right <= width + 1) return true;
+    for (let at = node.parentElement; at; at = at.parentElement)
+      if (getComputedStyle(at).overflowX !== "visible") return true; // a box that scrolls or shortens its content
+    return false;
+  };
+  const all = [...document.querySelectorAll("body *")];
+  const found = all.filter((node) => !fits(node)).map((node) => node.outerHTML.slice(0, 80));
+  return document.documentElement.scrollWidth > width ? ["the page scrolls", ...found] : found;
+}"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 256), (720, 450)])
+def test_no_page_scrolls_sideways_when_it_is_enlarged(
+    browser: Browser, addresses: list[str], width: int, height: int
+) -> None:
+    """At 1280 pixels and 400 %, as WCAG 2.2, 1.4.10 has it, and at 1440 pixels and 200 %."""
+    page = browser.new_page(viewport={"width": width, "height": height}, bypass_csp=True)
+    found = {}
+    for address in [*addresses, *(addresses[0].partition("/?")[0] + path for path in PLAIN_PAGES)]:
+        page.goto(address)
+        page.wait_for_selector(READY)
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        if wider := page.evaluate(WIDER_THAN_THE_PAGE):
+            found[address] = wider
+    page.close()
+    assert not found
+
+
 @pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing(browser: Browser, addresses: list[str], theme: Literal["light", "dark"], width: int) -> None:
@@ -74,7 +108,7 @@ def test_axe_finds_nothing(browser: Browser, addresses: list[str], theme: Litera
     for address in addresses:
         page = context.new_page()
         page.goto(address)
-        page.wait_for_selector("table.leaderboard" if "#by=" in address else ".tile, .run-id:not(:empty), .page")
+        page.wait_for_selector("table.leaderboard" if "#by=" in address else READY)
         violations = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
         if violations:
             findings[address] = [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in violations]

@@ -429,7 +429,7 @@ def test_a_screen_reader_gets_landmarks_and_few_announcements(results: Path, bas
         assert page.locator("h1").count() == 1
         assert page.locator("#run").evaluate("node => node.labels[0].innerText") == "Run"
         bar = page.get_by_role("progressbar")
-        expect(bar).to_have_attribute("aria-valuetext", "0 of 6 tasks finished")
+        expect(bar).to_have_attribute("aria-valuetext", "0 of 6\u00a0tasks finished")
         assert "unknown" not in page.locator(".job .figure.main .spoken").first.inner_text()
         news = page.locator("#news")
         assert news.get_attribute("aria-live") == "polite"

@@ -123,8 +123,9 @@
         : action.index !== undefined
           ? "#" + action.index
           : null);
+  /** The text of an action; that of a tool is its command, code or query. */
   const getText = (action) =>
-    findText(action.text, action.content, action.value, action.answer, action.url, action.app);
+    findText(action.text, action.content, action.value, action.answer, action.url, action.app, action.command, action.cmd, action.code, action.query, action.input, action.path);
   function getKeys(action) {
     const keys = action.keys ?? action.key;
     const list = Array.isArray(keys) ? keys : typeof keys === "string" ? [keys] : [];

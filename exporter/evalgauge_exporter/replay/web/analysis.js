@@ -20,6 +20,7 @@
       if (!examples[row.cluster].some((other) => other.task_id === row.task_id)) examples[row.cluster].push(row);
     }
     const most = Math.max(...table.clusters.map((one) => one.count));
+    const unit = E.unitOf(table.rows);
     return el(
       "div",
       { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Table" },
@@ -32,7 +33,7 @@
           el(
             "tr",
             {},
-            el("th", { scope: "col", class: "number" }, "tasks"),
+            el("th", { scope: "col", class: "number" }, unit + "s"),
             el("th", { scope: "col", class: "number" }, "share"),
             el("td", { class: "bar-cell" }),
             ["outcome", "what they have in common", "examples"].map((name) => el("th", { scope: "col" }, name)),
@@ -52,7 +53,7 @@
                   "a",
                   {
                     href: E.address.write({ run: run.run_id, cluster: i }),
-                    "aria-label": E.formatQuantity(one.count, "task") + ": " + one.label,
+                    "aria-label": E.formatQuantity(one.count, unit) + ": " + one.label,
                   },
                   E.formatCount(one.count),
                 ),

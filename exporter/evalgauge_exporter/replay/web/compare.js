@@ -48,7 +48,7 @@
             { class: "cell " + standing[r] },
             el(
               "button",
-              { type: "button", title: text, "aria-label": text, onclick: () => onpick(c) },
+              { type: "button", title: text, tabindex: "-1", "aria-label": text, onclick: () => onpick(c) },
               step ? E.actions.getSign(step.action) : "",
             ),
           ),
@@ -246,8 +246,17 @@
           }),
         );
       });
-      for (const cell of box.querySelectorAll(".here")) cell.classList.remove("here");
-      for (const line of box.querySelectorAll("tbody tr")) line.children[c + 1].classList.add("here");
+      const inRow = box.contains(document.activeElement) ? document.activeElement.closest("tr") : null;
+      for (const cell of box.querySelectorAll(".here")) {
+        cell.classList.remove("here");
+        E.setReachable(cell, false);
+      }
+      // the Tab key reaches the current column alone; the arrow keys lead to the others
+      for (const line of box.querySelectorAll("tbody tr")) {
+        line.children[c + 1].classList.add("here");
+        E.setReachable(line.children[c + 1], true);
+        if (line === inRow) E.focusControl(line.children[c + 1], 0);
+      }
       scrollToColumn();
       const first = columns[c][0];
       E.address.update({

@@ -8,6 +8,7 @@
     ["space", "play, pause"],
     ["← →", "previous step, next step"],
     ["home end", "first step, last step"],
+    ["↑ ↓", "in a list: previous row, next row"],
     ["n p", "next task, previous task"],
     ["f", "in a list: the first unsuccessful task; in a task: the first sign of trouble"],
     ["d", "side by side: the first divergence"],

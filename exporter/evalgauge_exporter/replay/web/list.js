@@ -25,10 +25,11 @@
     let rows = [];
     let first = -1,
       last = -1,
-      height = 0;
+      height = 0,
+      stop = 0; // the row that the Tab key reaches
     const grid = columns.map((column) => column.width || "minmax(0, 1fr)").join(" ");
     const space = E.el("div", { class: "list-space", role: "presentation" });
-    const view = E.el("div", { class: "list-view", role: "rowgroup", tabindex: "0" }, space);
+    const view = E.el("div", { class: "list-view", role: "rowgroup" }, space);
     const head = E.el(
       "div",
       { class: "list-head", role: "rowgroup" },
@@ -93,7 +94,7 @@
       const cells = draw(row).map((content, i) =>
         E.el("div", { role: "cell", class: "c-" + columns[i].key + (columns[i].number ? " number" : "") }, content),
       );
-      return E.el(
+      const made = E.el(
         "div",
         {
           class: "list-row" + (rowClass ? " " + rowClass(row) : ""),
@@ -104,6 +105,20 @@
         },
         cells,
       );
+      E.setReachable(made, position === stop);
+      return made;
+    }
+    const positionOf = (node) => Number(node.getAttribute("aria-rowindex")) - 2;
+    const findRow = (position) => space.querySelector('[aria-rowindex="' + (position + 2) + '"]');
+    const isGroup = (position) => rows[position] !== undefined && Boolean(groupLabel?.(rows[position]));
+    function setStop(position) {
+      while (isGroup(position)) position += 1;
+      if (position === stop) return;
+      for (const [at, on] of [[stop, false], [position, true]]) {
+        const row = findRow(at);
+        if (row) E.setReachable(row, on);
+      }
+      stop = position;
     }
     function follow(event, row) {
       if (event.target.closest("a, button, input") || String(getSelection())) return;
@@ -116,15 +131,18 @@
       const to = Math.min(rows.length, Math.ceil((view.scrollTop + view.clientHeight) / height) + 8);
       if (!force && from === first && to === last) return;
       const focused = view.contains(document.activeElement) ? document.activeElement.closest(".list-row") : null;
-      const at = focused ? focused.getAttribute("aria-rowindex") : null;
+      const [at, control] = focused ? [positionOf(focused), E.listControls(focused).indexOf(document.activeElement)] : [null, 0];
       const kept = new Map();
-      if (!force) for (const child of space.children) kept.set(Number(child.getAttribute("aria-rowindex")) - 2, child);
+      if (!force) for (const child of space.children) kept.set(positionOf(child), child);
+      // a row that is out of sight is none that Tab could reach
+      if (at === null && (stop < from || stop >= to)) setStop(Math.ceil(view.scrollTop / height));
       const shown = [];
       for (let i = from; i < to; i++) shown.push(kept.get(i) || createRow(rows[i], i));
       first = from;
       last = to;
       space.replaceChildren(...shown);
-      if (at) space.querySelector('[aria-rowindex="' + at + '"] a')?.focus({ preventScroll: true });
+      const row = at === null || focused.isConnected ? null : findRow(at);
+      if (row) E.focusControl(row, control);
     }
 
     function measure() {
@@ -143,6 +161,7 @@
       revealed = position;
       if (!height || !view.clientHeight) return;
       revealed = null;
+      setStop(position);
       view.scrollTop = position * height - view.clientHeight / 2;
       drawRows(false);
     }
@@ -154,6 +173,7 @@
       empty.hidden = rows.length > 0;
       empty.textContent = why || "No task matches the filters.";
       if (view.scrollTop > rows.length * height) view.scrollTop = 0;
+      if (stop >= rows.length || isGroup(stop)) setStop(0);
       if (height) drawRows(true);
     }
 
@@ -170,17 +190,19 @@
       },
       { passive: true },
     );
+    view.addEventListener("focusin", (event) => setStop(positionOf(event.target.closest(".list-row"))));
     view.addEventListener("keydown", (event) => {
-      const row = document.activeElement.closest?.(".list-row");
-      if (!row || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
+      const arrow = E.readArrow(event, view);
+      if (!arrow) return;
       event.preventDefault();
-      const position = Number(row.getAttribute("aria-rowindex")) - 2 + (event.key === "ArrowDown" ? 1 : -1);
+      let position = positionOf(arrow.item) + arrow.by;
+      while (isGroup(position)) position += arrow.by;
       if (position < 0 || position >= rows.length) return;
       if (position * height < view.scrollTop) view.scrollTop = position * height;
       if ((position + 1) * height > view.scrollTop + view.clientHeight)
         view.scrollTop = (position + 1) * height - view.clientHeight;
       drawRows(false);
-      space.querySelector('[aria-rowindex="' + (position + 2) + '"] a')?.focus({ preventScroll: true });
+      E.focusControl(findRow(position), arrow.at);
     });
     const watcher = new ResizeObserver(measure);
     watcher.observe(view);

@@ -104,7 +104,7 @@
     const handle = force && same === shown && view ? captureState(view.node) : null;
     view = next;
     shown = same;
-    document.title = view.title + " – evalgauge replay";
+    document.title = view.title + (E.getServed()?.list ? " – evalgauge" : " – evalgauge replay");
     markBody(place);
     document.getElementById("app").replaceChildren(renderHeader(place), view.node);
     view.mounted?.();
@@ -146,12 +146,13 @@
         "a",
         { class: "home", href: served ? served.home : "#", title: served ? "Live page" : many ? "All runs" : "The run" },
         "evalgauge",
-        el("span", { class: "quiet" }, " replay"),
+        served?.list ? null : el("span", { class: "quiet" }, " replay"),
       ),
       run || many || served
         ? el(
             "nav",
             { "aria-label": "Views" },
+            served?.list ? [tab("Live", served.home, false), tab("Wall", served.home + "wall", false)] : null,
             served && !served.list
               ? tab("Runs", served.home + "runs/", false)
               : many
@@ -191,7 +192,7 @@
       run && place.task !== undefined
         ? el(
             "a",
-            { class: "crumb quiet mono", title: run.run_id, href: E.address.write({ run: run.run_id }) },
+            { class: "crumb quiet mono", title: run.run_id, "aria-label": run.run_id, href: E.address.write({ run: run.run_id }) },
             E.createId(run.run_id),
           )
         : null,
@@ -232,6 +233,24 @@
       return;
     }
     if (view?.key?.(event)) event.preventDefault();
+  }
+
+  const SCROLLING = ".instruction, .reasoning, .verdict p, details pre, .result pre, .panes, .strip-box, h1";
+  /** Let the keyboard reach the boxes whose content is longer than they are, as it reaches anything else that scrolls. */
+  function keepScrollableReachable() {
+    const overflows = (node) => node.scrollHeight > node.clientHeight + 1 || node.scrollWidth > node.clientWidth + 1;
+    const look = () => {
+      due = 0;
+      for (const node of document.querySelectorAll(SCROLLING)) {
+        if (!overflows(node)) node.removeAttribute("tabindex");
+        else if (node.tabIndex < 0) node.tabIndex = 0;
+      }
+    };
+    let due = 0;
+    const soon = () => (due ||= setTimeout(look, 100));
+    new MutationObserver(soon).observe(document.getElementById("app"), { childList: true, subtree: true });
+    addEventListener("resize", soon);
+    addEventListener("toggle", soon, true);
   }
 
   /** While a run is running and the page comes from a server: check regularly for changes. */
@@ -282,6 +301,7 @@
     }
     addEventListener("hashchange", () => route(false));
     addEventListener("keydown", handleKey);
+    keepScrollableReachable();
     await route(true);
     follow();
   }

@@ -78,6 +78,8 @@
       return terms.every((term) => all.includes(term));
     });
   }
+  /** What a row is called: a task, or one attempt of several at a task. */
+  const unitOf = (rows) => (rows.some((row) => row.attempt > 1) ? "attempt" : "task");
   const isUnsuccessful = (row) => row.outcome !== "success" && row.outcome !== "pending" && row.outcome !== "running";
 
   const SORTS = {
@@ -168,6 +170,7 @@
     computeSuccessRate,
     loadAttempt,
     isUnsuccessful,
+    unitOf,
     findSimilar,
     getIndex: () => index,
   });

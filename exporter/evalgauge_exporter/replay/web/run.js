@@ -14,7 +14,8 @@
       note ? el("dd", { class: "quiet" }, note) : null,
     );
 
-  function renderSummary(run) {
+  function renderSummary(run, table) {
+    const repeated = E.unitOf(table.rows) === "attempt";
     const measured = E.MEASURED.reduce((sum, name) => sum + run.outcomes[name], 0);
     const uncosted = run.unpriced_calls + run.unknown_usage_calls;
     return el(
@@ -43,7 +44,8 @@
         "finished",
         el("span", { class: "big" }, E.formatCount(run.finished)),
         "of " +
-          E.formatQuantity(run.total, "task") +
+          (repeated ? E.formatQuantity(run.total, "attempt") + " at " : "") +
+          E.formatQuantity(repeated ? table.attempts.size : run.total, "task") +
           (run.elapsed_seconds
             ? (run.state === "running" ? ", so far in " : ", in ") + E.formatDuration(run.elapsed_seconds)
             : ""),
@@ -122,7 +124,7 @@
                 {
                   class: "number",
                   href: E.address.write({ run: run.run_id, cluster: i }),
-                  "aria-label": E.formatQuantity(one.count, "task") + ": " + one.label,
+                  "aria-label": E.formatQuantity(one.count, E.unitOf(table.rows)) + ": " + one.label,
                 },
                 E.formatCount(one.count),
               ),
@@ -185,7 +187,7 @@
       E.getIndex().only_task
         ? el("p", { class: "notice" }, "This page contains one task of the run; the figures are those of the whole run.")
         : null,
-      renderSummary(run),
+      renderSummary(run, table),
       el(
         "div",
         { class: "split" },

@@ -69,7 +69,7 @@
     { key: "agent", label: "agent", sort: "agent", width: "minmax(6rem, .8fr)", off: true },
     { key: "benchmark", label: "benchmark", sort: "benchmark", width: "minmax(6rem, .8fr)" },
     { key: "state", label: "state", sort: "state", width: "7.5rem" },
-    { key: "finished", label: "tasks", sort: "finished", number: true, width: "6.5rem" },
+    { key: "finished", label: "finished", sort: "finished", number: true, width: "6.5rem" },
     { key: "success", label: "success", sort: "success", number: true, width: "8.5rem" },
     { key: "all", label: "of all", title: "Successes of all finished attempts", sort: "all", number: true, width: "4.5rem", off: true },
     { key: "score", label: "mean score", sort: "score", number: true, width: "6rem", off: true },
@@ -163,7 +163,7 @@
     function drawCells(run) {
       const cells = {
         run: [
-          el("a", { class: "mono", href: runAddress(run), title: "Replay of " + run.run_id }, createId(run.run_id)),
+          el("a", { class: "mono", href: runAddress(run), title: "Replay of " + run.run_id, "aria-label": run.run_id }, createId(run.run_id)),
         ],
         links: served()?.list
           ? [
@@ -237,7 +237,14 @@
     }
     const chooser = el(
       "details",
-      { class: "chooser" },
+      {
+        class: "chooser",
+        onkeydown: (event) => {
+          if (event.key !== "Escape") return;
+          chooser.open = false;
+          chooser.firstChild.focus();
+        },
+      },
       el("summary", { class: "button" }, "Columns"),
       el(
         "div",

@@ -200,7 +200,7 @@
           "details",
           {},
           E.el("summary", {}, E.formatQuantity(calls.length, "model call") + (failed ? ", " + failed + " not ok" : "")),
-          renderCallTable(calls),
+          E.el("div", { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Model calls" }, renderCallTable(calls)),
         ),
       );
     node.append(
@@ -224,7 +224,7 @@
         E.el(
           "tr",
           {},
-          ["model", "status", "input", "cached", "written", "output", "cost"].map((name, i) =>
+          ["model", "status", "input", "cached", "written", "output", "model cost"].map((name, i) =>
             E.el("th", { scope: "col", class: i > 1 ? "number" : null }, name),
           ),
         ),

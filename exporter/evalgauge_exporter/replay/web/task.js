@@ -281,7 +281,7 @@
     const panel = el("div", { class: "step-panel", "aria-live": "off" });
     const list = el(
       "ol",
-      { class: "step-list", "aria-label": "Steps", tabindex: "0" },
+      { class: "step-list", "aria-label": "Steps" },
       steps.map((step, i) =>
         el(
           "li",
@@ -297,6 +297,7 @@
         ),
       ),
     );
+    const roving = E.rove(list);
     const play = E.createPlayer({
       length: () => steps.length,
       tick: (i) => ({
@@ -349,6 +350,7 @@
         const here = i === position;
         item.firstChild.toggleAttribute("aria-current", here);
         if (here) item.firstChild.setAttribute("aria-current", "step");
+        if (here) roving.choose(item);
       }
       scrollToStep();
       E.address.update({ step: step.step_idx, attempt: row.attempt > 1 ? row.attempt : null });

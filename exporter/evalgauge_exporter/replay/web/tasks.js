@@ -29,6 +29,7 @@
       sort: place.sort || "",
     };
     const repeats = all.some((row) => row.attempt > 1);
+    const unit = E.unitOf(all);
     let shown = [];
 
     const search = el("input", {
@@ -109,7 +110,7 @@
         time: E.isKnown(row.duration_seconds) ? E.formatDuration(row.duration_seconds) : E.createUnknown("not recorded"),
         tokens: E.isKnown(tokens) ? E.formatTokens(tokens) : E.createUnknown("none reported"),
         cost: E.createCost(row.cost_usd, row.uncosted_calls, Boolean(row.uncosted_calls)),
-        run: el("span", { class: "mono quiet", title: row.run.run_id }, row.run.run_id),
+        run: el("span", { class: "mono quiet", title: row.run.run_id }, E.createId(row.run.run_id)),
       };
       return columns.map((column) => found[column.key]);
     }
@@ -174,12 +175,13 @@
       const hidden = tables.reduce((sum, table) => sum + Math.max(0, table.run.total - table.run.listed), 0);
       const filtered = Boolean(want.q || want.domain || want.outcome || want.model || want.cluster);
       tally.textContent =
-        (filtered ? E.formatCount(shown.length) + " of " + E.formatQuantity(all.length, "task") : E.formatQuantity(all.length, "task")) +
+        (filtered ? E.formatCount(shown.length) + " of " : "") +
+        E.formatQuantity(all.length, unit) +
         (measured ? "; " + won + " of " + measured + " measured succeeded, " + E.formatPercent(rate) : "") +
         (hidden && !filtered ? "; " + E.formatCount(hidden) + " more not started" : "");
       clear.hidden = !filtered;
       const none = all.length
-        ? "No task matches the filters. Clear them to see all " + E.formatCount(all.length) + "."
+        ? "No " + unit + " matches the filters. Clear them to see all " + E.formatCount(all.length) + "."
         : "No task has started yet. Tasks appear here when the replay is generated again.";
       list.show(shown, none);
     }

@@ -35,7 +35,7 @@
   }
 
   /** Copy a text to the clipboard, also where the page has no access to its API. */
-  async function copyText(text) {
+  async function copyText(text, button) {
     try {
       await navigator.clipboard.writeText(text);
     } catch {
@@ -46,6 +46,9 @@
       area.remove();
     }
     E.announce("Copied.");
+    button.dataset.label ??= button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = button.dataset.label), 2000);
   }
 
   function formatArguments(action) {
@@ -113,7 +116,7 @@
             ? el("span", { class: "quiet" }, E.formatQuantity(entry.calls.length, "model call") + (failed ? ", " + failed + " failed" : ""))
             : null,
           el("span", { class: "grow" }),
-          el("button", { type: "button", class: "plain copy", "aria-label": "Copy " + entry.title, onclick: () => copyText(text) }, "Copy"),
+          el("button", { type: "button", class: "plain copy", "aria-label": "Copy " + entry.title, onclick: (event) => copyText(text, event.currentTarget) }, "Copy"),
         ),
         entry.parts.map(([, part]) => foldText(part)),
         entry.action
@@ -136,7 +139,8 @@
       "aria-label": "Search the transcript",
       oninput: filter,
     });
-    const list = el("ol", { class: "transcript", "aria-label": "Transcript", tabindex: "0" }, nodes.map((item) => item.node));
+    const list = el("ol", { class: "transcript", "aria-label": "Transcript" }, nodes.map((item) => item.node));
+    const roving = E.rove(list);
     function filter() {
       const terms = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
@@ -144,6 +148,7 @@
         item.node.hidden = !terms.every((term) => item.text.includes(term));
         if (!item.node.hidden) shown += 1;
       }
+      roving.choose(nodes.find((item) => !item.node.hidden)?.node);
       tally.textContent = terms.length ? shown + " of " + E.formatCount(nodes.length) : E.formatQuantity(nodes.length, "entry", "entries");
     }
     filter();
@@ -158,7 +163,7 @@
         el("span", { class: "grow" }),
         el(
           "button",
-          { type: "button", onclick: () => copyText(entries.map((entry) => entry.title + "\n" + entryText(entry)).join("\n\n")) },
+          { type: "button", onclick: (event) => copyText(entries.map((entry) => entry.title + "\n" + entryText(entry)).join("\n\n"), event.currentTarget) },
           "Copy all",
         ),
       ),
@@ -169,6 +174,7 @@
       for (const { entry, node: item } of nodes) {
         const here = entry.step === position;
         item.toggleAttribute("aria-current", here);
+        if (here && !list.contains(document.activeElement)) roving.choose(item);
         if (here && node.isConnected) item.scrollIntoView({ block: "nearest" });
       }
     }

@@ -44,8 +44,9 @@ class CurrentJob(BaseModel):
     run_id: str
     model_id: str
     status: Literal["running", "completed", "aborted", "stalled"]
-    total_tasks: int
+    total_tasks: int = Field(description="Attempts at tasks, those that have not started too.")
     completed_tasks: int = Field(description="Attempts with an outcome.")
+    attempts_planned: int = Field(description="Planned attempts at each task.")
     current_task: CurrentTask | None
     elapsed_seconds: float | None
     eta_seconds: float | None = Field(description="Seconds from now, the median.")

@@ -20,6 +20,9 @@ export function formatCount(value) {
   return grouped.format(value);
 }
 
+/** What is counted of a run: tasks, or attempts where each task is tried several times. */
+export const unitOf = (job) => (job.attempts_planned > 1 ? "attempt" : "task");
+
 /** `1 task`, `2 tasks`. */
 export function formatQuantity(value, one, many = `${one}s`) {
   return `${formatCount(value)}${GAP}${value === 1 ? one : many}`;

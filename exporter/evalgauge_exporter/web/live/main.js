@@ -3,7 +3,7 @@
 import { Announcer } from "./announce.js";
 import { Clock } from "./clock.js";
 import { setAttribute, setVisible, setText } from "./dom.js";
-import { formatAgo, formatClock, formatCount, formatDuration, formatEstimate, formatExact, formatPercent } from "./format.js";
+import { formatAgo, formatClock, formatCount, formatDuration, formatEstimate, formatExact, formatPercent, formatQuantity, unitOf } from "./format.js";
 import { safeUrl, replayUrl } from "./links.js";
 import * as notice from "./notice.js";
 import { CostsPanel } from "./panel-costs.js";
@@ -168,7 +168,7 @@ function announceProgress({ run_id: runId, current_job: job, metrics }) {
   announced = now;
   if (before === null || before.runId !== runId) return;
   const rate = metrics.success_rate === null ? "" : `, success rate ${formatPercent(metrics.success_rate)}`;
-  const progress = `${formatCount(job.completed_tasks)} of ${formatCount(job.total_tasks)} tasks finished${rate}`;
+  const progress = `${formatCount(job.completed_tasks)} of ${formatQuantity(job.total_tasks, unitOf(job))} finished${rate}`;
   if (before.status !== job.status) {
     const at = job.ended_at === null ? "" : ` ${formatAgo(job.ended_at, clock.now())}`;
     announcer.say(`The run is ${job.status}${at}. ${progress}.`);

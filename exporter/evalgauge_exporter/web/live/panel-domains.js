@@ -67,7 +67,7 @@ export class DomainsPanel {
         counts.set(domain.measured > 0 ? `${formatCount(domain.success)} of ${formatCount(domain.measured)}` : null, "nothing was measured yet");
         const whole = `${formatCount(domain.finished)} of ${formatCount(domain.total)}`;
         setText(ended, this.large ? formatPercent(domain.finished / domain.total) : whole);
-        setAttribute(ended, "title", `${whole} tasks finished`);
+        setAttribute(ended, "title", `${whole} finished`);
       },
     };
   }

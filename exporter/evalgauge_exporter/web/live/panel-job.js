@@ -1,12 +1,13 @@
 // Panel: progress of the run, time left, running tasks.
 
 import { Fact, Rows, setAttribute, el, setVisible, setText } from "./dom.js";
-import { formatAgo, formatClock, formatCount, formatDuration, formatEstimate, formatEstimateRange, formatExact, formatPercent } from "./format.js";
+import { formatAgo, formatClock, formatCount, formatDuration, formatEstimate, formatEstimateRange, formatExact, formatPercent, formatQuantity, unitOf } from "./format.js";
 import { Figure, createFigures } from "./figures.js";
 import { Segments } from "./charts.js";
 import { TASK_STATUSES, State, createLegendEntry } from "./marks.js";
 import { Table } from "./tables.js";
 import { replayUrl } from "./links.js";
+import { splitId } from "./panel-runs.js";
 import { Result } from "./result.js";
 
 const ROWS = 6;
@@ -18,7 +19,7 @@ export class JobPanel {
     this.state = new State("pill");
     this.model = el("span", { class: "model" });
     this.benchmark = el("span", { class: "subject" });
-    this.runId = el("code", { class: "run-id" });
+    this.runId = el("code", { class: "run-id" }, el("span", { class: "clip" }), el("span"));
     const about = el("span", { class: "about" }, this.model, this.benchmark);
     section.querySelector("header").append(this.state.node, about, this.runId);
 
@@ -66,13 +67,15 @@ export class JobPanel {
     setText(this.title, job.status === "running" ? "Current job" : "Run");
     setText(this.model, job.model_id);
     setText(this.benchmark, `on ${job.benchmark}${job.agent ? ` with ${job.agent}` : ""}`);
-    setText(this.runId, job.run_id);
+    splitId(job.run_id).forEach((part, index) => setText(this.runId.children[index], part));
     setAttribute(this.runId, "title", `run id ${job.run_id}, read as ${job.source}`);
 
     const { total_tasks: total, completed_tasks: finished } = job;
+    const unit = unitOf(job);
     this.tasks.set(formatCount(finished), {
+      label: unit === "task" ? "Tasks finished" : "Attempts finished",
       beside: total > 0 ? `of ${formatCount(total)}` : "",
-      note: total > 0 ? formatPercent(finished / total) : "the number of tasks is unknown",
+      note: total > 0 ? formatPercent(finished / total) + (unit === "task" ? "" : `, ${job.attempts_planned} at each task`) : "the number of tasks is unknown",
     });
     this.each.set(job.avg_task_seconds === null ? null : formatDuration(job.avg_task_seconds), {
       reason: "no task has finished yet",
@@ -81,7 +84,7 @@ export class JobPanel {
     this.bar.update(job.statuses);
     setAttribute(this.bar.node, "aria-valuemax", total);
     setAttribute(this.bar.node, "aria-valuenow", finished);
-    setAttribute(this.bar.node, "aria-valuetext", `${formatCount(finished)} of ${formatCount(total)} tasks finished`);
+    setAttribute(this.bar.node, "aria-valuetext", `${formatCount(finished)} of ${formatQuantity(total, unit)} finished`);
     this.legend.update(
       TASK_STATUSES.map((status) => ({ status, shown: formatCount(job.statuses[status] ?? 0), none: !job.statuses[status] })),
       (entry) => entry.status,
@@ -180,17 +183,17 @@ function describeState(job, now) {
   if (job.unreadable) return { text: `The run can't be read at the moment: ${job.unreadable}. The numbers are older.`, tone: "infrastructure-error" };
   if (job.status === "stalled") {
     const silent = job.last_progress_at === null ? "" : ` for ${formatDuration(now - job.last_progress_at)}`;
-    return { text: `Stalled: no event${silent}. Open tasks count as interrupted until the runner writes again.`, tone: "failure" };
+    return { text: `Stalled: no event${silent}. Open ${unitOf(job)}s count as interrupted until the runner writes again.`, tone: "failure" };
   }
   if (job.status === "aborted") {
-    return { text: `Aborted with ${formatCount(left)} of ${formatCount(job.total_tasks)} tasks not finished.`, tone: "interrupted" };
+    return { text: `Aborted with ${formatCount(left)} of ${formatQuantity(job.total_tasks, unitOf(job))} not finished.`, tone: "interrupted" };
   }
   if (job.completed_tasks >= 10 && unmeasured / job.completed_tasks > 0.2) {
     return {
-      text: `${formatPercent(unmeasured / job.completed_tasks)} of the finished tasks were not measured: infrastructure or evaluation errors.`,
+      text: `${formatPercent(unmeasured / job.completed_tasks)} of the finished ${unitOf(job)}s were not measured: infrastructure or evaluation errors.`,
       tone: "infrastructure-error",
     };
   }
-  if (job.status === "completed" && left > 0) return { text: `Completed with ${formatCount(left)} tasks not finished.`, tone: "interrupted" };
+  if (job.status === "completed" && left > 0) return { text: `Completed with ${formatQuantity(left, unitOf(job))} not finished.`, tone: "interrupted" };
   return { text: "", tone: null };
 }

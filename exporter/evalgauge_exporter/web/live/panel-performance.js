@@ -1,6 +1,7 @@
 // Panel: success rate, steps and first actions.
 
-import { formatQuantity, formatCount, formatInterval, formatMean, formatPercent, chooseRateDigits } from "./format.js";
+import { formatQuantity, formatCount, formatInterval, formatMean, formatPercent, chooseRateDigits, unitOf } from "./format.js";
+import { el, setText, setVisible } from "./dom.js";
 import { Figure, createFigures } from "./figures.js";
 import { RateChart } from "./charts.js";
 
@@ -10,14 +11,17 @@ export class PerformancePanel {
     this.all = new Figure("All finished");
     this.steps = new Figure("Steps");
     this.first = new Figure("First action");
-    this.chart = new RateChart((point) => `${formatPercent(point.y)} after ${formatQuantity(point.x, "task")}`);
-    section.append(createFigures(this.rate, this.all, this.steps, this.first), this.chart.node);
+    this.unit = "task";
+    this.chart = new RateChart((point) => `${formatPercent(point.y)} after ${formatQuantity(point.x, this.unit)}`);
+    this.score = el("p", { class: "hint", hidden: true });
+    section.append(createFigures(this.rate, this.all, this.steps, this.first), this.score, this.chart.node);
   }
 
   reset() {}
 
   update(frame) {
     const metrics = frame.metrics;
+    const unit = (this.unit = unitOf(frame.current_job));
     const { success_rate: rate, success_rate_low: low, success_rate_high: high, success_rate_all: all } = metrics;
     const measured = metrics.measured_tasks;
     const expected = metrics.provisional ? (metrics.success_rate_estimate ?? rate) : rate;
@@ -26,13 +30,19 @@ export class PerformancePanel {
     this.rate.set(known ? formatPercent(expected, chooseRateDigits(low, high)) : null, {
       reason: metrics.success_rate_reason ?? "no task has been measured yet",
       note: known ? `${range}n = ${formatCount(measured)}` : "nothing measured yet",
-      title: known ? `successes of the ${formatQuantity(measured, "task")} that were measured, with the 95 % Wilson interval` : null,
+      title: known ? `successes of the ${formatQuantity(measured, unit)} that were measured, with the 95 % Wilson interval` : null,
     });
     this.all.set(all === null ? null : formatPercent(all), {
       reason: "no task has finished yet",
       note: "incl. errors",
-      title: "successes of all finished tasks, including infrastructure and evaluation errors and interrupted ones",
+      title: `successes of all finished ${unit}s, including infrastructure and evaluation errors and interrupted ones`,
     });
+    const { mean_score: score, score_low: from, score_high: to, scorer } = metrics;
+    setVisible(this.score, score !== null);
+    if (score !== null) {
+      const between = from === null || to === null ? "" : ` (${formatScore(from)} to ${formatScore(to)})`;
+      setText(this.score, `Mean score ${formatScore(score)}${between}${scorer === null ? "" : `, that of ${scorer}`}`);
+    }
     const episode = metrics.episode_success_metrics;
     const sides = [
       episode.avg_steps_to_success === null ? null : `✓ ${formatMean(episode.avg_steps_to_success)}`,
@@ -52,12 +62,15 @@ export class PerformancePanel {
     const points = metrics.success_rate_over_time.map((point) => ({ x: point.task_idx + 1, y: point.success_rate }));
     const end = points.at(-1);
     this.chart.update(points, low, high, {
-      label: end ? `Success rate during the run: ${formatPercent(points[0].y)} at first, ${formatPercent(end.y)} after ${formatQuantity(end.x, "task")}` : "Success rate during the run",
-      first: "success rate after each task",
-      last: end ? formatQuantity(end.x, "task") : "",
+      label: end ? `Success rate during the run: ${formatPercent(points[0].y)} at first, ${formatPercent(end.y)} after ${formatQuantity(end.x, unit)}` : "Success rate during the run",
+      first: `success rate after each ${unit}`,
+      last: end ? formatQuantity(end.x, unit) : "",
       empty: "The curve begins with the first measured task.",
     });
   }
 
   tick() {}
 }
+
+/** A score with three digits that count, on whatever scale it is. */
+const formatScore = (score) => String(+score.toPrecision(3)).replace("-", "−");

@@ -29,7 +29,7 @@ export class RunsPanel {
         { name: "benchmark", label: "Benchmark" },
         { name: "begun", label: "Started" },
         { name: "doing", label: "State" },
-        { name: "tasks", label: "Tasks", numeric: true },
+        { name: "tasks", label: "Finished", numeric: true },
         { name: "rate", label: "Success", numeric: true },
         { name: "steps", label: "Steps", numeric: true },
         { name: "cost", label: "Cost", numeric: true },
@@ -56,7 +56,8 @@ export class RunsPanel {
 
   createRow(id) {
     const name = el("span");
-    const model = el("a", { class: "clip run-link", href: pageUrl(id) }, name, " ", el("span", { class: "unknown" }, shortenId(id)));
+    const [head, tail] = splitId(id, 10);
+    const model = el("a", { class: "run-link", href: pageUrl(id) }, name, el("span", { class: "clip unknown" }, head), el("span", { class: "unknown" }, tail));
     model.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
       event.preventDefault();
@@ -86,6 +87,7 @@ export class RunsPanel {
         setAttribute(node, "aria-current", run.run_id === this.frame.run_id ? "true" : null);
         setText(name, run.model_id === "unknown" ? "" : run.model_id);
         setAttribute(model, "title", `${run.run_id}, read as ${run.source}`);
+        setAttribute(model, "aria-label", run.model_id === "unknown" ? run.run_id : `${run.model_id} ${run.run_id}`);
         setText(benchmark, run.benchmark);
         state.set(run.unreadable ? "unreadable" : run.state);
         setAttribute(state.node, "title", run.unreadable ? `${run.state}; ${run.unreadable}. The numbers are older.` : null);
@@ -114,11 +116,10 @@ export function describeVerdict(comparison, run, frame) {
   return ["", `against ${other}`, ""];
 }
 
-/** Cut an id in the middle: its beginning and its end tell it apart. */
-export function shortenId(id, length = 22) {
-  if (id.length <= length) return id;
-  const tail = Math.floor((length - 1) / 2);
-  return `${id.slice(0, length - 1 - tail)}…${id.slice(-tail)}`;
+/** The two parts of an id between which it is cut where there is no room: its beginning and its end tell it apart. */
+export function splitId(id, longest = 14) {
+  const tail = Math.min(longest, Math.floor(id.length / 2));
+  return [id.slice(0, id.length - tail), id.slice(id.length - tail)];
 }
 
 function createChangeCell() {

@@ -1,7 +1,7 @@
 // The result of a finished run, in place of the running tasks.
 
 import { setAttribute, el, setVisible, setText } from "./dom.js";
-import { formatCount, formatQuantity, formatInterval, formatPercent, formatPointInterval, formatPoints, chooseRateDigits } from "./format.js";
+import { formatCount, formatQuantity, formatInterval, formatPercent, formatPointInterval, formatPoints, chooseRateDigits, unitOf } from "./format.js";
 import { pageUrl, replayUrl } from "./links.js";
 import { describeVerdict } from "./panel-runs.js";
 import { compareRates } from "./panel-domains.js";
@@ -29,7 +29,7 @@ export class Result {
     setText(
       this.success,
       known
-        ? `${formatPercent(rate, chooseRateDigits(low, high))} of ${formatQuantity(measured, "measured task")}${low === null || high === null ? "" : `, 95\u00a0% interval ${formatInterval(low, high)}`}`
+        ? `${formatPercent(rate, chooseRateDigits(low, high))} of ${formatQuantity(measured, `measured ${unitOf(frame.current_job)}`)}${low === null || high === null ? "" : `, 95\u00a0% interval ${formatInterval(low, high)}`}`
         : "no task was measured",
     );
     const comparison = frame.runs.find((run) => run.run_id === frame.run_id)?.comparison ?? null;

@@ -1,7 +1,7 @@
 // Selection of the run. It is part of the URL, so that it can be shared and the browser's back button works.
 
 import { Rows, setAttribute, el, setText } from "./dom.js";
-import { formatPercent } from "./format.js";
+import { formatCount, formatPercent } from "./format.js";
 import { pageUrl } from "./links.js";
 import { describeStatus } from "./marks.js";
 
@@ -9,6 +9,8 @@ import { describeStatus } from "./marks.js";
 export function getSelectedRun() {
   return new URLSearchParams(location.search).get("run") || null;
 }
+
+const ALL = "\u0000"; // what no folder is named
 
 export class RunSelector {
   constructor(select, onChoice) {
@@ -18,7 +20,10 @@ export class RunSelector {
     this.options = new Rows(select, createOption);
     this.items = [newestItem(null)];
     this.show();
-    select.addEventListener("change", () => this.choose(select.value || null));
+    select.addEventListener("change", () => {
+      if (select.value === ALL) location.assign("runs/");
+      else this.choose(select.value || null);
+    });
     window.addEventListener("popstate", () => this.follow());
   }
 
@@ -38,6 +43,8 @@ export class RunSelector {
     const ids = [...new Set([...(frame.all_run_ids ?? []), ...known.keys()])];
     const current = getSelectedRun() === null ? frame.run_id : null;
     this.items = [newestItem(current), ...ids.map((id) => ({ id, label: formatLabel(id, known.get(id)) }))];
+    const total = frame.total_runs ?? ids.length;
+    if (total > ids.length) this.items.push({ id: ALL, label: `all ${formatCount(total)} runs …` });
     this.show();
   }
 

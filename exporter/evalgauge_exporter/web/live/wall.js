@@ -140,7 +140,7 @@ function showWall(next) {
   const share = wall.total_tasks > 0 ? `, ${formatPercent(wall.completed_tasks / wall.total_tasks)}` : "";
   setText(
     byId("progress"),
-    run === null ? "" : `${wall.status}: ${formatCount(wall.completed_tasks)} of ${formatCount(wall.total_tasks)} tasks finished${share}`,
+    run === null ? "" : `${wall.status}: ${formatCount(wall.completed_tasks)} of ${formatCount(wall.total_tasks)} finished${share}`,
   );
   const [, size] = SIZES.find(([most]) => wall.tiles.length <= most);
   byId("wall").style.setProperty("--tile", `${size}px`);

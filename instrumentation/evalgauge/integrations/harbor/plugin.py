@@ -21,10 +21,10 @@ from typing import Any
 
 from evalgauge.atif import choose_calls, load_trajectories, read_calls, read_messages, read_turns
 from evalgauge.events import OBSERVATION_LENGTH, TERMINAL_ACTIONS, TaskFinished
-from evalgauge.integrations.environment import OFF, VARIABLE, first_results_folder
 from evalgauge.integrations.harbor.outcomes import parse_outcome
 from evalgauge.model_names import ModelName, split_model_name
 from evalgauge.normalize import outcome_of, planned_tasks
+from evalgauge.results_folders import OFF, VARIABLE, first_results_folder
 from evalgauge.runlog import LogReader, log_files, safe_name
 from evalgauge.tracker import Run, Task
 from evalgauge.values import parse_timestamp

@@ -12,9 +12,9 @@ from typing import Any
 
 from inspect_ai.hooks import Hooks, SampleEnd, SampleEvent, SampleStart, TaskEnd, TaskStart, hooks
 
-from evalgauge.integrations.environment import OFF, first_results_folder
 from evalgauge.integrations.inspect.outcomes import DOMAIN_KEYS, SCORING_SPANS, SUBMIT_TOOLS, parse_score
 from evalgauge.model_names import split_model_name
+from evalgauge.results_folders import OFF, first_results_folder
 from evalgauge.tracker import Run, Task, track_run
 
 FOLDER = "results"
