@@ -31,7 +31,7 @@ tokens and costs. Where a total is reported, it decides between inside and besid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from numbers import Integral
@@ -93,12 +93,14 @@ class Reading:
 class _Fields:
     """Access to the fields of a mapping, a pydantic model or any other object; a missing field is None."""
 
-    __slots__ = ("get",)
+    __slots__ = ("get", "names")
 
     def __init__(self, usage: object) -> None:
         self.get: Callable[[str], Any]
+        self.names: Collection[Any] | None = None
+        """The names of a mapping's fields; None for other objects."""
         if isinstance(usage, Mapping):
-            self.get = usage.get
+            self.get, self.names = usage.get, usage
             return
         fields = getattr(usage, "__dict__", None)
         if fields is not None and hasattr(usage, "__pydantic_extra__"):
@@ -544,7 +546,19 @@ def _opentelemetry(f: _Fields) -> Reading | None:
 # -- modifiers of the price, which any shape may have
 
 
+MODIFIERS: Final = frozenset(
+    {
+        *("service_tier", "serviceTier", "trafficType", "traffic_type", "speed", "inference_geo", "server_tool_use"),
+        *("webSearchRequests", "num_sources_used", "cost", "cost_details", "is_byok", "cost_in_usd_ticks"),
+        *("costUSD", "total_cost", "cost_usd", "gen_ai.usage.cost", "operation.cost"),
+    }
+)
+"""The names of all fields that a modifier is read from; most usage objects have none of them."""
+
+
 def _add_modifiers(f: _Fields, reading: Reading) -> None:
+    if f.names is not None and MODIFIERS.isdisjoint(f.names):
+        return
     tier = f.text("service_tier") or f.text("serviceTier")
     if not tier:
         traffic = f.text("trafficType") or f.text("traffic_type")
