@@ -20,6 +20,8 @@ from evalgauge import track_run
 from evalgauge.events import Step
 from evalgauge.runlog import read_events, safe_name
 from evalgauge_exporter.cli.main import COMMANDS, cli
+from evalgauge_exporter.cli.output import format_usd
+from evalgauge_exporter.demo.history import EARLIER_RUNS
 from evalgauge_exporter.demo.player import draw_screenshots, write_finished_run
 from evalgauge_exporter.demo.scenario import plan
 from tests.exporter.cli.invoking import complaint, evalgauge, evalgauge_process
@@ -247,7 +249,11 @@ def test_the_demo_plays_an_evaluation_and_ends_with_commands_that_work(
     assert newest["state"] == "completed"
     assert len(newest["outcomes"]) >= 4, "several outcome types"
     assert newest["cost_usd"] > 0
-    assert len(rows) == 3, "with two earlier runs to compare with"
+    ids = [row["run_id"] for row in rows]
+    assert len([run_id for run_id in ids if run_id.endswith("-earlier")]) == 2, "to compare with"
+    assert len(ids) == 4 + len(EARLIER_RUNS)
+    (second,) = [row for row in rows if row["pass_ratios"]]
+    assert second["unpriced_calls"] > 0
     _, _, following = done.stdout.partition("What you can do with them:\n")
     commands = [shlex.split(line, comments=True) for line in following.splitlines()]
     assert [command[3] for command in commands] == ["runs", "compare", "check", "replay", "serve"]
@@ -270,7 +276,7 @@ def test_a_terminated_demo_leaves_nothing_behind(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("The live page: ")
-        wait_for(lambda: len(list(tmp_path.glob("*/waa-demo-*/events/*.jsonl"))) == 3)
+        wait_for(lambda: len(list(tmp_path.glob("*/waa-demo-*/events/*.jsonl"))) > len(EARLIER_RUNS))
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
     assert "Traceback" not in said
@@ -316,3 +322,24 @@ def test_a_missing_extra_is_one_line_with_the_pip_command(tmp_path: Path) -> Non
 
 def test_safe_names_keep_safe_characters() -> None:
     assert safe_name("waa-demo_1.2@x") == "waa-demo_1.2@x"
+
+
+def test_a_table_of_runs_leaves_out_columns_before_it_is_stacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_run(tmp_path, "a-run-with-a-name-of-some-length")
+    monkeypatch.setenv("COLUMNS", "200")
+    assert {"model", "took", "started"} <= set(evalgauge("runs", tmp_path).stdout.split())
+    monkeypatch.setenv("COLUMNS", "75")
+    head, *_ = evalgauge("runs", tmp_path).stdout.strip().splitlines()
+    assert head.split() == ["run", "state", "finished", "success", "cost"]
+    monkeypatch.setenv("COLUMNS", "40")
+    assert "  model: " in evalgauge("runs", tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"), [(0.0, "$0.00"), (0.00042, "$0.00042"), (0.0051, "$0.0051"), (1234.5, "$1,234.50")]
+)
+def test_a_cost_below_a_cent_is_not_zero(usd: float, text: str) -> None:
+    assert format_usd(usd) == text
+    assert format_usd(usd, incomplete=True) == f"≥ {text}"
