@@ -13,7 +13,7 @@ from evalgauge_dashboards.panels import Column, Panel, PanelSpec, Query
 from evalgauge_dashboards.promql import RANGE, Expression, select, vector
 from evalgauge_dashboards.queries import Bound
 from evalgauge_dashboards.queries import shown as q
-from evalgauge_dashboards.run_table import RUN_LINKS, run_columns, run_rows
+from evalgauge_dashboards.run_table import NAME_WIDTH, RUN_LINKS, run_columns, run_rows
 from evalgauge_dashboards.variables import RUNS, SELECTED, selected_runs
 from evalgauge_dashboards.verdicts import (
     BETTER,
@@ -111,8 +111,8 @@ def _verdicts() -> list[Panel]:
         p.stat(
             PanelSpec(
                 6,
-                "Lowest cost per success",
-                f"Of the selected models: known cost divided by successes, {COSTED}.",
+                "Best cost",
+                f"The lowest cost per success of the selected models: known cost divided by successes, {COSTED}.",
                 p.DOLLARS,
                 "no success or no cost yet",
                 4,
@@ -160,8 +160,8 @@ def _differences() -> Panel:
         ),
         "run_id",
         [
-            Column("Run", "run_id", RUN_LINKS | {"custom.minWidth": 140}),
-            Column("Baseline", "baseline_run_id", {"custom.minWidth": 140}),
+            Column("Run", "run_id", RUN_LINKS | {"custom.minWidth": NAME_WIDTH}),
+            Column("Baseline", "baseline_run_id", {"custom.minWidth": NAME_WIDTH}),
             Column(
                 "Verdict",
                 Query(compute_verdict(run_id=RUNS), ref="verdict"),
@@ -228,7 +228,10 @@ def _leaderboard() -> Panel:
             Column("Per attempt", Query(_cost_per(m.OUTCOMES), ref="attempt"), dollars),
             Column(
                 "Tokens",
-                Query(_with_model(q.total(m.RUN_TOKENS, "run_id", run_id=RUNS)).sum("model") / finished, ref="tokens"),
+                Query(
+                    (_with_model(q.total(m.RUN_TOKENS, "run_id", run_id=RUNS)).sum("model") > 0) / finished,
+                    ref="tokens",
+                ),
                 {"unit": p.COUNT, "decimals": 1, "custom.width": 130},
             ),
             Column(
@@ -339,7 +342,7 @@ def _where() -> list[Panel]:
                 p.RATIO,
                 "nothing measured yet",
                 24,
-                10,
+                12,
             ),
             [Query(by_run.where(_newest(), on=("run_id",)))],
             [_group_to_matrix("run_id", "domain"), _rename_field("domain\\run_id", "Domain")],
@@ -385,7 +388,7 @@ def _trends() -> list[Panel]:
         p.trend(
             PanelSpec(
                 40,
-                "Success rate of runs by start time",
+                "Success rate by start time",
                 "One point for each run of the last 90 days, whether it is still exposed or not.",
                 p.RATIO,
                 "nothing measured in the last 90 days",
@@ -399,7 +402,7 @@ def _trends() -> list[Panel]:
         p.trend(
             PanelSpec(
                 41,
-                "Cost per success of runs by start time",
+                "Cost per success by start time",
                 f"One point for each run of the last 90 days; {COSTED}.",
                 p.DOLLARS,
                 "no cost or no success in the last 90 days",

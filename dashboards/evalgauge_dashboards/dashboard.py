@@ -23,10 +23,6 @@ FLEET = "evalgauge-fleet"
 TITLES = {OVERVIEW: "Overview", EVALUATION: "Evaluation", COMPARISON: "Comparison", FLEET: "Fleet"}
 """The title of each dashboard by its uid."""
 
-UNUSED_METRICS: dict[str, str] = {
-    "agent_eval_exporter_runs_left_out": "0 below 2,000 running runs; whoever has more of them sets limits.running"
-}
-"""Metrics of the catalogue that no dashboard and no alert uses, each with the reason. A test holds the rest in use."""
 ANNOTATION_SECONDS = 600
 """Seconds for which the start or the end of a run is annotated."""
 

@@ -7,10 +7,11 @@ from grafana_foundation_sdk.models import dashboard
 from evalgauge import metrics as m
 from evalgauge_dashboards import panels as p
 from evalgauge_dashboards import run_table, stats
+from evalgauge_dashboards.alert_table import alert_rows
 from evalgauge_dashboards.dashboard import EVALUATION, Row, build_dashboard
 from evalgauge_dashboards.options import Options
 from evalgauge_dashboards.panels import Column, Panel, PanelSpec, Query
-from evalgauge_dashboards.promql import ALERTS, RATE_INTERVAL, select
+from evalgauge_dashboards.promql import RATE_INTERVAL, select
 from evalgauge_dashboards.queries import shown as q
 from evalgauge_dashboards.variables import ONE
 
@@ -217,7 +218,8 @@ def _failures() -> list[Panel]:
 def _calls() -> list[Panel]:
     tokens = select(m.RUN_TOKENS, **ONE).rate().deduplicate().sum("kind") * 60
     requests = select(m.RUN_LLM_REQUESTS, **ONE).rate().deduplicate().sum("status") * 60
-    total = q.total(m.RUN_TOKENS, "kind", **ONE).sort(descending=True)
+    # calls that report no tokens are no calls with 0 tokens
+    total = (q.total(m.RUN_TOKENS, "kind", **ONE) > 0).sort(descending=True)
     cached = q.total(m.RUN_TOKENS, kind="cache_read", **ONE)
     taken = q.total(m.RUN_TOKENS, kind=("input", "cache_read", "cache_write"), **ONE) > 0
     calls = q.total(m.RUN_LLM_REQUESTS, **ONE) > 0
@@ -324,10 +326,10 @@ def _calls() -> list[Panel]:
                 Query(q.total(m.RUN_LLM_REQUESTS, status="retry", **ONE) / calls, "of calls retried", "B"),
                 Query(q.total(m.RUN_LLM_REQUESTS, status="error", **ONE) / calls, "of calls failed", "C"),
             ],
-            decimals=0,
+            decimals=1,
             text="value_and_name",
             listed=True,
-            overrides={"of calls failed": p.colour_positive("warning")},
+            overrides={"of input from a cache": {"decimals": 0}, "of calls failed": p.colour_positive("warning")},
         ),
     ]
 
@@ -425,8 +427,7 @@ def _tags() -> Panel:
 
 
 def _alerts() -> Panel:
-    raised = select(ALERTS, alertstate="firing", **ONE).max("alertname", "severity", "worker_id", "domain")
-    keyed = raised.join_labels("alert", "alertname", "worker_id", "domain")
+    rows, severity = alert_rows("worker_id", "domain", **ONE)
     return p.table(
         PanelSpec(
             51,
@@ -440,9 +441,10 @@ def _alerts() -> Panel:
         "alert",
         [
             Column("Alert", "alertname", {"links": [p.build_link("Runbook", p.RUNBOOK, new_tab=True)]}),
-            Column("Severity", "severity"),
+            severity,
             Column("Domain", "domain"),
             Column("Worker", "worker_id"),
         ],
-        rows=keyed,
+        rows=rows,
+        sort=("Severity", False),
     )

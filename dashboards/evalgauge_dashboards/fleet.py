@@ -20,6 +20,7 @@ from evalgauge_dashboards.variables import RUNS, selected_runs
 WORKER = ("run_id", "worker_id")
 ERRORS = ("infrastructure_error", "evaluation_error")
 """Outcomes that measure nothing and that a machine may cause."""
+LEFT_OUT = "runs not exposed"
 
 
 def build(options: Options) -> dashboard.Dashboard:
@@ -174,7 +175,7 @@ def _workers() -> list[Panel]:
                 "Attempts that the workers of the selected runs finish.",
                 p.COUNT,
                 "no attempt finished in this time range",
-                10,
+                9,
                 8,
             ),
             [Query(finished, "{{outcome}}")],
@@ -214,8 +215,8 @@ def _worker_table() -> Panel:
         "worker",
         [
             Column("Worker", "worker_id", {"custom.minWidth": 80}),
-            Column("Run", "run_id", RUN_LINKS | {"custom.minWidth": 100}),
-            Column("Machine", "vm", {"custom.minWidth": 90}),
+            Column("Run", "run_id", RUN_LINKS | {"custom.minWidth": 150}),
+            Column("Machine", "vm", {"custom.minWidth": 105}),
             Column(
                 "State",
                 Query(by_worker(state), ref="state"),
@@ -252,46 +253,50 @@ def _errors_by_machine() -> Panel:
     errors = q.total(m.WORKER_TASKS, *WORKER, outcome=ERRORS, run_id=RUNS)
     finished = q.total(m.WORKER_TASKS, *WORKER, run_id=RUNS).combine("*", machine, on=WORKER, carry=("vm",)).sum("vm")
     failed = errors.combine("*", machine, on=WORKER, carry=("vm",)).sum("vm")
-    return p.bar_gauge(
+    share = (failed / (finished > 0)).topk(9)
+    return p.table(
         PanelSpec(
             13,
             "Errors by machine",
-            "Share of the attempts on each machine that ended as infrastructure or evaluation error, worst twenty "
-            "first.",
-            p.RATIO,
+            "Share of the attempts on each machine that ended as infrastructure or evaluation error, worst nine first.",
+            p.NONE,
             "no worker reports its machine: name it with run.worker(vm=…)",
             7,
             8,
         ),
-        [Query((failed / (finished > 0)).topk(9).sort(descending=True), "{{vm}}")],
-        decimals=0,
-        maximum=1,
-        colour_of="warning",
+        "vm",
+        [
+            Column("Machine", "vm", {"custom.minWidth": 110}),
+            Column(
+                "Errors",
+                Query(share, ref="share"),
+                p.RATIO_CELL | p.colour_series("warning") | {"custom.width": 110},
+            ),
+        ],
+        rows=share,
+        sort=("Errors", True),
     )
 
 
 def _cost_by_run() -> Panel:
-    return p.bar_gauge(
+    cost = q.cost("run_id", component=("vm", "gpu"), run_id=RUNS).where(selected_runs(), on=("run_id",)).topk(8)
+    return p.table(
         PanelSpec(
             22,
             "Machine and GPU cost by run",
             "Known cost, the eight most expensive runs.",
-            p.DOLLARS,
+            p.NONE,
             "no machine cost known",
-            7,
+            8,
             8,
         ),
+        "run_id",
         [
-            Query(
-                q.cost("run_id", component=("vm", "gpu"), run_id=RUNS)
-                .where(selected_runs(), on=("run_id",))
-                .topk(8)
-                .sort(descending=True),
-                "{{run_id}}",
-            )
+            Column("Run", "run_id", RUN_LINKS | {"custom.minWidth": 150}),
+            Column("Cost", Query(cost, ref="cost"), {"unit": p.DOLLARS, "decimals": 2, "custom.width": 90}),
         ],
-        decimals=2,
-        colour_of="vm",
+        rows=cost,
+        sort=("Cost", True),
     )
 
 
@@ -333,25 +338,35 @@ def _probes() -> list[Panel]:
     jobs = q.total(m.AZURE_ML_JOBS, "workspace", "status") > 0
     return [
         p.state_timeline(
-            PanelSpec(30, "Probes", "Whether each target answers.", p.NONE, "no probe configured", 6, 8),
+            PanelSpec(30, "Probes", "Whether each target answers.", p.NONE, "no probe configured", 5, 8),
             [Query(answers, "{{target}} {{kind}}")],
             states=p.map_states(("answers", "silent")),
         ),
         p.timeseries(
-            PanelSpec(31, "Probe duration", "Duration of the last probe.", p.SECONDS, "no probe configured", 6, 8),
+            PanelSpec(31, "Probe duration", "Duration of the last probe.", p.SECONDS, "no probe configured", 5, 8),
             [Query(select(m.PROBE_DURATION).max("target", "kind"), "{{target}} {{kind}}")],
         ),
-        p.bar_gauge(
+        p.table(
             PanelSpec(
-                32, "Azure ML jobs by status", "Jobs of each workspace.", p.COUNT, "no workspace configured", 6, 8
+                32, "Azure ML jobs", "Jobs of each workspace by status.", p.NONE, "no workspace configured", 8, 8
             ),
-            [Query(jobs.sort(descending=True), "{{status}} in {{workspace}}")],
-            decimals=0,
+            "jobs",
+            [
+                Column("Workspace", "workspace", {"custom.minWidth": 90}),
+                Column("Status", "status", {"custom.width": 110}),
+                Column(
+                    "Jobs",
+                    Query(jobs.join_labels("jobs", "workspace", "status").max("jobs"), ref="count"),
+                    {"custom.width": 60},
+                ),
+            ],
+            rows=jobs.join_labels("jobs", "workspace", "status"),
+            sort=("Jobs", True),
         ),
         p.timeseries(
             PanelSpec(
                 33,
-                "Azure requests remaining",
+                "Azure requests left",
                 "From Azure's last answers, for each kind of request; at 0 Azure throttles, and the exporter waits.",
                 p.COUNT,
                 "no subscription watched",
@@ -367,7 +382,9 @@ def _sources(job: str) -> list[Panel]:
     state = 2 - select(UP, job=job).min()
     version = select(m.BUILD_INFO).max("version").topk(1)
     known = state.combine("*", version, on=(), carry=("version",))
-    errors = select(m.SOURCE_ERRORS).over("increase", RANGE).deduplicate().sum("source")
+    known_sources = select(m.SOURCE_UP).max("source")
+    # a source that skipped nothing has no such series
+    errors = select(m.SOURCE_ERRORS).over("increase", RANGE).deduplicate().sum("source").or_(known_sources * 0)
     return [
         p.table(
             PanelSpec(
@@ -382,11 +399,11 @@ def _sources(job: str) -> list[Panel]:
             ),
             "source",
             [
-                Column("Source", "source"),
+                Column("Source", "source", {"custom.minWidth": 90}),
                 Column(
                     "State",
                     Query(2 - select(m.SOURCE_UP).min("source"), ref="up"),
-                    p.style_mapped(p.map_words({"up": "success", "failing": "failure"})),
+                    p.style_mapped(p.map_words({"up": "success", "failing": "failure"})) | {"custom.width": 85},
                 ),
                 Column(
                     "Last success",
@@ -394,27 +411,39 @@ def _sources(job: str) -> list[Panel]:
                     {"unit": p.TIME, "custom.width": 145},
                 ),
                 Column(
-                    "Duration", Query(select(m.SOURCE_REFRESH_DURATION).max("source"), ref="took"), {"unit": p.SECONDS}
+                    "Duration",
+                    Query(select(m.SOURCE_REFRESH_DURATION).max("source"), ref="took"),
+                    {"unit": p.SECONDS, "custom.width": 80},
                 ),
-                Column("Errors", Query(errors, ref="errors"), {"decimals": 0}),
+                Column(
+                    "Errors",
+                    Query(errors, ref="errors"),
+                    {"decimals": 0, "custom.width": 65, **p.colour_cell((None, "neutral"), (1, "warning"))},
+                ),
             ],
-            rows=select(m.SOURCE_UP).max("source"),
+            rows=known_sources,
             sort=("Source", False),
         ),
         p.stat(
             PanelSpec(
                 42,
                 "Exporter",
-                "Whether Prometheus can scrape the exporter (all of them, where there are several), and its version.",
+                "Whether Prometheus can scrape the exporter (all of them, where there are several), and its version; "
+                "running runs beyond limits.running, which are on no dashboard.",
                 p.NONE,
                 "Prometheus has no job evalgauge",
                 4,
                 8,
             ),
-            [Query(known.or_(state.unless(known, on=())), "version {{version}}")],
+            [
+                Query(known.or_(state.unless(known, on=())), "version {{version}}", "A"),
+                Query(select(m.RUNS_LEFT_OUT).max(), LEFT_OUT, "B"),
+            ],
             text="value_and_name",
+            listed=True,
             colour_of=None,
             mappings=p.map_words({"up": "success", "down": "failure"}),
+            overrides={LEFT_OUT: {"unit": p.COUNT, "mappings": [], **p.colour_positive("warning")}},
         ),
         p.timeseries(
             PanelSpec(

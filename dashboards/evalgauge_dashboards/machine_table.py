@@ -27,36 +27,39 @@ def by_machine(value: Expression) -> Expression:
 def machine_table(spec: PanelSpec, rows: Expression) -> Panel:
     """Build a table of machines, unused ones first."""
     power = q.state_number(m.VM_POWER_STATE, *MACHINE)
-    use = (
-        (q.idle_machines(queries.IDLE_WINDOW) * 0 + 2).or_(q.unused_machines() * 0 + 3).or_(q.billed_machines() * 0 + 1)
-    )
+    # nobody said that the others are for evaluations, so nobody knows whether they are used
+    in_use = q.billed_machines().where(q.value(m.VM_RUNS, *MACHINE) > 0, on=MACHINE)
+    use = (q.idle_machines(queries.IDLE_WINDOW) * 0 + 3).or_(q.unused_machines() * 0 + 4).or_(in_use * 0 + 2)
+    use = use.or_(q.billed_machines() * 0 + 1)
     return p.table(
         spec,
         "machine",
         [
-            Column("Machine", "vm", {"custom.minWidth": 120}),
-            Column("Group", "resource_group", {"custom.width": 110}),
-            Column("Provider", "provider", {"custom.width": 80}),
+            Column("Machine", "vm", {"custom.minWidth": 110}),
+            Column("Group", "resource_group", {"custom.width": 90}),
+            Column("Provider", "provider", {"custom.width": 75}),
             Column(
                 "Power",
                 Query(by_machine(power), ref="power"),
-                p.style_mapped(p.map_words(POWER)) | {"custom.width": 120},
+                p.style_mapped(p.map_words(POWER)) | {"custom.width": 105},
             ),
             Column(
                 "Use",
                 Query(by_machine(use), ref="use"),
-                p.style_mapped(p.map_words({"in use": "busy", "idle": "warning", "no run": "critical"}))
+                p.style_mapped(
+                    p.map_words({"other": "unknown", "in use": "busy", "idle": "warning", "no run": "critical"})
+                )
                 | {"custom.width": 90},
             ),
-            Column("Runs", Query(by_machine(q.value(m.VM_RUNS, *MACHINE)), ref="runs"), {"custom.width": 60}),
-            Column("Busy", Query(by_machine(q.value(m.VM_BUSY_WORKERS, *MACHINE)), ref="busy"), {"custom.width": 60}),
+            Column("Runs", Query(by_machine(q.value(m.VM_RUNS, *MACHINE)), ref="runs"), {"custom.width": 55}),
+            Column("Busy", Query(by_machine(q.value(m.VM_BUSY_WORKERS, *MACHINE)), ref="busy"), {"custom.width": 55}),
             Column(
                 "Per hour",
                 Query(by_machine(q.value(m.VM_PRICE, *MACHINE)), ref="price"),
                 {"unit": p.DOLLARS, "decimals": 3, "custom.width": 85, "noValue": "unknown"},
             ),
-            Column("Size", "size", {"custom.minWidth": 90}),
-            Column("Location", "location", {"custom.width": 90}),
+            Column("Size", "size", {"custom.minWidth": 145}),
+            Column("Location", "location", {"custom.width": 80}),
             Column(
                 "Ends",
                 Query(by_machine(q.value(m.VM_INTERRUPTION, *MACHINE) * 1000), ref="ends"),

@@ -7,6 +7,7 @@ from grafana_foundation_sdk.models import dashboard
 from evalgauge import metrics as m
 from evalgauge_dashboards import panels as p
 from evalgauge_dashboards import queries, run_table
+from evalgauge_dashboards.alert_table import alert_rows
 from evalgauge_dashboards.dashboard import OVERVIEW, Row, build_dashboard
 from evalgauge_dashboards.machine_table import machine_rows, machine_table
 from evalgauge_dashboards.options import Options
@@ -93,20 +94,21 @@ def _counts() -> list[Panel]:
         p.stat(
             PanelSpec(
                 3,
-                "Tasks",
-                "Attempts of these runs: finished, and running.",
-                p.COUNT,
+                "Attempts",
+                "Attempts of these runs: finished, and running; and their tasks, each counted once for each run.",
+                p.INTEGER,
                 "no task yet",
-                4,
+                5,
                 4,
             ),
             [
                 Query(q.tasks("run_id", status=m.OUTCOMES).where(runs, on=("run_id",)).sum(), "finished", "A"),
                 Query(q.tasks("run_id", status="running").where(runs, on=("run_id",)).sum(), "running", "B"),
+                Query(q.distinct_tasks("run_id").where(runs, on=("run_id",)).sum(), "tasks", "C"),
             ],
             decimals=0,
             text="value_and_name",
-            overrides={"running": p.colour_series("running")},
+            overrides={"running": p.colour_series("running"), "tasks": p.colour_series("bound")},
         ),
         p.stat(
             PanelSpec(4, "Busy", "Workers of running runs with a task.", p.COUNT, "no worker reported", 3, 4),
@@ -117,7 +119,7 @@ def _counts() -> list[Panel]:
         p.stat(
             PanelSpec(
                 5,
-                "Per hour",
+                "Hourly",
                 f"The slope of the known cost of the running runs over the last {queries.SPEND_WINDOW}.",
                 p.DOLLARS,
                 "no known cost of a running run",
@@ -131,12 +133,12 @@ def _counts() -> list[Panel]:
         p.stat(
             PanelSpec(
                 6,
-                "Machines per hour",
+                "Machines",
                 "Known prices of the billed machines, and of those among them without a run or without a task for "
                 f"{queries.IDLE_WINDOW}.",
                 p.DOLLARS,
                 "no machine watched",
-                5,
+                4,
                 4,
             ),
             [Query(q.hourly_price(billed).sum(), "billed", "A"), Query(wasted.or_(zero), "unused", "B")],
@@ -155,7 +157,7 @@ def _running_table() -> Panel:
         carry=("benchmark", "model"),
     )
     name, *hidden = run_table.link_columns()
-    left = {"unit": p.SECONDS, "decimals": 1, "custom.width": 80}
+    left = {"unit": p.SECONDS, "decimals": 1, "custom.width": 78}
     budget = q.cost("run_id") / q.value(m.RUN_BUDGET, "run_id")
     busy = q.value(m.WORKER_STATE, "run_id", "worker_id", state="busy").sum("run_id")
     firing = select(ALERTS, alertstate="firing").count("run_id")
@@ -172,8 +174,9 @@ def _running_table() -> Panel:
         Column(
             "Progress",
             Query(finished / q.tasks("run_id"), ref="progress"),
-            p.RATIO_CELL | p.colour_series("running") | {"custom.width": 105},
+            p.RATIO_CELL | p.colour_series("running") | {"custom.width": 95},
         ),
+        Column("Tasks", Query(q.distinct_tasks("run_id"), ref="tasks"), {"custom.width": 60}),
         Column("Time left", Query(eta[0][1], ref="eta"), left),
         Column("At most", Query(eta[1][1], ref="late"), left),
         *run_table.rate_columns(),
@@ -183,7 +186,7 @@ def _running_table() -> Panel:
         Column(
             "At the end",
             Query(q.projected_cost("run_id"), ref="end"),
-            {"unit": p.DOLLARS, "decimals": 2, "custom.width": 90},
+            {"unit": p.DOLLARS, "decimals": 2, "custom.width": 80},
         ),
         Column(
             "Budget",
@@ -260,9 +263,7 @@ def _machines() -> Panel:
 
 
 def _firing() -> Panel:
-    raised = select(ALERTS, alertstate="firing").max(*(label for label in ALERTS.labels if label != "alertstate"))
-    # a row for each alert: its name alone does not tell two of them apart
-    keyed = raised.join_labels("alert", "alertname", "run_id", "worker_id", "vm", "domain", "source", "target")
+    rows, severity = alert_rows("run_id", "worker_id", "vm", "domain", "source", "target")
     width = {"custom.width": 130}
     return p.table(
         PanelSpec(
@@ -281,7 +282,7 @@ def _firing() -> Panel:
                 "alertname",
                 {"links": [p.build_link("Runbook", p.RUNBOOK, new_tab=True)], "custom.width": 240},
             ),
-            Column("Severity", "severity", {"custom.width": 90}),
+            severity,
             Column("Run", "run_id", run_table.RUN_LINKS),
             Column("Worker", "worker_id", width),
             Column("Domain", "domain", width),
@@ -289,7 +290,7 @@ def _firing() -> Panel:
             Column("Source", "source", width),
             Column("Target", "target", width),
         ],
-        rows=keyed,
+        rows=rows,
         sort=("Severity", False),
     )
 

@@ -28,6 +28,8 @@ DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="$datasource")
 RATIO = "percentunit"
 DOLLARS = "currencyUSD"
 COUNT = "short"
+INTEGER = "locale"
+"""Every digit of a number, 1,004: 1 K says less than is known."""
 TIME = "dateTimeFromNow"
 SECONDS = "s"
 NONE = "none"
@@ -403,7 +405,9 @@ def matrix(
     panel = _apply_spec(table_builder.Panel(), spec, 0, "success").min(0).max(1)
     panel.cell_height(common.TableCellHeight.SM)
     _targets(panel, queries, instant=True, table=True)
-    panel.override_by_field_type("number", _config_values(RATIO_CELL | {"noValue": "–", "custom.minWidth": 85}))
+    panel.override_by_field_type(
+        "number", _config_values(RATIO_CELL | {"noValue": "–", "custom.minWidth": 95, "custom.wrapHeaderText": True})
+    )
     panel.override_by_field_type("string", _config_values({"custom.width": names}))
     if sort:
         panel.sort_by([common_builder.TableSortByFieldState().display_name(sort).desc(False)])
@@ -419,6 +423,7 @@ def scatter(
 ) -> xychart_builder.Panel:
     """Points: the first number of each frame to the right, the second one upwards."""
     panel = _apply_spec(xychart_builder.Panel(), spec, None, None)
+    panel.point_size(xychart_builder.XychartFieldConfigPointSize().fixed(12))
     panel.legend(_legend(right=True))
     panel.tooltip(common_builder.VizTooltipOptions().mode(common.TooltipDisplayMode.SINGLE))
     _targets(panel, queries, instant=True, table=True)

@@ -81,6 +81,10 @@ class Quantities:
             return self.total(m.RUN_TASKS, *by, **where)
         return self.total(m.RUN_TASKS, *by, status=status, **where)
 
+    def distinct_tasks(self, *by: str, **where: LabelMatch) -> Expression:
+        """Tasks, each counted once however many attempts it has. A run that is only pushed has no such metric."""
+        return self.total(m.RUN_DISTINCT_TASKS, *by, **where)
+
     def success_rate(self, *by: str, **where: LabelMatch) -> Expression:
         """success / (success + failure + agent_error), 0 to 1; no series where nothing was measured."""
         return self.tasks(*by, status="success", **where) / (self.tasks(*by, status=m.MEASURED_OUTCOMES, **where) > 0)

@@ -27,8 +27,10 @@ SECONDS_BEFORE, SECONDS_AFTER = 60, 120
 
 RUN_LINKS = {"links": [p.build_link("Evaluation dashboard", THIS_RUN), p.build_link("Replay", REPLAY, new_tab=True)]}
 """From a run's name to its dashboard and its replay."""
+NAME_WIDTH = 230
+"""Pixels of a run's name: most names differ in their last letters."""
 WHERE: dict[str, LabelMatch] = {"benchmark": BENCHMARKS, "model": MODELS}
-RATIO_COLUMN: p.Properties = {"unit": p.RATIO, "decimals": 0, "custom.width": 60}
+RATIO_COLUMN: p.Properties = {"unit": p.RATIO, "decimals": 0, "custom.width": 55}
 
 
 def link_columns() -> list[Column]:
@@ -37,7 +39,7 @@ def link_columns() -> list[Column]:
     dashboard, replay = RUN_LINKS["links"]
     while_running = p.build_link("Evaluation dashboard over the time the run took", THIS_RUN_WHILE_RUNNING)
     return [
-        Column("Run", "run_id", {"links": [dashboard, while_running, replay], "custom.minWidth": 140}),
+        Column("Run", "run_id", {"links": [dashboard, while_running, replay], "custom.minWidth": NAME_WIDTH}),
         Column("from", Query(((started - SECONDS_BEFORE) * 1000).floor(), ref="from"), p.HIDDEN),
         Column("to", Query(((ended + SECONDS_AFTER) * 1000).floor(), ref="to"), p.HIDDEN),
     ]
@@ -45,7 +47,7 @@ def link_columns() -> list[Column]:
 
 def state_column() -> Column:
     """Build the column of the run's state."""
-    options = p.style_mapped(p.map_states(m.RUN_STATES)) | {"custom.width": 105}
+    options = p.style_mapped(p.map_states(m.RUN_STATES)) | {"custom.width": 100}
     return Column("State", Query(q.state_number(m.RUN_STATE, "run_id"), ref="state"), options)
 
 
@@ -55,7 +57,7 @@ def rate_columns() -> list[Column]:
         Column(
             "Success rate",
             Query(q.rate("estimate", "run_id"), ref="rate"),
-            p.RATIO_CELL | p.colour_series("success") | {"custom.width": 135},
+            p.RATIO_CELL | p.colour_series("success") | {"custom.width": 115},
         ),
         Column("From", Query(q.rate("low", "run_id"), ref="low"), RATIO_COLUMN),
         Column("To", Query(q.rate("high", "run_id"), ref="high"), RATIO_COLUMN),
@@ -68,7 +70,7 @@ def baseline_columns() -> list[Column]:
         Column(
             "Difference",
             Query(select_difference(), ref="delta"),
-            {"unit": p.RATIO, "decimals": 1, "custom.width": 90},
+            {"unit": p.RATIO, "decimals": 1, "custom.width": 85},
         ),
         Column(
             "Verdict",
@@ -86,7 +88,7 @@ def score_column() -> Column:
 def cost_columns() -> list[Column]:
     """Build the columns of the known cost and of what is not in it."""
     return [
-        Column("Cost", Query(q.cost("run_id"), ref="cost"), {"unit": p.DOLLARS, "decimals": 2, "custom.width": 80}),
+        Column("Cost", Query(q.cost("run_id"), ref="cost"), {"unit": p.DOLLARS, "decimals": 2, "custom.width": 75}),
         Column(
             "Unknown",
             Query(q.uncosted_share("run_id"), ref="unknown"),
@@ -107,10 +109,11 @@ def run_columns(extra: Sequence[Column] = ()) -> list[Column]:
     return [
         name,
         Column("Benchmark", "benchmark", {"custom.width": 110}),
-        Column("Model", "model", {"custom.minWidth": 120}),
+        Column("Model", "model", {"custom.minWidth": 140}),
         Column("Format", "source", {"custom.width": 85}),
         state_column(),
-        Column("Tasks", Query(q.tasks("run_id", **WHERE), ref="tasks"), {"custom.width": 65}),
+        Column("Tasks", Query(q.distinct_tasks("run_id"), ref="tasks"), {"custom.width": 65}),
+        Column("Attempts", Query(q.tasks("run_id", **WHERE), ref="attempts"), {"custom.width": 80}),
         *rate_columns(),
         Column("All", Query(q.success_rate_all("run_id", **WHERE), ref="all"), RATIO_COLUMN),
         *extra,

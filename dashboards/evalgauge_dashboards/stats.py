@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from evalgauge import metrics as m
 from evalgauge_dashboards import panels as p
-from evalgauge_dashboards import queries
+from evalgauge_dashboards import queries, thresholds
 from evalgauge_dashboards.panels import Panel, PanelSpec, Query
 from evalgauge_dashboards.promql import ALERTS, NOW, RULES_LOADED, Expression, select, vector
 from evalgauge_dashboards.queries import shown as q
 from evalgauge_dashboards.variables import ONE
 from evalgauge_dashboards.verdicts import SHORT_VERDICTS, compute_verdict, select_difference, select_p_value
 
+ERRORS = ("agent_error", "infrastructure_error", "evaluation_error")
 BOUND = p.colour_series("bound")
 INCOMPLETE = p.colour_series("warning")
 
@@ -46,10 +47,12 @@ def build_health_panels() -> list[Panel]:
             PanelSpec(
                 2,
                 "Attempts",
-                "Attempts at tasks: finished with any outcome, running, and waiting in the queue.",
-                p.COUNT,
+                "Attempts at tasks: finished with any outcome, of all that are planned, and running; the number of "
+                "tasks, each counted once however many attempts it has; and the share of the finished attempts that "
+                "ended as an error of the agent, the infrastructure or the evaluation.",
+                p.INTEGER,
                 "no task yet",
-                5,
+                6,
                 4,
             ),
             [
@@ -59,11 +62,20 @@ def build_health_panels() -> list[Panel]:
                     "A",
                 ),
                 Query(q.tasks(status="running", **ONE), "running", "B"),
-                Query(q.tasks(status="pending", **ONE), "waiting", "C"),
+                Query(q.distinct_tasks(**ONE), "tasks", "C"),
+                Query(q.tasks(status=ERRORS, **ONE) / (finished > 0), "errors", "D"),
             ],
             decimals=0,
             text="value_and_name",
-            overrides={"running": p.colour_series("running"), "waiting": BOUND},
+            overrides={
+                "running": p.colour_series("running"),
+                "tasks": BOUND,
+                "errors": {
+                    "unit": p.RATIO,
+                    "thresholds": p.threshold_steps((None, "bound"), (thresholds.INCOMPLETE_SHARE, "warning")),
+                    "color": {"mode": "thresholds"},
+                },
+            },
         ),
         p.stat(
             PanelSpec(
@@ -72,8 +84,8 @@ def build_health_panels() -> list[Panel]:
                 "Estimated from the durations of finished tasks by domain and the busy workers: the median, and the "
                 "80 % range (10th to 90th percentile).",
                 p.SECONDS,
-                "finished, or fewer than 3 finished tasks",
-                6,
+                "finished, stalled, or fewer than 3 finished tasks",
+                5,
                 4,
             ),
             [
@@ -88,7 +100,7 @@ def build_health_panels() -> list[Panel]:
         p.stat(
             PanelSpec(
                 6,
-                "Elapsed",
+                "Took",
                 "From the start to the end; to the last event of a stalled run; to now for a running run.",
                 p.SECONDS,
                 "start unknown",
@@ -197,7 +209,7 @@ def build_result_panels() -> list[Panel]:
                 "p-value of a "
                 "running run may be read as often as one likes.",
                 p.RATIO,
-                "no baseline: name one with track_run(baseline=…) or in [baselines]",
+                "no such run: name a baseline with track_run(baseline=…) or in [baselines]",
                 7,
                 4,
             ),
@@ -326,7 +338,7 @@ def build_cost_panels() -> list[Panel]:
         p.stat(
             PanelSpec(
                 11,
-                "Per hour",
+                "Hourly",
                 f"The slope of the known cost over the last {queries.SPEND_WINDOW}, while the run is running.",
                 p.DOLLARS,
                 "not running, or no cost known",

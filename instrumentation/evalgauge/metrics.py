@@ -109,6 +109,13 @@ RUN_TASKS = Metric(
     "Task attempts by status. Measured are success, failure and agent_error; the other outcomes measure nothing.",
     (("status", TASK_STATUSES),),
 )
+RUN_DISTINCT_TASKS = Metric(
+    "agent_eval_run_distinct_tasks",
+    "gauge",
+    "tasks",
+    ("run_id",),
+    "Tasks of the run, planned ones included, each counted once however many attempts it has.",
+)
 RUN_START = _timestamp("run_start", ("run_id",), "When the run started.")
 RUN_END = _timestamp("run_end", ("run_id",), "When the run finished; absent while it is running.")
 RUN_LAST_PROGRESS = _timestamp("run_last_progress", ("run_id",), "When the last event other than a heartbeat happened.")

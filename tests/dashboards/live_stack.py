@@ -78,24 +78,11 @@ def run_live_stack(folder: Path, program: Path, rules: Path) -> Iterator[LiveSta
     """Run both processes for as long as the block lasts; one of the runs in ``folder/results`` is running meanwhile."""
     results, ports = folder / "results", _free_ports(2)
     exporter, prometheus = (f"127.0.0.1:{port}" for port in ports)
-    config = folder / "prometheus.yml"
-    # an alert may take a minute to be judged in earnest; here a second has to do
-    (folder / "rules.yml").write_text(rules.read_text().replace("interval: 1m", "interval: 1s"))
-    config.write_text(
-        json.dumps(
-            {
-                "global": {"scrape_interval": "1s"},
-                "rule_files": ["rules.yml"],
-                "scrape_configs": [{"job_name": "evalgauge", "static_configs": [{"targets": [exporter]}]}],
-            }
-        )
-    )
+    scrape = _write_prometheus(folder, program, rules, exporter, prometheus)
     _baseline_run(results)
     command = "from evalgauge_exporter.cli.main import main; main()"
     settings = folder / "evalgauge.toml"
     serve = [sys.executable, "-c", command, "serve", str(results), "--listen", exporter, "--config", str(settings)]
-    scrape = [str(program), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
-    scrape += [f"--web.listen-address={prometheus}", "--log.level=warn"]
     here = LiveStack(f"http://{exporter}", f"http://{prometheus}")
     with ArmServer(MACHINES) as arm, PriceList() as prices, contextlib.ExitStack() as stack:
         _configure(settings, arm, prices, exporter)
@@ -106,7 +93,7 @@ def run_live_stack(folder: Path, program: Path, rules: Path) -> Iterator[LiveSta
         )
 
         def until(condition: Callable[[], bool], what: str) -> None:
-            _until(condition, what, processes)
+            wait_until(condition, lambda: what, processes)
 
         until(lambda: _answers(f"{here.exporter}/readyz"), "the exporter is ready")
         until(lambda: _answers(f"{here.prometheus}/-/ready"), "Prometheus is ready")
@@ -122,15 +109,62 @@ def run_live_stack(folder: Path, program: Path, rules: Path) -> Iterator[LiveSta
         yield here
 
 
-def _until(condition: Callable[[], bool], what: str, processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    end, pause = time.monotonic() + STARTUP, threading.Event()
+@contextlib.contextmanager
+def run_demo_stack(folder: Path, program: Path, rules: Path) -> Iterator[LiveStack]:
+    """Run ``evalgauge demo`` and a Prometheus that scrapes it for as long as the block lasts."""
+    ports = _free_ports(2)
+    exporter, prometheus = (f"127.0.0.1:{port}" for port in ports)
+    # an interval is what a scrape may take, on a machine that does much besides
+    scrape = _write_prometheus(folder, program, rules, exporter, prometheus, interval="3s")
+    command = "from evalgauge_exporter.cli.main import main; main()"
+    demo = [sys.executable, "-c", command, "demo", "--results", str(folder / "results"), "--no-browser"]
+    demo += ["--port", str(ports[0])]
+    here = LiveStack(f"http://{exporter}", f"http://{prometheus}")
+    with _process(demo, folder / "demo.log") as demoing, _process(scrape, folder / "scrape.log") as scraping:
+        processes = demoing, scraping
+        wait_until(lambda: here.query_scalar("count_over_time(up[20s])") >= 2, lambda: "two scrapes", processes)
+        yield here
+
+
+def _write_prometheus(
+    folder: Path, program: Path, rules: Path, exporter: str, listen: str, *, interval: str = "1s"
+) -> list[str]:
+    """Write the configuration of a Prometheus that scrapes the exporter; return its command."""
+    # an alert may take a minute to be judged in earnest; here a second has to do
+    (folder / "rules.yml").write_text(rules.read_text().replace("interval: 1m", "interval: 1s"))
+    config = folder / "prometheus.yml"
+    config.write_text(
+        json.dumps(
+            {
+                "global": {"scrape_interval": interval, "scrape_timeout": interval},
+                "rule_files": ["rules.yml"],
+                "scrape_configs": [{"job_name": "evalgauge", "static_configs": [{"targets": [exporter]}]}],
+            }
+        )
+    )
+    command = [str(program), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
+    return [*command, f"--web.listen-address={listen}", "--log.level=warn"]
+
+
+def wait_until(
+    condition: Callable[[], bool],
+    what: Callable[[], str],
+    processes: Sequence[subprocess.Popen[bytes]] = (),
+    seconds: float = STARTUP,
+) -> None:
+    """Wait until a condition holds; an error of a request means that it does not.
+
+    Raises:
+        AssertionError: with ``what`` is missing, after a long time or once a process has ended.
+    """
+    end, pause = time.monotonic() + seconds, threading.Event()
     while time.monotonic() < end:
         with contextlib.suppress(OSError, ValueError):
             if condition():
                 return
-        assert all(process.poll() is None for process in processes), f"a process ended before {what}"
+        assert all(process.poll() is None for process in processes), f"a process ended before {what()}"
         pause.wait(0.1)
-    raise AssertionError(f"not within {STARTUP:.0f} s: {what}")
+    raise AssertionError(f"not within {seconds:.0f} s: {what()}")
 
 
 def _configure(path: Path, arm: ArmServer, prices: PriceList, target: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,26 @@ def fill_variables(expression: str, values: dict[str, str]) -> str:
     """
     known = WINDOWS | values
     return re.sub(r"\$(?:\{([a-z_]\w*)(?::\w+)?\}|([a-z_]\w*))", lambda match: known[match[1] or match[2]], expression)
+
+
+def select_variables(query: Callable[[str], list[Json]], dashboard: Json) -> dict[str, str]:
+    """The dashboard's variables as Grafana would set them when it is opened; ``query`` asks Prometheus."""
+    values: dict[str, str] = {}
+    for variable in dashboard["templating"]["list"]:
+        if variable.get("includeAll"):
+            values[variable["name"]] = variable["allValue"]
+        elif label := re.fullmatch(r"label_values\((.+), (\w+)\)", str(variable.get("definition"))):
+            found = query(f"group by ({label[2]}) ({fill_variables(label[1], values)})")
+            values[variable["name"]] = min(series["metric"][label[2]] for series in found)
+        elif variable["type"] == "query":
+            function = re.fullmatch(r"query_result\((.+)\)", variable["query"]["query"])
+            assert function
+            first = query(fill_variables(function[1], values))[0]["metric"]
+            pattern = re.compile(variable["regex"].strip("/"))
+            match = pattern.search(",".join(f'{name}="{value}"' for name, value in first.items()))
+            assert match
+            values[variable["name"]] = match[1]
+    return values
 
 
 def nodes(tree: object, parents: tuple[object, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:

@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from evalgauge import metrics as m
 from evalgauge_dashboards import alerts, panel_links
-from evalgauge_dashboards.dashboard import TITLES, UNUSED_METRICS
+from evalgauge_dashboards.dashboard import TITLES
 from evalgauge_dashboards.promql import PROMETHEUS_OWN
 from tests.dashboards.reading import Json, fill_variables, load_dashboards, metrics_of, nodes, panels, targets
 
@@ -107,12 +107,10 @@ def test_a_legend_names_labels_that_the_query_keeps(panel: Json, target: Json) -
     assert all(re.search(rf"\b{name}\b", target["expr"]) for name in named)
 
 
-def test_every_metric_of_the_catalogue_is_used_or_has_a_reason_not_to_be() -> None:
+def test_every_metric_of_the_catalogue_is_used_by_a_dashboard_or_an_alert() -> None:
     used = {name for _, _, target in targets() for name in metrics_of(fill_variables(target["expr"], VALUES))}
     used |= {name for alert in alerts.list_alerts() for name in metrics_of(alert.expression.text)}
-    unused = {metric.name for metric in m.CATALOGUE if not used & set(metric.series)}
-    assert unused == set(UNUSED_METRICS)
-    assert all(UNUSED_METRICS.values())
+    assert {metric.name for metric in m.CATALOGUE if not used & set(metric.series)} == set()
 
 
 @EVERY_DASHBOARD

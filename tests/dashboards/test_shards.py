@@ -20,8 +20,7 @@ from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.config.shard import Shard, parse_shard
 from evalgauge_exporter.exporter import Exporter
 from tests.dashboards.live_stack import LiveStack, fetch_json
-from tests.dashboards.reading import fill_variables, load_dashboards, metrics_of, targets
-from tests.dashboards.test_live import select_variables
+from tests.dashboards.reading import fill_variables, load_dashboards, metrics_of, select_variables, targets
 from tests.dashboards.test_recipes import HAIKU, RECIPES, SONNET, is_ready, run, write_run
 from tests.exporter.waiting import wait_for
 from tests.parts import prometheus, promtool
@@ -68,6 +67,8 @@ class Shards:
         self.said: dict[str, dict[float, str]] = {name: {} for name in names}
         for exporter in self.exporters.values():
             exporter.start()
+            assert exporter.wait_ready(60)
+            exporter.renewal.stop()  # so that estimates are made of each instant
         for number, instant in enumerate(INSTANTS):
             for run_id in RUNNING:
                 append_task(results / run_id / "events" / "host-1.jsonl", number, instant)
@@ -229,8 +230,8 @@ def test_every_query_has_the_same_result(stacks: tuple[PastStack, PastStack]) ->
     queries = [(f"recipe: {title}", text, 0.0) for title, text in RECIPES.items()]
     queries += [(f"alert: {alert.name}", str(alert.expression), 0.0) for alert in alerts.list_alerts()]
     for dashboard in load_dashboards():
-        values = select_variables(whole, dashboard)
-        assert select_variables(shared, dashboard) == values
+        values = select_variables(whole.query, dashboard)
+        assert select_variables(shared.query, dashboard) == values
         for of, panel, target in targets():
             if of["uid"] == dashboard["uid"]:
                 name = f"{of['uid']} {panel['id']} {target['refId']}"

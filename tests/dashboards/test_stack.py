@@ -160,6 +160,17 @@ def test_job_intervals_and_names_agree_between_the_files() -> None:
     assert Path(home).parent.as_posix() == provider["options"]["path"]
 
 
+def test_prometheus_scrapes_the_demo_once_there_is_one() -> None:
+    (job,) = yaml.safe_load((ROOT / "prometheus.yml").read_text())["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+    (name,) = found["names"]
+    command = SERVICES[name]["command"]
+    assert SERVICES[name]["profiles"] == ["demo"]
+    assert command[command.index("--host") + 1] == "0.0.0.0"
+    assert "--port" not in command
+    assert job["static_configs"] == [{"targets": [f"exporter:{found['port']}"]}]
+
+
 def test_grafanas_alerts_reach_the_contact_point_of_the_environment() -> None:
     contact = yaml.safe_load((PROVISIONING / "alerting" / "contact.yaml").read_text())
     (point,) = contact["contactPoints"]

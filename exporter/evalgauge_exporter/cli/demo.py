@@ -14,6 +14,7 @@ import threading
 import time
 import webbrowser
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -26,16 +27,29 @@ from evalgauge_exporter.analysis.summary import summarize
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import format_percent
 from evalgauge_exporter.config.model import load_config
-from evalgauge_exporter.demo.player import Evaluation, draw_screenshots, write_finished_run
+from evalgauge_exporter.demo.azure import PREVIEW_SIZE, SimulatedAzure
+from evalgauge_exporter.demo.history import (
+    MODEL,
+    OTHER_MODEL,
+    WORKERS,
+    name_earlier_run,
+    write_baselines,
+    write_weeks,
+)
+from evalgauge_exporter.demo.player import Evaluation, draw_screenshots
 from evalgauge_exporter.demo.scenario import Scenario, plan
 from evalgauge_exporter.errors import ListenError
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.state.run import RunState, fold
 from evalgauge_exporter.web.server import serving
 
-MODEL, OTHER_MODEL = "claude-sonnet-4-5", "claude-haiku-4-5"
-WORKERS = 4
 BUDGET_PER_TASK_USD = 0.12
+SECOND_WORKERS = ("worker-5", "worker-6", "worker-7")
+SECOND_SIZES = {"worker-6": PREVIEW_SIZE}
+SECOND_ATTEMPTS = 3
+SECOND_BUDGET_USD = 0.2
+"""Less than the second run costs, so that an alert fires."""
+TAGS = {"suite": "nightly"}
 STALL_AFTER = 600.0
 """Seconds."""
 
@@ -47,6 +61,7 @@ def _refuse_nan(_: click.Context, __: click.Parameter, value: float) -> float:
 
 
 @click.command("demo")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=9909, show_default=True, help="0 takes a free port.")
 @click.option("--tasks", type=click.IntRange(1, 10_000), default=154, show_default=True, help="Number of tasks.")
 @click.option(
@@ -64,6 +79,7 @@ def _refuse_nan(_: click.Context, __: click.Parameter, value: float) -> float:
 @click.option("--no-serve", is_flag=True, help="Only write the runs, for an exporter that runs elsewhere.")
 def command(
     *,
+    host: str,
     port: int,
     tasks: int,
     speed: float,
@@ -75,7 +91,8 @@ def command(
 ) -> None:
     """Run a simulated evaluation with the exporter beside it.
 
-    No Docker, no model and no cost. Two earlier runs are there to compare with.
+    No Docker, no model and no cost. A second run is running beside it, with repeated attempts, on machines of a
+    simulated cloud. Earlier runs are there to compare with.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_sigterm_as_interrupt())
@@ -88,14 +105,17 @@ def command(
             except OSError as error:
                 raise CliError(f"{folder}: {error.strerror or error}; name another folder with --results") from error
         # before anything is written: the port may be taken
-        url = None if no_serve else stack.enter_context(_serve(folder, port))
+        url = None if no_serve else stack.enter_context(_serve(folder, f"{host}:{port}"))
         stop = threading.Event()
-        earlier = _write_earlier_runs(folder, tasks, speed, seed)
+        earlier = write_baselines(folder, tasks, speed, seed, time.time())
+        write_weeks(folder, tasks, speed, seed, time.time())
         drawing = threading.Thread(target=_draw_screenshots, args=(earlier, stop), name="evalgauge-draw", daemon=True)
         if url is not None:
             click.echo(f"The live page: {url}/   metrics: {url}/metrics")
             if not no_browser and _has_browser():
                 webbrowser.open(f"{url}/")
+        second = _create_second(folder, tasks, speed, seed)
+        second.start()
         scenario = plan(tasks, workers=min(WORKERS, tasks), seed=seed)
         evaluation = Evaluation(
             folder,
@@ -103,12 +123,13 @@ def command(
             model=MODEL,
             speed=speed,
             budget_usd=round(BUDGET_PER_TASK_USD * tasks, 2),
-            baseline=_earlier_run_id(MODEL, tasks, seed),
+            baseline=name_earlier_run(MODEL, tasks, seed),
+            tags=TAGS,
         )
         evaluation.start()
         drawing.start()
         keeps = results is not None and not no_serve
-        same, other = (_earlier_run_id(model, tasks, seed) for model in (MODEL, OTHER_MODEL))
+        same, other = (name_earlier_run(model, tasks, seed) for model in (MODEL, OTHER_MODEL))
         try:
             _show_progress(evaluation, tasks)
             if no_serve and results is not None:
@@ -127,6 +148,7 @@ def command(
         finally:
             stop.set()
             evaluation.stop()
+            second.stop()
             drawing.join()
         if keeps:  # ended before the evaluation was: the earlier runs are whole
             _print_next_commands(folder, other, same)
@@ -155,21 +177,23 @@ def _own_command() -> str:
     return shlex.quote(os.path.relpath(program))
 
 
-def _earlier_run_id(model: str, tasks: int, seed: int) -> str:
-    return f"waa-demo-{model}-{tasks}-{seed}-earlier"
-
-
-def _write_earlier_runs(folder: Path, tasks: int, speed: float, seed: int) -> list[tuple[Run, Scenario]]:
-    """Write two finished runs to compare with, one of the same model and one of another."""
-    written: list[tuple[Run, Scenario]] = []
-    for model, skill, hours in ((MODEL, 0.0, 5.0), (OTHER_MODEL, -0.18, 26.0)):
-        scenario = plan(tasks, workers=min(WORKERS, tasks), seed=seed + 1, skill=skill)
-        run_id = _earlier_run_id(model, tasks, seed)
-        run = write_finished_run(
-            folder, run_id, scenario, model=model, speed=speed, ended_at=time.time() - hours * 3600
-        )
-        written.append((run, scenario))
-    return written
+def _create_second(folder: Path, tasks: int, speed: float, seed: int) -> Evaluation:
+    """Create the run beside the evaluation: few tasks, several attempts, and what goes wrong in a night."""
+    few = max(1, tasks // 6)
+    attempts = [plan(few, seed=seed + 100 + number, skill=-0.18) for number in range(SECOND_ATTEMPTS)]
+    return Evaluation(
+        folder,
+        replace(attempts[0], workers=SECOND_WORKERS),
+        model=OTHER_MODEL,
+        speed=speed,
+        budget_usd=SECOND_BUDGET_USD,
+        baseline=name_earlier_run(OTHER_MODEL, tasks, seed),
+        repeats=attempts[1:],
+        tags=TAGS,
+        grounding=True,
+        lost_worker=SECOND_WORKERS[-1],
+        sizes=SECOND_SIZES,
+    )
 
 
 def _draw_screenshots(earlier: list[tuple[Run, Scenario]], stop: threading.Event) -> None:
@@ -192,14 +216,22 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _serve(folder: Path, port: int) -> Iterator[str]:
-    exporter = Exporter(load_config(None, results=(folder,), listen=f"127.0.0.1:{port}"))
-    try:
-        with serving(exporter) as url:
-            yield url
-    except ListenError as error:
-        reason = str(error).partition(";")[0]
-        raise CliError(f"{reason}; choose another port with --port, 0 takes a free one") from error
+def _serve(folder: Path, listen: str) -> Iterator[str]:
+    workers = (*(f"worker-{number}" for number in range(1, WORKERS + 1)), *SECOND_WORKERS)
+    with (
+        SimulatedAzure(workers, SECOND_SIZES) as azure,
+        tempfile.TemporaryDirectory(prefix="evalgauge-demo-cache-") as cache,
+    ):
+        settings = azure.build_settings()
+        settings["prices"]["cache_dir"] = Path(cache)  # what is simulated stays out of the user's cache
+        settings["limits"] = {"tags": tuple(TAGS)}
+        exporter = Exporter(load_config(None, results=(folder,), listen=listen, **settings))
+        try:
+            with serving(exporter) as url:
+                yield url
+        except ListenError as error:
+            reason = str(error).partition(";")[0]
+            raise CliError(f"{reason}; choose another port with --port, 0 takes a free one") from error
 
 
 def _has_browser() -> bool:

@@ -182,7 +182,7 @@ def _check_registries(folders: Iterable[Path]) -> Iterator[Finding]:
 def _check_baselines(config: Config) -> Iterator[Finding]:
     """Check that the configured baselines exist, and those that the runs name: reads every run."""
     folders = [folder for folder in config.results if folder.is_dir()]
-    if not config.baselines or not folders:
+    if not folders:
         return
     state = State()
     collector = RunCollector(state, folders, stall_after=config.stall_after, follow_links=config.follow_links)
@@ -195,8 +195,9 @@ def _check_baselines(config: Config) -> Iterator[Finding]:
     missing = RunAnalysis(state, stall_after=config.stall_after, baselines=config.baselines).missing_baselines()
     for detail in missing:
         yield Finding("baseline", False, detail, "name the id of a run that exists; evalgauge runs lists them")
-    if not missing:
-        yield _pass("baselines", f"{len(config.baselines)} configured, all exist")
+    named = {*config.baselines.values(), *(run.baseline_run_id for run in state.runs.values())} - {None}
+    if named and not missing:
+        yield _pass("baselines", f"{len(named)} named, all exist")
 
 
 def _check_listen(config: Config) -> Finding:

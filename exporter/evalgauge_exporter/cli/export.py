@@ -73,6 +73,7 @@ def _write_history(runs: RunSelection, out: Path) -> None:
                 file,
                 stall_after=config.stall_after,
                 pricer=runs.exporter.price,
+                fleet=runs.exporter.fleet,
                 baselines=config.baselines,
                 limits=runs.exporter.limits,
             )

@@ -169,7 +169,7 @@ class _ReadyLog:
         self._logged = False
 
     def __call__(self) -> None:
-        if self._logged or not self._exporter.state.ready:
+        if self._logged or not self._exporter.is_ready():
             return
         self._logged = True
         count = self._exporter.collector.found_runs

@@ -6,26 +6,43 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evalgauge import Run, track_run
+from evalgauge.normalize import LlmCallFields, llm_events
 from evalgauge.runlog import EVENTS_FOLDER, LogWriter
-from evalgauge.usage import parse_usage
 from evalgauge_exporter.demo.scenario import Scenario, StepPlan, TaskPlan
 from evalgauge_exporter.demo.screens import draw
 
 BENCHMARK, AGENT, PROVIDER = "waa-demo", "demo-agent", "anthropic"
 VM_SIZE, VM_RATE_USD = "Standard_D4ds_v5", 0.226
 """The list price of such a machine in US East at the end of 2026, in US dollars an hour."""
+MACHINE_LOST = "the machine was taken back by its provider"
+REFUSED = {"input_tokens": 0, "output_tokens": 0}
+"""The usage of a call that was turned away before it was billed."""
+GROUNDING_PROVIDER, GROUNDING_MODEL = "in-house", "demo-grounding-7b"
+"""A model whose price nobody knows; it finds on the screen what the agent wants to click."""
 
 
 class Evaluation:
     """A run that is played in background threads, one for each worker."""
 
     def __init__(
-        self, results: Path, scenario: Scenario, *, model: str, speed: float, budget_usd: float, baseline: str | None
+        self,
+        results: Path,
+        scenario: Scenario,
+        *,
+        model: str,
+        speed: float,
+        budget_usd: float,
+        baseline: str | None,
+        repeats: Sequence[Scenario] = (),
+        tags: Mapping[str, str] | None = None,
+        grounding: bool = False,
+        lost_worker: str | None = None,
+        sizes: Mapping[str, str] | None = None,
     ) -> None:
         """Create the run; nothing happens until ``start``.
 
@@ -36,17 +53,26 @@ class Evaluation:
             speed: Factor relative to real time; 60 plays an hour in a minute.
             budget_usd: Budget of the run in US dollars.
             baseline: Run id to compare with, if any.
+            repeats: What happens in each task's second attempt, third attempt and so on.
+            tags: Tags of the run.
+            grounding: Whether each click is preceded by a call of a model without a known price.
+            lost_worker: A worker whose machine dies during its first attempt, if any.
+            sizes: The sizes of machines that are not the usual one; the run does not know their prices.
         """
         self._scenario = scenario
         self._model = model
         self._speed = speed
+        self._grounding = grounding
+        self._lost_worker = lost_worker
+        self._sizes = sizes or {}
         self.finished_tasks = 0
-        """Tasks that have finished so far."""
+        """Attempts that have finished so far."""
         self._count_lock = threading.Lock()
         self._stop = threading.Event()
-        self._queue: queue.SimpleQueue[TaskPlan] = queue.SimpleQueue()
-        for task in scenario.tasks:
-            self._queue.put(task)
+        self._queue: queue.SimpleQueue[tuple[TaskPlan, int]] = queue.SimpleQueue()
+        for attempts in zip(*(one.tasks for one in (scenario, *repeats)), strict=True):
+            for attempt, task in enumerate(attempts, 1):
+                self._queue.put((task, attempt))
         planned = [
             {"task_id": task.task_id, "domain": task.domain, "instruction": task.instruction} for task in scenario.tasks
         ]
@@ -56,9 +82,10 @@ class Evaluation:
             model=model,
             agent=AGENT,
             tasks=planned,
+            attempts=1 + len(repeats),
             budget_usd=budget_usd,
             baseline=baseline,
-            tags={"speed": f"{speed:g}"},
+            tags={"speed": f"{speed:g}", **(tags or {})},
         )
         self._threads = [
             threading.Thread(target=self._work, args=(worker,), name=worker, daemon=True) for worker in scenario.workers
@@ -68,9 +95,9 @@ class Evaluation:
     def start(self) -> None:
         """Start the workers."""
         for worker in self._scenario.workers:
-            self.run.worker(
-                worker, "idle", vm=f"vm-{worker}", vm_size=VM_SIZE, provider="azure", hourly_rate_usd=VM_RATE_USD
-            )
+            size = self._sizes.get(worker, VM_SIZE)
+            rate = VM_RATE_USD if size == VM_SIZE else None
+            self.run.worker(worker, "idle", vm=f"vm-{worker}", vm_size=size, provider="azure", hourly_rate_usd=rate)
         for thread in self._threads:
             thread.start()
         self._finisher.start()
@@ -93,30 +120,39 @@ class Evaluation:
     def _work(self, worker: str) -> None:
         while not self._stop.is_set():
             try:
-                task = self._queue.get_nowait()
+                task, attempt = self._queue.get_nowait()
             except queue.Empty:
                 break
-            self._play(task, worker)
+            if worker == self._lost_worker:
+                self._lose(task, attempt, worker)
+                return
+            self._play(task, attempt, worker)
             with self._count_lock:
                 self.finished_tasks += 1
         self.run.worker(worker, "stopped")
 
-    def _play(self, plan: TaskPlan, worker: str) -> None:
+    def _lose(self, plan: TaskPlan, attempt: int, worker: str) -> None:
+        """Begin an attempt whose machine dies in its first step; the attempt is lost with it."""
+        with self.run.task(plan.task_id, domain=plan.domain, worker=worker, attempt=attempt) as task:
+            self._stop.wait(plan.steps[0].env_seconds / self._speed)
+            self.run.worker(worker, "lost")
+            task.finish(outcome="infrastructure_error", error=MACHINE_LOST)
+
+    def _play(self, plan: TaskPlan, attempt: int, worker: str) -> None:
         with self.run.task(
-            plan.task_id, domain=plan.domain, instruction=plan.instruction, worker=worker, max_steps=plan.max_steps
+            plan.task_id,
+            domain=plan.domain,
+            instruction=plan.instruction,
+            worker=worker,
+            attempt=attempt,
+            max_steps=plan.max_steps,
         ) as task:
-            for step in plan.steps:
+            for index, step in enumerate(plan.steps):
                 screenshot = draw(step.scene)
                 if self._stop.wait(step.think_seconds / self._speed):
                     return
-                for status in ("retry", "ok") if step.retry else ("ok",):
-                    task.llm_call(
-                        provider=PROVIDER,
-                        model=self._model,
-                        usage=step.usage if status == "ok" else None,
-                        duration_seconds=step.think_seconds / self._speed,
-                        status=status,
-                    )
+                for call in _calls(plan, index, self._model, self._speed, self._grounding):
+                    task.llm_call(**call)
                 if self._stop.wait(step.env_seconds / self._speed):
                     return
                 task.step(
@@ -131,7 +167,15 @@ class Evaluation:
 
 
 def write_finished_run(
-    results: Path, run_id: str, scenario: Scenario, *, model: str, speed: float, ended_at: float
+    results: Path,
+    run_id: str,
+    scenario: Scenario,
+    *,
+    model: str,
+    speed: float,
+    ended_at: float,
+    share: float = 1.0,
+    screenshots: bool = True,
 ) -> Run:
     """Write the log of a finished run, unless it exists. Its screenshots take longer: see ``draw_screenshots``.
 
@@ -141,12 +185,17 @@ def write_finished_run(
         scenario: What happened in it.
         model: Name of the model that is recorded.
         speed: Factor relative to real time.
-        ended_at: When it ended, in Unix seconds.
+        ended_at: When its last event happened, in Unix seconds.
+        share: After which share of its time it ended, 0 to 1; below 1 it was killed.
+        screenshots: Whether its steps name screenshots.
 
     Returns:
         The run.
     """
-    events = sorted(_events(run_id, scenario, model, speed), key=lambda item: item[0])
+    events = list(_events_until(share, run_id, scenario, model, speed))
+    for _, kind, fields in events:
+        if kind == "step" and not screenshots:
+            fields["screenshot"] = None
     return _write_run(results, run_id, events, ended_at - events[-1][0])
 
 
@@ -174,10 +223,17 @@ def write_running_run(
     Returns:
         The run.
     """
-    events = sorted(_events(run_id, scenario, model, speed), key=lambda item: item[0])
-    past = [event for event in events if event[0] <= share * events[-1][0]]
+    past = list(_events_until(share, run_id, scenario, model, speed))
     past[0][2]["baseline_run_id"] = baseline
     return _write_run(results, run_id, past, time.time() - past[-1][0])
+
+
+def _events_until(
+    share: float, run_id: str, scenario: Scenario, model: str, speed: float
+) -> Iterator[tuple[float, str, dict[str, Any]]]:
+    """Yield the events in order, those of the first ``share`` of the time, 0 to 1."""
+    events = sorted(_events(run_id, scenario, model, speed), key=lambda item: item[0])
+    return (event for event in events if event[0] <= share * events[-1][0])
 
 
 def _write_run(results: Path, run_id: str, events: list[tuple[float, str, dict[str, Any]]], shift: float) -> Run:
@@ -212,7 +268,9 @@ def _events(run_id: str, scenario: Scenario, model: str, speed: float) -> Iterat
         yield at, "task_started", {**ids, **described}
         for index, step in enumerate(task.steps):
             at += step.think_seconds / speed
-            yield at, "llm_call", {**ids, **_call(step, model, speed)}
+            for call in _calls(task, index, model, speed, grounding=False):
+                for fields in llm_events(call):
+                    yield at, "llm_call", {**ids, **fields}
             at += step.env_seconds / speed
             yield at, "step", {**ids, **_step(step, index, task, speed)}
         free[worker] = at + 0.001
@@ -224,18 +282,21 @@ def _events(run_id: str, scenario: Scenario, model: str, speed: float) -> Iterat
     yield max(free.values()) + 0.01, "run_finished", {"status": "completed"}
 
 
-def _call(step: StepPlan, model: str, speed: float) -> dict[str, Any]:
-    counted = parse_usage(step.usage)
-    return {
-        "provider": PROVIDER,
-        "model": model,
-        "input_tokens": counted.input,
-        "cache_read_tokens": counted.cache_read,
-        "cache_write_tokens": counted.cache_write,
-        "output_tokens": counted.output,
-        "duration_seconds": step.think_seconds / speed,
-        "status": "ok",
-    }
+def _calls(plan: TaskPlan, index: int, model: str, speed: float, grounding: bool) -> Iterator[LlmCallFields]:
+    """Yield the model calls of a step, as the arguments of ``Task.llm_call``."""
+    step, last = plan.steps[index], index == len(plan.steps) - 1
+    failed = last and plan.outcome == "infrastructure_error"
+    for status in ("retry", "ok") if step.retry else ("error",) if failed else ("ok",):
+        yield {
+            "provider": PROVIDER,
+            "model": model,
+            "usage": step.usage if status == "ok" else REFUSED,
+            "duration_seconds": step.think_seconds / speed,
+            "status": status,
+        }
+    if grounding and step.action["type"] == "click":
+        counted = {"input_tokens": 1200, "output_tokens": 12} if index else None  # the first call reports no tokens
+        yield {"provider": GROUNDING_PROVIDER, "model": GROUNDING_MODEL, "usage": counted, "duration_seconds": 0.4}
 
 
 def _step(step: StepPlan, index: int, task: TaskPlan, speed: float) -> dict[str, Any]:

@@ -16,7 +16,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from evalgauge.runlog import Problem
-from evalgauge_exporter.ingest.memory import collect_rarely, estimate_run_bytes, get_resident_bytes, release_memory
+from evalgauge_exporter.ingest.memory import (
+    collect_young,
+    collection_paused,
+    estimate_run_bytes,
+    get_resident_bytes,
+    release_memory,
+)
 from evalgauge_exporter.ingest.read_worker import WorkerSetup
 from evalgauge_exporter.ingest.read_workers import MANY_RUNS, ReadWorkers, WorkerResult
 from evalgauge_exporter.ingest.run_cache import RunCache
@@ -41,6 +47,10 @@ UNLOAD_TURNS = 4
 """Turns with workers after which finished runs are unloaded."""
 WORKER_POLL_SECONDS = 0.2
 """Seconds to wait for workers until the next look at whether to stop."""
+WORKER_SECONDS = 10.0
+"""Seconds that workers get when nothing else is left to read; then this process reads what they were reading, in parts:
+one run that is very large, or hangs, must not delay the others.
+"""
 READY_SECONDS = 2.0
 """After this the exporter is ready once each run had its turn: a very large one is shown when it has been read."""
 INITIAL_BATCH = 20
@@ -167,7 +177,7 @@ class RunCollector:
             self._discovered = now
             self._find_runs()
         if not self.state.ready:
-            with collect_rarely():
+            with collection_paused():
                 self._read_initially()
         due = self._find_changed(changed)
         if now - self._polled >= POLL_SECONDS:
@@ -187,7 +197,8 @@ class RunCollector:
         if now - self._unloaded >= UNLOAD_SECONDS:
             self._unloaded = now
             self._unload_finished()
-            self._cache.drop_others({*self._runs, *self._evicted})
+            if self._runs and all(root.exists() for root in self.roots):  # else a disk may not be mounted yet
+                self._cache.drop_others({*self._runs, *self._evicted})
         if now - self._saved >= CHECKPOINT_SECONDS:
             self._saved = now
             self._save_running()
@@ -307,8 +318,7 @@ class RunCollector:
         while pending and not self._stop.is_set():
             for start_at in range(0, len(pending), INITIAL_BATCH):
                 self._read_all(pending[start_at : start_at + INITIAL_BATCH])
-                self._unload_finished()
-                self._relieve_memory()
+                self._tidy_up()
             pending = [tracked for tracked in pending if tracked.has_more]
             if time.monotonic() - start > READY_SECONDS:
                 break
@@ -321,17 +331,27 @@ class RunCollector:
 
     def _read_with_workers(self, setup: WorkerSetup, pending: list[TrackedRun]) -> None:
         """Read runs for the first time, beside workers; what these fail at is still to be read then."""
+        last_taken = time.monotonic()
         with ReadWorkers(setup, pending) as workers:
             for number in itertools.count(1):
                 taken = workers.take()
-                if self._stop.is_set() or (not taken and not workers.active):
+                if taken:
+                    last_taken = time.monotonic()
+                elif not workers.active or time.monotonic() - last_taken > WORKER_SECONDS:
+                    break
+                if self._stop.is_set():
                     break
                 self._read_all(taken)
                 for result in workers.collect(0.0 if taken else WORKER_POLL_SECONDS):
                     self._take_over(result)
                 if number % UNLOAD_TURNS == 0 or not taken:
-                    self._unload_finished()
-                    self._relieve_memory()
+                    self._tidy_up()
+
+    def _tidy_up(self) -> None:
+        """Give back the memory of what was read since the last time and need not stay."""
+        self._unload_finished()
+        collect_young()
+        self._relieve_memory()
 
     def _take_over(self, result: WorkerResult) -> None:
         """Take a run that a worker has read out of the cache."""

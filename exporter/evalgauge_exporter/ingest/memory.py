@@ -32,16 +32,21 @@ def estimate_run_bytes(run: RunState) -> int:
 
 
 @contextmanager
-def collect_rarely() -> Iterator[None]:
-    """Have the garbage collector look at little while much is read: events and states live long and have no cycles."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
+def collection_paused() -> Iterator[None]:
+    """Pause the garbage collector while much is read: events and states live long and have hardly any cycles.
+
+    ``collect_young`` is to be called now and then.
+    """
+    gc.disable()
     try:
         yield
     finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
+        gc.enable()
+
+
+def collect_young() -> None:
+    """Collect the garbage among what was made since the last collection."""
+    gc.collect(0)
 
 
 def release_memory() -> None:

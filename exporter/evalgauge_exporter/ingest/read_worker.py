@@ -23,7 +23,7 @@ from typing import NamedTuple
 from evalgauge.price_overrides import load_overrides
 from evalgauge.pricing import PriceTable
 from evalgauge.runlog import Problem
-from evalgauge_exporter.ingest.memory import collect_rarely
+from evalgauge_exporter.ingest.memory import collect_young, collection_paused
 from evalgauge_exporter.ingest.run_cache import RunCache
 from evalgauge_exporter.ingest.tracked_run import open_run
 from evalgauge_exporter.sources.base import RunSource
@@ -94,9 +94,10 @@ def main() -> None:
     prices = PriceTable(load_overrides(setup.overrides) if setup.overrides else None)
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests,), daemon=True).start()
-    with collect_rarely():
+    with collection_paused():
         while True:
             print(json.dumps(read_run(requests.get(), cache, prices.price_of)), file=replies, flush=True)
+            collect_young()
 
 
 if __name__ == "__main__":

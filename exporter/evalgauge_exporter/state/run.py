@@ -124,6 +124,8 @@ class RunState:
         self.unstarted: dict[str, int] = {}
         """Number of planned attempts without a record, by domain."""
         self.attempt_count = 0
+        self.task_count = 0
+        """Number of tasks with a record, which a planned task has."""
         self.measured_steps = [0, 0]
         """Sum of the measured attempts' steps, and number of measured attempts whose steps are known."""
         self.step_limits = [0, 0]
@@ -597,7 +599,9 @@ class RunState:
     def _add(self, attempt: Attempt) -> None:
         self._count_unstarted_of(attempt.task_id, -1)
         self._attempts[attempt.task_id, attempt.attempt] = attempt
-        self._recorded[attempt.task_id] = self._recorded.get(attempt.task_id, 0) + 1
+        recorded = self._recorded.get(attempt.task_id, 0)
+        self._recorded[attempt.task_id] = recorded + 1
+        self.task_count += recorded == 0
         self._count_unstarted_of(attempt.task_id, 1)
         self.attempt_count += 1
         self._count(attempt, 1)
@@ -608,6 +612,7 @@ class RunState:
         self._count_unstarted_of(attempt.task_id, -1)
         del self._attempts[attempt.task_id, attempt.attempt]
         self._recorded[attempt.task_id] -= 1
+        self.task_count -= self._recorded[attempt.task_id] == 0
         self._count_unstarted_of(attempt.task_id, 1)
 
     def _count(self, attempt: Attempt, change: int) -> None:
@@ -714,6 +719,11 @@ class RunState:
         """Number of attempts, planned and unplanned."""
         known = self.attempt_count + sum(self.unstarted.values())
         return max(known, (self.total_tasks or 0) * self.attempts_planned)
+
+    @property
+    def distinct_tasks(self) -> int:
+        """Number of tasks, planned and unplanned."""
+        return max(self.task_count, self.total_tasks or 0)
 
     @property
     def unnamed_count(self) -> int:

@@ -13,13 +13,18 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import IO, NamedTuple, TextIO
 
 from evalgauge import metrics as m
 from evalgauge.events import Event
 from evalgauge.metrics import Metric
-from evalgauge_exporter.analysis.run_analysis import RunAnalysis
+from evalgauge_exporter.analysis.costs import MachineCost
+from evalgauge_exporter.analysis.machine_usage import MachineJoin, compute_run_machine_costs
+from evalgauge_exporter.analysis.run_analysis import Machines, RunAnalysis
+from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.run import Pricer, RunState, State, unpriced
 from evalgauge_exporter.views.exposition import (
     call_durations,
@@ -34,6 +39,8 @@ from evalgauge_exporter.views.limits import Limits
 
 MIN_INTERVAL, MAX_INTERVAL = 15.0, 240.0
 """Seconds between two samples of a run: Prometheus looks back five minutes for the last one."""
+LOOKBACK = 270.0
+"""Seconds that may lie between two samples of a series: Prometheus takes it for ended after 300."""
 POINTS = 1000
 """About as many times are written of a run, however long it took, within those bounds."""
 LINGER = 3900.0
@@ -54,6 +61,7 @@ def write_history(
     *,
     stall_after: float,
     pricer: Pricer = unpriced,
+    fleet: FleetState | None = None,
     baselines: Mapping[str, str] | None = None,
     limits: Limits | None = None,
 ) -> list[str]:
@@ -64,6 +72,7 @@ def write_history(
         out: Where the text goes.
         stall_after: Seconds without an event after which an unfinished run is stalled.
         pricer: Prices the model calls.
+        fleet: What is known of machines beside what workers report; without it their cost is not written.
         baselines: The configured baselines.
         limits: Upper limits of what is written of a run.
 
@@ -72,7 +81,8 @@ def write_history(
     """
     state = State()
     state.runs = {run.state.run_id: run.state for run in runs}
-    analysis = RunAnalysis(state, stall_after=stall_after, baselines=baselines)
+    machines = _machine_costs([run.state for run in runs], fleet, stall_after)
+    analysis = RunAnalysis(state, stall_after=stall_after, baselines=baselines, machines=machines)
     untimed = []
     with contextlib.ExitStack() as stack:
         files: dict[Metric, TextIO] = {}
@@ -93,6 +103,24 @@ def write_history(
     return untimed
 
 
+def _machine_costs(runs: Sequence[RunState], fleet: FleetState | None, stall_after: float) -> Machines:
+    """Return what prices the machines of a run that is written; runs at the same time may share them."""
+    if fleet is None:
+        return lambda run, now: []
+    known = fleet
+
+    def overlaps(run: RunState, other: RunState) -> bool:
+        return (other.started_at or 0) <= run.last_event_at and (run.started_at or 0) <= other.last_event_at
+
+    others = {run.run_id: [other for other in runs if other is not run and overlaps(run, other)] for run in runs}
+
+    def compute(run: RunState, now: float) -> list[MachineCost]:
+        join = MachineJoin([run, *others[run.run_id]], known, now, stall_after)
+        return compute_run_machine_costs(run, known, known.table, now, stall_after, join).list_known()
+
+    return compute
+
+
 def _points(
     run: PastRun, state: State, analysis: RunAnalysis, pricer: Pricer, limits: Limits
 ) -> Iterator[tuple[Metric, str]]:
@@ -103,12 +131,13 @@ def _points(
     state.runs[whole.run_id] = partial
     series: dict[Metric, dict[tuple[str, ...], _Series]] = {}
     position = 0
-    for now in _times(events[0].ts, events[-1].ts, whole.is_finished()):
+    times = list(_times(events[0].ts, events[-1].ts, whole.is_finished(), time.time()))
+    for now, following in zip_longest(times, times[1:], fillvalue=float("inf")):
         while position < len(events) and events[position].ts <= now:
             partial.apply(events[position])
             position += 1
         for metric, labels, lines in _samples(partial, now, analysis, limits):
-            series.setdefault(metric, {}).setdefault(labels, _Series()).add(lines, now)
+            series.setdefault(metric, {}).setdefault(labels, _Series()).add(lines, now, following)
     state.runs[whole.run_id] = whole
     for metric, found in series.items():
         for points in found.values():
@@ -122,17 +151,27 @@ class _Series:
         self.texts: list[str] = []
         self._last: tuple[Sequence[str], float] = ((), float("-inf"))
 
-    def add(self, lines: Sequence[str], now: float) -> None:
-        """Add a sample, unless the same one was written a short time ago."""
+    def add(self, lines: Sequence[str], now: float, following: float) -> None:
+        """Add a sample, unless the same one was written so short a time ago that the following time is early enough."""
         last, at = self._last
-        if lines == last and now - at < MAX_INTERVAL:
+        if lines == last and following - at <= LOOKBACK:
             return
         self._last = (lines, now)
         self.texts += [f"{line[:-1]} {now:.3f}\n" for line in lines]
 
 
-def _times(start: float, end: float, finished: bool) -> Iterator[float]:
-    """Yield the times, in Unix seconds, at which a run is written."""
+def _times(start: float, end: float, finished: bool, latest: float) -> Iterator[float]:
+    """Yield the times, in Unix seconds, at which a run is written, none after ``latest``.
+
+    A Prometheus that has a block with a time to come refuses what it scrapes until then.
+    """
+    for now in _all_times(start, end, finished):
+        if now > latest:
+            break
+        yield now
+
+
+def _all_times(start: float, end: float, finished: bool) -> Iterator[float]:
     interval = min(max((end - start) / POINTS, MIN_INTERVAL), MAX_INTERVAL)
     steps = int((end - start) / interval)
     yield from (start + step * interval for step in range(steps + 1))

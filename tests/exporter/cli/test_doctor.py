@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from evalgauge import track_run
 from evalgauge_exporter.cli.doctor_checks import Finding, check_all
 from evalgauge_exporter.config.model import Config, load_config
 from tests.exporter.cli.invoking import evalgauge
@@ -308,3 +309,13 @@ def test_a_plug_in_that_is_not_installed_is_found(tmp_path: Path) -> None:
     finding = found(config(tmp_path, '[[cloud]]\nkind = "elsewhere"\n'), "cloud")
     assert finding.ok is False
     assert "no such plug-in" in finding.detail
+
+
+def test_a_baseline_that_a_run_names_has_to_exist_whether_one_is_configured_or_not(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    track_run(results, benchmark="waa", model="m", run_id="new", tasks=["a"], baseline="before").finish()
+    finding = found(config(tmp_path, 'results = ["results"]'), "baseline")
+    assert finding.ok is False
+    assert "before" in finding.detail
+    small_run(results, "before")
+    assert found(config(tmp_path, 'results = ["results"]'), "baselines").ok is True

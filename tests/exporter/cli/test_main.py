@@ -21,6 +21,7 @@ from evalgauge.events import Step
 from evalgauge.runlog import read_events, safe_name
 from evalgauge_exporter.cli.main import COMMANDS, cli
 from evalgauge_exporter.cli.output import format_usd
+from evalgauge_exporter.demo.history import EARLIER_RUNS
 from evalgauge_exporter.demo.player import draw_screenshots, write_finished_run
 from evalgauge_exporter.demo.scenario import plan
 from tests.exporter.cli.invoking import complaint, evalgauge, evalgauge_process
@@ -248,7 +249,11 @@ def test_the_demo_plays_an_evaluation_and_ends_with_commands_that_work(
     assert newest["state"] == "completed"
     assert len(newest["outcomes"]) >= 4, "several outcome types"
     assert newest["cost_usd"] > 0
-    assert len(rows) == 3, "with two earlier runs to compare with"
+    ids = [row["run_id"] for row in rows]
+    assert len([run_id for run_id in ids if run_id.endswith("-earlier")]) == 2, "to compare with"
+    assert len(ids) == 4 + len(EARLIER_RUNS)
+    (second,) = [row for row in rows if row["pass_ratios"]]
+    assert second["unpriced_calls"] > 0
     _, _, following = done.stdout.partition("What you can do with them:\n")
     commands = [shlex.split(line, comments=True) for line in following.splitlines()]
     assert [command[3] for command in commands] == ["runs", "compare", "check", "replay", "serve"]
@@ -271,7 +276,7 @@ def test_a_terminated_demo_leaves_nothing_behind(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("The live page: ")
-        wait_for(lambda: len(list(tmp_path.glob("*/waa-demo-*/events/*.jsonl"))) == 3)
+        wait_for(lambda: len(list(tmp_path.glob("*/waa-demo-*/events/*.jsonl"))) > len(EARLIER_RUNS))
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
     assert "Traceback" not in said

@@ -99,4 +99,4 @@ def test_doctor_names_baselines_that_do_not_exist(tmp_path: Path) -> None:
     assert (finding.ok, finding.detail) == (False, "baselines: web = 'gone': there is no run with this id")
     settings = settings.model_copy(update={"baselines": {"waa": "there"}})
     (finding,) = [one for one in check_all(settings) if one.what == "baselines"]
-    assert (finding.ok, finding.detail) == (True, "1 configured, all exist")
+    assert (finding.ok, finding.detail) == (True, "1 named, all exist")

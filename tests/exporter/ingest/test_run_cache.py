@@ -172,6 +172,21 @@ def test_a_folder_whose_name_is_no_text_spoils_no_cache(tmp_path: Path) -> None:
     assert get(RunCache(tmp_path, "key"), folder) is not None
 
 
+def test_results_that_are_not_there_for_the_moment_stay_cached(tmp_path: Path, no_reading: list[str]) -> None:
+    small_run(tmp_path / "results", "r")
+    archived(started(tmp_path / "results"))
+    (tmp_path / "results").rename(tmp_path / "elsewhere")
+    exporter = started(tmp_path / "results")
+    wait_for(lambda: exporter.collector._unloaded > 0)  # the first turn has looked for what can be deleted
+    exporter.stop()
+    (tmp_path / "elsewhere").rename(tmp_path / "results")
+    no_reading.clear()
+    exporter = started(tmp_path / "results")
+    exporter.stop()
+    assert set(exporter.state.runs) == {"r"}
+    assert no_reading == []
+
+
 def test_a_cache_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     small_run(tmp_path / "results", "r")

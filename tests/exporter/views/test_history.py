@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from evalgauge.events import Event
+from evalgauge_exporter.state.fleet import FleetState
 from evalgauge_exporter.state.run import fold
-from evalgauge_exporter.views.history import LINGER, MAX_INTERVAL, PastRun, write_history
+from evalgauge_exporter.views.history import LINGER, LOOKBACK, MAX_INTERVAL, PastRun, write_history
 from tests.exporter.state.test_run import event
 from tests.exporter.waiting import wait_for
 from tests.parts import prometheus, promtool
@@ -71,12 +72,42 @@ def test_every_series_is_in_one_piece_and_grows_in_time() -> None:
     assert not any("baseline_success" in name for name in families), "several runs have one baseline"
 
 
-def test_a_value_that_does_not_change_is_repeated_as_often_as_prometheus_needs_it() -> None:
-    text = history_of(past_run("old", START, rate=1))
+@pytest.mark.parametrize("minutes", [40, 43, 3300, 3900])
+def test_a_value_that_does_not_change_is_repeated_as_often_as_prometheus_needs_it(minutes: float) -> None:
+    text = history_of(past_run("old", START, rate=1, minutes=minutes))
     times = [float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith("agent_eval_run_budget")]
     gaps = [after - before for before, after in itertools.pairwise(times)]
-    assert max(gaps) <= MAX_INTERVAL + 60 <= 300
-    assert times[-1] - (START + 2400) == pytest.approx(LINGER, abs=MAX_INTERVAL)
+    assert max(gaps) <= LOOKBACK < 300
+    assert times[-1] - (START + minutes * 60) == pytest.approx(LINGER, abs=MAX_INTERVAL)
+
+
+def test_what_machines_cost_is_in_the_past_too_and_a_shared_one_is_paid_once() -> None:
+    def with_machine(run_id: str) -> PastRun:
+        events = past_run(run_id, START, rate=1).events
+        worker = event("worker_state", START, worker_id="w", state="idle", vm="vm", hourly_rate_usd=3.0)
+        found = [events[0], worker, *events[1:]]
+        return PastRun(fold(run_id, "runlog", found), found)
+
+    def last_cost(*runs: PastRun) -> list[float]:
+        out = io.StringIO()
+        write_history(runs, out, stall_after=600, fleet=FleetState())
+        costs: dict[str, float] = {}
+        for line in out.getvalue().splitlines():
+            if line.startswith("agent_eval_run_cost_usd"):
+                series, value, _ = line.rsplit(" ", 2)
+                costs[series] = float(value)
+        return list(costs.values())
+
+    assert last_cost(with_machine("one")) == [pytest.approx(2.0, rel=0.01)]
+    assert last_cost(with_machine("one"), with_machine("two")) == [pytest.approx(1.0, rel=0.01)] * 2
+
+
+def test_nothing_is_written_for_a_time_that_is_still_to_come() -> None:
+    # a Prometheus with such a block refuses what it scrapes
+    text = history_of(past_run("new", time.time() - 2460, rate=1))
+    times = [float(line.rpartition(" ")[2]) for line in text.splitlines() if not line.startswith("#")]
+    assert times
+    assert max(times) <= time.time()
 
 
 def test_a_run_that_took_place_at_no_known_time_is_left_out_and_named() -> None:
