@@ -65,9 +65,7 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return read
 
 
-def test_a_second_start_reads_no_finished_run_but_compared_ones(
-    tmp_path: Path, no_reading: list[str]
-) -> None:
+def test_a_second_start_reads_no_finished_run_but_compared_ones(tmp_path: Path, no_reading: list[str]) -> None:
     small_run(tmp_path, "own-name")
     shutil.move(tmp_path / "own-name", tmp_path / "folder")
     small_run(tmp_path, "after", outcomes="sfsfaisff")
