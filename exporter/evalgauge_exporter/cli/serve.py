@@ -172,8 +172,8 @@ class _ReadyLog:
         if self._logged or not self._exporter.is_ready():
             return
         self._logged = True
-        count = self._exporter.collector.found_runs
-        unread = count - len(self._exporter.state.runs)
+        unread = self._exporter.collector.unread_runs
+        count = len(self._exporter.state.runs) + unread
         if count:
             reading = f", {unread:,} still being read" if unread > 0 else ""
             log.info("ready: %d run%s found%s", count, "" if count == 1 else "s", reading)
