@@ -72,7 +72,7 @@ docs: $(READY) ## write the generated pages and dashboards
 	@$(BIN)/python -c 'from evalgauge_dashboards import panel_links; print(panel_links.render_markdown(), end="")' > docs/panels.md
 	@$(BIN)/evalgauge dashboards build --out dashboards/generated
 
-pictures: $(READY) ## draw the pictures of README and docs from seeded runs (those of Grafana need a Grafana)
+pictures: $(READY) ## draw the pictures of README and docs from seeded runs (dashboards: by DASHBOARD_RENDERER)
 	@$(BIN)/python scripts/pictures.py
 
 example: $(READY) ## run a real benchmark, MiniWoB++ in Chromium, with the tracker

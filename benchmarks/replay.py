@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TASKS, STEPS, RUNS = 369, 15, 2
 """OSWorld's number of tasks, by two models."""
 LOGS, SAMPLES = 5, 200
-MANY = 10_000
+MANY, MANY_STEPS = 10_000, 5
 SHOT_BYTES = 350_000
 PICTURES = 24
 """Different screenshots; each step's is one of them, as a hard link, so that the disk stays small."""
@@ -97,11 +97,11 @@ def _growth(folder: Path) -> Iterator[Row]:
 
 def _big(folder: Path) -> Row:
     """The first replay of a run of many tasks."""
-    write_run(folder / "many", "big", MANY, STEPS, [])
+    write_run(folder / "many", "big", MANY, MANY_STEPS, [])
     floor = _reading(folder / "many")
     made = _generate(folder / "many", folder / "site-many")
     return Row(
-        f"make the site of {MANY:,} tasks × {STEPS} steps",
+        f"make the site of {MANY:,} tasks × {MANY_STEPS} steps",
         f"{made['seconds']:.1f} s, {made['rss'] / 1e6:.0f} MB",
         f"reading alone: {floor:.1f} s",
         made["seconds"] / floor,
@@ -110,9 +110,9 @@ def _big(folder: Path) -> Row:
 
 def _inspect(folder: Path) -> Row:
     """The replay of a log that holds its screenshots: each becomes a file."""
-    write_inspect(folder / "inspect", 1, 200, 15)
-    floor = _reading(folder / "inspect")
-    made = _generate(folder / "inspect", folder / "site-inspect")
+    write_inspect(folder / "inspect-log", 1, 200, 15)
+    floor = _reading(folder / "inspect-log")
+    made = _generate(folder / "inspect-log", folder / "site-inspect-log")
     return Row(
         "make the site of an Inspect log, 200 samples of 30 messages and 15 screenshots",
         f"{made['seconds']:.1f} s, {made['rss'] / 1e6:.0f} MB",

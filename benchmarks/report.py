@@ -91,7 +91,7 @@ def describe_machine() -> str:
     """Return the processor, cores, memory, system and Python of this machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return (
-        f"{os.cpu_count()} × {_processor()}, {memory / 2**30:.0f} GiB, {platform.system()} {platform.release()}, "
+        f"{os.cpu_count()} × {_processor()}, {memory / 2**30:.0f} GiB, {platform.system()}, "
         f"{platform.python_implementation()} {platform.python_version()}"
     )
 

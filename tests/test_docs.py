@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 import re
 import shlex
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,14 @@ import yaml
 from evalgauge import Run, Task, metrics, track_run
 from evalgauge.events import TYPES
 from evalgauge.normalize import LlmCallFields
+from evalgauge_dashboards.build import build
 from evalgauge_exporter.cli.main import cli
 from evalgauge_exporter.demo.player import write_finished_run
 from evalgauge_exporter.demo.scenario import plan
 from evalgauge_exporter.web.app import create_app
 from tests.exporter.cli.invoking import evalgauge
 from tests.exporter.runs import exporter_of
+from tests.parts import promtool
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -114,16 +117,16 @@ def test_nothing_is_written_on_two_pages() -> None:
     assert repeated == []
 
 
-def test_every_picture_is_drawn_from_seeded_runs_or_shows_grafana() -> None:
+def test_every_picture_is_shown_and_drawn_from_seeded_runs() -> None:
     spec = importlib.util.spec_from_file_location("pictures", ROOT / "scripts" / "pictures.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     drawn = {picture.name for picture in module.pictures("t")}
+    drawn |= {f"dashboard-{name}-{theme}" for name, theme in module.DASHBOARDS.items()}
     shown = {name for page in PAGES for name in re.findall(r"images/([\w-]+)\.png", page.read_text(encoding="utf-8"))}
-    assert {name for name in shown if not name.startswith("dashboard-")} == drawn
-    assert {path.stem for path in (ROOT / "docs" / "images").iterdir()} >= shown
+    assert {path.stem for path in (ROOT / "docs" / "images").iterdir()} == shown == drawn
 
 
 README = text("README.md")
@@ -178,6 +181,16 @@ def test_the_queries_of_the_readme_name_metrics_and_labels_that_exist() -> None:
             assert set(re.findall(r"(\w+)=", labels)) <= set(metric.labels)
     (scrape,) = (yaml.safe_load(block) for block in readme_blocks("yaml"))
     assert scrape["scrape_configs"][0]["static_configs"] == [{"targets": ["127.0.0.1:9909"]}]
+
+
+def test_prometheus_takes_the_configuration_of_the_guide(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", text("docs/guides/operate.md"), re.DOTALL)
+    (tmp_path / "prometheus.yml").write_text(block)
+    build(tmp_path / "generated")
+    command = [str(promtool()), "check", "config", str(tmp_path / "prometheus.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "rules found" in done.stdout
 
 
 def test_the_readme_says_where_grafana_is_and_how_to_sign_in() -> None:

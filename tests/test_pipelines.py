@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,33 @@ def test_the_inputs_of_the_action_are_not_run_by_the_shell(tmp_path: Path) -> No
     assert judge(tmp_path, "doctor; touch ran", "").returncode == 2
     assert not (tmp_path / "ran").exists()
     assert all("${{" not in step["run"] for step in ACTION["runs"]["steps"])
+
+
+@pytest.mark.parametrize(
+    ("schema", "pattern"),
+    [
+        ("github-workflows", ".github/workflows/*.yml"),
+        ("github-actions", "action.yml"),
+        ("github-issue-forms", ".github/ISSUE_TEMPLATE/[!c]*.yml"),
+        ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+        ("dependabot", ".github/dependabot.yml"),
+        ("citation-file-format", "CITATION.cff"),
+    ],
+)
+def test_files_for_github_are_valid(schema: str, pattern: str) -> None:
+    files = [str(path) for path in ROOT.glob(pattern)]
+    assert files
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_workflows_use_actions_by_their_digest_and_grant_nothing_by_default() -> None:
+    for path in (ROOT / ".github" / "workflows").iterdir():
+        used = re.findall(r"uses: (\S+)", path.read_text())
+        assert used
+        assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action) for action in used), path.name
+        assert yaml.safe_load(path.read_text())["permissions"] in ({}, {"contents": "read"})
 
 
 TESTS = """

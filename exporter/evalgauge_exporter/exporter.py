@@ -17,7 +17,9 @@ import evalgauge_exporter.state
 from evalgauge.events import LlmCall
 from evalgauge.pricing import Price
 from evalgauge_exporter.analysis.costs import MachineCost
-from evalgauge_exporter.analysis.machine_usage import MachineJoin, compute_run_machine_costs
+from evalgauge_exporter.analysis.leaderboard import LeaderboardCache
+from evalgauge_exporter.analysis.machine_usage import MachineJoin, compute_run_machine_costs, has_named_machines
+from evalgauge_exporter.analysis.renewal import RenewalThread
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.config.model import Config
 from evalgauge_exporter.config.prices import load_price_table
@@ -97,6 +99,7 @@ class Exporter:
         self.analysis = RunAnalysis(
             self.state, stall_after=config.stall_after, baselines=config.baselines, machines=self._machines
         )
+        self.leaderboards = LeaderboardCache(self.analysis)
         shard = config.shard or WHOLE
         self.exposition = Exposition(self.state, self.analysis, self.limits, linger=config.linger, shard=shard)
         if shard.index == 0:  # machines belong to no run: one of the shards exposes them
@@ -105,6 +108,8 @@ class Exporter:
         self._join: MachineJoin | None = None
         self._join_version = 0
         self._listeners: list[Callable[[], None]] = []
+        self.renewal = RenewalThread(self.analysis, self._estimates_renewed, self._prepare_first_answer)
+        """Renews the estimates of running runs from the start on."""
         self._ready = threading.Event()
         self._reported: set[str] = set()
         self._runs_reported = -1
@@ -131,6 +136,7 @@ class Exporter:
 
     def start(self) -> None:
         """Start collecting in background threads; runs of a bucket after its first listing, for some time at most."""
+        self.renewal.start()
         self.fleet_sources.start()
         if self.fleet_sources.buckets:
             threading.Thread(target=self._start_collector, name="evalgauge-start", daemon=True).start()
@@ -144,8 +150,12 @@ class Exporter:
         if not self._stopped.is_set():
             self.collector.start()
 
+    def is_ready(self) -> bool:
+        """Return whether every source was read once, and the first answer is complete."""
+        return self._ready.is_set()
+
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until every source was read once.
+        """Wait until every source was read once, and the first answer is complete.
 
         Args:
             timeout: Seconds to wait, None for no limit.
@@ -171,10 +181,22 @@ class Exporter:
         self._stopped.set()
         self.fleet_sources.stop()
         self.collector.stop()
+        self.renewal.stop()
+
+    def _prepare_first_answer(self) -> None:
+        """Render the first answer to Prometheus, which takes longer than those after it."""
+        self.exposition.render(time.time())
+        self._ready.set()
+        self._changed()
+
+    def _estimates_renewed(self) -> None:
+        with self.state.lock:
+            self.state.version += 1
+        self._changed()
 
     def _changed(self) -> None:
         if self.state.ready:
-            self._ready.set()
+            self.renewal.notify()
             self._report_missing_baselines()
         for listener in self._listeners:
             listener()
@@ -199,6 +221,8 @@ class Exporter:
 
     def _machines(self, run: RunState, now: float) -> list[MachineCost]:
         stall_after, version = self.config.stall_after, self.state.version
+        if not self.fleet.has_machines() and not has_named_machines(run):
+            return []
         if self._join is None or (self._join.now, self._join_version) != (now, version):
             self._join = MachineJoin(self.state.runs.values(), self.fleet, now, stall_after)
             self._join_version = version

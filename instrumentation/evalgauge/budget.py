@@ -7,6 +7,7 @@ extra ``exporter``), then the cost that a call states. Workers with an hourly ra
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import threading
@@ -90,7 +91,13 @@ class Budget:
             return
         if self.unpriced_calls and not self._warned_unpriced:
             self._warned_unpriced = True
-            log.warning("run %s: calls without a known price are not counted in the budget", self._folder.name)
+            installed = importlib.util.find_spec("genai_prices") is not None
+            log.warning(
+                "run %s: calls without a known price are not counted in the budget; %sname their prices in a table and "
+                "the table in EVALGAUGE_PRICES__OVERRIDES",
+                self._folder.name,
+                "" if installed else "install genai-prices (pip install 'evalgauge[exporter]'), or ",
+            )
         if spent < self.limit_usd:
             return
         message = f"run {self._folder.name} has spent ${spent:,.2f} of its budget of ${self.limit_usd:,.2f}"

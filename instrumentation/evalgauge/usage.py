@@ -142,7 +142,7 @@ def _resolve(reading: Reading) -> CallUsage:
     if tokens is None:
         _log_unknown(f"whose kinds do not add up to the total ({reading.shape})")
         return CallUsage(cost_usd=reading.cost_usd, requests=reading.requests)  # a stated cost is known all the same
-    calls = tuple(parse_call(entry) for entry in reading.entries)
+    calls = tuple(parse_call(entry) for entry in reading.entries) if reading.entries else ()
     if calls and any(sum(call.tokens[kind] or 0 for call in calls) != (tokens[kind] or 0) for kind in range(4)):
         calls = ()
     return CallUsage(
@@ -159,10 +159,14 @@ def _resolve(reading: Reading) -> CallUsage:
         service_tier=reading.service_tier,
         speed=reading.speed,
         region=reading.region,
-        server_tools={name: count for name, count in reading.server_tools.items() if count} or None,
+        server_tools=_drop_zeros(reading.server_tools) if reading.server_tools else None,
         batch=reading.batch,
         calls=calls,
     )
+
+
+def _drop_zeros(counts: dict[str, int]) -> dict[str, int] | None:
+    return {name: count for name, count in counts.items() if count} or None
 
 
 def _readings(r: Reading) -> Iterator[TokenUsage]:

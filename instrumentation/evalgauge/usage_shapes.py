@@ -31,7 +31,7 @@ tokens and costs. Where a total is reported, it decides between inside and besid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from numbers import Integral
@@ -93,12 +93,14 @@ class Reading:
 class _Fields:
     """Access to the fields of a mapping, a pydantic model or any other object; a missing field is None."""
 
-    __slots__ = ("get",)
+    __slots__ = ("get", "names")
 
     def __init__(self, usage: object) -> None:
         self.get: Callable[[str], Any]
+        self.names: Collection[Any] | None = None
+        """The names of a mapping's fields; None for other objects."""
         if isinstance(usage, Mapping):
-            self.get = usage.get
+            self.get, self.names = usage.get, usage
             return
         fields = getattr(usage, "__dict__", None)
         if fields is not None and hasattr(usage, "__pydantic_extra__"):
@@ -291,6 +293,13 @@ def _input_tokens(f: _Fields) -> Reading:
     return read(plain, **own, reasoning="reasoning_tokens")
 
 
+_TIER_DETAILS: Final = (
+    ("flex", "flex_cache_read", "flex_reasoning"),
+    ("priority", "priority_cache_read", "priority_reasoning"),
+)
+"""LangChain's details of a service tier: its name, and what was cached and what reasoned in it."""
+
+
 def _add_details(reading: Reading, given: _Fields, made: _Fields) -> Reading:
     """Add OpenAI's and LangChain's details of input and output."""
     if given is _EMPTY and made is _EMPTY:
@@ -314,8 +323,8 @@ def _add_details(reading: Reading, given: _Fields, made: _Fields) -> Reading:
         output_audio=("audio_tokens", "audio"),
         output_image=("image_tokens", "image"),
     )
-    for tier in ("flex", "priority"):
-        if given.has(tier, f"{tier}_cache_read") or made.has(tier, f"{tier}_reasoning"):
+    for tier, cached, reasoned in _TIER_DETAILS:
+        if given.has(tier, cached) or made.has(tier, reasoned):
             reading.service_tier = tier
     return reading
 
@@ -346,6 +355,8 @@ def _anthropic(f: _Fields) -> Reading:
 
 def _by_lifetime(f: _Fields) -> int | None:
     """Anthropic's cache writes, counted by their lifetime."""
+    if f is _EMPTY:
+        return None
     return _plus(f.count("ephemeral_5m_input_tokens"), f.count("ephemeral_1h_input_tokens"))
 
 
@@ -380,7 +391,7 @@ def _chat(f: _Fields) -> Reading:
     if reading.cache_write is None:
         reading.cache_write = _by_lifetime(f.part("cache_creation"))
     for written in (details.part("cache_creation_token_details"), f.part("cache_creation")):
-        if reading.cache_write_1h is None:
+        if reading.cache_write_1h is None and written is not _EMPTY:
             reading.cache_write_1h = written.count("ephemeral_1h_input_tokens")
     if reading.reasoning is None:
         reading.reasoning = f.count("reasoning_tokens")
@@ -535,7 +546,19 @@ def _opentelemetry(f: _Fields) -> Reading | None:
 # -- modifiers of the price, which any shape may have
 
 
+MODIFIERS: Final = frozenset(
+    {
+        *("service_tier", "serviceTier", "trafficType", "traffic_type", "speed", "inference_geo", "server_tool_use"),
+        *("webSearchRequests", "num_sources_used", "cost", "cost_details", "is_byok", "cost_in_usd_ticks"),
+        *("costUSD", "total_cost", "cost_usd", "gen_ai.usage.cost", "operation.cost"),
+    }
+)
+"""The names of all fields that a modifier is read from; most usage objects have none of them."""
+
+
 def _add_modifiers(f: _Fields, reading: Reading) -> None:
+    if f.names is not None and MODIFIERS.isdisjoint(f.names):
+        return
     tier = f.text("service_tier") or f.text("serviceTier")
     if not tier:
         traffic = f.text("trafficType") or f.text("traffic_type")

@@ -25,7 +25,7 @@ LARGEST_COUNT: Final = 1 << 62
 """A count at or above this is an error and counts as not reported."""
 
 _MILLISECONDS_ABOVE = 1e11  # as seconds this is in the year 5138, as milliseconds in 1973
-_COMPACT_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)@(\d\d)(\d\d)(\d\d)(\d{0,6})\Z", re.ASCII)
+_COMPACT_TIME = re.compile(r"(\d{8})@(\d{6})(\d{0,6})\Z", re.ASCII)
 
 
 def parse_id(value: object, *, accept_unknown: bool = False) -> str | None:
@@ -104,9 +104,8 @@ def parse_timestamp(value: object) -> float | None:
         elif not isinstance(value, str):
             return None
         elif (compact := _COMPACT_TIME.match(value)) is not None:
-            year, month, day, hour, minute, second = (int(part) for part in compact.groups()[:6])
-            micro = int(compact[7].ljust(6, "0"))  # several times as fast as strptime
-            seconds = datetime(year, month, day, hour, minute, second, micro).timestamp()
+            day, clock, micro = compact.groups()
+            seconds = datetime.fromisoformat(f"{day}T{clock}.{micro:0<6}").timestamp()
         else:
             seconds = datetime.fromisoformat(value.strip()).timestamp()
     except (ValueError, OverflowError, OSError):

@@ -67,6 +67,8 @@ class Shards:
         self.said: dict[str, dict[float, str]] = {name: {} for name in names}
         for exporter in self.exporters.values():
             exporter.start()
+            assert exporter.wait_ready(60)
+            exporter.renewal.stop()  # so that estimates are made of each instant
         for number, instant in enumerate(INSTANTS):
             for run_id in RUNNING:
                 append_task(results / run_id / "events" / "host-1.jsonl", number, instant)

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from evalgauge import usage as usage_module
 from evalgauge.usage import MAX_COUNT, UNKNOWN, UNKNOWN_CALL, CallUsage, TokenUsage, parse_call, parse_usage
+from evalgauge.usage_shapes import MODIFIERS
 
 ANTHROPIC = {
     "cache_creation": {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 248},
@@ -601,6 +602,22 @@ def test_stated_costs_are_read_by_each_name(usage: dict[str, Any], usd: float | 
 )
 def test_a_service_tier_is_read_by_each_name(usage: dict[str, Any], tier: str | None) -> None:
     assert parse_call({"inputTokens": 10, "outputTokens": 5, **usage}).service_tier == tier
+
+
+def test_every_name_that_a_modifier_is_read_from_is_listed() -> None:
+    asked: set[str] = set()
+
+    class Recorder(dict[str, Any]):
+        def get(self, name: str, default: Any = None) -> Any:
+            asked.add(name)
+            return super().get(name, default)
+
+    plain = {"input_tokens": 1, "output_tokens": 1}
+    parse_call(Recorder(plain))
+    known = set(asked)
+    for cost in ({}, {"cost": 1.0}, {"cost": {"total_cost": 1.0}}):
+        parse_call(Recorder({**plain, "speed": "fast", **cost}))
+    assert {"service_tier", "speed", "is_byok", "operation.cost"} <= asked - known <= MODIFIERS
 
 
 def test_sums_say_how_many_calls_they_stand_for() -> None:

@@ -95,15 +95,36 @@ def llm_per_hour(run: RunState, now: float) -> float | None:
     return spent / hours
 
 
-def projected_llm(run: RunState, pending: int, running: Sequence[Attempt]) -> float | None:
+class TaskCosts(NamedTuple):
+    """What an attempt at a task costs, in US dollars, from those that have finished."""
+
+    finished: int
+    """Number of them. One without a call cost nothing; one of whose calls none has a price is left out."""
+    per_task: float
+    """Their mean cost."""
+    untasked: float
+    """Calls that belong to no task, a judge's for example, for each of them."""
+
+
+def find_task_costs(run: RunState) -> TaskCosts:
+    """Return what an attempt of the run costs; it goes through all of them."""
+    finished = [a for a in run.attempts.values() if a.finished and a.status != "interrupted" and not _unpriced(a)]
+    if not finished:
+        return TaskCosts(0, 0.0, 0.0)
+    of_tasks = sum((a.cost_usd for a in run.attempts.values() if a.cost_usd is not None), Decimal(0))
+    per_task = float(sum((a.cost_usd for a in finished if a.cost_usd is not None), Decimal(0))) / len(finished)
+    return TaskCosts(len(finished), per_task, max(0.0, (llm_cost(run) or 0.0) - float(of_tasks)) / len(finished))
+
+
+def projected_llm(run: RunState, costs: TaskCosts, pending: int, running: Sequence[Attempt]) -> float | None:
     """Return the projected cost of model calls at the run's end, in US dollars.
 
-    Each pending attempt is taken to cost the mean of the finished ones. Calls that belong to no task (a judge's, for
-    example) are spread over the finished attempts and continue at that rate. A finished attempt without a call cost
-    nothing; one of whose calls none has a price is left out.
+    Each pending attempt is taken to cost the mean of the finished ones. Calls that belong to no task continue at the
+    rate of the finished attempts.
 
     Args:
         run: The run.
+        costs: What an attempt costs.
         pending: Number of attempts that have not started.
         running: The running attempts.
 
@@ -111,14 +132,10 @@ def projected_llm(run: RunState, pending: int, running: Sequence[Attempt]) -> fl
         US dollars; None before three attempts finished and where nothing is priced.
     """
     known = llm_cost(run)
-    finished = [a for a in run.attempts.values() if a.finished and a.status != "interrupted" and not _unpriced(a)]
-    if known is None or len(finished) < 3:
+    if known is None or costs.finished < 3:
         return None
-    of_tasks = sum((a.cost_usd for a in run.attempts.values() if a.cost_usd is not None), Decimal(0))
-    per_task = float(sum((a.cost_usd for a in finished if a.cost_usd is not None), Decimal(0))) / len(finished)
-    untasked = max(0.0, known - float(of_tasks)) / len(finished)
-    started = sum(max(0.0, per_task - float(a.cost_usd or 0)) + untasked for a in running)
-    return known + (per_task + untasked) * pending + started
+    started = sum(max(0.0, costs.per_task - float(a.cost_usd or 0)) + costs.untasked for a in running)
+    return known + (costs.per_task + costs.untasked) * pending + started
 
 
 def _unpriced(attempt: Attempt) -> bool:
@@ -127,7 +144,12 @@ def _unpriced(attempt: Attempt) -> bool:
 
 
 def run_costs(
-    run: RunState, machines: Sequence[MachineCost], eta: Eta | None, now: float, stall_after: float
+    run: RunState,
+    machines: Sequence[MachineCost],
+    eta: Eta | None,
+    now: float,
+    stall_after: float,
+    task_costs: TaskCosts | None = None,
 ) -> RunCosts:
     """Return the costs of a run.
 
@@ -137,6 +159,7 @@ def run_costs(
         eta: The estimate of the time left, None where there is none.
         now: The present, Unix seconds.
         stall_after: Seconds without an event after which an unfinished run is stalled.
+        task_costs: What an attempt costs, where it is known already.
     """
     statuses = run.statuses(now, stall_after)
     running = run.status(now, stall_after) == "running"
@@ -148,7 +171,8 @@ def run_costs(
     per_hour = _sum([llm_per_hour(run, now), machine_rate]) if running else None if total is None else 0.0
     projected = total
     if running and total is not None:
-        calls = projected_llm(run, statuses.get("pending", 0), run.running_attempts(now, stall_after))
+        of_tasks = find_task_costs(run) if task_costs is None else task_costs
+        calls = projected_llm(run, of_tasks, statuses.get("pending", 0), run.running_attempts(now, stall_after))
         left = None
         if eta is not None:
             left = _sum([machine.project_cost(now + eta.p50, now) for machine in machines]) or 0.0

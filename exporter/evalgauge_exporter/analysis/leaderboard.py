@@ -8,13 +8,15 @@ as good and at most as expensive per success, and better in one of the two.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from evalgauge_exporter.analysis.comparison import Interval, Trial
+from evalgauge_exporter.analysis.comparison import Comparison, Interval, Trial
 from evalgauge_exporter.analysis.comparison.pairing import group_by_task, mean_score, success_share
 from evalgauge_exporter.analysis.comparison.several import CorrectedComparison, compare_pairs
 from evalgauge_exporter.analysis.comparison.tests import clustered_wilson, mean_interval
+from evalgauge_exporter.analysis.costs import RunCosts
 from evalgauge_exporter.analysis.rates import success_rate_reason
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.analysis.trials import measured_trials
@@ -22,6 +24,8 @@ from evalgauge_exporter.state.run import RunState
 
 TAG = "tag:"
 """Prefix of a grouping by a tag."""
+MAX_BOARDS = 50
+"""Leaderboards that are kept."""
 
 
 @dataclass(frozen=True)
@@ -67,30 +71,91 @@ class Leaderboard:
     """Comparisons of each two groups by their names, the better-ranked one as baseline; Holm-corrected."""
 
 
-def build_leaderboards(
-    analysis: RunAnalysis, now: float, *, by: str = "model", runs: Iterable[RunState] | None = None
-) -> list[Leaderboard]:
-    """Return the leaderboard of each benchmark, sorted by its name.
+RunKey = tuple[RunState, int]
+"""A run and its version."""
 
-    Running runs take no part: their measured tasks are a biased selection.
+
+class _RunData(NamedTuple):
+    """What a leaderboard is computed from of one run."""
+
+    run_id: str
+    started_at: float
+    trials: list[Trial]
+    has_rate: bool
+    cost: RunCosts
+
+
+class LeaderboardCache:
+    """Leaderboards that are computed again only where their runs have changed; pairs that have not are kept.
 
     Args:
-        analysis: The analyses of the runs, for their costs.
-        now: The present, Unix seconds.
-        by: ``model``, ``agent``, or ``tag:NAME`` for the value of a tag; runs without it are left out.
-        runs: The runs, by default all.
-
-    Raises:
-        ValueError: ``by`` is no grouping.
+        analysis: The analyses of the runs.
     """
-    if not is_grouping(by):
-        raise ValueError(f"{by!r} is no grouping; write model, agent or tag:NAME")
-    groups: dict[str, dict[str, list[RunState]]] = {}
-    for run in analysis.state.runs.values() if runs is None else runs:
-        name = _group_of(run, by)
-        if name and analysis.is_finished(run, now):
-            groups.setdefault(run.benchmark, {}).setdefault(name, []).append(run)
-    return [_leaderboard(benchmark, groups[benchmark], analysis, now) for benchmark in sorted(groups)]
+
+    def __init__(self, analysis: RunAnalysis) -> None:
+        self._analysis = analysis
+        self._boards: dict[tuple[str, str], tuple[Hashable, Leaderboard]] = {}
+        """By grouping and benchmark, with what they are of."""
+        self._pairs: dict[tuple[str, str], tuple[Mapping[str, list[RunKey]], dict[tuple[str, str], Comparison]]] = {}
+        """The runs of each of their groups, and the comparisons of each two groups."""
+
+    def build(self, now: float, *, by: str = "model", benchmark: str | None = None) -> list[Leaderboard]:
+        """Return the leaderboard of each benchmark, sorted by its name.
+
+        Running runs take no part: their measured tasks are a biased selection. Called without the state's lock, which
+        is taken only to read one run after the other: many groups take seconds to compare.
+
+        Args:
+            now: The present, Unix seconds.
+            by: ``model``, ``agent``, or ``tag:NAME`` for the value of a tag; runs without it are left out.
+            benchmark: Only this benchmark; ``None`` for all.
+
+        Raises:
+            ValueError: ``by`` is no grouping.
+        """
+        if not is_grouping(by):
+            raise ValueError(f"{by!r} is no grouping; write model, agent or tag:NAME")
+        groups: dict[str, dict[str, list[RunKey]]] = {}
+        with self._analysis.state.lock:
+            prices = self._analysis.prices_version
+            for run in self._analysis.state.runs.values():
+                name = _group_of(run, by) if benchmark in (None, run.benchmark) else None
+                if name and self._analysis.is_finished(run, now):
+                    groups.setdefault(run.benchmark, {}).setdefault(name, []).append((run, run.version))
+        if len(self._boards) > MAX_BOARDS:
+            self._boards, self._pairs = {}, {}
+        return [self._build_one(by, name, groups[name], prices, now) for name in sorted(groups)]
+
+    def _build_one(
+        self, by: str, benchmark: str, groups: dict[str, list[RunKey]], prices: int, now: float
+    ) -> Leaderboard:
+        name = (by, benchmark)
+        key = (tuple((group, tuple(keys)) for group, keys in groups.items()), prices)
+        cached = self._boards.get(name)
+        if cached is None or cached[0] != key:
+            data = {group: [self._read(run, now) for run, _ in keys] for group, keys in groups.items()}
+            board = _leaderboard(benchmark, data, self._find_known_pairs(name, groups))
+            cached = self._boards[name] = (key, board)
+            self._pairs[name] = (dict(groups), {pair: found.comparison for pair, found in board.pairs.items()})
+        return cached[1]
+
+    def _find_known_pairs(
+        self, name: tuple[str, str], groups: Mapping[str, list[RunKey]]
+    ) -> dict[tuple[str, str], Comparison]:
+        """Return the comparisons of groups that have the same runs as before."""
+        before, pairs = self._pairs.get(name, ({}, {}))
+        same = {group for group, keys in groups.items() if before.get(group) == keys}
+        return {pair: found for pair, found in pairs.items() if same.issuperset(pair)}
+
+    def _read(self, run: RunState, now: float) -> _RunData:
+        with self._analysis.state.lock:
+            return _RunData(
+                run.run_id,
+                run.started_at or 0.0,
+                measured_trials(run),
+                success_rate_reason(run) is None,
+                self._analysis.costs(run, now),
+            )
 
 
 def is_grouping(by: str) -> bool:
@@ -104,36 +169,36 @@ def _group_of(run: RunState, by: str) -> str | None:
     return run.agent if by == "agent" else run.tags.get(by.removeprefix(TAG))
 
 
-def _leaderboard(benchmark: str, groups: dict[str, list[RunState]], analysis: RunAnalysis, now: float) -> Leaderboard:
-    trials = {name: pool_trials(runs) for name, runs in groups.items()}
-    rows = [_row(benchmark, name, runs, trials[name], analysis, now) for name, runs in groups.items()]
+def _leaderboard(
+    benchmark: str, groups: Mapping[str, Sequence[_RunData]], known: Mapping[tuple[str, str], Comparison]
+) -> Leaderboard:
+    trials = {name: _pool_trials(runs) for name, runs in groups.items()}
+    rows = [_row(benchmark, name, runs, trials[name]) for name, runs in groups.items()]
     rows.sort(key=_order)
     front = find_front([(_quality(row), row.cost_per_success_usd) for row in rows])
     ranked = [_ranked(row, at + 1, front[at]) for at, row in enumerate(rows)]
-    pairs = compare_pairs({row.name: trials[row.name] for row in ranked})
+    pairs = compare_pairs({row.name: trials[row.name] for row in ranked}, known=known)
     return Leaderboard(benchmark, tuple(ranked), pairs)
 
 
-def pool_trials(runs: Sequence[RunState]) -> list[Trial]:
+def _pool_trials(runs: Sequence[_RunData]) -> list[Trial]:
     """Return the measured attempts of several runs as if they were one: attempts are numbered anew."""
     pooled: list[Trial] = []
     counts: dict[str, int] = {}
-    for run in sorted(runs, key=lambda run: (run.started_at or 0.0, run.run_id)):
-        for trial in measured_trials(run):
+    for run in sorted(runs, key=lambda run: (run.started_at, run.run_id)):
+        for trial in run.trials:
             counts[trial.task_id] = counts.get(trial.task_id, 0) + 1
             pooled.append(trial._replace(attempt=counts[trial.task_id]))
     return pooled
 
 
-def _row(
-    benchmark: str, name: str, runs: Sequence[RunState], trials: Sequence[Trial], analysis: RunAnalysis, now: float
-) -> LeaderboardRow:
+def _row(benchmark: str, name: str, runs: Sequence[_RunData], trials: Sequence[Trial]) -> LeaderboardRow:
     tasks = group_by_task(trials)
     shares = [share for attempts in tasks.values() if (share := success_share(attempts)) is not None]
-    if any(success_rate_reason(run) is not None for run in runs):
+    if not all(run.has_rate for run in runs):
         shares = []
     scores = [score for attempts in tasks.values() if (score := mean_score(attempts)) is not None]
-    costs = [analysis.costs(run, now) for run in runs]
+    costs = [run.cost for run in runs]
     known = [cost.total for cost in costs if cost.total is not None]
     complete = len(known) == len(runs) and not any(
         cost.unpriced_calls or cost.unknown_usage_calls or cost.unpriced_machines for cost in costs

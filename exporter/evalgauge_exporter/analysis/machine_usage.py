@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -122,6 +123,11 @@ def list_machine_uses(run: RunState, fleet: FleetState | None, now: float, stall
     return list(found.values())
 
 
+def has_named_machines(run: RunState) -> bool:
+    """Return whether a run's workers state anything of the machines that they are on."""
+    return any(worker.vm or worker.vm_size or worker.provider or worker.rate for worker in run.workers.values())
+
+
 def find_billed_intervals(
     use: Sequence[Interval], machine: MachineRef, fleet: FleetState | None, now: float
 ) -> list[Interval]:
@@ -206,11 +212,7 @@ class MachineJoin:
         self.fleet = fleet
         self.now = now
         self.stall_after = stall_after
-        self._periods = [(run, period) for run in runs if (period := _get_period(run, now, stall_after)) is not None]
-        self._since = min(
-            (period[0] for run, period in self._periods if run.status(now, stall_after) == "running"), default=now
-        )
-        """Runs that ended before this time overlap no running run: they are joined only for a run that has ended."""
+        self._runs = runs
         self._users: dict[str, dict[RunState, list[Interval]]] | None = None
         self._joined_since = math.inf
         self._shares: dict[str, dict[RunState, float]] = {}
@@ -219,7 +221,7 @@ class MachineJoin:
     def get_share(self, run: RunState, period: Interval | None, machine: MachineRef, billed: list[Interval]) -> float:
         """Return the share of the time in which a run uses a machine that counts for it, where others use it too."""
         total = total_seconds(billed)
-        if period is None or not total:
+        if period is None or not total or machine.key.startswith("worker:"):  # such a key is one worker's own
             return 1.0
         users = self._join(period).get(machine.key, {})
         if len(users) < 2:
@@ -241,6 +243,17 @@ class MachineJoin:
             self._declared_shares[machine.key] = share_seconds(users)
         total = total_seconds(billed)
         return self._declared_shares[machine.key].get(run, total) / total if total else 1.0
+
+    @cached_property
+    def _periods(self) -> list[tuple[RunState, Interval]]:
+        found = ((run, _get_period(run, self.now, self.stall_after)) for run in self._runs)
+        return [(run, period) for run, period in found if period is not None]
+
+    @cached_property
+    def _since(self) -> float:
+        """Runs that ended before this time overlap no running run: they are joined only for a run that has ended."""
+        running = (period[0] for run, period in self._periods if run.status(self.now, self.stall_after) == "running")
+        return min(running, default=self.now)
 
     def _join(self, period: Interval) -> dict[str, dict[RunState, list[Interval]]]:
         """Return the users of each machine, at least those that overlap a period."""

@@ -11,9 +11,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from scipy.special import stdtrit
 
+from evalgauge.metrics import MEASURED_OUTCOMES
 from evalgauge_exporter.analysis.comparison.censored import DRAWS, Censored, CensoredEstimate, estimate_censored
 from evalgauge_exporter.analysis.comparison.repeats import pass_all, pass_any
 from evalgauge_exporter.analysis.comparison.tests import Interval, clustered_wilson_of
@@ -97,6 +99,26 @@ def _interval(measured: Estimate | None, running: CensoredEstimate | None) -> In
     return running.interval if running is not None else None if measured is None else measured.interval
 
 
+class OpenTasks(NamedTuple):
+    """What the estimates of a running run, or of one of its domains, are computed from."""
+
+    outcomes: Censored | None
+    """Success of the finished tasks, with the open ones; ``None`` where there is no rate."""
+    scores: Censored | None
+    draws: int
+
+
+class OpenTaskEstimates(NamedTuple):
+    """Estimates of the success rate and the score of a running run, or of one of its domains."""
+
+    rate: CensoredEstimate | None
+    score: CensoredEstimate | None
+
+
+Scope = str | None
+"""A domain; ``None`` for the whole run."""
+
+
 def run_results(run: RunState, now: float, stall_after: float) -> Results:
     """Return the results of a run over all its domains.
 
@@ -105,25 +127,33 @@ def run_results(run: RunState, now: float, stall_after: float) -> Results:
         now: The present, Unix seconds.
         stall_after: Seconds without an event after which a writer counts as dead.
     """
-    shares: Counter[TaskShares] = Counter()
-    scores = NO_SCORES
-    for domain_shares in _with_interrupted(run, now, stall_after).values():
-        shares.update(domain_shares)
-    for sums in run.tallies.scores.values():
-        scores = scores + sums
-    results = _results(shares, scores, has_rate=success_rate_reason(run) is None)
-    return _with_open_tasks(run, None, results, now, stall_after)
+    return _with_open_tasks(run, {None: exact_results(run, now, stall_after)[None]}, now, stall_after)[None]
 
 
 def domain_results(run: RunState, now: float, stall_after: float) -> dict[str, Results]:
     """Return the results of a run by domain; arguments as of :func:`run_results`."""
+    exact = exact_results(run, now, stall_after)
+    del exact[None]
+    found = _with_open_tasks(run, exact, now, stall_after)
+    return {domain: results for domain, results in found.items() if domain is not None}
+
+
+def exact_results(run: RunState, now: float, stall_after: float) -> dict[Scope, Results]:
+    """Return the results of a run and of each of its domains over what has finished; arguments as of
+    :func:`run_results`.
+    """
     has_rate = success_rate_reason(run) is None
-    scores = run.tallies.scores
-    results = {
-        domain: _results(shares, scores.get(domain, NO_SCORES), has_rate=has_rate)
-        for domain, shares in _with_interrupted(run, now, stall_after).items()
-    }
-    return {domain: _with_open_tasks(run, domain, found, now, stall_after) for domain, found in results.items()}
+    by_domain = _with_interrupted(run, now, stall_after)
+    shares: Counter[TaskShares] = Counter()
+    for domain_shares in by_domain.values():
+        shares.update(domain_shares)
+    scores = NO_SCORES
+    for sums in run.tallies.scores.values():
+        scores = scores + sums
+    results: dict[Scope, Results] = {None: _results(shares, scores, has_rate=has_rate)}
+    for domain, domain_shares in by_domain.items():
+        results[domain] = _results(domain_shares, run.tallies.scores.get(domain, NO_SCORES), has_rate=has_rate)
+    return results
 
 
 def success_rate_reason(run: RunState) -> str | None:
@@ -195,27 +225,54 @@ def _results(shares: Shares, scores: ScoreSums, *, has_rate: bool) -> Results:
     )
 
 
-def _with_open_tasks(run: RunState, domain: str | None, results: Results, now: float, stall_after: float) -> Results:
+def _with_open_tasks(
+    run: RunState, exact: Mapping[Scope, Results], now: float, stall_after: float
+) -> dict[Scope, Results]:
     """Return the results of a running run with its open tasks as censored; others unchanged."""
-    if run.status(now, stall_after) != "running" or not results.measured:
-        return results
-    attempts = [a for a in run.attempts.values() if domain is None or a.domain == domain]
-    measured = [a for a in attempts if a.measured]
-    running_now = run.running_attempts(now, stall_after)
-    elapsed = [now - (a.started_at or now) for a in running_now if domain is None or a.domain == domain]
-    pending = sum(
-        count
-        for (name, status), count in run.task_counts(now, stall_after).items()
-        if status == "pending" and domain in (None, name)
-    )
-    if not elapsed and not pending:
-        return results
+    return add_estimates(exact, estimate_open_tasks(collect_open_tasks(run, exact, now, stall_after)))
 
+
+def collect_open_tasks(
+    run: RunState, exact: Mapping[Scope, Results], now: float, stall_after: float
+) -> dict[Scope, OpenTasks]:
+    """Return what the estimates of a running run are computed from; nothing of another run.
+
+    Args:
+        run: The run.
+        exact: Results over what has finished, of the run or of domains of it.
+        now: The present, Unix seconds.
+        stall_after: Seconds without an event after which a writer counts as dead.
+    """
+    if run.status(now, stall_after) != "running" or not any(results.measured for results in exact.values()):
+        return {}
+    measured: dict[Scope, list[Attempt]] = {None: [a for a in run.attempts.values() if a.status in MEASURED_OUTCOMES]}
+    for attempt in measured[None]:
+        measured.setdefault(attempt.domain, []).append(attempt)
+    elapsed: dict[Scope, list[float]] = {None: []}
+    for attempt in run.running_attempts(now, stall_after):
+        seconds = max(0.0, now - (attempt.started_at or now))
+        elapsed[None].append(seconds)
+        elapsed.setdefault(attempt.domain, []).append(seconds)
+    pending: Counter[Scope] = Counter()
+    for (domain, status), count in run.task_counts(now, stall_after).items():
+        if status == "pending":
+            pending[None] += count
+            pending[domain] += count
+    return {
+        scope: _collect_scope(results, measured.get(scope, []), elapsed.get(scope, []), pending[scope], scope)
+        for scope, results in exact.items()
+        if results.measured and (elapsed.get(scope) or pending[scope])
+    }
+
+
+def _collect_scope(
+    results: Results, measured: list[Attempt], elapsed: list[float], pending: int, scope: Scope
+) -> OpenTasks:
     def censor(values: list[tuple[Attempt, float]], scale: tuple[float, float], design_effect: float) -> Censored:
         return Censored(
             [value for _, value in values],
             [max(0.0, _duration(attempt)) for attempt, _ in values],
-            [max(0.0, seconds) for seconds in elapsed],
+            elapsed,
             [scale[0]] * len(elapsed),
             [scale[1]] * len(elapsed),
             pending,
@@ -223,17 +280,36 @@ def _with_open_tasks(run: RunState, domain: str | None, results: Results, now: f
             design_effect,
         )
 
-    draws = DRAWS if domain is None else DRAWS // 4
-    running = score = None
+    outcomes = score = None
     if (rate := results.success_rate) is not None:
         effect = _design_effect(rate, results.measured)
-        outcomes = [(attempt, float(attempt.status == "success")) for attempt in measured]
-        running = estimate_censored(censor(outcomes, (0.0, 1.0), effect), draws)
+        outcomes = censor([(attempt, float(attempt.status == "success")) for attempt in measured], (0.0, 1.0), effect)
     scores = [(attempt, attempt.score) for attempt in measured if attempt.score is not None]
     if scores and results.score is not None:
         scale = (min(0.0, *(s for _, s in scores)), max(1.0, *(s for _, s in scores)))
-        score = estimate_censored(censor(scores, scale, len(scores) / results.score.tasks), draws)
-    return replace(results, running=running, running_score=score)
+        score = censor(scores, scale, len(scores) / results.score.tasks)
+    return OpenTasks(outcomes, score, DRAWS if scope is None else DRAWS // 4)
+
+
+def estimate_open_tasks(collected: Mapping[Scope, OpenTasks]) -> dict[Scope, OpenTaskEstimates]:
+    """Return the estimates for what :func:`collect_open_tasks` found. It reads no state, and takes a while."""
+    return {
+        scope: OpenTaskEstimates(
+            None if tasks.outcomes is None else estimate_censored(tasks.outcomes, tasks.draws),
+            None if tasks.scores is None else estimate_censored(tasks.scores, tasks.draws),
+        )
+        for scope, tasks in collected.items()
+    }
+
+
+def add_estimates(exact: Mapping[Scope, Results], estimates: Mapping[Scope, OpenTaskEstimates]) -> dict[Scope, Results]:
+    """Return the results with the estimates that there are for them."""
+    return {
+        scope: replace(results, running=estimates[scope].rate, running_score=estimates[scope].score)
+        if scope in estimates
+        else results
+        for scope, results in exact.items()
+    }
 
 
 def _duration(attempt: Attempt) -> float:

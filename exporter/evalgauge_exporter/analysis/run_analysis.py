@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from evalgauge_exporter.analysis.comparison import Comparison, Trial, compare
-from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, run_costs
+from evalgauge_exporter.analysis.costs import MachineCost, RunCosts, TaskCosts, find_task_costs, run_costs
+from evalgauge_exporter.analysis.curves import Curves
 from evalgauge_exporter.analysis.eta import MIN_FINISHED, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
-from evalgauge_exporter.analysis.rates import Results, domain_results, run_results
+from evalgauge_exporter.analysis.rates import (
+    OpenTaskEstimates,
+    Results,
+    Scope,
+    add_estimates,
+    collect_open_tasks,
+    estimate_open_tasks,
+    exact_results,
+)
 from evalgauge_exporter.analysis.trials import measured_trials
 from evalgauge_exporter.state.models import UNKNOWN, Attempt
 from evalgauge_exporter.state.run import RunState, State
 
 RESULTS_SECONDS = 5.0
 """Age up to which the results of a run are used again while none of its tasks starts or ends."""
+ETA_SECONDS = 1.0
+"""Age up to which an ETA is used again while the run has no event."""
+RENEW_SECONDS, RENEW_SHARE, RENEW_MAX_SECONDS = 5.0, 0.02, 60.0
+"""Estimates of a running run are renewed in the background when a task has started or ended; else when they are as old
+as this share of the run's time, but between these bounds: the time of the open tasks passes."""
+ASKED_SECONDS = 300.0
+"""Comparisons of running runs that nobody has asked for for this long are not renewed."""
+MAX_CURVES = 100
+"""Runs whose curves are kept."""
 
 Machines = Callable[[RunState, float], list[MachineCost]]
 
@@ -26,8 +47,119 @@ class BaselineComparison(NamedTuple):
     comparison: Comparison
 
 
+class _Results(NamedTuple):
+    """The results of a run, and what they are of."""
+
+    run: RunState
+    tasks_version: int
+    status: str
+    until: float
+    """Unix seconds at which an attempt may become interrupted without an event."""
+    exact: Mapping[Scope, Results]
+    open_tasks: Mapping[Scope, OpenTaskEstimates]
+    found: Mapping[Scope, Results]
+    """``exact`` with ``open_tasks``."""
+
+
+_NO_ESTIMATES: Mapping[Scope, OpenTaskEstimates] = {}
+
+
+class _OpenTasks(NamedTuple):
+    """What was estimated of the open tasks of a running run."""
+
+    run: RunState
+    tasks_version: int
+    at: float
+    """Unix seconds."""
+    found: Mapping[Scope, OpenTaskEstimates]
+
+
+class _Eta(NamedTuple):
+    """The time left of a running run from ``at`` on."""
+
+    run: RunState
+    version: int
+    at: float
+    """Unix seconds."""
+    eta: Eta | None
+    finished: int
+    """Finished attempts that it is based on."""
+
+    def at_time(self, now: float) -> Eta | None:
+        """Return the time left from ``now`` on."""
+        if self.eta is None or now <= self.at:
+            return self.eta
+        return Eta(*(max(0.0, seconds - (now - self.at)) for seconds in self.eta))
+
+
+class _EtaInputs(NamedTuple):
+    """What an ETA is computed from, without the state."""
+
+    version: int
+    stats: DurationStats
+    fresh: list[FinishedAttempt]
+    """To be added to ``stats``."""
+    earlier: DurationStats | None
+    earlier_fresh: list[FinishedAttempt]
+    running: list[RunningAttempt]
+    again: list[RunningAttempt]
+    pending: dict[str, int]
+    limit: float | None
+
+    def compute(self, run: RunState, now: float) -> _Eta:
+        """Return the estimate; the durations of the attempts that are new are added first."""
+        for attempt in self.fresh:
+            self.stats.add(attempt)
+        if self.earlier is not None:
+            for attempt in self.earlier_fresh:
+                self.earlier.add(attempt)
+        eta = estimate(
+            now, self.stats, self.running, self.pending, again=self.again, earlier=self.earlier, limit=self.limit
+        )
+        return _Eta(run, self.version, now, eta, self.stats.count)
+
+
+class _Histories:
+    """The durations of the finished attempts of runs, each attempt collected once."""
+
+    def __init__(self) -> None:
+        self.by_run: dict[int, tuple[RunState, DurationStats, int]] = {}
+
+    def collect(self, run: RunState) -> tuple[DurationStats, list[FinishedAttempt]]:
+        """Return the durations of a run's attempts that were collected before, and the attempts to be added."""
+        cached = self.by_run.get(id(run))
+        if cached is not None and cached[0] is run and run.is_unloaded:
+            return cached[1], []  # it is finished
+        if cached is None or cached[0] is not run:
+            stats = DurationStats()
+            fresh = sorted(run.finish_log, key=lambda a: a.finished_at or 0.0)  # the logs were read one by one
+        else:
+            _, stats, seen = cached
+            fresh = run.finish_log[seen:]
+        self.by_run[id(run)] = (run, stats, len(run.finish_log))
+        return stats, [
+            FinishedAttempt(a.domain, a.duration_seconds, a.finished_at or run.last_event_at, a.worker_id)
+            for a in fresh
+            if a.duration_seconds is not None and a.status != "interrupted"
+        ]
+
+
+class _Comparison(NamedTuple):
+    """A comparison, and what it is of."""
+
+    baseline: RunState
+    run: RunState
+    versions: tuple[int, int]
+    at: float
+    """Unix seconds."""
+    comparison: Comparison
+
+
 class RunAnalysis:
     """Analyses of all runs, with a cache. Callers hold the state's lock.
+
+    The estimates of running runs take long. They are computed when they are asked for, unless :meth:`renew` is called
+    regularly by a thread: then those of before are used until it has newer ones.
 
     Args:
         state: The state of all runs.
@@ -53,15 +185,24 @@ class RunAnalysis:
         self._machines = machines
         self.prices_version = 0
         """Grows when a machine's price or use changes: the costs of finished runs may have changed."""
+        self.is_renewed = False
+        """Whether a thread calls :meth:`renew`."""
         self._completed: dict[tuple[str, str | None], list[RunState]] = {}
         self._completed_of: tuple[int, ...] = ()
         self._completed_at = (-1, -1)
-        self._histories: dict[int, tuple[RunState, DurationStats, int]] = {}
         self._trials: dict[int, tuple[RunState, int, list[Trial]]] = {}
-        self._compared: dict[tuple[int, int, bool], tuple[RunState, RunState, int, int, Comparison, float]] = {}
+        self._compared: dict[tuple[int, int, bool], _Comparison] = {}
+        self._asked: dict[tuple[int, int, bool], float] = {}
+        """When each comparison was last asked for, Unix seconds."""
         self._costs: dict[int, tuple[RunState, int, int, RunCosts]] = {}
-        self._etas: dict[int, tuple[RunState, int, float, Eta | None]] = {}
-        self._results: dict[int, tuple[RunState, tuple[int, str], float, tuple[Results, dict[str, Results]]]] = {}
+        self._task_costs: dict[int, tuple[RunState, TaskCosts]] = {}
+        self._results: dict[int, _Results] = {}
+        self._open_tasks: dict[int, _OpenTasks] = {}
+        self._etas: dict[int, _Eta] = {}
+        self._curves: dict[int, tuple[RunState, Curves]] = {}
+        self._histories = _Histories()
+        self._renewed_histories = _Histories()
+        """Those of the thread that renews estimates: it adds to them without the lock."""
         self._evict_threshold = 16
 
     def is_finished(self, run: RunState, now: float) -> bool:
@@ -72,53 +213,116 @@ class RunAnalysis:
 
     def results(self, run: RunState, now: float) -> Results:
         """Return the rates and scores of the run."""
-        return self._all_results(run, now)[0]
+        return self.all_results(run, now)[None]
 
     def domain_results(self, run: RunState, now: float) -> dict[str, Results]:
         """Return the rates and scores of the run by domain."""
-        return self._all_results(run, now)[1]
+        return {domain: found for domain, found in self.all_results(run, now).items() if domain is not None}
 
-    def _all_results(self, run: RunState, now: float) -> tuple[Results, dict[str, Results]]:
-        key = (run.tasks_version, run.status(now, self.stall_after))
+    def all_results(self, run: RunState, now: float) -> Mapping[Scope, Results]:
+        """Return the rates and scores of the run, under ``None``, and of its domains; the same object until they
+        change.
+        """
+        status = run.status(now, self.stall_after)
         cached = self._results.get(id(run))
-        if cached is None or cached[:2] != (run, key) or now - cached[2] > RESULTS_SECONDS:
-            found = run_results(run, now, self.stall_after), domain_results(run, now, self.stall_after)
-            cached = self._results[id(run)] = (run, key, now, found)
+        if (
+            cached is None
+            or (cached.run, cached.tasks_version, cached.status) != (run, run.tasks_version, status)
+            or now >= cached.until
+        ):
+            until = next_silence(run, now, self.stall_after)
+            exact = exact_results(run, now, self.stall_after)
+            cached = _Results(run, run.tasks_version, status, until, exact, _NO_ESTIMATES, exact)
+        open_tasks = self._estimate_open_tasks(run, cached.exact, now) if status == "running" else _NO_ESTIMATES
+        if open_tasks is not cached.open_tasks:
+            cached = cached._replace(open_tasks=open_tasks, found=self._add_open_tasks(run, cached.exact, open_tasks))
+        self._results[id(run)] = cached
+        self._evict_removed()
+        return cached.found
+
+    def _add_open_tasks(
+        self, run: RunState, exact: Mapping[Scope, Results], open_tasks: Mapping[Scope, OpenTaskEstimates]
+    ) -> dict[Scope, Results]:
+        """Return results with estimates, those of domains and runs that have no open task any more left out."""
+        scopes: set[Scope] = {attempt.domain for attempt in run.open_attempts.values()}
+        scopes |= {domain for (domain, status), count in run.counts.items() if status == "pending" and count}
+        scopes |= {domain for domain, count in run.unstarted.items() if count}
+        scopes |= {None} if scopes or run.unnamed_count else set()
+        return add_estimates(exact, {scope: found for scope, found in open_tasks.items() if scope in scopes})
+
+    def _estimate_open_tasks(
+        self, run: RunState, exact: Mapping[Scope, Results], now: float
+    ) -> Mapping[Scope, OpenTaskEstimates]:
+        cached = self._open_tasks.get(id(run))
+        if (
+            cached is None
+            or cached.run is not run
+            or not (
+                self.is_renewed or (cached.tasks_version == run.tasks_version and now - cached.at <= RESULTS_SECONDS)
+            )
+        ):
+            found = estimate_open_tasks(collect_open_tasks(run, exact, now, self.stall_after))
+            cached = self._keep_open_tasks(_OpenTasks(run, run.tasks_version, now, found))
+        return cached.found
+
+    def _keep_open_tasks(self, new: _OpenTasks) -> _OpenTasks:
+        """Cache estimates; equal ones stay the same object, so that what shows them does not count as changed."""
+        cached = self._open_tasks.get(id(new.run))
+        if cached is not None and cached.run is new.run and cached.found == new.found:
+            new = new._replace(found=cached.found)
+        self._open_tasks[id(new.run)] = new
+        return new
+
+    def curves(self, run: RunState) -> Curves:
+        """Return the curves over the run's measured attempts."""
+        cached = self._curves.get(id(run))
+        if cached is None or cached[0] is not run:
+            if len(self._curves) >= MAX_CURVES:
+                self._curves.clear()
+            cached = self._curves[id(run)] = (run, Curves())
             self._evict_removed()
-        return cached[3]
+        cached[1].update(run)
+        return cached[1]
 
     # -- ETA
 
     def eta(self, run: RunState, now: float) -> Eta | None:
         """Return the seconds left from ``now``; None where no estimate is possible and once the run is finished."""
-        if self.is_finished(run, now):
-            return None
+        return None if self.is_finished(run, now) else self._estimate_eta(run, now).at_time(now)
+
+    def _estimate_eta(self, run: RunState, now: float) -> _Eta:
         cached = self._etas.get(id(run))
-        if cached is not None and cached[0] is run and cached[1] == run.version and 0 <= now - cached[2] < 1.0:
-            return cached[3]
+        if (
+            cached is None
+            or cached.run is not run
+            or not (self.is_renewed or (cached.version == run.version and 0 <= now - cached.at < ETA_SECONDS))
+        ):
+            cached = self._etas[id(run)] = self._collect_eta(run, now, self._histories).compute(run, now)
+            self._evict_removed()
+        return cached
+
+    def _collect_eta(self, run: RunState, now: float, histories: _Histories) -> _EtaInputs:
+        """Return what the ETA of a run is computed from."""
         running, again = self._split_running(run, now)
         pending: dict[str, int] = {}
         for (domain, status), count in run.task_counts(now, self.stall_after).items():
             if status == "pending" and count > 0:
                 pending[domain] = count
         before = self._previous_run(run, same_model=False)
-        earlier = self._duration_stats(before) if before is not None else None
-        stats, limit = self._duration_stats(run), _time_limit(run)
-        eta = estimate(now, stats, running, pending, again=again, earlier=earlier, limit=limit)
-        self._etas[id(run)] = (run, run.version, now, eta)
-        self._evict_removed()
-        return eta
+        earlier, earlier_fresh = (None, []) if before is None else histories.collect(before)
+        stats, fresh = histories.collect(run)
+        return _EtaInputs(run.version, stats, fresh, earlier, earlier_fresh, running, again, pending, _time_limit(run))
 
     def eta_reason(self, run: RunState, now: float) -> str | None:
         """Return why there is no ETA; None where there is one."""
-        if self.eta(run, now) is not None:
-            return None
         if self.is_finished(run, now):
             return f"the run is {run.status(now, self.stall_after)}"
-        finished = self._duration_stats(run).count
-        if finished < MIN_FINISHED:
-            verb = "is" if finished == 1 else "are"
-            return f"an estimate needs {MIN_FINISHED} finished tasks, there {verb} {finished or 'none'}"
+        found = self._estimate_eta(run, now)
+        if found.eta is not None:
+            return None
+        if found.finished < MIN_FINISHED:
+            verb = "is" if found.finished == 1 else "are"
+            return f"an estimate needs {MIN_FINISHED} finished tasks, there {verb} {found.finished or 'none'}"
         return "no worker is making progress"
 
     def _split_running(self, run: RunState, now: float) -> tuple[list[RunningAttempt], list[RunningAttempt]]:
@@ -134,21 +338,6 @@ class RunAnalysis:
             (again if lost else running).append(RunningAttempt(attempt.domain, elapsed, attempt.worker_id, limit))
         return running, again
 
-    def _duration_stats(self, run: RunState) -> DurationStats:
-        cached = self._histories.get(id(run))
-        if cached is None or cached[0] is not run:
-            history, seen = DurationStats(), 0
-            fresh = sorted(run.finish_log, key=lambda a: a.finished_at or 0.0)  # the logs were read one by one
-        else:
-            _, history, seen = cached
-            fresh = run.finish_log[seen:]
-        for attempt in fresh:
-            if attempt.duration_seconds is not None and attempt.status != "interrupted":
-                ended_at = attempt.finished_at or run.last_event_at
-                history.add(FinishedAttempt(attempt.domain, attempt.duration_seconds, ended_at, attempt.worker_id))
-        self._histories[id(run)] = (run, history, len(run.finish_log))
-        return history
-
     # -- costs
 
     def costs(self, run: RunState, now: float) -> RunCosts:
@@ -157,11 +346,67 @@ class RunAnalysis:
         cached = self._costs.get(id(run))
         if finished and cached is not None and cached[:3] == (run, run.version, self.prices_version):
             return cached[3]
-        costs = run_costs(run, self._machines(run, now), self.eta(run, now), now, self.stall_after)
+        task_costs = None if finished else self._find_task_costs(run)
+        costs = run_costs(run, self._machines(run, now), self.eta(run, now), now, self.stall_after, task_costs)
         if finished:
             self._costs[id(run)] = (run, run.version, self.prices_version, costs)
             self._evict_removed()
         return costs
+
+    def _find_task_costs(self, run: RunState) -> TaskCosts:
+        cached = self._task_costs.get(id(run))
+        if cached is None or cached[0] is not run or not self.is_renewed:
+            cached = self._task_costs[id(run)] = (run, find_task_costs(run))
+        return cached[1]
+
+    # -- renewal
+
+    def list_due(self, now: float) -> list[RunState]:
+        """Return the running runs whose estimates are due to be renewed, those with the oldest first."""
+        due = []
+        for run in self.state.runs.values():
+            if self.is_finished(run, now):
+                continue
+            found, eta = self._open_tasks.get(id(run)), self._etas.get(id(run))
+            if found is None or found.run is not run or eta is None or eta.run is not run:
+                due.append((0.0, run))
+            elif found.tasks_version != run.tasks_version or now - found.at > self._renew_after(run, now):
+                due.append((found.at, run))
+        return [run for _, run in sorted(due, key=lambda item: item[0])]
+
+    def _renew_after(self, run: RunState, now: float) -> float:
+        lasted = now - (run.started_at or now)
+        return min(max(RENEW_SECONDS, RENEW_SHARE * lasted), RENEW_MAX_SECONDS)
+
+    def renew(self, run: RunState) -> None:
+        """Renew the estimates of a run. Called by one thread and without the lock, which is taken to read the state."""
+        now = time.time()
+        with self.state.lock:
+            exact = exact_results(run, now, self.stall_after)
+            tasks_version = run.tasks_version
+            collected = collect_open_tasks(run, exact, now, self.stall_after)
+        found = _OpenTasks(run, tasks_version, now, estimate_open_tasks(collected))
+        with self.state.lock:
+            inputs = self._collect_eta(run, now, self._renewed_histories)
+        eta = inputs.compute(run, now)
+        with self.state.lock:
+            self._keep_open_tasks(found)
+            self._etas[id(run)] = eta
+            self._task_costs[id(run)] = (run, find_task_costs(run))
+            self._evict_removed()
+            stale = self._list_stale_comparisons(run, now)
+        for baseline in stale:
+            self.prepare_comparison(baseline, run)
+
+    def _list_stale_comparisons(self, run: RunState, now: float) -> list[RunState]:
+        """Return the runs that a run is often compared with, where its tasks have changed since."""
+        return [
+            cached.baseline
+            for key, cached in self._compared.items()
+            if cached.run is run
+            and now - self._asked.get(key, 0.0) < ASKED_SECONDS
+            and not self._is_current(cached, key[2], now)
+        ]
 
     # -- comparison
 
@@ -178,22 +423,55 @@ class RunAnalysis:
         """Compare ``run`` with ``baseline`` over the tasks that both have measured."""
         finished = self.is_finished(baseline, now) and self.is_finished(run, now)
         key = (id(baseline), id(run), finished)
+        self._asked[key] = now
         cached = self._compared.get(key)
-        versions = (baseline, run, baseline.tasks_version, run.tasks_version)
-        if cached is not None and cached[:4] == versions and (finished or 0 <= now - cached[5] <= RESULTS_SECONDS):
-            return cached[4]
-        comparison = compare(
+        if (
+            cached is None
+            or (cached.baseline, cached.run) != (baseline, run)
+            or not ((self.is_renewed and not finished) or self._is_current(cached, finished, now))
+        ):
+            cached = self._compared[key] = self._collect_comparison(baseline, run, now)()
+            self._evict_removed()
+        return cached.comparison
+
+    def _is_current(self, cached: _Comparison, finished: bool, now: float) -> bool:
+        versions = (cached.baseline.tasks_version, cached.run.tasks_version)
+        return cached.versions == versions and (finished or 0 <= now - cached.at <= RESULTS_SECONDS)
+
+    def prepare_comparison(self, baseline: RunState, run: RunState) -> None:
+        """Compare two runs, if they have changed since they were compared. Called without the lock, which is taken only
+        to read the state: comparing large runs takes long.
+        """
+        now = time.time()
+        with self.state.lock:
+            finished = self.is_finished(baseline, now) and self.is_finished(run, now)
+            key = (id(baseline), id(run), finished)
+            cached = self._compared.get(key)
+            if (
+                cached is not None
+                and (cached.baseline, cached.run) == (baseline, run)
+                and self._is_current(cached, finished, now)
+            ):
+                return
+            compute = self._collect_comparison(baseline, run, now)
+        found = compute()
+        with self.state.lock:
+            self._compared[key] = found
+
+    def _collect_comparison(self, baseline: RunState, run: RunState, now: float) -> Callable[[], _Comparison]:
+        """Return a function that compares two runs as they are now, without the state."""
+        versions = (baseline.tasks_version, run.tasks_version)
+        compute = partial(
+            compare,
             self.trials(baseline),
             self.trials(run),
-            finished=finished,
+            finished=self.is_finished(baseline, now) and self.is_finished(run, now),
             min_pairs=self._min_pairs,
             running_a=self._running_since(baseline, now),
             running_b=self._running_since(run, now),
             now=now,
         )
-        self._compared[key] = (*versions, comparison, now)
-        self._evict_removed()
-        return comparison
+        return lambda: _Comparison(baseline, run, versions, now, compute())
 
     def _running_since(self, run: RunState, now: float) -> dict[str, float]:
         """Return when each running task started: quick failures must not be ordered before slow successes."""
@@ -272,19 +550,28 @@ class RunAnalysis:
         if self._cached_count() < self._evict_threshold:
             return
         present = {id(run) for run in self.state.runs.values()}
-        self._trials = {key: cached for key, cached in self._trials.items() if key in present}
-        self._compared = {
-            key: cached for key, cached in self._compared.items() if key[0] in present and key[1] in present
-        }
-        self._histories = {key: cached for key, cached in self._histories.items() if key in present}
-        self._costs = {key: cached for key, cached in self._costs.items() if key in present}
-        self._etas = {key: cached for key, cached in self._etas.items() if key in present}
-        self._results = {key: cached for key, cached in self._results.items() if key in present}
+        for cache in self._caches():
+            for key in [key for key in cache if key not in present]:
+                del cache[key]
+        for pair in [pair for pair in self._compared if pair[0] not in present or pair[1] not in present]:
+            del self._compared[pair]
+            self._asked.pop(pair, None)
         self._evict_threshold = 2 * self._cached_count() + 16
 
     def _cached_count(self) -> int:
-        caches = (self._trials, self._compared, self._histories, self._costs, self._etas, self._results)
-        return sum(len(cache) for cache in caches)
+        return sum(len(cache) for cache in self._caches()) + len(self._compared)
+
+    def _caches(self) -> tuple[dict[int, Any], ...]:
+        """Return the caches by the id of a run."""
+        histories = (self._histories.by_run, self._renewed_histories.by_run)
+        results = (self._results, self._open_tasks, self._etas, self._costs, self._task_costs, self._curves)
+        return (*results, *histories, self._trials)
+
+
+def next_silence(run: RunState, now: float, stall_after: float) -> float:
+    """Return when, in Unix seconds, an open attempt, a worker or the run may next count as dead without an event."""
+    last = [ts for ts in (run.last_event_at, *run.writers.values()) if now - ts <= stall_after]
+    return min(last, default=math.inf) + stall_after
 
 
 STEP_SLACK = 1.2

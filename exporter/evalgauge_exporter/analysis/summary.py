@@ -86,11 +86,6 @@ class RunSummary(ResultFields):
     tags: dict[str, str]
 
 
-def mean(values: list[float]) -> float | None:
-    """Return the arithmetic mean, None of an empty list."""
-    return sum(values) / len(values) if values else None
-
-
 def elapsed(run: RunState, now: float, stall_after: float) -> float | None:
     """Return seconds from the run's start to its end, to ``now`` while it is running, to its last event if stalled."""
     if run.started_at is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from evalgauge_exporter.analysis.comparison import Interval
-from evalgauge_exporter.analysis.leaderboard import Leaderboard, build_leaderboards
+from evalgauge_exporter.analysis.leaderboard import Leaderboard, LeaderboardCache
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import escape_control, format_percent, format_usd
 from evalgauge_exporter.cli.reports import Cells, create_console, print_table
@@ -32,12 +32,12 @@ def command(names: tuple[str, ...], by: str, as_json: bool, scorer: str | None, 
     runs = RunSelection(names, config_path, scorer=scorer)
     for run_id in runs.ids:
         runs.read(run_id)
-    analysis, now = runs.exporter.analysis, time.time()
+    cache, now = LeaderboardCache(runs.exporter.analysis), time.time()
     try:
         if as_json:
-            click.echo(json.dumps(leaderboards(analysis, now, by).model_dump(mode="json"), indent=2))
+            click.echo(json.dumps(leaderboards(cache, now, by).model_dump(mode="json"), indent=2))
             return
-        boards = build_leaderboards(analysis, now, by=by)
+        boards = cache.build(now, by=by)
     except ValueError as error:
         raise CliError(f"--by: {error}") from error
     if not boards:

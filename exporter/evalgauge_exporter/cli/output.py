@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import logging
+import math
 import sys
 from typing import Any
 
@@ -51,10 +52,16 @@ def format_signed(value: float, digits: int) -> str:
 
 
 def format_usd(usd: float | None, *, incomplete: bool = False) -> str:
-    """Format US dollars; ``incomplete`` marks a sum that lacks unknown costs with ≥. A dash for None."""
+    """Format US dollars, less than a cent with two digits that count.
+
+    Args:
+        usd: The sum; a dash for None.
+        incomplete: The sum lacks unknown costs, which is marked with ≥.
+    """
     if usd is None:
         return "–"
-    return f"{'≥ ' if incomplete else ''}${usd:,.2f}"
+    digits = 2 if abs(usd) >= 0.01 or usd == 0 else min(6, 1 - math.floor(math.log10(abs(usd))))
+    return f"{'≥ ' if incomplete else ''}${usd:,.{digits}f}"
 
 
 def format_seconds(seconds: float) -> str:

@@ -113,16 +113,16 @@ def create_console() -> Console:
     return console if console.is_terminal or os.environ.get("COLUMNS") else Console(width=200)
 
 
+def fits(cells: Cells, console: Console) -> bool:
+    """Return whether a table is not wider than the terminal."""
+    unlimited = console.options.update(width=10_000)
+    return console.measure(_build_table(cells), options=unlimited).maximum <= console.width
+
+
 def print_table(cells: Cells, console: Console) -> None:
     """Print a table; where it is wider than the terminal, as a block for each row, so that no label is cut."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate(cells.columns):
-        table.add_column(Text(escape_control(column)), justify="right" if index else "left", no_wrap=True)
-    for row in cells.rows:
-        table.add_row(*(Text(escape_control(cell)) for cell in row))
-    unlimited = console.options.update(width=10_000)
-    if console.measure(table, options=unlimited).maximum <= console.width:
-        console.print(table)
+    if fits(cells, console):
+        console.print(_build_table(cells))
         return
     for row in cells.rows:
         click.echo(escape_control(row[0]))
@@ -130,6 +130,15 @@ def print_table(cells: Cells, console: Console) -> None:
             if cell:
                 click.echo(f"  {escape_control(column)}: {escape_control(cell)}")
     click.echo("")
+
+
+def _build_table(cells: Cells) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(cells.columns):
+        table.add_column(Text(escape_control(column)), justify="right" if index else "left", no_wrap=True)
+    for row in cells.rows:
+        table.add_row(*(Text(escape_control(cell)) for cell in row))
+    return table
 
 
 _MARKS = {Result.PASSED: "✅", Result.FAILED: "❌", Result.UNDECIDED: "⚠️"}

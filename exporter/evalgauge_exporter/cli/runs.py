@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
+from rich.console import Console
 
 from evalgauge_exporter.analysis.costs import RunCosts
 from evalgauge_exporter.analysis.summary import RunSummary, summarize
 from evalgauge_exporter.cli.check import is_incomplete
 from evalgauge_exporter.cli.errors import CliError
 from evalgauge_exporter.cli.output import escape_control, format_percent, format_seconds, format_usd
-from evalgauge_exporter.cli.reports import Cells, create_console, print_table
+from evalgauge_exporter.cli.reports import Cells, create_console, fits, print_table
 from evalgauge_exporter.cli.run_selection import (
     check_scorer,
     config_option,
@@ -79,16 +80,21 @@ def command(
         return
     console = create_console()
     rows = [_Row(item, exporter.analysis.costs(run, now)) for run, item in zip(states, summaries, strict=True)]
-    columns = [
-        column
-        for column in _COLUMNS
-        if console.width >= column.least_width and (column.always or any(column.text(row) != "–" for row in rows))
-    ]
-    cells = [tuple(column.text(row) for column in columns) for row in rows]
-    print_table(Cells(tuple(column.title for column in columns), cells), console)
+    print_table(_fit(rows, console), console)
     for item in summaries:
         if item.unreadable is not None:
             click.echo(f"{escape_control(item.run_id)} can't be read now: {escape_control(item.unreadable)}", err=True)
+
+
+def _fit(rows: list[_Row], console: Console) -> Cells:
+    """Return the table with as many columns as the terminal has room for; all, to be stacked, where it has for none."""
+    known = [column for column in _COLUMNS if column.always or any(column.text(row) != "–" for row in rows)]
+    tables = []
+    for rank in range(max(column.rank for column in known), -1, -1):
+        columns = [column for column in known if column.rank <= rank]
+        cells = [tuple(column.text(row) for column in columns) for row in rows]
+        tables.append(Cells(tuple(column.title for column in columns), cells))
+    return next((table for table in tables if fits(table, console)), tables[0])
 
 
 def _parse_tag(text: str) -> tuple[str, str]:
@@ -105,8 +111,8 @@ class _Row(NamedTuple):
 
 class _Column(NamedTuple):
     title: str
-    least_width: int
-    """Columns of the terminal from which on it is shown."""
+    rank: int
+    """Where there is no room for all columns those of the highest rank are left out first."""
     text: Callable[[_Row], str]
     always: bool = True
     """Whether it is shown where no run has a value."""
@@ -114,19 +120,19 @@ class _Column(NamedTuple):
 
 _COLUMNS = (
     _Column("run", 0, lambda row: row.summary.run_id),
-    _Column("model", 120, lambda row: row.summary.model_id),
-    _Column("source", 140, lambda row: row.summary.source),
+    _Column("model", 3, lambda row: row.summary.model_id),
+    _Column("source", 4, lambda row: row.summary.source),
     _Column("state", 0, lambda row: row.summary.state),
     _Column("finished", 0, lambda row: f"{row.summary.finished_tasks} of {row.summary.total_tasks}"),
     _Column("success", 0, lambda row: format_percent(row.summary.headline_rate)),
-    _Column("score", 100, lambda row: _format_score(row.summary.mean_score), always=False),
-    _Column("scorer", 140, lambda row: row.summary.scorer or "–", always=False),
-    _Column("attempts", 120, lambda row: _format_pass_ratios(row.summary), always=False),
-    _Column("of all", 140, lambda row: format_percent(row.summary.success_rate_all)),
-    _Column("steps", 100, lambda row: "–" if row.summary.avg_steps is None else f"{row.summary.avg_steps:.1f}"),
-    _Column("cost", 80, lambda row: format_usd(row.costs.total, incomplete=is_incomplete(row.costs))),
-    _Column("took", 100, lambda row: _format_elapsed(row.summary.elapsed_seconds)),
-    _Column("started", 120, lambda row: _format_start(row.summary.created_at)),
+    _Column("score", 2, lambda row: _format_score(row.summary.mean_score), always=False),
+    _Column("scorer", 4, lambda row: row.summary.scorer or "–", always=False),
+    _Column("attempts", 3, lambda row: _format_pass_ratios(row.summary), always=False),
+    _Column("of all", 4, lambda row: format_percent(row.summary.success_rate_all)),
+    _Column("steps", 2, lambda row: "–" if row.summary.avg_steps is None else f"{row.summary.avg_steps:.1f}"),
+    _Column("cost", 1, lambda row: format_usd(row.costs.total, incomplete=is_incomplete(row.costs))),
+    _Column("took", 2, lambda row: _format_elapsed(row.summary.elapsed_seconds)),
+    _Column("started", 3, lambda row: _format_start(row.summary.created_at)),
 )
 
 

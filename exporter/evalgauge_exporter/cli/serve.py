@@ -169,11 +169,13 @@ class _ReadyLog:
         self._logged = False
 
     def __call__(self) -> None:
-        if self._logged or not self._exporter.state.ready:
+        if self._logged or not self._exporter.is_ready():
             return
         self._logged = True
-        count = len(self._exporter.state.runs)
+        count = self._exporter.collector.found_runs
+        unread = count - len(self._exporter.state.runs)
         if count:
-            log.info("ready: %d run%s found", count, "" if count == 1 else "s")
+            reading = f", {unread:,} still being read" if unread > 0 else ""
+            log.info("ready: %d run%s found%s", count, "" if count == 1 else "s", reading)
         else:
             log.info("no runs yet; waiting for one in %s", ", ".join(map(str, self._exporter.config.results)))

@@ -127,7 +127,12 @@ def render_chunk(name: str, content: Mapping[str, object]) -> bytes:
         name: The name of the part, made of file names.
         content: Its content.
     """
-    return b'evalgauge.part("' + name.encode("ascii") + b'",' + encode_for_script(content) + b");\n"
+    return wrap_chunk(name, encode_for_script(content))
+
+
+def wrap_chunk(name: str, content: bytes) -> bytes:
+    """Return the file of a part whose content is encoded for a script."""
+    return b'evalgauge.part("' + name.encode("ascii") + b'",' + content + b");\n"
 
 
 def _build_policy(*sources: str) -> str:

@@ -336,6 +336,10 @@ class FleetState:
 
     # -- machines by name
 
+    def has_machines(self) -> bool:
+        """Return whether any machine is known or declared."""
+        return bool(self.vms or self.inventory or self.registries or self.declared)
+
     def list_machines(self) -> Iterator[MachineRef]:
         """Yield every machine: Azure's (with those that are gone), declared ones, then those only registries name."""
         for vm in self.vms.values():

@@ -1,8 +1,9 @@
-"""``/metrics``: the state in the Prometheus text format or OpenMetrics, rendered at each scrape.
+"""``/metrics``: the state in the Prometheus text format or OpenMetrics.
 
 Rendered without the client library, which takes over a second for the 60,000 series that have to be served in under
-100 ms. The samples of a run that is not running are rendered once. No sample has an explicit timestamp, so that a run
-that is no longer exposed is stale within one scrape.
+100 ms. The samples of a run are rendered, and compressed, only when they have changed; those that change with time
+alone (the ETA, the costs), and those that belong to no run, at each scrape. No sample has an explicit timestamp, so
+that a run that is no longer exposed is stale within one scrape.
 
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/ and
 https://prometheus.io/docs/specs/om/open_metrics_spec/
@@ -10,23 +11,34 @@ https://prometheus.io/docs/specs/om/open_metrics_spec/
 
 from __future__ import annotations
 
+import operator
 import platform
+import threading
+import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from evalgauge import __version__
 from evalgauge import metrics as m
 from evalgauge.metrics import Metric
 from evalgauge_exporter.analysis.rates import Results, pass_ratios
-from evalgauge_exporter.analysis.run_analysis import RunAnalysis
+from evalgauge_exporter.analysis.run_analysis import RunAnalysis, next_silence
 from evalgauge_exporter.config.shard import WHOLE, Shard
 from evalgauge_exporter.state.histogram import Histogram
 from evalgauge_exporter.state.models import OTHER
 from evalgauge_exporter.state.run import RunState, State
 from evalgauge_exporter.state.tallies import NO_SCORES, SCORE_UNIT, ScoreSums
+from evalgauge_exporter.views.gzip_parts import Part, join_gzip
 from evalgauge_exporter.views.limits import MAX_ACTIONS, Limits, exposed_runs
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+BUNDLES = 64
+"""Runs are sent in so many bundles: what is compressed again after a change is the bundle of the run."""
+TURN = 20
+"""Runs that are rendered before others may take the lock."""
 
 Sample = tuple[Metric, Sequence[str], float | int]
 """A sample of a metric without suffixes: the metric, its label values in the catalogue's order, and the value."""
@@ -49,8 +61,39 @@ def format_sample(metric: Metric, values: Sequence[str], value: float | int) -> 
     return f"{metric.name}{{{labels}}} {value!r}\n"
 
 
+class _Block(NamedTuple):
+    """The rendered samples of a run that change only with its events."""
+
+    run: RunState
+    key: tuple[str, int, str]
+    """Its id, version and status."""
+    results: object
+    """The results that are in it: the same object as long as they do not change."""
+    until: float
+    """Unix seconds at which they may change without an event."""
+    texts: dict[Metric, str]
+
+
+class _Bundle:
+    """The samples of a few runs by metric, as they are sent."""
+
+    def __init__(self, blocks: Sequence[_Block]) -> None:
+        self.blocks = blocks
+        texts: dict[Metric, list[str]] = {}
+        for block in blocks:
+            for metric, text in block.texts.items():
+                texts.setdefault(metric, []).append(text)
+        self.parts = {metric: Part("".join(found)) for metric, found in texts.items()}
+
+    def is_of(self, blocks: Sequence[_Block]) -> bool:
+        """Return whether it holds exactly these blocks."""
+        return len(blocks) == len(self.blocks) and all(map(operator.is_, blocks, self.blocks))
+
+
 class Exposition:
-    """The exposition of the state, with a cache for runs that are not running.
+    """The exposition of the state, with a cache for what has not changed.
+
+    It takes the lock of the state for a few runs at a time, so that nobody waits for a whole scrape.
 
     Args:
         state: The state of all runs.
@@ -79,7 +122,11 @@ class Exposition:
         """Further samples that belong to no run: functions that are called at each scrape with the time."""
         self.process: Callable[[bool], str] | None = None
         """Renders the metrics of the process itself, in OpenMetrics or not."""
-        self._rendered: dict[str, tuple[tuple[int, int, int, str], dict[Metric, str]]] = {}
+        self._blocks: dict[int, _Block] = {}
+        """By the identity of the run."""
+        self._bundles: dict[int, _Bundle] = {}
+        """By the number that a run's id gives."""
+        self._rendering = threading.Lock()
 
     def render(self, now: float, *, openmetrics: bool = False) -> bytes:
         """Render all metrics.
@@ -91,53 +138,84 @@ class Exposition:
         Returns:
             The response body, UTF-8.
         """
-        blocks: dict[Metric, list[str]] = {metric: [] for metric in m.CATALOGUE}
-        with self.state.lock:
-            every = self.state.runs.values()
-            shown, left_out = exposed_runs(every, now, self.stall_after, self.linger, self.limits)
-            runs = [run for run in shown if self.shard.owns(run.run_id)]
-            blocks[m.RUNS_LEFT_OUT].append(format_sample(m.RUNS_LEFT_OUT, (), left_out))
-            for run in runs:
-                for metric, text in self._run(run, now).items():
-                    blocks[metric].append(text)
-            for metric, values, value in comparison_samples(runs, self.analysis, now, self.limits.domains):
-                blocks[metric].append(format_sample(metric, values, value))
-            for metric, values, value in baseline_samples(shown, self.analysis, now, self.shard):
-                blocks[metric].append(format_sample(metric, values, value))
-            for metric, values, value in self._process_samples():
-                blocks[metric].append(format_sample(metric, values, value))
-            for more in self.extra:
-                for metric, values, value in more(now):
-                    blocks[metric].append(format_sample(metric, values, value))
-            if len(self._rendered) > 2 * len(runs) + 16:
-                names = {run.run_id for run in runs}
-                self._rendered = {name: cached for name, cached in self._rendered.items() if name in names}
-        parts: list[str] = []
-        for metric, texts in blocks.items():
-            if texts:
-                parts.append(format_head(metric, openmetrics))
-                parts += texts
-        if self.process is not None:
-            parts.append(self.process(openmetrics))
-        if openmetrics:
-            parts.append("# EOF\n")
-        return "".join(parts).encode("utf-8", "replace")
+        with self._rendering:
+            return b"".join([part.text for part in self._render_parts(now, openmetrics)])
 
-    def _run(self, run: RunState, now: float) -> dict[Metric, str]:
+    def render_gzip(self, now: float, *, openmetrics: bool = False) -> bytes:
+        """Render all metrics, compressed with gzip; arguments as of :meth:`render`."""
+        with self._rendering:
+            return join_gzip(self._render_parts(now, openmetrics))
+
+    def _render_parts(self, now: float, openmetrics: bool) -> list[Part]:
+        passing: dict[Metric, list[str]] = {}
+
+        def add(samples: Iterable[Sample]) -> None:
+            for metric, values, value in samples:
+                passing.setdefault(metric, []).append(format_sample(metric, values, value))
+
+        with self.state.lock:
+            every = list(self.state.runs.values())
+            shown, left_out = exposed_runs(every, now, self.stall_after, self.linger, self.limits)
+        runs = [run for run in shown if self.shard.owns(run.run_id)]
+        blocks: dict[int, dict[str, _Block]] = {}
+        for start in range(0, len(runs), TURN):
+            with self.state.lock:
+                for run in runs[start : start + TURN]:
+                    bundle = blocks.setdefault(zlib.adler32(run.run_id.encode("utf-8", "replace")) % BUNDLES, {})
+                    if run.run_id not in bundle:  # else another run got its id meanwhile
+                        bundle[run.run_id] = self._render_run(run, now)
+                        add(passing_samples(run, now, self.analysis))
+            time.sleep(0)  # let others take the lock
+        with self.state.lock:
+            add([(m.RUNS_LEFT_OUT, (), left_out)])
+            add(comparison_samples(runs, self.analysis, now, self.limits.domains))
+            add(baseline_samples(shown, self.analysis, now, self.shard))
+            add(self._process_samples())
+            for more in self.extra:
+                add(more(now))
+        self._forget_all_but(runs)
+        bundles = [self._bundle(number, list(found.values())) for number, found in sorted(blocks.items())]
+        parts: list[Part] = []
+        for metric in m.CATALOGUE:
+            found = [bundle.parts[metric] for bundle in bundles if metric in bundle.parts]
+            if metric in passing or found:
+                parts.append(Part(format_head(metric, openmetrics) + "".join(passing.get(metric, ()))))
+                parts += found
+        parts.append(Part((self.process(openmetrics) if self.process is not None else "") + "# EOF\n" * openmetrics))
+        return parts
+
+    def _render_run(self, run: RunState, now: float) -> _Block:
+        """Return the samples of a run, rendered again only where they have changed."""
         status = run.status(now, self.stall_after)
-        key = (id(run), run.version, self.analysis.prices_version, status)
-        if status != "running" and (cached := self._rendered.get(run.run_id)) is not None and cached[0] == key:
-            return cached[1]
+        key, results = (run.run_id, run.version, status), self.analysis.all_results(run, now)
+        cached = self._blocks.get(id(run))
+        if (
+            cached is not None
+            and (cached.run is run and cached.key == key and cached.results is results)
+            and (status != "running" or now < cached.until)
+        ):
+            return cached
         lines: dict[Metric, list[str]] = {}
-        for metric, values, value in run_samples(run, now, self.analysis, self.limits):
+        for metric, values, value in settled_samples(run, now, self.analysis, self.limits):
             lines.setdefault(metric, []).append(format_sample(metric, values, value))
         lines[m.RUN_TASK_DURATION] = [text for _, found in task_durations(run, self.limits.domains) for text in found]
         lines[m.RUN_LLM_DURATION] = [text for _, found in call_durations(run, self.limits.models) for text in found]
         lines[m.RUN_SCORE] = [text for _, found in score_sums(run, self.limits.domains) for text in found]
-        texts = {metric: "".join(found) for metric, found in lines.items()}
-        if status != "running":
-            self._rendered[run.run_id] = (key, texts)
-        return texts
+        texts = {metric: "".join(found) for metric, found in lines.items() if found}
+        block = self._blocks[id(run)] = _Block(run, key, results, next_silence(run, now, self.stall_after), texts)
+        return block
+
+    def _bundle(self, number: int, blocks: list[_Block]) -> _Bundle:
+        cached = self._bundles.get(number)
+        if cached is None or not cached.is_of(blocks):
+            cached = self._bundles[number] = _Bundle(blocks)
+        return cached
+
+    def _forget_all_but(self, runs: Sequence[RunState]) -> None:
+        if len(self._blocks) > 2 * len(runs) + 16:
+            exposed = {id(run) for run in runs}
+            self._blocks = {key: block for key, block in self._blocks.items() if key in exposed}
+            self._bundles = {}
 
     def _process_samples(self) -> Iterator[Sample]:
         for name, health in sorted(self.state.sources.items()):
@@ -196,6 +274,12 @@ def _format_histogram(metric: Metric, values: Sequence[str], histogram: Histogra
 
 def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits) -> Iterator[Sample]:
     """Yield the samples of a run, except its comparison and its histogram."""
+    yield from settled_samples(run, now, analysis, limits)
+    yield from passing_samples(run, now, analysis)
+
+
+def settled_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits) -> Iterator[Sample]:
+    """Yield the samples of a run that change with its events, or when a writer falls silent."""
     run_id, stall_after = run.run_id, analysis.stall_after
     status = run.status(now, stall_after)
     yield m.RUN_INFO, (run_id, run.benchmark, run.model, run.agent or "", run.source), 1
@@ -218,14 +302,18 @@ def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits
             yield m.RUN_FIRST_ACTIONS, (run_id, correct), count
     yield from _results(run, now, analysis, limits.domains)
     yield from _usage(run, limits.models)
-    eta = analysis.eta(run, now)
-    if eta is not None:
-        for bound, seconds in zip(m.ETA_BOUNDS, eta, strict=True):
-            yield m.RUN_ETA, (run_id, bound), now + seconds
-    yield from _money(run, now, analysis)
     for key in sorted(run.tags.keys() & set(limits.tags)):
         yield m.RUN_TAGS_INFO, (run_id, key, run.tags[key]), 1
     yield from _workers(run, now, stall_after, limits.workers)
+
+
+def passing_samples(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]:
+    """Yield the samples of a run that change with time alone: what is left, and what it costs."""
+    eta = analysis.eta(run, now)
+    if eta is not None:
+        for bound, seconds in zip(m.ETA_BOUNDS, eta, strict=True):
+            yield m.RUN_ETA, (run.run_id, bound), now + seconds
+    yield from _money(run, now, analysis)
 
 
 def _results(run: RunState, now: float, analysis: RunAnalysis, most: int) -> Iterator[Sample]:

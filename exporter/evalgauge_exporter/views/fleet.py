@@ -83,6 +83,9 @@ def collect_machine_use_samples(
         now: Unix seconds.
         stall_after: Seconds of silence after which a run counts as stalled.
     """
+    shown = list(list_shown_machines(fleet, now))
+    if not shown:
+        return
     active = [run for run in runs if run.status(now, stall_after) == "running"]
     used: dict[str, list[int]] = {}
     for run in active:
@@ -94,7 +97,7 @@ def collect_machine_use_samples(
                 states = (run.worker_state(run.workers[name], now, stall_after) for name in use.workers)
                 tally[1] += sum(state == "busy" for state in states)
     serving = (len(active), sum(len(run.running_attempts(now, stall_after)) for run in active))
-    for labels, machine in list_shown_machines(fleet, now):
+    for labels, machine in shown:
         names = fleet.list_aliases(machine.vm) if machine.vm is not None else {machine.name}
         keys = [machine.key, *(_ambiguous_key(name) for name in sorted(names))]
         found = next((used[key] for key in keys if key in used), None)

@@ -1,18 +1,19 @@
-"""The JSON view of the leaderboard. Callers hold the state's lock."""
+"""The JSON view of the leaderboard."""
 
 from __future__ import annotations
 
 from evalgauge_exporter.analysis import leaderboard as analysis_of
 from evalgauge_exporter.analysis.comparison import CorrectedComparison
-from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.views.schemas import leaderboard as shapes
 
 
-def leaderboards(analysis: RunAnalysis, now: float, by: str, benchmark: str | None = None) -> shapes.Leaderboards:
-    """Return the leaderboards of all benchmarks, or of one.
+def leaderboards(
+    cache: analysis_of.LeaderboardCache, now: float, by: str, benchmark: str | None = None
+) -> shapes.Leaderboards:
+    """Return the leaderboards of all benchmarks, or of one. Called without the state's lock.
 
     Args:
-        analysis: The analyses of the runs.
+        cache: The leaderboards of the runs.
         now: The present, Unix seconds.
         by: ``model``, ``agent`` or ``tag:NAME``.
         benchmark: The benchmark; None for all.
@@ -20,8 +21,7 @@ def leaderboards(analysis: RunAnalysis, now: float, by: str, benchmark: str | No
     Raises:
         ValueError: ``by`` is no grouping.
     """
-    runs = [run for run in analysis.state.runs.values() if benchmark in (None, run.benchmark)]
-    found = analysis_of.build_leaderboards(analysis, now, by=by, runs=runs)
+    found = cache.build(now, by=by, benchmark=benchmark)
     return shapes.Leaderboards(by=by, leaderboards=[_leaderboard(one) for one in found])
 
 

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import quote
 
+import msgspec
+
 from evalgauge.metrics import MEASURED_OUTCOMES, TASK_STATUSES
 from evalgauge_exporter.analysis.comparison import Comparison
 from evalgauge_exporter.analysis.costs import MachineCost
+from evalgauge_exporter.analysis.curves import Curves
 from evalgauge_exporter.analysis.run_analysis import BaselineComparison, RunAnalysis
-from evalgauge_exporter.analysis.summary import NO_RESULTS, elapsed, mean, result_fields, summarize
-from evalgauge_exporter.state.models import Attempt
+from evalgauge_exporter.analysis.summary import NO_RESULTS, elapsed, result_fields, summarize
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views.schemas import run as shapes
 
@@ -35,14 +37,18 @@ SEQUENTIAL_TEST = "anytime-valid Beta-binomial mixture martingale"
 
 def newest_first(runs: Iterable[RunState]) -> list[RunState]:
     """Return the runs, the one that started last first."""
-    return sorted(runs, key=lambda run: (run.started_at or 0.0, run.run_id), reverse=True)
+    return sorted(runs, key=_start, reverse=True)
 
 
 def default_run(analysis: RunAnalysis, now: float) -> RunState | None:
     """Return the run that is selected where none is named: the newest running one, else the newest."""
-    runs = newest_first(analysis.state.runs.values())
-    newest = runs[0] if runs else None
-    return next((run for run in runs if not analysis.is_finished(run, now)), newest)
+    runs = analysis.state.runs.values()
+    running = (run for run in runs if not analysis.is_finished(run, now))
+    return max(running, key=_start, default=None) or max(runs, key=_start, default=None)
+
+
+def _start(run: RunState) -> tuple[float, str]:
+    return run.started_at or 0.0, run.run_id
 
 
 def status(run: RunState | None, analysis: RunAnalysis, now: float) -> shapes.Status:
@@ -90,7 +96,7 @@ def _job(run: RunState, analysis: RunAnalysis, now: float) -> shapes.CurrentJob:
         current_task=shapes.CurrentTask.model_validate(current[-1].model_dump()) if current else None,
         elapsed_seconds=elapsed(run, now, stall_after),
         eta_seconds=None if eta is None else eta.p50,
-        avg_task_seconds=mean([a.duration_seconds for a in run.attempts.values() if a.duration_seconds is not None]),
+        avg_task_seconds=_mean_duration(run),
         benchmark=run.benchmark,
         agent=run.agent,
         source=run.source,
@@ -106,6 +112,12 @@ def _job(run: RunState, analysis: RunAnalysis, now: float) -> shapes.CurrentJob:
         baseline_run_id=None if paired is None else paired.run_id,
         tags=run.tags,
     )
+
+
+def _mean_duration(run: RunState) -> float | None:
+    """Return the mean seconds of the attempts' recorded ends."""
+    count = sum(sum(histogram.counts) for histogram in run.durations.values())
+    return sum(histogram.micros for histogram in run.durations.values()) / count / 1e6 if count else None
 
 
 # -- costs
@@ -242,34 +254,41 @@ def metrics(run: RunState | None, analysis: RunAnalysis, now: float, *, points: 
         run: The run; None where there is none.
         analysis: The analyses of the runs.
         now: The present, Unix seconds.
-        points: The most points of each curve.
+        points: The most points of each curve, at least two.
     """
     if run is None:
         return _no_metrics()
-    measured = [attempt for attempt in run.finished_attempts() if attempt.measured]
     fields = result_fields(run, analysis.results(run, now), run.status(now, analysis.stall_after))
     first = run.first_actions
     judged = sum(first.values())
-    rate_curve, steps_curve = _curves(measured, points)
+    curves = analysis.curves(run)
+    rate_curve, steps_curve = _curve_points(curves, points)
     return shapes.Metrics(
         **dict(fields),
-        success_rate_over_time=rate_curve if fields.success_rate_reason is None else [],
-        avg_steps_per_task=steps_curve,
-        domain_breakdown=domains(run, measured, analysis, now),
+        success_rate_over_time=[
+            shapes.RateAt.model_validate(point) for point in rate_curve if fields.success_rate_reason is None
+        ],
+        avg_steps_per_task=[shapes.StepsAt.model_validate(point) for point in steps_curve],
+        domain_breakdown=domains(run, analysis, now),
         episode_success_metrics=shapes.EpisodeMetrics(
             first_action_accuracy=first["true"] / judged if judged else None,
             episode_success_rate=fields.success_rate,
-            avg_steps_to_success=_mean_steps(measured, success=True),
-            avg_steps_to_failure=_mean_steps(measured, success=False),
+            avg_steps_to_success=curves.steps_to_success.mean,
+            avg_steps_to_failure=curves.steps_to_failure.mean,
         ),
-        measured_tasks=len(measured),
+        measured_tasks=len(curves.rates),
         avg_steps=run.mean_steps,
     )
 
 
-def _mean_steps(measured: list[Attempt], *, success: bool) -> float | None:
-    found = (attempt.steps for attempt in measured if (attempt.status == "success") == success)
-    return mean([float(steps) for steps in found if steps is not None])
+def render_metrics(run: RunState | None, analysis: RunAnalysis, now: float, points: int) -> bytes:
+    """Return ``metrics`` as JSON; its long curves are written without a model for each point."""
+    made = metrics(run, analysis, now, points=2).model_dump(mode="json")
+    if run is not None:
+        rates, steps = _curve_points(analysis.curves(run), points)
+        made["avg_steps_per_task"] = steps
+        made["success_rate_over_time"] = rates if made["success_rate_reason"] is None else []
+    return msgspec.json.encode(made)
 
 
 def _no_metrics() -> shapes.Metrics:
@@ -286,40 +305,31 @@ def _no_metrics() -> shapes.Metrics:
     )
 
 
-def _curves(measured: list[Attempt], points: int) -> tuple[list[shapes.RateAt], list[shapes.StepsAt]]:
-    """Return rate and mean steps after each measured attempt; of a long run evenly spaced ones, with the last."""
-    count = len(measured)
-    kept = set(range(count)) if count <= points else {round(i * (count - 1) / (points - 1)) for i in range(points)}
-    rate_curve: list[shapes.RateAt] = []
-    steps_curve: list[shapes.StepsAt] = []
-    tasks: dict[str, tuple[int, int]] = {}  # successes and measured attempts
-    total = 0.0  # sum of the tasks' shares of successes
-    steps, known = 0, 0
-    for index, attempt in enumerate(measured):
-        successes, attempts = tasks.get(attempt.task_id, (0, 0))
-        if attempts:
-            total -= successes / attempts
-        successes, attempts = successes + (attempt.status == "success"), attempts + 1
-        tasks[attempt.task_id] = successes, attempts
-        total += successes / attempts
-        if attempt.steps is not None:
-            steps, known = steps + attempt.steps, known + 1
-        if index in kept:
-            rate_curve.append(shapes.RateAt(task_idx=index, success_rate=min(1.0, max(0.0, total / len(tasks)))))
-            if known:
-                steps_curve.append(shapes.StepsAt(task_idx=index, avg_steps=steps / known))
-    return rate_curve, steps_curve
+Point = dict[str, int | float]
 
 
-def domains(run: RunState, measured: list[Attempt], analysis: RunAnalysis, now: float) -> dict[str, shapes.Domain]:
+def _curve_points(curves: Curves, points: int) -> tuple[list[Point], list[Point]]:
+    """Return the curves of the rate and of the mean steps; of a long run evenly spaced points, with the last.
+
+    The spacing is a power of two: while a run grows, the points stay where they are.
+    """
+    count, step = len(curves.rates), 1
+    while count > step * (points - 1) + 1:
+        step *= 2
+    kept = list(range(0, count, step))
+    if (count - 1) % step:
+        kept.append(count - 1)
+    rates: list[Point] = [{"task_idx": i, "success_rate": curves.rates[i]} for i in kept]
+    known = ((i, curves.mean_steps[i]) for i in kept)
+    return rates, [{"task_idx": i, "avg_steps": steps} for i, steps in known if steps is not None]
+
+
+def domains(run: RunState, analysis: RunAnalysis, now: float) -> dict[str, shapes.Domain]:
     """Return the results by domain, sorted by name."""
     counts: dict[str, dict[str, int]] = {}
     for (domain, name), count in run.task_counts(now, analysis.stall_after).items():
         counts.setdefault(domain, {})[name] = count
-    steps: dict[str, list[float]] = {}
-    for attempt in measured:
-        if attempt.steps is not None:
-            steps.setdefault(attempt.domain, []).append(float(attempt.steps))
+    steps = analysis.curves(run).steps_by_domain
     breakdown: dict[str, shapes.Domain] = {}
     results = analysis.domain_results(run, now)
     for domain in sorted(counts):
@@ -331,7 +341,7 @@ def domains(run: RunState, measured: list[Attempt], analysis: RunAnalysis, now: 
             total=sum(statuses.values()),
             success=statuses.get("success", 0),
             rate=None if found is None or found.success_rate is None else found.success_rate.value,
-            avg_steps=mean(steps.get(domain, [])),
+            avg_steps=steps[domain].mean if domain in steps else None,
             finished=sum(n for name, n in statuses.items() if name not in ("pending", "running")),
             measured=sum(statuses.get(name, 0) for name in MEASURED_OUTCOMES),
             rate_low=None if rate is None else rate.low,
@@ -374,15 +384,11 @@ def workers(run: RunState | None, analysis: RunAnalysis, now: float) -> shapes.W
 # -- several runs
 
 
-def runs(analysis: RunAnalysis, now: float, *, only: RunState | None = None) -> shapes.Runs:
-    """Return the summaries of all runs, the newest first, or of one."""
-    found = newest_first(analysis.state.runs.values()) if only is None else [only]
-    return shapes.Runs(runs=[_listed(run, analysis, now) for run in found])
-
-
-def _listed(run: RunState, analysis: RunAnalysis, now: float) -> shapes.ListedRun:
+def render_listed_run(run: RunState, analysis: RunAnalysis, now: float) -> bytes:
+    """Return the row of a run in the list of all runs as JSON, without the seconds that it has taken."""
     summary = summarize(run, now, analysis.stall_after, analysis.results(run, now))
-    return shapes.ListedRun(**dict(summary) | {"created_at": _iso_time(summary.created_at)})
+    changed = {"created_at": _iso_time(summary.created_at), "elapsed_seconds": None}
+    return shapes.ListedRun(**dict(summary) | changed).model_dump_json().encode()
 
 
 def _iso_time(seconds: float | None) -> str | None:

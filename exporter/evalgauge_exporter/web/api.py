@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
+from evalgauge_exporter.analysis.leaderboard import LeaderboardCache, is_grouping
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views import fleet as fleet_views
 from evalgauge_exporter.views import snapshot as snapshots
 from evalgauge_exporter.views.leaderboard import leaderboards
+from evalgauge_exporter.views.run_rows import RunRows
 from evalgauge_exporter.views.schemas import fleet as fleet_schemas
 from evalgauge_exporter.views.schemas import leaderboard as leaderboard_schemas
 from evalgauge_exporter.views.schemas import openadapt as openadapt_schemas
 from evalgauge_exporter.views.schemas import run as schemas
 from evalgauge_exporter.web.coalesce import RequestCoalescer
 from evalgauge_exporter.web.errors import unknown_run_error
-from evalgauge_exporter.web.sse import RenderedSnapshot, SnapshotBroadcaster
+from evalgauge_exporter.web.sse import PATCH, RenderedSnapshot, SnapshotBroadcaster
 
 T = TypeVar("T")
 RunId = Annotated[
     str | None,
     Query(max_length=600, description="The selected run; by default the newest running one, else the newest."),
 ]
-METRICS_CACHE_SECONDS = 60.0
-"""Seconds for which the metrics of an unchanged run are cached: the curves of 10,000 tasks take 0.1 s to compute."""
-MAX_CACHED_METRICS = 50
-"""Runs whose metrics are cached."""
+METRICS_POINTS = 10_000
+"""Points of the curves of a run's metrics, at most."""
 _ERRORS: dict[int | str, dict[str, Any]] = {404: {"model": schemas.Problem}, 422: {"model": schemas.Problem}}
 
 
@@ -67,22 +67,27 @@ class _RunQueries:
         raise unknown_run_error(run_id, known)  # without the lock: near matches among thousands of ids take a while
 
     async def answer(
-        self, run_id: str | None, view: Callable[[RunState | None, RunAnalysis, float], BaseModel]
+        self, run_id: str | None, view: Callable[[RunState | None, RunAnalysis, float], BaseModel | bytes]
     ) -> Response:
         """Evaluate a view of a run and answer with JSON, computed once for all concurrent requests.
 
         Args:
             run_id: The run; ``None`` selects the newest running one, else the newest.
-            view: A module-level function: its identity is part of the key under which requests are joined.
+            view: A function that is defined once: its identity is part of the key under which requests are joined.
 
         Raises:
             HTTPException: 404 for an unknown run id.
         """
 
         def compute() -> bytes:
-            return self.query(run_id, view).model_dump_json().encode()
+            made = self.query(run_id, view)
+            return made if isinstance(made, bytes) else made.model_dump_json().encode()
 
-        return Response(await self._shared.get((view, run_id), compute), media_type="application/json")
+        return await self.share((view, run_id), compute)
+
+    async def share(self, key: Hashable, compute: Callable[[], bytes]) -> Response:
+        """Answer with JSON that is computed, in a thread, once for all concurrent requests with an equal key."""
+        return Response(await self._shared.get(key, compute), media_type="application/json")
 
     async def check(self, run_id: str | None) -> None:
         """Raise ``HTTPException`` 404 for an unknown run id."""
@@ -103,7 +108,7 @@ def create_api_router(exporter: Exporter, stream: SnapshotBroadcaster) -> APIRou
     queries = _RunQueries(exporter)
     _run_routes(router, queries)
     _stream_routes(router, queries, stream)
-    _runs_routes(router, queries)
+    _runs_routes(router, queries, exporter.leaderboards)
     _openadapt_routes(router, queries)
     _fleet_routes(router, exporter)
     return router
@@ -118,33 +123,12 @@ def _run_routes(router: APIRouter, queries: _RunQueries) -> None:
     async def costs(run_id: RunId = None) -> Response:
         return await queries.answer(run_id, snapshots.costs)
 
-    cached: dict[str, tuple[RunState, int, float, bytes]] = {}
+    def render_metrics(run: RunState | None, analysis: RunAnalysis, now: float) -> bytes:
+        return snapshots.render_metrics(run, analysis, now, METRICS_POINTS)
 
-    @router.get(
-        "/benchmark/metrics",
-        tags=["run"],
-        summary="Success of the run",
-        response_model=schemas.Metrics,
-    )
-    def metrics(run_id: RunId = None) -> Response:
-        def view(run: RunState | None, analysis: RunAnalysis, now: float) -> bytes:
-            name = "" if run is None else run.run_id
-            last = cached.get(name)
-            if (
-                run is not None
-                and last is not None
-                and last[:2] == (run, run.version)
-                and now - last[2] < METRICS_CACHE_SECONDS
-            ):
-                return last[3]
-            body = snapshots.metrics(run, analysis, now, points=10_000).model_dump_json().encode()
-            if run is not None:
-                if len(cached) > MAX_CACHED_METRICS:
-                    cached.clear()
-                cached[name] = (run, run.version, now, body)
-            return body
-
-        return Response(queries.query(run_id, view), media_type="application/json")
+    @router.get("/benchmark/metrics", tags=["run"], summary="Success of the run", response_model=schemas.Metrics)
+    async def metrics(run_id: RunId = None) -> Response:
+        return await queries.answer(run_id, render_metrics)
 
     @router.get("/benchmark/workers", tags=["run"], summary="Workers of the run", response_model=schemas.Workers)
     async def workers(run_id: RunId = None) -> Response:
@@ -170,6 +154,7 @@ def _stream_routes(router: APIRouter, queries: _RunQueries, stream: SnapshotBroa
     async def events(
         interval: Annotated[float, Query(ge=0.2, le=60, description="Minimum seconds between two snapshots.")] = 2.0,
         run_id: RunId = None,
+        patch: Annotated[bool, Query(description=PATCH)] = False,
     ) -> StreamingResponse:
         await queries.check(run_id)
         if stream.clients >= stream.max_clients:
@@ -177,40 +162,61 @@ def _stream_routes(router: APIRouter, queries: _RunQueries, stream: SnapshotBroa
                 503, "too many event streams are open; poll /api/benchmark/frame", {"retry-after": "30"}
             )
         return StreamingResponse(
-            stream.stream(run_id, interval),
+            stream.stream(run_id, interval, patches=patch),
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
 
 
-def _runs_routes(router: APIRouter, queries: _RunQueries) -> None:
-    @router.get("/benchmark/runs", tags=["runs"], summary="All runs, newest first")
-    def runs(run_id: RunId = None) -> schemas.Runs:
-        def view(run: RunState | None, analysis: RunAnalysis, now: float) -> schemas.Runs:
-            return snapshots.runs(analysis, now, only=run if run_id is not None else None)
+def _runs_routes(router: APIRouter, queries: _RunQueries, boards: LeaderboardCache) -> None:
+    analysis = queries.insights
+    rows = RunRows(analysis, lambda run, now: snapshots.render_listed_run(run, analysis, now))
 
-        return queries.query(run_id, view)
+    @router.get("/benchmark/runs", tags=["runs"], summary="All runs, newest first", response_model=schemas.Runs)
+    async def runs(run_id: RunId = None) -> Response:
+        def compute() -> bytes:
+            only = None if run_id is None else queries.query(run_id, lambda run, *_: run)
+            return b'{"runs":[' + b",".join(rows.render(time.time(), only)) + b"]}"
 
-    @router.get("/benchmark/compare", tags=["runs"], summary="Two runs, paired by task; the first is the baseline")
-    def compare(
+        return await queries.share((rows, run_id), compute)
+
+    @router.get(
+        "/benchmark/compare",
+        tags=["runs"],
+        summary="Two runs, paired by task; the first is the baseline",
+        response_model=schemas.Comparison,
+    )
+    async def compare(
         runs: Annotated[str, Query(max_length=1300, description="Run ids A,B; A is the baseline.")],
-    ) -> schemas.Comparison:
-        with queries.state.lock:
-            known = dict(queries.state.runs)
-        a, b = _parse_pair(runs, known)
-        with queries.state.lock:
-            return snapshots.compare(a, b, queries.insights, time.time())
+    ) -> Response:
+        def compute() -> bytes:
+            with queries.state.lock:
+                known = dict(queries.state.runs)
+            a, b = _parse_pair(runs, known)
+            analysis.prepare_comparison(a, b)
+            with queries.state.lock:
+                made = snapshots.compare(a, b, analysis, time.time())
+            return made.model_dump_json().encode()
 
-    @router.get("/benchmark/leaderboard", tags=["runs"], summary="Models, agents or tag values, ranked and compared")
-    def leaderboard(
+        return await queries.share(("compare", runs), compute)
+
+    @router.get(
+        "/benchmark/leaderboard",
+        tags=["runs"],
+        summary="Models, agents or tag values, ranked and compared",
+        response_model=leaderboard_schemas.Leaderboards,
+    )
+    async def leaderboard(
         by: Annotated[str, Query(max_length=200, description="model, agent or tag:NAME.")] = "model",
         benchmark: Annotated[str | None, Query(max_length=600, description="Only this benchmark.")] = None,
-    ) -> leaderboard_schemas.Leaderboards:
-        with queries.state.lock:
-            try:
-                return leaderboards(queries.insights, time.time(), by, benchmark)
-            except ValueError as error:
-                raise HTTPException(422, f"by: {error}") from error
+    ) -> Response:
+        if not is_grouping(by):
+            raise HTTPException(422, f"by: {by!r} is no grouping; write model, agent or tag:NAME")
+
+        def compute() -> bytes:
+            return leaderboards(boards, time.time(), by, benchmark).model_dump_json().encode()
+
+        return await queries.share(("leaderboard", by, benchmark), compute)
 
 
 def _openadapt_routes(router: APIRouter, queries: _RunQueries) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gzip
 import re
 import time
 from collections.abc import AsyncIterator
@@ -102,8 +101,8 @@ def _add_machine_routes(app: FastAPI, exporter: Exporter) -> None:
         zipped = _accepts_gzip(request.headers.get("accept-encoding", ""))
 
         def render() -> bytes:
-            body = exporter.exposition.render(time.time(), openmetrics=openmetrics)
-            return gzip.compress(body, compresslevel=1) if zipped else body
+            write = exporter.exposition.render_gzip if zipped else exporter.exposition.render
+            return write(time.time(), openmetrics=openmetrics)
 
         headers = {"content-type": exposition.OPENMETRICS if openmetrics else exposition.TEXT}
         headers |= {"vary": "accept, accept-encoding"} | ({"content-encoding": "gzip"} if zipped else {})
@@ -125,11 +124,11 @@ def _add_machine_routes(app: FastAPI, exporter: Exporter) -> None:
         "/readyz",
         tags=["machines"],
         response_class=PlainTextResponse,
-        responses={503: {"description": "The first reading is not complete."}},
+        responses={503: {"description": "The first reading or the first answer is not complete."}},
         summary="Readiness: every source has been read once",
     )
     async def readyz() -> Response:
-        if exporter.state.ready:
+        if exporter.is_ready():
             return PlainTextResponse("ready\n")
         return JSONResponse({"error": "the results folders are being read for the first time"}, status_code=503)
 

@@ -11,10 +11,14 @@ from fastapi.responses import RedirectResponse
 
 from evalgauge_exporter.analysis.costs import RunCosts
 from evalgauge_exporter.analysis.leaderboard import is_grouping
+from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.analysis.summary import RunSummary, summarize
 from evalgauge_exporter.exporter import Exporter
-from evalgauge_exporter.replay.page import load_script, load_style, render_chunk, render_index
+from evalgauge_exporter.replay.json_text import encode_for_script
+from evalgauge_exporter.replay.page import load_script, load_style, render_chunk, render_index, wrap_chunk
+from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views.leaderboard import leaderboards
+from evalgauge_exporter.views.run_rows import RunRows
 from evalgauge_exporter.views.snapshot import dashboard_url
 from evalgauge_exporter.web.coalesce import RequestCoalescer
 from evalgauge_exporter.web.replay_sites import SITE_POLICY
@@ -33,6 +37,12 @@ def create_runs_router(exporter: Exporter) -> APIRouter:
     """
     router = APIRouter()
     shared = RequestCoalescer()
+    analysis = exporter.analysis
+    rows = RunRows(
+        analysis,
+        lambda run, now: _render_row(run, analysis, now),
+        lambda run, now: _shown_costs(analysis.costs(run, now)),
+    )
     files = {
         "index.html": render_index(None),
         "assets/replay.js": load_script(),
@@ -48,7 +58,7 @@ def create_runs_router(exporter: Exporter) -> APIRouter:
     async def runs_page(path: str) -> Response:
         path = path or "index.html"
         if path == "data/index.js":
-            content = await shared.get(path, lambda: render_chunk("index", build_index(exporter)))
+            content = await shared.get(path, lambda: wrap_chunk("index", render_index_part(exporter, rows)))
         elif (by := _parse_grouping(path)) is not None:
             content = await shared.get(path, lambda: _render_leaderboards(exporter, path, by))
         elif path in files:
@@ -62,24 +72,19 @@ def create_runs_router(exporter: Exporter) -> APIRouter:
     return router
 
 
-def build_index(exporter: Exporter) -> dict[str, Any]:
-    """Return the index of all runs, in the format of a replay site's ``data/index.js``."""
+def render_index_part(exporter: Exporter, rows: RunRows) -> bytes:
+    """Return the index of all runs as JSON, in the format of a replay site's ``data/index.js``."""
     now = time.time()
-    analysis = exporter.analysis
-    with exporter.state.lock:
-        runs = [
-            _index_entry(
-                summarize(run, now, analysis.stall_after, analysis.results(run, now)),
-                analysis.costs(run, now),
-                run.agent,
-                run.version,
-            )
-            for run in exporter.state.runs.values()
-        ]
-    runs.sort(key=lambda run: (run["started_at"] or 0.0, run["run_id"]))
     grafana = exporter.config.grafana_url
     served = {"home": HOME, "list": True, "dashboard": None if grafana is None else dashboard_url(grafana)}
-    return {"generated_at": now, "runs": runs, "served": served}
+    rest = encode_for_script({"generated_at": now, "served": served})
+    return rest[:-1] + b',"runs":[' + b",".join(reversed(rows.render(now))) + b"]}"
+
+
+def _render_row(run: RunState, analysis: RunAnalysis, now: float) -> bytes:
+    summary = summarize(run, now, analysis.stall_after, analysis.results(run, now))
+    entry = _index_entry(summary, analysis.costs(run, now), run.agent, run.version)
+    return encode_for_script(entry | {"elapsed_seconds": None})
 
 
 def _parse_grouping(path: str) -> str | None:
@@ -95,9 +100,17 @@ def _parse_grouping(path: str) -> str | None:
 
 
 def _render_leaderboards(exporter: Exporter, path: str, by: str) -> bytes:
-    with exporter.state.lock:
-        found = leaderboards(exporter.analysis, time.time(), by)
+    found = leaderboards(exporter.leaderboards, time.time(), by)
     return render_chunk(path.removeprefix("data/").removesuffix(".js"), found.model_dump(mode="json"))
+
+
+def _shown_costs(costs: RunCosts) -> dict[str, Any]:
+    return {
+        "cost_usd": costs.total,
+        "unpriced_calls": costs.unpriced_calls,
+        "unknown_usage_calls": costs.unknown_usage_calls,
+        "unpriced_machines": costs.unpriced_machines,
+    }
 
 
 def _index_entry(summary: RunSummary, costs: RunCosts, agent: str | None, version: int) -> dict[str, Any]:
@@ -122,10 +135,7 @@ def _index_entry(summary: RunSummary, costs: RunCosts, agent: str | None, versio
         "mean_score": summary.mean_score,
         "scorer": summary.scorer,
         "avg_steps": summary.avg_steps,
-        "cost_usd": costs.total,
-        "unpriced_calls": costs.unpriced_calls,
-        "unknown_usage_calls": costs.unknown_usage_calls,
-        "unpriced_machines": costs.unpriced_machines,
+        **_shown_costs(costs),
         "tags": summary.tags,
         "version": version,
     }

@@ -20,7 +20,7 @@ from evalgauge_exporter.views import snapshot as snapshots
 from evalgauge_exporter.views.wall import Wall, build_wall, find_screenshot
 from evalgauge_exporter.web.errors import unknown_run_error
 from evalgauge_exporter.web.live_files import LIVE
-from evalgauge_exporter.web.sse import RenderedSnapshot, SnapshotBroadcaster
+from evalgauge_exporter.web.sse import PATCH, RenderedSnapshot, SnapshotBroadcaster
 
 WIDTH = 640
 """Pixels of a screenshot on the wall."""
@@ -84,12 +84,13 @@ def create_wall_router(exporter: Exporter, stream: SnapshotBroadcaster) -> APIRo
     async def events(
         interval: Annotated[float, Query(ge=0.2, le=60, description="Minimum seconds between two messages.")] = 1.0,
         run_id: RunId = None,
+        patch: Annotated[bool, Query(description=PATCH)] = False,
     ) -> StreamingResponse:
         check(run_id)
         if stream.clients >= stream.max_clients:
             raise HTTPException(503, "too many event streams; poll /api/benchmark/wall", {"retry-after": "30"})
         return StreamingResponse(
-            stream.stream(run_id, interval),
+            stream.stream(run_id, interval, patches=patch),
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )

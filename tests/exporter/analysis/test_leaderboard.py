@@ -1,5 +1,6 @@
 """Leaderboards and comparisons of several runs."""
 
+import concurrent.futures
 import itertools
 from collections.abc import Sequence
 from decimal import Decimal
@@ -9,8 +10,8 @@ import pytest
 
 from evalgauge.events import decode
 from evalgauge.pricing import Price
-from evalgauge_exporter.analysis.comparison import Trial, compare, compare_all, compare_pairs, holm
-from evalgauge_exporter.analysis.leaderboard import build_leaderboards, find_front
+from evalgauge_exporter.analysis.comparison import Comparison, Trial, compare, compare_all, compare_pairs, holm
+from evalgauge_exporter.analysis.leaderboard import LeaderboardCache, find_front
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.run import RunState, State, fold
 from evalgauge_exporter.views.leaderboard import leaderboards
@@ -48,7 +49,7 @@ def analysis_of(*runs: RunState) -> RunAnalysis:
 def test_rows_are_ranked_and_compared_pairwise() -> None:
     good, weak, worst = [1] * 36 + [0] * 4, [1] * 18 + [0] * 22, [0] * 40
     analysis = analysis_of(run_of("w", "weak", weak), run_of("g", "good", good), run_of("x", "worst", worst))
-    (board,) = build_leaderboards(analysis, 9000.0)
+    (board,) = LeaderboardCache(analysis).build(9000.0)
     assert [(row.rank, row.name, row.success_rate) for row in board.rows] == [
         (1, "good", 0.9),
         (2, "weak", 0.45),
@@ -65,24 +66,24 @@ def test_rows_are_ranked_and_compared_pairwise() -> None:
 
 def test_runs_of_one_model_are_pooled_as_repeats() -> None:
     analysis = analysis_of(run_of("one", "m", [1, 1, 0, 0]), run_of("two", "m", [1, 0, 0, 0]))
-    (board,) = build_leaderboards(analysis, 9000.0)
+    (board,) = LeaderboardCache(analysis).build(9000.0)
     (row,) = board.rows
     assert (row.tasks, row.attempts, row.success_rate, set(row.run_ids)) == (4, 8, 0.375, {"one", "two"})
 
 
 def test_runs_are_grouped_by_a_tag_and_those_without_it_are_left_out() -> None:
     runs = run_of("a", "m", [1] * 4, prompt="v1"), run_of("b", "m", [0] * 4, prompt="v2"), run_of("c", "m", [1] * 4)
-    answer = leaderboards(analysis_of(*runs), 9000.0, "tag:prompt")
+    answer = leaderboards(LeaderboardCache(analysis_of(*runs)), 9000.0, "tag:prompt")
     assert [row.name for row in answer.leaderboards[0].rows] == ["v1", "v2"]
     assert answer.leaderboards[0].pairs[0].change == -1
-    assert leaderboards(analysis_of(*runs), 9000.0, "model", "other").leaderboards == []
+    assert leaderboards(LeaderboardCache(analysis_of(*runs)), 9000.0, "model", "other").leaderboards == []
     with pytest.raises(ValueError, match="tag:NAME"):
-        leaderboards(analysis_of(*runs), 9000.0, "colour")
+        leaderboards(LeaderboardCache(analysis_of(*runs)), 9000.0, "colour")
 
 
 def test_a_cost_that_is_not_complete_is_on_no_front() -> None:
     analysis = analysis_of(run_of("a", "m", [1] * 4, usd=None))
-    (row,) = build_leaderboards(analysis, 9000.0)[0].rows
+    (row,) = LeaderboardCache(analysis).build(9000.0)[0].rows
     assert (row.cost_usd, row.cost_is_complete, row.cost_per_success_usd, row.on_front) == (None, False, None, False)
 
 
@@ -119,3 +120,28 @@ def test_scores_are_corrected_too() -> None:
     assert found["a", "c"].score_verdict is None
     running = compare_pairs(runs, finished=False)
     assert running["a", "b"].score_verdict == "worse"
+
+
+def test_only_pairs_whose_runs_changed_are_compared_again_and_without_the_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs = [run_of(f"r{number}", f"model-{number}", [1, 0] * 4) for number in range(3)]
+    analysis = analysis_of(*runs)
+    compared: list[bool] = []
+    real = compare
+
+    def counted(*given: Any, **named: Any) -> Comparison:
+        with concurrent.futures.ThreadPoolExecutor(1) as other:
+            compared.append(other.submit(analysis.state.lock.acquire, blocking=False).result())
+            other.submit(analysis.state.lock.release).result()
+        return real(*given, **named)
+
+    monkeypatch.setattr("evalgauge_exporter.analysis.comparison.several.compare", counted)
+    cache = LeaderboardCache(analysis)
+    first = cache.build(9000.0)
+    assert compared == [True] * 3
+    assert cache.build(9001.0) == first
+    assert len(compared) == 3
+    runs[0].version += 1
+    assert cache.build(9002.0) == first
+    assert len(compared) == 5

@@ -20,6 +20,7 @@ from evalgauge import track_run
 from evalgauge.events import Step
 from evalgauge.runlog import read_events, safe_name
 from evalgauge_exporter.cli.main import COMMANDS, cli
+from evalgauge_exporter.cli.output import format_usd
 from evalgauge_exporter.demo.history import EARLIER_RUNS
 from evalgauge_exporter.demo.player import draw_screenshots, write_finished_run
 from evalgauge_exporter.demo.scenario import plan
@@ -321,3 +322,24 @@ def test_a_missing_extra_is_one_line_with_the_pip_command(tmp_path: Path) -> Non
 
 def test_safe_names_keep_safe_characters() -> None:
     assert safe_name("waa-demo_1.2@x") == "waa-demo_1.2@x"
+
+
+def test_a_table_of_runs_leaves_out_columns_before_it_is_stacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_run(tmp_path, "a-run-with-a-name-of-some-length")
+    monkeypatch.setenv("COLUMNS", "200")
+    assert {"model", "took", "started"} <= set(evalgauge("runs", tmp_path).stdout.split())
+    monkeypatch.setenv("COLUMNS", "75")
+    head, *_ = evalgauge("runs", tmp_path).stdout.strip().splitlines()
+    assert head.split() == ["run", "state", "finished", "success", "cost"]
+    monkeypatch.setenv("COLUMNS", "40")
+    assert "  model: " in evalgauge("runs", tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"), [(0.0, "$0.00"), (0.00042, "$0.00042"), (0.0051, "$0.0051"), (1234.5, "$1,234.50")]
+)
+def test_a_cost_below_a_cent_is_not_zero(usd: float, text: str) -> None:
+    assert format_usd(usd) == text
+    assert format_usd(usd, incomplete=True) == f"≥ {text}"

@@ -1,6 +1,8 @@
 """/metrics: both formats, whole sets of states, runs that leave."""
 
+import gzip
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from evalgauge.events import Event
 from evalgauge.runlog import read_events
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.run import RunState, State, fold
-from evalgauge_exporter.views.exposition import Exposition, format_sample
+from evalgauge_exporter.views import exposition as exposition_module
+from evalgauge_exporter.views.exposition import Exposition, Sample, format_sample
 from evalgauge_exporter.views.limits import Limits
 from tests.exporter.runs import small_run
 from tests.exporter.scraping import samples, total, value
@@ -235,6 +238,59 @@ def test_a_run_that_becomes_stalled_is_exposed_as_stalled() -> None:
     found = samples(exposition.render(1601).decode())
     assert value(found, "agent_eval_run_state", state="stalled") == 1
     assert total(found, "agent_eval_run_tasks", status="interrupted") == 1
+
+
+def test_a_running_run_is_rendered_again_only_after_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[str] = []
+    real = exposition_module.settled_samples
+
+    def counted(run: RunState, now: float, analysis: RunAnalysis, limits: Limits) -> Iterator[Sample]:
+        rendered.append(run.run_id)
+        return real(run, now, analysis, limits)
+
+    monkeypatch.setattr(exposition_module, "settled_samples", counted)
+    runs = [fold(name, "runlog", [event("task_started", 1000, task_id="a")]) for name in ("r", "s")]
+    exposition = exposition_of(*runs)
+    for now in (1001, 1016, 1031):
+        exposition.render(now)
+    assert rendered == ["r", "s"]
+    runs[1].apply(event("step", 1032, task_id="a", action="click"))
+    assert total(samples(exposition.render(1046).decode()), "agent_eval_run_steps_total", run_id="s") == 1
+    assert rendered == ["r", "s", "s"]
+
+
+def test_what_time_alone_changes_is_current_though_nothing_else_is_rendered_again() -> None:
+    told = [event("run_started", 1000, run_id="r", benchmark="b", model="m", tasks=[f"t{n}" for n in range(10)])]
+    for number in range(4):
+        at, name = 1000 + 100 * number, f"t{number}"
+        told.append(event("task_started", at, task_id=name))
+        told.append(event("task_finished", at + 100, task_id=name, outcome="success", duration_seconds=100))
+    told.append(event("task_started", 1400, task_id="t4"))
+    exposition = exposition_of(fold("r", "runlog", told))
+    early, late = (samples(exposition.render(now).decode()) for now in (1401, 1700))
+    ends = [value(found, "agent_eval_run_eta_timestamp_seconds", bound="p50") for found in (early, late)]
+    assert ends[1] > ends[0], "the task that is running takes longer than those before"
+
+
+def test_a_writer_that_falls_silent_is_exposed_though_no_event_says_so() -> None:
+    told = [
+        event("task_started", 1000, writer="a", task_id="x", worker_id="a"),
+        event("task_started", 1500, writer="b", task_id="y", worker_id="b"),
+    ]
+    exposition = exposition_of(fold("r", "runlog", told))
+    for now, lost in ((1550, 0), (1601, 1), (1650, 1)):
+        found = samples(exposition.render(now).decode())
+        assert total(found, "agent_eval_worker_state", state="lost") == lost
+        assert total(found, "agent_eval_run_tasks", status="interrupted") == lost
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+def test_the_compressed_metrics_are_the_same(tmp_path: Path, openmetrics: bool) -> None:
+    runs = [state_of(small_run(tmp_path, name, outcomes="ssfai").folder) for name in ("r", "s")]
+    exposition, now = exposition_of(*runs), time.time()
+    for _ in range(2):
+        zipped = exposition.render_gzip(now, openmetrics=openmetrics)
+        assert gzip.decompress(zipped) == exposition.render(now, openmetrics=openmetrics)
 
 
 @given(st.text(max_size=30), st.floats(allow_nan=False))

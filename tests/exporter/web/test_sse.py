@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,11 +19,13 @@ import pytest
 from evalgauge import Run, track_run
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.web import sse as stream
+from evalgauge_exporter.web.patches import find_patch
 from evalgauge_exporter.web.server import serving
 from evalgauge_exporter.web.sse import RenderedSnapshot, SnapshotBroadcaster
 from tests.asynchronous import run
 from tests.exporter.runs import exporter_of
 from tests.exporter.scraping import scrape, value
+from tests.exporter.web.test_patches import apply_patch
 
 
 class Served:
@@ -106,6 +108,73 @@ def test_frames_keep_the_interval() -> None:
         assert all(later - earlier > 0.29 for earlier, later in itertools.pairwise(begun)), "no clock makes it less"
 
     run(asked())
+
+
+def test_a_client_of_patches_gets_a_whole_frame_and_then_what_changes(served: Served) -> None:
+    with contextlib.closing(Client(served.url, "interval=0.2&patch=1")) as client:
+        client.event()
+        first = client.event()
+        assert "event" not in first
+        frame = json.loads(first["data"])
+        sizes = []
+        for number in range(3):
+            with served.run.task(f"t{number}") as task:
+                task.finish(success=True)
+            while frame["current_job"]["completed_tasks"] <= number:
+                fields = client.event()
+                if "data" in fields:
+                    assert fields["event"] == "patch"
+                    frame = apply_patch(frame, json.loads(fields["data"]))
+                    sizes.append(len(fields["data"]))
+        assert max(sizes) < len(first["data"]) / 2
+        with contextlib.closing(Client(served.url, "patch=1")) as other:
+            whole = other.frame()
+        assert whole["current_job"]["completed_tasks"] == 3
+        assert whole["domain_breakdown"] == frame["domain_breakdown"]
+        assert whole["metrics"]["success_rate_over_time"] == frame["metrics"]["success_rate_over_time"]
+
+
+def test_a_patch_is_made_once_for_all_and_one_who_missed_too_many_gets_a_whole_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream, "MIN_BUILD_INTERVAL", 0.0)
+    made: list[object] = []
+    real = find_patch
+
+    def counted(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+        made.append(after["n"])
+        return real(before, after)
+
+    monkeypatch.setattr("evalgauge_exporter.web.sse.find_patch", counted)
+
+    async def clients() -> None:
+        version = 1
+        source = SnapshotBroadcaster(
+            lambda _: RenderedSnapshot(version, b'{"generated_at":1,"n":%d}' % version, True), lambda: version
+        )
+        loop = asyncio.get_running_loop()
+        source.attach(loop)
+
+        async def read(client: AsyncGenerator[bytes, None]) -> bytes:
+            while True:
+                event = await anext(client)
+                if b"data: " in event:
+                    return event.partition(b"-")[2]
+
+        quick = [source.stream("r", 0.0, patches=True) for _ in range(3)]
+        slow = source.stream("r", 0.0, patches=True)
+        whole = b'1\ndata: {"generated_at":1,"n":1}\n\n'
+        assert [await read(client) for client in (*quick, slow)] == [whole] * 4
+        for version in range(2, stream.MAX_PATCHES + 3):
+            source.notify()
+            patch = b'%d\nevent: patch\ndata: {"n":[%d]}\n\n' % (version, version)
+            assert [await read(client) for client in quick] == [patch] * 3
+        assert made == list(range(2, stream.MAX_PATCHES + 3))
+        assert await read(slow) == b'%d\ndata: {"generated_at":1,"n":%d}\n\n' % (version, version)
+        for client in (*quick, slow):
+            await client.aclose()
+
+    run(clients())
 
 
 def test_a_silent_run_is_sent_as_stalled(tmp_path: Path) -> None:

@@ -57,7 +57,12 @@ def compare_all(
 
 
 def compare_pairs(
-    runs: Mapping[str, Sequence[Trial]], *, finished: bool = True, alpha: float = 0.05, min_pairs: int = 10
+    runs: Mapping[str, Sequence[Trial]],
+    *,
+    finished: bool = True,
+    alpha: float = 0.05,
+    min_pairs: int = 10,
+    known: Mapping[tuple[str, str], Comparison] | None = None,
 ) -> dict[tuple[str, str], CorrectedComparison]:
     """Compare each run with each other one, with Holm's correction for the number of pairs.
 
@@ -66,14 +71,15 @@ def compare_pairs(
         finished: Whether all runs are finished.
         alpha: Chance of even one false verdict among runs that are equal.
         min_pairs: Pairs below which a verdict is "too_few_tasks".
+        known: Comparisons that were made before.
 
     Returns:
         The comparisons by (baseline, candidate), each pair once, in the order of ``runs``.
     """
-    found = {
-        (a, b): compare(runs[a], runs[b], finished=finished, alpha=alpha, min_pairs=min_pairs)
-        for a, b in combinations(runs, 2)
-    }
+    found = {}
+    for a, b in combinations(runs, 2):
+        before = None if known is None else known.get((a, b))
+        found[a, b] = before or compare(runs[a], runs[b], finished=finished, alpha=alpha, min_pairs=min_pairs)
     return correct(found, alpha, min_pairs)
 
 

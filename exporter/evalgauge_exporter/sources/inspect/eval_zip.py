@@ -176,11 +176,21 @@ def _unpack(packed: bytes, info: zipfile.ZipInfo) -> bytes:
     elif info.compress_type == zipfile.ZIP_DEFLATED:
         data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, most)
     elif info.compress_type == zipfile.ZIP_ZSTANDARD:
-        data = ZstdDecompressor().decompress(packed, most)
+        data = _unpack_zstd(packed, most)
     else:
         raise EvalZipError("unreadable", f"{info.filename}: compression method {info.compress_type} is not known")
     if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
         raise EvalZipError("torn_file", f"{info.filename}: not the content whose size and CRC-32 are stated")
     if exceeds_memory(data):
         raise EvalZipError("long_file", f"{info.filename}: would need more than {MAX_PARSED >> 20} MiB of memory")
+    return data
+
+
+def _unpack_zstd(packed: bytes, most: int) -> bytes:
+    """Unpack frames of zstd, up to so many bytes: Inspect begins a new one every 200 MiB."""
+    data = b""
+    while packed and len(data) < most:
+        frame = ZstdDecompressor()
+        data += frame.decompress(packed, most - len(data))
+        packed = frame.unused_data
     return data

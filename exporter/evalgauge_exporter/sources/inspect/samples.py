@@ -295,12 +295,7 @@ class _SampleImages:
 
     def __init__(self, sample: SampleDocument, below: str) -> None:
         self._below = below
-        heads = {name: bytes(memoryview(content)[:_HEAD]) for name, content in (sample.attachments or {}).items()}
-        self._suffixes = {
-            name: suffix
-            for name, head in heads.items()
-            if (suffix := next((suffix for start, suffix in _IMAGES.items() if head.startswith(start)), None))
-        }
+        self._attachments = sample.attachments or {}
 
     def list_paths(self, content: object) -> list[str]:
         """Return the paths of the images in a content."""
@@ -311,7 +306,13 @@ class _SampleImages:
             image = part.get("image")
             if isinstance(image, str) and image.startswith(ATTACHMENT):
                 name = image.removeprefix(ATTACHMENT)
-                found += [f"{self._below}/{name}{self._suffixes[name]}"] if name in self._suffixes else []
+                if (suffix := self._find_suffix(name)) is not None:
+                    found.append(f"{self._below}/{name}{suffix}")
             elif isinstance(part.get("content"), list):
                 found += self.list_paths(part["content"])
         return found
+
+    def _find_suffix(self, name: str) -> str | None:
+        content = self._attachments.get(name)
+        head = b"" if content is None else bytes(memoryview(content)[:_HEAD])
+        return next((suffix for start, suffix in _IMAGES.items() if head.startswith(start)), None)

@@ -4,6 +4,8 @@
 // that buffers, a machine that slept), and it does not retry after an HTTP error. Both are done here. The states are
 // `connecting`, `live`, `polling` and `disconnected`.
 
+import { applyPatch, readClocks } from "./patches.js";
+
 const POLL_MS = 5_000;
 const ANSWER_MS = 10_000;
 const FIRST_FRAME_MS = 6_000; // a stream without a frame for this long is buffered by something
@@ -76,24 +78,29 @@ export class Feed {
 
   open() {
     this.close();
-    const source = new EventSource(this.buildUrl(this.paths.stream, { interval: this.interval }));
+    const source = new EventSource(this.buildUrl(this.paths.stream, { interval: this.interval, patch: 1 }));
     this.source = source;
     this.expectFrame(FIRST_FRAME_MS);
-    source.onmessage = (message) => {
+    let streamed = null; // the frame as the stream sends it, which the next patch changes
+    const receive = (read) => {
       if (source !== this.source) return;
-      let frame;
       try {
-        frame = JSON.parse(message.data);
+        streamed = read();
       } catch {
-        this.handleFailure();
+        this.reopenLater();
+        this.startPolling();
         return;
       }
       this.failures = 0;
       this.stopPolling();
-      this.deliver(frame);
+      this.deliver(readClocks(streamed));
       this.setState("live");
       this.expectFrame(SILENCE_MS);
-      if (message.data.length > LARGE && this.interval === QUICK) {
+    };
+    source.addEventListener("patch", (message) => receive(() => applyPatch(streamed, JSON.parse(message.data))));
+    source.onmessage = (message) => {
+      receive(() => JSON.parse(message.data));
+      if (source === this.source && message.data.length > LARGE && this.interval === QUICK) {
         this.interval = CALM;
         this.open();
       }

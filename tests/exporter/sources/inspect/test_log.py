@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import sys
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -331,6 +333,16 @@ def test_a_sample_whose_transcript_has_another_shape_is_read_as_far_as_it_goes(t
     found, problems = drain(InspectLogSource(path))
     assert problems == []
     assert [type(event) for event in found] == [RunStarted, TaskStarted, Message, LlmCall, Step, LlmCall, TaskFinished]
+
+
+def test_a_member_of_several_frames_is_read_whole(tmp_path: Path) -> None:
+    document = json.dumps(sample(1)).encode()
+    name, packed = b"samples/1.json", compress(document[:20]) + compress(document[20:])
+    sizes = (zlib.crc32(document), len(packed), len(document), len(name), 0)
+    path = tmp_path / "frames.eval"
+    path.write_bytes(struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, 0, 93, 0, 0, *sizes) + name + packed)
+    with EvalZipReader(path) as log:
+        assert log.read(name.decode()) == document
 
 
 def test_a_member_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path) -> None:
