@@ -36,7 +36,7 @@ def machine_table(spec: PanelSpec, rows: Expression) -> Panel:
         "machine",
         [
             Column("Machine", "vm", {"custom.minWidth": 110}),
-            Column("Group", "resource_group", {"custom.width": 90}),
+            Column("Group", "resource_group", {"custom.width": 80}),
             Column("Provider", "provider", {"custom.width": 75}),
             Column(
                 "Power",
@@ -58,7 +58,7 @@ def machine_table(spec: PanelSpec, rows: Expression) -> Panel:
                 Query(by_machine(q.value(m.VM_PRICE, *MACHINE)), ref="price"),
                 {"unit": p.DOLLARS, "decimals": 3, "custom.width": 85, "noValue": "unknown"},
             ),
-            Column("Size", "size", {"custom.minWidth": 145}),
+            Column("Size", "size", {"custom.minWidth": 135}),
             Column("Location", "location", {"custom.width": 80}),
             Column(
                 "Ends",
