@@ -185,9 +185,11 @@ class Exporter:
 
     def _prepare_first_answer(self) -> None:
         """Render the first answer to Prometheus, which takes longer than those after it."""
-        self.exposition.render(time.time())
-        self._ready.set()
-        self._changed()
+        try:
+            self.exposition.render(time.time())
+        finally:  # a defect is seen at each scrape, and hides nothing else
+            self._ready.set()
+            self._changed()
 
     def _estimates_renewed(self) -> None:
         with self.state.lock:

@@ -21,7 +21,7 @@ SHARE = 0.25
 MIN_PAUSE = 0.2
 """Seconds between two rounds."""
 IDLE_SECONDS = 5.0
-"""Seconds without a change after which it is looked whether an estimate has become old."""
+"""Seconds without a change after which the ages of the estimates are checked."""
 REPORT_SECONDS = 1.0
 """Estimates that were renewed are reported after this time, also within a round."""
 MAX_LOGGED = 100
@@ -70,10 +70,13 @@ class RenewalThread:
                 self._changed.wait()
                 self._changed.clear()
                 continue
-            self._renew_all(rest=not is_first)
-            if is_first and not self._stopped.is_set():
-                is_first = False
-                self._on_first()
+            try:
+                self._renew_all(rest=not is_first)
+                if is_first and not self._stopped.is_set():
+                    is_first = False
+                    self._on_first()
+            except Exception as error:  # the thread must go on: answers rely on it
+                self._log_failure("renewing the estimates", error)
             self._stopped.wait(MIN_PAUSE)
             self._changed.wait(IDLE_SECONDS)
             self._changed.clear()
@@ -88,8 +91,8 @@ class RenewalThread:
             start = time.monotonic()
             try:
                 self._analysis.renew(run)
-            except Exception as error:  # the others are not harmed, and answers go on with an older estimate
-                self._log_failure(run.run_id, error)
+            except Exception as error:  # the others are not harmed, and answers use the estimate of before
+                self._log_failure(f"the estimates of run {run.run_id!r}", error)
             if rest:
                 if time.monotonic() - reported > REPORT_SECONDS:
                     reported = time.monotonic()
@@ -98,8 +101,8 @@ class RenewalThread:
         if due:
             self._on_renewed()
 
-    def _log_failure(self, run_id: str, error: Exception) -> None:
-        detail = f"the estimates of run {run_id!r} failed: {type(error).__name__}: {error}"
+    def _log_failure(self, what: str, error: Exception) -> None:
+        detail = f"{what} failed: {type(error).__name__}: {error}"
         if detail not in self._logged and len(self._logged) < MAX_LOGGED:
             log.error("%s", detail, exc_info=error)
             self._logged.add(detail)

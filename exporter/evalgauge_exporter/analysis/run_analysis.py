@@ -35,7 +35,7 @@ as this share of the run's time, but between these bounds: the time of the open 
 ASKED_SECONDS = 300.0
 """Comparisons of running runs that nobody has asked for for this long are not renewed."""
 MAX_CURVES = 100
-"""Runs whose curves are kept."""
+"""Runs whose curves are cached."""
 
 Machines = Callable[[RunState, float], list[MachineCost]]
 
@@ -395,15 +395,15 @@ class RunAnalysis:
             self._task_costs[id(run)] = (run, find_task_costs(run))
             self._evict_removed()
             stale = self._list_stale_comparisons(run, now)
-        for baseline in stale:
-            self.prepare_comparison(baseline, run)
+        for baseline, candidate in stale:
+            self.prepare_comparison(baseline, candidate)
 
-    def _list_stale_comparisons(self, run: RunState, now: float) -> list[RunState]:
-        """Return the runs that a run is often compared with, where its tasks have changed since."""
+    def _list_stale_comparisons(self, run: RunState, now: float) -> list[tuple[RunState, RunState]]:
+        """Return the pairs of baseline and run, of which ``run`` is either, whose comparison is in use and outdated."""
         return [
-            cached.baseline
+            (cached.baseline, cached.run)
             for key, cached in self._compared.items()
-            if cached.run is run
+            if run in (cached.baseline, cached.run)
             and now - self._asked.get(key, 0.0) < ASKED_SECONDS
             and not self._is_current(cached, key[2], now)
         ]
@@ -427,7 +427,6 @@ class RunAnalysis:
         cached = self._compared.get(key)
         if (
             cached is None
-            or (cached.baseline, cached.run) != (baseline, run)
             or not ((self.is_renewed and not finished) or self._is_current(cached, finished, now))
         ):
             cached = self._compared[key] = self._collect_comparison(baseline, run, now)()
@@ -441,17 +440,17 @@ class RunAnalysis:
     def prepare_comparison(self, baseline: RunState, run: RunState) -> None:
         """Compare two runs, if they have changed since they were compared. Called without the lock, which is taken only
         to read the state: comparing large runs takes long.
+
+        Args:
+            baseline: The run to compare with.
+            run: The run.
         """
         now = time.time()
         with self.state.lock:
             finished = self.is_finished(baseline, now) and self.is_finished(run, now)
             key = (id(baseline), id(run), finished)
-            cached = self._compared.get(key)
-            if (
-                cached is not None
-                and (cached.baseline, cached.run) == (baseline, run)
-                and self._is_current(cached, finished, now)
-            ):
+            cached = self._compared.get(key)  # it holds both runs, so that no other has the id of one of them
+            if cached is not None and self._is_current(cached, finished, now):
                 return
             compute = self._collect_comparison(baseline, run, now)
         found = compute()

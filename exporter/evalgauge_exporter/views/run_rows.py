@@ -65,9 +65,10 @@ class RunRows:
             with state.lock:
                 rows += [self._row(run, now) for run in runs[start : start + TURN]]
             time.sleep(0)  # let others take the lock
-        if len(self._rows) > 2 * len(runs) + 16:
-            present = {id(run) for run in runs}
-            self._rows = {key: row for key, row in self._rows.items() if key in present}
+        with state.lock:  # another thread may render a row meanwhile
+            if len(self._rows) > 2 * len(runs) + 16:
+                present = {id(run) for run in runs}
+                self._rows = {key: row for key, row in self._rows.items() if key in present}
         return rows
 
     def _row(self, run: RunState, now: float) -> bytes:

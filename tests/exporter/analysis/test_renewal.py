@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from evalgauge import track_run
-from evalgauge.events import Event
+from evalgauge.events import Event, RunFinished
 from evalgauge_exporter.analysis import run_analysis
 from evalgauge_exporter.analysis.renewal import RenewalThread
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
@@ -95,6 +95,42 @@ def test_a_comparison_is_renewed_while_it_is_asked_for(clock: None) -> None:
     assert found.compare(baseline, run, T0 + 560).paired_tasks == 7
 
 
+def test_a_comparison_is_renewed_where_only_the_baseline_is_running(clock: None) -> None:
+    tasks = [f"t{number}" for number in range(12)]
+    baseline = run_of([ended(500 + n, task) for n, task in enumerate(tasks[:6])], "running", at=400)
+    run = run_of([*(ended(100 + n, task) for n, task in enumerate(tasks)), RunFinished(ts=T0 + 200, seq=0, writer="w")], "finished")
+    found = analysis_of(baseline, run)
+    found.is_renewed = True
+    assert found.compare(baseline, run, T0 + 560).paired_tasks == 6
+    baseline.apply(later(ended(560, "t7")))
+    found.renew(baseline)
+    assert found.compare(baseline, run, T0 + 560).paired_tasks == 7
+
+
+def test_the_thread_outlives_what_is_called_in_it(caplog: pytest.LogCaptureFixture) -> None:
+    run = run_of([started(0, "x")])
+    found = analysis_of(run)
+    found.stall_after = 1e12
+    found.state.ready = True
+    rounds = threading.Semaphore(0)
+
+    def fail() -> None:
+        rounds.release()
+        raise ZeroDivisionError("of some kind")
+
+    thread = RenewalThread(found, fail, lambda: None)
+    with caplog.at_level(logging.ERROR):
+        thread.start()
+        assert rounds.acquire(timeout=20)
+        run.tasks_version += 1
+        thread.notify()
+        assert rounds.acquire(timeout=20)
+        thread.stop()
+    assert [record.getMessage() for record in caplog.records] == [
+        "renewing the estimates failed: ZeroDivisionError: of some kind"
+    ]
+
+
 def test_a_run_whose_estimate_fails_harms_no_other_and_is_named_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -152,3 +188,17 @@ def test_the_exporter_is_ready_once_its_first_answer_is_complete(
             assert exporter.analysis.list_due(0.0) == []
         finally:
             exporter.stop()
+
+
+def test_the_exporter_is_ready_though_its_first_answer_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter = exporter_of(tmp_path)
+
+    def fail(*given: Any, **named: Any) -> bytes:
+        raise ZeroDivisionError("of some kind")
+
+    monkeypatch.setattr(exporter.exposition, "render", fail)
+    exporter.start()
+    try:
+        assert exporter.wait_ready(20)
+    finally:
+        exporter.stop()
