@@ -425,10 +425,7 @@ class RunAnalysis:
         key = (id(baseline), id(run), finished)
         self._asked[key] = now
         cached = self._compared.get(key)
-        if (
-            cached is None
-            or not ((self.is_renewed and not finished) or self._is_current(cached, finished, now))
-        ):
+        if cached is None or not ((self.is_renewed and not finished) or self._is_current(cached, finished, now)):
             cached = self._compared[key] = self._collect_comparison(baseline, run, now)()
             self._evict_removed()
         return cached.comparison

@@ -98,7 +98,8 @@ def test_a_comparison_is_renewed_while_it_is_asked_for(clock: None) -> None:
 def test_a_comparison_is_renewed_where_only_the_baseline_is_running(clock: None) -> None:
     tasks = [f"t{number}" for number in range(12)]
     baseline = run_of([ended(500 + n, task) for n, task in enumerate(tasks[:6])], "running", at=400)
-    run = run_of([*(ended(100 + n, task) for n, task in enumerate(tasks)), RunFinished(ts=T0 + 200, seq=0, writer="w")], "finished")
+    end = RunFinished(ts=T0 + 200, seq=0, writer="w")
+    run = run_of([*(ended(100 + n, task) for n, task in enumerate(tasks)), end], "finished")
     found = analysis_of(baseline, run)
     found.is_renewed = True
     assert found.compare(baseline, run, T0 + 560).paired_tasks == 6

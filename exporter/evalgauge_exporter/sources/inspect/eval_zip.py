@@ -30,6 +30,8 @@ from evalgauge_exporter.sources.storage import files
 MAX_MEMBER = 256 << 20
 """Bytes: a larger member is not read, so that a small file can't fill the memory."""
 codecs.lookup("cp437")  # zipfile's encoding of names: loaded now, there may be no free descriptor later
+_MAX_FRAMES = 16
+"""Frames of zstd in a member: each one more copies what follows it."""
 _LOCAL = struct.Struct("<4s5H3L2H")
 _SIGNATURE = b"PK\x03\x04"
 _SIZES_FOLLOW = 0x08
@@ -189,7 +191,9 @@ def _unpack(packed: bytes, info: zipfile.ZipInfo) -> bytes:
 def _unpack_zstd(packed: bytes, most: int) -> bytes:
     """Unpack frames of zstd, up to so many bytes: Inspect begins a new one every 200 MiB."""
     data = b""
-    while packed and len(data) < most:
+    for _ in range(_MAX_FRAMES):
+        if not packed or len(data) >= most:
+            break
         frame = ZstdDecompressor()
         data += frame.decompress(packed, most - len(data))
         packed = frame.unused_data

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 from msgspec import Raw, Struct
-from pydantic_core import to_json
 
 from evalgauge_exporter.errors import EvalZipError
 from evalgauge_exporter.sources.inspect.eval_zip import LogReader
 from evalgauge_exporter.sources.inspect.log import InspectLogSource
-from evalgauge_exporter.sources.parsing import parse_json, read_bytes, read_head
+from evalgauge_exporter.sources.inspect.sample_document import to_raw
+from evalgauge_exporter.sources.parsing import MAX_PARSED, exceeds_memory, parse_json, read_bytes, read_head
 
 SUFFIX = ".json"
 _HEAD = re.compile(rb'\A\s*\{\s*"version"\s*:\s*\d+\s*,\s*"status"\s*:\s*"[a-z]+"\s*,\s*"eval"\s*:\s*\{')
@@ -80,8 +80,12 @@ class JsonLogReader:
 
         Raises:
             KeyError: There is no part of this name.
+            EvalZipError: It would need too much memory.
         """
-        return bytes(self._parts[name])
+        part = bytes(self._parts[name])
+        if exceeds_memory(part):
+            raise EvalZipError("long_file", f"{name}: would need more than {MAX_PARSED >> 20} MiB of memory")
+        return part
 
 
 class _Log(Struct, gc=False):
@@ -131,12 +135,8 @@ def _parse(data: bytes) -> _Log:
     if not isinstance(content, dict):
         raise EvalZipError("foreign_file", "not a JSON object")
     samples = content.pop("samples", None)
-    parts = {name: _to_raw(content[name]) for name in ("reductions", "eval", "stats", "status") if name in content}
-    return _Log(samples=[_to_raw(sample) for sample in samples] if isinstance(samples, list) else None, **parts)
-
-
-def _to_raw(value: object) -> Raw:
-    return Raw(to_json(value, inf_nan_mode="constants"))
+    parts = {name: to_raw(content[name]) for name in ("reductions", "eval", "stats", "status") if name in content}
+    return _Log(samples=[to_raw(sample) for sample in samples] if isinstance(samples, list) else None, **parts)
 
 
 class InspectJsonLogSource(InspectLogSource):

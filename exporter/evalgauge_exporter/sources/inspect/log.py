@@ -13,7 +13,6 @@ Traps of the format:
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -144,13 +143,13 @@ class InspectLogSource:
                 return None
             self._images = (member, (sample.attachments if sample is not None else None) or {})
         found = self._images[1].get(name.rpartition(".")[0])
-        content = parse_json(bytes(found)) if found is not None else None
-        if not isinstance(content, str) or not content.startswith("data:image/"):
-            return None
-        head, _, body = content.partition(",")
         try:
+            content = parse_json(bytes(found)) if found is not None else None
+            if not isinstance(content, str) or not content.startswith("data:image/"):
+                return None
+            head, _, body = content.partition(",")
             return base64.b64decode(body, validate=True) if head.endswith(";base64") else None
-        except (binascii.Error, ValueError):
+        except ValueError:  # no text in UTF-8, or no base64
             return None
 
     # -- reading the members

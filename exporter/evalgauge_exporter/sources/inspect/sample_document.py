@@ -95,10 +95,10 @@ def _make_sample(content: dict[str, Any]) -> SampleDocument:
     """Return the sample that a parsed document holds; values of another type than stated count as not given."""
     fields = {name: content.get(name) for name in SampleDocument.__struct_fields__}
     messages, events = fields["messages"], fields["events"]
-    fields["messages"] = [_to_raw(each) for each in messages] if isinstance(messages, list) else None
+    fields["messages"] = [to_raw(each) for each in messages] if isinstance(messages, list) else None
     found = [each for each in events if isinstance(each, dict)] if isinstance(events, list) else []
     fields["events"] = [_make_event(each) for each in found]
-    fields["attachments"] = {name: _to_raw(each) for name, each in as_object(fields["attachments"]).items()}
+    fields["attachments"] = {name: to_raw(each) for name, each in as_object(fields["attachments"]).items()}
     return SampleDocument(**fields)
 
 
@@ -111,5 +111,6 @@ def _make_event(content: dict[str, Any]) -> SampleEvent:
     return SampleEvent(**fields)
 
 
-def _to_raw(value: object) -> Raw:
+def to_raw(value: object) -> Raw:
+    """Return a value that was parsed as JSON again, with NaN where it has that."""
     return Raw(to_json(value, inf_nan_mode="constants"))

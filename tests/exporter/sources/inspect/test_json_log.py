@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from evalgauge.events import LlmCall, Step, TaskFinished
+from evalgauge_exporter.sources import parsing
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader
 from evalgauge_exporter.sources.inspect.json_log import InspectJsonLogSource, matches_file
 from evalgauge_exporter.sources.inspect.log import InspectLogSource
@@ -124,6 +125,27 @@ def test_screenshots_are_in_the_document(tmp_path: Path) -> None:
     theirs = [event.screenshot for event in drain(archive)[0] if isinstance(event, Step) and event.screenshot]
     assert len(shots) == len(theirs)
     assert [source.image(shot) for shot in shots] == [archive.image(shot) for shot in theirs]
+
+
+def test_a_screenshot_that_is_no_text_is_none(tmp_path: Path) -> None:
+    document = document_of(LOGS / "tools.eval")
+    source = InspectJsonLogSource(make_json(tmp_path / "tools.json", document))
+    shot = next(event.screenshot for event in drain(source)[0] if isinstance(event, Step) and event.screenshot)
+    path = tmp_path / "tools.json"
+    path.write_bytes(path.read_bytes().replace(b'"data:image/png', b'"data:image/png\xff'))
+    assert source.image(shot) is None
+
+
+def test_a_sample_that_would_fill_the_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "MAX_PARSED", 1 << 20)
+    document = {
+        "version": 2,
+        "status": "started",
+        "eval": START["eval"],
+        "samples": [{"id": 1, "input": [[]] * 100_000}],
+    }
+    _, problems = drain(InspectJsonLogSource(write(tmp_path / "x.json", json.dumps(document))))
+    assert [problem.reason for problem in problems] == ["long_file"]
 
 
 @pytest.mark.parametrize(

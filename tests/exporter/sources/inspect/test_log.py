@@ -345,6 +345,16 @@ def test_a_member_of_several_frames_is_read_whole(tmp_path: Path) -> None:
         assert log.read(name.decode()) == document
 
 
+def test_a_member_of_very_many_frames_is_not_unpacked(tmp_path: Path) -> None:
+    document = json.dumps(sample(1)).encode()
+    name, packed = b"samples/1.json", compress(b"") * 100 + compress(document)
+    sizes = (zlib.crc32(document), len(packed), len(document), len(name), 0)
+    path = tmp_path / "frames.eval"
+    path.write_bytes(struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, 0, 93, 0, 0, *sizes) + name + packed)
+    with EvalZipReader(path) as log, pytest.raises(EvalZipError, match="CRC-32"):
+        log.read(name.decode())
+
+
 def test_a_member_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.eval"
     packed = compress(bytes(50 << 20))
