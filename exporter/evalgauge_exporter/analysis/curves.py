@@ -23,7 +23,7 @@ class _Steps:
 
     @property
     def mean(self) -> float | None:
-        """Their mean, ``None`` of none."""
+        """Mean steps of the attempts; ``None`` where there are none."""
         return self.total / self.count if self.count else None
 
 
@@ -36,7 +36,7 @@ class Curves:
 
     def __init__(self) -> None:
         self.version = -1
-        """The version of the run that they show."""
+        """The version of the run that the curves show."""
         self._reset()
 
     def _reset(self) -> None:
@@ -58,7 +58,7 @@ class Curves:
         """Entries of the run's log of ends that are in the curves."""
 
     def update(self, run: RunState) -> None:
-        """Bring the curves up to the state of the run. Callers hold the state's lock."""
+        """Add what has changed in the run since the last call. Callers hold the state's lock."""
         if self.version == run.version:
             return
         ends = run.finish_log

@@ -24,8 +24,8 @@ from evalgauge_exporter.state.run import RunState
 
 TAG = "tag:"
 """Prefix of a grouping by a tag."""
-MAX_BOARDS = 50
-"""Leaderboards that are kept."""
+MAX_CACHED = 50
+"""Leaderboards that are cached."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class _RunData(NamedTuple):
 
 
 class LeaderboardCache:
-    """Leaderboards that are computed again only where their runs have changed; pairs that have not are kept.
+    """Leaderboards, computed again only where their runs have changed, and then only the pairs that have.
 
     Args:
         analysis: The analyses of the runs.
@@ -94,10 +94,10 @@ class LeaderboardCache:
 
     def __init__(self, analysis: RunAnalysis) -> None:
         self._analysis = analysis
-        self._boards: dict[tuple[str, str], tuple[Hashable, Leaderboard]] = {}
-        """By grouping and benchmark, with what they are of."""
+        self._leaderboards: dict[tuple[str, str], tuple[Hashable, Leaderboard]] = {}
+        """By grouping and benchmark, each with the runs and prices that it was computed from."""
         self._pairs: dict[tuple[str, str], tuple[Mapping[str, list[RunKey]], dict[tuple[str, str], Comparison]]] = {}
-        """The runs of each of their groups, and the comparisons of each two groups."""
+        """By grouping and benchmark: the runs of each group, and the comparisons of each two groups."""
 
     def build(self, now: float, *, by: str = "model", benchmark: str | None = None) -> list[Leaderboard]:
         """Return the leaderboard of each benchmark, sorted by its name.
@@ -122,8 +122,8 @@ class LeaderboardCache:
                 name = _group_of(run, by) if benchmark in (None, run.benchmark) else None
                 if name and self._analysis.is_finished(run, now):
                     groups.setdefault(run.benchmark, {}).setdefault(name, []).append((run, run.version))
-        if len(self._boards) > MAX_BOARDS:
-            self._boards, self._pairs = {}, {}
+        if len(self._leaderboards) > MAX_CACHED:
+            self._leaderboards, self._pairs = {}, {}
         return [self._build_one(by, name, groups[name], prices, now) for name in sorted(groups)]
 
     def _build_one(
@@ -131,12 +131,12 @@ class LeaderboardCache:
     ) -> Leaderboard:
         name = (by, benchmark)
         key = (tuple((group, tuple(keys)) for group, keys in groups.items()), prices)
-        cached = self._boards.get(name)
+        cached = self._leaderboards.get(name)
         if cached is None or cached[0] != key:
             data = {group: [self._read(run, now) for run, _ in keys] for group, keys in groups.items()}
-            board = _leaderboard(benchmark, data, self._find_known_pairs(name, groups))
-            cached = self._boards[name] = (key, board)
-            self._pairs[name] = (dict(groups), {pair: found.comparison for pair, found in board.pairs.items()})
+            built = _leaderboard(benchmark, data, self._find_known_pairs(name, groups))
+            cached = self._leaderboards[name] = (key, built)
+            self._pairs[name] = (dict(groups), {pair: found.comparison for pair, found in built.pairs.items()})
         return cached[1]
 
     def _find_known_pairs(

@@ -156,12 +156,12 @@ def _check_runs(what: str, folder: Path, children: list[Path], config: Config) -
         yield Finding(what, None, detail, fix)
     for problem in problems:
         yield Finding(what, False, problem.detail, "rename or remove one, or let the exporter's user read it")
-    places = [one.folder for one in found]
+    places = {one.folder for one in found}
+    known = places.union(*(place.parents for place in places))
     unknown = [
         child.name
         for child in children
-        if child.is_dir()
-        and not any(place == child or child in place.parents or place in child.parents for place in places)
+        if child not in known and places.isdisjoint(child.parents) and os.path.isdir(child)
     ]
     if found and unknown:
         more = "" if len(unknown) <= MAX_NAMED else f" and {len(unknown) - MAX_NAMED} more"

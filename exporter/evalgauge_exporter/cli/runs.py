@@ -87,7 +87,7 @@ def command(
 
 
 def _fit(rows: list[_Row], console: Console) -> Cells:
-    """Return the table with as many columns as the terminal has room for; all, to be stacked, where it has for none."""
+    """Return the table with as many columns as fit the terminal, with all of them where not even the first ones do."""
     known = [column for column in _COLUMNS if column.always or any(column.text(row) != "–" for row in rows)]
     tables = []
     for rank in range(max(column.rank for column in known), -1, -1):

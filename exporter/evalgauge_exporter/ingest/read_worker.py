@@ -84,9 +84,7 @@ def _receive(requests: queue.SimpleQueue[bytes]) -> None:
 
 def main() -> None:
     """Serve requests until stdin ends."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # from a terminal it reaches the exporter, too, which ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exporter, which gets it too, ends this process
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a plug-in prints is no answer
     setup: WorkerSetup = pickle.load(sys.stdin.buffer)

@@ -11,6 +11,7 @@ the old one. Losing it costs a slower start and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
@@ -111,7 +112,7 @@ class RunCache:
                 self._saved[place] = fingerprint
 
     def put_running(self, place: Path, source: RunSource, run: RunState, lock: AbstractContextManager[object]) -> None:
-        """Write a checkpoint of a running run, if there is enough that is new in it. Call it where events are folded.
+        """Write a checkpoint of a running run, if enough events are new. Called in the thread that folds its events.
 
         Args:
             place: The run's place.
@@ -195,6 +196,9 @@ class RunCache:
             log.info("runs are not cached for the next start: %s", error)
             self._folder = None
             return False
+        finally:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)  # a disk that is full must not keep half a file
         return True
 
 

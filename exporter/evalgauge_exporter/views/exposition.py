@@ -36,7 +36,7 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 BUNDLES = 64
-"""Runs are sent in so many bundles: what is compressed again after a change is the bundle of the run."""
+"""Number of bundles in which runs are sent: after a change only the bundle of the run is compressed again."""
 TURN = 20
 """Runs that are rendered before others may take the lock."""
 
@@ -85,7 +85,7 @@ class _Bundle:
                 texts.setdefault(metric, []).append(text)
         self.parts = {metric: Part("".join(found)) for metric, found in texts.items()}
 
-    def is_of(self, blocks: Sequence[_Block]) -> bool:
+    def holds(self, blocks: Sequence[_Block]) -> bool:
         """Return whether it holds exactly these blocks."""
         return len(blocks) == len(self.blocks) and all(map(operator.is_, blocks, self.blocks))
 
@@ -173,7 +173,7 @@ class Exposition:
             add(self._process_samples())
             for more in self.extra:
                 add(more(now))
-        self._forget_all_but(runs)
+        self._evict_others(runs)
         bundles = [self._bundle(number, list(found.values())) for number, found in sorted(blocks.items())]
         parts: list[Part] = []
         for metric in m.CATALOGUE:
@@ -207,11 +207,11 @@ class Exposition:
 
     def _bundle(self, number: int, blocks: list[_Block]) -> _Bundle:
         cached = self._bundles.get(number)
-        if cached is None or not cached.is_of(blocks):
+        if cached is None or not cached.holds(blocks):
             cached = self._bundles[number] = _Bundle(blocks)
         return cached
 
-    def _forget_all_but(self, runs: Sequence[RunState]) -> None:
+    def _evict_others(self, runs: Sequence[RunState]) -> None:
         if len(self._blocks) > 2 * len(runs) + 16:
             exposed = {id(run) for run in runs}
             self._blocks = {key: block for key, block in self._blocks.items() if key in exposed}
@@ -308,7 +308,7 @@ def settled_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Li
 
 
 def passing_samples(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]:
-    """Yield the samples of a run that change with time alone: what is left, and what it costs."""
+    """Yield the samples of a run that change with time alone: the ETA and the costs."""
     eta = analysis.eta(run, now)
     if eta is not None:
         for bound, seconds in zip(m.ETA_BOUNDS, eta, strict=True):

@@ -232,6 +232,15 @@ def test_a_checkpoint_is_written_where_enough_is_new(tmp_path: Path, monkeypatch
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
 
 
+def test_a_checkpoint_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
+    long_log(tmp_path / "r")
+    source, run = RunLogSource(tmp_path / "r"), fresh(tmp_path / "r")
+    vars(run)["tags"] = threading.Lock()
+    with pytest.raises(TypeError, match="pickle"):
+        RunCache(tmp_path / "cache", "key").put_running(tmp_path / "r", source, run, nullcontext())
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 def test_a_finished_run_takes_the_place_of_its_checkpoint(tmp_path: Path) -> None:
     log = long_log(tmp_path / "r")
     source, run = save(tmp_path / "cache", tmp_path / "r")
