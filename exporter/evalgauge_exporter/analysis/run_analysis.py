@@ -423,9 +423,10 @@ class RunAnalysis:
         """Compare ``run`` with ``baseline`` over the tasks that both have measured."""
         finished = self.is_finished(baseline, now) and self.is_finished(run, now)
         key = (id(baseline), id(run), finished)
+        is_renewed = self.is_renewed and not finished and now - self._asked.get(key, 0.0) < ASKED_SECONDS
         self._asked[key] = now
         cached = self._compared.get(key)
-        if cached is None or not ((self.is_renewed and not finished) or self._is_current(cached, finished, now)):
+        if cached is None or not (is_renewed or self._is_current(cached, finished, now)):
             cached = self._compared[key] = self._collect_comparison(baseline, run, now)()
             self._evict_removed()
         return cached.comparison

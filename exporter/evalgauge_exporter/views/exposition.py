@@ -147,11 +147,11 @@ class Exposition:
             return join_gzip(self._render_parts(now, openmetrics))
 
     def _render_parts(self, now: float, openmetrics: bool) -> list[Part]:
-        passing: dict[Metric, list[str]] = {}
+        uncached: dict[Metric, list[str]] = {}
 
         def add(samples: Iterable[Sample]) -> None:
             for metric, values, value in samples:
-                passing.setdefault(metric, []).append(format_sample(metric, values, value))
+                uncached.setdefault(metric, []).append(format_sample(metric, values, value))
 
         with self.state.lock:
             every = list(self.state.runs.values())
@@ -164,7 +164,7 @@ class Exposition:
                     bundle = blocks.setdefault(zlib.adler32(run.run_id.encode("utf-8", "replace")) % BUNDLES, {})
                     if run.run_id not in bundle:  # else another run got its id meanwhile
                         bundle[run.run_id] = self._render_run(run, now)
-                        add(passing_samples(run, now, self.analysis))
+                        add(time_samples(run, now, self.analysis))
             time.sleep(0)  # let others take the lock
         with self.state.lock:
             add([(m.RUNS_LEFT_OUT, (), left_out)])
@@ -178,8 +178,8 @@ class Exposition:
         parts: list[Part] = []
         for metric in m.CATALOGUE:
             found = [bundle.parts[metric] for bundle in bundles if metric in bundle.parts]
-            if metric in passing or found:
-                parts.append(Part(format_head(metric, openmetrics) + "".join(passing.get(metric, ()))))
+            if metric in uncached or found:
+                parts.append(Part(format_head(metric, openmetrics) + "".join(uncached.get(metric, ()))))
                 parts += found
         parts.append(Part((self.process(openmetrics) if self.process is not None else "") + "# EOF\n" * openmetrics))
         return parts
@@ -196,7 +196,7 @@ class Exposition:
         ):
             return cached
         lines: dict[Metric, list[str]] = {}
-        for metric, values, value in settled_samples(run, now, self.analysis, self.limits):
+        for metric, values, value in event_samples(run, now, self.analysis, self.limits):
             lines.setdefault(metric, []).append(format_sample(metric, values, value))
         lines[m.RUN_TASK_DURATION] = [text for _, found in task_durations(run, self.limits.domains) for text in found]
         lines[m.RUN_LLM_DURATION] = [text for _, found in call_durations(run, self.limits.models) for text in found]
@@ -274,11 +274,11 @@ def _format_histogram(metric: Metric, values: Sequence[str], histogram: Histogra
 
 def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits) -> Iterator[Sample]:
     """Yield the samples of a run, except its comparison and its histogram."""
-    yield from settled_samples(run, now, analysis, limits)
-    yield from passing_samples(run, now, analysis)
+    yield from event_samples(run, now, analysis, limits)
+    yield from time_samples(run, now, analysis)
 
 
-def settled_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits) -> Iterator[Sample]:
+def event_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits) -> Iterator[Sample]:
     """Yield the samples of a run that change with its events, or when a writer falls silent."""
     run_id, stall_after = run.run_id, analysis.stall_after
     status = run.status(now, stall_after)
@@ -307,7 +307,7 @@ def settled_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Li
     yield from _workers(run, now, stall_after, limits.workers)
 
 
-def passing_samples(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]:
+def time_samples(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]:
     """Yield the samples of a run that change with time alone: the ETA and the costs."""
     eta = analysis.eta(run, now)
     if eta is not None:

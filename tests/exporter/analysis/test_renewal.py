@@ -95,6 +95,17 @@ def test_a_comparison_is_renewed_while_it_is_asked_for(clock: None) -> None:
     assert found.compare(baseline, run, T0 + 560).paired_tasks == 7
 
 
+def test_a_comparison_that_nobody_has_asked_for_is_computed_anew(clock: None) -> None:
+    tasks = [f"t{number}" for number in range(12)]
+    baseline = run_of([ended(100 + n, task) for n, task in enumerate(tasks)], "before")
+    run = run_of([ended(500 + n, task) for n, task in enumerate(tasks[:6])], "now", at=400)
+    found = analysis_of(baseline, run)
+    found.is_renewed = True
+    assert found.compare(baseline, run, T0 + 560).paired_tasks == 6
+    run.apply(later(ended(600, "t7")))
+    assert found.compare(baseline, run, T0 + 561 + run_analysis.ASKED_SECONDS).paired_tasks == 7
+
+
 def test_a_comparison_is_renewed_where_only_the_baseline_is_running(clock: None) -> None:
     tasks = [f"t{number}" for number in range(12)]
     baseline = run_of([ended(500 + n, task) for n, task in enumerate(tasks[:6])], "running", at=400)

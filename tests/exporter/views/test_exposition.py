@@ -242,13 +242,13 @@ def test_a_run_that_becomes_stalled_is_exposed_as_stalled() -> None:
 
 def test_a_running_run_is_rendered_again_only_after_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     rendered: list[str] = []
-    real = exposition_module.settled_samples
+    real = exposition_module.event_samples
 
     def counted(run: RunState, now: float, analysis: RunAnalysis, limits: Limits) -> Iterator[Sample]:
         rendered.append(run.run_id)
         return real(run, now, analysis, limits)
 
-    monkeypatch.setattr(exposition_module, "settled_samples", counted)
+    monkeypatch.setattr(exposition_module, "event_samples", counted)
     runs = [fold(name, "runlog", [event("task_started", 1000, task_id="a")]) for name in ("r", "s")]
     exposition = exposition_of(*runs)
     for now in (1001, 1016, 1031):
