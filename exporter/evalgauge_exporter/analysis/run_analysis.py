@@ -362,7 +362,11 @@ class RunAnalysis:
     # -- renewal
 
     def list_due(self, now: float) -> list[RunState]:
-        """Return the running runs whose estimates are due to be renewed, those with the oldest first."""
+        """Return the running runs whose estimates are due to be renewed, those with the oldest first.
+
+        Args:
+            now: The present, Unix seconds.
+        """
         due = []
         for run in self.state.runs.values():
             if self.is_finished(run, now):
@@ -379,7 +383,13 @@ class RunAnalysis:
         return min(max(RENEW_SECONDS, RENEW_SHARE * lasted), RENEW_MAX_SECONDS)
 
     def renew(self, run: RunState) -> None:
-        """Renew the estimates of a run. Called by one thread and without the lock, which is taken to read the state."""
+        """Renew the estimates of a run, and its comparisons that are in use.
+
+        Called by one thread and without the lock, which is taken only to read the state and to cache what was computed.
+
+        Args:
+            run: A run that is running.
+        """
         now = time.time()
         with self.state.lock:
             exact = exact_results(run, now, self.stall_after)

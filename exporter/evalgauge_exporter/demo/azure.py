@@ -26,7 +26,7 @@ PREVIEW_SIZE = "Standard_D4as_v99"
 PRICES = {VM_SIZE: VM_RATE_USD, "Standard_NC24ads_A100_v4": 3.673}
 """US dollars an hour: list prices in US East at the end of 2026."""
 READS = 12_000
-"""Requests that Azure accepts in an hour; each answer says how many are left."""
+"""Requests that Azure accepts in an hour; each answer states how many are left."""
 JOBS = {"Running": 3, "Queued": 2, "Completed": 12, "Failed": 1}
 
 
@@ -37,9 +37,9 @@ class Machine(NamedTuple):
     size: str = VM_SIZE
     power: str = "running"
     days: float = 1.0
-    """Its age."""
+    """Its age in days."""
     evaluation: bool = True
-    """Whether its tag says that it is for evaluations."""
+    """Whether its tag states that it is for evaluations."""
 
 
 OTHER_MACHINES = (

@@ -23,6 +23,7 @@ class EarlierRun(NamedTuple):
     days: float
     """Days before now at which it ended."""
     skill: float
+    """Added to each domain's success rate."""
     share: float = 1.0
     """Below 1 it was killed after this share of its time."""
 

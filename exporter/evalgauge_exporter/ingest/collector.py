@@ -97,7 +97,7 @@ class RunCollector:
             scorer: The scorer whose score is the headline, or that of each benchmark; None leaves it to the formats.
             loaded: The number of finished runs whose attempts stay in memory.
             memory_limit: Bytes of resident memory beyond which runs are unloaded; None for no limit.
-            worker_setup: What the processes are told that read many runs; without it this process reads all of them.
+            worker_setup: Settings of the processes that read many runs; None where this process reads all of them.
             on_change: Called, from the collector's thread, whenever the state has changed.
         """
         self.state = state

@@ -32,7 +32,7 @@ from evalgauge_exporter.state.run import Pricer
 
 
 class WorkerSetup(NamedTuple):
-    """What a worker is told once."""
+    """The settings of a worker, which it gets once."""
 
     cache: Path
     """The folder of the run cache."""

@@ -31,7 +31,7 @@ COMMAND = [sys.executable, "-P", "-m", "evalgauge_exporter.ingest.read_worker"]
 MANY_RUNS = 50
 """Unread runs from which on workers are started: a start takes as long as to read some dozens of small runs."""
 MAX_WORKERS = 3
-"""Each takes some 50 MB."""
+"""Workers at most; each takes some 50 MB."""
 TAKEN_AT_ONCE = 5
 """Runs that the caller reads before it takes what workers have read."""
 
@@ -55,7 +55,7 @@ class ReadWorkers:
     """Workers that read runs from the end of a queue, while the caller reads from its beginning.
 
     Args:
-        setup: What the workers are told.
+        setup: The settings of the workers.
         runs: The runs to read.
     """
 

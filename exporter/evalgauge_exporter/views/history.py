@@ -40,7 +40,7 @@ from evalgauge_exporter.views.limits import Limits
 MIN_INTERVAL, MAX_INTERVAL = 15.0, 240.0
 """Seconds between two samples of a run: Prometheus looks back five minutes for the last one."""
 LOOKBACK = 270.0
-"""Seconds that may lie between two samples of a series: Prometheus takes it for ended after 300."""
+"""Seconds that may lie between two samples of a series: Prometheus ends it after 300."""
 POINTS = 1000
 """About as many times are written of a run, however long it took, within those bounds."""
 LINGER = 3900.0

@@ -168,7 +168,7 @@ def _stream_routes(router: APIRouter, queries: _RunQueries, stream: SnapshotBroa
         )
 
 
-def _runs_routes(router: APIRouter, queries: _RunQueries, boards: LeaderboardCache) -> None:
+def _runs_routes(router: APIRouter, queries: _RunQueries, cache: LeaderboardCache) -> None:
     analysis = queries.insights
     rows = RunRows(analysis, lambda run, now: snapshots.render_listed_run(run, analysis, now))
 
@@ -214,7 +214,7 @@ def _runs_routes(router: APIRouter, queries: _RunQueries, boards: LeaderboardCac
             raise HTTPException(422, f"by: {by!r} is no grouping; write model, agent or tag:NAME")
 
         def compute() -> bytes:
-            return leaderboards(boards, time.time(), by, benchmark).model_dump_json().encode()
+            return leaderboards(cache, time.time(), by, benchmark).model_dump_json().encode()
 
         return await queries.share(("leaderboard", by, benchmark), compute)
 

@@ -23,7 +23,7 @@ MAX_AGE_SECONDS = 1.0
 PATCH = "Whether only the first message is complete, and later ones are patches of it."
 """Describes the parameter of a stream's address."""
 MAX_PATCHES = 20
-"""Patches that are kept: a client that has missed more gets a whole frame."""
+"""Patches that are cached: a client that has missed more gets a whole frame."""
 MIN_BUILD_INTERVAL = 0.2
 """Minimum seconds between two builds for one run; events in between are in the next snapshot."""
 
@@ -162,7 +162,7 @@ class SnapshotBroadcaster:
     ) -> AsyncGenerator[bytes, None]:
         """Stream server-sent events: a snapshot at once, then one at each change.
 
-        Each one is complete, so a client that reconnects misses nothing.
+        The first one is complete, and without ``patches`` each one: a client that reconnects misses nothing.
 
         Args:
             run_id: The run; ``None`` for the selected one.
