@@ -24,8 +24,6 @@ IDLE_SECONDS = 5.0
 """Seconds without a change after which it is looked whether an estimate has become old."""
 REPORT_SECONDS = 1.0
 """Estimates that were renewed are reported after this time, also within a round."""
-FIRST_SECONDS = 30.0
-"""The first round, which does not rest, ends after this time."""
 MAX_LOGGED = 100
 """Failures that are logged, each once."""
 
@@ -81,11 +79,11 @@ class RenewalThread:
             self._changed.clear()
 
     def _renew_all(self, *, rest: bool) -> None:
-        begun = reported = time.monotonic()
+        reported = time.monotonic()
         with self._analysis.state.lock:
             due = self._analysis.list_due(time.time())
         for run in due:
-            if self._stopped.is_set() or (not rest and time.monotonic() - begun > FIRST_SECONDS):
+            if self._stopped.is_set():
                 break
             start = time.monotonic()
             try:

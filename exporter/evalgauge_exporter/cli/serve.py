@@ -172,8 +172,10 @@ class _ReadyLog:
         if self._logged or not self._exporter.is_ready():
             return
         self._logged = True
-        count = len(self._exporter.state.runs)
+        unread = self._exporter.collector.unread_runs
+        count = len(self._exporter.state.runs) + unread
         if count:
-            log.info("ready: %d run%s found", count, "" if count == 1 else "s")
+            reading = f", {unread:,} still being read" if unread > 0 else ""
+            log.info("ready: %d run%s found%s", count, "" if count == 1 else "s", reading)
         else:
             log.info("no runs yet; waiting for one in %s", ", ".join(map(str, self._exporter.config.results)))

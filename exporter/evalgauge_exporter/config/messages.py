@@ -13,9 +13,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
 PREFIX = "EVALGAUGE_"
+
+MAX_ERRORS = 5
+"""Errors that a message names."""
 
 KeyPath = tuple[int | str, ...]
 """The path of a key, such as ``("azure", 0, "tags")``."""
@@ -49,21 +53,31 @@ class ConfigSources(typing.NamedTuple):
 
 
 def format_error(error: ValidationError, model: type[BaseModel], given: ConfigSources) -> str:
-    """Return the message about the first error; an unknown key comes before a missing one."""
+    """Return the message about all errors, in one line; unknown keys come first, as others often follow from them."""
     errors = error.errors(include_url=False, include_input=False)
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-    place: KeyPath = first["loc"]
-    words = _WORDS.get(first["type"], first["msg"].removeprefix("Value error, ").removeprefix("Input "))
+    unknown = [one for one in errors if one["type"] == "extra_forbidden"]
+    tables = [one["loc"][:-1] for one in unknown]
+    others = [
+        one for one in errors if one not in unknown and not (one["type"] == "missing" and one["loc"][:-1] in tables)
+    ]
+    messages = [_format_one(one, model, given) for one in (*unknown, *others)]
+    more = len(messages) - MAX_ERRORS
+    return "; ".join(messages[:MAX_ERRORS]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _format_one(error: ErrorDetails, model: type[BaseModel], given: ConfigSources) -> str:
+    place: KeyPath = error["loc"]
+    words = _WORDS.get(error["type"], error["msg"].removeprefix("Value error, ").removeprefix("Input "))
     *before, key = place
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(key), _keys(model, tuple(before)), n=1, cutoff=0.0)
-        words = f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(key), _keys(model, tuple(before)), n=1, cutoff=0.7)
+        words = f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else "see docs/configuration.md")
         place = tuple(before)
-    elif first["type"] == "missing":
+    elif error["type"] == "missing":
         words, place = f"{key!r} is missing", tuple(before)
-    elif first["type"] == "tuple_type":
+    elif error["type"] == "tuple_type":
         words = f"write it as [[{key}]]" if _table(model, place) and not before else 'write a list: ["a", "b"]'
-    where, named = locate(first["loc"], given)
+    where, named = locate(error["loc"], given)
     parts = [where, "" if named else _format_key(model, place), words]
     return ": ".join(part for part in parts if part)
 

@@ -144,6 +144,11 @@ class RunCollector:
         """Return whether the thread has ended though nobody stopped it."""
         return self._thread.ident is not None and not self._thread.is_alive() and not self._stop.is_set()
 
+    @property
+    def unread_runs(self) -> int:
+        """Number of runs that were found and have not been read to their end for the first time."""
+        return sum(tracked.has_more and not tracked.caught_up for tracked in list(self._runs.values()))
+
     def source_of(self, run: RunState) -> FoundRun | None:
         """Return where a run is, for those that read it again from its beginning; None where it no longer exists."""
         return next((tracked.found for tracked in list(self._runs.values()) if tracked.run is run), None)

@@ -33,7 +33,7 @@ def render_runbooks() -> str:
         '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
         '<title>evalgauge: runbooks</title><link rel="icon" href="live/icon.svg" type="image/svg+xml">'
         '<link rel="stylesheet" href="live/base.css"><link rel="stylesheet" href="live/reference.css"></head>'
-        f'<body><main><nav aria-label="Alerts">{contents}</nav>'
+        f'<body><main><p><a href="./">The live page</a></p><nav aria-label="Alerts">{contents}</nav>'
         f"{markdown.renderer.render(tokens, markdown.options, {})}</main></body></html>"
     )
 

@@ -67,6 +67,18 @@ def test_an_error_names_its_line_its_key_and_what_to_write(tmp_path: Path, text:
     assert refused(tmp_path, text).startswith(words)
 
 
+def test_all_errors_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
+    message = refused(tmp_path, 'server = "x"\nstall_after = "5x"\n[limits]\nrun = 5\n[[azure]]\nsubscription = "s"\n')
+    assert message == (
+        "evalgauge.toml:6: [[azure]] 1: unknown key 'subscription'; did you mean 'subscription_id'?; "
+        "evalgauge.toml:4: limits: unknown key 'run'; did you mean 'runs'?; "
+        "evalgauge.toml:1: unknown key 'server'; see docs/configuration.md; "
+        "evalgauge.toml:2: stall_after: '5x' is not a duration; write it as 30s, 10m, 1h30m or 7d"
+    )
+    message = refused(tmp_path, "\n".join(f"unknown_{number} = 1" for number in range(9)))
+    assert message.endswith("; and 4 more")
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [

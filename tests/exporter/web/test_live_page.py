@@ -743,3 +743,36 @@ def test_numbers_are_written_with_units_and_no_more_digits_than_known(base: str,
     listed = ", ".join(f"({{ {names} }}) => {call}" for call in wanted)
     shown = page.evaluate(f"() => ({script})([{listed}])")
     assert dict(zip(wanted, map(plain, shown), strict=True)) == wanted
+
+
+def test_repeated_tasks_are_counted_as_attempts_and_the_score_has_its_scorer(
+    results: Path, base: str, open_page: Open
+) -> None:
+    with start(results, number=2, attempts=2) as run:
+        for number in range(2):
+            with run.task("task_0", attempt=number + 1, worker="vm-1") as task:
+                task.finish(success=True, scores={"exact": 1.0, "f1": 0.5})
+        settled(base, 2)
+        page = open_page(base)
+        live(page)
+        shows(page, "job", "Attempts finished", "2 of 4")
+        expect(page.locator(".job .figure.main .note").first).to_have_text("50 %, 2 at each task")
+        expect(page.locator(".performance .hint")).to_contain_text(re.compile(r"^Mean score \d.*, that of (exact|f1)$"))
+
+
+def test_the_selector_leads_to_all_runs_where_it_cannot_list_them(results: Path, open_page: Open) -> None:
+    for number in range(203):
+        written(
+            results,
+            f"run-{number}",
+            time.time() - 1e6 + number,
+            {"type": "run_finished", "status": "completed", "after": 1},
+        )
+    with serve(results) as base:
+        page = open_page(base)
+        live(page)
+        option = page.locator("#run option").last
+        expect(option).to_have_text("all 203 runs …")
+        page.locator("#run").select_option(label="all 203 runs …")
+        expect(page).to_have_url(re.compile("/runs/$"))
+        expect(page.locator(".tally")).to_have_text("203 runs")

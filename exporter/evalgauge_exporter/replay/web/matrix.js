@@ -105,11 +105,12 @@
           E.formatPoints(-found.ci_high) +
           " to " +
           E.formatPoints(-found.ci_low) +
-          "), p = " +
-          formatPValue(found.p_value))
+          "), " +
+          formatTest(found.p_value))
     );
   }
   const formatPValue = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
+  const formatTest = (p) => "p " + (p < 0.001 ? "" : "= ") + formatPValue(p);
 
   async function renderMatrixView(place) {
     const ids = [place.run, ...(place.with || [])].filter(Boolean);
