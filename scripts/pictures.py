@@ -38,12 +38,12 @@ from evalgauge_exporter.web.server import listening_socket, serving
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 PROGRAMS = os.pathsep.join((os.environ.get("PATH", ""), str(ROOT / ".cache" / "prometheus" / "bin")))
-TASKS, SEED, SPEED, HOUR, LOOKBACK = 60, 7, 1.5, 3600.0, 310.0
+TASKS, SEED, SPEED, HOUR = 60, 7, 1.5, 3600.0
 NOW, BEFORE, OTHER = "nightly-2026-11-28", "nightly-2026-11-27", "nightly-2026-11-27-haiku"
 
 
-DASHBOARDS = {"overview": "light", "evaluation": "dark", "comparison": "light", "fleet": "light"}
-"""The dashboards that are drawn, and the theme of each."""
+DASHBOARDS = {"overview": "light", "evaluation": "dark", "fleet": "light"}
+"""The dashboards that are drawn, and the theme of each; previews can't draw the scatter chart of the Comparison."""
 
 
 class Picture(NamedTuple):
@@ -131,11 +131,16 @@ def run_prometheus(folder: Path, results: Path, exporter: str) -> Iterator[str]:
     history, data = folder / "history.om", folder / "data"
     export = ["export", str(results), "--format", "openmetrics", "--out", str(history)]
     subprocess.run([sys.executable, "-m", "evalgauge_exporter", *export], check=True)
-    drop_scraped_times(history)
     subprocess.run(
         [promtool, "tsdb", "create-blocks-from", "openmetrics", history, data], check=True, stdout=sys.stderr
     )
-    scrape = {"job_name": "evalgauge", "static_configs": [{"targets": [urlsplit(exporter).netloc]}]}
+    # what is scraped of a run continues the series of its history, which have no labels of a scrape
+    same = [
+        {"source_labels": ["run_id"], "regex": ".+", "target_label": label, "replacement": ""}
+        for label in ("job", "instance")
+    ]
+    targets = [{"targets": [urlsplit(exporter).netloc]}]
+    scrape = {"job_name": "evalgauge", "static_configs": targets, "metric_relabel_configs": same}
     rules = str(ROOT / "dashboards" / "generated" / "prometheus" / "rules.yml")
     config = {"global": {"scrape_interval": "5s"}, "rule_files": [rules], "scrape_configs": [scrape]}
     (folder / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")
@@ -150,14 +155,6 @@ def run_prometheus(folder: Path, results: Path, exporter: str) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-
-
-def drop_scraped_times(history: Path) -> None:
-    """Drop what is scraped too: queries look back five minutes, and would find the running run twice."""
-    until = time.time() - LOOKBACK
-    lines = history.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = (line for line in lines if f'run_id="{NOW}"' not in line or float(line.rsplit(maxsplit=1)[1]) < until)
-    history.write_text("".join(kept), encoding="utf-8")
 
 
 def has_been_judged(url: str) -> bool:
