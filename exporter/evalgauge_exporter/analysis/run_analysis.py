@@ -34,6 +34,8 @@ RENEW_SECONDS, RENEW_SHARE, RENEW_MAX_SECONDS = 5.0, 0.02, 60.0
 as this share of the run's time, but between these bounds: the time of the open tasks passes."""
 ASKED_SECONDS = 300.0
 """Comparisons of running runs that nobody has asked for for this long are not renewed."""
+MAX_COMPARISONS = 10_000
+"""Comparisons that are cached after an eviction: of many runs any two may be asked for."""
 MAX_CURVES = 100
 """Runs whose curves are cached."""
 
@@ -553,16 +555,17 @@ class RunAnalysis:
         return self._completed
 
     def _evict_removed(self) -> None:
-        """Drop cached results of removed runs, each time the number of cached results has doubled."""
+        """Drop what is cached of removed runs, and old comparisons, each time the number of results has doubled."""
         if self._cached_count() < self._evict_threshold:
             return
         present = {id(run) for run in self.state.runs.values()}
         for cache in self._caches():
             for key in [key for key in cache if key not in present]:
                 del cache[key]
-        for pair in [pair for pair in self._compared if pair[0] not in present or pair[1] not in present]:
-            del self._compared[pair]
-            self._asked.pop(pair, None)
+        latest = sorted(self._compared, key=lambda pair: self._asked.get(pair, 0.0))[-MAX_COMPARISONS:]
+        kept = [pair for pair in latest if pair[0] in present and pair[1] in present]
+        self._compared = {pair: self._compared[pair] for pair in kept}
+        self._asked = {pair: self._asked[pair] for pair in kept if pair in self._asked}
         self._evict_threshold = 2 * self._cached_count() + 16
 
     def _cached_count(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterable
+from itertools import permutations
 from typing import cast
 
 import msgspec
@@ -20,6 +21,7 @@ from evalgauge.events import (
     WorkerState,
     WorkerStateName,
 )
+from evalgauge_exporter.analysis import run_analysis
 from evalgauge_exporter.analysis.eta import Eta
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
 from evalgauge_exporter.state.run import RunState, State, fold
@@ -171,3 +173,13 @@ def test_a_run_that_is_read_again_and_again_is_cached_only_once() -> None:
     del run
     gc.collect()
     assert sum(state() is not None for state in states) < 20
+
+
+def test_comparisons_of_any_two_runs_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_analysis, "MAX_COMPARISONS", 3)
+    runs = [run_of([ended(100, "t")], str(number)) for number in range(12)]
+    found = analysis_of(*runs)
+    for number, (baseline, run) in enumerate(permutations(runs, 2)):
+        assert found.compare(baseline, run, T0 + 1000 + number).paired_tasks == 1
+    assert len(found._compared) < 60 < number
+    assert len(found._asked) == len(found._compared)
