@@ -86,7 +86,7 @@ def _runs_page(page: Page, folder: Path) -> Iterator[Row]:
 
 
 def _finished_run(number: int) -> Any:
-    told = [
+    events = [
         {"ts": 1e9 + number, "type": "run_started", "benchmark": f"b{number % 3}", "model": f"m{number % 7}"},
         *(
             {"ts": 1e9 + number + n, "type": "task_finished", "task_id": f"t{n}", "outcome": "success"}
@@ -95,7 +95,7 @@ def _finished_run(number: int) -> Any:
         {"ts": 1e9 + number + 9, "type": "run_finished", "status": "completed"},
     ]
     return fold(
-        f"run-{number:05d}", "runlog", [decode({"v": 1, "seq": seq, **one}, "w") for seq, one in enumerate(told)]
+        f"run-{number:05d}", "runlog", [decode({"v": 1, "seq": seq, **one}, "w") for seq, one in enumerate(events)]
     )
 
 

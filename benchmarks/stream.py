@@ -32,7 +32,7 @@ def rows() -> Iterator[Row]:
     yield from _measure(tasks=10_000, workers=100, interval=1.0, minutes=2)
 
 
-def tell(tasks: int, workers: int, from_task: int) -> Iterator[Event]:
+def generate_events(tasks: int, workers: int, from_task: int) -> Iterator[Event]:
     """Yield the events of a run from a task on: each worker takes the next task, a step and a model call at a time."""
     chance, numbers = random.Random(1), itertools.count(1)
 
@@ -40,23 +40,23 @@ def tell(tasks: int, workers: int, from_task: int) -> Iterator[Event]:
         return decode({"v": 1, "seq": next(numbers), "ts": ts, "type": kind, **fields}, "w")
 
     free = [START + TASK_SECONDS * worker / workers for worker in range(workers)]
-    told: list[Event] = []
+    events: list[Event] = []
     for number in range(from_task, tasks):
         worker = min(range(workers), key=free.__getitem__)
         at, end = free[worker], free[worker] + TASK_SECONDS * chance.uniform(0.5, 1.5)
         free[worker] = end
         ids = {"task_id": f"task-{number}", "worker_id": f"vm-{worker:03d}"}
-        told.append(
+        events.append(
             event(at, "task_started", **ids, max_steps=15, instruction="open the document and change the title")
         )
         for step in range(int((end - at) / STEP_SECONDS)):
             then = at + STEP_SECONDS * (step + chance.random())
             usage = {"input_tokens": 2000 + step, "cache_read_tokens": 500, "output_tokens": 150}
-            told.append(event(then, "llm_call", **ids, provider="anthropic", model="claude-sonnet-4-5", **usage))
-            told.append(event(then, "step", **ids, action="click", reasoning="I click on it."))
+            events.append(event(then, "llm_call", **ids, provider="anthropic", model="claude-sonnet-4-5", **usage))
+            events.append(event(then, "step", **ids, action="click", reasoning="I click on it."))
         outcome = chance.choice(("success", "failure", "success", "agent_error"))
-        told.append(event(end, "task_finished", **ids, outcome=outcome, score=1.0, duration_seconds=end - at))
-    yield from sorted(told, key=lambda one: one.ts)
+        events.append(event(end, "task_finished", **ids, outcome=outcome, score=1.0, duration_seconds=end - at))
+    yield from sorted(events, key=lambda one: one.ts)
 
 
 def _measure(*, tasks: int, workers: int, interval: float, minutes: float) -> Iterator[Row]:
@@ -71,7 +71,7 @@ def _measure(*, tasks: int, workers: int, interval: float, minutes: float) -> It
         run.apply(decode({"v": 1, "seq": number + 1, "ts": START, "type": "task_finished", **ended}, "v"))
     analysis.renew(run)
     analysis.is_renewed = True
-    events = tell(tasks, workers, tasks // 2)
+    events = generate_events(tasks, workers, tasks // 2)
     following = next(events)
     whole = patched = zipped = 0
     took: list[float] = []

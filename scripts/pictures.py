@@ -151,6 +151,8 @@ def run_prometheus(folder: Path, results: Path, exporter: str) -> Iterator[str]:
         try:
             url = f"http://{address}"
             while not has_been_judged(url):
+                if process.poll() is not None:
+                    sys.exit("Prometheus has ended")
                 time.sleep(1)
             yield url
         finally:

@@ -10,17 +10,17 @@ SEVERITIES = {"critical": "critical", "warning": "warning", "info": "bound"}
 """The worst first, with their colours."""
 
 
-def alert_rows(*told_apart: str, **where: LabelMatch) -> tuple[Expression, Column]:
+def alert_rows(*by: str, **where: LabelMatch) -> tuple[Expression, Column]:
     """Select the firing alerts, a row for each, with its key in the label ``alert``.
 
     Args:
-        *told_apart: Labels in which two alerts of one name may differ; the rows have them.
+        *by: Labels in which two alerts of one name may differ; the rows have them.
         **where: Matchers of the alerts.
 
     Returns:
         The rows, and the column of the severity, by which they can be ordered.
     """
-    labels = ("alertname", *told_apart)
+    labels = ("alertname", *by)
     firing = select(ALERTS, alertstate="firing", **where).max("severity", *labels)
     rows = firing.join_labels("alert", *labels)
     worst, *others = (

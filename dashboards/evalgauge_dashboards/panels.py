@@ -33,7 +33,6 @@ INTEGER = "locale"
 TIME = "dateTimeFromNow"
 SECONDS = "s"
 NONE = "none"
-STRING = "string"
 
 Panel = (
     stat_builder.Panel

@@ -12,15 +12,17 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from evalgauge import Run, Task, track_run
-from evalgauge.results_folders import first_results_folder
+from evalgauge.results_folders import OFF, first_results_folder
 
 _TASK = pytest.StashKey[Task]()
 
 
 @pytest.fixture(scope="session")
-def evalgauge_run() -> Iterator[Run]:
+def evalgauge_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """The run of this test session."""
     results = first_results_folder() or "results"  # of EVALGAUGE_RESULTS
+    if results.lower() == OFF:
+        results = str(tmp_path_factory.mktemp("results"))
     run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     with track_run(results, benchmark="agent-tests", model=os.environ.get("MODEL", "unknown"), run_id=run_id) as run:
         yield run

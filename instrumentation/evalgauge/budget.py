@@ -93,8 +93,8 @@ class Budget:
             self._warned_unpriced = True
             installed = importlib.util.find_spec("genai_prices") is not None
             log.warning(
-                "run %s: calls without a known price are not counted in the budget; %sname their prices in a table and "
-                "the table in EVALGAUGE_PRICES__OVERRIDES",
+                "run %s: calls without a known price are not counted in the budget; %sput their prices into a file and "
+                "its path into EVALGAUGE_PRICES__OVERRIDES",
                 self._folder.name,
                 "" if installed else "install genai-prices (pip install 'evalgauge[exporter]'), or ",
             )

@@ -99,7 +99,7 @@ def run_live_stack(folder: Path, program: Path, rules: Path) -> Iterator[LiveSta
         until(lambda: _answers(f"{here.prometheus}/-/ready"), "Prometheus is ready")
         # rates need growth between two scrapes, machines are read and priced in the background, and the rules judge
         # what was scraped
-        until(lambda: here.query_scalar("count_over_time(up[20s])") >= 2, "two scrapes")
+        until(lambda: here.query_scalar("sum_over_time(up[20s])") >= 2, "two scrapes")
         step()
         until(
             lambda: here.query_scalar("increase(agent_eval_worker_busy_seconds_total{run_id='new'}[20s])") > 0, "growth"
@@ -122,7 +122,7 @@ def run_demo_stack(folder: Path, program: Path, rules: Path) -> Iterator[LiveSta
     here = LiveStack(f"http://{exporter}", f"http://{prometheus}")
     with _process(demo, folder / "demo.log") as demoing, _process(scrape, folder / "scrape.log") as scraping:
         processes = demoing, scraping
-        wait_until(lambda: here.query_scalar("count_over_time(up[20s])") >= 2, lambda: "two scrapes", processes)
+        wait_until(lambda: here.query_scalar("sum_over_time(up[20s])") >= 2, lambda: "two scrapes", processes)
         yield here
 
 
@@ -152,14 +152,14 @@ def wait_until(
     processes: Sequence[subprocess.Popen[bytes]] = (),
     seconds: float = STARTUP,
 ) -> None:
-    """Wait until a condition holds; an error of a request means that it does not.
+    """Wait until a condition holds; a request that fails or finds nothing means that it does not.
 
     Raises:
         AssertionError: with ``what`` is missing, after a long time or once a process has ended.
     """
     end, pause = time.monotonic() + seconds, threading.Event()
     while time.monotonic() < end:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, LookupError):
             if condition():
                 return
         assert all(process.poll() is None for process in processes), f"a process ended before {what()}"
@@ -226,7 +226,7 @@ def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -250,7 +250,7 @@ def _answers(url: str) -> bool:
 
 def fetch_json(url: str) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             found: dict[str, Any] = json.load(answer)
     except urllib.error.HTTPError as error:
         # Prometheus says in the body what is wrong with a query

@@ -99,7 +99,7 @@ class Lab:
         """The result of a recipe by the values of its labels."""
         (expression,) = [text for title, text in RECIPES.items() if title.startswith(question)]
         form = urllib.parse.urlencode({"query": expression, "time": NOW})
-        with urllib.request.urlopen(f"{self._url}/api/v1/query?{form}", timeout=20) as answer:
+        with urllib.request.urlopen(f"{self._url}/api/v1/query?{form}", timeout=60) as answer:
             found = json.load(answer)["data"]["result"]
         return {tuple(one["metric"].get(label, "") for label in labels): float(one["value"][1]) for one in found}
 
@@ -138,7 +138,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield Lab(TestClient(create_app(exporter), base_url="http://127.0.0.1"), f"http://{address}")
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         exporter.stop()
 
 

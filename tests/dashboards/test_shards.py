@@ -195,7 +195,7 @@ def stacks(shards: Shards, folder: Path) -> Iterator[tuple[PastStack, PastStack]
     finally:
         for process in processes:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def ask(stack: PastStack, expression: str, seconds: float) -> dict[str, list[float]]:

@@ -131,7 +131,7 @@ def test_a_link_to_nowhere_among_the_logs_delays_nothing(exporter: Exporter, tmp
         (tmp_path / run / "events" / "w.jsonl").symlink_to("nowhere")
     small_run(tmp_path, "mixed", outcomes="s")
     started(exporter)
-    assert exporter.wait_caught_up(20)
+    assert exporter.wait_caught_up(60)
     assert set(exporter.state.runs) == {"good", "mixed"}
     assert exporter.state.sources["runlog"].errors["unreadable"] == 2, "each is named once"
     small_run(tmp_path, "later")
@@ -153,7 +153,7 @@ def test_whatever_a_source_raises_ends_at_its_run(
     monkeypatch.setattr(RunLogSource, method, fail)
     small_run(tmp_path, "bad")
     started(exporter)
-    assert exporter.wait_caught_up(20)
+    assert exporter.wait_caught_up(60)
     small_run(tmp_path, "later")
     wait_for(lambda: {"good", "later"} <= set(exporter.state.runs))
     assert not exporter.collector.has_died()
@@ -257,7 +257,7 @@ def test_a_large_log_delays_only_its_own_run(tmp_path: Path, monkeypatch: pytest
     small_run(tmp_path, "later")
     wait_for(lambda: "later" in exporter.state.runs)
     go_on.set()
-    assert exporter.wait_caught_up(20)
+    assert exporter.wait_caught_up(60)
     wait_for(lambda: "large" in exporter.state.runs)
     exporter.stop()
 

@@ -173,6 +173,6 @@ def test_sigterm_lets_a_running_request_finish(config: Path) -> None:
             here.process.send_signal(signal.SIGTERM)
             while stream.recv(65536):
                 pass  # the stream ends in order
-        assert here.process.wait(30) == 0
+        assert here.process.wait(60) == 0
     assert not here.has("Traceback")
     assert os.environ.get("_EVALGAUGE_SOCKET") is None

@@ -89,5 +89,5 @@ def test_in_a_terminal_new_events_appear_and_ctrl_c_ends(tmp_path: Path) -> None
             run.task(f"t{number}").finish(success=True)
         read_until("7 of 50")
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         os.close(main)

@@ -332,7 +332,7 @@ def write(log: LogWriter, stop: threading.Event) -> None:
 def of_run(results: Path, cache: Path, seen: list[int] | None = None) -> dict[Any, float]:
     exporter = exporter_of(results, prices={"cache_dir": str(cache)})
     exporter.start()
-    assert exporter.wait_caught_up(30)
+    assert exporter.wait_caught_up(60)
     wait_for(lambda: exporter.state.runs)
     found = samples(exporter.exposition.render(time.time()).decode())
     exporter.stop()

@@ -34,7 +34,7 @@ def archived(exporter: Exporter) -> list[Path]:
     """Waits until the finished runs are on disk; the files of the cache."""
     folder = exporter.collector._cache._folder
     assert folder is not None
-    assert exporter.wait_caught_up(30)
+    assert exporter.wait_caught_up(60)
     exporter.stop()
     return list(folder.iterdir())
 

@@ -14,7 +14,6 @@ from urllib.parse import parse_qs
 
 from moto.server import ThreadedMotoServer
 
-ACCOUNT = "123456789012"
 XMLNS = "http://ec2.amazonaws.com/doc/2016-11-15/"
 
 

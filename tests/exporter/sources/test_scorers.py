@@ -114,7 +114,7 @@ def test_inspects_scorers_are_chosen_from(tmp_path: Path) -> None:
 def test_the_exporters_runs_have_the_chosen_scorer(tmp_path: Path) -> None:
     exporter = exporter_of(scored_run(tmp_path, BOTH), scorer="style", success_threshold=0.4)
     exporter.collector.start()
-    assert exporter.wait_caught_up(30)
+    assert exporter.wait_caught_up(60)
     exporter.collector.stop()
     assert results_of(exporter.state.runs["r"]) == [("success", 0.4)]
 

@@ -146,7 +146,7 @@ def backfilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://{address}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def ready(url: str) -> bool:
@@ -160,7 +160,7 @@ def ready(url: str) -> bool:
 def query(url: str, expression: str, at: float) -> dict[str, float]:
     """The value of each run at a time."""
     form = urllib.parse.urlencode({"query": expression, "time": at})
-    with urllib.request.urlopen(f"{url}/api/v1/query?{form}", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/api/v1/query?{form}", timeout=60) as answer:
         found = json.load(answer)["data"]["result"]
     return {series["metric"].get("run_id", ""): float(series["value"][1]) for series in found}
 

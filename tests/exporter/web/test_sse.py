@@ -48,7 +48,7 @@ class Client:
     """Reads an event stream as a browser does."""
 
     def __init__(self, url: str, query: str = "interval=0.2") -> None:
-        self._answer = urllib.request.urlopen(f"{url}/api/benchmark-sse?{query}", timeout=20)
+        self._answer = urllib.request.urlopen(f"{url}/api/benchmark-sse?{query}", timeout=60)
 
     def event(self) -> dict[str, str]:
         """The next event's fields; a comment is an event with the field ``""``."""
@@ -216,7 +216,7 @@ def test_silence_is_filled_with_a_comment(served: Served, monkeypatch: pytest.Mo
 
 
 def test_the_headers_of_the_stream_can_be_asked_for(served: Served) -> None:
-    connection = http.client.HTTPConnection(urlsplit(served.url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(served.url).netloc, timeout=60)
     with contextlib.closing(connection):
         connection.request("HEAD", "/api/benchmark-sse")
         answer = connection.getresponse()
@@ -233,7 +233,7 @@ def test_a_client_that_comes_back_gets_the_newest_state_at_once(served: Served) 
     with served.run.task("t") as task:
         task.finish(success=True)
     request = urllib.request.Request(f"{served.url}/api/benchmark-sse", headers={"last-event-id": seen})
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         for line in answer:
             if line.startswith(b"data: ") and json.loads(line[6:])["current_job"]["completed_tasks"] == 1:
                 break

@@ -54,7 +54,7 @@ def client(authority: Authority, cert: tuple[Path, Path] | None = None) -> httpx
     context = ssl.create_default_context(cafile=str(authority.file))
     if cert is not None:
         context.load_cert_chain(*cert)
-    return httpx.Client(verify=context, timeout=10)
+    return httpx.Client(verify=context, timeout=60)
 
 
 TLS = "tls_server_config: {cert_file: exporter.crt, key_file: exporter.key}\n"
