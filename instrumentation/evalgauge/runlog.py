@@ -243,6 +243,11 @@ class Problem(NamedTuple):
     detail: str
 
 
+def _open_now(path: str, flags: int) -> int:
+    """Open a file for reading; a pipe that has taken the place of a log is not waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 class LineReader:
     """Follows a file of lines: each ``read`` gives the lines that were appended since the last one, whole ones only."""
 
@@ -274,7 +279,7 @@ class LineReader:
         mark = (found.st_ino, found.st_size, found.st_mtime_ns)
         if mark == self._mark and found.st_size == self.offset:
             return lines, False
-        with self.path.open("rb", buffering=0) as file:
+        with open(self.path, "rb", buffering=0, opener=_open_now) as file:
             head = file.read(_HEAD)
             if self.offset:
                 same = found.st_ino == self._mark[0] and head.startswith(self._head)
@@ -301,7 +306,7 @@ class LineReader:
         Raises:
             OSError: The file can't be read; FileNotFoundError where it does not exist.
         """
-        with self.path.open("rb", buffering=0) as file:
+        with open(self.path, "rb", buffering=0, opener=_open_now) as file:
             found = os.fstat(file.fileno())
             if self.replaced or found.st_size < self.offset or (self.offset and found.st_ino != self._mark[0]):
                 return False

@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from evalgauge import runlog
 from evalgauge.events import Heartbeat, Step
-from evalgauge.runlog import LogReader, LogWriter, encode, read_events, safe_name
+from evalgauge.runlog import LineReader, LogReader, LogWriter, encode, read_events, safe_name
 
 
 def test_a_writer_continues_its_numbers_after_a_very_long_line(tmp_path: Path) -> None:
@@ -121,6 +121,19 @@ def test_a_file_that_was_cut_or_replaced_is_noticed(tmp_path: Path) -> None:
     reader.read()
     os.truncate(path, 10)
     assert reader.read() == ([], [], False)
+    assert reader.replaced
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    path.write_bytes(b'{"a":1}\n')
+    reader = LineReader(path)
+    assert reader.read() == ([b'{"a":1}'], False)
+    path.unlink()
+    os.mkfifo(path)
+    assert not reader.is_continued()
+    assert reader.read() == ([], False)
     assert reader.replaced
 
 

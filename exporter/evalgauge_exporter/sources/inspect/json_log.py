@@ -28,6 +28,9 @@ SUFFIX = ".json"
 _HEAD = re.compile(rb'\A\s*\{\s*"version"\s*:\s*\d+\s*,\s*"status"\s*:\s*"[a-z]+"\s*,\s*"eval"\s*:\s*\{')
 _OLD_HEAD = re.compile(rb'\A\s*\{\s*"(?:version|status|eval)"\s*:')
 _MAX_LOG = 512 << 20
+_MAX_SPLIT = 1 << 30
+"""Bytes of memory that the parts of a document may take, as estimated from the number of its commas."""
+_RAW_BYTES = 80
 _NULL = Raw(b"null")
 
 
@@ -124,6 +127,8 @@ def _split(data: bytes) -> Iterator[tuple[str, Raw | bytes]]:
 
 
 def _parse(data: bytes) -> _Log:
+    if _RAW_BYTES * data.count(b",") > _MAX_SPLIT:
+        raise EvalZipError("long_file", f"would need more than {_MAX_SPLIT >> 20} MiB of memory")
     try:
         return _decode_log(data)
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -10,6 +10,7 @@ import pytest
 
 from evalgauge.events import LlmCall, Step, TaskFinished
 from evalgauge_exporter.sources import parsing
+from evalgauge_exporter.sources.inspect import json_log
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader
 from evalgauge_exporter.sources.inspect.json_log import InspectJsonLogSource, matches_file
 from evalgauge_exporter.sources.inspect.log import InspectLogSource
@@ -144,6 +145,13 @@ def test_a_sample_that_would_fill_the_memory_is_named(tmp_path: Path, monkeypatc
         "eval": START["eval"],
         "samples": [{"id": 1, "input": [[]] * 100_000}],
     }
+    _, problems = drain(InspectJsonLogSource(write(tmp_path / "x.json", json.dumps(document))))
+    assert [problem.reason for problem in problems] == ["long_file"]
+
+
+def test_a_document_of_very_many_samples_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_log, "_MAX_SPLIT", 1 << 20)
+    document = {"version": 2, "status": "started", "eval": START["eval"], "samples": [0] * 20_000}
     _, problems = drain(InspectJsonLogSource(write(tmp_path / "x.json", json.dumps(document))))
     assert [problem.reason for problem in problems] == ["long_file"]
 
