@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from evalgauge_exporter.cli.run_selection import create_exporter, existing_dirs,
 from evalgauge_exporter.config.model import Config
 from evalgauge_exporter.errors import ConfigError, ListenError
 from evalgauge_exporter.exporter import Exporter
+from evalgauge_exporter.ingest.memory import keep_collections_short
 from evalgauge_exporter.web.server import base_url, listening_socket, web_server
 
 log = logging.getLogger("evalgauge.exporter")
@@ -89,14 +91,22 @@ def command(results: tuple[Path, ...], config_path: Path | None, port: int | Non
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, reload)
     exporter.start()
+    ended = threading.Event()
+    threading.Thread(target=_keep_collections_short, args=(exporter, ended), name="evalgauge-gc", daemon=True).start()
     try:
         server.run(sockets=[bound.dup()])  # the server closes its own; this one goes on listening over a reload
     except KeyboardInterrupt:
         pass
     finally:
+        ended.set()
         exporter.stop()
     if reloading:
         _restart(bound)
+
+
+def _keep_collections_short(exporter: Exporter, ended: threading.Event) -> None:
+    exporter.wait_ready()
+    keep_collections_short(ended.wait)
 
 
 def _prepare(
