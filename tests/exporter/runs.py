@@ -28,5 +28,9 @@ def small_run(
 
 
 def exporter_of(*results: Path, **options: object) -> Exporter:
-    """An exporter of these folders that is not started, on a free port."""
-    return Exporter(load_config(None, results=results, **{"listen": "127.0.0.1:0", **options}))
+    """An exporter of these folders that is not started, on a free port.
+
+    The memory of the process is that of the whole test session, so the exporter is not to keep within its usual limit.
+    """
+    limits = {"memory": "64GiB", **options.pop("limits", {})}  # type: ignore[dict-item]
+    return Exporter(load_config(None, results=results, **{"listen": "127.0.0.1:0", "limits": limits, **options}))

@@ -99,6 +99,28 @@ def test_runs_are_unloaded_beyond_the_limit_of_memory_and_read_again_below_it(
     exporter.stop()
 
 
+def test_memory_that_can_not_be_given_back_is_not_tried_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    released: list[int] = []
+
+    def resident() -> int:
+        looked.append(len(released))
+        return 200 << 20
+
+    monkeypatch.setattr(collector, "get_resident_bytes", resident)
+    monkeypatch.setattr(collector, "release_memory", lambda: released.append(1))
+    running = small_run(tmp_path, "running", finish=False)
+    exporter = exporter_of(tmp_path, limits={"memory": "100MiB"})
+    exporter.start()
+    assert exporter.wait_ready(60)
+    wait_for(lambda: looked.count(1) > 5)  # the first time looks once more after it
+    exporter.stop()
+    assert len(released) == 1
+    running.finish()
+
+
 def future_log(results: Path, name: str, ahead: float) -> None:
     now = time.time()
     lines: list[dict[str, Any]] = [

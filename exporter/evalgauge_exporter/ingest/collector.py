@@ -63,6 +63,8 @@ MAX_LOGGED = 1000
 """Different problems that are logged; all are counted."""
 ENOUGH_MEMORY = 0.8
 """Runs that were unloaded whole are read again below this part of the limit."""
+MORE_MEMORY = 1.05
+"""Where there was nothing more to unload, memory is given back again once it has grown by this factor."""
 
 
 class RunCollector:
@@ -126,6 +128,8 @@ class RunCollector:
         self._discovered = self._idled = self._polled = 0.0
         self._unloaded = -UNLOAD_SECONDS
         self._saved = time.monotonic()
+        self._unrelieved = 0
+        """Resident bytes that could not be given back: to try again each second would hold up everything else."""
         self._stalls_due = True
 
     def start(self) -> None:
@@ -431,12 +435,13 @@ class RunCollector:
             return
         if resident < self._memory_limit * ENOUGH_MEMORY:
             self._bring_back()
-        if resident <= self._memory_limit:
+        finished = self._list_finished()
+        if resident <= max(self._memory_limit, 0 if finished else self._unrelieved * MORE_MEMORY):
             return
-        for tracked in self._list_finished():
+        for tracked in finished:
             self._unload(tracked)
         release_memory()
-        resident = get_resident_bytes() or 0
+        self._unrelieved = resident = get_resident_bytes() or 0
         taken = sum(estimate_run_bytes(tracked.run) for tracked in self._runs.values())
         if resident > self._memory_limit and taken > self._memory_limit // 2:
             now = time.time()
@@ -448,6 +453,7 @@ class RunCollector:
                 ),
             )
             self._evict(oldest)
+            self._unrelieved = 0
 
     def _evict(self, tracked: TrackedRun) -> None:
         """Unload a whole run."""
