@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RESULTS ?= results
-JOBS ?= 2
+JOBS ?= 3
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("Python 3.11 or newer is needed; name it with PYTHON=")'
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
