@@ -111,7 +111,7 @@ class LimitedProtocol(H11Protocol):
     _body_of: object = None
     """The request whose body has a deadline."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """Admit a connection and wait for its first head."""
         super().connection_made(transport)
         self.address = self.client[0] if self.client else ""

@@ -185,7 +185,7 @@ class _AgentRun:
                 message = {"role": role, "text": text[:OBSERVATION_LENGTH], **ids}
                 self.run._write("message", message if ts is None else {"ts": ts, **message})
             for folder, document in documents:
-                for turn in read_turns(document, lambda name, folder=folder: _find_image(name, folder, trial)):  # type: ignore[misc]
+                for turn in read_turns(document, functools.partial(_find_image, folder=folder, trial=trial)):
                     ts = turn.ts if turn.ts is not None else finished
                     for index, (action, seen) in enumerate(zip(turn.actions, turn.observations, strict=True)):
                         shot = None if turn.screenshot is None else save(turn.screenshot, count)
