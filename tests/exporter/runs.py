@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from evalgauge import Run, track_run
 from evalgauge_exporter.config.model import load_config
@@ -27,10 +28,10 @@ def small_run(
     return run
 
 
-def exporter_of(*results: Path, **options: object) -> Exporter:
+def exporter_of(*results: Path, **options: Any) -> Exporter:
     """An exporter of these folders that is not started, on a free port.
 
     The memory of the process is that of the whole test session, so the exporter is not to keep within its usual limit.
     """
-    limits = {"memory": "64GiB", **options.pop("limits", {})}  # type: ignore[dict-item]
+    limits = {"memory": "64GiB", **options.pop("limits", {})}
     return Exporter(load_config(None, results=results, **{"listen": "127.0.0.1:0", "limits": limits, **options}))

@@ -82,13 +82,19 @@ def test_nothing_is_provisional_once_no_task_is_left(clock: None) -> None:
     assert found.results(run, T0 + 561).running is None
 
 
-def test_a_comparison_is_renewed_while_it_is_asked_for(clock: None) -> None:
+def compared_half_way() -> tuple[RunAnalysis, RunState, RunState]:
+    """An analysis that a thread renews, a finished run, and one that was compared with it after six of twelve tasks."""
     tasks = [f"t{number}" for number in range(12)]
     baseline = run_of([ended(100 + n, task) for n, task in enumerate(tasks)], "before")
     run = run_of([ended(500 + n, task) for n, task in enumerate(tasks[:6])], "now", at=400)
     found = analysis_of(baseline, run)
     found.is_renewed = True
     assert found.compare(baseline, run, T0 + 560).paired_tasks == 6
+    return found, baseline, run
+
+
+def test_a_comparison_is_renewed_while_it_is_asked_for(clock: None) -> None:
+    found, baseline, run = compared_half_way()
     run.apply(later(ended(560, "t7")))
     assert found.compare(baseline, run, T0 + 560).paired_tasks == 6
     found.renew(run)
@@ -96,12 +102,7 @@ def test_a_comparison_is_renewed_while_it_is_asked_for(clock: None) -> None:
 
 
 def test_a_comparison_that_nobody_has_asked_for_is_computed_anew(clock: None) -> None:
-    tasks = [f"t{number}" for number in range(12)]
-    baseline = run_of([ended(100 + n, task) for n, task in enumerate(tasks)], "before")
-    run = run_of([ended(500 + n, task) for n, task in enumerate(tasks[:6])], "now", at=400)
-    found = analysis_of(baseline, run)
-    found.is_renewed = True
-    assert found.compare(baseline, run, T0 + 560).paired_tasks == 6
+    found, baseline, run = compared_half_way()
     run.apply(later(ended(600, "t7")))
     assert found.compare(baseline, run, T0 + 561 + run_analysis.ASKED_SECONDS).paired_tasks == 7
 
