@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -24,6 +23,7 @@ from tests.dashboards.reading import fill_variables, load_dashboards, metrics_of
 from tests.dashboards.test_recipes import HAIKU, RECIPES, SONNET, is_ready, run, write_run
 from tests.exporter.waiting import wait_for
 from tests.parts import prometheus, promtool
+from tests.ports import free_port
 
 NOW = time.time() // 10 * 10
 INSTANTS = [NOW - ago for ago in (120, 90, 60, 30, 0)]
@@ -181,9 +181,7 @@ def stacks(shards: Shards, folder: Path) -> Iterator[tuple[PastStack, PastStack]
         run(
             [str(promtool()), "tsdb", "create-blocks-from", "openmetrics", str(here / "history.om"), str(here / "data")]
         )
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={here / 'data'}"]
         arguments += [f"--web.listen-address={address}", "--log.level=error"]
         processes.append(subprocess.Popen([prometheus(), *arguments]))

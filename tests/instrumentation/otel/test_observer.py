@@ -25,9 +25,9 @@ from evalgauge.runlog import log_files
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.exporter import Exporter
 from tests.exporter.scraping import samples
-from tests.exporter.test_prometheus import free_port
 from tests.exporter.waiting import wait_for
 from tests.instrumentation.otel.otlp import database, receiver
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 CLOCKS = ("timestamp", "busy_seconds", "idle_seconds", "duration_seconds_sum")
