@@ -302,7 +302,9 @@ def test_a_target_is_probed_again_after_its_interval() -> None:
 def test_a_target_that_hangs_holds_up_no_other() -> None:
     release = threading.Event()
     with serve_tcp(lambda _: bool(release.wait(PATIENT))) as silent, serve_tcp(answer_with(OK)) as address:
-        watch = Watch([Target("hangs", "waa", silent, 600.0, PATIENT), Target("ok", "waa", address, 600.0, PATIENT)], limit=2)
+        watch = Watch(
+            [Target("hangs", "waa", silent, 600.0, PATIENT), Target("ok", "waa", address, 600.0, PATIENT)], limit=2
+        )
         watch.source.start()
         assert watch.wait_for("ok") == {"ok": True}
         release.set()
@@ -433,7 +435,8 @@ def test_a_name_that_takes_long_to_look_up_costs_its_timeout_and_no_more(monkeyp
     release = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(PATIENT) and [])
     with serve_tcp(answer_with(OK)) as address:
-        watch = Watch([Target("slow", "tcp", "slow.example:80", 60.0, 0.1), Target("ok", "waa", address, 600.0, PATIENT)])
+        slow = Target("slow", "tcp", "slow.example:80", 600.0, 0.1)
+        watch = Watch([slow, Target("ok", "waa", address, 600.0, PATIENT)])
         watch.source.start()
         assert watch.wait_for("slow", "ok") == {"slow": False, "ok": True}
         watch.source.stop()

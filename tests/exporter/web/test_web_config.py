@@ -25,6 +25,7 @@ from tests.exporter.scraping import get
 from tests.exporter.waiting import wait_for
 from tests.exporter.web.certificates import Authority
 from tests.parts import prometheus
+from tests.ports import free_port
 
 PASSWORD = "correct horse"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
