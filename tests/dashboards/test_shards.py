@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import subprocess
 import time
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 
 from evalgauge_dashboards import alerts
 from evalgauge_exporter.config.shard import Shard, parse_shard
-from tests.dashboards.live_stack import LiveStack, fetch_json
+from tests.dashboards.live_stack import LiveStack
 from tests.dashboards.reading import fill_variables, load_dashboards, metrics_of, select_variables, targets
 from tests.dashboards.test_recipes import HAIKU, RECIPES, SONNET, is_ready, run, write_run
 from tests.exporter.runs import exporter_of
@@ -38,21 +36,6 @@ SETTINGS = "".join(
     f'start = "2026-01-01T00:00:00Z"\n'
     for worker, rate in (("w1", 1.5), ("w2", 0.5), ("unused", 2.5))
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class PastStack(LiveStack):
-    """A Prometheus that is asked of one moment."""
-
-    def query(self, expression: str, *, seconds: float = 0) -> list[dict[str, Any]]:
-        form = {"query": expression, "time": NOW}
-        if seconds:
-            form = {"query": expression, "start": NOW - seconds, "end": NOW, "step": 10}
-        path = "query_range" if seconds else "query"
-        answer = fetch_json(f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(form)}")
-        assert answer["status"] == "success", f"{answer.get('error')}: {expression}"
-        found: list[dict[str, Any]] = answer["data"]["result"]
-        return found
 
 
 class Shards:
@@ -167,7 +150,7 @@ def backfill(said: dict[str, dict[float, str]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def stacks(shards: Shards, folder: Path) -> Iterator[tuple[PastStack, PastStack]]:
+def stacks(shards: Shards, folder: Path) -> Iterator[tuple[LiveStack, LiveStack]]:
     """A Prometheus that scraped the one exporter, and one that scraped the two."""
     processes, urls = [], []
     (folder / "prometheus.yml").write_text("global: {}\n")
@@ -186,14 +169,14 @@ def stacks(shards: Shards, folder: Path) -> Iterator[tuple[PastStack, PastStack]
     try:
         for url in urls:
             wait_for(lambda url=url: is_ready(f"{url}/-/ready"))  # type: ignore[misc]
-        yield PastStack("", urls[0]), PastStack("", urls[1])
+        yield LiveStack("", urls[0], NOW, 10), LiveStack("", urls[1], NOW, 10)
     finally:
         for process in processes:
             process.terminate()
             process.wait(60)
 
 
-def ask(stack: PastStack, expression: str, seconds: float) -> dict[str, list[float]]:
+def ask(stack: LiveStack, expression: str, seconds: float) -> dict[str, list[float]]:
     """The result of a query: the values of each series by its labels."""
     found = {}
     for series in stack.query(expression, seconds=seconds):
@@ -220,7 +203,7 @@ def is_of_runs(expression: str) -> bool:
     return not any(name in PROMETHEUS_OWN or name.startswith(OF_EACH_EXPORTER) for name in names)
 
 
-def test_every_query_has_the_same_result(stacks: tuple[PastStack, PastStack]) -> None:
+def test_every_query_has_the_same_result(stacks: tuple[LiveStack, LiveStack]) -> None:
     whole, shared = stacks
     queries = [(f"recipe: {title}", text, 0.0) for title, text in RECIPES.items()]
     queries += [(f"alert: {alert.name}", str(alert.expression), 0.0) for alert in alerts.list_alerts()]
