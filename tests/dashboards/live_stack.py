@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from evalgauge.tracker import Run
 from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, vm
 from tests.exporter.sources.azure.test_ml_jobs import job
 from tests.exporter.sources.azure.test_prices import PriceList
+from tests.ports import free_port
 
 DOMAINS = ("chrome", "vlc")
 TASKS = [{"task_id": f"{domain}_{n}", "domain": domain} for domain in DOMAINS for n in range(20)]
@@ -76,8 +76,8 @@ class LiveStack:
 @contextlib.contextmanager
 def run_live_stack(folder: Path, program: Path, rules: Path) -> Iterator[LiveStack]:
     """Run both processes for as long as the block lasts; one of the runs in ``folder/results`` is running meanwhile."""
-    results, ports = folder / "results", _free_ports(2)
-    exporter, prometheus = (f"127.0.0.1:{port}" for port in ports)
+    results = folder / "results"
+    exporter, prometheus = (f"127.0.0.1:{free_port()}" for _ in range(2))
     scrape = _write_prometheus(folder, program, rules, exporter, prometheus)
     _baseline_run(results)
     command = "from evalgauge_exporter.cli.main import main; main()"
@@ -112,13 +112,13 @@ def run_live_stack(folder: Path, program: Path, rules: Path) -> Iterator[LiveSta
 @contextlib.contextmanager
 def run_demo_stack(folder: Path, program: Path, rules: Path) -> Iterator[LiveStack]:
     """Run ``evalgauge demo`` and a Prometheus that scrapes it for as long as the block lasts."""
-    ports = _free_ports(2)
-    exporter, prometheus = (f"127.0.0.1:{port}" for port in ports)
+    port = free_port()
+    exporter, prometheus = f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}"
     # an interval is what a scrape may take, on a machine that does much besides
     scrape = _write_prometheus(folder, program, rules, exporter, prometheus, interval="3s")
     command = "from evalgauge_exporter.cli.main import main; main()"
     demo = [sys.executable, "-c", command, "demo", "--results", str(folder / "results"), "--no-browser"]
-    demo += ["--port", str(ports[0])]
+    demo += ["--port", str(port)]
     here = LiveStack(f"http://{exporter}", f"http://{prometheus}")
     with _process(demo, folder / "demo.log") as demoing, _process(scrape, folder / "scrape.log") as scraping:
         processes = demoing, scraping
@@ -230,17 +230,6 @@ def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def _answers(url: str) -> bool:

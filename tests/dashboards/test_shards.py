@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -16,14 +15,14 @@ from typing import Any
 import pytest
 
 from evalgauge_dashboards import alerts
-from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.config.shard import Shard, parse_shard
-from evalgauge_exporter.exporter import Exporter
 from tests.dashboards.live_stack import LiveStack, fetch_json
 from tests.dashboards.reading import fill_variables, load_dashboards, metrics_of, select_variables, targets
 from tests.dashboards.test_recipes import HAIKU, RECIPES, SONNET, is_ready, run, write_run
+from tests.exporter.runs import exporter_of
 from tests.exporter.waiting import wait_for
 from tests.parts import prometheus, promtool
+from tests.ports import free_port
 
 NOW = time.time() // 10 * 10
 INSTANTS = [NOW - ago for ago in (120, 90, 60, 30, 0)]
@@ -61,9 +60,7 @@ class Shards:
 
     def __init__(self, results: Path, settings: Path) -> None:
         names = {"whole": None, "shard-0": "0/2", "shard-1": "1/2"}
-        self.exporters = {
-            name: Exporter(load_config(settings, results=(results,), shard=shard)) for name, shard in names.items()
-        }
+        self.exporters = {name: exporter_of(results, config=settings, shard=shard) for name, shard in names.items()}
         self.said: dict[str, dict[float, str]] = {name: {} for name in names}
         for exporter in self.exporters.values():
             exporter.start()
@@ -181,9 +178,7 @@ def stacks(shards: Shards, folder: Path) -> Iterator[tuple[PastStack, PastStack]
         run(
             [str(promtool()), "tsdb", "create-blocks-from", "openmetrics", str(here / "history.om"), str(here / "data")]
         )
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={here / 'data'}"]
         arguments += [f"--web.listen-address={address}", "--log.level=error"]
         processes.append(subprocess.Popen([prometheus(), *arguments]))
