@@ -385,13 +385,14 @@ def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: flo
         if (score := found.score) is not None:
             low, high = (None, None) if score.interval is None else score.interval
             yield from _deltas(m.COMPARISON_SCORE_DELTA, labels, score.expected_difference, low, high)
-        kind = "exact" if found.finished else "anytime"
         shown = run.names["domains"].choose(most)
         for name in [name for name in found.domains if name in shown]:
             domain = found.domains[name]
             here = (*labels, name)
             yield from _deltas(m.COMPARISON_DOMAIN_DELTA, here, domain.expected_delta, domain.ci_low, domain.ci_high)
-            yield m.COMPARISON_DOMAIN_P_VALUE, (*here, kind), domain.adjusted_p_value
+            if found.finished:
+                yield m.COMPARISON_DOMAIN_P_VALUE, (*here, "exact"), domain.adjusted_p_value
+            yield m.COMPARISON_DOMAIN_P_VALUE, (*here, "anytime"), domain.adjusted_anytime_p_value
 
 
 def baseline_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: float, shard: Shard) -> Iterator[Sample]:
