@@ -385,6 +385,14 @@ def _probe_failing() -> Expression:
     return machine.unless(off, on=("vm",)).max("target", "kind")
 
 
+def _events_lost() -> Expression:
+    lost = held.growth(m.RUN_LOST_EVENTS, "1h", "run_id") > 0
+    # an exporter of an earlier version does not say of which run
+    total = held.growth(m.SOURCE_ERRORS, "1h", "source", reason="lost_by_writer") > 0
+    unnamed = total.unless(held.total(m.RUN_LOST_EVENTS).count(), on=())
+    return _label_by_run(lost.where(held.recent_runs(thresholds.JUST_FINISHED), on=BY_RUN)).or_(unnamed)
+
+
 def _source_stale() -> Expression:
     # several exporters read independently of each other: the worst one counts
     failing = held.select(m.SOURCE_UP).min("source").equals(0)
@@ -681,12 +689,13 @@ def list_alerts(job: str = "evalgauge") -> tuple[Alert, ...]:
         ),
         Alert(
             "EvalEventsLost",
-            held.growth(m.SOURCE_ERRORS, "1h", "source", reason="lost_by_writer") > 0,
+            _events_lost(),
             "0m",
             "warning",
             "monitoring",
-            'Runners could not write {{ $value | printf "%.0f" }} events to their run logs in the last hour.',
-            "Counts, costs and rates of their runs are too low. Mostly the results disk is full or not writable.",
+            "{{ if $labels.run_id }}Run {{ $labels.run_id }} has{{ else }}Runs have{{ end }} lost "
+            '{{ $value | printf "%.0f" }} events: they could not be written to the log.',
+            "Its counts, costs and rates are too low. Mostly the results disk is full or not writable.",
             (FLEET, 40),
             keep_firing=thresholds.KEEP_FIRING,
         ),

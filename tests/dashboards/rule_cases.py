@@ -746,24 +746,34 @@ MACHINES = (
 )
 
 DOWN = "Prometheus cannot scrape the evalgauge exporter{}: the dashboards are out of date."
+LOST_BY_ANY = series(m.SOURCE_ERRORS, "_x10 40x600", source="runlog", reason="lost_by_writer")
+
+
+def lost(name: str, events: object) -> Series:
+    return series(m.RUN_LOST_EVENTS, events, run_id=name)
+
+
 EXPORTERS = (
     Case(
         "EvalEventsLost",
         "the results disk is full",
-        (series(m.SOURCE_ERRORS, "_x10 40x600", source="runlog", reason="lost_by_writer"),),
+        (*run("new", "running"), lost("new", "_x10 40x600"), LOST_BY_ANY),
         12,
-        (
-            Firing(
-                {"source": "runlog"},
-                "Runners could not write 40 events to their run logs in the last hour.",
-            ),
-        ),
+        (Firing(RUN, "Run new has lost 40 events: they could not be written to the log."),),
     ),
     Case(
         "EvalEventsLost",
-        "it was two hours ago",
-        (series(m.SOURCE_ERRORS, "_x10 40x600", source="runlog", reason="lost_by_writer"),),
-        140,
+        "an exporter of an earlier version does not say of which run",
+        (LOST_BY_ANY,),
+        12,
+        (Firing({"source": "runlog"}, "Runs have lost 40 events: they could not be written to the log."),),
+    ),
+    Case("EvalEventsLost", "two hours ago", (*run("new", "running"), lost("new", "_x10 40x600"), LOST_BY_ANY), 140),
+    Case(
+        "EvalEventsLost",
+        "a run of yesterday is there at the first scrape of a new exporter",
+        (*run("new", "completed", progress="-80000x600"), lost("new", "_x10 40x600"), LOST_BY_ANY),
+        12,
     ),
     Case(
         "EvalEventsLost",

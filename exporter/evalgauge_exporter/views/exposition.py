@@ -170,7 +170,7 @@ class Exposition:
             add([(m.RUNS_LEFT_OUT, (), left_out)])
             add(comparison_samples(runs, self.analysis, now, self.limits.domains))
             add(baseline_samples(shown, self.analysis, now, self.shard))
-            add(self._process_samples())
+            add(self._process_samples(shown))
             for more in self.extra:
                 add(more(now))
         self._evict_others(runs)
@@ -217,7 +217,7 @@ class Exposition:
             self._blocks = {key: block for key, block in self._blocks.items() if key in exposed}
             self._bundles = {}
 
-    def _process_samples(self) -> Iterator[Sample]:
+    def _process_samples(self, shown: Iterable[RunState]) -> Iterator[Sample]:
         for name, health in sorted(self.state.sources.items()):
             yield m.SOURCE_UP, (name,), int(health.up)
             if health.last_success_at is not None:
@@ -226,7 +226,7 @@ class Exposition:
                 yield m.SOURCE_REFRESH_DURATION, (name,), health.refresh_seconds
             for reason, count in sorted(health.errors.items()):
                 yield m.SOURCE_ERRORS, (name, reason), count
-        if lost := sum(sum(run.lost_events.values()) for run in self.state.runs.values()):
+        if lost := sum(sum(run.lost_events.values()) for run in shown):
             yield m.SOURCE_ERRORS, ("runlog", "lost_by_writer"), lost
         yield m.BUILD_INFO, (__version__, platform.python_version()), 1
 
@@ -292,6 +292,8 @@ def event_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limi
         yield m.RUN_LAST_PROGRESS, (run_id,), run.last_progress_at
     if run.ended_at is not None:
         yield m.RUN_END, (run_id,), run.ended_at
+    if lost := sum(run.lost_events.values()):
+        yield m.RUN_LOST_EVENTS, (run_id,), lost
     yield from _steps(run)
     for kind, micros in run.step_micros.items():
         yield m.RUN_STEP_SECONDS, (run_id, kind), micros / 1e6
