@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from evalgauge_exporter.web.app import create_app
 from tests.exporter.runs import exporter_of
 from tests.exporter.waiting import wait_for
 from tests.parts import prometheus, promtool
+from tests.ports import free_port
 
 PAGE = (Path(__file__).parents[2] / "docs" / "promql.md").read_text(encoding="utf-8")
 RECIPES = dict(re.findall(r"^## (.+?)\n(?:.*?)```promql\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL))
@@ -124,9 +124,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     add_machine(history)
     run([str(promtool()), "tsdb", "create-blocks-from", "openmetrics", str(history), str(folder / "data")])
     (folder / "prometheus.yml").write_text("global: {}\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     arguments += ["--storage.tsdb.retention.time=1y", f"--web.listen-address={address}", "--log.level=error"]
     exporter = exporter_of(results)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
-import socket
 import subprocess
 import time
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +13,14 @@ from typing import Any
 import pytest
 
 from evalgauge_dashboards import alerts
-from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.config.shard import Shard, parse_shard
-from evalgauge_exporter.exporter import Exporter
-from tests.dashboards.live_stack import LiveStack, fetch_json
+from tests.dashboards.live_stack import LiveStack
 from tests.dashboards.reading import fill_variables, load_dashboards, metrics_of, select_variables, targets
 from tests.dashboards.test_recipes import HAIKU, RECIPES, SONNET, is_ready, run, write_run
+from tests.exporter.runs import exporter_of
 from tests.exporter.waiting import wait_for
 from tests.parts import prometheus, promtool
+from tests.ports import free_port
 
 NOW = time.time() // 10 * 10
 INSTANTS = [NOW - ago for ago in (120, 90, 60, 30, 0)]
@@ -41,29 +38,12 @@ SETTINGS = "".join(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class PastStack(LiveStack):
-    """A Prometheus that is asked of one moment."""
-
-    def query(self, expression: str, *, seconds: float = 0) -> list[dict[str, Any]]:
-        form = {"query": expression, "time": NOW}
-        if seconds:
-            form = {"query": expression, "start": NOW - seconds, "end": NOW, "step": 10}
-        path = "query_range" if seconds else "query"
-        answer = fetch_json(f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(form)}")
-        assert answer["status"] == "success", f"{answer.get('error')}: {expression}"
-        found: list[dict[str, Any]] = answer["data"]["result"]
-        return found
-
-
 class Shards:
     """One exporter of all runs, two that share them, and what each said at each instant."""
 
     def __init__(self, results: Path, settings: Path) -> None:
         names = {"whole": None, "shard-0": "0/2", "shard-1": "1/2"}
-        self.exporters = {
-            name: Exporter(load_config(settings, results=(results,), shard=shard)) for name, shard in names.items()
-        }
+        self.exporters = {name: exporter_of(results, config=settings, shard=shard) for name, shard in names.items()}
         self.said: dict[str, dict[float, str]] = {name: {} for name in names}
         for exporter in self.exporters.values():
             exporter.start()
@@ -170,7 +150,7 @@ def backfill(said: dict[str, dict[float, str]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def stacks(shards: Shards, folder: Path) -> Iterator[tuple[PastStack, PastStack]]:
+def stacks(shards: Shards, folder: Path) -> Iterator[tuple[LiveStack, LiveStack]]:
     """A Prometheus that scraped the one exporter, and one that scraped the two."""
     processes, urls = [], []
     (folder / "prometheus.yml").write_text("global: {}\n")
@@ -181,9 +161,7 @@ def stacks(shards: Shards, folder: Path) -> Iterator[tuple[PastStack, PastStack]
         run(
             [str(promtool()), "tsdb", "create-blocks-from", "openmetrics", str(here / "history.om"), str(here / "data")]
         )
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={here / 'data'}"]
         arguments += [f"--web.listen-address={address}", "--log.level=error"]
         processes.append(subprocess.Popen([prometheus(), *arguments]))
@@ -191,14 +169,14 @@ def stacks(shards: Shards, folder: Path) -> Iterator[tuple[PastStack, PastStack]
     try:
         for url in urls:
             wait_for(lambda url=url: is_ready(f"{url}/-/ready"))  # type: ignore[misc]
-        yield PastStack("", urls[0]), PastStack("", urls[1])
+        yield LiveStack("", urls[0], NOW, 10), LiveStack("", urls[1], NOW, 10)
     finally:
         for process in processes:
             process.terminate()
             process.wait(60)
 
 
-def ask(stack: PastStack, expression: str, seconds: float) -> dict[str, list[float]]:
+def ask(stack: LiveStack, expression: str, seconds: float) -> dict[str, list[float]]:
     """The result of a query: the values of each series by its labels."""
     found = {}
     for series in stack.query(expression, seconds=seconds):
@@ -225,7 +203,7 @@ def is_of_runs(expression: str) -> bool:
     return not any(name in PROMETHEUS_OWN or name.startswith(OF_EACH_EXPORTER) for name in names)
 
 
-def test_every_query_has_the_same_result(stacks: tuple[PastStack, PastStack]) -> None:
+def test_every_query_has_the_same_result(stacks: tuple[LiveStack, LiveStack]) -> None:
     whole, shared = stacks
     queries = [(f"recipe: {title}", text, 0.0) for title, text in RECIPES.items()]
     queries += [(f"alert: {alert.name}", str(alert.expression), 0.0) for alert in alerts.list_alerts()]

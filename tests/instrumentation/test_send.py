@@ -32,9 +32,9 @@ from evalgauge_exporter.web import otlp_logs as receive
 from evalgauge_exporter.web.otlp_logs import JSON, PROTOBUF, logs_router
 from evalgauge_exporter.web.server import listening_socket
 from tests.exporter.sources.certificate import certificate, server_context
-from tests.exporter.test_prometheus import free_port
 from tests.exporter.waiting import wait_for
 from tests.instrumentation.otel.test_observer import evaluate, scraped
+from tests.ports import free_port
 
 TOKEN = "a-token-of-the-tests"
 
