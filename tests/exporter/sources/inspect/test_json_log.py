@@ -224,7 +224,8 @@ def test_times_of_events_that_were_written_at_the_end_are_not_believed(tmp_path:
     run = folded(InspectJsonLogSource(make_json(tmp_path / "log.json", {**content, "samples": [untimed]})))
     attempt = run.attempts["s1", 1]
     assert (attempt.status, attempt.duration_seconds) == ("success", None)
-    assert run.ended_at is not None and run.started_at is not None
+    assert run.ended_at is not None
+    assert run.started_at is not None
     assert run.ended_at - run.started_at == 30.0, "a run began when its statistics say so"
 
 
