@@ -81,6 +81,6 @@ def browser() -> Iterator[Browser]:
     expect.set_options(timeout=60_000)
     program = chromium()
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
+        started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS), timeout=120_000)
         yield started
         started.close()

@@ -39,6 +39,8 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith("OTEL_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "600000")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
+    monkeypatch.setattr(otel, "SHUTDOWN_SECONDS", 60.0)
     yield
     otel.stop()
     assert not any(isinstance(observer, otel.OtelObserver) for observer in tracker.observers)
@@ -171,6 +173,8 @@ def test_a_large_run_is_a_trace_for_each_task_with_a_link(tmp_path: Path, monkey
 PROGRAM = """
 import multiprocessing, sys
 from evalgauge import otel, track_run
+from evalgauge.otel import observer
+observer.SHUTDOWN_SECONDS = 60.0
 if sys.argv[2] == "start":
     otel.start()
 
