@@ -22,12 +22,11 @@ from evalgauge.otel import observer as otel
 from evalgauge.otel.metrics import OBSERVED
 from evalgauge.otel.traces import TASKS_IN_ONE_TRACE
 from evalgauge.runlog import log_files
-from evalgauge_exporter.config.model import load_config
-from evalgauge_exporter.exporter import Exporter
+from tests.exporter.runs import exporter_of
 from tests.exporter.scraping import samples
-from tests.exporter.test_prometheus import free_port
 from tests.exporter.waiting import wait_for
 from tests.instrumentation.otel.otlp import database, receiver
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 CLOCKS = ("timestamp", "busy_seconds", "idle_seconds", "duration_seconds_sum")
@@ -65,7 +64,7 @@ def evaluate(results: Path, tasks: int = 6, run_id: str = "night") -> None:
 
 def scraped(results: Path) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """What the exporter exposes of the same log."""
-    exporter = Exporter(load_config(results=(results,)))
+    exporter = exporter_of(results)
     exporter.start()
     try:
         assert exporter.wait_ready(60)
@@ -192,7 +191,7 @@ def run_program(tmp_path: Path, url: str, *arguments: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "instrumentation"), "OTEL_EXPORTER_OTLP_ENDPOINT": url}
     subprocess.run(
         [sys.executable, tmp_path / "program.py", tmp_path / "results", *arguments],
-        env=environment, check=True, timeout=60,
+        env=environment, check=True, timeout=180,
     )  # fmt: skip
 
 
