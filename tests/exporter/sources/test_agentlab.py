@@ -165,3 +165,16 @@ def test_the_model_of_an_agent_is_without_its_provider(tmp_path: Path) -> None:
             study / f"2026-01-05_10-00-00_{agent}_on_webarena.310_0" / "summary_info.json", json.dumps({"n_steps": 1})
         )
         assert folded(AgentLabSource(study)).model == model
+
+
+def test_notes_behind_a_folders_name_do_not_count_and_copies_are_none(tmp_path: Path) -> None:
+    name = "2025-01-02_10-55-04_DemoAgentArgs_on_workarena.servicenow.order-ipad_3"
+    for end in ("", " Apple.com", " copy", " (1)", "9"):
+        write(tmp_path / f"{name}{end}" / "summary_info.json", json.dumps({"n_steps": 1, "cum_reward": 1.0}))
+    run = folded(AgentLabSource(tmp_path))
+    assert sorted(run.attempts) == [
+        ("workarena.servicenow.order-ipad_3", 1),
+        ("workarena.servicenow.order-ipad_3", 2),
+        ("workarena.servicenow.order-ipad_39", 1),
+    ]
+    assert run.model in (None, "unknown")
