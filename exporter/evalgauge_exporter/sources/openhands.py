@@ -264,7 +264,9 @@ class OpenHandsSource(FolderSource):
                     return bool(value)
                 if (score := parse_float(value)) is not None:
                     return score
-        return None
+        points = as_object(result.get("final_score"))  # of checkpoints, which a task may have none of
+        reached, total = parse_float(points.get("result")), parse_float(points.get("total"))
+        return reached / total if reached is not None and total else None
 
     def _judged_path(self) -> Path:
         return self.path.with_name(f"{self.path.stem}.{_JUDGED}.jsonl")
@@ -367,7 +369,7 @@ class _Observations:
                 cause = event.get("cause", event.get("action_id"))
                 if cause is not None:
                     self._by_cause[str(cause)] = event
-                if before is not None:
+                elif before is not None:
                     self._following[id(before)] = event
 
     def after(self, action: Mapping[str, Any]) -> str | None:
@@ -375,8 +377,10 @@ class _Observations:
         found = self._by_cause.get(str(action.get("id"))) or self._following.get(id(action))
         if found is None:
             return None
-        content = found.get("content")
-        return content if isinstance(content, str) else _join_parts(as_object(found.get("observation")).get("content"))
+        content, seen = found.get("content"), as_object(found.get("observation"))
+        return next((text for text in (content, seen.get("output")) if isinstance(text, str)), None) or _join_parts(
+            seen.get("content")
+        )
 
 
 def _parse_message(event: Mapping[str, Any]) -> tuple[Role, str] | None:
@@ -428,10 +432,13 @@ def _add_calls(
         return
     answers = _list_answers(metrics, history)
     for cost, answer in zip(costs, answers if len(answers) == len(costs) else [None] * len(costs), strict=True):
-        usage = parse_usage(answer) if answer is not None else UNKNOWN
-        attempt.add_call(None, name.provider, name.model, usage, cost_usd=cost)
-    if not costs and parse_float(spent):
-        attempt.add_call(None, name.provider, name.model, UNKNOWN, requests=0, cost_usd=spent)
+        counted = parse_usage(answer) if answer is not None else UNKNOWN
+        attempt.add_call(None, name.provider, name.model, counted, cost_usd=cost)
+    if costs:
+        return
+    ids = {made for event in history if isinstance(made := event.get("llm_response_id"), str)}
+    if ids or parse_float(spent):
+        attempt.add_call(None, name.provider, name.model, UNKNOWN, requests=len(ids), cost_usd=spent)
 
 
 def _list_answers(metrics: Mapping[str, Any], history: list[Mapping[str, Any]]) -> list[dict[str, Any] | None]:

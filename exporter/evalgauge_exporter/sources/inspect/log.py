@@ -182,7 +182,7 @@ class InspectLogSource:
             start = header if header is not None else self._read_object(log, _START, result)
             if start is None:
                 return
-            self._add_run_start(start, result)
+            self._add_run_start(start, result, sum(name.startswith("samples/") for name in log.members))
         size = 0
         fresh = [name for name in log.members if name.startswith("samples/") and name not in self._samples]
         attempts: list[AttemptBuilder] = []
@@ -207,13 +207,15 @@ class InspectLogSource:
             self._add_unlogged(log, header, result)
             self._add_run_finish(header, result)
 
-    def _add_run_start(self, content: dict[str, Any], result: ReadResult) -> None:
+    def _add_run_start(self, content: dict[str, Any], result: ReadResult, logged: int) -> None:
         task = content.get("eval")
         task = task if isinstance(task, dict) else {}
         dataset, config = task.get("dataset"), task.get("config")
         dataset = dataset if isinstance(dataset, dict) else {}
         config = config if isinstance(config, dict) else {}
-        ids = dataset.get("sample_ids")
+        # where every sample is there the ids add nothing, and what rewrites logs renames samples
+        is_whole = logged > 0 and logged == parse_count(as_object(content.get("results")).get("total_samples"))
+        ids = dataset.get("sample_ids") if not is_whole else None
         planned = tuple(
             PlannedTask(task_id)
             for each in (ids if isinstance(ids, list) else ())

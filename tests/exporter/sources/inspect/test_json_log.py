@@ -275,3 +275,13 @@ def test_a_sample_of_an_old_log_has_one_score_and_its_events_in_a_transcript(tmp
     reduced = {**header(), "samples": None, "results": {"sample_reductions": REDUCTIONS}}
     run = folded(InspectJsonLogSource(make_json(tmp_path / "reduced.json", reduced)))
     assert [attempt.status for attempt in run.attempts.values()] == ["success", "failure"]
+
+
+def test_ids_that_a_whole_log_has_renamed_are_no_tasks_that_are_left(tmp_path: Path) -> None:
+    renamed = {**sample(1), "id": 1}
+    content = {**header(), "results": {"total_samples": 1}, "samples": [renamed]}
+    run = folded(InspectJsonLogSource(make_json(tmp_path / "log.json", content)))
+    assert (run.total, list(run.attempts)) == (1, [("1", 1)])
+    part = {**content, "results": {"total_samples": 2}}
+    run = folded(InspectJsonLogSource(make_json(tmp_path / "part.json", part)))
+    assert {key[0] for key, attempt in run.attempts.items() if attempt.status == "pending"} == {"s1", "s2"}
