@@ -72,7 +72,7 @@ def browser() -> Iterator[Browser]:
     """A headless Chromium for the session: Playwright can be started only once in a thread."""
     from playwright.sync_api import expect, sync_playwright  # the tracker's tests run where there is none
 
-    expect.set_options(timeout=30_000)
+    expect.set_options(timeout=60_000)
     program = chromium()
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))

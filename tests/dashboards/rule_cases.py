@@ -203,13 +203,25 @@ REGRESSIONS = (
     Case(
         "EvalScoreRegression",
         "the success fell significantly too, which has an alert of its own",
-        (*finished("new", 5), *scored("new", -0.1, 0.05), *compared("new", -0.2, 0.01), *baseline(70, 140), *MEASURED_20),
+        (
+            *finished("new", 5),
+            *scored("new", -0.1, 0.05),
+            *compared("new", -0.2, 0.01),
+            *baseline(70, 140),
+            *MEASURED_20,
+        ),
         10,
     ),
     Case(
         "EvalScoreRegression",
         "the success fell by a little, which may be chance",
-        (*finished("new", 5), *scored("new", -0.1, 0.05), *compared("new", -0.05, 0.3), *baseline(70, 140), *MEASURED_20),
+        (
+            *finished("new", 5),
+            *scored("new", -0.1, 0.05),
+            *compared("new", -0.05, 0.3),
+            *baseline(70, 140),
+            *MEASURED_20,
+        ),
         10,
         (
             Firing(
@@ -611,6 +623,7 @@ COSTS = (
     Case("EvalUnpricedCalls", "every call has its price", (*run("new", "running"), *calls("new", "a", ok=7)), 10),
 )
 
+
 def pool(*errors: object, others: object = "0+1x600") -> tuple[Series, ...]:
     """A run of three workers, of which the first ones have these errors beside no other outcome."""
     return (
@@ -634,7 +647,9 @@ MACHINES = (
             ),
         ),
     ),
-    Case("EvalWorkerFailing", "all machines fail: the run has an alert for that", pool("0+4x600", "0+4x600", "4x600"), 30),
+    Case(
+        "EvalWorkerFailing", "all machines fail: the run has an alert for that", pool("0+4x600", "0+4x600", "4x600"), 30
+    ),
     Case("EvalWorkerFailing", "its first two attempts", pool("0x5 2x600"), 30),
     Case("EvalWorkerFailing", "it was repaired", (*pool("5x600"), *worked("w0", success="0x9 0+1x600")), 30),
     Case(

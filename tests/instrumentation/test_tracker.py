@@ -323,7 +323,7 @@ with track_run(sys.argv[1], benchmark="b", model="m", run_id="r") as run:
         assert os.waitpid(child, 0)[1] == 0
         task.finish(success=True)
 """
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], check=True, timeout=180)
     events = list(read_events(tmp_path / "r"))
     assert [event.outcome for event in events if isinstance(event, TaskFinished)] == ["success"]
     assert [event.status for event in events if isinstance(event, RunFinished)] == ["completed"]
@@ -380,7 +380,7 @@ def begin():
 begin()
 gc.collect()
 """
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=180)
     events = list(read_events(tmp_path / "r"))
     assert [event.outcome for event in events if isinstance(event, TaskFinished)] == ["interrupted"]
     assert [event.status for event in events if isinstance(event, RunFinished)] == ["aborted"]

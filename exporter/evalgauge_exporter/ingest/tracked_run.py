@@ -281,8 +281,9 @@ def fold_events(run: RunState, events: Iterable[Event]) -> set[str]:
     """
     ahead: set[str] = set()
     now = time.time()
+    latest = now + CLOCK_TOLERANCE
     for event in events:
-        if event.ts > now + CLOCK_TOLERANCE:
+        if event.ts > latest:
             ahead.add(event.writer)
             event = msgspec.structs.replace(event, ts=run.writers.get(event.writer) or run.last_event_at or now)
         run.apply(event)

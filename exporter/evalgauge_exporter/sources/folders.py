@@ -120,6 +120,8 @@ class FolderSource(ABC):
         self._finished = False
         self._stated_times: tuple[float, float] | None = None
         """The earliest and the latest time that attempts state."""
+        self._copied = 0
+        """By how many the attempts whose files are far newer than what they state outnumber the others."""
         self._mtimes_valid: bool | None = None
         """Whether the times of files are near the start that the run states; None while that was not judged."""
         self._open: list[Path] = []
@@ -143,6 +145,10 @@ class FolderSource(ABC):
 
     def final_status(self) -> EndStatus | None:
         """Return ``completed`` or ``aborted`` where the format states that the run has finished, else None."""
+        return None
+
+    def stated_end(self) -> float | None:
+        """Return when the run ended, in Unix seconds, where the format states it; else its last event counts."""
         return None
 
     def attempt_fingerprint(self, files: TaskFiles) -> object:
@@ -312,10 +318,13 @@ class FolderSource(ABC):
 
         The time of a file is believed where it lies within what other attempts state, or, without such, where the
         first of all is near the start that the run states; and where the attempt is running, or was while the run was
-        read. An attempt without a time that can be believed stands at the start of the run.
+        read, unless most files of other attempts are newer than what they state. An attempt without a time that can be
+        believed stands at the start of the run.
         """
         for _, attempt in changed:
             if attempt.guess is None:
+                if attempt.is_finished and attempt.file_time is not None:
+                    self._copied += 1 if attempt.file_time - attempt.latest > MTIME_TOLERANCE else -1
                 low, high = self._stated_times or (attempt.latest, attempt.latest)
                 self._stated_times = min(low, attempt.events[0].ts), max(high, attempt.latest)
         guessed = [attempt for progress, attempt in changed if attempt.guess is not None and not progress.times]
@@ -334,7 +343,8 @@ class FolderSource(ABC):
             inside = begin - MTIME_TOLERANCE <= at <= end + MTIME_TOLERANCE
             valid = inside if self._stated_times is not None else self._mtimes_valid
             watched = not attempt.is_finished or self._announced is not None
-            if not valid and not (watched and time.time() - at <= MTIME_TOLERANCE):
+            is_now = watched and self._copied <= 0 and time.time() - at <= MTIME_TOLERANCE
+            if not valid and not is_now:
                 attempt.move(begin)
 
     def _hash_tasks(self, folder: str, levels: int, digest: Any) -> None:
@@ -381,9 +391,13 @@ class FolderSource(ABC):
         )
 
     def _add_run_finish(self, result: ReadResult) -> None:
-        if self._finished or self._announced is None:
+        """Add the end of the run; again, where its format states a later one than the last event."""
+        if self._announced is None:
             return
         try:
+            end = self._call_guarded(self.stated_end, None, self.folder) or 0.0
+            if self._finished and end <= self._latest:
+                return
             status = self._call_guarded(self.final_status, None, self.folder)
         except OSError as error:
             result.note_unreadable(error, self.folder)
@@ -392,7 +406,8 @@ class FolderSource(ABC):
             status = "completed"
         if status is not None:
             self._finished = True
-            result.events.append(self._number(RunFinished(ts=self._latest, seq=0, writer=self.source, status=status)))
+            finish = RunFinished(ts=max(self._latest, end), seq=0, writer=self.source, status=status)
+            result.events.append(self._number(finish))
 
     def _all_finished(self, info: RunInfo) -> bool:
         """Return whether all known tasks have finished, and these are all, or nothing happened for long."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from evalgauge import track_run
 from tests.exporter.cli.invoking import complaint, evalgauge
 from tests.exporter.runs import small_run
+from tests.exporter.waiting import wait_for
 
 
 def test_a_running_run_is_shown_with_progress_workers_and_errors(tmp_path: Path) -> None:
@@ -76,18 +77,18 @@ def test_in_a_terminal_new_events_appear_and_ctrl_c_ends(tmp_path: Path) -> None
         os.close(other)
         seen = ""
 
-        def read_until(text: str) -> None:
+        def shows(text: str) -> bool:
             nonlocal seen
-            until = time.monotonic() + 60
-            while text not in seen and time.monotonic() < until:
-                if select.select([main], [], [], 1)[0]:
-                    seen += os.read(main, 65536).decode(errors="replace")
-            assert text in seen
+            if select.select([main], [], [], 1)[0]:
+                seen += os.read(main, 65536).decode(errors="replace")
+            return text in seen
 
-        read_until("0 of 50")
+        wait_for(lambda: shows("0 of 50"))
         for number in range(7):
             run.task(f"t{number}").finish(success=True)
-        read_until("7 of 50")
+        wait_for(lambda: shows("7 of 50"))
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        with contextlib.suppress(OSError):  # the other end is closed: until then somebody has to read what it prints
+            wait_for(lambda: not os.read(main, 65536))
+        assert process.wait(180) == 0
         os.close(main)

@@ -18,7 +18,7 @@ from evalgauge.events import Event, decode
 from evalgauge.metrics import OUTCOMES
 from evalgauge.pricing import PriceTable
 from evalgauge.runlog import LogReader, log_files
-from evalgauge_exporter.state.models import Usage
+from evalgauge_exporter.state.models import NEW_RECORD, WRITER_FIELDS, Attempt, EventTime, Usage
 from evalgauge_exporter.state.names import ExposedNames
 from evalgauge_exporter.state.run import RunState, fold
 
@@ -172,6 +172,15 @@ def test_an_attempt_that_is_tried_again_counts_once_and_its_worker_twice() -> No
     (durations,) = run.durations.values()
     assert list(durations.cumulative())[-1] == ("+Inf", 2)
     assert durations.micros == 15_000_000
+
+
+def test_a_start_leaves_nothing_of_the_record_before_but_the_earlier_results() -> None:
+    attempt = Attempt("a", 1, None, None)
+    attempt.set_record(dict.fromkeys(WRITER_FIELDS, "old"))
+    stamp = EventTime(5.0, "w", 1)
+    attempt.start(stamp, "v")
+    begun = {"status": "running", "stamp": stamp, "started_at": 5.0, "writer": "w", "worker_id": "v"}
+    assert attempt.take_record() == NEW_RECORD | begun | {"earlier_results": "old"}
 
 
 def test_a_workers_time_is_busy_with_a_task_and_idle_between() -> None:
@@ -398,6 +407,9 @@ def test_the_order_in_which_logs_are_read_changes_no_count(made: list[list[Event
     assert counted(folded(*interleavings(made, chance))) == counted(one_by_one)
     by_time = sorted(itertools.chain(*made), key=lambda e: (e.ts, e.writer, e.seq))
     assert counted(folded(*by_time)) == counted(one_by_one)
+    for run in (one_by_one, folded(*interleavings(made, chance)), folded(*by_time)):
+        assert run.retries == sum(attempt.retries for attempt in run.attempts.values())
+        assert run.names["workers"].first_seen == {name: worker.first_seen for name, worker in run.workers.items()}
 
 
 @pytest.mark.parametrize("size", [100, 3000])

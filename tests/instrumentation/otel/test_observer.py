@@ -191,7 +191,7 @@ def run_program(tmp_path: Path, url: str, *arguments: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "instrumentation"), "OTEL_EXPORTER_OTLP_ENDPOINT": url}
     subprocess.run(
         [sys.executable, tmp_path / "program.py", tmp_path / "results", *arguments],
-        env=environment, check=True, timeout=60,
+        env=environment, check=True, timeout=180,
     )  # fmt: skip
 
 
