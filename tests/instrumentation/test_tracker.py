@@ -243,6 +243,8 @@ def test_each_process_writes_its_own_log_and_only_the_first_ends_the_run(tmp_pat
         assert [child.exitcode for child in children] == [0, 0, 0]
         assert not any(isinstance(event, RunFinished) for event in read_events(run.folder))
     assert len(log_files(run.folder)) == 4
+    left = sorted((event.worker_id, event.state) for event in events_of(run, WorkerState))
+    assert left == [(f"w{number}", "stopped") for number in range(3)], "they left, and are not lost"
     assert len(events_of(run, TaskFinished)) == 3
     assert len(events_of(run, RunStarted)) == 1
     assert len(events_of(run, RunFinished)) == 1
