@@ -20,7 +20,7 @@ from evalgauge.integrations.llm import GenAiSpans, capture
 from evalgauge.integrations.llm.client_calls import Call, is_call
 from evalgauge.runlog import read_events
 from evalgauge.tracker import Task, current_task
-from evalgauge.usage import UNKNOWN, TokenUsage
+from evalgauge.usage import NOTHING, UNKNOWN, TokenUsage
 from tests.instrumentation.integrations.conftest import HERE, Program
 
 # what the local server's answers say, cached tokens taken out of OpenAI's input (its API counts them inside)
@@ -43,7 +43,7 @@ EXPECTED: dict[str | None, list[tuple[str, TokenUsage]]] = {
     "claude async stream": [("ok", CLAUDE)],
     "claude together": [("ok", CLAUDE)] * 3,
     "claude flaky": [("retry", UNKNOWN), ("ok", CLAUDE)],
-    "claude broken": [("error", UNKNOWN)],
+    "claude broken": [("error", NOTHING)],
     "claude in a pool": [("ok", CLAUDE)] * 4,
     "claude in a thread": [("ok", CLAUDE)],
     "gpt": [("ok", CHAT)],
@@ -124,6 +124,17 @@ class _Span(NamedTuple):
         ),
         (_Span("chat m", {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}, True),
          [(None, "m", UNKNOWN, "error")]),
+        (_Span("chat m", {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "error.type": "429"}),
+         [(None, "m", NOTHING, "error")]),
+        (_Span("chat m", {"llm.request.type": "chat", "gen_ai.request.model": "m",
+                          "error.type": "openai.RateLimitError"}),
+         [(None, "m", NOTHING, "error")]),
+        (_Span("chat m", {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "error.type": "timeout"}),
+         [(None, "m", UNKNOWN, "error")]),
+        (_Span("ChatCompletion", {"openinference.span.kind": "LLM", "llm.model_name": "m", "llm.provider": "openai",
+                                  "llm.token_count.prompt": 9, "llm.token_count.completion": 2}),
+         [("openai", "m", TokenUsage(9, None, None, 2), "ok")]),
+        (_Span("Agent", {"openinference.span.kind": "AGENT", "llm.model_name": "m", "llm.token_count.prompt": 9}), []),
         (_Span("invoke_agent me", {"gen_ai.operation.name": "invoke_agent", "gen_ai.usage.input_tokens": 9}), []),
         (_Span("GET /", {"http.request.method": "GET"}), []),
         (_Span("chat m", {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 9}, scope="evalgauge"), []),
@@ -320,6 +331,16 @@ def test_behind_a_gateway_the_model_that_answered_names_the_provider(
 ) -> None:
     found = recorded_call(tmp_path, [{"model": model, "usage": {"prompt_tokens": 1, "completion_tokens": 1}}], url)
     assert (found.provider, found.model) == (provider, model)
+
+
+@pytest.mark.parametrize(("status", "usage"), [(429, NOTHING), (529, NOTHING), (500, UNKNOWN), (None, UNKNOWN)])
+def test_a_request_that_was_refused_used_nothing(tmp_path: Path, status: int | None, usage: TokenUsage) -> None:
+    client = SimpleNamespace(base_url="http://gateway.example/v1")
+    options = SimpleNamespace(method="post", url="/chat/completions", json_data={"model": "m"})
+    with track_run(tmp_path, benchmark="b", model="m", run_id="r") as run, run.task("t") as task:
+        Call("openai", client, options).record_failure("retry", status)
+        task.finish(success=True)
+    assert [(call.status, call.tokens) for call in calls(tmp_path / "r")] == [("retry", usage)]
 
 
 def test_the_tier_that_served_a_call_and_the_tools_it_used_are_recorded(tmp_path: Path) -> None:

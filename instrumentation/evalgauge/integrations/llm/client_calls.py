@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from evalgauge.integrations.llm.genai_spans import current_target
 from evalgauge.model_names import infer_provider
+from evalgauge.usage import NOTHING, is_refusal
 
 _EMBEDDINGS = "/embeddings"
 _PATHS = ("/messages", "/chat/completions", "/completions", "/responses", "/complete", _EMBEDDINGS)
@@ -135,7 +136,18 @@ class Call:
     def record_error(self, error: BaseException) -> None:
         """Record that the client raised; usage counts where only the parsing failed (``LengthFinishReasonError``)."""
         self.read_part(getattr(error, "completion", None))
-        self.record("error")
+        self.record_failure("error", getattr(error, "status_code", None))
+
+    def record_failure(self, status: str, http_status: object) -> None:
+        """Record a request that failed; one that was refused used nothing.
+
+        Args:
+            status: ``error``, or ``retry`` where it is sent again.
+            http_status: The HTTP status of the answer; None without one.
+        """
+        if self._usage is None and is_refusal(http_status):
+            self._usage = NOTHING
+        self.record(status)
 
     def record_result(self, result: Any, *, stream: bool) -> None:
         """Record the client's result: a message, a stream of parts, or a raw response.
