@@ -207,6 +207,8 @@ def read_shape(usage: object) -> Reading | None:
         for name in _WRAPPERS[:2] if is_response else _WRAPPERS:
             if (inner := fields.get(name)) is not None:
                 reading = read_shape(inner)
+                if reading is not None and fields.has("num_turns"):  # the Claude Agent SDK's ResultMessage
+                    reading.requests = 0
                 break
     if reading is not None:
         _add_modifiers(fields, reading)
@@ -593,6 +595,8 @@ _SPAN: Final[dict[str, tuple[str, ...]]] = {
         "cache_read.input_tokens",
         "cache_read_input_tokens",
         "cache_read_tokens",
+        "cached_input_tokens",
+        "cached_tokens",
         "details.cache_read_tokens",
         "details.cache_read_input_tokens",
         "details.cached_tokens",
@@ -602,6 +606,7 @@ _SPAN: Final[dict[str, tuple[str, ...]]] = {
         "cache_creation.input_tokens",
         "cache_write.input_tokens",
         "cache_creation_input_tokens",
+        "cache_write_input_tokens",
         "cache_write_tokens",
         "details.cache_write_tokens",
         "details.cache_creation_input_tokens",
@@ -611,10 +616,12 @@ _SPAN: Final[dict[str, tuple[str, ...]]] = {
         "reasoning.output_tokens",
         "reasoning_tokens",
         "details.reasoning_tokens",
+        "details.thinking_tokens",
         "output_tokens.reasoning",
     ),
-    "input_audio": ("details.input_audio_tokens",),
-    "output_audio": ("details.output_audio_tokens",),
+    "cache_read_audio": ("details.cache_audio_read_tokens",),
+    "input_audio": ("details.input_audio_tokens", "input_audio_tokens"),
+    "output_audio": ("details.output_audio_tokens", "output_audio_tokens"),
     "total": ("total_tokens",),
 }
 """Attributes of spans, without their prefix, by the fields of ``Reading``."""
@@ -638,6 +645,7 @@ def _opentelemetry(f: _Fields) -> Reading | None:
     for shape, names in (("OpenTelemetry", _SPAN_NAMES), ("OpenInference", _OPENINFERENCE)):
         reading = _read(f, Reading(shape), **names)
         if reading.input is not None or reading.output is not None:
+            reading.input_audio = _minus(reading.input_audio, reading.cache_read_audio)
             return reading
     return None
 
@@ -657,9 +665,11 @@ _COSTS: Final = (
     "costUSD",
     "total_cost",
     "cost_usd",
+    "total_cost_usd",
     "response_cost",
     "gen_ai.usage.cost",
     "gen_ai.usage.total_cost",
+    "gen_ai.cost.total_cost",
     "operation.cost",
     "llm.cost.total",
 )

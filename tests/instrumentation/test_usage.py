@@ -347,6 +347,12 @@ def test_spans_of_each_tool_name_cached_tokens_inside_the_input(prefix: str) -> 
     assert parse_usage(usage) == TokenUsage(300, 600, None, 7)
 
 
+def test_a_result_of_the_claude_agent_sdk_is_a_sum_of_calls_with_its_cost() -> None:
+    result = {"subtype": "success", "num_turns": 9, "total_cost_usd": 0.75, "usage": ANTHROPIC, "result": "done"}
+    read = parse_call(result)
+    assert (read.tokens, read.requests, read.cost_usd) == (parse_usage(ANTHROPIC), 0, 0.75)
+
+
 def test_the_ai_sdk_before_6_leaves_out_what_claude_writes_to_a_cache() -> None:
     usage = {"inputTokens": 900, "outputTokens": 70, "totalTokens": 970, "cachedInputTokens": 600}
     assert parse_call(usage, provider="openai", model="gpt-5.1").tokens == TokenUsage(300, 600, None, 70)
@@ -763,6 +769,7 @@ def test_a_stated_cost_is_known_where_the_kinds_do_not_add_up() -> None:
         ({"cost": {"total_cost": 0.75}}, 0.75),
         ({"cost_in_usd_ticks": 25_000_000}, 0.0025),
         ({"total_cost": 1.5}, 1.5),
+        ({"total_cost_usd": 1.2}, 1.2),
         ({"response_cost": 0.3}, 0.3),
         ({"gen_ai.usage.total_cost": 0.4}, 0.4),
         ({"cost_usd": -1}, None),

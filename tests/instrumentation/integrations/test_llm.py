@@ -333,6 +333,20 @@ def test_behind_a_gateway_the_model_that_answered_names_the_provider(
     assert (found.provider, found.model) == (provider, model)
 
 
+@pytest.mark.parametrize(
+    ("url", "region"),
+    [
+        ("https://us-east5-aiplatform.googleapis.com/v1", "us-east5"),
+        ("https://aiplatform.googleapis.com/v1", None),
+        ("https://api.anthropic.com", None),
+    ],
+)
+def test_a_region_of_vertex_is_recorded_as_it_costs_more(tmp_path: Path, url: str, region: str | None) -> None:
+    usage = {"input_tokens": 5, "output_tokens": 2}
+    found = recorded_call(tmp_path, [{"model": "claude-sonnet-4-5", "usage": usage}], url)
+    assert found.region == region
+
+
 @pytest.mark.parametrize(("status", "usage"), [(429, NOTHING), (529, NOTHING), (500, UNKNOWN), (None, UNKNOWN)])
 def test_a_request_that_was_refused_used_nothing(tmp_path: Path, status: int | None, usage: TokenUsage) -> None:
     client = SimpleNamespace(base_url="http://gateway.example/v1")

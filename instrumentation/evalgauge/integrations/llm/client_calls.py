@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from evalgauge.integrations.llm.genai_spans import current_target
-from evalgauge.model_names import infer_provider
+from evalgauge.model_names import infer_provider, resolve_answered_model
 from evalgauge.usage import NOTHING, is_refusal
 
 _EMBEDDINGS = "/embeddings"
@@ -46,6 +46,7 @@ _SUFFIXES = (
 )
 
 
+_VERTEX_REGION = re.compile(r"([a-z]+-[a-z]+\d+)-aiplatform\.googleapis\.com")
 _RETRIEVAL = re.compile(r"/responses/[^/]+\Z")
 _CLOSED_MAKERS = ("anthropic", "openai", "google", "x-ai")
 """Makers of models that only they and their resellers serve, at the makers' prices; open weights are served by many."""
@@ -118,6 +119,7 @@ class Call:
                 status=status,
                 service_tier=self._service_tier,
                 server_tools=self._server_tools or None,
+                region=_region(self._client),
             )
 
     def _is_counted_elsewhere(self, status: str) -> bool:
@@ -275,8 +277,8 @@ class Call:
                 if inner is None:
                     continue
                 model, usage = _get(inner, "model"), _get(inner, "usage")
-                if isinstance(model, str) and model:
-                    self.model = model
+                if isinstance(model, str):
+                    self.model = resolve_answered_model(self.model, model)
                 if isinstance(tier := _get(inner, "service_tier"), str):
                     self._service_tier = tier
                 if _get(inner, "background") is True and isinstance(response_id := _get(inner, "id"), str):
@@ -331,9 +333,19 @@ def _path(options: Any) -> str:
     return str(getattr(options, "url", "")).partition("?")[0].rstrip("/")
 
 
+def _region(client: Any) -> str | None:
+    """Return the region of Vertex AI that serves a client; Google bills regions more than its global endpoint."""
+    found = _VERTEX_REGION.fullmatch(_host(client))
+    return found[1] if found else None
+
+
+def _host(client: Any) -> str:
+    return urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
+
+
 def _provider(package: str, client: Any, model: str | None) -> str:
     """Return who serves the call: by the client's address, else by the model's name, else the address itself."""
-    host = urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
+    host = _host(client)
     known = _HOSTS.get(host) or next((name for suffix, name in _SUFFIXES if host.endswith(suffix)), None)
     if known is None and (maker := infer_provider(model)) in _CLOSED_MAKERS:
         known = maker  # behind a gateway, the model that answered states who is paid

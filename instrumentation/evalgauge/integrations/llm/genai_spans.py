@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from evalgauge.model_names import resolve_answered_model
 from evalgauge.tracker import Run, Task, _open_runs, current_task
 from evalgauge.usage import NOTHING, is_refusal
 
@@ -104,7 +105,8 @@ class GenAiSpans:
 
 
 _NAMES = (
-    ("gen_ai.response.model", "gen_ai.request.model", "llm.model_name", "embedding.model_name"),
+    ("gen_ai.response.model", "llm.model_name", "embedding.model_name"),
+    ("gen_ai.request.model",),
     ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
 )
 _REFUSALS = frozenset(
@@ -136,10 +138,12 @@ def _is_call(attributes: Mapping[str, Any]) -> bool:
 def _record_call(target: Task | Run, span: Any, attributes: Mapping[str, Any]) -> None:
     failed = "error.type" in attributes or getattr(span.status, "is_ok", True) is False
     took = None if span.end_time is None or span.start_time is None else (span.end_time - span.start_time) / 1e9
-    model, provider = (next((found for name in names if (found := attributes.get(name))), None) for names in _NAMES)
+    answered, asked, provider = (
+        next((str(found) for name in names if (found := attributes.get(name))), None) for names in _NAMES
+    )
     target.llm_call(
-        provider=None if provider is None else str(provider).lower(),
-        model=None if model is None else str(model),
+        provider=None if provider is None else provider.lower(),
+        model=resolve_answered_model(asked, answered),
         usage=NOTHING if failed and _is_refused(attributes) else attributes,
         duration_seconds=took,
         status="error" if failed else "ok",
