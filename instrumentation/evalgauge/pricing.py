@@ -102,6 +102,8 @@ _PROVIDERS = {
 }
 _API_OF_PROVIDER = re.compile(r"\.(?:chat|responses|messages|completion|embedding|image)\Z")
 """The suffix of the AI SDK's names of providers: ``openai.responses``."""
+_ALWAYS_SEARCHES = re.compile(r"\bgpt-.*-search-(?:preview|api)\Z")
+"""OpenAI's models that search the web for each answer; the fee for that is not in their entries, or in usage."""
 _RESOURCE = re.compile(r"\A(?:projects/.*/)?(?:publishers/[^/]+/)?models/")
 """Google's prefixes of the names of models."""
 _HOSTS = {"azure": "azure", "bedrock": "aws", "vertex": "google"}
@@ -427,6 +429,8 @@ class _GenaiPrices:
         if found is None:
             return None
         provider, model = found
+        if _ALWAYS_SEARCHES.search(model.id):
+            return None
         dated = model.prices if isinstance(model.prices, list) else []
         conditions = [row.constraint for row in dated if row.constraint is not None]
         context = request.context()

@@ -295,6 +295,7 @@ _CACHE_WRITE: Final = (
     "cache_write_input_tokens",
     "input_tokens_cache_write",
     "cache_creation_tokens",
+    "cached_write_tokens",  # Envoy's gateway
 )
 _REASONING: Final = ("reasoning_tokens", "reasoning_output_tokens")
 
@@ -658,9 +659,8 @@ _TIERS: Final = (
     "serviceTier",
     "openai.response.service_tier",
     "gen_ai.openai.response.service_tier",
-    "openai.request.service_tier",
-    "gen_ai.openai.request.service_tier",
 )
+_REQUESTED_TIERS: Final = ("openai.request.service_tier", "gen_ai.openai.request.service_tier")
 _COSTS: Final = (
     "costUSD",
     "total_cost",
@@ -675,9 +675,9 @@ _COSTS: Final = (
 )
 MODIFIERS: Final = frozenset(
     {
-        *_TIERS,
+        *(*_TIERS, *_REQUESTED_TIERS),
         *("trafficType", "traffic_type", "speed", "inference_geo", "server_tool_use", "webSearchRequests"),
-        *("num_sources_used", "server_side_tool_usage_details"),
+        *("num_sources_used", "server_side_tool_usage_details", "num_server_side_tools_used"),
         *("cost", "cost_details", "is_byok", "cost_in_usd_ticks", *_COSTS),
     }
 )
@@ -694,10 +694,17 @@ _XAI_TOOLS: Final = {
 """xAI's tools that are billed by the piece, by the names of their counts."""
 
 
+def resolve_requested_tier(tier: str) -> str:
+    """Return the service tier of a call that only its request states: one that is better may have been refused."""
+    return tier if tier in STANDARD_TIERS or tier == "flex" else f"{tier} (requested)"
+
+
 def _add_modifiers(f: _Fields, reading: Reading) -> None:
     if f.names is not None and MODIFIERS.isdisjoint(f.names):
         return
     tier = next((found for name in _TIERS if (found := f.text(name))), "")
+    if not tier:
+        tier = next((resolve_requested_tier(found) for name in _REQUESTED_TIERS if (found := f.text(name))), "")
     if not tier:
         traffic = f.text("trafficType") or f.text("traffic_type")
         tier = _GEMINI_TRAFFIC.get(traffic, traffic)
@@ -725,6 +732,8 @@ def _add_server_tools(f: _Fields, reading: Reading) -> None:
         for name, tool in _XAI_TOOLS.items():
             if count := uses.count(name):
                 reading.server_tools[tool] = count
+    elif count := f.count("num_server_side_tools_used"):
+        reading.server_tools["server_side_tools"] = count
     if count := f.count("num_sources_used"):
         reading.server_tools["sources"] = count
 

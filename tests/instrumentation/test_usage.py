@@ -377,6 +377,7 @@ def test_thoughts_of_gemini_in_openai_s_shape_are_output_even_where_there_is_no_
         ),
         ({"search_context_size": "low"}, {"search_context_low": 1}),
         ({"search_context_size": "high"}, None),
+        ({"num_server_side_tools_used": 3}, {"server_side_tools": 3}),
     ],
 )
 def test_tools_that_are_billed_by_the_piece_are_counted(more: dict[str, Any], tools: dict[str, int] | None) -> None:
@@ -796,6 +797,9 @@ def test_stated_costs_are_read_by_each_name(usage: dict[str, Any], usd: float | 
         ({"trafficType": "ON_DEMAND_PRIORITY"}, "priority"),
         ({"service_tier": 7}, None),
         ({"openai.response.service_tier": "flex", "openai.request.service_tier": "auto"}, "flex"),
+        ({"openai.request.service_tier": "flex"}, "flex"),
+        ({"openai.request.service_tier": "priority"}, "priority (requested)"),  # it may have been served as default
+        ({"openai.request.service_tier": "auto"}, None),
         ({"gen_ai.openai.response.service_tier": "default", "gen_ai.openai.request.service_tier": "priority"}, None),
     ],
 )

@@ -362,12 +362,19 @@ def test_the_tier_that_served_a_call_and_the_tools_it_used_are_recorded(tmp_path
         {"type": "web_search_call", "action": {"type": "search"}},
         {"type": "web_search_call", "action": {"type": "open_page"}},
         {"type": "file_search_call"},
+        {"type": "image_generation_call"},
         {"type": "message"},
     ]
     response = {"service_tier": "flex", "output": searches, "usage": {"input_tokens": 9, "output_tokens": 1}}
     found = recorded_call(tmp_path, [{"response": {"output": searches[:1]}}, {"response": response}])
     assert found.service_tier == "flex"
-    assert found.server_tools == {"web_search": 1, "file_search": 1}
+    assert found.server_tools == {"web_search": 1, "file_search": 1, "image_generation": 1}
+
+
+def test_a_picture_that_only_the_usage_of_tools_states_is_recorded(tmp_path: Path) -> None:
+    drawn = {"image_gen": {"output_tokens": 7024, "output_tokens_details": {"image_tokens": 7024}}}
+    response = {"output": [], "usage": {"input_tokens": 9, "output_tokens": 1}, "tool_usage": drawn}
+    assert recorded_call(tmp_path, [response]).server_tools == {"image_generation": 1}
 
 
 def test_groqs_last_chunk_holds_the_usage(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from evalgauge.model_names import ModelName
 from evalgauge.usage import CallUsage, TokenUsage
-from evalgauge.usage_shapes import STANDARD_TIERS
+from evalgauge.usage_shapes import STANDARD_TIERS, resolve_requested_tier
 from evalgauge.values import parse_count, parse_id, sanitize_id
 from evalgauge_exporter.sources.documents import as_object
 from evalgauge_exporter.sources.inspect.sample_document import SampleDocument
@@ -55,8 +55,9 @@ def parse_modifiers(header: Mapping[str, Any]) -> tuple[bool, str | None]:
     task = as_object(header.get("eval"))
     configs = (as_object(header.get("plan")).get("config"), task.get("model_generate_config"))
     tier = as_object(task.get("model_args")).get("service_tier")
-    known = isinstance(tier, str) and tier.lower() not in STANDARD_TIERS
-    return any(as_object(config).get("batch") for config in configs), parse_id(tier) if known else None
+    tier = resolve_requested_tier(tier.strip().lower()) if isinstance(tier, str) else ""
+    batch = any(as_object(config).get("batch") for config in configs)
+    return batch, None if tier in STANDARD_TIERS else parse_id(tier)
 
 
 def list_reduced_samples(header: Mapping[str, Any], reductions: Any) -> list[SampleDocument]:

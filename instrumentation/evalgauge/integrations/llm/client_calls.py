@@ -54,6 +54,7 @@ _TOOL_CALLS = {
     "web_search_call": "web_search",
     "file_search_call": "file_search",
     "code_interpreter_call": "code_execution",
+    "image_generation_call": "image_generation",
 }
 """Items of a response's output that are billed by the piece."""
 _recorded_responses: dict[str, None] = {}
@@ -284,6 +285,8 @@ class Call:
                 if _get(inner, "background") is True and isinstance(response_id := _get(inner, "id"), str):
                     self._background_id = response_id
                 self._count_server_tools(_get(inner, "output"))
+                if _get(_get(inner, "tool_usage"), "image_gen"):
+                    self._server_tools.setdefault("image_generation", 1)
                 if usage is not None:
                     counts = _to_dict(usage)
                     if counts is None or not isinstance(self._usage, dict):

@@ -118,6 +118,7 @@ def test_tokens_of_samples_that_were_cancelled_or_retried_are_calls_of_the_run(t
     ("options", "expected"),
     [
         ({"model_args": {"service_tier": "flex"}}, [(False, "flex"), (False, None), (False, None)]),
+        ({"model_args": {"service_tier": "priority"}}, [(False, "priority (requested)"), *[(False, None)] * 2]),
         ({"model_args": {"service_tier": "auto"}}, [(False, None)] * 3),
         ({"model_generate_config": {"batch": True}}, [(True, None), (True, None), (False, None)]),
     ],
