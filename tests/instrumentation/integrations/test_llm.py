@@ -278,6 +278,8 @@ def test_an_unknown_client_gets_a_warning_and_partial_counting(
         ("/chat/completions", True),
         ("/responses", True),
         ("https://llm.example.org/v1/embeddings", True),
+        ("/images/generations", True),
+        ("/audio/transcriptions", True),
         ("/v1/messages/count_tokens", False),
         ("/v1/messages/batches", False),
         ("/threads/thread_1/messages", False),
@@ -375,6 +377,12 @@ def test_a_picture_that_only_the_usage_of_tools_states_is_recorded(tmp_path: Pat
     drawn = {"image_gen": {"output_tokens": 7024, "output_tokens_details": {"image_tokens": 7024}}}
     response = {"output": [], "usage": {"input_tokens": 9, "output_tokens": 1}, "tool_usage": drawn}
     assert recorded_call(tmp_path, [response]).server_tools == {"image_generation": 1}
+
+
+def test_moonshots_last_chunk_holds_the_usage_in_its_choice(tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11, "cached_tokens": 4}
+    found = recorded_call(tmp_path, [{"choices": []}, {"choices": [{"delta": {}, "usage": usage}]}])
+    assert found.tokens == TokenUsage(5, 4, None, 2)
 
 
 def test_groqs_last_chunk_holds_the_usage(tmp_path: Path) -> None:

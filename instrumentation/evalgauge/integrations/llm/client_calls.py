@@ -22,7 +22,10 @@ from evalgauge.model_names import infer_provider, resolve_answered_model
 from evalgauge.usage import NOTHING, is_refusal
 
 _EMBEDDINGS = "/embeddings"
-_PATHS = ("/messages", "/chat/completions", "/completions", "/responses", "/complete", _EMBEDDINGS)
+_PATHS = (
+    *("/messages", "/chat/completions", "/completions", "/responses", "/complete", _EMBEDDINGS),
+    *("/images/generations", "/images/edits", "/audio/transcriptions", "/audio/translations", "/audio/speech"),
+)
 _NOT_CALLS = ("/threads/", "/uploads/")
 """Parts of OpenAI's paths that end like those above but call no model: a thread's messages, an upload's end."""
 _HOSTS = {
@@ -274,7 +277,9 @@ class Call:
     def read_part(self, part: Any) -> None:
         """Take the usage, the model's name and what else changes the price from a response or a part. Never raises."""
         with contextlib.suppress(Exception):
-            for inner in (part, *(_get(part, name) for name in ("message", "response", "x_groq"))):
+            choices = _get(part, "choices")  # Moonshot's last chunk has its usage in there
+            parts = [part, *(_get(part, name) for name in ("message", "response", "x_groq"))]
+            for inner in parts + (choices[:1] if isinstance(choices, list) else []):
                 if inner is None:
                     continue
                 model, usage = _get(inner, "model"), _get(inner, "usage")

@@ -21,7 +21,13 @@ from evalgauge.usage import NOTHING, is_refusal
 
 OWN_SCOPE = "evalgauge"
 """The instrumentation scope of the spans that evalgauge itself makes for recorded calls."""
-CALLS = frozenset({"chat", "text_completion", "generate_content", "completion", "embeddings", "embedding"})
+CALLS = frozenset(
+    {
+        *("chat", "text_completion", "generate_content", "completion", "embeddings", "embedding"),
+        *("responses", "messages"),  # Sentry
+        *("acompletion", "atext_completion", "aresponses", "aembedding", "anthropic_messages"),  # LiteLLM
+    }
+)
 """Operations that are one model call. The span of an agent or a workflow sums up the calls within it."""
 
 is_wrapped_call: ContextVar[bool] = ContextVar("evalgauge_is_wrapped_call", default=False)
