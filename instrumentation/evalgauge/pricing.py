@@ -288,7 +288,9 @@ class PriceTable:
         self._schedules: dict[_Request, _Schedule | None] = {}
 
     def price_of(self, call: LlmCall) -> Price:
-        """Return the price of a logged call; as :meth:`price`."""
+        """Return the price of a logged call; as :meth:`price`, and 0 for a request that was refused."""
+        if call.status != "ok" and call.input_tokens == call.output_tokens == 0 and not call.cost_usd:
+            return FREE
         return self.price(call.provider, call.model, call.usage, at=call.ts)
 
     def price(
@@ -309,7 +311,7 @@ class PriceTable:
         and images in the input that genai-prices has no own price for are priced as input, and reasoning as output, as
         its own ``calc_price`` does; audio, and images in the output, are unpriced. A model that is listed without
         prices is free only where its entry states it. Usage is unknown where input was not reported, or output of a
-        model that has a price for output. A call that used nothing was refused and costs 0, unless a cost is stated.
+        model that has a price for output, or where a cost is stated for no tokens.
 
         Args:
             provider: Who served the call; None infers it from the model's name.
@@ -349,8 +351,8 @@ class PriceTable:
         tokens = usage.tokens
         if tokens.input is None:
             return UNKNOWN_USAGE
-        if tokens.input == tokens.output == 0 and not (tokens.cache_read or tokens.cache_write or usage.server_tools):
-            return UNKNOWN_USAGE if usage.cost_usd else FREE  # no model answers without input
+        if usage.cost_usd and not (any(tokens) or usage.server_tools):
+            return UNKNOWN_USAGE  # something was used all the same
         if not isinstance(model, str) or not model:
             return UNKNOWN_USAGE if tokens.output is None else Price("unpriced", None, None, "the model is not named")
         named = provider if isinstance(provider, str) and provider else None

@@ -702,7 +702,7 @@ def resolve_requested_tier(tier: str) -> str:
 def _add_modifiers(f: _Fields, reading: Reading) -> None:
     if f.names is not None and MODIFIERS.isdisjoint(f.names):
         return
-    tier = next((found for name in _TIERS if (found := f.text(name))), "")
+    tier = next((found for name in _TIERS if (found := f.text(name))), "").removeprefix("service_tier_")
     if not tier:
         tier = next((resolve_requested_tier(found) for name in _REQUESTED_TIERS if (found := f.text(name))), "")
     if not tier:

@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 
 from benchmarks import costs
 from evalgauge.errors import PriceTableError
+from evalgauge.events import LlmCall
 from evalgauge.price_overrides import load_overrides
 from evalgauge.pricing import STATED, UNKNOWN_USAGE, MachinePrice, Price, PriceTable
 from evalgauge.usage import NOTHING, UNKNOWN, CallUsage, TokenUsage, parse_call, parse_usage
@@ -226,7 +227,7 @@ def test_a_batch_price_is_that_of_genai_prices_and_never_the_standard_one_in_its
         for row in model.price_variants or ()
     )
     if not known:
-        assert price.state == "unpriced" or not any(used)
+        assert price.state == "unpriced"
     elif price.usd is not None:
         expected = priced_by_genai(*entry, used, at, {"processing": "batch"})
         assert abs(price.usd - expected) <= Decimal("1e-12")
@@ -367,16 +368,23 @@ def test_usage_that_was_not_reported_is_unknown_and_not_zero() -> None:
     assert book().price(None, None, UNKNOWN, at=AT) == UNKNOWN_USAGE
 
 
+def test_zero_tokens_that_were_reported_cost_a_real_zero() -> None:
+    assert cost("anthropic", "claude-sonnet-4-5", NOTHING) == 0
+    stated = CallUsage(NOTHING, cost_usd=0.5)  # something was used all the same
+    assert book().price("anthropic", "claude-sonnet-4-5", stated, at=AT)[1:3] == (Decimal("0.5"), STATED)
+
+
 @pytest.mark.parametrize(
     ("provider", "model"),
     [("anthropic", "claude-sonnet-4-5"), ("perplexity", "sonar-pro"), (None, "a-model-of-no-table"), (None, None)],
 )
-def test_a_request_that_used_nothing_was_refused_and_costs_nothing_whatever_its_model_costs(
+def test_a_request_that_was_refused_costs_nothing_whatever_its_model_costs(
     provider: str | None, model: str | None
 ) -> None:
-    assert book().price(provider, model, NOTHING, at=AT) == Price("priced", Decimal(0), None)
-    stated = CallUsage(NOTHING, cost_usd=0.5)  # something was used all the same
-    assert book().price(provider, model, stated, at=AT)[1:3] == (Decimal("0.5"), STATED)
+    refused = LlmCall(ts=AT, provider=provider, model=model, input_tokens=0, output_tokens=0, status="retry")
+    assert book().price_of(refused) == Price("priced", Decimal(0), None)
+    answered = LlmCall(ts=AT, provider=None, model="a-model-of-no-table", input_tokens=0, output_tokens=0)
+    assert book().price_of(answered).state == "unpriced", "a server may write zeros where it does not count"
 
 
 def test_output_of_a_model_that_draws_or_speaks_has_to_be_told_apart() -> None:

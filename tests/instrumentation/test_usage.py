@@ -796,6 +796,7 @@ def test_stated_costs_are_read_by_each_name(usage: dict[str, Any], usd: float | 
         ({"trafficType": "PROVISIONED_THROUGHPUT"}, "provisioned_throughput"),
         ({"trafficType": "ON_DEMAND_PRIORITY"}, "priority"),
         ({"service_tier": 7}, None),
+        ({"serviceTier": "SERVICE_TIER_FLEX"}, "flex"),
         ({"openai.response.service_tier": "flex", "openai.request.service_tier": "auto"}, "flex"),
         ({"openai.request.service_tier": "flex"}, "flex"),
         ({"openai.request.service_tier": "priority"}, "priority (requested)"),  # it may have been served as default
