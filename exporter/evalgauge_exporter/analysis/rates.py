@@ -162,10 +162,17 @@ def success_rate_reason(run: RunState) -> str | None:
     A run whose scores lie on another scale than 0 to 1 and whose outcomes are nothing but "score of at least 1" has
     none: 1 of 10 points is no success.
     """
-    highest = run.tallies.highest_score
-    if highest is None or highest <= 1 or not run.tallies.outcome_is_score_of_one:
+    tallies = run.tallies
+    lowest, highest = tallies.lowest_score, tallies.highest_score
+    if lowest is None or highest is None or not tallies.outcome_is_score_of_one:
         return None
-    return f"scores reach {highest:g}: set success_threshold to say which score is a success"
+    if highest > 1:
+        found = f"reach {highest:g}"
+    elif lowest < 0 and (tallies.has_derived_outcomes or highest <= 0):
+        found = f"go down to {lowest:g}"
+    else:
+        return None
+    return f"scores {found}: set success_threshold to say which score is a success"
 
 
 def pass_ratios(run: RunState) -> list[PassRatio]:

@@ -59,6 +59,8 @@ SPEND_MINUTES = 120
 """Minutes of model cost that are kept for the rate of spending."""
 TRAIL = 100
 """Steps of an open attempt that are kept."""
+CLOCK_STEP = 5.0
+"""Seconds by which a clock must have gone back before it counts as set right."""
 _NO_PROGRESS = frozenset({Heartbeat, LogLine, Message})
 """Events that show nothing but that somebody is alive."""
 _CHANGES_TASKS = frozenset({RunStarted, RunFinished, TaskStarted, TaskFinished})
@@ -139,6 +141,8 @@ class RunState:
         self.workers: dict[str, Worker] = {}
         self.writers: dict[str, float] = {}
         """Time of each writer's last event."""
+        self._last_seqs: dict[str, int] = {}
+        """Number of each writer's last event."""
         self.lost_events: dict[str, int] = {}
         self.names = {kind: ExposedNames(most) for kind, most in MAX_TRACKED.items()}
         """Names of actions, models (with their provider), domains and workers, and which of them metrics expose."""
@@ -251,6 +255,9 @@ class RunState:
             self.last_event_at = ts
         if ts > self.writers.get(event.writer, 0.0):
             self.writers[event.writer] = ts
+        elif self.source == "runlog":
+            self._see_step_back(event)
+        self._last_seqs[event.writer] = event.seq
         kind = type(event)
         if kind not in _NO_PROGRESS:
             if ts > self.last_progress_at:
@@ -260,6 +267,17 @@ class RunState:
         if kind in _CHANGES_TASKS:
             self.tasks_version += 1
         _FOLDS[kind](self, event)
+
+    def _see_step_back(self, event: Event) -> None:
+        """Take a writer's last event as its last sign of life though it is dated before others: its clock was ahead and
+        has been set right. The logs of other formats are not in the order of time.
+        """
+        writer, ts = event.writer, event.ts
+        is_later = event.seq > self._last_seqs.get(writer, event.seq)
+        if is_later and ts < self.writers.get(writer, 0.0) - CLOCK_STEP:
+            self.writers[writer] = ts
+            self.last_event_at = max(self.writers.values())
+            self.last_progress_at = min(self.last_progress_at, self.last_event_at)
 
     def _run_started(self, event: RunStarted) -> None:
         stamp = EventTime(event.ts, event.writer, event.seq)
@@ -474,7 +492,7 @@ class RunState:
         worker_id = event.worker_id or attempt.worker_id
         worker = self._worker(worker_id, event)
         if event.score is not None and event.outcome in MEASURED_OUTCOMES:
-            self.tallies.see_score(event.outcome == "success", event.score)
+            self.tallies.see_score(event.outcome == "success", event.score, event.outcome_from_score)
         for name in event.scores or ():
             if len(self.scorers) < MAX_SCORERS:
                 self.scorers[name] = None

@@ -242,7 +242,9 @@ def _atoms(tasks: Censored) -> _Atoms:
     )
     unique, group = np.unique(rows, axis=0, return_inverse=True)
     each = np.concatenate(_weights_of(tasks))
-    weights, squares = (np.bincount(group.ravel(), each**power, minlength=len(unique)) for power in (1, 2))
+    weights, squares = (
+        np.bincount(group.ravel(), each**power, minlength=len(unique)).astype(np.float64) for power in (1, 2)
+    )
     independent = weights * (each.size / max(each.sum(), 1e-300) / tasks.design_effect)
     prior = np.column_stack((np.tile(prior_at, 2), np.zeros(prior_values.size), *[prior_values] * 3))
     unique = np.concatenate((unique, prior))
