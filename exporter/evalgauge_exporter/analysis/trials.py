@@ -1,4 +1,4 @@
-"""The measured attempts of a run as the comparison takes them."""
+"""The measured attempts and the running tasks of a run as the comparison takes them."""
 
 from __future__ import annotations
 
@@ -26,3 +26,18 @@ def measured_trials(run: RunState) -> list[Trial]:
         for attempt in run.attempts.values()
         if attempt.measured
     ]
+
+
+def running_since(run: RunState, now: float, stall_after: float) -> dict[str, float]:
+    """Return when each running task started, in Unix seconds: quick failures must not be ordered before slow successes.
+
+    Args:
+        run: The run.
+        now: The present, Unix seconds.
+        stall_after: Seconds without an event after which a writer counts as dead.
+    """
+    begun: dict[str, float] = {}
+    for attempt in run.running_attempts(now, stall_after):
+        started = attempt.started_at or now
+        begun[attempt.task_id] = min(started, begun.get(attempt.task_id, started))
+    return begun
