@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from evalgauge.tracker import Run
 from tests.exporter.sources.azure.arm import SUBSCRIPTION, ArmServer, vm
 from tests.exporter.sources.azure.test_ml_jobs import job
 from tests.exporter.sources.azure.test_prices import PriceList
+from tests.ports import free_port
 
 DOMAINS = ("chrome", "vlc")
 TASKS = [{"task_id": f"{domain}_{n}", "domain": domain} for domain in DOMAINS for n in range(20)]
@@ -36,7 +36,13 @@ MACHINES = (vm("w1"), vm("forgotten"), vm("template", power="deallocated"))
 """One that the run uses, one that is billed and unused, one that costs nothing."""
 HOURLY = 0.226
 """US dollars an hour of each, as the list on 127.0.0.1 says."""
-STARTUP = 60.0
+COMPARED_ANSWERS = (
+    "/api/benchmark/runs",
+    "/api/benchmark/costs?run_id=new",
+    "/api/benchmark/compare?runs=base,new",
+)
+"""What the dashboards are compared with, asked for just before the moment that queries are about."""
+STARTUP = 180.0
 """Seconds that a process may take until it answers."""
 
 
@@ -46,17 +52,23 @@ class LiveStack:
 
     exporter: str
     prometheus: str
+    moment: float | None = None
+    """Unix seconds that queries are about; None for the present, which a scrape that fails may leave without data."""
+    step: float = 1.0
+    """Seconds between the steps of a query over time."""
+    answers: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    """What the JSON API answered, by path."""
 
     def query(self, expression: str, *, seconds: float = 0) -> list[dict[str, Any]]:
-        """The result of a query: at this moment, or over the last ``seconds`` at steps of one.
+        """The result of a query: at the moment, or over the last ``seconds`` before it.
 
         Raises:
             AssertionError: with Prometheus' own words where it refuses the query.
         """
-        now = time.time()
+        now = time.time() if self.moment is None else self.moment
         form = {"query": expression, "time": now}
         if seconds:
-            form = {"query": expression, "start": now - seconds, "end": now, "step": 1}
+            form = {"query": expression, "start": now - seconds, "end": now, "step": self.step}
         path = "query_range" if seconds else "query"
         answer = fetch_json(f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(form)}")
         assert answer["status"] == "success", f"{answer.get('error')}: {expression}"
@@ -69,15 +81,17 @@ class LiveStack:
         return float(series["value"][1])
 
     def api(self, path: str) -> dict[str, Any]:
-        """An answer of the exporter's JSON API."""
-        return fetch_json(self.exporter + path)
+        """An answer of the exporter's JSON API: always the first one, as queries are about one moment too."""
+        if path not in self.answers:
+            self.answers[path] = fetch_json(self.exporter + path)
+        return self.answers[path]
 
 
 @contextlib.contextmanager
 def run_live_stack(folder: Path, program: Path, rules: Path) -> Iterator[LiveStack]:
     """Run both processes for as long as the block lasts; one of the runs in ``folder/results`` is running meanwhile."""
-    results, ports = folder / "results", _free_ports(2)
-    exporter, prometheus = (f"127.0.0.1:{port}" for port in ports)
+    results = folder / "results"
+    exporter, prometheus = (f"127.0.0.1:{free_port()}" for _ in range(2))
     scrape = _write_prometheus(folder, program, rules, exporter, prometheus)
     _baseline_run(results)
     command = "from evalgauge_exporter.cli.main import main; main()"
@@ -101,24 +115,33 @@ def run_live_stack(folder: Path, program: Path, rules: Path) -> Iterator[LiveSta
         # what was scraped
         until(lambda: here.query_scalar("sum_over_time(up[20s])") >= 2, "two scrapes")
         step()
-        until(
-            lambda: here.query_scalar("increase(agent_eval_worker_busy_seconds_total{run_id='new'}[20s])") > 0, "growth"
-        )
-        until(lambda: here.query_scalar("count(agent_eval_vm_price_usd_per_hour)") >= 2, "machines and prices")
-        until(lambda: bool(here.query('ALERTS{alertstate="firing"}')), "an alert fires")
+
+        def is_complete() -> bool:
+            nonlocal here
+            # the time of a scrape that succeeded: at any other time there may be a gap
+            here = dataclasses.replace(here, moment=None)
+            here = dataclasses.replace(here, moment=here.query_scalar("timestamp(up) and up == 1"))
+            growth = here.query_scalar("increase(agent_eval_worker_busy_seconds_total{run_id='new'}[20s])")
+            prices = here.query_scalar("count(agent_eval_vm_price_usd_per_hour)")
+            return growth > 0 and prices >= 2 and bool(here.query('ALERTS{alertstate="firing"}'))
+
+        until(is_complete, "growth, machines, prices and an alert that fires")
+        for path in COMPARED_ANSWERS:
+            here.api(path)
+        until(is_complete, "the same after the answers of the API")
         yield here
 
 
 @contextlib.contextmanager
 def run_demo_stack(folder: Path, program: Path, rules: Path) -> Iterator[LiveStack]:
     """Run ``evalgauge demo`` and a Prometheus that scrapes it for as long as the block lasts."""
-    ports = _free_ports(2)
-    exporter, prometheus = (f"127.0.0.1:{port}" for port in ports)
+    port = free_port()
+    exporter, prometheus = f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}"
     # an interval is what a scrape may take, on a machine that does much besides
     scrape = _write_prometheus(folder, program, rules, exporter, prometheus, interval="3s")
     command = "from evalgauge_exporter.cli.main import main; main()"
     demo = [sys.executable, "-c", command, "demo", "--results", str(folder / "results"), "--no-browser"]
-    demo += ["--port", str(ports[0])]
+    demo += ["--port", str(port)]
     here = LiveStack(f"http://{exporter}", f"http://{prometheus}")
     with _process(demo, folder / "demo.log") as demoing, _process(scrape, folder / "scrape.log") as scraping:
         processes = demoing, scraping
@@ -179,7 +202,9 @@ def _configure(path: Path, arm: ArmServer, prices: PriceList, target: str) -> No
 
 
 def _baseline_run(results: Path) -> None:
-    with track_run(results, benchmark="waa", model="claude-sonnet-4-5", tasks=TASKS, run_id="base") as run:
+    with track_run(
+        results, benchmark="waa", model="claude-sonnet-4-5", tasks=TASKS, run_id="base", fsync="never"
+    ) as run:
         for task in TASKS:
             _attempt(run, task, solved=True)
 
@@ -194,6 +219,7 @@ def _running_run(results: Path) -> Iterator[Callable[[], None]]:
         run_id="new",
         baseline="base",
         budget_usd=BUDGET,
+        fsync="never",  # a task that took long would change what is expected of those that are open
     ) as run:
         run.worker("w1", "idle", vm="w1", vm_size="Standard_D4ds_v5", provider="azure")
         for task in TASKS[:DONE]:
@@ -230,17 +256,6 @@ def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def _answers(url: str) -> bool:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
-import socket
 import subprocess
 import time
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,18 +13,15 @@ from typing import Any
 import pytest
 
 from evalgauge_dashboards import alerts
-from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.config.shard import Shard, parse_shard
-from evalgauge_exporter.exporter import Exporter
-from tests.dashboards.live_stack import LiveStack, fetch_json
+from tests.dashboards.live_stack import LiveStack
 from tests.dashboards.reading import fill_variables, load_dashboards, metrics_of, select_variables, targets
 from tests.dashboards.test_recipes import HAIKU, RECIPES, SONNET, is_ready, run, write_run
+from tests.exporter.runs import exporter_of
 from tests.exporter.waiting import wait_for
 from tests.parts import prometheus, promtool
+from tests.ports import free_port
 
-NOW = time.time() // 10 * 10
-INSTANTS = [NOW - ago for ago in (120, 90, 60, 30, 0)]
-"""When the exporters are scraped; something happens in each running run before each."""
 RUNNING = ("live-1", "live-2", "live-3", "live-4")
 OF_EACH_EXPORTER = ("agent_eval_source_", "agent_eval_exporter_", "process_", "python_info")
 """What an exporter says of itself, and of what it could read: each says its own."""
@@ -41,35 +35,21 @@ SETTINGS = "".join(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class PastStack(LiveStack):
-    """A Prometheus that is asked of one moment."""
-
-    def query(self, expression: str, *, seconds: float = 0) -> list[dict[str, Any]]:
-        form = {"query": expression, "time": NOW}
-        if seconds:
-            form = {"query": expression, "start": NOW - seconds, "end": NOW, "step": 10}
-        path = "query_range" if seconds else "query"
-        answer = fetch_json(f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(form)}")
-        assert answer["status"] == "success", f"{answer.get('error')}: {expression}"
-        found: list[dict[str, Any]] = answer["data"]["result"]
-        return found
-
-
 class Shards:
     """One exporter of all runs, two that share them, and what each said at each instant."""
 
-    def __init__(self, results: Path, settings: Path) -> None:
+    def __init__(self, results: Path, settings: Path, now: float) -> None:
+        self.now = now
+        self.instants = [now - ago for ago in (120, 90, 60, 30, 0)]
+        """When the exporters are scraped; something happens in each running run before each."""
         names = {"whole": None, "shard-0": "0/2", "shard-1": "1/2"}
-        self.exporters = {
-            name: Exporter(load_config(settings, results=(results,), shard=shard)) for name, shard in names.items()
-        }
+        self.exporters = {name: exporter_of(results, config=settings, shard=shard) for name, shard in names.items()}
         self.said: dict[str, dict[float, str]] = {name: {} for name in names}
         for exporter in self.exporters.values():
             exporter.start()
             assert exporter.wait_ready(60)
             exporter.renewal.stop()  # so that estimates are made of each instant
-        for number, instant in enumerate(INSTANTS):
+        for number, instant in enumerate(self.instants):
             for run_id in RUNNING:
                 append_task(results / run_id / "events" / "host-1.jsonl", number, instant)
             wait_for(lambda instant=instant: all(self._have_read(instant)))  # type: ignore[misc]
@@ -110,14 +90,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shards(folder: Path) -> Iterator[Shards]:
-    results, settings = folder / "results", folder / "evalgauge.toml"
-    write_run(results, "old", NOW - 9000, model=SONNET, solved=30)
-    write_run(results, "cheap", NOW - 8000, model=HAIKU, solved=12, attempts=2, step=30.0)
+    results, settings, now = folder / "results", folder / "evalgauge.toml", time.time() // 10 * 10
+    write_run(results, "old", now - 9000, model=SONNET, solved=30)
+    write_run(results, "cheap", now - 8000, model=HAIKU, solved=12, attempts=2, step=30.0)
     for number, run_id in enumerate(RUNNING):
         about: dict[str, Any] = {"baseline_run_id": "old"} if number % 2 else {"budget_usd": 0.01}
-        write_run(results, run_id, NOW - 1330, model=SONNET, solved=6, done=20, finish=False, **about)
+        write_run(results, run_id, now - 1330, model=SONNET, solved=6, done=20, finish=False, **about)
     settings.write_text(SETTINGS)
-    made = Shards(results, settings)
+    made = Shards(results, settings, now)
     yield made
     for exporter in made.exporters.values():
         exporter.stop()
@@ -135,7 +115,7 @@ def test_the_runs_of_the_test_meet_in_both_shards(shards: Shards) -> None:
 
 
 def test_each_series_is_in_one_shard_with_the_value_of_the_whole(shards: Shards) -> None:
-    for instant in INSTANTS:
+    for instant in shards.instants:
         whole, first, second = (samples(said[instant]) for said in shards.said.values())
         assert len(whole) > 500
         assert len(first) > 100 < len(second)
@@ -149,10 +129,10 @@ def test_an_api_of_any_shard_knows_all_runs(shards: Shards) -> None:
         assert set(exporter.state.runs) == {"old", "cheap", *RUNNING}
 
 
-def backfill(said: dict[str, dict[float, str]]) -> str:
+def backfill(said: dict[str, dict[float, str]], instants: list[float]) -> str:
     """What was said as one document with times, as if it had been scraped."""
     families: dict[str, list[str]] = {"up": ["# TYPE up gauge"]}
-    for instant in INSTANTS:
+    for instant in instants:
         for instance, texts in said.items():
             target = f'job="evalgauge",instance="{instance}"'
             families["up"].append(f"up{{{target}}} 1 {instant}")
@@ -170,20 +150,18 @@ def backfill(said: dict[str, dict[float, str]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def stacks(shards: Shards, folder: Path) -> Iterator[tuple[PastStack, PastStack]]:
+def stacks(shards: Shards, folder: Path) -> Iterator[tuple[LiveStack, LiveStack]]:
     """A Prometheus that scraped the one exporter, and one that scraped the two."""
     processes, urls = [], []
     (folder / "prometheus.yml").write_text("global: {}\n")
     for names in (["whole"], ["shard-0", "shard-1"]):
         here = folder / names[0]
         here.mkdir()
-        (here / "history.om").write_text(backfill({name: shards.said[name] for name in names}))
+        (here / "history.om").write_text(backfill({name: shards.said[name] for name in names}, shards.instants))
         run(
             [str(promtool()), "tsdb", "create-blocks-from", "openmetrics", str(here / "history.om"), str(here / "data")]
         )
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={here / 'data'}"]
         arguments += [f"--web.listen-address={address}", "--log.level=error"]
         processes.append(subprocess.Popen([prometheus(), *arguments]))
@@ -191,14 +169,14 @@ def stacks(shards: Shards, folder: Path) -> Iterator[tuple[PastStack, PastStack]
     try:
         for url in urls:
             wait_for(lambda url=url: is_ready(f"{url}/-/ready"))  # type: ignore[misc]
-        yield PastStack("", urls[0]), PastStack("", urls[1])
+        yield LiveStack("", urls[0], shards.now, 10), LiveStack("", urls[1], shards.now, 10)
     finally:
         for process in processes:
             process.terminate()
             process.wait(60)
 
 
-def ask(stack: PastStack, expression: str, seconds: float) -> dict[str, list[float]]:
+def ask(stack: LiveStack, expression: str, seconds: float) -> dict[str, list[float]]:
     """The result of a query: the values of each series by its labels."""
     found = {}
     for series in stack.query(expression, seconds=seconds):
@@ -225,7 +203,7 @@ def is_of_runs(expression: str) -> bool:
     return not any(name in PROMETHEUS_OWN or name.startswith(OF_EACH_EXPORTER) for name in names)
 
 
-def test_every_query_has_the_same_result(stacks: tuple[PastStack, PastStack]) -> None:
+def test_every_query_has_the_same_result(stacks: tuple[LiveStack, LiveStack]) -> None:
     whole, shared = stacks
     queries = [(f"recipe: {title}", text, 0.0) for title, text in RECIPES.items()]
     queries += [(f"alert: {alert.name}", str(alert.expression), 0.0) for alert in alerts.list_alerts()]

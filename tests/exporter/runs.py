@@ -29,9 +29,10 @@ def small_run(
 
 
 def exporter_of(*results: Path, **options: Any) -> Exporter:
-    """An exporter of these folders that is not started, on a free port.
+    """An exporter of these folders that is not started, on a free port. Options: ``config``, a path, and its fields.
 
     The memory of the process is that of the whole test session, so the exporter is not to keep within its usual limit.
     """
+    config = options.pop("config", None)
     limits = {"memory": "64GiB", **options.pop("limits", {})}
-    return Exporter(load_config(None, results=results, **{"listen": "127.0.0.1:0", "limits": limits, **options}))
+    return Exporter(load_config(config, results=results, **{"listen": "127.0.0.1:0", "limits": limits, **options}))

@@ -26,8 +26,9 @@ from evalgauge import Run, track_run
 from evalgauge.events import Step
 from evalgauge.runlog import LogReader, log_files
 from tests.exporter.runs import exporter_of
-from tests.exporter.test_prometheus import Prometheus, free_port, start_exporter
+from tests.exporter.test_prometheus import Prometheus, start_exporter
 from tests.exporter.waiting import wait_for
+from tests.ports import free_port
 
 KILLS = int(os.environ.get("EVALGAUGE_KILLS", "8"))
 """Kills of writers; a quarter of it of the exporter, a tenth of it of a receiver."""
@@ -109,7 +110,7 @@ def write_turn(run: Run, name: str, turn: int, turns: int) -> int:
 
 def wait_for_steps(server: Prometheus, wanted: int) -> None:
     """Wait until Prometheus has scraped all steps, those that are summed as other included."""
-    wait_for(lambda: server.number("sum(agent_eval_run_steps_total)") == wanted, 60)
+    server.wait_for_number("sum(agent_eval_run_steps_total)", wanted)
 
 
 def test_no_counter_falls_for_prometheus_over_kills_of_the_exporter(tmp_path: Path) -> None:
@@ -135,8 +136,8 @@ def test_no_counter_falls_for_prometheus_over_kills_of_the_exporter(tmp_path: Pa
             exporter.communicate()
             exporter = start_exporter(results, port)
         wait_for_steps(server, steps)
-        assert server.number("sum(agent_eval_run_tokens_total)") == 20 * steps
-        assert server.number("count(agent_eval_run_steps_total)") == 41, "forty and what is summed as other"
+        server.wait_for_number("sum(agent_eval_run_tokens_total)", 20 * steps)
+        server.wait_for_number("count(agent_eval_run_steps_total)", 41)  # forty and what is summed as other
         names = [name for name in server.get("/api/v1/label/__name__/values")["data"] if name.startswith("agent_eval")]
         grown = [name for name in names if re.search(r"_(total|bucket|count|sum)$", name)]
         series = 0
@@ -193,7 +194,7 @@ class Sender(threading.Thread):
             headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
             request = urllib.request.Request(self.url, request_of("r", self.writer, numbers), headers)
             try:
-                with urllib.request.urlopen(request, timeout=10) as answer:
+                with urllib.request.urlopen(request, timeout=60) as answer:
                     if answer.status == 200 and answer.read() == b"{}":
                         self.acknowledged = numbers.stop
             except urllib.error.HTTPError as error:
@@ -220,7 +221,7 @@ def sending(url: str) -> Iterator[list[Sender]]:
 def wait_for_progress(senders: list[Sender]) -> None:
     """Wait until each sender has another batch acknowledged."""
     before = [sender.acknowledged for sender in senders]
-    wait_for(lambda: all(sender.acknowledged > count for sender, count in zip(senders, before, strict=True)), 60)
+    wait_for(lambda: all(sender.acknowledged > count for sender, count in zip(senders, before, strict=True)))
 
 
 def test_a_receiver_that_is_killed_has_every_line_that_it_acknowledged_once(tmp_path: Path) -> None:

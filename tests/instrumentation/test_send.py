@@ -32,9 +32,9 @@ from evalgauge_exporter.web import otlp_logs as receive
 from evalgauge_exporter.web.otlp_logs import JSON, PROTOBUF, logs_router
 from evalgauge_exporter.web.server import listening_socket
 from tests.exporter.sources.certificate import certificate, server_context
-from tests.exporter.test_prometheus import free_port
 from tests.exporter.waiting import wait_for
 from tests.instrumentation.otel.test_observer import evaluate, scraped
+from tests.ports import free_port
 
 TOKEN = "a-token-of-the-tests"
 
@@ -164,7 +164,7 @@ def _forward(url: str, body: bytes, kind: str = JSON) -> tuple[int, bytes]:
     import urllib.request
 
     headers = {"content-type": kind, "authorization": f"Bearer {TOKEN}"}
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/logs", body, headers), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/logs", body, headers), timeout=60) as answer:
         return answer.status, b"{}"
 
 

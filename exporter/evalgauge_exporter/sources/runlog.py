@@ -98,13 +98,13 @@ class RunLogSource:
         correct_clocks(self._clocks.values(), new)
         self._followed |= not result.has_more
         for event in result.events:
-            if isinstance(event, TaskFinished):
+            if type(event) is TaskFinished:
                 if event.outcome_from_score and event.score is not None and event.outcome in ("success", "failure"):
                     event.outcome = "success" if event.score >= self._threshold else "failure"
-            elif isinstance(event, RunStarted):
+            elif type(event) is RunStarted:
                 self._finished = False
                 self._declared_run_id = self._declared_run_id or event.run_id
-            elif isinstance(event, RunFinished):
+            elif type(event) is RunFinished:
                 self._finished = True
         return result
 

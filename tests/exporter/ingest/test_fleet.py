@@ -52,7 +52,7 @@ class Running:
 
     def wait(self, condition: Callable[[], bool]) -> None:
         with self.changed:
-            assert self.changed.wait_for(condition, 30)
+            assert self.changed.wait_for(condition, 60)
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evalgauge.runlog import LogReader
-from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.ingest import collector as follow
 from evalgauge_exporter.ingest.run_cache import RunCache
@@ -24,7 +23,7 @@ from tests.exporter.waiting import wait_for
 
 
 def started(*results: Path, **options: Any) -> Exporter:
-    exporter = Exporter(load_config(None, results=results, **options))
+    exporter = exporter_of(*results, **options)
     exporter.start()
     assert exporter.wait_ready(60)
     return exporter
@@ -124,7 +123,7 @@ def test_a_run_that_changes_while_it_is_archived_is_noticed(tmp_path: Path, monk
 def test_only_the_newest_runs_keep_their_attempts_in_memory(tmp_path: Path) -> None:
     for number in range(14):
         small_run(tmp_path, f"r{number:02d}", outcomes="s")
-    exporter = Exporter(load_config(None, results=(tmp_path,), limits={"runs": 2}))
+    exporter = exporter_of(tmp_path, limits={"runs": 2})
     exporter.start()
     assert exporter.wait_ready(60)
     assert sum(not run.is_unloaded for run in exporter.state.runs.values()) <= 12

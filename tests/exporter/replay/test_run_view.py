@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 from playwright.sync_api import expect
@@ -32,7 +33,7 @@ def test_filters_and_counts_follow_each_other(real_site: Path, open_page: Open) 
     page = open_page(real_site, f"#run={SEED}")
     page.get_by_label("Outcome", exact=True).select_option("agent_error")
     expect(page.locator(".tally")).to_contain_text("6 of 48 tasks")
-    assert "outcome=agent_error" in page.url
+    expect(page).to_have_url(re.compile("outcome=agent_error"))
     shown = page.locator(".list-view .list-row")
     assert {chip.strip() for chip in shown.locator(".c-outcome").all_inner_texts()} == {"! agent error"}
     options = page.get_by_label("Domain", exact=True).locator("option").all_inner_texts()

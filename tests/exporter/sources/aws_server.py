@@ -180,7 +180,7 @@ class AwsServer:
                 aws.actions.append(action)
                 aws.hosts.append(self.headers["Host"])
                 if aws.hold is not None:
-                    aws.hold.wait(30)
+                    aws.hold.wait()
                 region = (self.headers["Authorization"] or "///").split("/")[2]
                 fault = aws.faults.popleft() if aws.faults else aws.refused.get(action) or aws.refused.get(region)
                 if fault is None and target.endswith("GetProducts"):

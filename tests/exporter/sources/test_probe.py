@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from evalgauge_exporter.sources import probe as probes
 from evalgauge_exporter.sources.http import tls_context
 from evalgauge_exporter.sources.probe import (
     MAX_CONCURRENT,
@@ -22,10 +23,14 @@ from evalgauge_exporter.sources.probe import (
 )
 from evalgauge_exporter.state.fleet_events import FleetEvent, ProbeSeen
 from tests.exporter.sources.certificate import certificate, server_context
+from tests.ports import free_port
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\r\n{"message": "operational"}\n'
 
 Talk = Callable[[socket.socket], object]
+
+PATIENT = 60.0
+"""Seconds that something which comes is waited for, on a machine that is busy."""
 
 
 @contextlib.contextmanager
@@ -56,7 +61,7 @@ def serve_tcp(talk: Talk) -> Iterator[str]:
         server.shutdown(socket.SHUT_RDWR)
         server.close()
         for thread in (acceptor, *threads):
-            thread.join(10)
+            thread.join()
 
 
 def answer_with(answer: bytes, requests: list[bytes] | None = None) -> Talk:
@@ -76,14 +81,13 @@ def until_closed(connection: socket.socket) -> None:
 
 def find_closed_address() -> str:
     """An address at which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def test_the_answer_of_a_waa_server_that_is_ready_is_the_detail() -> None:
     requests: list[bytes] = []
     with serve_tcp(answer_with(OK, requests)) as address:
-        answer = probe("waa", address, 5.0)
+        answer = probe("waa", address, PATIENT)
     assert (answer.ok, answer.detail) == (True, '{"message": "operational"}')
     assert answer.seconds > 0
     assert requests[0].startswith(b"GET /probe HTTP/1.1\r\n")
@@ -96,14 +100,14 @@ def test_the_answer_of_a_waa_server_that_is_ready_is_the_detail() -> None:
 )
 def test_the_status_decides(kind: str, status: int, ok: bool) -> None:
     with serve_tcp(answer_with(b"HTTP/1.1 %d Word\r\nContent-Length: 0\r\n\r\n" % status)) as address:
-        answer = probe(kind, address, 5.0)
+        answer = probe(kind, address, PATIENT)
     assert (answer.ok, answer.detail) == (ok, f"status {status}")
 
 
 def test_a_url_is_asked_for_with_its_path_and_query() -> None:
     requests: list[bytes] = []
     with serve_tcp(answer_with(OK, requests)) as address:
-        assert probe("http", f"http://{address}/health?deep=1", 5.0).ok
+        assert probe("http", f"http://{address}/health?deep=1", PATIENT).ok
     assert requests[0].startswith(b"GET /health?deep=1 HTTP/1.1\r\n")
 
 
@@ -126,19 +130,19 @@ def test_an_answer_of_known_length_ends_when_it_is_complete() -> None:
 )
 def test_an_answer_that_is_not_http_is_a_failure(said: bytes, detail: str) -> None:
     with serve_tcp(answer_with(said)) as address:
-        answer = probe("http", address, 5.0)
+        answer = probe("http", address, PATIENT)
     assert (answer.ok, answer.detail) == (False, detail)
 
 
 def test_a_connection_closed_without_a_word_is_no_answer() -> None:
     with serve_tcp(answer_with(b"")) as address:
-        answer = probe("waa", address, 5.0)
+        answer = probe("waa", address, PATIENT)
     assert (answer.ok, answer.detail) == (False, "closed without an HTTP answer")
 
 
 @pytest.mark.parametrize("kind", ["waa", "http", "tcp", "vnc", "tunnel"])
 def test_an_address_at_which_nothing_listens_refuses(kind: str) -> None:
-    answer = probe(kind, find_closed_address(), 5.0)
+    answer = probe(kind, find_closed_address(), PATIENT)
     assert (answer.ok, answer.detail) == (False, "connection refused")
 
 
@@ -162,40 +166,43 @@ def test_an_answer_that_drips_in_costs_the_timeout_and_no_more() -> None:
     assert (answer.ok, answer.detail) == (False, "no answer in 0.3 s")
 
 
-def test_a_vnc_server_is_known_by_its_banner() -> None:
+def test_a_vnc_server_is_known_by_its_banner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "BANNER_SECONDS", PATIENT)
     with serve_tcp(lambda connection: connection.sendall(b"RFB 003.008\n")) as address:
-        answer = probe("vnc", address, 5.0)
+        answer = probe("vnc", address, 2 * PATIENT)
     assert (answer.ok, answer.detail) == (True, "RFB 003.008")
 
 
-def test_novnc_is_known_by_its_web_page() -> None:
+def test_novnc_is_known_by_its_web_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "BANNER_SECONDS", 0.2)
     with serve_tcp(answer_with(OK)) as address:
-        answer = probe("vnc", address, 1.0)
+        answer = probe("vnc", address, PATIENT)
     assert (answer.ok, answer.detail) == (True, "noVNC answers")
 
 
 def test_another_banner_is_no_vnc() -> None:
     with serve_tcp(lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")) as address:
-        assert not probe("vnc", address, 5.0).ok
+        assert not probe("vnc", address, PATIENT).ok
 
 
 def test_an_open_port_is_enough_for_tcp() -> None:
     with serve_tcp(until_closed) as address:
-        assert probe("tcp", address, 5.0).ok
+        assert probe("tcp", address, PATIENT).ok
 
 
-def test_a_tunnel_with_nothing_at_its_far_end_is_down() -> None:
-    with serve_tcp(lambda connection: None) as address:
-        answer = probe("tunnel", address, 5.0)
-    assert (answer.ok, answer.detail) == (False, "nothing answers at the far end")
+def test_a_tunnel_with_nothing_at_its_far_end_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     with serve_tcp(until_closed) as address:
-        assert probe("tunnel", address, 5.0).ok
+        assert probe("tunnel", address, PATIENT).ok
+    monkeypatch.setattr(probes, "CLOSED_SECONDS", PATIENT)
+    with serve_tcp(lambda connection: None) as address:
+        answer = probe("tunnel", address, 2 * PATIENT)
+    assert (answer.ok, answer.detail) == (False, "nothing answers at the far end")
 
 
 def test_a_hostile_answer_is_one_short_line() -> None:
     body = b"HTTP/1.0 200 OK\r\n\r\n" + b"\xff\n\r\t<script>" * 5000
     with serve_tcp(answer_with(body)) as address:
-        answer = probe("http", address, 5.0)
+        answer = probe("http", address, PATIENT)
     assert answer.ok
     assert len(answer.detail) <= 300
     assert "\n" not in answer.detail
@@ -241,7 +248,7 @@ class Watch:
 
     def wait_for(self, *names: str) -> dict[str, bool]:
         with self.told:
-            assert self.told.wait_for(lambda: {one.name for one in self.seen} >= set(names), 20)
+            assert self.told.wait_for(lambda: {one.name for one in self.seen} >= set(names), PATIENT)
             return {one.name: one.ok for one in self.seen}
 
 
@@ -250,11 +257,11 @@ def test_probes_run_side_by_side() -> None:
 
     def talk(connection: socket.socket) -> None:
         connection.recv(4096)
-        everyone.wait(20)  # passes only once all eight are being asked
+        everyone.wait(PATIENT)  # passes only once all eight are being asked
         connection.sendall(OK)
 
     with serve_tcp(talk) as address:
-        watch = Watch([Target(f"vm-{n}", "waa", address, 60.0, 20.0) for n in range(8)])
+        watch = Watch([Target(f"vm-{n}", "waa", address, 600.0, PATIENT) for n in range(8)])
         watch.source.start()
         assert all(watch.wait_for(*(f"vm-{n}" for n in range(8))).values())
         watch.source.stop()
@@ -275,7 +282,7 @@ def test_no_more_than_the_bound_run_at_one_time() -> None:
         connection.sendall(OK)
 
     with serve_tcp(talk) as address:
-        watch = Watch([Target(f"vm-{n}", "waa", address, 60.0, 20.0) for n in range(20)], limit=3)
+        watch = Watch([Target(f"vm-{n}", "waa", address, 600.0, PATIENT) for n in range(20)], limit=3)
         watch.source.start()
         watch.wait_for(*(f"vm-{n}" for n in range(20)))
         watch.source.stop()
@@ -284,18 +291,20 @@ def test_no_more_than_the_bound_run_at_one_time() -> None:
 
 def test_a_target_is_probed_again_after_its_interval() -> None:
     with serve_tcp(answer_with(OK)) as address:
-        watch = Watch([Target("vm", "waa", address, 0.05, 5.0)])
+        watch = Watch([Target("vm", "waa", address, 0.05, PATIENT)])
         watch.source.start()
         with watch.told:
-            assert watch.told.wait_for(lambda: len(watch.seen) >= 3, 20)
+            assert watch.told.wait_for(lambda: len(watch.seen) >= 3, PATIENT)
         watch.source.stop()
     assert all(one.ok for one in watch.seen)
 
 
 def test_a_target_that_hangs_holds_up_no_other() -> None:
     release = threading.Event()
-    with serve_tcp(lambda _: bool(release.wait(20))) as silent, serve_tcp(answer_with(OK)) as address:
-        watch = Watch([Target("hangs", "waa", silent, 60.0, 20.0), Target("ok", "waa", address, 60.0, 5.0)], limit=2)
+    with serve_tcp(lambda _: bool(release.wait(PATIENT))) as silent, serve_tcp(answer_with(OK)) as address:
+        watch = Watch(
+            [Target("hangs", "waa", silent, 600.0, PATIENT), Target("ok", "waa", address, 600.0, PATIENT)], limit=2
+        )
         watch.source.start()
         assert watch.wait_for("ok") == {"ok": True}
         release.set()
@@ -304,11 +313,11 @@ def test_a_target_that_hangs_holds_up_no_other() -> None:
 
 def test_the_targets_of_registries_come_and_go() -> None:
     with serve_tcp(answer_with(OK)) as address:
-        configured = Target("mine", "waa", address, 60.0, 5.0)
+        configured = Target("mine", "waa", address, 600.0, PATIENT)
         watch = Watch([configured])
         watch.source.start()
         watch.wait_for("mine")
-        watch.source.replace([Target("new", "waa", address, 60.0, 5.0, configured=False)])
+        watch.source.replace([Target("new", "waa", address, 600.0, PATIENT, configured=False)])
         watch.wait_for("mine", "new")
         watch.source.replace([])
         assert watch.source._targets == {configured}
@@ -319,7 +328,7 @@ def test_a_source_without_targets_stops() -> None:
     watch = Watch([])
     watch.source.start()
     watch.source.stop()
-    assert not watch.source._thread.is_alive()
+    watch.source._thread.join()
 
 
 @pytest.mark.parametrize(
@@ -344,7 +353,7 @@ def test_a_target_with_a_user_is_refused_without_repeating_the_password() -> Non
 
 def test_the_result_of_a_probe_shows_no_query() -> None:
     with serve_tcp(answer_with(OK)) as address:
-        watch = Watch([Target("vm", "http", f"http://{address}/?key=hunter2", 60.0, 5.0)])
+        watch = Watch([Target("vm", "http", f"http://{address}/?key=hunter2", 600.0, PATIENT)])
         watch.source.start()
         assert watch.wait_for("vm") == {"vm": True}
         watch.source.stop()
@@ -356,8 +365,8 @@ def test_another_address_is_not_followed_to() -> None:
     with serve_tcp(answer_with(OK, asked)) as elsewhere:
         moved = f"HTTP/1.1 302 Found\r\nLocation: http://{elsewhere}/\r\nContent-Length: 0\r\n\r\n".encode()
         with serve_tcp(answer_with(moved)) as address:
-            assert not probe("waa", address, 5.0).ok
-            assert probe("http", address, 5.0).detail == "status 302"
+            assert not probe("waa", address, PATIENT).ok
+            assert probe("http", address, PATIENT).detail == "status 302"
     assert not asked
 
 
@@ -369,7 +378,7 @@ def test_an_answer_without_end_is_read_as_far_as_is_shown() -> None:
             connection.sendall(b"x" * 65536)
 
     with serve_tcp(flood) as address:
-        answer = probe("http", address, 20.0)
+        answer = probe("http", address, PATIENT)
     assert answer.ok
     assert len(answer.detail) <= 300
 
@@ -391,14 +400,14 @@ def test_all_addresses_of_a_host_share_one_deadline(monkeypatch: pytest.MonkeyPa
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in hosts]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         for kind in ("waa", "tcp"):
-            assert probe(kind, f"three.example:{port}", 3.0).ok
+            assert probe(kind, f"three.example:{port}", PATIENT).ok
         found.pop()
         answers = [probe(kind, f"two.example:{port}", 0.4) for kind in ("waa", "tcp")]
     assert {(answer.ok, answer.detail) for answer in answers} == {(False, "no answer in 0.4 s")}
 
 
 def test_a_name_that_does_not_resolve_is_a_failure() -> None:
-    assert probe("tcp", "no-such-host.invalid:80", 5.0).detail == "the name is not known"
+    assert probe("tcp", "no-such-host.invalid:80", PATIENT).detail == "the name is not known"
 
 
 @pytest.mark.parametrize("trusted", [True, False])
@@ -416,7 +425,7 @@ def test_a_certificate_that_nobody_vouches_for_is_no_answer(
 
     tls_context.cache_clear()
     with serve_tcp(talk) as address:
-        answer = probe("http", f"https://{address}/", 10.0)
+        answer = probe("http", f"https://{address}/", PATIENT)
     tls_context.cache_clear()
     assert answer.ok is trusted
     assert answer.detail == '{"message": "operational"}' if trusted else "CERTIFICATE_VERIFY_FAILED" in answer.detail
@@ -424,9 +433,10 @@ def test_a_certificate_that_nobody_vouches_for_is_no_answer(
 
 def test_a_name_that_takes_long_to_look_up_costs_its_timeout_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(20) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(PATIENT) and [])
     with serve_tcp(answer_with(OK)) as address:
-        watch = Watch([Target("slow", "tcp", "slow.example:80", 60.0, 0.1), Target("ok", "waa", address, 60.0, 5.0)])
+        slow = Target("slow", "tcp", "slow.example:80", 600.0, 0.1)
+        watch = Watch([slow, Target("ok", "waa", address, 600.0, PATIENT)])
         watch.source.start()
         assert watch.wait_for("slow", "ok") == {"slow": False, "ok": True}
         watch.source.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -22,6 +21,7 @@ from evalgauge_exporter.views.history import LINGER, LOOKBACK, MAX_INTERVAL, Pas
 from tests.exporter.state.test_run import event
 from tests.exporter.waiting import wait_for
 from tests.parts import prometheus, promtool
+from tests.ports import free_port
 
 DAY = 86400.0
 START = time.time() // 3600 * 3600 - 40 * DAY + 600
@@ -135,9 +135,7 @@ def backfilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "prometheus.yml").write_text("global: {}\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     arguments += ["--storage.tsdb.retention.time=10y", f"--web.listen-address={address}", "--log.level=error"]
     process = subprocess.Popen([prometheus(), *arguments])

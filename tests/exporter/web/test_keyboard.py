@@ -14,14 +14,18 @@ from tests.exporter.replay.factories import START, png, step, task, write_run
 from tests.exporter.runs import exporter_of
 
 STEPS = 30
-FOCUSED = """() => {
+NAME = """(node) =>
+  (node.getAttribute('aria-label') || node.innerText || node.value || node.tagName).replace(/\\s+/g, ' ').trim()
+"""
+IS_DRAWN = f"""(name) => [...document.querySelectorAll('a[href], button, input, select, summary, [tabindex]')]
+  .map({NAME}).some((text) => text === name || new RegExp(`^(?:${{name}})$`).test(text))"""
+FOCUSED = f"""() => {{
   const node = document.activeElement;
   if (node === document.body) return null;
   const outline = getComputedStyle(node).outlineStyle;
   const box = node.getBoundingClientRect();
-  const text = node.getAttribute('aria-label') || node.innerText || node.value || node.tagName;
-  return [text.replace(/\\s+/g, ' ').trim(), outline !== 'none' && box.width > 1 && box.height > 1];
-}"""
+  return [({NAME})(node), outline !== 'none' && box.width > 1 && box.height > 1];
+}}"""
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +61,19 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce", bypass_csp=True)
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     yield page
     context.close()
 
 
 def tab_to(page: Page, name: str, *, key: str = "Tab", at_most: int = 60) -> list[str]:
-    """Press Tab until the control of this name has the focus; each control on the way must show that it has it.
+    """Wait for the control of this name and press Tab until it has the focus; each on the way must show that it has it.
 
     Returns:
         The names of the controls on the way.
     """
     passed: list[str] = []
+    page.wait_for_function(IS_DRAWN, arg=name)
     for _ in range(at_most):
         page.keyboard.press(key)
         focused = page.evaluate(FOCUSED)
@@ -180,3 +185,14 @@ def test_what_opens_closes_with_escape_and_gives_the_focus_back(page: Page, base
     page.keyboard.press("Escape")
     expect(page.locator(".choices")).to_be_hidden()
     expect(page.locator(":focus")).to_have_text("Columns")
+
+
+def test_a_box_that_need_not_scroll_any_more_keeps_the_focus_until_the_reader_leaves_it(page: Page, base: str) -> None:
+    page.set_viewport_size({"width": 320, "height": 700})
+    page.goto(f"{base}/replay/first/with/second/#run=first&task=task%2000&with=second")
+    box = page.locator(".panes[tabindex='0']")
+    box.focus()
+    box.evaluate("node => { node.after(node.cloneNode(true)); node.id = 'focused'; }")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    expect(page.locator(".panes:not([tabindex])")).to_have_count(1)
+    expect(page.locator("#focused")).to_be_focused()

@@ -22,10 +22,10 @@ from evalgauge_exporter.web.server import serving
 from evalgauge_exporter.web.tls import create_ssl_context
 from tests.exporter.runs import exporter_of, small_run
 from tests.exporter.scraping import get
-from tests.exporter.test_prometheus import free_port
 from tests.exporter.waiting import wait_for
 from tests.exporter.web.certificates import Authority
 from tests.parts import prometheus
+from tests.ports import free_port
 
 PASSWORD = "correct horse"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()

@@ -57,7 +57,7 @@
     });
     return el(
       "div",
-      { class: "strip-box", tabindex: "0", role: "region", "aria-label": "Steps of all runs" },
+      { class: "strip-box", role: "region", "aria-label": "Steps of all runs" },
       el(
         "table",
         { class: "strip" },

@@ -242,8 +242,9 @@
     const look = () => {
       due = 0;
       for (const node of document.querySelectorAll(SCROLLING)) {
-        if (!overflows(node)) node.removeAttribute("tabindex");
-        else if (node.tabIndex < 0) node.tabIndex = 0;
+        if (overflows(node)) node.tabIndex = 0;
+        // a node that loses its tabindex loses the focus with it, and the next Tab would begin at the top of the page
+        else if (node !== document.activeElement) node.removeAttribute("tabindex");
       }
     };
     let due = 0;

@@ -140,7 +140,7 @@ class ArmServer:
                 arm.signed.append(self.headers["Authorization"])
                 if arm.hold is not None:
                     arm.held.set()
-                    arm.hold.wait(30)
+                    arm.hold.wait()
                 fault = arm.faults.popleft() if arm.faults else arm.fault
                 fault = fault or next((fault for words, fault in arm.refused.items() if words in self.path), None)
                 status, headers, body = fault or (200, arm.headers, arm._body(self.path))

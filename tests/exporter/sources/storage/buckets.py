@@ -83,7 +83,7 @@ class Door:
                 door.requests.append(request)
                 door.on_request(request)
                 if door.hold is not None:
-                    door.hold.wait(30)
+                    door.hold.wait()
                 fault = door.fault or next((fault for words, fault in door.faults.items() if words in request), None)
                 if fault is not None:
                     self._send(fault.status, list(fault.headers.items()), fault.body)
