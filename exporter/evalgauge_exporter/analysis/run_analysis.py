@@ -21,7 +21,7 @@ from evalgauge_exporter.analysis.rates import (
     estimate_open_tasks,
     exact_results,
 )
-from evalgauge_exporter.analysis.trials import measured_trials
+from evalgauge_exporter.analysis.trials import measured_trials, running_since
 from evalgauge_exporter.state.models import UNKNOWN, Attempt
 from evalgauge_exporter.state.run import RunState, State
 
@@ -476,19 +476,11 @@ class RunAnalysis:
             self.trials(run),
             finished=self.is_finished(baseline, now) and self.is_finished(run, now),
             min_pairs=self._min_pairs,
-            running_a=self._running_since(baseline, now),
-            running_b=self._running_since(run, now),
+            running_a=running_since(baseline, now, self.stall_after),
+            running_b=running_since(run, now, self.stall_after),
             now=now,
         )
         return lambda: _Comparison(baseline, run, versions, now, compute())
-
-    def _running_since(self, run: RunState, now: float) -> dict[str, float]:
-        """Return when each running task started: quick failures must not be ordered before slow successes."""
-        begun: dict[str, float] = {}
-        for attempt in run.running_attempts(now, self.stall_after):
-            started = attempt.started_at or now
-            begun[attempt.task_id] = min(started, begun.get(attempt.task_id, started))
-        return begun
 
     def baseline(self, run: RunState) -> RunState | None:
         """Return the run's baseline: what the run names, what is configured, else the last completed run like it."""
