@@ -53,6 +53,8 @@ _BETWEENS = 0.08 * 1.5 ** np.arange(8)  # grid of the spread between domains, of
 # prior: about tenfold from the quickest domain to the slowest, but in one benchmark of five all alike
 _BETWEEN, _BETWEEN_FACTOR, _ALIKE = 0.9, 0.5, 0.2
 _BETWEEN_KNOWN = 0.3  # the same where an earlier run has shown how domains differ
+_SLOPES = (1.0, 0.8, 0.5)  # they differ in this one by so much of what they did there
+_TRUST = math.log(10)  # prior log odds that they do
 _STUCK = 1e-3  # prior chance that a task is stuck
 _UNLIMITED = 0.995  # prior chance that there is no limit where none is stated
 _OVER_LIMIT, _OVER_SHARE = 1.1, 0.05  # a stated limit that this share of tasks exceeds by this factor is not enforced
@@ -68,7 +70,7 @@ _EDGES = np.linspace(-4.0, 5.0, 73)  # of the intervals of the hazard, in standa
 _STEP = 0.125
 _MIDDLES = (_EDGES[1:] + _EDGES[:-1]) / 2
 _HAZARD = 1 - ndtr(-_EDGES[1:]) / ndtr(-_EDGES[:-1])  # a priori, the chance to end in each
-_PRIOR_TASKS = 2.0  # weight of that beside the run's own tasks
+_PRIOR_TASKS = 1.0  # weight of that beside the run's own tasks
 
 Array = NDArray[np.float64]
 
@@ -378,17 +380,19 @@ def _draw_time_left(
     index = {domain: at for at, domain in enumerate(domains)}
     count = np.array([named.get(domain, 0) for domain in domains] + [new / max(1, blanks)] * blanks + [unnamed - new])
 
-    shift = np.zeros(len(domains) + blanks)
-    prior = _prior(_BETWEEN)
+    # what is believed of the domains' log means a priori: they differ as in the earlier run, less than there, or not so
+    beliefs = [(np.zeros(len(domains) + blanks), _prior(_BETWEEN), 0.0)]
     if earlier is not None and earlier.count >= MIN_FINISHED:
-        shift[:] = _condition_on_finished(earlier, domains, blanks)
-        prior = _prior(_BETWEEN_KNOWN)
+        before = _condition_on_finished(earlier, domains, blanks)
+        beliefs = [(slope * before, _prior(_BETWEEN_KNOWN), _TRUST) for slope in _SLOPES] + beliefs
     which = [index[task.domain] if task.domain != UNNAMED or UNNAMED in stats.domains else -1 for task in started]
     elapsed = np.array([task.elapsed_seconds for task in started])
 
     def fit(limit: float) -> tuple[_Observed, Array, Array]:
         observed = _observe(stats, domains, which, elapsed, limit)
-        log_mean, spread = _draw_log_normal(_posterior(observed, blanks, shift, prior))
+        fits = [(_posterior(observed, blanks, shift, prior), shift, log_odds) for shift, prior, log_odds in beliefs]
+        posterior, shift, _ = max(fits, key=lambda fit: fit[0].log_evidence + fit[2])
+        log_mean, spread = _draw_log_normal(posterior)
         return observed, *_append_mixture(log_mean + shift, spread, index, stats, started)
 
     if limit is not None and stats.share_above(_OVER_LIMIT * limit) > _OVER_SHARE:
@@ -422,6 +426,7 @@ class _Posterior(NamedTuple):
     middle_variance: Array  # (A, B)
     log_mean: Array  # (A, D), from the domain's own tasks alone
     precision: Array  # (A, D), of that; 0 where it has none
+    log_evidence: float  # up to a constant of the observations
 
 
 class _Observed(NamedTuple):
@@ -490,9 +495,13 @@ def _posterior(observed: _Observed, blanks: int, shift: Array, prior: Array) -> 
             log_weight, middle, middle_variance = _average_over_between(log_mean, precision, prior)
         log_likelihood = log_likelihood + censored
     log_weight = log_weight + log_likelihood[:, None]
-    weight = np.exp(log_weight - log_weight.max())
+    highest = float(log_weight.max())
+    weight = np.exp(log_weight - highest)
+    log_evidence = highest + math.log(float(weight.sum()))
     step_width = error * float(_SPREAD_STEPS[1] - _SPREAD_STEPS[0])
-    return _Posterior(weight / weight.sum(), spread, step_width, middle, middle_variance, log_mean, precision)
+    return _Posterior(
+        weight / weight.sum(), spread, step_width, middle, middle_variance, log_mean, precision, log_evidence
+    )
 
 
 def _prior(between: float) -> Array:
@@ -575,7 +584,7 @@ def _draw_limits(
 ) -> Array:
     """Draw the time limits, (draws, D): the longest duration, one that no task has reached yet, or infinite.
 
-    That of the longest duration holds for domains of which tasks have started: another one may take longer.
+    They hold for domains of which tasks have started: another one may take longer.
     """
     log_chance = np.zeros(DRAWS)  # of none of the tasks that had the time for it to exceed the longest one
     near = np.zeros(DRAWS)  # expected number of tasks that take nearly as long as the longest one
@@ -604,7 +613,7 @@ def _draw_limits(
         started += which
     is_started = np.isin(np.arange(log_mean.shape[1]), started)
     is_started[-1] = True
-    return np.where(is_longest[:, None], np.where(is_started, stats.longest, math.inf), later[:, None])
+    return np.where(is_started, np.where(is_longest, stats.longest, later)[:, None], math.inf)
 
 
 class _Shape:

@@ -188,6 +188,17 @@ def test_an_earlier_run_shows_how_domains_differ_and_this_one_how_fast_it_is() -
     assert told.p90 / told.p10 < untold.p90 / untold.p10
 
 
+def test_an_earlier_run_in_which_other_domains_were_slow_is_not_believed() -> None:
+    rng = random.Random(3)
+    middles = {f"d{at}": (100.0 if at < 4 else 1000.0) for at in range(8)}
+    ended = one_after_another([(d, rng.lognormvariate(math.log(s), 0.2)) for d, s in middles.items() for _ in range(6)])
+    swapped = one_after_another([(d, 1e5 / s) for d, s in middles.items() for _ in range(6)])
+    running, pending = [RunningAttempt("d0", 1.0, "w1")], dict.fromkeys(middles, 5)
+    without = known(estimate(ended[-1].ended_at, ended, running, pending))
+    misled = known(estimate(ended[-1].ended_at, ended, running, pending, earlier=DurationStats(swapped)))
+    assert misled == pytest.approx(without, rel=0.05)
+
+
 def test_unnamed_tasks_are_like_the_mixed_ones_before_or_new_ones_after_blocks() -> None:
     rng = random.Random(1)
     mixed = [("quick", 10.0), ("slow", 100.0)] * 30
@@ -517,11 +528,8 @@ def end_and_half(rng: random.Random, workers: int) -> tuple[float, Eta, float]:
 def test_bounds_cover_as_often_as_stated_and_the_median_beats_the_naive_estimate(workers: int) -> None:
     rng = random.Random(workers)
     runs = [end_and_half(rng, workers) for _ in range(200)]
-    below = fmean(left < answer.p10 for left, answer, _ in runs)
-    above = fmean(left > answer.p90 for left, answer, _ in runs)
-    # 200 draws: three standard errors of a tenth are 6 points
-    assert below == pytest.approx(0.10, abs=0.07)
-    assert above == pytest.approx(0.10, abs=0.07)
+    covered = fmean(answer.p10 <= left <= answer.p90 for left, answer, _ in runs)
+    assert 0.7 < covered < 0.9  # 200 draws: three standard errors are 8 points
     error = median(abs(answer.p50 / left - 1) for left, answer, _ in runs)
     naive = median(abs(guess / left - 1) for left, _, guess in runs)
     assert error < naive
