@@ -402,9 +402,8 @@ def _earlier_run(rng: random.Random, workers: int, *, kinds: bool = False) -> li
         (groups.name(str(at), domain), seconds * rng.lognormvariate(0, 0.25))
         for at, (domain, seconds) in enumerate(queue)
     ]
-    earlier = DurationStats(FinishedAttempt(groups.name(at, ""), seconds, 0.0, None) for at, seconds in before.items())
     return _judge_from_quarter(
-        play(now, workers, None, 5.0)[0], lambda moment: estimate_from_moment(moment, earlier=earlier)
+        play(now, workers, None, 5.0)[0], lambda moment: estimate_from_moment(moment, earlier=groups.stats)
     )
 
 

@@ -53,8 +53,7 @@ _BETWEENS = 0.08 * 1.5 ** np.arange(8)  # grid of the spread between domains, of
 # prior: about tenfold from the quickest domain to the slowest, but in one benchmark of five all alike
 _BETWEEN, _BETWEEN_FACTOR, _ALIKE = 0.9, 0.5, 0.2
 _BETWEEN_KNOWN = 0.3  # the same where an earlier run has shown how domains differ
-_SLOPES = (1.0, 0.8, 0.5)  # they differ in this one by so much of what they did there
-_TRUST = math.log(10)  # prior log odds that they do
+_TRUST = math.log(10)  # prior log odds that they differ so in this one
 _STUCK = 1e-3  # prior chance that a task is stuck
 _UNLIMITED = 0.995  # prior chance that there is no limit where none is stated
 _OVER_LIMIT, _OVER_SHARE = 1.1, 0.05  # a stated limit that this share of tasks exceeds by this factor is not enforced
@@ -380,11 +379,11 @@ def _draw_time_left(
     index = {domain: at for at, domain in enumerate(domains)}
     count = np.array([named.get(domain, 0) for domain in domains] + [new / max(1, blanks)] * blanks + [unnamed - new])
 
-    # what is believed of the domains' log means a priori: they differ as in the earlier run, less than there, or not so
+    # what is believed of the domains' log means a priori: they differ as in the earlier run, or not so
     beliefs = [(np.zeros(len(domains) + blanks), _prior(_BETWEEN), 0.0)]
     if earlier is not None and earlier.count >= MIN_FINISHED:
         before = _condition_on_finished(earlier, domains, blanks)
-        beliefs = [(slope * before, _prior(_BETWEEN_KNOWN), _TRUST) for slope in _SLOPES] + beliefs
+        beliefs.append((before, _prior(_BETWEEN_KNOWN), _TRUST))
     which = [index[task.domain] if task.domain != UNNAMED or UNNAMED in stats.domains else -1 for task in started]
     elapsed = np.array([task.elapsed_seconds for task in started])
 

@@ -363,7 +363,12 @@ class RunAnalysis:
             for task_id, domain, count in run.pending_tasks():
                 pending[groups.name(task_id, domain)] += count
             pending[UNKNOWN] += run.unnamed_count
-        earlier, earlier_fresh = (None, []) if before is None else histories.collect(before, groups)
+        earlier: DurationStats | None = None
+        earlier_fresh: list[FinishedAttempt] = []
+        if groups is not None:
+            earlier = groups.stats
+        elif before is not None:
+            earlier, earlier_fresh = histories.collect(before, None)
         stats, fresh = histories.collect(run, groups)
         return _EtaInputs(run.version, stats, fresh, earlier, earlier_fresh, running, again, pending, _time_limit(run))
 

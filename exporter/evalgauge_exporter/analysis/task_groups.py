@@ -10,9 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from evalgauge_exporter.analysis.eta import DurationStats, FinishedAttempt
+
 _STEP = math.log(1.5)  # from one group to the next, of log durations
 _SHORTEST_SHARE = 1 / 50  # of the mean; a shorter attempt was restored from a checkpoint or failed at once
 _LONGEST = 0.01  # share of the tasks that were stuck, perhaps: they count as long as the longest of the others
+_REGRESSION = 0.95  # a task that took long is expected to take this share of its log distance from the mean again
 _MIN_PAIRS, _MIN_CORRELATION = 5, 0.3
 
 
@@ -33,11 +36,17 @@ class TaskGroups:
         self._log_seconds = {task_id: sum(found) / len(found) for task_id, found in logs.items()}
         longest = sorted(self._log_seconds.values(), reverse=True)
         most = longest[min(math.ceil(_LONGEST * len(longest)), len(longest) - 1)] if longest else 0.0
+        mean = sum(longest) / max(1, len(longest))
         for task_id, log_seconds in self._log_seconds.items():
-            self._log_seconds[task_id] = min(log_seconds, most)
+            self._log_seconds[task_id] = mean + _REGRESSION * (min(log_seconds, most) - mean)
+        self.stats = DurationStats(
+            FinishedAttempt(self.name(task_id, ""), math.exp(log_seconds), 0.0, None)
+            for task_id, log_seconds in self._log_seconds.items()
+        )
+        """What each task is expected to take at the earlier run's speed, by group."""
 
     def find(self, task_id: str) -> float | None:
-        """Return the log of the seconds that a task took; None where it is not known."""
+        """Return the log of the seconds that a task is expected to take; None where it is not known."""
         return self._log_seconds.get(task_id)
 
     def name(self, task_id: str, domain: str) -> str:
