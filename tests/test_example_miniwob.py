@@ -43,7 +43,7 @@ agent = sys.modules["miniwob_agent"]
 
 def run_example(*args: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(EXAMPLE), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")

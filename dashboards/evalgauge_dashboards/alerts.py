@@ -45,6 +45,7 @@ INTERVAL = "1m"
 BY_RUN = ("run_id",)
 PAIR = ("run_id", "baseline_run_id")
 CALL = ("run_id", "provider", "model")
+WORKER = ("run_id", "worker_id")
 ERRORS = ("infrastructure_error", "evaluation_error")
 """Outcomes that cost money and measure nothing."""
 
@@ -208,9 +209,14 @@ def _score_regression() -> Expression:
     # the interval is of a fixed sample: it is read once, when the run has finished
     high = held.value(m.COMPARISON_SCORE_DELTA, *PAIR, bound="high") < 0
     estimate = held.value(m.COMPARISON_SCORE_DELTA, *PAIR, bound="estimate")
+    # scores that say no more than success or failure would be a second test of the same, and a second message
+    beyond = estimate - held.value(m.COMPARISON_SUCCESS_DELTA, *PAIR, bound="estimate")
+    same = (beyond < thresholds.SAME_DELTA) > -thresholds.SAME_DELTA
     enough = held.tasks("run_id", status=m.MEASURED_OUTCOMES) >= thresholds.REGRESSION_SAMPLE
     return (
         estimate.where(high, on=PAIR)
+        .unless(same, on=PAIR)
+        .unless(_regression(), on=PAIR)
         .where(enough, on=BY_RUN)
         .where(held.value(m.RUN_STATE, "run_id", state="completed").equals(1), on=BY_RUN)
         .where(held.recent_runs(thresholds.RECENT), on=BY_RUN)
@@ -241,7 +247,7 @@ def _incomplete() -> Expression:
     missed = held.tasks("run_id", status=unmeasured)
     return (
         (missed / held.tasks("run_id") > thresholds.INCOMPLETE_SHARE)
-        .where(missed >= thresholds.BURN_SAMPLE, on=BY_RUN)
+        .where((missed >= thresholds.BURN_SAMPLE).or_(missed.combine("==", held.tasks("run_id"))), on=BY_RUN)
         .where(held.value(m.RUN_STATE, "run_id", state="completed").equals(1), on=BY_RUN)
         .where(held.recent_runs(thresholds.RECENT), on=BY_RUN)
     )
@@ -279,6 +285,17 @@ def _call_share(window: str, share: float, sample: int, *status: str) -> Express
         (held.growth(m.RUN_LLM_REQUESTS, window, *CALL, status=status) / (calls > 0) > share)
         .where(calls >= sample, on=CALL)
         .where(held.recent_runs(thresholds.JUST_FINISHED), on=BY_RUN)
+    )
+
+
+def _slow_calls() -> Expression:
+    duration = m.RUN_LLM_DURATION
+    calls = held.growth(duration, "15m", *CALL, part="count")
+    seconds = held.growth(duration, "15m", *CALL, part="sum")
+    calls_before = held.part(duration, "count", *CALL) - calls
+    usual = (held.part(duration, "sum", *CALL) - seconds) / (calls_before >= thresholds.SLOW_SAMPLE)
+    return (seconds / (calls >= thresholds.SLOW_SAMPLE) > usual * thresholds.SLOW_FACTOR).where(
+        held.running_runs(), on=BY_RUN
     )
 
 
@@ -330,6 +347,22 @@ def _worker_lost() -> Expression:
     return lost.where(held.running_runs(), on=BY_RUN)
 
 
+def _worker_failing() -> Expression:
+    errors = held.growth(m.WORKER_TASKS, "1h", *WORKER, outcome=ERRORS)
+    finished = held.growth(m.WORKER_TASKS, "1h", *WORKER)
+    # both differences to the run's sums are negative
+    of_others = errors.combine("-", errors.sum(*BY_RUN), on=BY_RUN) / (
+        finished.combine("-", finished.sum(*BY_RUN), on=BY_RUN) < 0
+    )
+    return (
+        (errors / (finished > 0) > thresholds.WORKER_ERROR_SHARE)
+        .where(errors >= thresholds.BURN_SAMPLE, on=WORKER)
+        # a failure of the whole run is no worker's fault, and has an alert of its own
+        .where(of_others < thresholds.OTHERS_ERROR_SHARE, on=WORKER)
+        .where(held.running_runs(), on=BY_RUN)
+    )
+
+
 def _machine_without_run() -> Expression:
     # a machine that never served a run is somebody else's
     served = select(m.VM_RUNS).over("max_over_time", thresholds.SERVED_WITHIN).max(*MACHINE) > 0
@@ -349,6 +382,14 @@ def _probe_failing() -> Expression:
     machine = failing.derive_label("vm", "target", "([^:/]+)(?:[:/].*)?")
     off = held.value(m.VM_POWER_STATE, "vm", state=("stopping", "stopped", "deallocating", "deallocated")).equals(1)
     return machine.unless(off, on=("vm",)).max("target", "kind")
+
+
+def _events_lost() -> Expression:
+    lost = held.growth(m.RUN_LOST_EVENTS, "1h", "run_id") > 0
+    # an exporter of an earlier version does not say of which run
+    total = held.growth(m.SOURCE_ERRORS, "1h", "source", reason="lost_by_writer") > 0
+    unnamed = total.unless(held.total(m.RUN_LOST_EVENTS).count(), on=())
+    return _label_by_run(lost.where(held.recent_runs(thresholds.JUST_FINISHED), on=BY_RUN)).or_(unnamed)
 
 
 def _source_stale() -> Expression:
@@ -385,7 +426,7 @@ def list_alerts(job: str = "evalgauge") -> tuple[Alert, ...]:
             "warning",
             "run",
             "Run {{ $labels.run_id }} succeeds less often than its baseline {{ $labels.baseline_run_id }}: "
-            "{{ $value | humanizePercentage }} over the tasks measured in both, significant and larger than the noise.",
+            "{{ $value | humanizePercentage }} of the tasks measured in both, significant and larger than the noise.",
             "The p-value is anytime-valid, so the verdict holds however often it is read. Rule out the environment, "
             "then "
             "compare the tasks that only the baseline solved.",
@@ -414,7 +455,7 @@ def list_alerts(job: str = "evalgauge") -> tuple[Alert, ...]:
             "run",
             "Run {{ $labels.run_id }} fails in {{ $labels.domain }} where its baseline {{ $labels.baseline_run_id }} "
             "did "
-            "not: {{ $value | humanizePercentage }} over the tasks measured in both.",
+            "not: {{ $value | humanizePercentage }} of the tasks measured in both.",
             "Failures of one domain that look alike are mostly caused by its environment: an application that was not "
             "installed, a login that expired.",
             (EVALUATION, 20),
@@ -517,6 +558,20 @@ def list_alerts(job: str = "evalgauge") -> tuple[Alert, ...]:
             keep_firing=thresholds.KEEP_FIRING,
         ),
         Alert(
+            "EvalModelCallsSlow",
+            _label_by_run(_slow_calls()),
+            "5m",
+            "warning",
+            "run",
+            "Calls of run {{ $labels.run_id }} to {{ $labels.provider }}/{{ $labels.model }} now take "
+            f"{{{{ $value | humanizeDuration }}}} on average, more than {thresholds.SLOW_FACTOR:g} times what they "
+            "took before.",
+            "The provider is overloaded, or the prompts have grown. The run ends later, its machines are billed for "
+            "longer, and tasks with a time limit fail.",
+            (EVALUATION, 34),
+            keep_firing=thresholds.KEEP_FIRING,
+        ),
+        Alert(
             "EvalOverBudget",
             _label_by_run(_over_budget()),
             "0m",
@@ -576,6 +631,19 @@ def list_alerts(job: str = "evalgauge") -> tuple[Alert, ...]:
             (FLEET, 10),
         ),
         Alert(
+            "EvalWorkerFailing",
+            _label_by_run(_worker_failing()),
+            "2m",
+            "warning",
+            "machine",
+            "{{ $value | humanizePercentage }} of the attempts on worker {{ $labels.worker_id }} of run "
+            "{{ $labels.run_id }} ended as infrastructure or evaluation error in the last hour.",
+            "The other workers are well: it is this one's machine. A worker that fails at once takes task after task: "
+            "remove it.",
+            (FLEET, 13),
+            keep_firing=thresholds.KEEP_FIRING,
+        ),
+        Alert(
             "EvalMachineIdle",
             held.idle_machines(),
             thresholds.IDLE_FOR,
@@ -620,12 +688,13 @@ def list_alerts(job: str = "evalgauge") -> tuple[Alert, ...]:
         ),
         Alert(
             "EvalEventsLost",
-            held.growth(m.SOURCE_ERRORS, "1h", "source", reason="lost_by_writer") > 0,
+            _events_lost(),
             "0m",
             "warning",
             "monitoring",
-            'Runners could not write {{ $value | printf "%.0f" }} events to their run logs in the last hour.',
-            "Counts, costs and rates of their runs are too low. Mostly the results disk is full or not writable.",
+            "{{ if $labels.run_id }}Run {{ $labels.run_id }} has{{ else }}Runs have{{ end }} lost "
+            '{{ $value | printf "%.0f" }} events: they could not be written to the log.',
+            "Its counts, costs and rates are too low. Mostly the results disk is full or not writable.",
             (FLEET, 40),
             keep_firing=thresholds.KEEP_FIRING,
         ),

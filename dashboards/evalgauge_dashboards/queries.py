@@ -43,6 +43,9 @@ MACHINE = ("vm", "resource_group", "provider")
 Bound: TypeAlias = Literal["estimate", "low", "high"]
 HOLD = "5m"
 """How long an alert uses the last sample: two failed scrapes at an interval of 60 s are shorter."""
+LONGEST_GAP = "1h"
+"""An exporter or a Prometheus that was down for less is not taken for the beginning of its series."""
+HistogramPart: TypeAlias = Literal["sum", "count"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +69,18 @@ class Quantities:
         """The largest value of a metric for each set of the labels ``by``."""
         return self.select(metric, **where).max(*by)
 
-    def growth(self, metric: m.Metric, window: str, *by: str, **where: LabelMatch) -> Expression:
-        """What a total grew by in the window; all of it where the series began in it (``increase`` sees 0 there)."""
-        now = self.total(metric, *by, **where)
+    def growth(
+        self, metric: m.Metric, window: str, *by: str, part: HistogramPart | None = None, **where: LabelMatch
+    ) -> Expression:
+        """What a total grew by in the window; all of it where the series began in it (``increase`` sees 0 there).
+
+        ``part`` is that of a histogram.
+        """
+        series = select(metric, **where) if part is None else histogram_part(metric, part, **where)
+        now = series.over("last_over_time", self.hold) if self.hold else series
+        now = now.deduplicate().sum(*by)
         # a gap in the scrapes at the start of the window is no beginning
-        before = select(metric, **where).over("last_over_time", "15m", offset=window).deduplicate().sum(*by)
+        before = series.over("last_over_time", LONGEST_GAP, offset=window).deduplicate().sum(*by)
         return (now - before.or_(now * 0)).clamp_min(0)
 
     # -- tasks -------------------------------------------------------------------------------------------------
@@ -128,9 +138,10 @@ class Quantities:
         count = self.part(m.RUN_SCORE, "count", *by, **where)
         return self.part(m.RUN_SCORE, "sum", *by, **where) / (count > 0)
 
-    def part(self, metric: m.Metric, which: Literal["sum", "count"], *by: str, **where: LabelMatch) -> Expression:
+    def part(self, metric: m.Metric, which: HistogramPart, *by: str, **where: LabelMatch) -> Expression:
         """The sum or the count of a histogram or summary."""
-        return histogram_part(metric, which, **where).deduplicate().sum(*by)
+        series = histogram_part(metric, which, **where)
+        return (series.over("last_over_time", self.hold) if self.hold else series).deduplicate().sum(*by)
 
     def quantile(
         self, fraction: float, metric: m.Metric, window: str | None, *by: str, **where: LabelMatch

@@ -13,6 +13,9 @@ to be larger than the standard error of the baseline's own rate, which no repeat
 √(Σ pᵢ (1 - pᵢ)) / n ≤ √(p (1 - p) / n) for tasks with their own chances pᵢ (Jensen's inequality)."""
 DOMAIN_DROP = 0.1
 """A domain has few tasks: a significant difference under ten points is told by the whole run's comparison."""
+SAME_DELTA = 1e-6
+"""Below this, the difference in score is the one in success: sums of floating-point numbers differ in their last
+digits."""
 INCOMPLETE_SHARE = 0.2
 """Of the tasks of a completed run, without a measurement: more than a few errors, which the burn rates judge."""
 
@@ -48,6 +51,14 @@ RETRY_SHARE = 0.3
 """Of a model's calls in an hour: one in ten is ordinary under a rate limit."""
 RETRY_SAMPLE = 50
 """Calls in the hour below which that share is chance."""
+SLOW_FACTOR = 4.0
+"""Times the mean duration of the run's earlier calls: contexts that grow within a task make twice to three times."""
+SLOW_SAMPLE = 20
+"""Calls with a duration in the 15 minutes, and before them, below which a mean is chance."""
+WORKER_ERROR_SHARE = 0.8
+"""Of a worker's attempts in an hour: a broken machine fails all of them."""
+OTHERS_ERROR_SHARE = 0.3
+"""Of the other workers' attempts: with more, the run fails and not the worker."""
 
 NO_PROGRESS = 3600.0
 """Seconds without an event while heartbeats come: the longest tasks of desktop benchmarks take about 40 minutes."""

@@ -428,6 +428,13 @@ RUN_UNPRICED_MACHINES = Metric(
     ("run_id",),
     "Machines of the run whose price is not known; their cost is in no total.",
 )
+RUN_LOST_EVENTS = Metric(
+    "agent_eval_run_lost_events_total",
+    "counter",
+    "events",
+    ("run_id",),
+    "Events that the run's processes could not write to its log, as far as they could report it.",
+)
 WORKER_INFO = Metric(
     "agent_eval_worker_info",
     "gauge",

@@ -266,7 +266,8 @@ class PriceTable:
         self._overrides = overrides
         self._lock = threading.Lock()
         self._book: _GenaiPrices | None = None
-        self._schedules: dict[_Request, _Schedule | None] = {}
+        self._schedules: dict[tuple[object, ...], _Schedule | None] = {}
+        """By the values of a ``_Request``."""
 
     def price_of(self, call: LlmCall) -> Price:
         """Return the price of a logged call; as :meth:`price`."""
@@ -333,16 +334,16 @@ class PriceTable:
         if not isinstance(model, str) or not model:
             return UNKNOWN_USAGE if tokens.output is None else Price("unpriced", None, None, "the model is not named")
         named = provider if isinstance(provider, str) and provider else None
-        request = _Request(named, model, usage.batch, usage.service_tier, usage.speed, usage.region)
+        key = (named, model, usage.batch, usage.service_tier, usage.speed, usage.region)
         try:
-            schedule = self._schedules[request]
+            schedule = self._schedules[key]
         except KeyError:
-            schedule = self._find(request)
+            schedule = self._find(_Request(*key))
         tariff = None if schedule is None else schedule.at(at)
         if tokens.output is None and (tariff is None or tariff.base.output is not None):
             return UNKNOWN_USAGE
         if schedule is None or tariff is None:
-            return Price("unpriced", None, None, request.describe())
+            return Price("unpriced", None, None, _Request(*key).describe())
         try:
             return Price("priced", _amount(tariff, usage), schedule.table)
         except _NoPrice as reason:

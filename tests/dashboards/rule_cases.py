@@ -23,6 +23,8 @@ from tests.dashboards.rule_series import (
     series,
     source,
     tasks,
+    timed,
+    worked,
     worker,
 )
 
@@ -77,7 +79,7 @@ def errors(share: str, window: str) -> tuple[Firing, ...]:
 def regressed(points: str) -> Firing:
     return Firing(
         PAIR,
-        f"Run new succeeds less often than its baseline base: {points} over the tasks measured in both, significant "
+        f"Run new succeeds less often than its baseline base: {points} of the tasks measured in both, significant "
         "and larger than the noise.",
     )
 
@@ -193,6 +195,42 @@ REGRESSIONS = (
         10,
     ),
     Case(
+        "EvalScoreRegression",
+        "scores that are success and failure say no more than the success",
+        (*finished("new", 5), *scored("new", -0.1, 0.05), *compared("new", -0.1, 0.2), *MEASURED_20),
+        10,
+    ),
+    Case(
+        "EvalScoreRegression",
+        "the success fell significantly too, which has an alert of its own",
+        (
+            *finished("new", 5),
+            *scored("new", -0.1, 0.05),
+            *compared("new", -0.2, 0.01),
+            *baseline(70, 140),
+            *MEASURED_20,
+        ),
+        10,
+    ),
+    Case(
+        "EvalScoreRegression",
+        "the success fell by a little, which may be chance",
+        (
+            *finished("new", 5),
+            *scored("new", -0.1, 0.05),
+            *compared("new", -0.05, 0.3),
+            *baseline(70, 140),
+            *MEASURED_20,
+        ),
+        10,
+        (
+            Firing(
+                PAIR,
+                "Run new scores lower than its baseline base: -0.1 on average over the tasks measured in both.",
+            ),
+        ),
+    ),
+    Case(
         "EvalDomainCollapse",
         "a domain lost two thirds of the tasks that its baseline solves",
         (*run("new", "running"), *compared_in("new", "chrome", -0.67, 0.01), *compared_in("new", "vlc", 0.0, 1)),
@@ -200,7 +238,7 @@ REGRESSIONS = (
         (
             Firing(
                 PAIR | {"domain": "chrome"},
-                "Run new fails in chrome where its baseline base did not: -67% over the tasks measured in both.",
+                "Run new fails in chrome where its baseline base did not: -67% of the tasks measured in both.",
             ),
         ),
     ),
@@ -276,6 +314,13 @@ PROGRESS = (
         "two of ten tasks ended as errors",
         (*finished("new", 20), *tasks("new", success=8, infrastructure_error=2)),
         25,
+    ),
+    Case(
+        "EvalRunIncomplete",
+        "two of two tasks ended as errors",
+        (*finished("new", 3), *tasks("new", evaluation_error=2)),
+        8,
+        (Firing(RUN, "Run new has completed without measuring 100% of its tasks."),),
     ),
     Case(
         "EvalRunIncomplete",
@@ -428,6 +473,36 @@ ERRORS = (
         (*run("new", "running"), *calls("new", "a", ok="0+9x600", retry="0+1x600", unknown="0+1x600")),
         300,
     ),
+    Case(
+        "EvalModelCallRetries",
+        "an hour after an outage of the exporter nothing has begun: the retries of the first minutes are long ago",
+        (*run("new", "running"), *calls("new", "a", ok="0+5x99 _x40 700+5x600", retry="1000x99 _x40 1000x600")),
+        205,
+    ),
+    Case(
+        "EvalModelCallsSlow",
+        "the provider needs ten times as long since twenty minutes ago",
+        (*run("new", "running"), *timed("new", "0+10x60 600+3x600", "0+30x60 1800+90x600")),
+        80,
+        (
+            Firing(
+                CALL | {"model": "a"},
+                "Calls of run new to x/a now take 30s on average, more than 4 times what they took before.",
+            ),
+        ),
+    ),
+    Case(
+        "EvalModelCallsSlow",
+        "three times as long: the contexts have grown",
+        (*run("new", "running"), *timed("new", "0+10x60 600+10x600", "0+30x60 1800+90x600")),
+        90,
+    ),
+    Case(
+        "EvalModelCallsSlow",
+        "a few calls at the start say nothing of what is usual",
+        (*run("new", "running"), *timed("new", "0+1x15 15+10x600", "0+1x15 15+90x600")),
+        29,
+    ),
 )
 
 COSTS = (
@@ -548,7 +623,35 @@ COSTS = (
     Case("EvalUnpricedCalls", "every call has its price", (*run("new", "running"), *calls("new", "a", ok=7)), 10),
 )
 
+
+def pool(*errors: object, others: object = "0+1x600") -> tuple[Series, ...]:
+    """A run of three workers, of which the first ones have these errors beside no other outcome."""
+    return (
+        *run("new", "running"),
+        *(one for number, count in enumerate(errors) for one in worked(f"w{number}", infrastructure_error=count)),
+        *(one for number in range(len(errors), 3) for one in worked(f"w{number}", success=others)),
+    )
+
+
 MACHINES = (
+    Case(
+        "EvalWorkerFailing",
+        "one machine of three fails each attempt, four times as often as the others finish one",
+        pool("0+4x600"),
+        30,
+        (
+            Firing(
+                RUN | {"worker_id": "w0"},
+                "100% of the attempts on worker w0 of run new ended as infrastructure or evaluation error in the last "
+                "hour.",
+            ),
+        ),
+    ),
+    Case(
+        "EvalWorkerFailing", "all machines fail: the run has an alert for that", pool("0+4x600", "0+4x600", "4x600"), 30
+    ),
+    Case("EvalWorkerFailing", "its first two attempts", pool("0x5 2x600"), 30),
+    Case("EvalWorkerFailing", "it was repaired", (*pool("5x600"), *worked("w0", success="0x9 0+1x600")), 30),
     Case(
         "EvalWorkerLost",
         "one of two",
@@ -658,24 +761,34 @@ MACHINES = (
 )
 
 DOWN = "Prometheus cannot scrape the evalgauge exporter{}: the dashboards are out of date."
+LOST_BY_ANY = series(m.SOURCE_ERRORS, "_x10 40x600", source="runlog", reason="lost_by_writer")
+
+
+def lost(name: str, events: object) -> Series:
+    return series(m.RUN_LOST_EVENTS, events, run_id=name)
+
+
 EXPORTERS = (
     Case(
         "EvalEventsLost",
         "the results disk is full",
-        (series(m.SOURCE_ERRORS, "_x10 40x600", source="runlog", reason="lost_by_writer"),),
+        (*run("new", "running"), lost("new", "_x10 40x600"), LOST_BY_ANY),
         12,
-        (
-            Firing(
-                {"source": "runlog"},
-                "Runners could not write 40 events to their run logs in the last hour.",
-            ),
-        ),
+        (Firing(RUN, "Run new has lost 40 events: they could not be written to the log."),),
     ),
     Case(
         "EvalEventsLost",
-        "it was two hours ago",
-        (series(m.SOURCE_ERRORS, "_x10 40x600", source="runlog", reason="lost_by_writer"),),
-        140,
+        "an exporter of an earlier version does not say of which run",
+        (LOST_BY_ANY,),
+        12,
+        (Firing({"source": "runlog"}, "Runs have lost 40 events: they could not be written to the log."),),
+    ),
+    Case("EvalEventsLost", "two hours ago", (*run("new", "running"), lost("new", "_x10 40x600"), LOST_BY_ANY), 140),
+    Case(
+        "EvalEventsLost",
+        "a run of yesterday is there at the first scrape of a new exporter",
+        (*run("new", "completed", progress="-80000x600"), lost("new", "_x10 40x600"), LOST_BY_ANY),
+        12,
     ),
     Case(
         "EvalEventsLost",

@@ -129,6 +129,21 @@ def calls(
     )
 
 
+def timed(name: str, number: object, seconds: object) -> tuple[Series, ...]:
+    """The number of a model's calls with a duration, and the sum of their durations."""
+    labels = {"run_id": name, "provider": "x", "model": "a"}
+    return (
+        series(m.RUN_LLM_DURATION, number, "_count", **labels),
+        series(m.RUN_LLM_DURATION, seconds, "_sum", **labels),
+    )
+
+
+def worked(worker_id: str, **outcomes: object) -> tuple[Series, ...]:
+    """The attempts of a worker of the run ``new`` by outcome."""
+    labels = {"run_id": "new", "worker_id": worker_id}
+    return tuple(series(m.WORKER_TASKS, count, **labels, outcome=outcome) for outcome, count in outcomes.items())
+
+
 def worker(name: str, worker_id: str, state: str) -> tuple[Series, ...]:
     """A worker in a state."""
     return states(m.WORKER_STATE, m.WORKER_STATES, state, run_id=name, worker_id=worker_id)

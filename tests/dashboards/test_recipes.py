@@ -27,7 +27,6 @@ PAGE = (Path(__file__).parents[2] / "docs" / "promql.md").read_text(encoding="ut
 RECIPES = dict(re.findall(r"^## (.+?)\n(?:.*?)```promql\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL))
 SONNET, HAIKU = "claude-sonnet-4-5", "claude-haiku-4-5"
 HOUR, DAY = 3600.0, 86400.0
-NOW = time.time() // 60 * 60
 TASKS = [{"task_id": f"t{n}", "domain": ("chrome", "vlc", "gimp")[n % 3]} for n in range(36)]
 MACHINE = 'vm="idle-vm",resource_group="rg",group="rg",provider="azure"'
 WASTED_HOURS, PRICE = 3, 0.5
@@ -83,10 +82,10 @@ def write_run(
 
 
 class Lab:
-    """The runs, the API that tells of them, and a Prometheus that has their past."""
+    """The runs, the API that tells of them, and a Prometheus that has their past, at the Unix seconds ``now``."""
 
-    def __init__(self, api: TestClient, url: str) -> None:
-        self._api, self._url = api, url
+    def __init__(self, api: TestClient, url: str, now: float) -> None:
+        self._api, self._url, self._now = api, url, now
         self.runs: dict[str, dict[str, Any]] = {run["run_id"]: run for run in self.get("/api/benchmark/runs")["runs"]}
 
     def get(self, path: str) -> dict[str, Any]:
@@ -98,7 +97,7 @@ class Lab:
     def ask(self, question: str, *labels: str) -> Found:
         """The result of a recipe by the values of its labels."""
         (expression,) = [text for title, text in RECIPES.items() if title.startswith(question)]
-        form = urllib.parse.urlencode({"query": expression, "time": NOW})
+        form = urllib.parse.urlencode({"query": expression, "time": self._now})
         with urllib.request.urlopen(f"{self._url}/api/v1/query?{form}", timeout=60) as answer:
             found = json.load(answer)["data"]["result"]
         return {tuple(one["metric"].get(label, "") for label in labels): float(one["value"][1]) for one in found}
@@ -109,19 +108,19 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    folder = tmp_path_factory.mktemp("recipes")
+    folder, now = tmp_path_factory.mktemp("recipes"), time.time() // 60 * 60
     results = folder / "results"
-    write_run(results, "old", NOW - 5 * DAY, model=SONNET, solved=30, tags={"commit": "aaa"})
-    write_run(results, "cheap", NOW - 2 * DAY, model=HAIKU, solved=12, attempts=2, step=30.0, tags={"commit": "aaa"})
+    write_run(results, "old", now - 5 * DAY, model=SONNET, solved=30, tags={"commit": "aaa"})
+    write_run(results, "cheap", now - 2 * DAY, model=HAIKU, solved=12, attempts=2, step=30.0, tags={"commit": "aaa"})
     about: dict[str, Any] = {"baseline_run_id": "old", "budget_usd": 5.0, "tags": {"commit": "bbb"}}
-    write_run(results, "new", NOW - 20 * HOUR, model=SONNET, solved=6, **about)
-    write_run(results, "live", NOW - 20 * 60 - 30, model=SONNET, solved=30, done=20, finish=False)
+    write_run(results, "new", now - 20 * HOUR, model=SONNET, solved=6, **about)
+    write_run(results, "live", now - 20 * 60 - 30, model=SONNET, solved=30, done=20, finish=False)
     settings = folder / "evalgauge.toml"
     settings.write_text('[limits]\ntags = ["commit"]\n')
     history = folder / "history.om"
     export = ["export", str(results), "--format", "openmetrics", "--out", str(history), "--config", str(settings)]
     run([sys.executable, "-m", "evalgauge_exporter", *export])
-    add_machine(history)
+    add_machine(history, now)
     run([str(promtool()), "tsdb", "create-blocks-from", "openmetrics", str(history), str(folder / "data")])
     (folder / "prometheus.yml").write_text("global: {}\n")
     address = f"127.0.0.1:{free_port()}"
@@ -133,7 +132,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     try:
         exporter.wait_ready()
         wait_for(lambda: is_ready(f"http://{address}/-/ready"))
-        yield Lab(TestClient(create_app(exporter), base_url="http://127.0.0.1"), f"http://{address}")
+        yield Lab(TestClient(create_app(exporter), base_url="http://127.0.0.1"), f"http://{address}", now)
     finally:
         process.terminate()
         process.wait(60)
@@ -153,7 +152,7 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def add_machine(history: Path) -> None:
+def add_machine(history: Path, now: float) -> None:
     """A machine that was used for some hours, then unused for three, then deallocated an hour ago."""
     series: dict[str, Callable[[float], float]] = {
         f'agent_eval_vm_price_usd_per_hour{{{MACHINE},priced_by="list"}}': lambda age: PRICE,
@@ -167,7 +166,7 @@ def add_machine(history: Path) -> None:
         lines += [f"# TYPE {family} gauge\n"] if family not in typed else []
         typed.add(family)
         for minute in range(23 * 60, -1, -4):
-            lines.append(f"{name} {float(value(minute / 60))} {NOW - minute * 60:.3f}\n")
+            lines.append(f"{name} {float(value(minute / 60))} {now - minute * 60:.3f}\n")
     text = history.read_text(encoding="utf-8").removesuffix("# EOF\n")
     history.write_text(text + "".join(lines) + "# EOF\n", encoding="utf-8")
 

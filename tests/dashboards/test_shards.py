@@ -22,9 +22,6 @@ from tests.exporter.waiting import wait_for
 from tests.parts import prometheus, promtool
 from tests.ports import free_port
 
-NOW = time.time() // 10 * 10
-INSTANTS = [NOW - ago for ago in (120, 90, 60, 30, 0)]
-"""When the exporters are scraped; something happens in each running run before each."""
 RUNNING = ("live-1", "live-2", "live-3", "live-4")
 OF_EACH_EXPORTER = ("agent_eval_source_", "agent_eval_exporter_", "process_", "python_info")
 """What an exporter says of itself, and of what it could read: each says its own."""
@@ -41,7 +38,10 @@ SETTINGS = "".join(
 class Shards:
     """One exporter of all runs, two that share them, and what each said at each instant."""
 
-    def __init__(self, results: Path, settings: Path) -> None:
+    def __init__(self, results: Path, settings: Path, now: float) -> None:
+        self.now = now
+        self.instants = [now - ago for ago in (120, 90, 60, 30, 0)]
+        """When the exporters are scraped; something happens in each running run before each."""
         names = {"whole": None, "shard-0": "0/2", "shard-1": "1/2"}
         self.exporters = {name: exporter_of(results, config=settings, shard=shard) for name, shard in names.items()}
         self.said: dict[str, dict[float, str]] = {name: {} for name in names}
@@ -49,7 +49,7 @@ class Shards:
             exporter.start()
             assert exporter.wait_ready(60)
             exporter.renewal.stop()  # so that estimates are made of each instant
-        for number, instant in enumerate(INSTANTS):
+        for number, instant in enumerate(self.instants):
             for run_id in RUNNING:
                 append_task(results / run_id / "events" / "host-1.jsonl", number, instant)
             wait_for(lambda instant=instant: all(self._have_read(instant)))  # type: ignore[misc]
@@ -90,14 +90,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shards(folder: Path) -> Iterator[Shards]:
-    results, settings = folder / "results", folder / "evalgauge.toml"
-    write_run(results, "old", NOW - 9000, model=SONNET, solved=30)
-    write_run(results, "cheap", NOW - 8000, model=HAIKU, solved=12, attempts=2, step=30.0)
+    results, settings, now = folder / "results", folder / "evalgauge.toml", time.time() // 10 * 10
+    write_run(results, "old", now - 9000, model=SONNET, solved=30)
+    write_run(results, "cheap", now - 8000, model=HAIKU, solved=12, attempts=2, step=30.0)
     for number, run_id in enumerate(RUNNING):
         about: dict[str, Any] = {"baseline_run_id": "old"} if number % 2 else {"budget_usd": 0.01}
-        write_run(results, run_id, NOW - 1330, model=SONNET, solved=6, done=20, finish=False, **about)
+        write_run(results, run_id, now - 1330, model=SONNET, solved=6, done=20, finish=False, **about)
     settings.write_text(SETTINGS)
-    made = Shards(results, settings)
+    made = Shards(results, settings, now)
     yield made
     for exporter in made.exporters.values():
         exporter.stop()
@@ -115,7 +115,7 @@ def test_the_runs_of_the_test_meet_in_both_shards(shards: Shards) -> None:
 
 
 def test_each_series_is_in_one_shard_with_the_value_of_the_whole(shards: Shards) -> None:
-    for instant in INSTANTS:
+    for instant in shards.instants:
         whole, first, second = (samples(said[instant]) for said in shards.said.values())
         assert len(whole) > 500
         assert len(first) > 100 < len(second)
@@ -129,10 +129,10 @@ def test_an_api_of_any_shard_knows_all_runs(shards: Shards) -> None:
         assert set(exporter.state.runs) == {"old", "cheap", *RUNNING}
 
 
-def backfill(said: dict[str, dict[float, str]]) -> str:
+def backfill(said: dict[str, dict[float, str]], instants: list[float]) -> str:
     """What was said as one document with times, as if it had been scraped."""
     families: dict[str, list[str]] = {"up": ["# TYPE up gauge"]}
-    for instant in INSTANTS:
+    for instant in instants:
         for instance, texts in said.items():
             target = f'job="evalgauge",instance="{instance}"'
             families["up"].append(f"up{{{target}}} 1 {instant}")
@@ -157,7 +157,7 @@ def stacks(shards: Shards, folder: Path) -> Iterator[tuple[LiveStack, LiveStack]
     for names in (["whole"], ["shard-0", "shard-1"]):
         here = folder / names[0]
         here.mkdir()
-        (here / "history.om").write_text(backfill({name: shards.said[name] for name in names}))
+        (here / "history.om").write_text(backfill({name: shards.said[name] for name in names}, shards.instants))
         run(
             [str(promtool()), "tsdb", "create-blocks-from", "openmetrics", str(here / "history.om"), str(here / "data")]
         )
@@ -169,7 +169,7 @@ def stacks(shards: Shards, folder: Path) -> Iterator[tuple[LiveStack, LiveStack]
     try:
         for url in urls:
             wait_for(lambda url=url: is_ready(f"{url}/-/ready"))  # type: ignore[misc]
-        yield LiveStack("", urls[0], NOW, 10), LiveStack("", urls[1], NOW, 10)
+        yield LiveStack("", urls[0], shards.now, 10), LiveStack("", urls[1], shards.now, 10)
     finally:
         for process in processes:
             process.terminate()

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], timeout: float = 60.0) -> T:
+def wait_for(condition: Callable[[], T], timeout: float = 180.0) -> T:
     """What ``condition`` gives once that is true; an AssertionError, or its own one, after ``timeout`` seconds."""
     end = time.monotonic() + timeout
     failure: AssertionError | None = None

@@ -233,7 +233,7 @@ def test_an_exporter_whose_cached_run_can_not_be_read_shows_it_as_it_was() -> No
             return exporter
 
         first = start()
-        wait_for(lambda: list((folder / "cache").glob("runs-*/*")), 60)
+        wait_for(lambda: list((folder / "cache").glob("runs-*/*")))
         first.stop()
         again = start()
         with locked(run.folder / "events"):

@@ -48,7 +48,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata]:
         def do_GET(self) -> None:
             found.requests += 1
             if found.hold is not None:
-                found.hold.wait(20)
+                found.hold.wait()
             if self.path.startswith("/metadata/instance/compute"):
                 allowed = found.azure is not None and self.headers["Metadata"] == "true"
                 self._answer(200 if allowed else 404, json.dumps(found.azure))
@@ -64,7 +64,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     monkeypatch.setattr(instance_metadata, "address", ("127.0.0.1", server.server_address[1]))
-    monkeypatch.setattr(instance_metadata, "SECONDS", 10.0)
+    monkeypatch.setattr(instance_metadata, "SECONDS", 60.0)
     monkeypatch.setenv(instance_metadata.VARIABLE, "on")
     find_cloud_machine.cache_clear()
     yield found

@@ -164,7 +164,7 @@ def _forward(url: str, body: bytes, kind: str = JSON) -> tuple[int, bytes]:
     import urllib.request
 
     headers = {"content-type": kind, "authorization": f"Bearer {TOKEN}"}
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/logs", body, headers), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/logs", body, headers), timeout=60) as answer:
         return answer.status, b"{}"
 
 

@@ -192,13 +192,14 @@ class RunCache:
                 pickle.Pickler(writer, protocol=5).dump(value)  # in parts: other threads run between them
                 file.write(writer.digest())
             new.replace(self._folder / name)
-        except OSError as error:
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                new.unlink()  # a disk that is full must not keep half a file
+            if not isinstance(error, OSError):
+                raise
             log.info("runs are not cached for the next start: %s", error)
             self._folder = None
             return False
-        finally:
-            with contextlib.suppress(OSError):
-                new.unlink(missing_ok=True)  # a disk that is full must not keep half a file
         return True
 
 

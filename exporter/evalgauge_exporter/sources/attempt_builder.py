@@ -46,6 +46,8 @@ class AttemptBuilder:
         """The latest time of an event, in Unix seconds."""
         self.guess: float | None = None
         """The time of a file that stands for that of the start."""
+        self.file_time: float | None = None
+        """The time of a file of the attempt."""
         self._writer = writer
         self._ids: dict[str, Any] = {
             "task_id": sanitize_id(task_id),
@@ -75,6 +77,7 @@ class AttemptBuilder:
             time_limit_seconds: The runner ends it after so long.
             file_time: When a file was last changed, for content that states no time: a guess.
         """
+        self.file_time = file_time
         if ts is None:
             ts = self.guess = file_time
         self._start = self._resolve_time(ts)

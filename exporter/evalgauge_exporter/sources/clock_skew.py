@@ -13,7 +13,8 @@ A clock that contradicts none of this is taken as right. The smallest correction
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 from evalgauge.events import Event, RunStarted
@@ -29,6 +30,7 @@ LIVE_ARRIVALS = 3
 LIVE_SECONDS = 60.0
 """Seconds that those arrivals must span, so that a backlog that is sent at once is not taken for a clock."""
 
+_get_time = attrgetter("ts")
 _observed: dict[Path, float] = {}
 """Seconds that a followed log's clock is behind, by log. They outlive the reader: the run is read again with them."""
 
@@ -50,12 +52,13 @@ class WriterClock:
         self._joined_at: float | None = None
         self._arrivals: deque[tuple[float, float]] = deque(maxlen=LIVE_ARRIVALS)
 
-    def see(self, events: Iterable[Event]) -> None:
-        """Take note of events with the times that the writer gave them."""
+    def see(self, events: Sequence[Event]) -> None:
+        """Take note of one event or more, with the times that the writer gave them."""
+        first = min(map(_get_time, events))
+        self._first = first if self._first is None else min(self._first, first)
+        self._last = events[-1].ts  # not the latest: a single event from the future is no clock that is ahead
         for event in events:
-            self._first = event.ts if self._first is None else min(self._first, event.ts)
-            self._last = event.ts  # not the latest: a single event from the future is no clock that is ahead
-            if isinstance(event, RunStarted):
+            if type(event) is RunStarted:
                 if event.tasks or event.total_tasks:
                     self._planned_at = event.ts if self._planned_at is None else min(self._planned_at, event.ts)
                 else:

@@ -42,7 +42,7 @@ from evalgauge_exporter.sources.openadapt import pool as openadapt_pool
 from evalgauge_exporter.sources.openadapt import run_folder as openadapt
 from evalgauge_exporter.sources.openadapt import with_log as openadapt_log
 from evalgauge_exporter.sources.osworld import osworld, waa
-from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_absent, list_names
+from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_absent, is_hidden, list_names
 from evalgauge_exporter.sources.scorers import ScorerChoice, ScorerSource
 from evalgauge_exporter.sources.swebench import mini_swe_agent, swe_agent
 
@@ -75,6 +75,7 @@ SAMPLED: tuple[Format, ...] = (
     Format(match_single_run(mobileworld.fits), mobileworld.MobileWorldSource),
     Format(match_single_run(waa.fits), waa.WaaSource),
     Format(match_single_run(osworld.fits), osworld.OSWorldSource),
+    Format(match_single_run(terminal_bench.fits), terminal_bench.TerminalBenchSource),
     Format(match_single_run(mini_swe_agent.matches), mini_swe_agent.MiniSweAgentSource),
     Format(match_single_run(swe_agent.matches), swe_agent.SweAgentSource),
     Format(match_single_run(openadapt_flow.matches), openadapt_flow.OpenAdaptFlowSource),
@@ -296,7 +297,7 @@ class Discovery:
                 yield from ((found, matched.make) for found in matched.places)
                 return
             yield from self._match_files(folder, sorted(names - below.keys()))
-        nothing_else = sum(not name.startswith(".") for name in names) == len(below)
+        nothing_else = sum(not is_hidden(name) for name in names) == len(below)
         if (place.depth < MAX_DEPTH or nothing_else) and place.level < MAX_LEVELS:
             self._depth_limited.discard(place.real)
             yield from self._walk_below(place, below, place.depth + (not nothing_else))
@@ -318,7 +319,7 @@ class Discovery:
                 if entry.is_symlink() and not self._may_follow(entry.path):
                     continue
                 names.add(entry.name)
-                if is_folder and not entry.name.startswith("."):
+                if is_folder and not is_hidden(entry.name):
                     below[entry.name] = entry.is_symlink()
         return frozenset(names), below
 

@@ -4,11 +4,12 @@
 ``output.report.json``. Traps:
 
 - A line appears when its instance has ended. Lines hold the whole history: they may have many megabytes.
-- ``test_result`` of SWE-bench is the patch. Whether it is right says ``test_result.report``, a file beside it, or
-  nothing yet. The resolver's ``success`` is a model's opinion, and all there is.
+- ``test_result`` of SWE-bench is the patch. Whether it is right says ``test_result.report``, in older releases
+  ``report``, a file beside it, or nothing yet. The resolver's ``success`` is a model's opinion, and all there is.
 - ``accumulated_cost`` is 0 for models without a known price.
-- ``token_usages`` has the tokens of each call; ``prompt_tokens`` holds the cached ones. The resolver, and releases
-  before 0.20, have only the money of each call: its tokens are unknown.
+- ``token_usages`` has the tokens of each call; ``prompt_tokens`` holds the cached ones. Before there were such, the
+  history has the answers to the calls that used a tool, and ``response_latencies`` their ids in the order of ``costs``.
+  The resolver has only the money of each call: its tokens are unknown.
 - Lines of old resolvers have ``issue``, ``history`` and ``metrics`` as texts in Python's notation.
 - Times are naive and local. The resolver states none.
 - ``history`` is a list of events, of pairs (action, observation), or since 1.0 of events with a ``kind``.
@@ -43,8 +44,11 @@ from evalgauge_exporter.sources.swebench.reports import Reports, Verdict
 SUFFIX = ".jsonl"
 OUTPUT = "output.jsonl"
 _INSTANCE = re.compile(
-    rb'\A\s*\{\s*"instance_id"\s*:\s*"[^"]*"\s*,\s*(?:"attempt"\s*:\s*\d+\s*,\s*)?"(?:test_result|instruction)"\s*:'
+    rb'\A\s*\{\s*"instance_id"\s*:\s*(?:"[^"]*"|\d+)\s*,\s*(?:"attempt"\s*:\s*\d+\s*,\s*)?"(?P<next>\w+)"\s*:'
 )
+_NEXT = frozenset({b"test_result", b"instruction"})
+_OLD_NEXT = frozenset({b"instance", b"swe_instance", b"git_patch", b"task"})
+"""What follows the instance in a line, and what did in releases before 0.10; data sets have such keys too."""
 _ISSUE = re.compile(rb'\A\s*\{\s*"issue"\s*:')
 _JUDGED = "swebench_eval"
 _MAX_LINE = 256 << 20
@@ -65,8 +69,12 @@ def matches_file(path: Path) -> bool:
     if path.name != OUTPUT and (_JUDGED in path.name or is_regular_file(path.parent / OUTPUT)):
         return False
     head = read_head(path, 1 << 12)
-    if _INSTANCE.match(head):
-        return b'"history"' in (more := read_head(path, 1 << 20)) or b'"metadata"' in more or len(more) == 1 << 20
+    if found := _INSTANCE.match(head):
+        more = read_head(path, 1 << 20)
+        keys = [key in more for key in (b'"history"', b'"metadata"')]
+        if found["next"] in _NEXT:
+            return any(keys) or len(more) == 1 << 20
+        return found["next"] in _OLD_NEXT and all(keys)
     return _ISSUE.match(head) is not None and b'"git_patch"' in read_head(path, 1 << 18)
 
 
@@ -213,7 +221,7 @@ class OpenHandsSource(FolderSource):
                 attempt.add_step(at, action, reasoning=_thought_of(event), observation=seen.after(event))
             elif not steps and (message := _parse_message(event)) is not None:
                 attempt.add_message(at, *message)
-        _add_calls(attempt, as_object(_literal(row.get("metrics"))), name)
+        _add_calls(attempt, as_object(_literal(row.get("metrics"))), name, events)
         self._add_finish(attempt, row, times[-1] if times else None, steps or None)
 
     def _add_finish(
@@ -248,14 +256,17 @@ class OpenHandsSource(FolderSource):
             if beside is not None:
                 return beside
         result = as_object(row.get("test_result"))
-        for place in (as_object(result.get("report")), result, row if "issue" in row else {}):
+        reports = (as_object(result.get("report")), as_object(row.get("report")), as_object(result.get("result")))
+        for place in (*reports, result, row if "issue" in row else {}):
             for key in _VERDICT_KEYS:
                 value = place.get(key)
-                if isinstance(value, bool):
-                    return value
+                if isinstance(value, bool) or (key == "resolved" and value in (0, 1)):
+                    return bool(value)
                 if (score := parse_float(value)) is not None:
                     return score
-        return None
+        points = as_object(result.get("final_score"))  # of checkpoints, which a task may have none of
+        reached, total = parse_float(points.get("result")), parse_float(points.get("total"))
+        return reached / total if reached is not None and total else None
 
     def _judged_path(self) -> Path:
         return self.path.with_name(f"{self.path.stem}.{_JUDGED}.jsonl")
@@ -358,7 +369,7 @@ class _Observations:
                 cause = event.get("cause", event.get("action_id"))
                 if cause is not None:
                     self._by_cause[str(cause)] = event
-                if before is not None:
+                elif before is not None:
                     self._following[id(before)] = event
 
     def after(self, action: Mapping[str, Any]) -> str | None:
@@ -366,8 +377,10 @@ class _Observations:
         found = self._by_cause.get(str(action.get("id"))) or self._following.get(id(action))
         if found is None:
             return None
-        content = found.get("content")
-        return content if isinstance(content, str) else _join_parts(as_object(found.get("observation")).get("content"))
+        content, seen = found.get("content"), as_object(found.get("observation"))
+        return next((text for text in (content, seen.get("output")) if isinstance(text, str)), None) or _join_parts(
+            seen.get("content")
+        )
 
 
 def _parse_message(event: Mapping[str, Any]) -> tuple[Role, str] | None:
@@ -398,7 +411,9 @@ def _thought_of(event: Mapping[str, Any]) -> str | None:
     return thought if isinstance(thought, str) and thought else None
 
 
-def _add_calls(attempt: AttemptBuilder, metrics: Mapping[str, Any], name: ModelName) -> None:
+def _add_calls(
+    attempt: AttemptBuilder, metrics: Mapping[str, Any], name: ModelName, history: list[Mapping[str, Any]]
+) -> None:
     usages, costs = metrics.get("token_usages"), metrics.get("costs")
     usages = usages[:_MAX_CALLS] if isinstance(usages, list) else []
     costs = [_cost_of(cost) for cost in costs[:_MAX_CALLS]] if isinstance(costs, list) else []
@@ -415,10 +430,27 @@ def _add_calls(attempt: AttemptBuilder, metrics: Mapping[str, Any], name: ModelN
         tokens = parse_usage(_as_openai(total))
         attempt.add_call(None, name.provider, name.model, tokens, requests=len(costs), cost_usd=spent)
         return
-    for cost in costs:
-        attempt.add_call(None, name.provider, name.model, UNKNOWN, cost_usd=cost)
-    if not costs and parse_float(spent):
-        attempt.add_call(None, name.provider, name.model, UNKNOWN, requests=0, cost_usd=spent)
+    answers = _list_answers(metrics, history)
+    for cost, answer in zip(costs, answers if len(answers) == len(costs) else [None] * len(costs), strict=True):
+        counted = parse_usage(answer) if answer is not None else UNKNOWN
+        attempt.add_call(None, name.provider, name.model, counted, cost_usd=cost)
+    if costs:
+        return
+    ids = {made for event in history if isinstance(made := event.get("llm_response_id"), str)}
+    if ids or parse_float(spent):
+        attempt.add_call(None, name.provider, name.model, UNKNOWN, requests=len(ids), cost_usd=spent)
+
+
+def _list_answers(metrics: Mapping[str, Any], history: list[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
+    """Return the usage that each model call's answer states; None for an answer that is not in the history."""
+    usages: dict[object, dict[str, Any]] = {}
+    for event in history:
+        answer = as_object(as_object(event.get("tool_call_metadata")).get("model_response"))
+        if isinstance(answer.get("id"), str) and isinstance(usage := answer.get("usage"), dict):
+            usages[answer["id"]] = usage
+    calls = metrics.get("response_latencies")
+    ids = [as_object(call).get("response_id") for call in (calls if isinstance(calls, list) else ())]
+    return [usages.get(each) if isinstance(each, str) else None for each in ids]
 
 
 def _cost_of(cost: object) -> float | None:

@@ -39,6 +39,10 @@ _ESCAPE = re.compile(
 Report = Callable[[str, str], None]
 """Takes a problem: one word, the ``reason`` label under which it is counted, and a sentence for people."""
 
+_POINTER = b"version https://git-lfs.github.com/spec/"
+"""How a file begins that stands for another one, which Git LFS has not fetched."""
+_POINTER_BYTES = 1024
+"""The most that such a file has, by its specification."""
 _PLAIN = re.compile(r"[\w-][\w.@ -]{0,254}\Z")
 
 
@@ -112,16 +116,23 @@ def list_names(folder: Path) -> frozenset[str]:
 def list_folders(folder: Path | str) -> list[str]:
     """Return the names of the folders in a folder, sorted and without hidden ones; none where it does not exist.
 
+    Hidden is what begins with a dot, and what macOS adds to an archive.
+
     Raises:
         OSError: It, or a link in it, can't be looked at for the moment.
     """
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry))
+            return sorted(entry.name for entry in entries if not is_hidden(entry.name) and is_folder(entry))
     except OSError as error:
         if is_absent(error):
             return []
         raise
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a folder of this name holds nothing for people: it begins with a dot, or macOS made it."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -223,13 +234,21 @@ def read_bytes(path: Path | str, report: Report, limit: int = MAX_FILE) -> bytes
     if len(data) > limit:
         report("long_file", f"{path}: larger than {limit >> 20} MiB")
         return None
+    if _is_pointer(data):
+        report("git_lfs", f"{path}: only a pointer of Git LFS; `git lfs pull` fetches the file")
+        return None
     return data
+
+
+def _is_pointer(data: bytes) -> bool:
+    return data.startswith(_POINTER) and len(data) < _POINTER_BYTES
 
 
 def read_head(path: Path | str, length: int) -> bytes:
     """Return the first bytes of a regular file, none where there is no such file; raises as ``read_bytes`` does."""
     try:
-        return _read_regular(path, length) or b""
+        head = _read_regular(path, length) or b""
+        return b"" if _is_pointer(head) else head
     except ValueError:  # a name with a null byte
         return b""
     except OSError as error:

@@ -91,10 +91,10 @@ class RunLogSource:
         correct_clocks(self._clocks.values(), new)
         self._followed |= not result.has_more
         for event in result.events:
-            if isinstance(event, RunStarted):
+            if type(event) is RunStarted:
                 self._finished = False
                 self._declared_run_id = self._declared_run_id or event.run_id
-            elif isinstance(event, RunFinished):
+            elif type(event) is RunFinished:
                 self._finished = True
         return result
 

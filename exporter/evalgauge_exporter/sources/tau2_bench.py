@@ -41,6 +41,9 @@ SIMULATIONS = "simulations"
 _HEAD = re.compile(
     rb'\A\s*\{\s*"timestamp"\s*:\s*[^{}\[\]]{1,100}"info"\s*:\s*\{\s*"git_commit"\s*:[^{}\[\]]{1,200}"num_trials"\s*:'
 )
+_SORTED_HEAD = re.compile(rb'\A\s*\{\s*"info"\s*:\s*\{\s*"(?:agent_info|audio_native_config)"')
+"""How a document begins that was written again with its keys in order."""
+_INFO_KEYS = (b'"environment_info"', b'"git_commit"', b'"num_trials"', b'"user_info"')
 _NOT_EVALUABLE = frozenset({"infrastructure_error", "context_window_exceeded", "unexpected_error"})
 
 
@@ -51,7 +54,10 @@ def matches(folder: Path, names: frozenset[str]) -> bool:
 
 def matches_file(path: Path) -> bool:
     """Return whether a file holds such results."""
-    return _HEAD.match(read_head(path, 1 << 12)) is not None
+    head = read_head(path, 1 << 12)
+    if _HEAD.match(head):
+        return True
+    return _SORTED_HEAD.match(head) is not None and all(key in read_head(path, 1 << 18) for key in _INFO_KEYS)
 
 
 def open_run(place: Path, *, success_threshold: float = 1.0) -> RunSource:

@@ -8,8 +8,8 @@
 - Token counts are the sum over a trial, and 0 where the agent reports none, as most installed agents do: unknown.
 - The steps are in terminal recordings only, so their number is unknown.
 - ``start_time`` of the run lies before the data set is fetched: the run starts here with its first trial.
-- ``results.json`` of the run repeats all trials. It is rewritten at each end of a trial, so it is read only for trials
-  whose own folder is missing, as in published results.
+- ``results.json`` of the run repeats all trials. It is rewritten at each end of a trial, so it is read only once the
+  run has ended, for trials whose own results are missing. Published results may lack it, or the metadata, or both.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from evalgauge.usage import UNKNOWN, TokenUsage
 from evalgauge.values import parse_count, parse_id, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
-from evalgauge_exporter.sources.parsing import get_mtime, is_directory, read_head, read_object
+from evalgauge_exporter.sources.parsing import get_mtime, list_names, read_head, read_object
+from evalgauge_exporter.sources.sampling import Vote, most_fit
 
 METADATA = "run_metadata.json"
 RESULTS = "results.json"
 _TRIAL = re.compile(r".+\.(\d+)-of-\d+\.")
 _ALL_RESULTS = re.compile(rb'"results"\s*:\s*\[')
+_TRIAL_KEYS = (b'"trial_name"', b'"is_resolved"', b'"failure_mode"')
 _AGENT_ERRORS = frozenset(
     {"unknown_agent_error", "fatal_llm_parse_error", "context_length_exceeded", "output_length_exceeded"}
 )
@@ -46,9 +48,19 @@ def matches(folder: Path, names: frozenset[str]) -> bool:
     if RESULTS not in names:
         return False
     head = read_head(folder / RESULTS, 1 << 16)
-    return _ALL_RESULTS.search(head) is not None and all(
-        key in head for key in (b'"trial_name"', b'"is_resolved"', b'"failure_mode"')
-    )
+    return _ALL_RESULTS.search(head) is not None and all(key in head for key in _TRIAL_KEYS)
+
+
+def fits(folder: Path, _names: frozenset[str]) -> bool:
+    """Return whether most folders in most folders of a folder are trials, as in results without the run's own files."""
+    return most_fit(folder, lambda task: most_fit(task, _vote)) is True
+
+
+def _vote(trial: Path) -> Vote:
+    if not list_names(trial):
+        return None
+    head = read_head(trial / RESULTS, 1 << 16)
+    return _TRIAL.match(trial.name) is not None and all(key in head for key in _TRIAL_KEYS)
 
 
 class TerminalBenchSource(FolderSource):
@@ -67,10 +79,10 @@ class TerminalBenchSource(FolderSource):
                 if (trial := _TRIAL.match(name)) is not None:
                     before = self.known_tasks.get(name)
                     found[name] = before or TaskFiles(task, self.folder / task / name, int(trial[1]))
-        if not found:
+        if self._has_ended():
             for name, result in self._published().items():
                 trial, task_id = _TRIAL.match(name), parse_id(result.get("task_id"))
-                if task_id is not None:
+                if task_id is not None and name not in found:
                     found[name] = TaskFiles(task_id, self.folder / task_id / name, int(trial[1]) if trial else 1)
         return found
 
@@ -100,14 +112,18 @@ class TerminalBenchSource(FolderSource):
         metadata = self.read_cached(self.folder / METADATA) or {}
         return "completed" if parse_timestamp(metadata.get("end_time")) is not None else None
 
+    def _has_ended(self) -> bool:
+        """Return whether the run states that it has ended, or nothing of itself: then these are published results."""
+        return self.read_cached(self.folder / METADATA) is None or self.final_status() is not None
+
     def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """Return the start, the tokens and the end of a trial; the start alone while it is running."""
         result: Mapping[str, Any] | None = read_object(files.folder / RESULTS, self.report)
-        if result is None and not is_directory(files.folder):
+        if result is None and self._has_ended():
             result = self._published().get(files.folder.name)
         attempt = AttemptBuilder(self.source, files.task_id, files.attempt)
         if result is None:
-            if self.final_status() is not None:
+            if self._has_ended():
                 return None  # nothing says when it started, or what became of it
             attempt.add_start(None, file_time=get_mtime(files.folder))
             return attempt

@@ -13,6 +13,8 @@ from evalgauge.pricing import STATED, Price
 
 UNKNOWN = "unknown"
 OTHER = "other"
+_FINISHED = frozenset(OUTCOMES)
+_MEASURED = frozenset(MEASURED_OUTCOMES)
 MAX_REASONS = 20
 """Reasons why calls of a model are unpriced that are told apart."""
 
@@ -133,6 +135,13 @@ class Attempt:
         """
         return self.measured, -math.inf if self.stamp is None else self.stamp.ts
 
+    def start(self, stamp: EventTime, worker_id: str | None) -> None:
+        """Begin the record of the writer of ``stamp`` anew, except for the earlier results."""
+        self.status, self.stamp, self.started_at = "running", stamp, stamp.ts
+        self.writer, self.worker_id = stamp.writer, worker_id
+        self.trail, self.last_action, self.recorded_steps, self.reported_steps = None, None, 0, None
+        self.score, self.scores, self.duration_seconds, self.error, self.reason = None, None, None, None, None
+
     def take_record(self) -> dict[str, Any]:
         """Return the values of :data:`WRITER_FIELDS`."""
         return {name: getattr(self, name) for name in WRITER_FIELDS}
@@ -156,12 +165,12 @@ class Attempt:
     @property
     def measured(self) -> bool:
         """Whether the outcome measures the agent."""
-        return self.status in MEASURED_OUTCOMES
+        return self.status in _MEASURED
 
     @property
     def finished(self) -> bool:
         """Whether the attempt has an outcome."""
-        return self.status in OUTCOMES
+        return self.status in _FINISHED
 
     @property
     def finished_at(self) -> float | None:
@@ -213,8 +222,9 @@ class BusyIdleClock:
 
     def advance(self, ts: float) -> None:
         """Count the time since the last event as busy, idle or off; a clock that went back counts nothing."""
-        self.since = min(self.since, ts)
-        if ts > self.seen:
+        if ts < self.since:
+            self.since = ts
+        elif ts > self.seen:
             passed = round((ts - self.seen) * 1e6)
             if self.state == "busy":
                 self.busy += passed

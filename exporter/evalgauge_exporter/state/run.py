@@ -63,7 +63,7 @@ _NO_PROGRESS = frozenset({Heartbeat, LogLine, Message})
 """Events that show nothing but that somebody is alive."""
 _CHANGES_TASKS = frozenset({RunStarted, RunFinished, TaskStarted, TaskFinished})
 """Events that change how many tasks there are of each status."""
-_OF_THIS_PROCESS = frozenset({"run_id", "unreadable", "_pricer", "_reload"})
+_OF_THIS_PROCESS = frozenset({"run_id", "unreadable", "unreadable_since", "_pricer", "_reload"})
 """The fields of a state that another process does not take over."""
 
 EndStatus = Literal["completed", "aborted"]
@@ -151,6 +151,8 @@ class RunState:
         """How long model calls took, by provider and model."""
         self.unreadable: str | None = None
         """Why something of the run can't be read for the moment; the state is that of before."""
+        self.unreadable_since: float | None = None
+        """Since when, in Unix seconds, as far as it was being read."""
         self.spent_by_minute: dict[int, Decimal] = {}
         """US dollars of model calls by minute (Unix seconds / 60), for the newest minutes with any."""
         self.started_at: float | None = None
@@ -356,16 +358,15 @@ class RunState:
         if event.time_limit_seconds is not None:
             attempt.time_limit_seconds = event.time_limit_seconds
         known = attempt.stamp
-        if known is None or (known.writer, known.seq) != (stamp.writer, stamp.seq):  # else the same start, corrected
+        if known is None or known.seq != stamp.seq or known.writer != stamp.writer:  # else the same start, corrected
             attempt.starts += 1
+            self.retries += attempt.starts > max(attempt.finishes, 1)
         if self._select_writer(attempt, stamp):
             self._release_worker(attempt)
-            earlier = attempt.earlier_results
             if attempt.stamp is not None and attempt.finished:
-                earlier = [*earlier, EarlierResult(attempt.stamp.ts, attempt.status, attempt.score)]
-            attempt.set_record(NEW_RECORD | {"status": "running", "stamp": stamp, "started_at": event.ts})
-            attempt.earlier_results = earlier
-            attempt.writer, attempt.worker_id = event.writer, event.worker_id
+                replaced = EarlierResult(attempt.stamp.ts, attempt.status, attempt.score)
+                attempt.earlier_results = [*attempt.earlier_results, replaced]
+            attempt.start(stamp, event.worker_id)
             self._select_result(attempt)
         self._count(attempt, 1)
         self._last_task_events[event.writer] = max(event.ts, self._last_task_events.get(event.writer, 0.0))
@@ -393,26 +394,32 @@ class RunState:
         if (record := attempt.other_writers.get(event.writer)) is not None:
             record["recorded_steps"] += 1
             record["last_action"] = action
-        else:
-            self._count_measured_steps(attempt, -1)  # a step may come after its task's end
+        elif attempt.status == "running":
             attempt.recorded_steps += 1
-            if attempt.status == "running":
-                if attempt.trail is None:
-                    attempt.trail = deque(maxlen=TRAIL)
-                attempt.trail.append(event)
+            attempt.last_action = action
+            if attempt.trail is None:
+                attempt.trail = deque(maxlen=TRAIL)
+            attempt.trail.append(event)
+        else:  # it comes after its task's end
+            self._count_measured_steps(attempt, -1)
+            attempt.recorded_steps += 1
             attempt.last_action = action
             self._count_measured_steps(attempt, 1)
         self.names["domains"].see(attempt.domain, event.ts)
         if not self.names["actions"].see(action, event.ts):
             action = OTHER
         self.steps[action] = self.steps.get(action, 0) + 1
-        for kind, seconds in (("think", event.think_seconds), ("environment", event.env_seconds)):
-            if seconds is not None:
-                self.step_micros[kind] = self.step_micros.get(kind, 0) + round(seconds * 1e6)
+        if event.think_seconds is not None:
+            self._add_step_time("think", event.think_seconds)
+        if event.env_seconds is not None:
+            self._add_step_time("environment", event.env_seconds)
         if event.first_action_correct is not None:
             attempt.first_action_correct = event.first_action_correct
             self.first_actions["true" if event.first_action_correct else "false"] += 1
         self._worker(event.worker_id or attempt.worker_id, event)
+
+    def _add_step_time(self, kind: str, seconds: float) -> None:
+        self.step_micros[kind] = self.step_micros.get(kind, 0) + round(seconds * 1e6)
 
     def _llm_call(self, event: LlmCall) -> None:
         key = (event.provider or UNKNOWN, event.model or UNKNOWN)
@@ -482,6 +489,7 @@ class RunState:
             self.scorer, self._scorer_stamp = event.scorer, stamp
         self._count(attempt, -1)
         attempt.finishes += 1
+        self.retries += attempt.finishes > max(attempt.starts, 1)
         is_open = attempt.status == "running"
         opened = (attempt.started_at, attempt.recorded_steps, attempt.last_action) if is_open else (None, 0, None)
         if self._select_writer(attempt, stamp):
@@ -555,6 +563,8 @@ class RunState:
 
     def _select_result(self, attempt: Attempt) -> None:
         """Make the record that counts among those of all writers the current one."""
+        if not attempt.other_writers:
+            return
         for writer in list(attempt.other_writers):
             current = attempt.take_record()
             precedence = attempt.precedence
@@ -619,7 +629,6 @@ class RunState:
         """Add (1) or remove (-1) an attempt from everything that is summed over attempts."""
         key = (attempt.domain, attempt.status)
         self.counts[key] = self.counts.get(key, 0) + change
-        self.retries += change * attempt.retries
         if attempt.finished:
             self._count_measured_steps(attempt, change)
             self.tallies.count(attempt, change)
@@ -652,17 +661,19 @@ class RunState:
     def _worker(self, worker_id: str | None, event: Event) -> Worker | None:
         if worker_id is None:
             return None
+        ts = event.ts
         worker = self.workers.get(worker_id)
-        self.names["workers"].see(worker_id, event.ts)
         if worker is None:
-            worker = self.workers[worker_id] = Worker(event.ts)
-        elif event.ts < worker.first_seen:
-            worker.first_seen = event.ts
+            worker = self.workers[worker_id] = Worker(ts)
+            self.names["workers"].see(worker_id, ts)
+        elif ts < worker.first_seen:
+            worker.first_seen = ts
+            self.names["workers"].see(worker_id, ts)
         clock = worker.clocks.get(event.writer)
         if clock is None:
-            worker.clocks[event.writer] = BusyIdleClock(event.ts)
+            worker.clocks[event.writer] = BusyIdleClock(ts)
         else:
-            clock.advance(event.ts)
+            clock.advance(ts)
         return worker
 
     # -- what depends on the present time
@@ -680,7 +691,7 @@ class RunState:
         """
         if self.is_finished():
             return self._end_status
-        return "stalled" if now - self.last_event_at > stall_after else "running"
+        return "stalled" if self.is_silent(None, now, stall_after) else "running"
 
     @property
     def ended_at(self) -> float | None:
@@ -688,9 +699,12 @@ class RunState:
         return self._finished.ts if self._finished is not None and self.is_finished() else None
 
     def is_silent(self, writer: str | None, now: float, stall_after: float) -> bool:
-        """Return whether a writer has been silent for longer than ``stall_after``; without a writer, the whole run."""
+        """Return whether a writer has been silent for longer than ``stall_after``; without a writer, the whole run.
+
+        While something of the run can't be read, nobody falls silent: an outage of the storage is no death of a run.
+        """
         last = self.last_event_at if writer is None else self.writers.get(writer, 0.0)
-        return now - last > stall_after
+        return (now if self.unreadable_since is None else min(now, self.unreadable_since)) - last > stall_after
 
     def status_of(self, attempt: Attempt, now: float, stall_after: float) -> str:
         """Return the status; ``interrupted`` for an open attempt whose run is finished or whose writer is silent."""

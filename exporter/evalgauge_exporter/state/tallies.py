@@ -90,7 +90,8 @@ class Tallies:
         task = self._tasks.get(key)
         if task is None:
             task = self._tasks[key] = _Task()
-        self._count_task(attempt.domain, task, -1)
+        if task.finished:
+            self._count_task(attempt.domain, task, -1)
         task.finished += change
         if attempt.measured:
             task.measured += change
@@ -106,16 +107,20 @@ class Tallies:
             if shares is None:
                 shares = self.shares[domain] = Counter()
             key = TaskShares(task.successes, task.measured, task.finished)
-            shares[key] += change
-            if not shares[key]:
+            shares[key] = tasks = shares.get(key, 0) + change
+            if not tasks:
                 del shares[key]
-            if not shares:
-                del self.shares[domain]
+                if not shares:
+                    del self.shares[domain]
         if task.scored:
             mean = task.mean_score
-            sums = self.scores.get(domain, NO_SCORES)
-            change_of_sums = ScoreSums(change, change * task.scored, change * mean, change * mean * mean)
-            self.scores[domain] = sums + change_of_sums
+            scored, attempts, total, squares = self.scores.get(domain, NO_SCORES)
+            self.scores[domain] = ScoreSums(
+                scored + change,
+                attempts + change * task.scored,
+                total + change * mean,
+                squares + change * mean * mean,
+            )
 
     def shares_of(self, domain: str, task_id: str) -> TaskShares:
         """Return the number of finished attempts at a task."""

@@ -170,7 +170,7 @@ class Exposition:
             add([(m.RUNS_LEFT_OUT, (), left_out)])
             add(comparison_samples(runs, self.analysis, now, self.limits.domains))
             add(baseline_samples(shown, self.analysis, now, self.shard))
-            add(self._process_samples())
+            add(self._process_samples(shown))
             for more in self.extra:
                 add(more(now))
         self._evict_others(runs)
@@ -217,7 +217,7 @@ class Exposition:
             self._blocks = {key: block for key, block in self._blocks.items() if key in exposed}
             self._bundles = {}
 
-    def _process_samples(self) -> Iterator[Sample]:
+    def _process_samples(self, shown: Iterable[RunState]) -> Iterator[Sample]:
         for name, health in sorted(self.state.sources.items()):
             yield m.SOURCE_UP, (name,), int(health.up)
             if health.last_success_at is not None:
@@ -226,7 +226,7 @@ class Exposition:
                 yield m.SOURCE_REFRESH_DURATION, (name,), health.refresh_seconds
             for reason, count in sorted(health.errors.items()):
                 yield m.SOURCE_ERRORS, (name, reason), count
-        if lost := sum(sum(run.lost_events.values()) for run in self.state.runs.values()):
+        if lost := sum(sum(run.lost_events.values()) for run in shown):
             yield m.SOURCE_ERRORS, ("runlog", "lost_by_writer"), lost
         yield m.BUILD_INFO, (__version__, platform.python_version()), 1
 
@@ -292,6 +292,8 @@ def event_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limi
         yield m.RUN_LAST_PROGRESS, (run_id,), run.last_progress_at
     if run.ended_at is not None:
         yield m.RUN_END, (run_id,), run.ended_at
+    if lost := sum(run.lost_events.values()):
+        yield m.RUN_LOST_EVENTS, (run_id,), lost
     yield from _steps(run)
     for kind, micros in run.step_micros.items():
         yield m.RUN_STEP_SECONDS, (run_id, kind), micros / 1e6
@@ -385,13 +387,14 @@ def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: flo
         if (score := found.score) is not None:
             low, high = (None, None) if score.interval is None else score.interval
             yield from _deltas(m.COMPARISON_SCORE_DELTA, labels, score.expected_difference, low, high)
-        kind = "exact" if found.finished else "anytime"
         shown = run.names["domains"].choose(most)
         for name in [name for name in found.domains if name in shown]:
             domain = found.domains[name]
             here = (*labels, name)
             yield from _deltas(m.COMPARISON_DOMAIN_DELTA, here, domain.expected_delta, domain.ci_low, domain.ci_high)
-            yield m.COMPARISON_DOMAIN_P_VALUE, (*here, kind), domain.adjusted_p_value
+            if found.finished:
+                yield m.COMPARISON_DOMAIN_P_VALUE, (*here, "exact"), domain.adjusted_p_value
+            yield m.COMPARISON_DOMAIN_P_VALUE, (*here, "anytime"), domain.adjusted_anytime_p_value
 
 
 def baseline_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: float, shard: Shard) -> Iterator[Sample]:

@@ -134,10 +134,10 @@ def test_the_thread_outlives_what_is_called_in_it(caplog: pytest.LogCaptureFixtu
     thread = RenewalThread(found, fail, lambda: None)
     with caplog.at_level(logging.ERROR):
         thread.start()
-        assert rounds.acquire(timeout=20)
+        assert rounds.acquire(timeout=60)
         run.tasks_version += 1
         thread.notify()
-        assert rounds.acquire(timeout=20)
+        assert rounds.acquire(timeout=60)
         thread.stop()
     assert [record.getMessage() for record in caplog.records] == [
         "renewing the estimates failed: ZeroDivisionError: of some kind"
@@ -211,6 +211,6 @@ def test_the_exporter_is_ready_though_its_first_answer_fails(tmp_path: Path, mon
     monkeypatch.setattr(exporter.exposition, "render", fail)
     exporter.start()
     try:
-        assert exporter.wait_ready(20)
+        assert exporter.wait_ready(60)
     finally:
         exporter.stop()

@@ -220,7 +220,7 @@ def test_serve_prints_its_address_and_waits_for_a_first_run(tmp_path: Path) -> N
             assert answer.headers["content-type"].startswith("application/openmetrics-text")
             assert answer.read().endswith(b"# EOF\n")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=180) == 0
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_terminated_demo_leaves_nothing_behind(tmp_path: Path) -> None:
         assert process.stdout.readline().startswith("The live page: ")
         wait_for(lambda: len(list(tmp_path.glob("*/waa-demo-*/events/*.jsonl"))) > len(EARLIER_RUNS))
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=180)
     assert "Traceback" not in said
     assert list(tmp_path.glob("evalgauge-demo-*")) == []
 

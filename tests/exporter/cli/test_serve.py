@@ -33,7 +33,7 @@ class Served:
         self.lines: list[str] = []
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-        self.url: str = wait_for(lambda: self._find_url() or "", timeout=60)
+        self.url: str = wait_for(lambda: self._find_url() or "")
 
     def join(self) -> None:
         """Wait until all that the ended process wrote was read."""
@@ -145,7 +145,7 @@ def test_sighup_reloads_the_configuration_and_refuses_no_connection(config: Path
         try:
             config.write_text('results = ["results", "more"]\nlisten = "127.0.0.1:0"\n')
             here.process.send_signal(signal.SIGHUP)
-            wait_for(lambda: 'run_id="second"' in get(f"{here.url}/metrics")[1], timeout=60)
+            wait_for(lambda: 'run_id="second"' in get(f"{here.url}/metrics")[1])
         finally:
             stop.set()
             asking.join()
@@ -173,6 +173,6 @@ def test_sigterm_lets_a_running_request_finish(config: Path) -> None:
             here.process.send_signal(signal.SIGTERM)
             while stream.recv(65536):
                 pass  # the stream ends in order
-        assert here.process.wait(60) == 0
+        assert here.process.wait(180) == 0
     assert not here.has("Traceback")
     assert os.environ.get("_EVALGAUGE_SOCKET") is None

@@ -101,7 +101,7 @@ def test_an_export_to_a_terminal_has_no_escape_sequences(tmp_path: Path) -> None
     small_run(tmp_path, "r", model="\x1b[31mred", outcomes="s")
     main, other = pty.openpty()
     command = [sys.executable, "-m", "evalgauge_exporter", "export", str(tmp_path), "--format", "csv", "--out", "-"]
-    done = subprocess.run(command, stdout=other, stderr=subprocess.PIPE, check=True, timeout=60)
+    done = subprocess.run(command, stdout=other, stderr=subprocess.PIPE, check=True, timeout=180)
     os.close(other)
     shown = os.read(main, 100_000).decode()
     os.close(main)

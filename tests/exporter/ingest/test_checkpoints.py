@@ -359,8 +359,8 @@ def test_an_exporter_that_was_killed_continues_from_its_checkpoint(
         def files() -> set[tuple[str, int]]:
             return {(path.name, path.stat().st_ino) for path in cache.glob("runs-*/*") if "." not in path.name}
 
-        first = wait_for(files, 60)
-        wait_for(lambda: files() and files() != first, 60)  # it was replaced by a newer one
+        first = wait_for(files)
+        wait_for(lambda: files() and files() != first)  # it was replaced by a newer one
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

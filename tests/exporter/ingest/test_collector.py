@@ -163,6 +163,7 @@ def test_what_a_writer_could_not_write_is_known(exporter: Exporter, tmp_path: Pa
     wait_for(lambda: exporter.state.runs["r"].lost_events)
     found = samples(exporter.exposition.render(time.time()).decode())
     assert value(found, "agent_eval_source_errors_total", reason="lost_by_writer") == 3
+    assert value(found, "agent_eval_run_lost_events_total", run_id="r") == 3
 
 
 def test_a_defect_in_the_reading_of_one_run_stops_that_of_no_other(

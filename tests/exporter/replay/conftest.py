@@ -21,7 +21,7 @@ SEED = "waa_mixed_48_seed2"
 @pytest.fixture(scope="session")
 def chromium(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(60_000)
     yield context
     context.close()
 

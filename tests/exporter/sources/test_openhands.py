@@ -227,3 +227,76 @@ def test_what_judged_the_results_and_other_files_are_no_runs(tmp_path: Path) -> 
     assert not matches_file(tmp_path / "output.swebench_eval.jsonl")
     for row in ({"instance_id": "a", "model_patch": "x"}, {"issue": "x", "labels": []}, {"_meta": True}):
         assert not matches_file(make_run(tmp_path / "other", row))
+
+
+def test_tokens_of_a_release_without_them_are_in_the_answers_in_the_history(tmp_path: Path) -> None:
+    def answered(number: int) -> dict[str, Any]:
+        usage = {"prompt_tokens": 100, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 60}}
+        answer = {"model_response": {"id": f"r{number}", "usage": usage}}
+        return {"id": number, "source": "agent", "action": "run", "args": {}, "tool_call_metadata": answer}
+
+    seen = {"id": 9, "source": "agent", "observation": "run", "tool_call_metadata": answered(1)["tool_call_metadata"]}
+    metrics = {"costs": [{"cost": 0.1}, {"cost": 0.2}, {"cost": 0.3}]}
+    latencies = [{"response_id": "r1"}, {"response_id": "not kept"}, {"response_id": "r2"}]
+    for calls, tokens in (
+        (latencies, [(40, 60, None, 10), UNKNOWN, (40, 60, None, 10)]),
+        (latencies[:2], [UNKNOWN] * 3),
+    ):
+        row = line("a", history=[answered(1), seen, answered(2)], metrics={**metrics, "response_latencies": calls})
+        events, _ = drain(OpenHandsSource(make_run(tmp_path, row)))
+        found = [event for event in events if isinstance(event, LlmCall)]
+        assert [tuple(call.tokens) for call in found] == [tuple(each) for each in tokens]
+        assert [call.cost_usd for call in found] == [0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("more", "outcome"),
+    [
+        ({"report": {"resolved": True}}, "success"),
+        ({"test_result": {"git_patch": "d", "result": {"resolved": 0}}}, "failure"),
+        ({"test_result": {"result": {"resolved": 1}}}, "success"),
+    ],
+)
+def test_older_releases_have_the_verdict_in_other_places(tmp_path: Path, more: dict[str, Any], outcome: str) -> None:
+    assert outcome_of(tmp_path, {**line("a"), **more}) == outcome
+
+
+def test_the_harness_leaves_a_report_for_each_instance(tmp_path: Path) -> None:
+    write(tmp_path / "eval_outputs" / "a" / "report.json", json.dumps({"a": {"resolved": True}}))
+    assert outcomes(folded(OpenHandsSource(make_run(tmp_path, line("a"), line("b"))))) == {
+        "success": 1,
+        "interrupted": 1,
+    }
+
+
+@pytest.mark.parametrize("second", ["instance", "swe_instance", "git_patch", "instruction"])
+def test_a_line_of_any_release_is_recognised_and_a_data_set_is_not(tmp_path: Path, second: str) -> None:
+    row = {"instance_id": 7, second: "x", "metadata": METADATA, "history": [], "error": None}
+    assert matches_file(make_run(tmp_path, row))
+    assert not matches_file(make_run(tmp_path, {"instance_id": "a", second: "x", "repo": "r", "base_commit": "c"}))
+
+
+@pytest.mark.parametrize(
+    ("points", "outcome"),
+    [
+        ({"total": 2, "result": 2}, "success"),
+        ({"total": 4, "result": 1}, "failure"),
+        ({"total": 0, "result": 0}, "interrupted"),
+        ({"total": "x", "result": 0}, "interrupted"),
+    ],
+)
+def test_checkpoints_are_a_score_where_a_task_has_any(tmp_path: Path, points: dict[str, Any], outcome: str) -> None:
+    assert outcome_of(tmp_path, line("a", {"checkpoints": [], "final_score": points})) == outcome
+
+
+def test_calls_that_no_metrics_count_are_those_of_the_history(tmp_path: Path) -> None:
+    def acted(number: int, answer: str) -> dict[str, Any]:
+        action = {"kind": "ExecuteBashAction", "command": "ls"}
+        return {"kind": "ActionEvent", "id": f"a{number}", "action": action, "llm_response_id": answer}
+
+    seen = {"kind": "ObservationEvent", "action_id": "a1", "observation": {"output": "a.py"}}
+    row = line("a", history=[acted(1, "r1"), acted(2, "r1"), seen, acted(3, "r2")], metrics=None)
+    events, _ = drain(OpenHandsSource(make_run(tmp_path, row)))
+    [call] = [event for event in events if isinstance(event, LlmCall)]
+    assert (call.tokens, call.requests, call.cost_usd) == (UNKNOWN, 2, None)
+    assert [event.observation for event in events if isinstance(event, Step)] == ["a.py", None, None]

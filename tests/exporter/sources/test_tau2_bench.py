@@ -172,3 +172,11 @@ def test_other_documents_are_none(tmp_path: Path) -> None:
         path = write(tmp_path / "results.json", json.dumps(content))
         assert not tau2_bench.matches_file(path)
         assert not tau2_bench.matches(tmp_path, names(tmp_path))
+
+
+def test_a_document_that_was_written_again_with_its_keys_in_order_is_the_same_run(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.json", json.dumps(document()))
+    again = write(tmp_path / "b.json", json.dumps(document(), sort_keys=True, indent=1))
+    assert tau2_bench.matches_file(again)
+    assert snapshot(folded(open_run(again)))["counts"] == snapshot(folded(open_run(first)))["counts"]
+    assert not tau2_bench.matches_file(write(tmp_path / "c.json", json.dumps({"info": {"agent_info": 1}, "tasks": []})))

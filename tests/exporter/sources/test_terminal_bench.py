@@ -12,7 +12,7 @@ from evalgauge.events import LlmCall, TaskFinished, TaskStarted
 from evalgauge_exporter.sources import terminal_bench
 from evalgauge_exporter.sources.terminal_bench import TerminalBenchSource
 from evalgauge_exporter.state.run import fold
-from tests.exporter.sources.reading import NOW, STALL, drain, folded, outcomes, snapshot, write
+from tests.exporter.sources.reading import NOW, STALL, drain, folded, outcomes, places, snapshot, write
 
 RUN = "2026-01-05__10-00-00"
 START = 1767607200.0
@@ -161,3 +161,24 @@ def test_other_folders_are_no_runs(tmp_path: Path) -> None:
     assert terminal_bench.matches(run, names(run))
     for folder in (tmp_path, run / "a", run / "a" / f"a.1-of-2.{RUN}"):
         assert not terminal_bench.matches(folder, names(folder))
+
+
+def test_trials_whose_own_results_are_missing_are_those_of_the_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    whole = outcomes(folded(TerminalBenchSource(run)))
+    for gone in (run / "a" / f"a.1-of-2.{RUN}", run / "b" / f"b.1-of-2.{RUN}"):
+        (gone / "results.json").unlink()
+    (run / "b" / f"b.1-of-2.{RUN}").rmdir()
+    assert outcomes(folded(TerminalBenchSource(run))) == whole
+    write_metadata(run, end_time=None)
+    now = outcomes(folded(TerminalBenchSource(run)))
+    assert "success" not in now, "while it is running its results are not read"
+
+
+def test_trials_without_any_file_of_their_run_are_a_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "results")
+    write(tmp_path / "results" / "other" / "results.json", (run / "results.json").read_bytes())
+    for name in ("run_metadata.json", "results.json"):
+        (run / name).unlink()
+    assert places(tmp_path) == [run, tmp_path / "results" / "other"], "and a folder of runs is none"
+    assert outcomes(folded(TerminalBenchSource(run))) == {"success": 2, "failure": 1, "evaluation_error": 1}

@@ -18,7 +18,7 @@ from evalgauge.events import Event, decode
 from evalgauge.metrics import OUTCOMES
 from evalgauge.pricing import PriceTable
 from evalgauge.runlog import LogReader, log_files
-from evalgauge_exporter.state.models import Usage
+from evalgauge_exporter.state.models import NEW_RECORD, WRITER_FIELDS, Attempt, EventTime, Usage
 from evalgauge_exporter.state.names import ExposedNames
 from evalgauge_exporter.state.run import RunState, fold
 
@@ -59,6 +59,15 @@ def test_a_silent_run_is_stalled_until_it_speaks_again() -> None:
     assert run.status(900, STALL) == "running"
     assert run.statuses(900, STALL) == {"running": 1}
     assert run.worker_state(run.workers["v"], 900, STALL) == "busy"
+
+
+def test_a_run_that_cannot_be_read_does_not_fall_silent_and_one_that_was_silent_stays_so() -> None:
+    run = folded(event("run_started", 1), event("task_started", 100, task_id="a", worker_id="v"))
+    run.unreadable_since = 700
+    assert run.status(5000, STALL) == "running"
+    assert run.worker_state(run.workers["v"], 5000, STALL) == "busy"
+    run.unreadable_since = 701
+    assert run.status(5000, STALL) == "stalled"
 
 
 def test_the_tasks_of_a_dead_process_are_interrupted_while_others_go_on() -> None:
@@ -163,6 +172,15 @@ def test_an_attempt_that_is_tried_again_counts_once_and_its_worker_twice() -> No
     (durations,) = run.durations.values()
     assert list(durations.cumulative())[-1] == ("+Inf", 2)
     assert durations.micros == 15_000_000
+
+
+def test_a_start_leaves_nothing_of_the_record_before_but_the_earlier_results() -> None:
+    attempt = Attempt("a", 1, None, None)
+    attempt.set_record(dict.fromkeys(WRITER_FIELDS, "old"))
+    stamp = EventTime(5.0, "w", 1)
+    attempt.start(stamp, "v")
+    begun = {"status": "running", "stamp": stamp, "started_at": 5.0, "writer": "w", "worker_id": "v"}
+    assert attempt.take_record() == NEW_RECORD | begun | {"earlier_results": "old"}
 
 
 def test_a_workers_time_is_busy_with_a_task_and_idle_between() -> None:
@@ -389,6 +407,9 @@ def test_the_order_in_which_logs_are_read_changes_no_count(made: list[list[Event
     assert counted(folded(*interleavings(made, chance))) == counted(one_by_one)
     by_time = sorted(itertools.chain(*made), key=lambda e: (e.ts, e.writer, e.seq))
     assert counted(folded(*by_time)) == counted(one_by_one)
+    for run in (one_by_one, folded(*interleavings(made, chance)), folded(*by_time)):
+        assert run.retries == sum(attempt.retries for attempt in run.attempts.values())
+        assert run.names["workers"].first_seen == {name: worker.first_seen for name, worker in run.workers.items()}
 
 
 @pytest.mark.parametrize("size", [100, 3000])

@@ -57,7 +57,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
 
         def said(message: ConsoleMessage) -> None:
             if quiet and message.type in ("error", "warning"):

@@ -35,7 +35,7 @@ def test_the_block_of_otlp_sends_both_signals(tmp_path: Path) -> None:
     (tmp_path / "block.py").write_text(block)
     with receiver() as received:
         where = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.url, "PYTHONPATH": str(ROOT / "instrumentation")}
-        subprocess.run([sys.executable, "block.py"], cwd=tmp_path, env={**os.environ, **where}, check=True, timeout=60)
+        subprocess.run([sys.executable, "block.py"], cwd=tmp_path, env={**os.environ, **where}, check=True, timeout=180)
     assert {span.name for span in received.spans()} == {"evaluation waa", "invoke_agent m"}
     assert "agent_eval_run_tasks" in {metric.name for _, metric in received.by_instance()}
 

@@ -94,9 +94,9 @@ class Database:
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
         """The samples of an instant query."""
         if "opentelemetry" in self.endpoint:  # VictoriaMetrics shows what is new after a while, or when it is told to
-            urllib.request.urlopen(f"{self.url}/internal/force_flush", timeout=10).close()
+            urllib.request.urlopen(f"{self.url}/internal/force_flush", timeout=60).close()
         asked = f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': expression, 'nocache': 1})}"
-        with urllib.request.urlopen(asked, timeout=10) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             found = json.load(answer)["data"]["result"]
         return [(row["metric"], float(row["value"][1])) for row in found]
 
@@ -120,7 +120,7 @@ def database(folder: Path, port: int) -> Iterator[Database]:
 
     def answers() -> bool:
         try:
-            with urllib.request.urlopen(url + ready, timeout=1) as answer:
+            with urllib.request.urlopen(url + ready, timeout=60) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

@@ -123,6 +123,8 @@ class DomainComparison(SuccessDifference):
     domain: str
     adjusted_p_value: float
     """Holm-corrected over all domains: ``p_value`` where both runs are finished, else the anytime-valid one."""
+    adjusted_anytime_p_value: float
+    """Holm-corrected over all domains: the anytime-valid one, also of finished runs."""
     verdict: Verdict
     """Judged by ``adjusted_p_value``."""
     pairs_needed: int | None
@@ -509,21 +511,20 @@ def _domains(
         waiting_here = [trials for trials in opened.waiting if trials[0].domain == domain]
         opened_here = Opened(running_here, waiting_here)
         found[domain] = _success_difference(by_domain[domain], started_here, opened_here, rule, DRAWS // 4)
-    if rule.finished:
-        adjusted = holm([difference.p_value for difference in found.values()])
-    else:
-        # each direction has its own alpha, so each is corrected for the number of domains separately
-        worse = holm([difference.anytime_p_worse for difference in found.values()])
-        better = holm([difference.anytime_p_better for difference in found.values()])
-        deltas = [difference.success_delta or 0.0 for difference in found.values()]
-        adjusted = [select_direction(*values) for values in zip(deltas, worse, better, strict=True)]
+    # each direction has its own alpha, so each is corrected for the number of domains separately
+    worse = holm([difference.anytime_p_worse for difference in found.values()])
+    better = holm([difference.anytime_p_better for difference in found.values()])
+    deltas = [difference.success_delta or 0.0 for difference in found.values()]
+    anytime = [select_direction(*values) for values in zip(deltas, worse, better, strict=True)]
+    adjusted = holm([difference.p_value for difference in found.values()]) if rule.finished else anytime
     domains = {}
-    for (domain, difference), p_value in zip(found.items(), adjusted, strict=True):
+    for (domain, difference), p_value, anytime_p_value in zip(found.items(), adjusted, anytime, strict=True):
         verdict = _verdict(difference.paired_tasks, difference.success_delta, p_value, rule)
         domains[domain] = DomainComparison(
             **vars(_reconcile(difference, verdict)),
             domain=domain,
             adjusted_p_value=p_value,
+            adjusted_anytime_p_value=anytime_p_value,
             verdict=verdict,
             pairs_needed=_pairs_needed(difference, verdict),
         )

@@ -11,7 +11,7 @@ from evalgauge.model_names import ModelName
 from evalgauge.runlog import safe_name
 from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp, sanitize_id
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
-from evalgauge_exporter.sources.documents import as_object
+from evalgauge_exporter.sources.documents import add_unjudged_finish, as_object
 
 
 def list_objects(value: object) -> list[dict[str, Any]]:
@@ -103,7 +103,7 @@ def add_stated_finish(attempt: AttemptBuilder, documents: list[dict[str, Any]], 
         elif score is not None:
             attempt.add_scored_finish(None, score, threshold, **more)
         elif document is documents[-1] and isinstance(document.get("final_metrics"), dict):
-            attempt.add_finish(None, "evaluation_error", **{**more, "error": "the trajectory states no score"})
+            add_unjudged_finish(attempt, None, "the trajectory states no score", **more)
         if attempt.is_finished:
             return
 

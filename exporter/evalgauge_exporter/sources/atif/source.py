@@ -7,13 +7,15 @@ folder with a ``trajectory.json`` in it is a run of one task. Traps of Harbor's:
 - A job may run several agents: each is a run of its own, named below the folder.
 - The attempts at a task have random names: they are numbered in the order in which they are found.
 - ``result.json`` of a trial is written when it finishes, and the trajectory often just before. A trial with a reward
-  was measured, whatever else went wrong in it; one without was not, unless the agent ran out of time or failed.
-- Times carry their zone.
+  was measured, whatever else went wrong in it; one without was not, unless the agent ran out of time or failed. Where a
+  copy, or a job that has ended, lacks it, the verifier's ``reward.txt`` has the reward.
+- Times carry their zone, in older releases none: then they are local.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from evalgauge.atif import (
     resolve_model,
 )
 from evalgauge.events import EndStatus
-from evalgauge.values import parse_count, parse_id, parse_timestamp
+from evalgauge.values import parse_count, parse_float, parse_id, parse_timestamp
 from evalgauge_exporter.sources.atif.harbor import (
     add_stated_finish,
     add_trial_finish,
@@ -40,6 +42,7 @@ from evalgauge_exporter.sources.atif.harbor import (
 )
 from evalgauge_exporter.sources.atif.trajectories import add_call, add_turns
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
+from evalgauge_exporter.sources.documents import as_object
 from evalgauge_exporter.sources.folders import FolderSource, RunInfo, TaskFiles
 from evalgauge_exporter.sources.parsing import (
     get_mtime,
@@ -58,6 +61,7 @@ _WHERE = (TRAJECTORY, f"agent/{TRAJECTORY}")
 _CONFIG = "config.json"
 _RESULT = "result.json"
 _VERIFIER_OUTPUT = "verifier/test-stdout.txt"
+_REWARD = "verifier/reward.txt"
 _SCHEMA = re.compile(rb'"schema_version"\s*:\s*"ATIF-v')
 _MAX_PARTS = 50
 """Documents that continue one another, of one trial."""
@@ -92,7 +96,10 @@ def _is_trial(folder: Path) -> bool:
     if any(_is_atif(folder / where) for where in _WHERE):
         return True
     names = list_names(folder)
-    return _CONFIG in names and not names.isdisjoint(("trial.log", "verifier"))
+    if _CONFIG in names and not names.isdisjoint(("trial.log", "verifier")):
+        return True
+    head = read_head(folder / _RESULT, 1 << 12) if _RESULT in names else b""
+    return b'"trial_name"' in head and b'"task_name"' in head
 
 
 def _read_silently(path: Path) -> dict[str, Any] | None:
@@ -207,9 +214,25 @@ class AtifSource(FolderSource):
         if result is not None:
             has_verified = is_regular_file(files.folder / _VERIFIER_OUTPUT)
             add_trial_finish(attempt, result, self.threshold, has_verified=has_verified)
+        elif harbor and self._has_ended() and (reward := self._read_reward(files.folder)) is not None:
+            attempt.add_scored_finish(None, reward, self.threshold)
         elif not harbor:
             add_stated_finish(attempt, [document for document, _ in documents], self.threshold)
         return attempt
+
+    def _has_ended(self) -> bool:
+        """Return whether the job has ended; one without files of its own is a copy of results."""
+        return self.final_status() is not None or not any(
+            self.read_cached(self.folder / name) for name in self.run_files
+        )
+
+    def _read_reward(self, trial: Path) -> float | None:
+        """Return the reward that the verifier wrote, for a trial whose result is missing."""
+        data = read_bytes(trial / _REWARD, self.report, 4096)
+        try:
+            return None if data is None else parse_float(float(data))
+        except ValueError:
+            return None
 
     def _add_turns_and_calls(
         self,
@@ -231,16 +254,20 @@ class AtifSource(FolderSource):
             add_call(attempt, call)
 
     def _make_files(self, folder: Path, task_id: str, attempt: int) -> TaskFiles:
-        config = None if self._single else self.read_cached(folder / _CONFIG)
-        task = (config or {}).get("task")
+        task = {} if self._single else self._read_config(folder).get("task")
         domain = parse_id(task.get("source")) if isinstance(task, dict) else None
         return TaskFiles(task_id, folder, attempt, domain)
+
+    def _read_config(self, folder: Path) -> Mapping[str, Any]:
+        """Return the configuration of a trial, which its result repeats."""
+        config = self.read_cached(folder / _CONFIG)
+        return config if config is not None else as_object((self.read_cached(folder / _RESULT) or {}).get("config"))
 
     def _find_task_id(self, folder: Path) -> str | None:
         """Return the task of a trial; None where the folder is no trial, or another agent's."""
         if not _is_trial(folder):
             return None
-        config = self.read_cached(folder / _CONFIG) or {}
+        config = self._read_config(folder)
         agent, task = config.get("agent"), config.get("task")
         if self._agent is not None and (not isinstance(agent, dict) or format_agent_name(agent) != self._agent):
             return None

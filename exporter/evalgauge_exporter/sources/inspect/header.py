@@ -4,25 +4,69 @@
   they stand for attempts only where there is one epoch.
 - ``stats.model_usage`` counts every call. What its samples do not account for was spent in samples that were cancelled
   or retried: calls of the run, of no task.
+- ``dataset.samples`` is the size of the whole data set in some releases: ``results`` and ``config.limit`` tell how many
+  samples were planned.
+- In the place of the model vitals writes its solver, with the model in brackets: ``generate(chat()) (gpt-4.1)``. It
+  writes its logs at the end, so that ``created`` may be later than ``stats.started_at``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic_core import to_json
 
-from evalgauge.model_names import ModelName
+from evalgauge.model_names import ModelName, split_model_name
 from evalgauge.usage import CallUsage, TokenUsage
-from evalgauge.values import parse_count, parse_id, sanitize_id
+from evalgauge.values import parse_count, parse_id, parse_timestamp, sanitize_id
 from evalgauge_exporter.sources.documents import as_object
 from evalgauge_exporter.sources.inspect.sample_document import SampleDocument
 from evalgauge_exporter.sources.inspect.samples import parse_model_usage
 
 _MAX_TAGS = 50
+_VITALS_MODEL = re.compile(r".+ \(([^()\s]+)\)\Z", re.DOTALL)
 Counts = dict[ModelName, list[int]]
 """Tokens by model: the four kinds of ``TokenUsage``."""
+
+
+def parse_model(task: Mapping[str, Any]) -> ModelName:
+    """Return the model of a run.
+
+    Args:
+        task: ``eval`` of the header.
+    """
+    stated = parse_id(task.get("model"))
+    solver_model = _VITALS_MODEL.match(stated) if stated is not None else None
+    return split_model_name(solver_model[1] if solver_model else stated)
+
+
+def count_samples(header: Mapping[str, Any], epochs: int) -> int | None:
+    """Return how many samples were planned, without those of further epochs; None where that is not known.
+
+    Args:
+        header: The log's header, or its start.
+        epochs: The number of epochs.
+    """
+    task = as_object(header.get("eval"))
+    if (run := parse_count(as_object(header.get("results")).get("total_samples"))) is not None:
+        return run // epochs
+    total, limit = (
+        parse_count(as_object(task.get("dataset")).get("samples")),
+        as_object(task.get("config")).get("limit"),
+    )
+    if isinstance(limit, list) and len(limit) == 2 and all(type(end) is int for end in limit):
+        first, last = limit
+        limit = max(0, last - first)
+    bounds = [bound for bound in (total, parse_count(limit)) if bound is not None]
+    return min(bounds) if total is not None else None
+
+
+def find_start(header: Mapping[str, Any]) -> float | None:
+    """Return when a run began, in Unix seconds; None where its header does not tell."""
+    stated = (as_object(header.get("eval")).get("created"), as_object(header.get("stats")).get("started_at"))
+    return min((at for each in stated if (at := parse_timestamp(each)) is not None), default=None)
 
 
 def parse_tags(task: Mapping[str, Any]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Which evaluation an Inspect log is of: copies of a log have the same, and so has the log of ``inspect eval-retry``.
 
 ``eval.task_id`` is made anew for each task and model of an evaluation and kept when it is tried again; the samples that
-were complete are then written to the new log too. Its ``created`` is later.
+were complete are then written to the new log too. Its ``created`` is later. vitals is different: there it is a hash of
+the task, the same for every evaluation and every model, so what tells its evaluations apart is ``eval.run_id``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from evalgauge_exporter.sources.documents import as_object
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader
 from evalgauge_exporter.sources.parsing import parse_json, read_head
 
-_FIELD = re.compile(rb'"(created|task|task_id)"\s*:\s*("(?:[^"\\]|\\.)*")')
+_FIELD = re.compile(rb'"(created|task|task_id|run_id)"\s*:\s*("(?:[^"\\]|\\.)*")')
+_HASH = re.compile(r"[0-9a-f]{20,}\Z")
+"""The ids of Inspect have other letters too."""
 _DOCUMENTS = ("_journal/start.json", "header.json")
 
 
@@ -47,4 +50,6 @@ def _make_identity(task: Mapping[str, object]) -> RunIdentity | None:
     task_id, name = parse_id(task.get("task_id")), parse_id(task.get("task"))
     if task_id is None or name is None:
         return None
+    if _HASH.match(task_id):
+        task_id = parse_id(task.get("run_id")) or task_id
     return RunIdentity(f"inspect:{name}:{task_id}", parse_timestamp(task.get("created")) or 0.0)

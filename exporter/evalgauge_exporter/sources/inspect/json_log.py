@@ -98,6 +98,7 @@ class _Log(Struct, gc=False):
     reductions: Raw = _NULL
     eval: Raw = _NULL
     stats: Raw = _NULL
+    results: Raw = _NULL
     status: Raw = _NULL
 
 
@@ -122,7 +123,7 @@ def _split(data: bytes) -> Iterator[tuple[str, Raw | bytes]]:
         # ids are any text: the number keeps the names apart
         yield f"samples/{index}_{name.replace('/', '_')}.json", sample
     yield "reductions.json", log.reductions
-    head = {name.encode(): bytes(getattr(log, name)) for name in ("eval", "stats", "status")}
+    head = {name.encode(): bytes(getattr(log, name)) for name in ("eval", "stats", "results", "status")}
     yield "header.json", b"{" + b",".join(b'"%b":%b' % part for part in head.items()) + b"}"
 
 
@@ -140,7 +141,9 @@ def _parse(data: bytes) -> _Log:
     if not isinstance(content, dict):
         raise EvalZipError("foreign_file", "not a JSON object")
     samples = content.pop("samples", None)
-    parts = {name: to_raw(content[name]) for name in ("reductions", "eval", "stats", "status") if name in content}
+    parts = {
+        name: to_raw(content[name]) for name in ("reductions", "eval", "stats", "results", "status") if name in content
+    }
     return _Log(samples=[to_raw(sample) for sample in samples] if isinstance(samples, list) else None, **parts)
 
 

@@ -20,14 +20,23 @@ from typing import Any, TypeVar
 from msgspec import Raw
 
 from evalgauge.events import Event, LlmCall, PlannedTask, RunFinished, RunStarted, token_fields
-from evalgauge.model_names import ModelName, split_model_name
+from evalgauge.model_names import ModelName
 from evalgauge.runlog import Problem
 from evalgauge.values import parse_count, parse_id, parse_timestamp
 from evalgauge_exporter.errors import EvalZipError
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.base import ReadResult
+from evalgauge_exporter.sources.documents import as_object
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader, LogReader
-from evalgauge_exporter.sources.inspect.header import Counts, list_reduced_samples, list_unlogged_usage, parse_tags
+from evalgauge_exporter.sources.inspect.header import (
+    Counts,
+    count_samples,
+    find_start,
+    list_reduced_samples,
+    list_unlogged_usage,
+    parse_model,
+    parse_tags,
+)
 from evalgauge_exporter.sources.inspect.sample_document import parse_sample
 from evalgauge_exporter.sources.inspect.samples import add_sample
 from evalgauge_exporter.sources.parsing import FileFingerprint, fingerprint, is_absent, parse_json
@@ -173,7 +182,7 @@ class InspectLogSource:
             start = header if header is not None else self._read_object(log, _START, result)
             if start is None:
                 return
-            self._add_run_start(start, result)
+            self._add_run_start(start, result, sum(name.startswith("samples/") for name in log.members))
         size = 0
         fresh = [name for name in log.members if name.startswith("samples/") and name not in self._samples]
         attempts: list[AttemptBuilder] = []
@@ -198,13 +207,15 @@ class InspectLogSource:
             self._add_unlogged(log, header, result)
             self._add_run_finish(header, result)
 
-    def _add_run_start(self, content: dict[str, Any], result: ReadResult) -> None:
+    def _add_run_start(self, content: dict[str, Any], result: ReadResult, logged: int) -> None:
         task = content.get("eval")
         task = task if isinstance(task, dict) else {}
         dataset, config = task.get("dataset"), task.get("config")
         dataset = dataset if isinstance(dataset, dict) else {}
         config = config if isinstance(config, dict) else {}
-        ids = dataset.get("sample_ids")
+        # where every sample is there the ids add nothing, and what rewrites logs renames samples
+        is_whole = logged > 0 and logged == parse_count(as_object(content.get("results")).get("total_samples"))
+        ids = dataset.get("sample_ids") if not is_whole else None
         planned = tuple(
             PlannedTask(task_id)
             for each in (ids if isinstance(ids, list) else ())
@@ -216,8 +227,8 @@ class InspectLogSource:
             for scorer in (scorers if isinstance(scorers, list) else ())
             if isinstance(scorer, dict) and "name" in scorer
         ]
-        epochs = parse_count(config.get("epochs")) or 1
-        at = parse_timestamp(task.get("created"))
+        epochs = max(1, min(parse_count(config.get("epochs")) or 1, 1000))
+        at = find_start(content)
         self._run_start = at if at is not None else self._written_at
         self._started = True
         self._append(
@@ -226,11 +237,11 @@ class InspectLogSource:
                 seq=0,
                 writer=self.source,
                 benchmark=parse_id(task.get("task")),
-                model=split_model_name(parse_id(task.get("model"))).model,
+                model=parse_model(task).model,
                 agent=parse_id(task.get("solver")),
                 tasks=planned,
-                total_tasks=None if planned else parse_count(dataset.get("samples")),
-                attempts=max(1, min(epochs, 1000)),
+                total_tasks=None if planned else count_samples(content, epochs),
+                attempts=epochs,
                 tags=parse_tags(task),
             ),
             result,
@@ -259,7 +270,8 @@ class InspectLogSource:
         if header.get("status") not in _FINAL:
             return
         if not self._samples:
-            for sample in list_reduced_samples(header, self._read_reductions(log)):
+            reductions = self._read_reductions(log) or as_object(header.get("results")).get("sample_reductions")
+            for sample in list_reduced_samples(header, reductions):
                 attempt = AttemptBuilder(self.source, sample.id)
                 add_sample(sample, attempt, "", self._threshold, self._scorers, self._run_start)
                 for event in attempt.events:

@@ -34,6 +34,7 @@ class SampleEvent(Struct, gc=False):
     span_id: Any = None
     parent_id: Any = None
     type: Any = None
+    action: Any = None
     timestamp: Any = None
     completed: Any = None
     working_time: Any = None
@@ -56,6 +57,10 @@ class SampleDocument(Struct, gc=False):
     messages: list[Raw] | None = None
     """The conversation, each message as JSON."""
     scores: Any = None
+    score: Any = None
+    """The one score of a sample, in old logs."""
+    transcript: Any = None
+    """Events and attachments, in old logs."""
     model_usage: Any = None
     started_at: Any = None
     completed_at: Any = None
@@ -84,11 +89,17 @@ def parse_sample(data: bytes) -> SampleDocument | None:
         RecursionError: It is nested too deeply.
     """
     try:
-        return _decode(data)
+        sample = _decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        pass  # NaN, which Inspect writes for a score that is missing, or a value of another type
-    content = parse_json(data)
-    return _make_sample(content) if isinstance(content, dict) else None
+        # NaN, which Inspect writes for a score that is missing, or a value of another type
+        content = parse_json(data)
+        if not isinstance(content, dict):
+            return None
+        sample = _make_sample(content)
+    if isinstance(sample.transcript, dict) and not sample.events:
+        old = _make_sample({"events": sample.transcript.get("events"), "attachments": sample.transcript.get("content")})
+        sample.events, sample.attachments, sample.transcript = old.events, old.attachments, None
+    return sample
 
 
 def _make_sample(content: dict[str, Any]) -> SampleDocument:

@@ -1,7 +1,9 @@
 """The events of a sample of an Inspect log.
 
 Traps of the format: token counts are disjoint; a model call that was answered from Inspect's own cache cost nothing and
-is not counted; calls that a scorer made are calls of the task but not steps; images are attachments, named by a hash.
+is not counted; calls that a scorer made are calls of the task but not steps. Images, and texts of more than 100
+characters in events, are attachments, named by a hash. What writes logs afterwards (vitals) gives events the time of
+that, which ``working_time`` betrays.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from evalgauge_exporter.sources.inspect.sample_document import ModelOutput, Samp
 from evalgauge_exporter.sources.osworld.actions import parse_action
 from evalgauge_exporter.sources.parsing import parse_json
 
-ATTACHMENT = "attachment://"
+_ATTACHMENTS = ("attachment://", "tc://")
+"""How a text begins that stands for an attachment; the second in old logs."""
 _IMAGES = {
     b'"data:image/png': ".png",
     b'"data:image/jpeg': ".jpg",
@@ -29,7 +32,11 @@ _IMAGES = {
 }
 """Suffixes of images by how their JSON begins."""
 _HEAD = max(map(len, _IMAGES))
+_CLOCK_TOLERANCE = 0.5
+"""Seconds that a model call may take longer than its sample."""
 _MAX_EVENTS = 200_000
+_ONLY_SCORE = "score"
+"""The name of a score whose scorer the sample does not name."""
 _NO_RESULT = SampleEvent()
 _NO_OUTPUT = ModelOutput()
 
@@ -53,17 +60,20 @@ def add_sample(
         run_start: When the run began, for samples of old logs, which state no time; Unix seconds.
     """
     events = (sample.events or [])[:_MAX_EVENTS]
+    if not _has_true_times(events):
+        for event in events:
+            event.timestamp = event.completed = None
     start = parse_timestamp(sample.started_at)
     if start is None:
         start = next((at for event in events if (at := parse_timestamp(event.timestamp)) is not None), run_start)
     metadata = as_object(sample.metadata)
     domain = next((value for name in DOMAIN_KEYS if (value := parse_id(metadata.get(name)))), None)
-    images = _SampleImages(sample, below)
-    first = images.list_paths(sample.input)
+    attachments = _Attachments(sample, below)
+    first = attachments.list_images(sample.input)
     attempt.add_start(start, domain, _join_text(sample.input))
     for role, text in _list_prompts(sample):
         attempt.add_message(start, role, text)
-    _add_events(events, sample, attempt, images, first[-1] if first else None)
+    _add_events(events, sample, attempt, attachments, first[-1] if first else None)
     end = parse_timestamp(sample.completed_at)
     total = parse_non_negative(sample.total_time)
     if end is None:
@@ -75,22 +85,24 @@ def _add_events(
     events: list[SampleEvent],
     sample: SampleDocument,
     attempt: AttemptBuilder,
-    images: _SampleImages,
+    attachments: _Attachments,
     shot: str | None,
 ) -> None:
-    scoring = _find_scoring_spans(events)
+    scoring, scoring_steps = _find_scoring_spans(events), 0
     results = {event.id: event for event in events if event.event == "tool" and isinstance(event.id, str)}
     called = False
     for event in events:
+        if event.event == "step" and event.type in SCORING_SPANS:  # what old logs have in the place of spans
+            scoring_steps += 1 if event.action == "begin" else -1
         if event.event != "model":
             continue
         called |= _add_call(event, attempt)
         choices = event.output.choices if event.output is not None else None
-        if event.span_id in scoring or not isinstance(choices, list) or not choices or event.error:
+        if event.span_id in scoring or scoring_steps > 0 or not isinstance(choices, list) or not choices or event.error:
             continue
         message = choices[0].get("message") if isinstance(choices[0], dict) else None
         if isinstance(message, dict):
-            shot = _add_turn(event, message, results, attempt, images, shot)
+            shot = _add_turn(event, attachments.resolve(message), results, attempt, attachments, shot)
     if not called:
         _add_total_usage(sample, attempt)
 
@@ -100,7 +112,7 @@ def _add_turn(
     message: dict[str, Any],
     results: dict[str, SampleEvent],
     attempt: AttemptBuilder,
-    images: _SampleImages,
+    attachments: _Attachments,
     shot: str | None,
 ) -> str | None:
     """Add a turn of the agent: a step for each tool that it called, else one with its message.
@@ -123,12 +135,12 @@ def _add_turn(
             parse_timestamp(result.timestamp) or at,
             _parse_tool_call(call),
             reasoning=reasoning if index == 0 else None,
-            observation=_find_observation(result),
+            observation=_find_observation(attachments.resolve(result.result), attachments.resolve(result.error)),
             screenshot=shot,
             think_seconds=think if index == 0 else None,
             env_seconds=result.working_time,
         )
-        seen = images.list_paths(result.result)
+        seen = attachments.list_images(result.result)
         shot = seen[-1] if seen else shot
     return shot
 
@@ -179,7 +191,8 @@ def _add_end(
     threshold: float,
     scorers: list[str],
 ) -> None:
-    scores = {name: score for name, score in as_object(sample.scores).items() if isinstance(score, dict)}
+    stated_scores = as_object(sample.scores) or {_ONLY_SCORE: sample.score}
+    scores = {name: score for name, score in stated_scores.items() if isinstance(score, dict)}
     name = next((name for name in scorers if name in scores), next(iter(scores), None))
     stated = scores.get(name, {}) if name is not None else {}
     answer, target = stated.get("answer"), sample.target
@@ -254,12 +267,20 @@ def _list_prompts(sample: SampleDocument) -> list[tuple[Role, str]]:
     return prompts
 
 
-def _find_observation(result: SampleEvent) -> str | None:
+def _find_observation(content: object, error: object) -> str | None:
     """Return what a tool gave back, or how it failed."""
-    message = as_object(result.error).get("message")
-    content = result.result
+    message = as_object(error).get("message")
     text = _join_text(content) if isinstance(content, str | list) else None if content is None else str(content)
     return text or (message if isinstance(message, str) else None)
+
+
+def _has_true_times(events: list[SampleEvent]) -> bool:
+    """Return whether the times of a sample's events can be: no model call took longer than all of them together."""
+    times = [
+        at for event in events for at in map(parse_timestamp, (event.timestamp, event.completed)) if at is not None
+    ]
+    longest = max((parse_non_negative(event.working_time) or 0.0 for event in events), default=0.0)
+    return not times or longest <= max(times) - min(times) + _CLOCK_TOLERANCE
 
 
 def _find_scoring_spans(events: list[SampleEvent]) -> set[str]:
@@ -290,29 +311,49 @@ def _find_reasoning(message: dict[str, Any]) -> str | None:
     return "\n".join(part for part in parts if isinstance(part, str) and part) or None
 
 
-class _SampleImages:
-    """The images of a sample."""
+class _Attachments:
+    """The images and the long texts of a sample."""
 
     def __init__(self, sample: SampleDocument, below: str) -> None:
         self._below = below
-        self._attachments = sample.attachments or {}
+        self._contents = sample.attachments or {}
 
-    def list_paths(self, content: object) -> list[str]:
+    def list_images(self, content: object) -> list[str]:
         """Return the paths of the images in a content."""
         found: list[str] = []
         for part in content if isinstance(content, list) else ():
             if not isinstance(part, dict):
                 continue
             image = part.get("image")
-            if isinstance(image, str) and image.startswith(ATTACHMENT):
-                name = image.removeprefix(ATTACHMENT)
+            if (name := _attachment_name(image)) is not None:
                 if (suffix := self._find_suffix(name)) is not None:
                     found.append(f"{self._below}/{name}{suffix}")
             elif isinstance(part.get("content"), list):
-                found += self.list_paths(part["content"])
+                found += self.list_images(part["content"])
         return found
 
+    def resolve(self, value: Any) -> Any:
+        """Return a value with the texts that are attachments in their places; images are left out."""
+        if isinstance(value, dict):
+            return {key: self.resolve(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.resolve(each) for each in value]
+        name = _attachment_name(value)
+        content = None if name is None else self._contents.get(name)
+        if name is None or content is None or self._find_suffix(name) is not None:
+            return value
+        try:
+            return parse_json(bytes(content))
+        except ValueError:
+            return value
+
     def _find_suffix(self, name: str) -> str | None:
-        content = self._attachments.get(name)
+        content = self._contents.get(name)
         head = b"" if content is None else bytes(memoryview(content)[:_HEAD])
         return next((suffix for start, suffix in _IMAGES.items() if head.startswith(start)), None)
+
+
+def _attachment_name(value: object) -> str | None:
+    if not isinstance(value, str):
+        return None
+    return next((value.removeprefix(start) for start in _ATTACHMENTS if value.startswith(start)), None)

@@ -16,6 +16,7 @@ from evalgauge_exporter.sources.sampling import Vote, most_fit
 TRAJECTORY = "traj.jsonl"
 RESULT = "result.txt"
 _IMAGE = re.compile(r"[^/\\]+\.(?:png|jpe?g)\Z", re.IGNORECASE)
+_TASK_FILE = re.compile(r"traj\.|result\.txt\Z|.+\.(?:png|jpe?g|mp4|log)\Z", re.IGNORECASE)
 SUMMARY = "summary"
 """A folder that OSWorld may write beside the domains."""
 
@@ -59,6 +60,12 @@ def detect_tree_format(folder: Path, levels: int) -> str | None:
     if most_fit(folder, lambda below: vote(below, levels - 1)) is not True:
         return None
     return "waa" if "waa" in seen else "osworld"
+
+
+def may_hold_task(folder: Path) -> bool:
+    """Return whether a folder in that of a domain may be a task's: it has a file of one, or is still empty."""
+    names = list_names(folder)
+    return not names or any(_TASK_FILE.match(name) for name in names)
 
 
 class OSWorldLayoutSource(FolderSource):

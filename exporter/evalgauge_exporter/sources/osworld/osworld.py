@@ -17,7 +17,13 @@ from pathlib import Path
 
 from evalgauge.values import parse_count, parse_id
 from evalgauge_exporter.sources.folders import RunInfo, TaskFiles
-from evalgauge_exporter.sources.osworld.layout import OSWorldLayoutSource, detect_task_format, detect_tree_format
+from evalgauge_exporter.sources.osworld.layout import (
+    SUMMARY,
+    OSWorldLayoutSource,
+    detect_task_format,
+    detect_tree_format,
+    may_hold_task,
+)
 from evalgauge_exporter.sources.parsing import parse_json, read_bytes
 
 ARGUMENTS = "args.json"
@@ -57,12 +63,12 @@ class OSWorldSource(OSWorldLayoutSource):
             folder = self.folder / domain
             for name in self.list_subfolders(folder):
                 key = f"{domain}/{name}"
-                task_id = key if name in names else name
-                names.add(name)
                 if (files := self.known_tasks.get(key)) is None:
-                    if domain == "summary" and detect_task_format(folder / name) is None:
+                    is_task = detect_task_format if domain == SUMMARY else may_hold_task
+                    if not is_task(folder / name):
                         continue
-                    files = TaskFiles(task_id, folder / name, 1, domain)
+                    files = TaskFiles(key if name in names else name, folder / name, 1, domain)
+                names.add(name)
                 found[key] = files
         return found
 

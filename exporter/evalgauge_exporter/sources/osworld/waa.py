@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evalgauge_exporter.sources.folders import RunInfo, TaskFiles
-from evalgauge_exporter.sources.osworld.layout import OSWorldLayoutSource, detect_tree_format
+from evalgauge_exporter.sources.osworld.layout import OSWorldLayoutSource, detect_tree_format, may_hold_task
 from evalgauge_exporter.sources.parsing import read_bytes
 
 MAX_TEXT = 64 << 10
@@ -51,7 +51,10 @@ class WaaSource(OSWorldLayoutSource):
                 for name in self.list_subfolders(below):
                     # the attempt is part of the key: a new trial before others renumbers them
                     key = f"{attempt}/{trial}/{domain}/{name}"
-                    found[key] = self.known_tasks.get(key) or TaskFiles(name, below / name, attempt, domain)
+                    if (files := self.known_tasks.get(key)) is None and may_hold_task(below / name):
+                        files = TaskFiles(name, below / name, attempt, domain)
+                    if files is not None:
+                        found[key] = files
         return found
 
     def read_info(self) -> RunInfo:

@@ -30,7 +30,9 @@ from evalgauge_exporter.sources.swebench.source import TrajectorySource, find_tr
 SUFFIX = ".traj.json"
 PREDICTIONS = "preds.json"
 _HEAD = re.compile(rb'\A\s*\{\s*"(?:info|messages|trajectory_format|instance_id)"\s*:')
-_FORMAT = re.compile(rb'"trajectory_format"\s*:\s*"mini-swe-agent-1')
+_FORMAT = re.compile(
+    rb'"(?:trajectory_format"\s*:\s*"mini-swe-agent-1|mini_version"\s*:)|"model_stats"\s*:\s*\{\s*"instance_cost"'
+)
 _BLOCK = re.compile(r"```[\w-]*\s*\n(.*?)\n?```", re.DOTALL)
 _DONE = re.compile(r"COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT|MINI_SWE_AGENT_FINAL_OUTPUT")
 _TAIL = 1 << 13

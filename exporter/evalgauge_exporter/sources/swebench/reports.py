@@ -4,6 +4,8 @@ The harness writes ``<model>.<its run id>.json`` where it was called, which may 
 ``logs/run_evaluation/<its run id>/<model>/<instance>/report.json`` while it works. OpenHands calls the first
 ``output.report.json``, SWE-agent before 1.0 wrote ``results.json``. Traps:
 
+- Results that were submitted to the leaderboard have their trajectories in ``trajs``, beside ``results/results.json``
+  and ``logs/<instance>/report.json``. The first names what is resolved: all else that was attempted is not.
 - A report in the parent folder may be about another run: it counts where its name begins with this run's model, and of
   several of one model the one whose run id is the run's folder, if there is such a one.
 - Reports may disagree about an instance (judged twice, with other patches). Then nothing is known of it.
@@ -31,6 +33,9 @@ from evalgauge_exporter.sources.parsing import (
 )
 
 LOGS = "logs/run_evaluation"
+SUBMITTED = "trajs"
+_OTHERS = ""
+"""The name under which the verdict on all other instances stands."""
 _MAX_REPORT = 16 << 20
 _MAX_CANDIDATES = 200
 _KEYS = (b'"resolved_ids"', b'"resolved"')
@@ -57,6 +62,7 @@ class Reports:
         self._read: dict[Path, tuple[FileFingerprint | None, Mapping[str, Verdict]]] = {}
         self._ranks: list[list[Mapping[str, Verdict]]] = []
         self._logs: list[Path] = []
+        self._submitted: Mapping[str, Verdict] = {}
         self.paths: list[Path] = []
         """The files that were read."""
 
@@ -83,6 +89,10 @@ class Reports:
             for name in sorted(names)
             if is_directory(path := each / name)
         ]
+        self._logs.append(self._folder / "eval_outputs")
+        if folder_name == SUBMITTED:
+            self._logs.append(parent / "logs")
+            self._submitted = self._load(parent / "results" / "results.json")
 
     def verdict(self, instance: str) -> Verdict | None:
         """Return the verdict on an instance; None where there is none yet."""
@@ -94,7 +104,7 @@ class Reports:
             path = folder / instance / "report.json"
             if (found := self._load(path).get(instance)) is not None:
                 verdicts.add(found)
-        return _agreed(verdicts) if verdicts else None
+        return _agreed(verdicts) if verdicts else self._submitted.get(instance, self._submitted.get(_OTHERS))
 
     def _load(self, path: Path) -> Mapping[str, Verdict]:
         now = fingerprint(path)
@@ -161,7 +171,11 @@ def _parse_summary(content: Mapping[str, Any]) -> dict[str, Verdict]:
 
 def _parse_old_summary(content: Mapping[str, Any]) -> dict[str, Verdict]:
     """Return the verdicts of a report as SWE-agent before 1.0 made it."""
-    found = {instance: Verdict(False, "empty patch") for instance in _ids(content, "no_generation")}
+    found = {_OTHERS: Verdict(False)}
+    found |= {instance: Verdict(False, "empty patch") for instance in _ids(content, "no_generation")}
+    found |= {
+        instance: Verdict(None, "the SWE-bench harness has no log of it") for instance in _ids(content, "no_logs")
+    }
     found |= {instance: Verdict(False) for key in ("generated", "applied") for instance in _ids(content, key)}
     return found | {instance: Verdict(True) for instance in _ids(content, "resolved")}
 

@@ -7,7 +7,9 @@ Traps:
 - Tokens are sums (``tokens_sent``, ``tokens_received``) over ``api_calls`` calls; 0 where the model was not known.
 - There are no times, only how long commands took (``execution_time``, since 1.0): the file's time is all there is.
 - The model is in ``replay_config`` (a JSON text in the JSON), before 1.0 in ``args.yaml`` beside it, and in the name of
-  the folder, ``<model>__<data set>__<configuration>__…``, under which the predictions go.
+  the folder, under which the predictions go: ``<configuration>__<model>__t-…``, before 1.0 ``<model>__<data
+  set>__<configuration>__t-…``.
+- With ``attempts`` an instance was tried several times: the rest of the document is of the one that was chosen.
 - The last step, ``submit``, counts as a step.
 """
 
@@ -28,7 +30,8 @@ from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_head,
 from evalgauge_exporter.sources.swebench.source import TrajectorySource, find_trajectories
 
 SUFFIX = ".traj"
-_HEAD = re.compile(rb'\A\s*\{\s*"(?:environment|trajectory|history|replay_config)"\s*:')
+_HEAD = re.compile(rb'\A\s*\{\s*"(?:attempts|environment|trajectory|history|replay_config)"\s*:')
+_FOLDER = re.compile(r"(?:(?P<old>.+?)__.+?__.+?|.+?__(?P<model>.+?))__t-[\d.]+__p-")
 _MODEL = re.compile(rb"^\s*model_name:\s*['\"]?([^\s'\"#]+)", re.MULTILINE)
 
 
@@ -95,8 +98,8 @@ class SweAgentSource(TrajectorySource):
         stated = parse_id(as_object(as_object(as_object(config).get("agent")).get("model")).get("name"))
         if stated is None and (found := _MODEL.search(read_head(self.folder / "args.yaml", 1 << 20))):
             stated = parse_id(found[1].decode("utf-8", "replace"))
-        if stated is None and "__" in self.folder.absolute().name:
-            stated = parse_id(self.folder.absolute().name.split("__")[0])
+        if stated is None and (parts := _FOLDER.match(self.folder.absolute().name)):
+            stated = parse_id(parts["old"] or parts["model"])
         name = split_model_name(stated)
         return ModelName(name.provider or infer_provider(name.model), name.model)
 

@@ -161,7 +161,8 @@ def test_a_folder_of_trajectories_of_any_version_is_a_run(tmp_path: Path, versio
     write_json(tmp_path / "run" / "web" / "trajectory.json", trajectory(version, final_metrics={}))
     assert places(tmp_path / "run") == [tmp_path / "run"]
     run = folded(AtifSource(tmp_path / "run"))
-    assert outcomes(run) == {"success": 1, "evaluation_error": 1}
+    assert outcomes(run) == {"success": 1, "interrupted": 1}
+    assert run.attempts["web", 1].reason == "the trajectory states no score"
     assert run.usage["openai", "gpt-5.1"].tokens == [80, 120, 0, 14]
     assert run.attempts["mail", 1].instruction == "Open the mail"
 
@@ -268,3 +269,34 @@ def test_several_rewards_are_scores(tmp_path: Path) -> None:
     (end,) = attempt.events
     assert isinstance(end, TaskFinished)
     assert (end.score, end.scores, end.outcome) == (0.5, rewards, "failure")
+
+
+def make_trials(root: Path, **rewards: float | None) -> Path:
+    """Trials as they are published: of each its result, which holds its configuration, and nothing of the job."""
+    for task, reward in rewards.items():
+        config = {"task": {"path": f"tasks/{task}"}, "agent": {"name": "a", "model_name": "openai/gpt-5.1"}}
+        stated = {"rewards": {"reward": reward}}
+        result = {"task_name": task, "trial_name": f"{task}__x", "config": config, "verifier_result": stated}
+        write_json(root / f"renamed-{task}" / "result.json", {**result, "started_at": "2026-01-26T02:12:06"})
+    return root
+
+
+def test_results_of_trials_without_anything_else_are_a_run(tmp_path: Path) -> None:
+    job = make_trials(tmp_path / "job", mail=1.0, web=0.0)
+    assert places(tmp_path) == [job]
+    run = folded(AtifSource(job))
+    assert {key[0]: attempt.status for key, attempt in run.attempts.items()} == {"mail": "success", "web": "failure"}
+    assert (run.model, run.agent) == ("gpt-5.1", "a")
+
+
+def test_the_reward_of_a_trial_without_a_result_is_in_the_verifiers_file(tmp_path: Path) -> None:
+    for task, reward in (("mail", "1.0\n"), ("web", "0"), ("desk", "none"), ("disk", "")):
+        write_json(tmp_path / "job" / f"{task}__x" / "config.json", {"task": {"name": task}})
+        write(tmp_path / "job" / f"{task}__x" / "verifier" / "reward.txt", reward)
+    run = folded(AtifSource(tmp_path / "job"))
+    assert {key[0]: attempt.status for key, attempt in run.attempts.items()} == {
+        "mail": "success", "web": "failure", "desk": "running", "disk": "running"
+    }  # fmt: skip
+    write_json(tmp_path / "job" / "config.json", {"job_name": "job", "agents": []})
+    running = folded(AtifSource(tmp_path / "job"))
+    assert {attempt.status for attempt in running.attempts.values()} == {"running"}, "its result is still to come"

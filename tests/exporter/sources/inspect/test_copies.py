@@ -56,6 +56,15 @@ def test_the_log_of_a_later_try_replaces_the_earlier_one(tmp_path: Path) -> None
     assert names_of(Discovery([tmp_path])) == ["a.json"]
 
 
+def test_evaluations_of_vitals_which_share_the_hash_of_their_task_are_runs_of_their_own(tmp_path: Path) -> None:
+    content = document_of(LOGS / "tools.eval")
+    for number, name in enumerate(("a.json", "b.json", "copy of b.json")):
+        run_id, created = name[-6], f"2026-01-0{min(number, 1) + 1}T00:00:00+00:00"
+        content["eval"] |= {"task_id": "add3e3e94f8e2faf092a58", "run_id": run_id, "created": created}
+        make_json(tmp_path / name, content)
+    assert names_of(Discovery([tmp_path])) == ["a.json", "b.json"]
+
+
 def test_a_running_exporter_counts_an_evaluation_that_is_tried_again_once(tmp_path: Path) -> None:
     shutil.copy(LOGS / "tools.eval", tmp_path / "b.eval")
     exporter = exporter_of(tmp_path)

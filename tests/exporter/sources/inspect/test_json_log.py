@@ -174,3 +174,114 @@ def test_a_document_that_is_torn_or_no_object_is_named(tmp_path: Path) -> None:
     for content, reason in (("{", "torn_file"), ("[]", "foreign_file")):
         _, problems = drain(InspectJsonLogSource(write(tmp_path / "x.json", content)))
         assert [problem.reason for problem in problems] == [reason]
+
+
+def model_event(second: int, text: str, took: float = 1.0, **more: Any) -> dict[str, Any]:
+    at = f"2026-11-21T20:00:{second:02d}+00:00"
+    answer = {"choices": [{"message": {"role": "assistant", "content": text}}], "usage": {"input_tokens": 5}}
+    call = {"event": "model", "model": "openai/gpt-5.1", "timestamp": at, "completed": at, "working_time": took}
+    return {**call, "output": answer, **more}
+
+
+def read_sample(root: Path, **more: Any) -> RunState:
+    return folded(InspectJsonLogSource(make_json(root / "log.json", {**header(), "samples": [sample(1, **more)]})))
+
+
+def test_calls_of_a_scorer_in_an_old_log_which_has_steps_in_the_place_of_spans_are_no_steps(tmp_path: Path) -> None:
+    def step(action: str, kind: str) -> dict[str, Any]:
+        return {"event": "step", "action": action, "type": kind, "name": kind}
+
+    events = [step("begin", "solver"), model_event(1, "4"), step("end", "solver")]
+    events += [step("begin", "scorer"), model_event(3, "GRADE: C"), step("end", "scorer"), model_event(4, "bye")]
+    run = read_sample(tmp_path, events=events, scores={"match": {"value": "C"}})
+    assert run.attempts["s1", 1].steps == 2
+    assert run.usage["openai", "gpt-5.1"].tokens[0] == 15, "they are calls all the same"
+
+
+@pytest.mark.parametrize("prefix", ["attachment://", "tc://"])
+def test_long_texts_which_a_log_keeps_apart_are_read_in_their_places(tmp_path: Path, prefix: str) -> None:
+    call = {"id": "c1", "function": "bash", "arguments": {"cmd": f"{prefix}cmd"}}
+    message = {"role": "assistant", "content": [{"type": "text", "text": f"{prefix}why"}], "tool_calls": [call]}
+    events = [
+        model_event(1, "", output={"choices": [{"message": message}]}),
+        {"event": "tool", "id": "c1", "result": f"{prefix}seen", "timestamp": "2026-11-21T20:00:02+00:00"},
+        model_event(3, f"{prefix}lost"),
+    ]
+    attachments = {"cmd": "ls", "why": "to look", "seen": "a.txt", "other": "data:image/png;base64,AAAA"}
+    path = make_json(
+        tmp_path / "log.json", {**header(), "samples": [sample(1, events=events, attachments=attachments)]}
+    )
+    first, last = [event for event in drain(InspectJsonLogSource(path))[0] if isinstance(event, Step)]
+    assert (first.action["cmd"], first.reasoning, first.observation) == ("ls", "to look", "a.txt")
+    assert last.reasoning == f"{prefix}lost", "what is not there stays as it is"
+
+
+def test_times_of_events_that_were_written_at_the_end_are_not_believed(tmp_path: Path) -> None:
+    content = header()
+    content["eval"] = {**content["eval"], "created": "2026-11-21T20:01:00+00:00"}
+    content["stats"]["started_at"] = "2026-11-21T20:00:30+00:00"
+    untimed = {**sample(1, events=[model_event(59, "4", took=20.0)]), "started_at": None, "completed_at": None}
+    run = folded(InspectJsonLogSource(make_json(tmp_path / "log.json", {**content, "samples": [untimed]})))
+    attempt = run.attempts["s1", 1]
+    assert (attempt.status, attempt.duration_seconds) == ("success", None)
+    assert run.ended_at is not None
+    assert run.started_at is not None
+    assert run.ended_at - run.started_at == 30.0, "a run began when its statistics say so"
+
+
+@pytest.mark.parametrize(
+    ("model", "read_as"),
+    [
+        ('generate(chat_anthropic("claude-x")) (gpt-4.1)', "gpt-4.1"),
+        ("function(inputs, solver) (claude-sonnet-4-5)", "claude-sonnet-4-5"),
+        ("openai/gpt-5.1", "gpt-5.1"),
+        ("local/my model (4 bit)", "my model (4 bit)"),
+    ],
+)
+def test_the_model_that_vitals_puts_in_brackets_behind_the_solver(tmp_path: Path, model: str, read_as: str) -> None:
+    content = header()
+    content["eval"] = {**content["eval"], "model": model}
+    assert folded(InspectJsonLogSource(make_json(tmp_path / "log.json", content))).model == read_as
+
+
+@pytest.mark.parametrize(
+    ("limit", "results", "planned"),
+    [
+        (3, None, 6),
+        ([10, 14], None, 8),
+        (500, None, 200),
+        (None, None, 200),
+        (3, {"total_samples": 4}, 4),
+        ("x", {"total_samples": "x"}, 200),
+    ],
+)
+def test_a_limited_run_planned_no_more_samples_than_its_limit(
+    tmp_path: Path, limit: object, results: object, planned: int
+) -> None:
+    content = header(epochs=2)
+    content["eval"] |= {"dataset": {"samples": 100}, "config": {"epochs": 2, "limit": limit}}
+    run = folded(InspectJsonLogSource(make_json(tmp_path / "log.json", {**content, "results": results})))
+    assert run.total == planned
+
+
+def test_a_sample_of_an_old_log_has_one_score_and_its_events_in_a_transcript(tmp_path: Path) -> None:
+    old = {"scores": None, "score": {"value": "I", "answer": "5"}}
+    transcript = {"events": [model_event(1, "tc://long")], "content": {"long": "four"}}
+    path = make_json(tmp_path / "log.json", {**header(), "samples": [sample(1, **old, transcript=transcript)]})
+    events, _ = drain(InspectJsonLogSource(path))
+    assert [event.reasoning for event in events if isinstance(event, Step)] == ["four"]
+    [end] = [event for event in events if isinstance(event, TaskFinished)]
+    assert (end.outcome, end.score, end.answer) == ("failure", 0.0, "5")
+    reduced = {**header(), "samples": None, "results": {"sample_reductions": REDUCTIONS}}
+    run = folded(InspectJsonLogSource(make_json(tmp_path / "reduced.json", reduced)))
+    assert [attempt.status for attempt in run.attempts.values()] == ["success", "failure"]
+
+
+def test_ids_that_a_whole_log_has_renamed_are_no_tasks_that_are_left(tmp_path: Path) -> None:
+    renamed = {**sample(1), "id": 1}
+    content = {**header(), "results": {"total_samples": 1}, "samples": [renamed]}
+    run = folded(InspectJsonLogSource(make_json(tmp_path / "log.json", content)))
+    assert (run.total, list(run.attempts)) == (1, [("1", 1)])
+    part = {**content, "results": {"total_samples": 2}}
+    run = folded(InspectJsonLogSource(make_json(tmp_path / "part.json", part)))
+    assert {key[0] for key, attempt in run.attempts.items() if attempt.status == "pending"} == {"s1", "s2"}

@@ -239,3 +239,40 @@ def test_no_screenshot_is_opened_or_looked_at(tmp_path: Path, monkeypatch: pytes
     assert any(isinstance(event, Step) and event.screenshot for event in events)
     assert any(path.endswith("traj.jsonl") for path in touched)
     assert not [path for path in touched if path.endswith(".png")]
+
+
+def test_what_lies_beside_the_tasks_is_none(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    whole = outcomes(folded(OSWorldSource(run)))
+    for name in (
+        "chrome/aaa-1/._traj.jsonl",
+        "__MACOSX/chrome/._aaa-1",
+        "logs/night/notes.txt",
+        "chrome/old/README.md",
+    ):
+        write(run / name, b"\0\5\26\7")
+    write(run / "chrome" / "begun" / "runtime.log", "")
+    (run / "chrome" / "queued").mkdir()
+    assert places(tmp_path) == [run]
+    assert outcomes(folded(OSWorldSource(run))) == {**whole, "interrupted": 2}
+
+
+def test_an_old_run_that_was_copied_just_now_is_not_running(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    (run / "os" / "queued").mkdir()
+    for path in run.rglob("*"):
+        os.utime(path)
+    state = folded(OSWorldSource(run))
+    assert state.last_event_at == BEGIN.timestamp() + 40
+    assert state.attempts["queued", 1].started_at == BEGIN.timestamp() + 5
+
+
+def test_files_that_git_lfs_has_not_fetched_are_not_there(tmp_path: Path) -> None:
+    run = tmp_path / "gpt-5.1"
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1014\n"
+    for name in ("args.json", "chrome/a/traj.jsonl", "chrome/a/result.txt"):
+        write(run / name, pointer)
+    events, problems = drain(OSWorldSource(run))
+    assert outcomes(fold("run", "osworld", events)) == {"interrupted": 1}
+    assert {problem.reason for problem in problems} == {"git_lfs"}
+    assert "git lfs pull" in problems[0].detail

@@ -246,7 +246,7 @@ def test_swe_agents_tokens_are_sums_and_its_model_is_in_a_text_in_the_file(tmp_p
 
 
 def test_swe_agent_before_1_0_lays_its_files_flat_and_names_the_model_beside_them(tmp_path: Path) -> None:
-    run = tmp_path / "gpt4__data__default__install-1"
+    run = tmp_path / "gpt4__data__default__t-0.00__p-0.95__c-3.00__install-1"
     content = swe("exit_cost", None, tokens_sent=0, tokens_received=0)
     del content["replay_config"]
     write(run / "o__r-1.traj", json.dumps(content), AT)
@@ -293,3 +293,49 @@ def test_folders_that_hold_other_things_are_no_runs(tmp_path: Path) -> None:
     write(tmp_path / "c" / "x.traj.json", json.dumps({"info": {}, "messages": [], "trajectory_format": "mine-1"}))
     assert not swe_agent.matches(tmp_path / "c", names(tmp_path / "c"))
     assert not mini_swe_agent.matches(tmp_path / "c", names(tmp_path / "c"))
+
+
+def test_the_model_in_the_name_of_a_folder_stands_where_the_release_puts_it(tmp_path: Path) -> None:
+    for name in ("default__claude-x__t-0.00__p-1.00__c-2.00___lite", "claude-x__data__default__t-0.00__p-0.95__c-3.00"):
+        content = swe()
+        del content["replay_config"]
+        write(tmp_path / name / "a" / "a.traj", json.dumps(content))
+        assert folded(SweAgentSource(tmp_path / name)).model == "claude-x"
+
+
+@pytest.mark.parametrize("left", ["mini_version", "model_stats"])
+def test_a_trajectory_that_does_not_name_its_format_is_recognised_by_what_it_states(tmp_path: Path, left: str) -> None:
+    content = mini()
+    del content["trajectory_format"]
+    content["info"] = {left: content["info"][left]}
+    write(tmp_path / "a" / "a.traj.json", json.dumps(content, indent=2))
+    assert mini_swe_agent.matches(tmp_path, names(tmp_path))
+
+
+def test_a_submission_has_its_verdicts_beside_its_trajectories(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d", "e"):
+        write(tmp_path / "trajs" / f"{name}.traj", json.dumps(swe()))
+    write(
+        tmp_path / "results" / "results.json", json.dumps({"no_generation": ["c"], "no_logs": ["d"], "resolved": ["a"]})
+    )
+    write(tmp_path / "logs" / "e" / "report.json", json.dumps({"e": {"resolved": True}}))
+    events, _ = drain(SweAgentSource(tmp_path / "trajs"))
+    assert finishes(events) == {
+        "a": "success", "b": "failure", "c": "failure", "d": "evaluation_error", "e": "success"
+    }  # fmt: skip
+
+
+def test_of_several_attempts_at_an_instance_the_chosen_one_counts(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "a.traj", json.dumps({"attempts": [swe(), swe()], **swe()}))
+    write(tmp_path / "b" / "b.traj", json.dumps({"attempts": [swe()]}))
+    assert swe_agent.matches(tmp_path, names(tmp_path))
+    run = folded(SweAgentSource(tmp_path))
+    assert {key[0]: attempt.status for key, attempt in run.attempts.items()} == {"a": "interrupted", "b": "running"}
+    assert (run.attempts["a", 1].steps, run.attempts["a", 1].calls) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [("RateLimitError", "infrastructure_error"), ("LimitsExceeded", "agent_error")]
+)
+def test_a_refused_call_is_no_limit_of_the_agent(tmp_path: Path, status: str, outcome: str) -> None:
+    assert outcome_of(tmp_path, mini(status, "")) == outcome
