@@ -835,6 +835,15 @@ class RunState:
         steps, count = self.measured_steps
         return steps / count if count else None
 
+    def pending_tasks(self) -> Iterator[tuple[str, str, int]]:
+        """Yield the id and the domain of tasks with pending attempts, and the number of these; known names only."""
+        for attempt in self._attempts.values():
+            if attempt.status == "pending":
+                yield attempt.task_id, attempt.domain, 1
+        for task_id, domain in self._planned.items():
+            if (missing := self.attempts_planned - self._recorded.get(task_id, 0)) > 0:
+                yield task_id, domain, missing
+
     def iterate_attempts(self) -> Iterator[Attempt]:
         """Yield all attempts by task and number, also the planned ones without a record, which are made on the way."""
         recorded = self.attempts
