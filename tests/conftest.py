@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,10 @@ settings.register_profile(
     derandomize="EVALGAUGE_FUZZ" not in os.environ,
 )
 settings.load_profile("evalgauge")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # jobs that a shell runs in the background ignore it, and so would each process that a test interrupts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHROMIUM_FLAGS = (
     "--no-sandbox",
