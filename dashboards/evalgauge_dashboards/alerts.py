@@ -294,9 +294,8 @@ def _slow_calls() -> Expression:
     seconds = held.growth(duration, "15m", *CALL, part="sum")
     calls_before = held.part(duration, "count", *CALL) - calls
     usual = (held.part(duration, "sum", *CALL) - seconds) / (calls_before >= thresholds.SLOW_SAMPLE)
-    return (
-        (seconds / (calls >= thresholds.SLOW_SAMPLE) > usual * thresholds.SLOW_FACTOR)
-        .where(held.running_runs(), on=BY_RUN)
+    return (seconds / (calls >= thresholds.SLOW_SAMPLE) > usual * thresholds.SLOW_FACTOR).where(
+        held.running_runs(), on=BY_RUN
     )
 
 
@@ -565,8 +564,8 @@ def list_alerts(job: str = "evalgauge") -> tuple[Alert, ...]:
             "warning",
             "run",
             "Calls of run {{ $labels.run_id }} to {{ $labels.provider }}/{{ $labels.model }} now take "
-            f"{{{{ $value | humanizeDuration }}}} on average, more than {thresholds.SLOW_FACTOR:g} times what they took "
-            "before.",
+            f"{{{{ $value | humanizeDuration }}}} on average, more than {thresholds.SLOW_FACTOR:g} times what they "
+            "took before.",
             "The provider is overloaded, or the prompts have grown. The run ends later, its machines are billed for "
             "longer, and tasks with a time limit fail.",
             (EVALUATION, 34),

@@ -53,6 +53,15 @@ class ProcessLog:
         with self._lock:
             self._clients.add(client)
 
+    def is_shared(self, client: LogClient) -> bool:
+        """Whether other clients than this one write here."""
+        with self._lock:
+            return any(other is not client for other in self._clients)
+
+    def workers_up(self) -> list[str]:
+        """List the workers that this process reported and that are not stopped."""
+        return [worker for worker, state in list(self.workers.items()) if state != "stopped"]
+
     def leave(self, client: LogClient) -> None:
         """Remove a client; after the last one the file is closed and the heartbeat stops."""
         with self._lock:
@@ -98,7 +107,7 @@ class ProcessLog:
     def _beat(self, writer: LogWriter, closing: threading.Event) -> None:
         while not closing.wait(HEARTBEAT_SECONDS):
             lost = {"lost_events": self.lost_events} if self.lost_events else {}
-            alive: list[str | None] = [worker for worker, state in list(self.workers.items()) if state != "stopped"]
+            alive: list[str | None] = [*self.workers_up()]
             with self._lock:
                 client: LogClient | None = next(iter(self._clients), None)
             for worker in alive or [None]:

@@ -305,7 +305,7 @@ class Run:
         """Finish the run. Never raises.
 
         Open tasks of this process finish as ``interrupted``; what is still to be written beside the log is waited for.
-        In a process that only joined, the run stays open.
+        In a process that only joined, the run stays open, and its workers are stopped.
 
         Args:
             status: How the run finished.
@@ -319,6 +319,9 @@ class Run:
             background_files.flush(stop=True)
             if self._ownership is not None:
                 self._write("run_finished", {"status": status}, sync=self._fsync != "never")
+            elif self._joined and not self._log.is_shared(self):
+                for worker_id in self._log.workers_up():  # else their silence is taken for their loss
+                    self._write("worker_state", {"worker_id": worker_id, "state": "stopped"})
             self._closed = True
         _open_runs.discard(self)
         _unfinished.discard(self)

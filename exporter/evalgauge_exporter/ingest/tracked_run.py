@@ -195,7 +195,7 @@ class TrackedRun:
         self._fold(run, result.events, nullcontext(), problems)
         if not result.has_more:
             run.version += self.run.version + 1
-            run.unreadable = result.unreadable
+            run.unreadable, run.unreadable_since = self.run.unreadable, self.run.unreadable_since
             self.found = self.found._replace(source=source)
             self.run, self._rebuild, self.cached_fingerprint = run, None, None
             self.has_more, self.caught_up = False, True
@@ -222,6 +222,7 @@ class TrackedRun:
             return  # what is noted stays until all can be read: it is one problem
         with self._lock:
             self.run.unreadable = detail
+            self.run.unreadable_since = None if detail is None else time.time()
             self.run.version += 1 if self.run.version else 0
         if detail is not None:
             problems.append(Problem("unreadable", detail))

@@ -63,7 +63,7 @@ _NO_PROGRESS = frozenset({Heartbeat, LogLine, Message})
 """Events that show nothing but that somebody is alive."""
 _CHANGES_TASKS = frozenset({RunStarted, RunFinished, TaskStarted, TaskFinished})
 """Events that change how many tasks there are of each status."""
-_OF_THIS_PROCESS = frozenset({"run_id", "unreadable", "_pricer", "_reload"})
+_OF_THIS_PROCESS = frozenset({"run_id", "unreadable", "unreadable_since", "_pricer", "_reload"})
 """The fields of a state that another process does not take over."""
 
 EndStatus = Literal["completed", "aborted"]
@@ -151,6 +151,8 @@ class RunState:
         """How long model calls took, by provider and model."""
         self.unreadable: str | None = None
         """Why something of the run can't be read for the moment; the state is that of before."""
+        self.unreadable_since: float | None = None
+        """Since when, in Unix seconds, as far as it was being read."""
         self.spent_by_minute: dict[int, Decimal] = {}
         """US dollars of model calls by minute (Unix seconds / 60), for the newest minutes with any."""
         self.started_at: float | None = None
@@ -689,7 +691,7 @@ class RunState:
         """
         if self.is_finished():
             return self._end_status
-        return "stalled" if now - self.last_event_at > stall_after else "running"
+        return "stalled" if self.is_silent(None, now, stall_after) else "running"
 
     @property
     def ended_at(self) -> float | None:
@@ -697,9 +699,12 @@ class RunState:
         return self._finished.ts if self._finished is not None and self.is_finished() else None
 
     def is_silent(self, writer: str | None, now: float, stall_after: float) -> bool:
-        """Return whether a writer has been silent for longer than ``stall_after``; without a writer, the whole run."""
+        """Return whether a writer has been silent for longer than ``stall_after``; without a writer, the whole run.
+
+        While something of the run can't be read, nobody falls silent: an outage of the storage is no death of a run.
+        """
         last = self.last_event_at if writer is None else self.writers.get(writer, 0.0)
-        return now - last > stall_after
+        return (now if self.unreadable_since is None else min(now, self.unreadable_since)) - last > stall_after
 
     def status_of(self, attempt: Attempt, now: float, stall_after: float) -> str:
         """Return the status; ``interrupted`` for an open attempt whose run is finished or whose writer is silent."""

@@ -44,6 +44,7 @@ def test_a_clock_that_is_an_hour_behind_loses_no_worker(tmp_path: Path) -> None:
         tmp_path,
         "v2",
         [*task(behind - 290, "b", "v2"), {"ts": behind - 200, "type": "heartbeat"}, *task(behind - 100, "c", "v2")],
+        now,
     )
     run = read_run(tmp_path)
     assert run.started_at == pytest.approx(now - 300)

@@ -61,6 +61,15 @@ def test_a_silent_run_is_stalled_until_it_speaks_again() -> None:
     assert run.worker_state(run.workers["v"], 900, STALL) == "busy"
 
 
+def test_a_run_that_cannot_be_read_does_not_fall_silent_and_one_that_was_silent_stays_so() -> None:
+    run = folded(event("run_started", 1), event("task_started", 100, task_id="a", worker_id="v"))
+    run.unreadable_since = 700
+    assert run.status(5000, STALL) == "running"
+    assert run.worker_state(run.workers["v"], 5000, STALL) == "busy"
+    run.unreadable_since = 701
+    assert run.status(5000, STALL) == "stalled"
+
+
 def test_the_tasks_of_a_dead_process_are_interrupted_while_others_go_on() -> None:
     run = folded(
         event("run_started", 1),
