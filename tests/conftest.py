@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,16 @@ settings.register_profile(
     derandomize="EVALGAUGE_FUZZ" not in os.environ,
 )
 settings.load_profile("evalgauge")
+
+# recorded runs have naive times, which are those of the machine that they were recorded on; and an hour is there twice
+# once a year in many other zones
+os.environ["TZ"] = "UTC"
+if hasattr(time, "tzset"):
+    time.tzset()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # jobs that a shell runs in the background ignore it, and so would each process that a test interrupts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHROMIUM_FLAGS = (
     "--no-sandbox",

@@ -422,13 +422,12 @@ def _add_calls(
         called = split_model_name(parse_id(as_object(usage).get("model")))
         called = called if called.model is not None else name
         provider = called.provider or infer_provider(called.model)
-        attempt.add_call(None, provider, called.model, parse_usage(_as_openai(as_object(usage))), cost_usd=cost)
+        attempt.add_call(None, provider, called.model, parse_usage(as_object(usage)), cost_usd=cost)
     if usages:
         return
     total, spent = as_object(metrics.get("accumulated_token_usage")), metrics.get("accumulated_cost")
     if parse_count(total.get("prompt_tokens")) or parse_count(total.get("completion_tokens")):
-        tokens = parse_usage(_as_openai(total))
-        attempt.add_call(None, name.provider, name.model, tokens, requests=len(costs), cost_usd=spent)
+        attempt.add_call(None, name.provider, name.model, parse_usage(total), requests=len(costs), cost_usd=spent)
         return
     answers = _list_answers(metrics, history)
     for cost, answer in zip(costs, answers if len(answers) == len(costs) else [None] * len(costs), strict=True):
@@ -455,15 +454,3 @@ def _list_answers(metrics: Mapping[str, Any], history: list[Mapping[str, Any]]) 
 
 def _cost_of(cost: object) -> float | None:
     return parse_float(cost.get("cost") if isinstance(cost, dict) else cost)
-
-
-def _as_openai(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return token counts by the names of OpenAI's API, in which cached tokens are part of the prompt's."""
-    return {
-        "prompt_tokens": usage.get("prompt_tokens"),
-        "completion_tokens": usage.get("completion_tokens"),
-        "prompt_tokens_details": {
-            "cached_tokens": usage.get("cache_read_tokens"),
-            "cache_write_tokens": usage.get("cache_write_tokens"),
-        },
-    }

@@ -439,11 +439,10 @@ def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: flo
         if paired is None:
             continue
         found, labels = paired.comparison, (run.run_id, paired.baseline.run_id)
-        if not found.paired_tasks:
-            continue
-        if found.finished:
-            yield m.COMPARISON_P_VALUE, (*labels, "exact"), found.p_value
-        yield m.COMPARISON_P_VALUE, (*labels, "anytime"), found.anytime_p_value
+        if found.paired_tasks:
+            if found.finished:
+                yield m.COMPARISON_P_VALUE, (*labels, "exact"), found.p_value
+            yield m.COMPARISON_P_VALUE, (*labels, "anytime"), found.anytime_p_value
         yield from _deltas(m.COMPARISON_SUCCESS_DELTA, labels, found.expected_delta, found.ci_low, found.ci_high)
         if (score := found.score) is not None:
             low, high = (None, None) if score.interval is None else score.interval

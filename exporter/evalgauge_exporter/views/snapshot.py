@@ -13,6 +13,7 @@ from evalgauge.metrics import MEASURED_OUTCOMES, TASK_STATUSES
 from evalgauge_exporter.analysis.comparison import Comparison
 from evalgauge_exporter.analysis.costs import MachineCost
 from evalgauge_exporter.analysis.curves import Curves
+from evalgauge_exporter.analysis.rates import success_rate_reason
 from evalgauge_exporter.analysis.run_analysis import BaselineComparison, RunAnalysis
 from evalgauge_exporter.analysis.summary import NO_RESULTS, elapsed, result_fields, summarize
 from evalgauge_exporter.state.run import RunState
@@ -440,6 +441,7 @@ def _p_value(found: Comparison) -> float | None:
 def compare(a: RunState, b: RunState, analysis: RunAnalysis, now: float) -> shapes.Comparison:
     """Return the comparison of run ``b`` with its baseline ``a``."""
     found = analysis.compare(a, b, now)
+    reasons = ((run.run_id, success_rate_reason(run)) for run in (a, b))
     return shapes.Comparison(
         comparison=shapes.Compared(
             run_a=_run_metrics(a, analysis, now),
@@ -464,6 +466,7 @@ def compare(a: RunState, b: RunState, analysis: RunAnalysis, now: float) -> shap
                 noise_floor=found.noise_floor,
                 only_in_a=found.only_in_a,
                 only_in_b=found.only_in_b,
+                reason="; ".join(f"{run_id}: {reason}" for run_id, reason in reasons if reason is not None) or None,
             ),
         )
     )

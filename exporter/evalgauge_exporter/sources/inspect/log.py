@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from msgspec import Raw
 
 from evalgauge.events import Event, LlmCall, PlannedTask, RunFinished, RunStarted, token_fields
+from evalgauge.integrations.inspect.outcomes import BATCHED
 from evalgauge.model_names import ModelName
 from evalgauge.runlog import Problem
 from evalgauge.values import parse_count, parse_id, parse_timestamp
@@ -35,6 +36,7 @@ from evalgauge_exporter.sources.inspect.header import (
     list_reduced_samples,
     list_unlogged_usage,
     parse_model,
+    parse_modifiers,
     parse_tags,
 )
 from evalgauge_exporter.sources.inspect.sample_document import parse_sample
@@ -85,6 +87,9 @@ class InspectLogSource:
         """When the file was last changed, in Unix seconds."""
         self._counted: Counts = {}
         """Tokens of the calls that were returned."""
+        self._batch = False
+        self._service_tier: str | None = None
+        self._model: ModelName = ModelName(None, None)
         self._seq = 0
         self._latest = 0.0
         self._started = False
@@ -231,13 +236,15 @@ class InspectLogSource:
         at = find_start(content)
         self._run_start = at if at is not None else self._written_at
         self._started = True
+        self._batch, self._service_tier = parse_modifiers(content)
+        self._model = parse_model(task)
         self._append(
             RunStarted(
                 ts=self._run_start,
                 seq=0,
                 writer=self.source,
                 benchmark=parse_id(task.get("task")),
-                model=parse_model(task).model,
+                model=self._model.model,
                 agent=parse_id(task.get("solver")),
                 tasks=planned,
                 total_tasks=None if planned else count_samples(content, epochs),
@@ -324,6 +331,9 @@ class InspectLogSource:
         self._seq += 1
         self._latest = max(self._latest, event.ts)
         if isinstance(event, LlmCall):
+            event.batch = event.batch or (self._batch and event.provider in BATCHED)
+            if not event.batch and ModelName(event.provider, event.model) == self._model:
+                event.service_tier = event.service_tier or self._service_tier
             counts = self._counted.setdefault(ModelName(event.provider, event.model), [0, 0, 0, 0])
             for kind, count in enumerate(event.tokens):
                 counts[kind] += count or 0
