@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from benchmarks.rows import Row, best_of
 from evalgauge_exporter.analysis.eta import UNNAMED, DurationStats, Eta, FinishedAttempt, RunningAttempt, estimate
+from evalgauge_exporter.analysis.task_groups import TaskGroups
 
 CUTS = (0.10, 0.25, 0.50, 0.75)
 WORKERS = (1, 2, 4, 8, 16)
@@ -392,6 +393,20 @@ def _long_tasks(rng: random.Random, workers: int) -> list[Judged]:
     return _judge_from_quarter(play(queue, workers, None, 5.0)[0]) if workers < 64 else []
 
 
+def _earlier_run(rng: random.Random, workers: int, *, kinds: bool = False) -> list[Judged]:
+    """The same tasks in an earlier run at another speed, both times with a scatter of their own."""
+    queue = [(domain, seconds * rng.choice((0.4, 3.0)) if kinds else seconds) for domain, seconds in _queue(rng)]
+    before = {str(at): seconds * rng.lognormvariate(0.3, 0.25) for at, (_, seconds) in enumerate(queue)}
+    groups = TaskGroups(before.items())
+    now = [
+        (groups.name(str(at), domain), seconds * rng.lognormvariate(0, 0.25))
+        for at, (domain, seconds) in enumerate(queue)
+    ]
+    return _judge_from_quarter(
+        play(now, workers, None, 5.0)[0], lambda moment: estimate_from_moment(moment, earlier=groups.stats)
+    )
+
+
 KINDS: dict[str, Callable[[random.Random, int], list[Judged]]] = {
     "hard limit, inferred": _hard_limit,
     "hard limit, stated": partial(_hard_limit, stated=True),
@@ -400,6 +415,8 @@ KINDS: dict[str, Callable[[random.Random, int], list[Judged]]] = {
     "one stuck task": _one_stuck,
     "restored from a checkpoint": _restored,
     "tasks of 500 steps": _long_tasks,
+    "tasks known from an earlier run": _earlier_run,
+    "two kinds, tasks known from an earlier run": partial(_earlier_run, kinds=True),
 }
 
 

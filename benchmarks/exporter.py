@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import statistics
 import tempfile
 import time
@@ -15,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.rows import Row, best_of
+from benchmarks.rows import Row, best_of, peak_memory
 from evalgauge import track_run
 from evalgauge.runlog import LogWriter, log_files
 from evalgauge_exporter.config.model import load_config
@@ -122,7 +121,7 @@ def _scrape(folder: Path) -> Iterator[Row]:
     )
     yield Row("the same, nothing rendered before", f"{fresh * 1000:.0f} ms", "", fresh / peer)
     yield Row("the same, nothing compared or priced before", f"{first * 1000:.0f} ms", "", first / peer)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_memory() / (1 << 20)
     yield Row("memory of this process at its peak, the peer's copy included", f"{memory:.0f} MB", "", None)
 
 

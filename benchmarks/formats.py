@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import resource
 import shutil
 import tempfile
 import time
@@ -16,7 +15,7 @@ from typing import Any
 import orjson
 from backports.zstd import zipfile
 
-from benchmarks.rows import Row
+from benchmarks.rows import Row, peak_memory
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.exporter import Exporter
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader
@@ -69,7 +68,7 @@ def _start(root: str) -> tuple[float, float]:
         exporter.wait_caught_up()
         taken = time.perf_counter() - start
         exporter.collector.stop()
-    return taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return taken, peak_memory() / (1 << 20)
 
 
 def write_inspect(root: Path, logs: int, samples: int, turns: int = 0) -> None:

@@ -9,10 +9,12 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from benchmarks import pages
 from benchmarks.exporter import write_run
-from benchmarks.formats import measure_start
+from benchmarks.formats import measure_start, write_inspect, write_openadapt, write_osworld
 from benchmarks.rows import Row, best_of
 from evalgauge import track_run
 from evalgauge_exporter.config.model import load_config
@@ -29,6 +31,13 @@ from evalgauge_exporter.web.server import serving
 SIZES = (1, 10, 100)
 REQUESTS = 15
 SHARDS = 4
+ANSWERS = ("status", "metrics")
+FORMATS: tuple[tuple[str, int, Callable[[Path, int], None]], ...] = (
+    ("{:,} Inspect logs of 200 samples", 1, lambda root, size: write_inspect(root, size, 200)),
+    ("{:,} OpenAdapt runs of 50 tasks", 1, lambda root, size: write_openadapt(root, size, 50)),
+    ("an OSWorld run of {:,} tasks × 15 steps", 4, lambda root, size: write_osworld(root, 1, size, 15)),
+)
+"""What is measured, the smallest size, and what writes a size."""
 
 
 def rows() -> Iterator[Row]:
@@ -37,11 +46,17 @@ def rows() -> Iterator[Row]:
         folder = Path(name)
         yield _grow("a tracker step after {:,} others", 200, lambda size: _step(folder / f"step{size}", size))
         yield _grow("cold start, {:,} events", 2_000, lambda size: _cold_start(folder / f"cold{size}", size))
-        yield _grow("status of a run of {:,} tasks", 100, lambda size: _status(folder / f"status{size}", size))
+        answers = {size: _answers(folder / f"answers{size}", size) for size in (100, 1_000, 10_000)}
+        for path in ANSWERS:
+            medians = {size: found[path] for size, found in answers.items()}
+            yield _grow(f"{path} of a run of {{:,}} tasks", 100, medians.__getitem__)
+        yield from _pages(folder / "pages")
         yield _grow("a replay of {:,} tasks × 15 steps", 20, lambda size: _replay(folder / f"replay{size}", size))
         starts = {size: _start(folder / f"start{size}", size) for size in (10, 100, 1_000)}
         yield _grow("a first start over {:,} finished runs", 10, lambda size: starts[size][0])
         yield _grow("its memory, {:,} finished runs", 10, lambda size: starts[size][1], _format_bytes)
+        for what, unit, write in FORMATS:
+            yield _grow(f"a first start over {what}", unit, partial(_start_over, folder, write))
         running = _read_running(folder / "running")
         yield _grow("/metrics of {:,} running runs", 1, lambda size: _scrape(running, size, WHOLE))
         whole, shard = _scrape(running, SIZES[-1], WHOLE), _scrape(running, SIZES[-1], Shard(0, SHARDS))
@@ -114,8 +129,8 @@ def _cold_start(folder: Path, events: int) -> float:
     return best_of(3, read)
 
 
-def _status(folder: Path, tasks: int) -> float:
-    """The median of an answer of the API about a running run, each after another event."""
+def _answers(folder: Path, tasks: int) -> dict[str, float]:
+    """The medians of answers of the API about a running run, each after another event."""
     exporter = Exporter(load_config(None, results=(folder,), listen="127.0.0.1:0"))
     names = [{"task_id": f"t{n}", "domain": f"d{n % 12}"} for n in range(tasks)]
     with track_run(folder, benchmark="b", model="m", run_id="r", tasks=names, fsync="never") as run:
@@ -124,16 +139,43 @@ def _status(folder: Path, tasks: int) -> float:
                 task.finish(success=number % 3 > 0)
         with run.task(f"t{tasks - 1}") as task, serving(exporter) as url:
             exporter.wait_ready()
-            waits = []
-            for _ in range(REQUESTS):
+            waits: dict[str, list[float]] = {path: [] for path in ANSWERS}
+            for path in ANSWERS * REQUESTS:
                 version = exporter.state.version
                 task.step(action="click")
                 while exporter.state.version == version:
                     time.sleep(0.001)
                 start = time.perf_counter()
-                urllib.request.urlopen(f"{url}/api/benchmark/status?run_id=r").read()
-                waits.append(time.perf_counter() - start)
-    return statistics.median(waits)
+                urllib.request.urlopen(f"{url}/api/benchmark/{path}?run_id=r").read()
+                waits[path].append(time.perf_counter() - start)
+    return {path: statistics.median(found) for path, found in waits.items()}
+
+
+def _pages(folder: Path) -> Iterator[Row]:
+    """The processor time of the page of all runs, until its list is drawn."""
+    folder.mkdir()
+    exporter = Exporter(load_config(None, results=(folder,), listen="127.0.0.1:0"))
+    with pages.open_browser() as browser, serving(exporter) as url:
+        if browser is None:
+            yield Row("/runs/ in Chromium", "not measured", "there is no Chromium", None)
+            return
+        exporter.wait_ready()
+        page = pages.open_page(browser)
+        session = pages.watch_thread(page)
+
+        def measure(runs: int) -> float:
+            pages.show_finished_runs(exporter, runs)
+            loads = [pages.measure_load(page, session, f"{url}/runs/", ".list-view .list-row") for _ in range(3)]
+            return min(used for _, used in loads)
+
+        yield _grow("/runs/ of {:,} runs, processor time of the page", 50, measure)
+
+
+def _start_over(folder: Path, write: Callable[[Path, int], None], size: int) -> float:
+    """Seconds of a first start over what ``write`` writes."""
+    with tempfile.TemporaryDirectory(dir=folder) as root:
+        write(Path(root), size)
+        return measure_start(Path(root))[0]
 
 
 def _replay(folder: Path, tasks: int) -> float:

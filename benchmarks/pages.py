@@ -6,6 +6,7 @@ else the machine does.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 import tempfile
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from benchmarks.answers import write_task
 from benchmarks.rows import Row
@@ -35,18 +36,52 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 def rows() -> Iterator[Row]:
     """Each page in a browser window of its own."""
-    if not CHROMIUM.exists():
-        yield Row("the pages in Chromium", "not measured", "there is no Chromium", None)
-        return
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as name:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+    with open_browser() as browser, tempfile.TemporaryDirectory() as name:
+        if browser is None:
+            yield Row("the pages in Chromium", "not measured", "there is no Chromium", None)
+            return
         folder = Path(name)
         for number, measure in enumerate((_runs_page, _wall, _day)):
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page = open_page(browser)
             (folder / str(number)).mkdir()
             yield from measure(page, folder / str(number))
             page.close()
+
+
+@contextlib.contextmanager
+def open_browser() -> Iterator[Browser | None]:
+    """Open Chromium; None where there is none."""
+    if not CHROMIUM.exists():
+        yield None
+        return
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        yield browser
         browser.close()
+
+
+def open_page(browser: Browser) -> Page:
+    """Open an empty page of usual size."""
+    return browser.new_page(viewport={"width": 1440, "height": 900})
+
+
+def measure_load(page: Page, session: CDPSession, url: str, drawn: str) -> tuple[float, float]:
+    """Load a page until something is drawn.
+
+    Args:
+        page: The page; what was in it is left before the time begins.
+        session: From ``watch_thread``.
+        url: The address.
+        drawn: The selector of what is waited for.
+
+    Returns:
+        The seconds that it took, and the processor time of the page's main thread.
+    """
+    page.goto("about:blank")
+    before, start = _thread_seconds(session), time.perf_counter()
+    page.goto(url, wait_until="commit")
+    page.wait_for_selector(drawn)
+    return time.perf_counter() - start, _thread_seconds(session) - before
 
 
 def _thread_seconds(session: CDPSession) -> float:
@@ -55,7 +90,8 @@ def _thread_seconds(session: CDPSession) -> float:
     return float(found["TaskDuration"])
 
 
-def _watch_thread(page: Page) -> CDPSession:
+def watch_thread(page: Page) -> CDPSession:
+    """Count the processor time of a page's main thread from now on."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
     return session
@@ -65,17 +101,10 @@ def _runs_page(page: Page, folder: Path) -> Iterator[Row]:
     exporter = Exporter(load_config(None, results=(folder,), listen="127.0.0.1:0"))
     with serving(exporter) as url:
         exporter.wait_ready()
-        with exporter.state.lock:
-            exporter.state.runs = {f"run-{number:05d}": _finished_run(number) for number in range(RUNS)}
-            exporter.state.version += 1
-        session = _watch_thread(page)
-        page.goto("about:blank")
+        show_finished_runs(exporter, RUNS)
+        session = watch_thread(page)
         for turn in ("first", "again"):
-            page.goto("about:blank")
-            before, start = _thread_seconds(session), time.perf_counter()
-            page.goto(f"{url}/runs/", wait_until="commit")
-            page.wait_for_selector(".list-view .list-row")
-            took, used = time.perf_counter() - start, _thread_seconds(session) - before
+            took, used = measure_load(page, session, f"{url}/runs/", ".list-view .list-row")
             page.wait_for_function("text => document.body.innerText.includes(text)", arg=f"{RUNS:,} runs")
             yield Row(f"/runs/ of {RUNS:,} runs, {turn}", f"{took * 1e3:.0f} ms", f"thread: {used * 1e3:.0f} ms", None)
         before, start = _thread_seconds(session), time.perf_counter()
@@ -83,6 +112,14 @@ def _runs_page(page: Page, folder: Path) -> Iterator[Row]:
         page.wait_for_function("() => document.querySelectorAll('.list-view .list-row').length === 1")
         took, used = time.perf_counter() - start, _thread_seconds(session) - before
         yield Row("a search in them", f"{took * 1e3:.0f} ms", f"thread: {used * 1e3:.0f} ms", None, "≤ 100 ms")
+
+
+def show_finished_runs(exporter: Exporter, count: int) -> None:
+    """Put so many finished runs into an exporter, in the place of those that it has."""
+    runs = {f"run-{number:05d}": _finished_run(number) for number in range(count)}
+    with exporter.state.lock:
+        exporter.state.runs = runs
+        exporter.state.version += 1
 
 
 def _finished_run(number: int) -> Any:
@@ -125,7 +162,7 @@ def _wall(page: Page, folder: Path) -> Iterator[Row]:
     with serving(exporter) as url:
         exporter.wait_ready()
         thread.start()
-        session = _watch_thread(page)
+        session = watch_thread(page)
         page.goto(f"{url}/wall?run=wall")
         page.wait_for_function("most => document.querySelectorAll('.tile').length === most", arg=TILES)
         before = _thread_seconds(session)
@@ -165,7 +202,7 @@ def _day(page: Page, folder: Path) -> Iterator[Row]:
     exporter = Exporter(load_config(None, results=(folder,), listen="127.0.0.1:0"))
     with serving(exporter) as url:
         exporter.wait_ready()
-        session = _watch_thread(page)
+        session = watch_thread(page)
         page.add_init_script(_FAKE_STREAM)
         page.goto(f"{url}/?run=large")
         page.wait_for_function("() => window.streams?.length > 0")

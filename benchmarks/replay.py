@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import struct
 import subprocess
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.formats import write_inspect
 from benchmarks.peers import PeerMissing, find_openadapt_python, find_python, run_python
-from benchmarks.rows import Row
+from benchmarks.rows import Row, peak_memory
 from evalgauge_exporter.sources.discovery import Discovery
 from evalgauge_exporter.state.run import fold
 
@@ -270,15 +269,6 @@ def _generate(results: Path, out: Path) -> dict[str, Any]:
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-def peak_memory() -> int:
-    """Bytes that this process had at its peak. Linux's ru_maxrss would also know what its parent had."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _main(results: Path, out: Path) -> None:

@@ -1,10 +1,13 @@
-"""What a benchmark yields: rows, one a measurement; and the two ways in which times are taken."""
+"""What a benchmark yields: rows, one a measurement; and the ways in which times and memory are taken."""
 
 from __future__ import annotations
 
 import math
+import resource
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -37,3 +40,12 @@ def quantile(values: Sequence[float], share: float) -> float:
     """Return the value below which ``share`` of the values lie, by the nearest rank."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))]
+
+
+def peak_memory() -> int:
+    """Return the bytes that this process had at its peak. Linux's ru_maxrss would also know what its parent had."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

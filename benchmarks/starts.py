@@ -22,9 +22,10 @@ LARGE_TASKS, LARGE_STEPS = 10_000, 49
 COPIES = 100
 """A large log is made of so many copies of a smaller one."""
 _START = """
-import glob, json, re, resource, sys, threading, time
+import glob, json, re, sys, threading, time
 from evalgauge_exporter.config.model import load_config
 from evalgauge_exporter.exporter import Exporter
+from benchmarks.rows import peak_memory
 peaks = {}
 
 def watch_workers():
@@ -44,7 +45,7 @@ exporter.start()
 exporter.wait_caught_up()
 seconds = time.perf_counter() - start
 exporter.stop()
-own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+own = peak_memory() / (1 << 20)
 print(json.dumps({"seconds": seconds, "megabytes": own, "workers": sum(peaks.values())}))
 """
 

@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.parts import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# A shared machine is slow at times: no deadline for an example. The examples are the same in each run, so that a change
-# is judged by what it changes; `make fuzz` looks for new ones.
-settings.register_profile("evalgauge", deadline=None, max_examples=60, derandomize="EVALGAUGE_FUZZ" not in os.environ)
+# A shared machine is slow at times: no deadline for an example, nor for making it. The examples are the same in each
+# run, so that a change is judged by what it changes; `make fuzz` looks for new ones.
+settings.register_profile(
+    "evalgauge",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=60,
+    derandomize="EVALGAUGE_FUZZ" not in os.environ,
+)
 settings.load_profile("evalgauge")
+
+# recorded runs have naive times, which are those of the machine that they were recorded on; and an hour is there twice
+# once a year in many other zones
+os.environ["TZ"] = "UTC"
+if hasattr(time, "tzset"):
+    time.tzset()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # jobs that a shell runs in the background ignore it, and so would each process that a test interrupts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHROMIUM_FLAGS = (
     "--no-sandbox",
@@ -75,6 +93,6 @@ def browser() -> Iterator[Browser]:
     expect.set_options(timeout=60_000)
     program = chromium()
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
+        started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS), timeout=120_000)
         yield started
         started.close()

@@ -176,6 +176,7 @@ class LlmCall(BaseEvent, tag="llm_call", kw_only=True, gc=False):
     """The part of the cache writes with a lifetime of one hour, which costs more."""
     cache_read_audio_tokens: Count | None = None
     """The part of the cache reads that is audio."""
+    cache_read_image_tokens: Count | None = None
     reasoning_tokens: Count | None = None
     """The part of the output that is reasoning."""
     input_audio_tokens: Count | None = None
@@ -214,6 +215,7 @@ class LlmCall(BaseEvent, tag="llm_call", kw_only=True, gc=False):
             self.tokens,
             self.cache_write_1h_tokens,
             self.cache_read_audio_tokens,
+            self.cache_read_image_tokens,
             self.reasoning_tokens,
             self.input_audio_tokens,
             self.output_audio_tokens,

@@ -39,6 +39,19 @@ def split_model_name(name: str | None) -> ModelName:
     return ModelName(provider, model) if slash and provider and model else ModelName(None, name or None)
 
 
+def resolve_answered_model(requested: str | None, answered: str | None) -> str | None:
+    """Return the name of the model that answered.
+
+    Args:
+        requested: The name in the request. Amazon Bedrock's, ``global.anthropic.claude-…``, states where inference
+            runs, which changes the price.
+        answered: The name in the answer: that of Anthropic there.
+    """
+    if answered and requested and f"anthropic.{answered}" in requested:
+        return requested
+    return answered or requested
+
+
 def infer_provider(model: str | None) -> str | None:
     """Infer the provider from how a model's maker names its models; None where the name implies none."""
     if not model:

@@ -37,6 +37,7 @@ class LlmCallFields(TypedDict, total=False):
     cache_write_1h_tokens: int | None
     """The part of the cache writes with a lifetime of one hour, which costs more."""
     cache_read_audio_tokens: int | None
+    cache_read_image_tokens: int | None
     reasoning_tokens: int | None
     """The part of the output that is reasoning."""
     input_audio_tokens: int | None

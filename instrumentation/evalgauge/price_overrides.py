@@ -17,7 +17,15 @@ from evalgauge.errors import PriceTableError
 _ABSURD = 10**9
 
 
-PART_KINDS = ("reasoning", "input_audio", "cache_read_audio", "output_audio", "input_image", "output_image")
+PART_KINDS = (
+    "reasoning",
+    "input_audio",
+    "cache_read_audio",
+    "output_audio",
+    "input_image",
+    "cache_read_image",
+    "output_image",
+)
 """Parts of the four kinds of tokens that may have a price of their own."""
 MODIFIERS = ("service_tier", "speed", "region")
 """What else a price may depend on, beside batch processing; a row without one is for calls without it."""
@@ -97,6 +105,7 @@ def load_overrides(path: str | os.PathLike[str]) -> Overrides:
         cache_write_1h = 6.0        # cache writes with a lifetime of one hour
         reasoning = 15.0            # optional: the price of output otherwise
         input_image = 3.0           # optional: the price of input otherwise
+        cache_read_image = 0.3      # optional: the price of cache_read otherwise
         input_audio = 6.0           # optional, as are cache_read_audio, output_audio and output_image
         batch = false               # optional; true: the row is for batch calls, which no other row prices
         service_tier = "flex"       # optional, as are speed and region: the row is for calls of that tier only

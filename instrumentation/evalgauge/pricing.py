@@ -65,6 +65,8 @@ class MachinePrice(NamedTuple):
 
 UNPRICED: Final = Price("unpriced", None, None)
 UNKNOWN_USAGE: Final = Price("unknown_usage", None, None)
+FREE: Final = Price("priced", Decimal(0), None)
+"""The price of a request that was refused, whatever model it was for."""
 
 _CACHED_MODELS = 4096  # names come from logs: more than any run has, and a bound on what a hostile log can fill
 
@@ -79,6 +81,9 @@ _PROVIDERS = {
     "gcp.vertex_ai": "google",
     "azure.ai.openai": "azure",
     "azure.ai.inference": "azure",
+    "az.ai.inference": "azure",
+    "foundry": "azure",
+    "microsoft.foundry": "azure",
     "azure_ai": "azure",
     "azureai": "azure",
     "azure_openai": "azure",
@@ -91,7 +96,16 @@ _PROVIDERS = {
     "anthropic-vertex": "google",
     "vertex": "google",
     "vertex_ai": "google",
+    "z.ai": "zai",
+    "z-ai": "zai",
+    "litellm_proxy": "litellm",
 }
+_API_OF_PROVIDER = re.compile(r"\.(?:chat|responses|messages|completion|embedding|image)\Z")
+"""The suffix of the AI SDK's names of providers: ``openai.responses``."""
+_ALWAYS_SEARCHES = re.compile(r"\bgpt-.*-search-(?:preview|api)\Z")
+"""OpenAI's models that search the web for each answer; the fee for that is not in their entries, or in usage."""
+_RESOURCE = re.compile(r"\A(?:projects/.*/)?(?:publishers/[^/]+/)?models/")
+"""Google's prefixes of the names of models."""
 _HOSTS = {"azure": "azure", "bedrock": "aws", "vertex": "google"}
 """Inspect's names of models that another provider hosts: ``openai/azure/…``, ``anthropic/bedrock/…``."""
 # models in Amazon Bedrock are named by region (optional), maker and model: us.anthropic.claude-…
@@ -111,6 +125,8 @@ class _Rates(NamedTuple):
     parts: Mapping[str, Decimal] = MappingProxyType({})
     """Of parts of these kinds that have a price of their own (``evalgauge.price_overrides.PART_KINDS``)."""
     tools: Mapping[str, Decimal] = MappingProxyType({})
+    mixed_output: tuple[str, ...] = ()
+    """Parts of the output that have to be reported, as the model makes them and they cost much more than text."""
 
 
 class _Tariff(NamedTuple):
@@ -124,13 +140,14 @@ _PARTS: Final = (
     ("input_audio", "input", False),
     ("input_image", "input", True),
     ("cache_read_audio", "cache_read", False),
+    ("cache_read_image", "cache_read", True),
     ("reasoning", "output", True),
     ("output_audio", "output", False),
     ("output_image", "output", False),
 )
 
 
-_NO_PARTS: Final = (None,) * 7
+_NO_PARTS: Final = (None,) * 8
 
 
 class _NoPrice(Exception):
@@ -144,7 +161,7 @@ def _amount(tariff: _Tariff, usage: CallUsage) -> Decimal:
     if tariff.tiers and usage.requests == 1:  # no single call of a sum need have reached a tier
         all_input = (tokens.input or 0) + (tokens.cache_read or 0) + (tokens.cache_write or 0)
         rates = next((tier for start, tier in tariff.tiers if all_input > start), rates)
-    if usage[1:8] == _NO_PARTS and not usage.server_tools:  # most calls: kept fast
+    if usage[1:9] == _NO_PARTS and not usage.server_tools and not rates.mixed_output:  # most calls: kept fast
         total = rates.call
         if usage.requests > 1:
             total *= usage.requests
@@ -172,10 +189,12 @@ def _take_parts(rates: _Rates, usage: CallUsage, counts: dict[str, int]) -> Deci
     total = Decimal(0)
     for part, kind, same_price in _PARTS:
         count: int | None = getattr(usage, f"{part}_tokens")
+        if count is None and counts[kind] and part in rates.mixed_output:
+            raise _NoPrice(f"how many of the output tokens are {part} tokens is not reported")
         if not count or (same_price and part not in rates.parts):
             continue
         rate = _rate(rates.parts.get(part), f"{part} tokens")
-        if kind == "input" and counts["cache_read"] and usage.cache_read_audio_tokens is None:
+        if kind == "input" and counts["cache_read"] and getattr(usage, f"cache_read{part[5:]}_tokens") is None:
             raise _NoPrice(f"how many of the {part} tokens were cached is not reported")
         if count > counts[kind]:
             raise _NoPrice(f"more {part} tokens than {kind} tokens")
@@ -270,7 +289,9 @@ class PriceTable:
         """By the values of a ``_Request``."""
 
     def price_of(self, call: LlmCall) -> Price:
-        """Return the price of a logged call; as :meth:`price`."""
+        """Return the price of a logged call; as :meth:`price`, and 0 for a request that was refused."""
+        if call.status != "ok" and call.input_tokens == call.output_tokens == 0 and not call.cost_usd:
+            return FREE
         return self.price(call.provider, call.model, call.usage, at=call.ts)
 
     def price(
@@ -291,7 +312,7 @@ class PriceTable:
         and images in the input that genai-prices has no own price for are priced as input, and reasoning as output, as
         its own ``calc_price`` does; audio, and images in the output, are unpriced. A model that is listed without
         prices is free only where its entry states it. Usage is unknown where input was not reported, or output of a
-        model that has a price for output.
+        model that has a price for output, or where a cost is stated for no tokens.
 
         Args:
             provider: Who served the call; None infers it from the model's name.
@@ -331,6 +352,8 @@ class PriceTable:
         tokens = usage.tokens
         if tokens.input is None:
             return UNKNOWN_USAGE
+        if usage.cost_usd and not (any(tokens) or usage.server_tools):
+            return UNKNOWN_USAGE  # something was used all the same
         if not isinstance(model, str) or not model:
             return UNKNOWN_USAGE if tokens.output is None else Price("unpriced", None, None, "the model is not named")
         named = provider if isinstance(provider, str) and provider else None
@@ -399,15 +422,18 @@ class _GenaiPrices:
         from genai_prices.data_snapshot import get_snapshot
 
         self._snapshot: DataSnapshot = get_snapshot()
+        self._provider_ids = {"bedrock", "google-gla", "google-vertex", *(row.id for row in self._snapshot.providers)}
         self._table = f"genai-prices {genai_prices.__version__}"
         if self._snapshot.from_auto_update:
             self._table += f" updated {self._snapshot.timestamp:%Y-%m-%d}"
 
     def schedule(self, request: _Request) -> _Schedule | None:
-        found = self._find(request.provider, request.model.strip().removeprefix("models/"))
+        found = self._find(request.provider, _RESOURCE.sub("", request.model.strip(), 1))
         if found is None:
             return None
         provider, model = found
+        if _ALWAYS_SEARCHES.search(model.id):
+            return None
         dated = model.prices if isinstance(model.prices, list) else []
         conditions = [row.constraint for row in dated if row.constraint is not None]
         context = request.context()
@@ -429,12 +455,15 @@ class _GenaiPrices:
 
     def _find(self, provider: str | None, model: str) -> tuple[Provider, ModelInfo] | None:
         if provider is not None:
-            provider = _PROVIDERS.get(provider.strip().lower(), provider)
+            provider = _API_OF_PROVIDER.sub("", provider.strip().lower())
+            provider = _PROVIDERS.get(provider, provider)
             host, hosted = split_model_name(model)
             if host in _HOSTS and hosted is not None and not self._look_up(provider, model):
                 provider, model = _HOSTS[host], hosted
             if found := self._look_up(provider, model):
                 return found
+            if provider == "anthropic" and "anthropic.claude" in model:  # Anthropic's client for Amazon Bedrock
+                return self._look_up("aws", model)
             # a gateway's spelling, provider/model, of the provider that was named
             maker, rest = split_model_name(model)
             return self._look_up(provider, rest or "") if maker is not None and self._same(provider, maker) else None
@@ -443,6 +472,11 @@ class _GenaiPrices:
         for guess in (*order, "aws") if _BEDROCK_MODEL.match(model.lower()) else order:
             if found := self._look_up(guess, model):
                 return found
+        # azure_ai/…, and Pydantic AI's and LangChain's anthropic:…
+        for separator in "/:":
+            maker, _, rest = model.partition(separator)
+            if rest and (maker in _PROVIDERS or maker in self._provider_ids):
+                return self._find(maker, rest)
         return None
 
     def _look_up(self, provider: str | None, model: str) -> tuple[Provider, ModelInfo] | None:
@@ -464,6 +498,7 @@ _PART_KEYS: Final = {
     "reasoning": "output_reasoning_mtok",
     "input_audio": "input_audio_mtok",
     "cache_read_audio": "cache_audio_read_mtok",
+    "cache_read_image": "cache_image_read_mtok",
     "output_audio": "output_audio_mtok",
     "input_image": "input_image_mtok",
     "output_image": "output_image_mtok",
@@ -515,6 +550,7 @@ def _tariff(prices: ModelPrice, free: bool) -> _Tariff | None:
             (at_size[5] or Decimal(0)).scaleb(-3),
             {kind: price.scaleb(-6) for kind, price in zip(parts, rest, strict=False)},
             {tool: price / _TOOL_KEYS[tool][1] for tool, price in zip(tools, rest[len(parts) :], strict=True)},
+            tuple(part for part in ("output_audio", "output_image") if part in parts),
         )
 
     base = rates(0)

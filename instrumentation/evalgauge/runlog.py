@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from evalgauge.errors import InvalidEvent
-from evalgauge.events import VERSION, Event, decode_line
+from evalgauge.events import VERSION, Event, decode, decode_line
 
 log = logging.getLogger("evalgauge")
 
@@ -335,6 +335,7 @@ class LogReader:
         self.writer = writer or (segment[1] if segment is not None else path.stem)
         self._reader = LineReader(path)
         self._details: dict[str, str] = {}
+        self._last_ts: float | None = None
 
     @property
     def replaced(self) -> bool:
@@ -368,13 +369,36 @@ class LogReader:
             problems.append(self._problem("long_line", f"a line of more than {MAX_LINE >> 20} MiB"))
         for line in lines:
             try:
-                events.append(decode_line(line, writer))
+                event = decode_line(line, writer)
+                if not event.ts:  # a clock that was never set
+                    event.ts = self._find_time(events)
+                events.append(event)
             except InvalidEvent as error:
                 problems.append(self._problem(error.reason, str(error)))
+                if error.reason == "bad_field":
+                    events += self._date_event(line, self._find_time(events))
             except (ValueError, RecursionError):
                 reason = "torn_line" if line.startswith(b"{") else "foreign_line"
                 problems.append(self._problem(reason, f"not a line of a run log: {line[:60]!r}"))
+        if events:
+            self._last_ts = events[-1].ts
         return events, problems, has_more
+
+    def _find_time(self, before: list[Event]) -> float:
+        """Return a time for an event whose own can't be right: that of the event before it, else when the log was last
+        modified.
+        """
+        ts = before[-1].ts if before else self._last_ts
+        return os.stat(self.path).st_mtime if ts is None else ts
+
+    def _date_event(self, line: bytes, ts: float) -> list[Event]:
+        """Return the event of a line whose time can't be right: a clock that is set to another century does not cost an
+        outcome. Empty where more is wrong.
+        """
+        try:
+            return [decode({**from_json(line), "ts": ts}, self.writer)]
+        except InvalidEvent:
+            return []
 
     def _problem(self, reason: str, detail: str) -> Problem:
         """Return a problem in the words of the first of its kind in this file: all count, the file is named once."""

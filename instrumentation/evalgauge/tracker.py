@@ -580,9 +580,10 @@ class Task:
                 "error": None if error is None else text_of(error)[:REASONING_LENGTH],
                 "reason": None if reason is None else text_of(reason)[:REASONING_LENGTH],
             }
+            if score is not None:
+                event["outcome_from_score"] = success is None and outcome is None
             if by_scorer:
                 event["scores"] = by_scorer
-                event["outcome_from_score"] = success is None and outcome is None
             if scorer is not None:
                 event["scorer"] = scorer
             for name, text in (("answer", answer), ("target", target)):

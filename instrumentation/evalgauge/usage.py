@@ -16,11 +16,20 @@ from typing import Any, Final, NamedTuple
 
 from evalgauge.usage_shapes import MAX_COUNT, InvalidCount, Reading, parse_count_strictly, read_shape
 
-__all__ = ["MAX_COUNT", "UNKNOWN", "UNKNOWN_CALL", "CallUsage", "TokenUsage", "parse_call", "parse_usage"]
+__all__ = [
+    "MAX_COUNT",
+    "NOTHING",
+    "UNKNOWN",
+    "UNKNOWN_CALL",
+    "CallUsage",
+    "TokenUsage",
+    "is_refusal",
+    "parse_call",
+    "parse_usage",
+]
 
 log = logging.getLogger("evalgauge")
 
-_CHANGES: Final = tuple(product((False, True), repeat=2))
 _MAX_LOGGED = 20
 """Kinds of unknown usage that are logged; a hostile log could make any number of them."""
 _logged: set[str] = set()
@@ -41,6 +50,13 @@ class TokenUsage(NamedTuple):
 
 
 UNKNOWN: Final = TokenUsage(None, None, None, None)
+NOTHING: Final = TokenUsage(0, None, None, 0)
+"""The usage of a request that was refused."""
+
+
+def is_refusal(status: object) -> bool:
+    """Return whether an HTTP status is that of a request that was refused before it was billed: 4xx, or overload."""
+    return isinstance(status, int) and (400 <= status < 500 or status == 529)
 
 
 class CallUsage(NamedTuple):
@@ -51,6 +67,7 @@ class CallUsage(NamedTuple):
     """The part of ``cache_write`` with a lifetime of one hour."""
     cache_read_audio_tokens: int | None = None
     """The part of ``cache_read`` that is audio."""
+    cache_read_image_tokens: int | None = None
     reasoning_tokens: int | None = None
     """The part of ``output`` that is reasoning."""
     input_audio_tokens: int | None = None
@@ -128,6 +145,8 @@ def parse_call(usage: object, *, provider: str | None = None, model: str | None 
             return _log_unknown(f"of an unknown shape ({_describe(usage)})")
         if reading.is_gemini or "google" in (provider or "").lower() or "gemini" in (model or "").lower():
             reading.rest_is_reasoning = reading.shape == "OpenAI chat completions"
+        if reading.shape == "AI SDK" and reading.cache_read and "claude" in (model or "").lower():
+            return _log_unknown("of the AI SDK before version 6 without Claude's cache writes")
         return _resolve(reading)
     except InvalidCount as error:
         return _log_unknown(f"with an invalid count: {error}")
@@ -149,6 +168,7 @@ def _resolve(reading: Reading) -> CallUsage:
         tokens,
         cache_write_1h_tokens=reading.cache_write_1h,
         cache_read_audio_tokens=reading.cache_read_audio,
+        cache_read_image_tokens=reading.cache_read_image,
         reasoning_tokens=reading.reasoning,
         input_audio_tokens=reading.input_audio,
         output_audio_tokens=reading.output_audio,
@@ -173,9 +193,11 @@ def _readings(r: Reading) -> Iterator[TokenUsage]:
     """Yield the readings of the counts that are possible, in the order of preference."""
     cached = (r.cache_read or 0) + (r.cache_write or 0)
     beside = r.beside_input or 0
-    for change_reasoning, change_cached in _CHANGES:
-        cached_inside, reasoning_inside = r.cached_inside != change_cached, r.reasoning_inside != change_reasoning
-        fresh = None if r.input is None else r.input - (cached if cached_inside else 0) + beside
+    insides = [cached, 0] if r.cached_inside else [0, cached]
+    if r.total and r.cache_read and r.cache_write:
+        insides.append(r.cache_read)  # and writes are beside: LiteLLM with Bedrock
+    for reasoning_inside, inside in product((r.reasoning_inside, not r.reasoning_inside), insides):
+        fresh = None if r.input is None else r.input - inside + beside
         if fresh is not None and fresh < beside:
             continue  # more cached tokens than input: they cannot be inside it
         output = r.output
@@ -190,13 +212,13 @@ def _readings(r: Reading) -> Iterator[TokenUsage]:
             if output is None or known + output != r.total:
                 continue
         yield TokenUsage(fresh, r.cache_read, r.cache_write, output)
-    if r.rest_is_reasoning and r.total and r.input is not None and r.output is not None:
-        rest = r.total - r.input - r.output
+    if r.rest_is_reasoning and r.total and r.input is not None:
+        rest = r.total - r.input - (r.output or 0)
         if rest > 0:
             r.reasoning = rest + (r.reasoning or 0)
             fresh = r.input - (cached if cached <= r.input else 0)
             if fresh + cached == r.input:
-                yield TokenUsage(fresh, r.cache_read, r.cache_write, r.output + rest)
+                yield TokenUsage(fresh, r.cache_read, r.cache_write, (r.output or 0) + rest)
 
 
 def _log_unknown(what: str) -> CallUsage:

@@ -2,12 +2,14 @@
 
 | shape | recognised by | cached tokens | reasoning |
 |---|---|---|---|
-| OpenTelemetry attributes (also Pydantic AI's) | ``gen_ai.usage.…`` | inside input | inside output |
+| OpenTelemetry (also Pydantic AI, Traceloop, Sentry) | ``gen_ai.usage.…`` | inside input | inside output |
+| OpenInference attributes | ``llm.token_count.…`` | inside | inside |
 | Gemini, Vertex: UsageMetadata | ``promptTokenCount``, ``prompt_token_count`` | inside | beside |
 | Gemini Interactions | ``total_input_tokens`` | inside | beside |
 | Bedrock Converse: TokenUsage | ``inputTokens`` | beside | inside |
 | Bedrock InvokeModel and its stream metrics | ``inputTokenCount`` | beside | inside |
-| AI SDK: LanguageModelUsage | ``cachedInputTokens``, ``inputTokenDetails`` | inside | inside |
+| AI SDK: LanguageModelUsage | ``cachedInputTokens``, ``inputTokenDetails``, nested ``inputTokens`` | inside | inside |
+| Copilot SDK, Cursor, Grok CLI | ``cacheReadTokens``, ``cachedReadTokens`` | inside | inside |
 | Claude Agent SDK: ``model_usage`` | ``cacheCreationInputTokens``, ``costUSD`` | beside | inside |
 | OpenAI chat completions: CompletionUsage | ``prompt_tokens`` | inside | inside |
 | xAI SDK: SamplingUsage | ``prompt_text_tokens`` with it | inside | beside |
@@ -16,17 +18,19 @@
 | OpenAI Agents: Usage | ``request_usage_entries`` with it | inside | inside |
 | Codex: ``codex exec --json`` | ``cached_input_tokens`` | inside | inside |
 | LangChain: UsageMetadata; OpenAI realtime | ``input_token_details`` | inside | inside |
-| Pydantic AI: RequestUsage, RunUsage | ``cache_audio_read_tokens`` | inside | inside |
+| Pydantic AI: RequestUsage, RunUsage | ``cache_audio_read_tokens``, ``details`` | inside | inside |
 | Anthropic: Usage | ``cache_read_input_tokens``, ``cache_creation…`` | beside | inside |
 | Inspect: ModelUsage | ``input_tokens_cache_read``, ``…_write`` | beside | inside |
 | evalgauge's run log | ``cache_read_tokens``, ``cache_write_tokens`` | beside | inside |
+| Langfuse: usage details | ``input``, ``output`` | beside | beside |
 | Cohere: Usage | ``billed_units`` | – | – |
 | Ollama | ``prompt_eval_count`` | – | – |
 | Harbor: AgentContext | ``n_input_tokens`` | inside | inside |
 | plain | ``input_tokens`` and ``output_tokens`` alone | – | inside |
 
-Azure, Groq, Mistral, DeepSeek, Moonshot, OpenRouter and LiteLLM speak OpenAI's shape with names of their own for cached
-tokens and costs. Where a total is reported, it decides between inside and beside (``evalgauge.usage``).
+Azure, Groq, Mistral, DeepSeek, Moonshot, DashScope, OpenRouter, LiteLLM and CrewAI speak OpenAI's shape with names of
+their own for cached tokens and costs. Where a count is reported under several names, the larger one stands. Where a
+total is reported, it decides between inside and beside (``evalgauge.usage``).
 """
 
 from __future__ import annotations
@@ -76,6 +80,7 @@ class Reading:
     is_gemini: bool = False
     cache_write_1h: int | None = None
     cache_read_audio: int | None = None
+    cache_read_image: int | None = None
     input_audio: int | None = None
     output_audio: int | None = None
     input_image: int | None = None
@@ -120,6 +125,19 @@ class _Fields:
                 return parse_count_strictly(value, name)
         return None
 
+    def largest(self, *names: str) -> int | None:
+        """Return the largest of the counts that are reported: names of one and the same count. Raises InvalidCount."""
+        found: int | None = None
+        get = self.get
+        for name in names:
+            value = get(name)
+            if value is not None:
+                if type(value) is not int or not 0 <= value <= MAX_COUNT:
+                    value = parse_count_strictly(value, name) or 0
+                if found is None or value > found:
+                    found = value
+        return found
+
     def has(self, *names: str) -> bool:
         for name in names:  # noqa: SIM110 - twice as fast as any()
             if self.get(name) is not None:
@@ -130,7 +148,8 @@ class _Fields:
         """Return the first nested object that is reported; without one, an empty one."""
         for name in names:
             if value := self.get(name):
-                return _Fields(value)
+                # OpenAI Agents serialises its details as a list of one
+                return _Fields(value[0] if isinstance(value, list) else value)
         return _EMPTY
 
     def text(self, name: str) -> str:
@@ -182,15 +201,22 @@ def read_shape(usage: object) -> Reading | None:
         InvalidCount: A count cannot be one. An object's own properties may raise anything else.
     """
     fields = _Fields(usage)
-    for name in ("x_groq", "amazon-bedrock-invocationMetrics"):  # wrappers around the usage
-        if (inner := fields.get(name)) is not None:
-            fields = _Fields(inner)
-            if name == "x_groq":
-                fields = fields.part("usage")
     reading = _recognise(fields)
+    if reading is None:
+        is_response = fields.has("output", "content", "choices", "candidates")  # with tools that are billed, perhaps
+        for name in _WRAPPERS[:2] if is_response else _WRAPPERS:
+            if (inner := fields.get(name)) is not None:
+                reading = read_shape(inner)
+                if reading is not None and fields.has("num_turns"):  # the Claude Agent SDK's ResultMessage
+                    reading.requests = 0
+                break
     if reading is not None:
         _add_modifiers(fields, reading)
     return reading
+
+
+_WRAPPERS: Final = ("x_groq", "amazon-bedrock-invocationMetrics", "usage", "token_usage")
+"""Names of the usage in an object around it: parts of streams, Bedrock's metadata, LangChain's ``llm_output``."""
 
 
 def _recognise(f: _Fields) -> Reading | None:
@@ -208,6 +234,8 @@ def _recognise(f: _Fields) -> Reading | None:
     for names in (_GEMINI, _GEMINI_SNAKE):
         if f.has(names["prompt"], names["candidates"], names["response"]):
             return _gemini(f, names)
+    if isinstance(f.get("input"), int) and f.has("output", "total"):
+        return _langfuse(f)
     if f.has("total_input_tokens", "total_output_tokens"):
         return _interactions(f)
     if f.has("inputTokens", "outputTokens", "promptTokens", "completionTokens"):
@@ -234,63 +262,78 @@ def _recognise(f: _Fields) -> Reading | None:
             output="response_tokens",
             total="total_tokens",
         )
-        cached = ("cached_tokens", "cache_read_tokens", "cache_read_input_tokens")
-        return _read(f.part("details"), reading, cache_read=cached, reasoning="reasoning_tokens")
+        return _read(f.part("details"), reading, cache_read=_CACHE_READ, reasoning=_REASONING)
     return _opentelemetry(f)
 
 
 def _read(f: _Fields, reading: Reading, **names: str | tuple[str, ...]) -> Reading:
-    """Set fields of ``reading`` to counts, each by its name in the usage, or by the first of several that is there."""
+    """Set fields of ``reading`` to counts, each by its name in the usage, or to the largest under several names."""
     for field_name, name in names.items():
-        setattr(reading, field_name, f.count(name) if isinstance(name, str) else f.count(*name))
+        setattr(reading, field_name, f.count(name) if isinstance(name, str) else f.largest(*name))
     return reading
 
 
 def _requests(f: _Fields) -> int:
-    found = f.count("requests")
+    found = f.count("requests", "successful_requests")
     return 1 if found is None else found
+
+
+_CACHE_READ: Final = (
+    "cached_tokens",  # Moonshot, Together, ATIF
+    "cache_read_input_tokens",  # Anthropic, LiteLLM
+    "cache_read_tokens",  # Pydantic AI, OpenHands, evalgauge
+    "cached_input_tokens",  # Codex
+    "input_tokens_cache_read",  # Inspect
+    "prompt_cache_hit_tokens",  # DeepSeek
+    "num_cached_tokens",  # Mistral
+    "cached_prompt_tokens",  # CrewAI
+    "prompt_tokens_cached",  # LangChain's callback for OpenAI
+)
+_CACHE_WRITE: Final = (
+    "cache_creation_input_tokens",
+    "cache_write_tokens",
+    "cache_write_input_tokens",
+    "input_tokens_cache_write",
+    "cache_creation_tokens",
+    "cached_write_tokens",  # Envoy's gateway
+)
+_REASONING: Final = ("reasoning_tokens", "reasoning_output_tokens")
 
 
 # -- shapes with input_tokens
 
 
 def _input_tokens(f: _Fields) -> Reading:
-    def read(reading: Reading, **names: str) -> Reading:
-        return _read(f, reading, input="input_tokens", output="output_tokens", total="total_tokens", **names)
-
-    if f.get("input_tokens_details") or f.get("output_tokens_details"):
-        reading = read(Reading("OpenAI responses", requests=_requests(f)))
-        _add_details(reading, f.part("input_tokens_details"), f.part("output_tokens_details"))
-        entries = f.get("request_usage_entries")
-        if isinstance(entries, list | tuple) and len(entries) == reading.requests:
-            reading.entries = tuple(entries)
-        return reading
-    for shape, given, made in (
-        ("LangChain", "input_token_details", "output_token_details"),
-        ("DashScope", "prompt_tokens_details", "completion_tokens_details"),
+    given = f.part("input_tokens_details", "input_token_details", "prompt_tokens_details")
+    made = f.part("output_tokens_details", "output_token_details", "completion_tokens_details")
+    if given is _EMPTY and f.has(
+        "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation", "iterations"
     ):
-        if f.get(given) or f.get(made):
-            return _add_details(read(Reading(shape)), f.part(given), f.part(made))
-    if f.has("cached_input_tokens"):
-        return read(Reading("Codex"), cache_read="cached_input_tokens", reasoning="reasoning_output_tokens")
-    if f.has("input_tokens_cache_read", "input_tokens_cache_write"):
-        return read(
-            Reading("Inspect", cached_inside=False),
-            cache_read="input_tokens_cache_read",
-            cache_write="input_tokens_cache_write",
-            reasoning="reasoning_tokens",
-        )
-    if f.has("cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation", "iterations"):
-        return _anthropic(f)
-    own = {"cache_read": "cache_read_tokens", "cache_write": "cache_write_tokens"}
-    if f.has("cache_audio_read_tokens"):
-        reading = read(Reading("Pydantic AI", requests=_requests(f)), **own, cache_read_audio="cache_audio_read_tokens")
+        reading = Reading("Codex" if f.has("cached_input_tokens") else "Anthropic")
+        reading.cached_inside = reading.shape == "Codex"
+    elif given is not _EMPTY or made is not _EMPTY:
+        reading = Reading("OpenAI responses")
+    elif f.has("input_tokens_cache_read", "input_tokens_cache_write"):
+        reading = Reading("Inspect", cached_inside=False)
+    elif f.has("cached_input_tokens", "cached_prompt_tokens"):
+        reading = Reading("Codex")
+    elif f.has("cache_audio_read_tokens") or isinstance(f.get("details"), Mapping):
+        reading = Reading("Pydantic AI")
+    else:
+        reading = Reading("plain", cached_inside=False)
+    _read(f, reading, input="input_tokens", output="output_tokens", total="total_tokens")
+    _add_parts(f, reading, given, made)
+    if reading.shape == "Pydantic AI":
+        reading.cache_read_audio = f.count("cache_audio_read_tokens")
         reading.reasoning = f.part("details").count("reasoning_tokens")
         reading.input_audio = _minus(f.count("input_audio_tokens"), reading.cache_read_audio)
         reading.output_audio = f.count("output_audio_tokens")
-        return reading
-    plain = Reading("plain", cached_inside=False, requests=_requests(f))
-    return read(plain, **own, reasoning="reasoning_tokens")
+    elif reading.shape == "Anthropic":
+        _add_iterations(f, reading)
+    entries = f.get("request_usage_entries")
+    if isinstance(entries, list | tuple) and len(entries) == reading.requests:
+        reading.entries = tuple(entries)
+    return reading
 
 
 _TIER_DETAILS: Final = (
@@ -300,64 +343,79 @@ _TIER_DETAILS: Final = (
 """LangChain's details of a service tier: its name, and what was cached and what reasoned in it."""
 
 
-def _add_details(reading: Reading, given: _Fields, made: _Fields) -> Reading:
-    """Add OpenAI's and LangChain's details of input and output."""
-    if given is _EMPTY and made is _EMPTY:
-        return reading
-    _read(
-        given,
-        reading,
-        cache_read=("cached_tokens", "cache_read", "flex_cache_read", "priority_cache_read"),
-        cache_write=("cache_write_tokens", "cache_creation", "cache_creation_tokens"),
-        cache_write_1h="ephemeral_1h_input_tokens",
-        input_image=("image_tokens", "image"),
-    )
-    # LangChain sets the sum to 0 where it has Anthropic's cache writes by their lifetime
-    reading.cache_write = reading.cache_write or _by_lifetime(given) or reading.cache_write
-    reading.cache_read_audio = given.part("cached_tokens_details").count("audio_tokens")
-    reading.input_audio = _minus(given.count("audio_tokens", "audio"), reading.cache_read_audio)
-    _read(
-        made,
-        reading,
-        reasoning=("reasoning_tokens", "reasoning", "flex_reasoning", "priority_reasoning"),
-        output_audio=("audio_tokens", "audio"),
-        output_image=("image_tokens", "image"),
-    )
-    for tier, cached, reasoned in _TIER_DETAILS:
-        if given.has(tier, cached) or made.has(tier, reasoned):
-            reading.service_tier = tier
-    return reading
-
-
-def _anthropic(f: _Fields) -> Reading:
-    reading = _read(
-        f,
-        Reading("Anthropic", cached_inside=False),
-        input="input_tokens",
-        output="output_tokens",
-        cache_read="cache_read_input_tokens",
-        cache_write="cache_creation_input_tokens",
-        total="total_tokens",
-    )
+def _add_parts(f: _Fields, reading: Reading, given: _Fields, made: _Fields) -> None:
+    """Add what was cached, written to a cache and reasoned, and the details of input and output."""
+    reading.requests = _requests(f)
+    reading.cache_read = f.largest(*_CACHE_READ)
+    reading.cache_write = f.largest(*_CACHE_WRITE)
+    reading.reasoning = f.count(*_REASONING)
     written = f.part("cache_creation")
-    if reading.cache_write is None:
-        reading.cache_write = _by_lifetime(written)
-    reading.cache_write_1h = written.count("ephemeral_1h_input_tokens")
+    if given is not _EMPTY:
+        cached = given.largest(*_CACHE_READ, "cache_read", "flex_cache_read", "priority_cache_read")
+        reading.cache_read = _larger(reading.cache_read, cached)
+        reading.cache_write = _larger(reading.cache_write, given.largest(*_CACHE_WRITE))
+        if (creation := given.get("cache_creation")) is not None:
+            if isinstance(creation, Mapping):  # DashScope
+                written = _Fields(creation)
+            else:
+                reading.cache_write = _larger(reading.cache_write, given.count("cache_creation"))
+        if written is _EMPTY:
+            written = given.part("cache_creation_token_details")
+        if written is _EMPTY:
+            written = given  # LangChain
+        modalities = given.part("cached_tokens_details")
+        reading.cache_read_audio = modalities.count("audio_tokens")
+        reading.cache_read_image = modalities.count("image_tokens")
+        reading.input_audio = _minus(given.count("audio_tokens", "audio"), reading.cache_read_audio)
+        reading.input_image = _minus(given.count("image_tokens", "image"), reading.cache_read_image)
+        if searches := given.count("web_search_requests"):  # LiteLLM
+            reading.server_tools["web_search"] = searches
+    if made is not _EMPTY:
+        reasoned = made.count(
+            "reasoning_tokens", "reasoning", "thinking_tokens", "flex_reasoning", "priority_reasoning"
+        )
+        reading.reasoning = reasoned if reasoned is not None else reading.reasoning
+        reading.output_audio = made.count("audio_tokens", "audio")
+        reading.output_image = made.count("image_tokens", "image")
+    if written is not _EMPTY:
+        # the sum may be 0 where writes are counted by their lifetime (LangChain)
+        reading.cache_write = _larger(reading.cache_write, _by_lifetime(written))
+        reading.cache_write_1h = written.count("ephemeral_1h_input_tokens")
+    for tier, cached_in_tier, reasoned_in_tier in _TIER_DETAILS if f.has("input_token_details") else ():
+        if given.has(tier, cached_in_tier) or made.has(tier, reasoned_in_tier):
+            reading.service_tier = tier
+
+
+def _add_iterations(f: _Fields, reading: Reading) -> None:
+    """Add what Anthropic bills and does not count in a message's own counts."""
     iterations = f.get("iterations")
-    # a long context was summed up: that is billed, but not in the counts of the message
     for each in map(_Fields, iterations if isinstance(iterations, list) else ()):
-        if each.get("type") == "compaction":
-            spent = _anthropic(each)
+        kind = each.get("type")
+        if kind == "compaction":  # a long context was summed up
+            spent = _input_tokens(each)
             for name in ("input", "output", "cache_read", "cache_write", "cache_write_1h"):
                 setattr(reading, name, _plus(getattr(reading, name), getattr(spent, name)))
-    return reading
+        elif kind == "advisor_message":  # another model was asked, at its own prices
+            reading.server_tools["advisor"] = reading.server_tools.get("advisor", 0) + 1
 
 
 def _by_lifetime(f: _Fields) -> int | None:
     """Anthropic's cache writes, counted by their lifetime."""
-    if f is _EMPTY:
-        return None
     return _plus(f.count("ephemeral_5m_input_tokens"), f.count("ephemeral_1h_input_tokens"))
+
+
+def _langfuse(f: _Fields) -> Reading:
+    reading = _read(
+        f,
+        Reading("Langfuse", cached_inside=False, reasoning_inside=False),
+        input="input",
+        output="output",
+        cache_read=(*_CACHE_READ, "input_cached_tokens", "input_cache_read", "cacheRead"),
+        cache_write=(*_CACHE_WRITE, "input_cache_creation", "cacheWrite"),
+        reasoning=("output_reasoning_tokens", "output_reasoning", "reasoning"),
+        total=("total", "totalTokens"),
+    )
+    return _read(f.part("cache"), reading, cache_read="read", cache_write="write") if f.has("cache") else reading
 
 
 # -- OpenAI's chat completions, and those who speak it
@@ -380,21 +438,13 @@ def _chat(f: _Fields) -> Reading:
             reading.total += reading.reasoning or 0  # reasoning and citations are billed apart, and in no total
         reading.server_tools["web_search"] = f.count("num_search_queries") or 0
         reading.server_tools["citation_tokens"] = f.count("citation_tokens") or 0
+        size = f.text("search_context_size")
+        if size in ("low", "medium"):  # the fee for a request depends on it, and tables have that of the largest
+            reading.server_tools[f"search_context_{size}"] = 1
         return reading
-    details = f.part("prompt_tokens_details")
     reading = read(Reading("OpenAI chat completions"))
-    _add_details(reading, details, f.part("completion_tokens_details"))
-    if reading.cache_read is None:  # DeepSeek; Moonshot, Together and ATIF; LiteLLM
-        reading.cache_read = f.count("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
-    if reading.cache_write is None:
-        reading.cache_write = f.count("cache_creation_input_tokens")
-    if reading.cache_write is None:
-        reading.cache_write = _by_lifetime(f.part("cache_creation"))
-    for written in (details.part("cache_creation_token_details"), f.part("cache_creation")):
-        if reading.cache_write_1h is None and written is not _EMPTY:
-            reading.cache_write_1h = written.count("ephemeral_1h_input_tokens")
-    if reading.reasoning is None:
-        reading.reasoning = f.count("reasoning_tokens")
+    given = f.part("prompt_tokens_details", "prompt_token_details", "input_tokens_details")
+    _add_parts(f, reading, given, f.part("completion_tokens_details", "output_tokens_details"))
     seconds = parse_non_negative(f.get("prompt_audio_seconds"))
     if seconds:  # Mistral bills them by the second
         reading.server_tools["audio_seconds"] = max(1, round(seconds))
@@ -408,6 +458,7 @@ _GEMINI: Final = {
     "cached": "cachedContentTokenCount",
     "candidates": "candidatesTokenCount",
     "response": "responseTokenCount",  # the live API has it in place of candidates
+    "generation": "generationTokenCount",  # Llama in Bedrock InvokeModel
     "thoughts": "thoughtsTokenCount",
     "tool_results": "toolUsePromptTokenCount",
     "total": "totalTokenCount",
@@ -428,7 +479,7 @@ def _gemini(f: _Fields, names: Mapping[str, str]) -> Reading:
         f,
         Reading("Gemini", reasoning_inside=False, is_gemini=True),
         input=names["prompt"],
-        output=(names["candidates"], names["response"]),
+        output=(names["candidates"], names["response"], names["generation"]),
         cache_read=names["cached"],
         reasoning=names["thoughts"],
         beside_input=names["tool_results"],
@@ -467,30 +518,49 @@ def _by_modality(rows: object, name: str) -> dict[str, int]:
 
 
 def _set_modalities(reading: Reading, given: dict[str, int], cached: dict[str, int], made: dict[str, int]) -> None:
-    if given.get("audio"):
-        reading.cache_read_audio = cached.get("audio", 0) if cached or not reading.cache_read else None
-        reading.input_audio = _minus(given["audio"], reading.cache_read_audio)
-    reading.input_image = _minus(given.get("image"), cached.get("image"))
-    reading.output_audio, reading.output_image = made.get("audio"), made.get("image")
+    for name, modalities in (("audio", ("audio",)), ("image", ("image", "video", "document"))):  # billed alike
+        used, from_cache = (sum(counts.get(modality, 0) for modality in modalities) for counts in (given, cached))
+        if used:
+            part = from_cache if cached or not reading.cache_read else None
+            setattr(reading, f"cache_read_{name}", part)
+            setattr(reading, f"input_{name}", _minus(used, part))
+        if made:
+            setattr(reading, f"output_{name}", sum(made.get(modality, 0) for modality in modalities))
 
 
 # -- shapes with inputTokens
 
 
+_CAMEL_READ: Final = ("cachedInputTokens", "cacheReadTokens", "cachedReadTokens", "cachedTokens")
+
+
 def _camel_case(f: _Fields) -> Reading:
-    if f.has("cachedInputTokens", "reasoningTokens", "inputTokenDetails", "promptTokens", "completionTokens"):
+    if isinstance(f.get("inputTokens"), Mapping):  # providers of the AI SDK since version 6
+        given, made = f.part("inputTokens"), f.part("outputTokens")
+        reading = _read(given, Reading("AI SDK"), input="total", cache_read="cacheRead", cache_write="cacheWrite")
+        return _read(made, reading, output="total", reasoning="reasoning")
+    if f.has(
+        *_CAMEL_READ, "cacheWriteTokens", "reasoningTokens", "inputTokenDetails", "promptTokens", "completionTokens"
+    ):
         reading = _read(
             f,
             Reading("AI SDK"),
             input=("inputTokens", "promptTokens"),
             output=("outputTokens", "completionTokens"),
-            cache_read="cachedInputTokens",
+            cache_read=_CAMEL_READ,
+            cache_write=("cacheWriteTokens", "cacheCreationTokens"),
             reasoning="reasoningTokens",
             total="totalTokens",
         )
-        if f.has("inputTokenDetails"):  # since version 6
-            _read(f.part("inputTokenDetails"), reading, cache_read="cacheReadTokens", cache_write="cacheWriteTokens")
-            _read(f.part("outputTokenDetails"), reading, reasoning="reasoningTokens")
+        reading.cached_inside = not f.has("cacheCreationTokens")  # ccusage
+        given = f.part("inputTokenDetails", "promptTokensDetails", "inputTokensDetails")
+        if given is not _EMPTY:
+            reading.shape = "AI SDK since version 6"
+            reading.cache_read = _larger(reading.cache_read, given.largest(*_CAMEL_READ))
+            reading.cache_write = _larger(reading.cache_write, given.count("cacheWriteTokens"))
+        made = f.part("outputTokenDetails", "completionTokensDetails", "outputTokensDetails")
+        if made is not _EMPTY:
+            reading.reasoning = _larger(reading.reasoning, made.count("reasoningTokens"))
         return reading
     if f.has("cacheCreationInputTokens", "costUSD", "webSearchRequests"):
         return _read(
@@ -522,64 +592,150 @@ def _camel_case(f: _Fields) -> Reading:
 _SPAN: Final[dict[str, tuple[str, ...]]] = {
     "input": ("input_tokens", "prompt_tokens"),
     "output": ("output_tokens", "completion_tokens"),
-    "cache_read": ("cache_read.input_tokens", "cache_read_input_tokens", "details.cache_read_tokens"),
+    "cache_read": (
+        "cache_read.input_tokens",
+        "cache_read_input_tokens",
+        "cache_read_tokens",
+        "cached_input_tokens",
+        "cached_tokens",
+        "details.cache_read_tokens",
+        "details.cache_read_input_tokens",
+        "details.cached_tokens",
+        "input_tokens.cached",
+    ),
     "cache_write": (
         "cache_creation.input_tokens",
         "cache_write.input_tokens",
         "cache_creation_input_tokens",
+        "cache_write_input_tokens",
+        "cache_write_tokens",
         "details.cache_write_tokens",
+        "details.cache_creation_input_tokens",
+        "input_tokens.cache_write",
     ),
-    "reasoning": ("reasoning.output_tokens", "reasoning_tokens", "details.reasoning_tokens"),
-    "input_audio": ("details.input_audio_tokens",),
-    "output_audio": ("details.output_audio_tokens",),
+    "reasoning": (
+        "reasoning.output_tokens",
+        "reasoning_tokens",
+        "details.reasoning_tokens",
+        "details.thinking_tokens",
+        "output_tokens.reasoning",
+    ),
+    "cache_read_audio": ("details.cache_audio_read_tokens",),
+    "input_audio": ("details.input_audio_tokens", "input_audio_tokens"),
+    "output_audio": ("details.output_audio_tokens", "output_audio_tokens"),
     "total": ("total_tokens",),
 }
 """Attributes of spans, without their prefix, by the fields of ``Reading``."""
 _SPAN_NAMES: Final = {kind: tuple(f"gen_ai.usage.{name}" for name in names) for kind, names in _SPAN.items()}
+_SPAN_NAMES["cache_read"] += ("ai.usage.cachedInputTokens", "ai.usage.inputTokenDetails.cacheReadTokens")
+_SPAN_NAMES["cache_write"] += ("ai.usage.inputTokenDetails.cacheWriteTokens",)
+_SPAN_NAMES["total"] += ("llm.usage.total_tokens",)
+_OPENINFERENCE: Final = {
+    "input": "llm.token_count.prompt",
+    "output": "llm.token_count.completion",
+    "cache_read": "llm.token_count.prompt_details.cache_read",
+    "cache_write": "llm.token_count.prompt_details.cache_write",
+    "reasoning": "llm.token_count.completion_details.reasoning",
+    "input_audio": "llm.token_count.prompt_details.audio",
+    "output_audio": "llm.token_count.completion_details.audio",
+    "total": "llm.token_count.total",
+}
 
 
 def _opentelemetry(f: _Fields) -> Reading | None:
-    reading = _read(f, Reading("OpenTelemetry"), **_SPAN_NAMES)
-    return None if reading.input is None and reading.output is None else reading
+    for shape, names in (("OpenTelemetry", _SPAN_NAMES), ("OpenInference", _OPENINFERENCE)):
+        reading = _read(f, Reading(shape), **names)
+        if reading.input is not None or reading.output is not None:
+            reading.input_audio = _minus(reading.input_audio, reading.cache_read_audio)
+            return reading
+    return None
 
 
 # -- modifiers of the price, which any shape may have
 
 
+_TIERS: Final = (
+    "service_tier",
+    "serviceTier",
+    "openai.response.service_tier",
+    "gen_ai.openai.response.service_tier",
+)
+_REQUESTED_TIERS: Final = ("openai.request.service_tier", "gen_ai.openai.request.service_tier")
+_COSTS: Final = (
+    "costUSD",
+    "total_cost",
+    "cost_usd",
+    "total_cost_usd",
+    "response_cost",
+    "gen_ai.usage.cost",
+    "gen_ai.usage.total_cost",
+    "gen_ai.cost.total_cost",
+    "operation.cost",
+    "llm.cost.total",
+)
 MODIFIERS: Final = frozenset(
     {
-        *("service_tier", "serviceTier", "trafficType", "traffic_type", "speed", "inference_geo", "server_tool_use"),
-        *("webSearchRequests", "num_sources_used", "cost", "cost_details", "is_byok", "cost_in_usd_ticks"),
-        *("costUSD", "total_cost", "cost_usd", "gen_ai.usage.cost", "operation.cost"),
+        *(*_TIERS, *_REQUESTED_TIERS),
+        *("trafficType", "traffic_type", "speed", "inference_geo", "server_tool_use", "webSearchRequests"),
+        *("num_sources_used", "server_side_tool_usage_details", "num_server_side_tools_used"),
+        *("cost", "cost_details", "is_byok", "cost_in_usd_ticks", *_COSTS),
     }
 )
 """The names of all fields that a modifier is read from; most usage objects have none of them."""
 
 
+_XAI_TOOLS: Final = {
+    "web_search_calls": "web_search",
+    "x_search_calls": "x_search",
+    "code_interpreter_calls": "code_execution",
+    "file_search_calls": "file_search",
+    "document_search_calls": "document_search",
+}
+"""xAI's tools that are billed by the piece, by the names of their counts."""
+
+
+def resolve_requested_tier(tier: str) -> str:
+    """Return the service tier of a call that only its request states: one that is better may have been refused."""
+    return tier if tier in STANDARD_TIERS or tier == "flex" else f"{tier} (requested)"
+
+
 def _add_modifiers(f: _Fields, reading: Reading) -> None:
     if f.names is not None and MODIFIERS.isdisjoint(f.names):
         return
-    tier = f.text("service_tier") or f.text("serviceTier")
+    tier = next((found for name in _TIERS if (found := f.text(name))), "").removeprefix("service_tier_")
+    if not tier:
+        tier = next((resolve_requested_tier(found) for name in _REQUESTED_TIERS if (found := f.text(name))), "")
     if not tier:
         traffic = f.text("trafficType") or f.text("traffic_type")
         tier = _GEMINI_TRAFFIC.get(traffic, traffic)
-    reading.batch = tier == "batch"
-    if tier and not reading.batch and tier not in STANDARD_TIERS:
+    if tier == "batch":
+        reading.batch = True
+    elif tier not in STANDARD_TIERS:
         reading.service_tier = tier
-    speed = f.text("speed")
-    reading.speed = speed if speed not in ("", "standard") else None
-    region = f.text("inference_geo")
-    reading.region = region if region not in STANDARD_REGIONS else None
+    if (speed := f.text("speed")) not in ("", "standard"):
+        reading.speed = speed
+    if (region := f.text("inference_geo")) not in STANDARD_REGIONS:
+        reading.region = region
+    _add_server_tools(f, reading)
+    if reading.cost_usd is None:
+        reading.cost_usd = _stated_cost(f)
+
+
+def _add_server_tools(f: _Fields, reading: Reading) -> None:
     if (server_tools := f.part("server_tool_use")) is not _EMPTY:
         for tool in ("web_search", "code_execution"):  # a web fetch is free
             if count := server_tools.count(f"{tool}_requests"):
                 reading.server_tools[tool] = count
     if count := f.count("webSearchRequests"):
         reading.server_tools["web_search"] = count
+    if (uses := f.part("server_side_tool_usage_details")) is not _EMPTY:
+        for name, tool in _XAI_TOOLS.items():
+            if count := uses.count(name):
+                reading.server_tools[tool] = count
+    elif count := f.count("num_server_side_tools_used"):
+        reading.server_tools["server_side_tools"] = count
     if count := f.count("num_sources_used"):
         reading.server_tools["sources"] = count
-    if reading.cost_usd is None:
-        reading.cost_usd = _stated_cost(f)
 
 
 def _stated_cost(f: _Fields) -> float | None:
@@ -599,7 +755,7 @@ def _stated_cost(f: _Fields) -> float | None:
     ticks = f.get("cost_in_usd_ticks")
     if ticks is not None and (found := parse_non_negative(ticks)):
         return found / _TICKS_PER_USD
-    for name in ("costUSD", "total_cost", "cost_usd", "gen_ai.usage.cost", "operation.cost"):
+    for name in _COSTS:
         if (value := f.get(name)) is not None and (found := parse_non_negative(value)):
             return found
     return None
@@ -608,6 +764,10 @@ def _stated_cost(f: _Fields) -> float | None:
 def _plus(*counts: int | None) -> int | None:
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else max(one, other)
 
 
 def _minus(count: int | None, part: int | None) -> int | None:

@@ -202,7 +202,9 @@ def _configure(path: Path, arm: ArmServer, prices: PriceList, target: str) -> No
 
 
 def _baseline_run(results: Path) -> None:
-    with track_run(results, benchmark="waa", model="claude-sonnet-4-5", tasks=TASKS, run_id="base") as run:
+    with track_run(
+        results, benchmark="waa", model="claude-sonnet-4-5", tasks=TASKS, run_id="base", fsync="never"
+    ) as run:
         for task in TASKS:
             _attempt(run, task, solved=True)
 
@@ -217,6 +219,7 @@ def _running_run(results: Path) -> Iterator[Callable[[], None]]:
         run_id="new",
         baseline="base",
         budget_usd=BUDGET,
+        fsync="never",  # a task that took long would change what is expected of those that are open
     ) as run:
         run.worker("w1", "idle", vm="w1", vm_size="Standard_D4ds_v5", provider="azure")
         for task in TASKS[:DONE]:

@@ -22,7 +22,7 @@ from evalgauge.events import (
     decode_line,
 )
 from evalgauge.runlog import encode
-from evalgauge.usage import TokenUsage
+from evalgauge.usage import CallUsage, TokenUsage
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -47,6 +47,22 @@ def test_tokens_that_are_negative_or_no_numbers_count_as_not_reported() -> None:
     event = decode(raw("llm_call", input_tokens=-5, output_tokens="12", cache_read_tokens=True), "w")
     assert isinstance(event, LlmCall)
     assert event.tokens == TokenUsage(None, None, None, None)
+
+
+def test_what_a_call_used_is_the_same_after_it_was_logged() -> None:
+    given: dict[str, Any] = {
+        **{name: index for index, name in enumerate(CallUsage._fields) if name.endswith("_tokens")},
+        **{name: name for name in ("service_tier", "speed", "region")},
+        "requests": 2,
+        "cost_usd": 0.5,
+        "server_tools": {"web_search": 1},
+        "batch": True,
+    }
+    used = CallUsage(TokenUsage(100, 90, 80, 70), **given)
+    assert all(value is not None for value in used)
+    event = decode(raw("llm_call", **used.as_fields()), "w")
+    assert isinstance(event, LlmCall)
+    assert event.usage == used
 
 
 @pytest.mark.parametrize("number", [10**400, 1e308, float("inf"), float("nan"), -(10**400)])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evalgauge.model_names import infer_provider, split_model_name
+from evalgauge.model_names import infer_provider, resolve_answered_model, split_model_name
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,24 @@ def test_a_name_is_split_at_its_first_slash(name: str | None, provider: str | No
 )
 def test_the_maker_is_inferred_from_how_it_names_its_models(model: str, provider: str) -> None:
     assert infer_provider(model) == provider
+
+
+@pytest.mark.parametrize(
+    ("requested", "answered", "name"),
+    [
+        ("global.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5-20250929",
+         "global.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("gpt-4o-mini", "gpt-4o-2024-08-06", "gpt-4o-2024-08-06"),
+        ("our-deployment", "gpt-4o", "gpt-4o"),
+        ("gpt-4o", None, "gpt-4o"),
+        ("gpt-4o", "", "gpt-4o"),
+        (None, "gpt-4o", "gpt-4o"),
+    ],
+)  # fmt: skip
+def test_the_model_that_answered_counts_except_where_the_request_names_its_region(
+    requested: str | None, answered: str | None, name: str
+) -> None:
+    assert resolve_answered_model(requested, answered) == name
 
 
 @pytest.mark.parametrize("model", [None, "", "my-own-model"])

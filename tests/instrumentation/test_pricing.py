@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,9 +31,10 @@ from hypothesis import strategies as st
 
 from benchmarks import costs
 from evalgauge.errors import PriceTableError
+from evalgauge.events import LlmCall
 from evalgauge.price_overrides import load_overrides
 from evalgauge.pricing import STATED, UNKNOWN_USAGE, MachinePrice, Price, PriceTable
-from evalgauge.usage import UNKNOWN, CallUsage, TokenUsage, parse_usage
+from evalgauge.usage import NOTHING, UNKNOWN, CallUsage, TokenUsage, parse_call, parse_usage
 
 AT = datetime(2026, 2, 1, 12, tzinfo=UTC).timestamp()
 TABLE = f"genai-prices {__version__}"
@@ -180,7 +182,9 @@ def test_every_listed_model_is_priced_as_genai_prices_does_or_has_no_price_for_t
         states[price.state] += 1
         if price.usd is None:
             rates = entry.get_prices(moment)
-            assert rates.input_mtok is None or rates.output_mtok is None, (provider, model)
+            mixed = rates.output_audio_mtok or rates.output_image_mtok  # how much of the output is that, is not known
+            searches = "-search-" in model  # and what that costs is not listed
+            assert rates.input_mtok is None or rates.output_mtok is None or mixed or searches, (provider, model)
         else:
             assert abs(price.usd - priced_by_genai(provider, model, used, AT)) <= Decimal("1e-12"), (provider, model)
             assert price.table == TABLE
@@ -303,13 +307,25 @@ def test_a_model_is_found_by_the_names_that_logs_have_for_it(provider: str | Non
         ("aws.bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "aws"),
         (None, "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "aws"),
         ("mistral_ai", "mistral-large-latest", "mistral"),
+        ("openai.responses", "gpt-5.1", "openai"),
+        ("az.ai.inference", "gpt-4o", "azure"),
+        (None, "azure_ai/gpt-4o", "azure"),
+        (None, "openai:gpt-5.1", "openai"),
+        ("vertex_ai", "projects/p/locations/global/publishers/google/models/gemini-2.5-pro", "google"),
+        ("Anthropic", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "aws"),
+        (
+            None,
+            "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "aws",
+        ),
+        ("aws.bedrock", "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-sonnet-4-5-20250929-v1:0", "aws"),
     ],
 )
 def test_a_provider_is_known_by_the_names_of_the_conventions(
     provider: str | None, model: str, listed_under: str
 ) -> None:
     used = TokenUsage(3_000, None, None, 500)
-    bare = model.rpartition("/")[2]
+    bare = re.split("[/:]", model, maxsplit=1)[-1] if model.startswith("openai:") else model.rpartition("/")[2]
     assert cost(provider, model, used) == pytest.approx(float(priced_by_genai(listed_under, bare, used, AT)), abs=1e-12)
 
 
@@ -321,6 +337,10 @@ def test_a_provider_is_known_by_the_names_of_the_conventions(
         ("unheard-of", "gpt-5.1"),
         ("openai", "anthropic/claude-sonnet-4-5"),
         ("openai", None),
+        ("aws.bedrock", "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6"),
+        ("azure", "our-deployment"),
+        ("openai", "gpt-4o-search-preview"),
+        (None, "gpt-oss:20b"),
         (None, ""),
         (None, None),
         ("github-copilot", "gpt-4o"),  # listed without a price: part of a subscription
@@ -349,7 +369,58 @@ def test_usage_that_was_not_reported_is_unknown_and_not_zero() -> None:
 
 
 def test_zero_tokens_that_were_reported_cost_a_real_zero() -> None:
-    assert cost("anthropic", "claude-sonnet-4-5", TokenUsage(0, None, None, 0)) == 0
+    assert cost("anthropic", "claude-sonnet-4-5", NOTHING) == 0
+    stated = CallUsage(NOTHING, cost_usd=0.5)  # something was used all the same
+    assert book().price("anthropic", "claude-sonnet-4-5", stated, at=AT)[1:3] == (Decimal("0.5"), STATED)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("anthropic", "claude-sonnet-4-5"), ("perplexity", "sonar-pro"), (None, "a-model-of-no-table"), (None, None)],
+)
+def test_a_request_that_was_refused_costs_nothing_whatever_its_model_costs(
+    provider: str | None, model: str | None
+) -> None:
+    refused = LlmCall(ts=AT, provider=provider, model=model, input_tokens=0, output_tokens=0, status="retry")
+    assert book().price_of(refused) == Price("priced", Decimal(0), None)
+    answered = LlmCall(ts=AT, provider=None, model="a-model-of-no-table", input_tokens=0, output_tokens=0)
+    assert book().price_of(answered).state == "unpriced", "a server may write zeros where it does not count"
+
+
+def test_output_of_a_model_that_draws_or_speaks_has_to_be_told_apart() -> None:
+    drawn = CallUsage(TokenUsage(10, None, None, 1_000))
+    unknown = book().price("google", "gemini-2.5-flash-image", drawn, at=AT)
+    assert (unknown.state, unknown.usd) == ("unpriced", None)
+    assert unknown.reason == "how many of the output tokens are output_image tokens is not reported"
+    for images, usd in ((0, 0.002503), (1_000, 0.030003)):
+        known = drawn._replace(output_image_tokens=images)
+        assert book().price("google", "gemini-2.5-flash-image", known, at=AT).usd == Decimal(str(usd))
+
+
+def test_cached_images_cost_what_the_table_states_for_them(tmp_path: Path) -> None:
+    used = CallUsage(
+        TokenUsage(400, 600, None, 0),
+        input_image_tokens=300,
+        cache_read_image_tokens=500,
+        cache_read_audio_tokens=0,
+        output_audio_tokens=0,
+    )
+    price = book().price("openai", "gpt-realtime", used, at=AT)
+    assert price.usd == (100 * 4 + 300 * 5 + 100 * Decimal("0.4") + 500 * Decimal("0.5")) / 1_000_000
+    own = '[[model]]\nmatch = "gpt-*"\ninput = 4\noutput = 9\ncache_read = 0.4\ncache_read_image = 1'
+    price = overridden(tmp_path, own).price("openai", "gpt-realtime", used, at=AT)
+    assert price.usd == (400 * 4 + 100 * Decimal("0.4") + 500) / 1_000_000
+
+
+def test_a_request_s_fee_that_depends_on_its_search_is_not_that_of_the_largest() -> None:
+    usage = {"prompt_tokens": 8, "completion_tokens": 439, "total_tokens": 447, "search_context_size": "low"}
+    price = book().price("perplexity", "sonar-pro", parse_call(usage), at=AT)
+    assert (price.state, price.reason) == ("unpriced", "no price for the tool search_context_low")
+    stated = {**usage, "cost": {"request_cost": 0.006, "total_cost": 0.012609}}
+    price = book().price("perplexity", "sonar-pro", parse_call(stated), at=AT)
+    assert (price.usd, price.table) == (Decimal("0.012609"), STATED)
+    high = book().price("perplexity", "sonar-pro", parse_call({**usage, "search_context_size": "high"}), at=AT)
+    assert high.usd == Decimal("0.020609")
 
 
 def test_a_model_without_output_needs_no_output_count() -> None:

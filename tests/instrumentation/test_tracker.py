@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from evalgauge import Run, track_run, tracker
+from evalgauge import Run, git_state, track_run, tracker
 from evalgauge import process_log as processlog
 from evalgauge.events import (
     OBSERVATION_LENGTH,
@@ -285,8 +285,8 @@ def test_a_run_unpickled_many_times_has_one_log_and_one_heartbeat_per_process(tm
                 task.finish(success=True)
             if number % 2:
                 copy.finish()
-        hearts = [thread.name for thread in threading.enumerate() if thread not in before]
-        assert hearts == ["evalgauge-heartbeat"]
+        started = [thread.name for thread in threading.enumerate() if thread not in before]
+        assert started.count("evalgauge-heartbeat") == 1
     assert len(log_files(run.folder)) == 1
     assert len(events_of(run, TaskFinished)) == 5
     assert [event.seq for event in events_of(run)] == list(range(12))
@@ -638,6 +638,7 @@ def test_the_commit_of_the_working_directory_is_recorded_unless_it_is_switched_o
             pass
         return next(event.tags for event in read_events(run.folder) if isinstance(event, RunStarted))
 
+    monkeypatch.setattr(git_state, "_SECONDS", 60.0)
     monkeypatch.chdir(tmp_path)
     for name in ("GIT_DIR", "GIT_WORK_TREE"):
         monkeypatch.delenv(name, raising=False)

@@ -20,7 +20,16 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from evalgauge import usage as usage_module
-from evalgauge.usage import MAX_COUNT, UNKNOWN, UNKNOWN_CALL, CallUsage, TokenUsage, parse_call, parse_usage
+from evalgauge.usage import (
+    MAX_COUNT,
+    UNKNOWN,
+    UNKNOWN_CALL,
+    CallUsage,
+    TokenUsage,
+    is_refusal,
+    parse_call,
+    parse_usage,
+)
 from evalgauge.usage_shapes import MODIFIERS
 
 ANTHROPIC = {
@@ -215,6 +224,191 @@ def test_other_chat_completions_providers_name_cached_tokens_in_their_own_way() 
         "prompt_tokens_details": {"cached_tokens": 10, "cache_write_tokens": 5},
     }
     assert parse_usage(openrouter) == TokenUsage(35, 10, 5, 1)
+
+
+CHAT = {"prompt_tokens": 900, "completion_tokens": 70, "total_tokens": 970}
+DETAILS = {"prompt_tokens_details": {"cached_tokens": 0}}
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({**CHAT, **DETAILS, "num_cached_tokens": 600}, (300, 600, None, 70)),
+        ({**CHAT, "prompt_token_details": {"cached_tokens": 600}}, (300, 600, None, 70)),
+        ({**CHAT, "prompt_tokens_cached": 600, "successful_requests": 2}, (300, 600, None, 70)),
+        ({**CHAT, "cached_prompt_tokens": 600, "cache_creation_tokens": 200}, (100, 600, 200, 70)),
+        ({**CHAT, **DETAILS, "cached_tokens": 600}, (300, 600, None, 70)),
+        (
+            {**CHAT, "prompt_tokens_details": {"cache_creation_input_tokens": 200, "cached_tokens": 0}},
+            (700, 0, 200, 70),
+        ),
+        (
+            {**CHAT, "prompt_tokens_details": {"cache_creation": {"ephemeral_5m_input_tokens": 200}}},
+            (700, None, 200, 70),
+        ),
+        ({"usage": {"inputTokens": 8, "outputTokens": 2, "totalTokens": 10}, "metrics": {}}, (8, None, None, 2)),
+        ({"token_usage": CHAT, "model_name": "m"}, (900, None, None, 70)),
+        ({"prompt_token_count": 25, "generation_token_count": 50}, (25, None, None, 50)),
+        (
+            {"inputTokens": {"total": 900, "noCache": 300, "cacheRead": 600}, "outputTokens": {"total": 70}},
+            (300, 600, None, 70),
+        ),
+        (
+            {"inputTokens": 900, "outputTokens": 70, "cacheReadTokens": 600, "cacheWriteTokens": 200},
+            (100, 600, 200, 70),
+        ),
+        ({"inputTokens": 900, "outputTokens": 70, "totalTokens": 970, "cachedReadTokens": 600}, (300, 600, None, 70)),
+        ({"inputTokens": 9, "outputTokens": 7, "cacheReadTokens": 6, "cacheCreationTokens": 2}, (9, 6, 2, 7)),
+        (
+            {"promptTokens": 900, "completionTokens": 70, "promptTokensDetails": {"cachedTokens": 600}},
+            (300, 600, None, 70),
+        ),
+        (
+            {"input_tokens": 900, "output_tokens": 70, "input_tokens_details": [{"cached_tokens": 600}]},
+            (300, 600, None, 70),
+        ),
+        (
+            {"input_tokens": 900, "cached_input_tokens": 600, "cache_write_input_tokens": 200, "output_tokens": 70},
+            (100, 600, 200, 70),
+        ),
+        ({"input_tokens": 900, "cache_read_tokens": 600, "output_tokens": 70, "details": {}}, (300, 600, None, 70)),
+        (
+            {
+                "input_tokens": 9,
+                "output_tokens": 7,
+                "cache_read_input_tokens": 600,
+                "output_tokens_details": {"thinking_tokens": 5},
+            },
+            (9, 600, None, 7),
+        ),
+        (
+            {
+                "input_tokens": 9,
+                "output_tokens": 7,
+                "cache_creation_input_tokens": 0,
+                "cache_creation": {"ephemeral_1h_input_tokens": 30},
+            },
+            (9, None, 30, 7),
+        ),
+        ({"input": 9, "output": 7, "total": 616, "cache_read_input_tokens": 600}, (9, 600, None, 7)),
+        ({"input": 9, "output": 7, "input_cached_tokens": 600, "output_reasoning_tokens": 5}, (9, 600, None, 12)),
+        ({"input": 9, "output": 7, "reasoning": 5, "cache": {"read": 600, "write": 2}}, (9, 600, 2, 12)),
+        (
+            {
+                "llm.token_count.prompt": 900,
+                "llm.token_count.completion": 7,
+                "llm.token_count.prompt_details.cache_read": 600,
+            },
+            (300, 600, None, 7),
+        ),
+        (
+            {"gen_ai.usage.input_tokens": 900, "gen_ai.usage.output_tokens": 7, "ai.usage.cachedInputTokens": 600},
+            (300, 600, None, 7),
+        ),
+        # the total decides where Traceloop has it under its own name
+        (
+            {
+                "gen_ai.usage.prompt_tokens": 900,
+                "gen_ai.usage.completion_tokens": 7,
+                "gen_ai.usage.cache_read_input_tokens": 600,
+                "llm.usage.total_tokens": 1507,
+            },
+            (900, 600, None, 7),
+        ),
+        # cached tokens beside the input, and not in the total: what else is not in it is not known
+        (
+            {
+                "gen_ai.usage.input_tokens": 12,
+                "gen_ai.usage.output_tokens": 40,
+                "gen_ai.usage.total_tokens": 52,
+                "gen_ai.usage.cache_read.input_tokens": 1000,
+            },
+            UNKNOWN,
+        ),
+        ({"input": "a prompt", "output": "an answer"}, UNKNOWN),
+        ({"usage": CHAT, "output": [{"type": "web_search_call"}]}, UNKNOWN),  # a response, with more than tokens to pay
+    ],
+)
+def test_counts_are_found_under_the_names_of_each_tool(usage: dict[str, Any], expected: tuple[int | None, ...]) -> None:
+    assert parse_usage(usage) == expected
+
+
+def test_only_what_was_read_from_a_cache_may_be_inside_the_input() -> None:
+    # LiteLLM of 2025 with Bedrock: the prompt holds the reads alone, the total everything
+    details = {"prompt_tokens_details": {"cached_tokens": 1000}, "cache_creation_input_tokens": 500}
+    usage = {"prompt_tokens": 1010, "completion_tokens": 5, "total_tokens": 1515, **details}
+    assert parse_usage(usage) == TokenUsage(10, 1000, 500, 5)
+
+
+@pytest.mark.parametrize("prefix", ["cache_read", "details.cache_read", "input_tokens.cached", "cache_read.input"])
+def test_spans_of_each_tool_name_cached_tokens_inside_the_input(prefix: str) -> None:
+    name = f"gen_ai.usage.{prefix}" + ("" if prefix.endswith("cached") else "_tokens")
+    usage = {"gen_ai.usage.input_tokens": 900, name: 600, "gen_ai.usage.output_tokens": 7}
+    assert parse_usage(usage) == TokenUsage(300, 600, None, 7)
+
+
+def test_a_result_of_the_claude_agent_sdk_is_a_sum_of_calls_with_its_cost() -> None:
+    result = {"subtype": "success", "num_turns": 9, "total_cost_usd": 0.75, "usage": ANTHROPIC, "result": "done"}
+    read = parse_call(result)
+    assert (read.tokens, read.requests, read.cost_usd) == (parse_usage(ANTHROPIC), 0, 0.75)
+
+
+def test_the_ai_sdk_before_6_leaves_out_what_claude_writes_to_a_cache() -> None:
+    usage = {"inputTokens": 900, "outputTokens": 70, "totalTokens": 970, "cachedInputTokens": 600}
+    assert parse_call(usage, provider="openai", model="gpt-5.1").tokens == TokenUsage(300, 600, None, 70)
+    assert parse_call(usage, provider="anthropic", model="claude-sonnet-4-5").tokens == UNKNOWN
+    since = {**usage, "inputTokenDetails": {"cacheReadTokens": 600, "cacheWriteTokens": 0}}
+    assert parse_call(since, provider="anthropic", model="claude-sonnet-4-5").tokens == TokenUsage(300, 600, 0, 70)
+
+
+def test_thoughts_of_gemini_in_openai_s_shape_are_output_even_where_there_is_no_other() -> None:
+    usage = {"prompt_tokens": 100, "total_tokens": 600}
+    assert parse_call(usage, provider="google", model="gemini-2.5-pro").tokens == TokenUsage(100, None, None, 500)
+    assert parse_call({**usage, "total_tokens": 100}, model="gemini-embedding-001").tokens.output == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "tools"),
+    [
+        ({"prompt_tokens_details": {"web_search_requests": 2}}, {"web_search": 2}),
+        (
+            {"server_side_tool_usage_details": {"web_search_calls": 2, "x_search_calls": 1, "mcp_calls": 4}},
+            {"web_search": 2, "x_search": 1},
+        ),
+        ({"search_context_size": "low"}, {"search_context_low": 1}),
+        ({"search_context_size": "high"}, None),
+        ({"num_server_side_tools_used": 3}, {"server_side_tools": 3}),
+    ],
+)
+def test_tools_that_are_billed_by_the_piece_are_counted(more: dict[str, Any], tools: dict[str, int] | None) -> None:
+    assert parse_call({**CHAT, **more}).server_tools == tools
+
+
+def test_an_advisor_of_anthropic_s_is_billed_at_the_prices_of_its_own_model() -> None:
+    iterations = [{"type": "message", "input_tokens": 9}, {"type": "advisor_message", "input_tokens": 800}]
+    read = parse_call({**ANTHROPIC, "iterations": iterations})
+    assert read.tokens == parse_usage(ANTHROPIC)
+    assert read.server_tools == {"advisor": 1}
+
+
+def test_cached_images_are_told_from_fresh_ones() -> None:
+    cached = {"text_tokens": 100, "audio_tokens": 20, "image_tokens": 500}
+    given = {"text_tokens": 200, "audio_tokens": 50, "image_tokens": 750, "cached_tokens": 620}
+    usage = {
+        "input_tokens": 1000,
+        "output_tokens": 9,
+        "input_token_details": {**given, "cached_tokens_details": cached},
+    }
+    read = parse_call(usage)
+    assert (read.input_image_tokens, read.cache_read_image_tokens) == (250, 500)
+    assert (read.input_audio_tokens, read.cache_read_audio_tokens) == (30, 20)
+
+
+@pytest.mark.parametrize(
+    ("status", "refused"), [(429, True), (400, True), (529, True), (500, False), (200, False), (None, False)]
+)
+def test_a_request_is_refused_by_4xx_and_by_overload(status: object, refused: bool) -> None:
+    assert is_refusal(status) is refused
 
 
 def test_codex_counts_cached_tokens_inside_the_input() -> None:
@@ -416,6 +610,7 @@ def test_responses_are_read_as_genai_prices_reads_them(
                     "input_tokens": fresh,
                     "cache_read_input_tokens": cache_read,
                     "cache_creation_input_tokens": cache_write,
+                    "cache_creation": {"ephemeral_5m_input_tokens": cache_write},
                     "output_tokens": output,
                 },
             },
@@ -575,6 +770,9 @@ def test_a_stated_cost_is_known_where_the_kinds_do_not_add_up() -> None:
         ({"cost": {"total_cost": 0.75}}, 0.75),
         ({"cost_in_usd_ticks": 25_000_000}, 0.0025),
         ({"total_cost": 1.5}, 1.5),
+        ({"total_cost_usd": 1.2}, 1.2),
+        ({"response_cost": 0.3}, 0.3),
+        ({"gen_ai.usage.total_cost": 0.4}, 0.4),
         ({"cost_usd": -1}, None),
         ({"cost": True}, None),
         ({"cost": "free"}, None),
@@ -598,6 +796,12 @@ def test_stated_costs_are_read_by_each_name(usage: dict[str, Any], usd: float | 
         ({"trafficType": "PROVISIONED_THROUGHPUT"}, "provisioned_throughput"),
         ({"trafficType": "ON_DEMAND_PRIORITY"}, "priority"),
         ({"service_tier": 7}, None),
+        ({"serviceTier": "SERVICE_TIER_FLEX"}, "flex"),
+        ({"openai.response.service_tier": "flex", "openai.request.service_tier": "auto"}, "flex"),
+        ({"openai.request.service_tier": "flex"}, "flex"),
+        ({"openai.request.service_tier": "priority"}, "priority (requested)"),  # it may have been served as default
+        ({"openai.request.service_tier": "auto"}, None),
+        ({"gen_ai.openai.response.service_tier": "default", "gen_ai.openai.request.service_tier": "priority"}, None),
     ],
 )
 def test_a_service_tier_is_read_by_each_name(usage: dict[str, Any], tier: str | None) -> None:

@@ -1,21 +1,23 @@
 """Estimate of a run's remaining time: p10, p50 and p90 from its finished, running and pending tasks.
 
-Durations are modelled as lognormal around each domain's own mean, and the domains' log means as normal around a common
+Log durations are modelled as normal around each domain's own mean, and the domains' means as normal around a common
 middle (the hierarchical normal model; Gelman et al., *Bayesian Data Analysis*, 3rd edition, chapter 5). So a domain
 with few finished tasks borrows from the others, and one never seen is as uncertain as the others differ. A running task
 is a censored observation, longer than its elapsed time, which corrects the bias of the first minutes, when only short
-tasks have finished. The spreads within and between domains are integrated out on a grid, so the bounds include the
-uncertainty of the means as well as the scatter of the tasks.
+tasks have finished. The spreads within and between domains are integrated out on a grid.
 
-What is left of a running task is taken from the finished tasks that took longer, each relative to its domain's mean and
-weighted by Kaplan and Meier's estimate, mixed with the model while these are few.
+The shape of the distribution, in standard deviations from a domain's mean, need not be normal: its hazard has a beta
+process as prior, with the normal hazard as its mean and the weight of one task (Hjort, 1990). The posterior mean is
+near Kaplan and Meier's estimate where tasks have finished and goes on as the model does beyond the longest one. Each
+draw has a hazard of its own, so the bounds include what is not known of the shape.
 
-A time limit cuts durations off: nothing is drawn beyond it. It is stated by the runner or the format, else inferred:
-the less likely it is, by the lognormal model, that of the tasks with the time for it none took longer than the longest
-one, and that as many as did took nearly as long, the more of the draws are cut off there. The means stay what they are.
-A running task that has taken far longer than the others explain may be stuck: its rest then has a heavy tail (the
-chance to exceed t falls as 1/t), so the range widens instead of promising minutes. Tasks that a resumed runner reports
-again from its checkpoint within moments are no evidence of speed and are left out.
+A time limit cuts durations off, and a task that it ended is a censored observation too. It is stated by the runner or
+the format, else inferred: the less likely it is, by the lognormal model, that of the tasks with the time for it none
+took longer than the longest one, and that as many as did took nearly as long, the more of the draws are cut off there.
+A limit may also be one that no task has reached yet, as in every second benchmark a priori. A running task that has
+taken far longer than the others explain may be stuck: its rest then has a heavy tail (the chance to exceed t falls as
+1/t), so the range widens instead of promising minutes. Tasks that a resumed runner reports again from its checkpoint
+within moments are no evidence of speed and are left out.
 
 The time left is drawn from that model :data:`DRAWS` times, always at the same points, so that the same input gives the
 same result. In each draw the workers take the pending tasks as they become free (list scheduling).
@@ -45,20 +47,29 @@ DRAWS = 160
 _SHORTEST = 1e-3  # seconds; shorter durations are treated as this
 _LONGEST = 30 * 86400.0  # seconds; a longer duration is a clock that jumped
 _SPREAD, _SPREAD_WEIGHT = 0.6, 4.0  # prior spread of log durations in a domain, and its weight in tasks
-_SPREAD_STEPS = np.array([-1.6, -0.8, 0.0, 0.8, 1.6, 2.4])  # grid of that spread, in standard errors of its log
+_SPREAD_STEPS = np.arange(-1.8, 7.0, 1.2)  # grid of that spread, in standard errors of its log; long tasks end late
+_LEAST = math.log(5)  # how short a task is says nothing about long ones: a fifth of its domain's mean is the least
 _BETWEENS = 0.08 * 1.5 ** np.arange(8)  # grid of the spread between domains, of their log means
 # prior: about tenfold from the quickest domain to the slowest, but in one benchmark of five all alike
 _BETWEEN, _BETWEEN_FACTOR, _ALIKE = 0.9, 0.5, 0.2
 _BETWEEN_KNOWN = 0.3  # the same where an earlier run has shown how domains differ
+_TRUST = math.log(10)  # prior log odds that they differ so in this one
 _STUCK = 1e-3  # prior chance that a task is stuck
 _UNLIMITED = 0.995  # prior chance that there is no limit where none is stated
 _OVER_LIMIT, _OVER_SHARE = 1.1, 0.05  # a stated limit that this share of tasks exceeds by this factor is not enforced
-_FEW = 24.0  # weight of the model beside finished tasks that took longer than a running one, in tasks
+_UNREACHED, _HITTING = 0.5, 0.6  # prior chance of a limit that none has reached yet; the most tasks that it may end
+_WITHIN = 0.1  # less than this share of the tasks within a limit says nothing about those that it ended
 _NEAR = 0.98  # durations from this share of the longest one on are nearly as long
 _EXCEEDED = 0.05  # what a running task that has taken longer than any finished one leaves of the odds for a limit
 _RESTORED, _RESTORED_FACTOR = 5, 50.0  # as many tasks in a row, each that much shorter than usual, were restored
-_ONE_BY_ONE = 40  # up to this number, pending tasks are assigned to the workers one by one
+_ONE_BY_ONE = 128  # up to so many, pending tasks are assigned to the workers one by one
 _MOST_WORKERS = 256  # more workers are simulated as this many, with a proportional share of the tasks
+
+_EDGES = np.linspace(-4.0, 5.0, 73)  # of the intervals of the hazard, in standard deviations of log durations
+_STEP = 0.125
+_MIDDLES = (_EDGES[1:] + _EDGES[:-1]) / 2
+_HAZARD = 1 - ndtr(-_EDGES[1:]) / ndtr(-_EDGES[:-1])  # a priori, the chance to end in each
+_PRIOR_TASKS = 1.0  # weight of that beside the run's own tasks
 
 Array = NDArray[np.float64]
 
@@ -91,20 +102,18 @@ class Eta(NamedTuple):
 
 
 class _Totals:
-    """Sums over a domain's finished attempts of duration d: their number n, Σ d and Σ d ln d."""
+    """Number of a domain's finished attempts and sum of their durations."""
 
-    __slots__ = ("count", "log_weighted", "seconds")
+    __slots__ = ("count", "seconds")
 
     def __init__(self) -> None:
         self.count = 0
         self.seconds = 0.0
-        self.log_weighted = 0.0
 
     def add(self, seconds: float, change: int = 1) -> None:
         """Add (1) or remove (-1) a duration."""
         self.count += change
         self.seconds += change * seconds
-        self.log_weighted += change * seconds * math.log(seconds) if seconds > 0 else 0.0
 
 
 class DurationStats:
@@ -193,9 +202,9 @@ class DurationStats:
         """Return how many of the tasks took nearly as long as the longest one, itself included."""
         return sum(int(np.sum(np.array(found) >= _NEAR * self.longest)) for found in self._durations.values())
 
-    def ratios(self, means: Mapping[str, float]) -> Array:
-        """Return each task's duration relative to its domain's mean duration."""
-        return np.concatenate([np.array(found) / means[domain] for domain, found in self._durations.items()])
+    def log_durations(self, domain: str) -> Array:
+        """Return the logs of a domain's durations."""
+        return np.asarray(np.log(np.maximum(np.array(self._durations.get(domain, ())), _SHORTEST)))
 
     @property
     def handoff_gap(self) -> float:
@@ -370,28 +379,38 @@ def _draw_time_left(
     index = {domain: at for at, domain in enumerate(domains)}
     count = np.array([named.get(domain, 0) for domain in domains] + [new / max(1, blanks)] * blanks + [unnamed - new])
 
-    shift = np.zeros(len(domains) + blanks)
+    # what is believed of the domains' log means a priori: they differ as in the earlier run, or not so
+    beliefs = [(np.zeros(len(domains) + blanks), _prior(_BETWEEN), 0.0)]
     if earlier is not None and earlier.count >= MIN_FINISHED:
-        shift[:] = _condition_on_finished(earlier, domains, blanks)
-        posterior = _posterior(domains, blanks, stats, started, shift, _prior(_BETWEEN_KNOWN))
-    else:
-        posterior = _posterior(domains, blanks, stats, started, shift, _prior(_BETWEEN))
-    log_mean, spread = _draw_log_normal(posterior)
-    log_mean, spread = _append_mixture(log_mean + shift, spread, index, stats, started)
-
+        before = _condition_on_finished(earlier, domains, blanks)
+        beliefs.append((before, _prior(_BETWEEN_KNOWN), _TRUST))
     which = [index[task.domain] if task.domain != UNNAMED or UNNAMED in stats.domains else -1 for task in started]
     elapsed = np.array([task.elapsed_seconds for task in started])
-    column_limits, log_mean = _draw_limits(now, log_mean, spread, index, stats, elapsed, limit)
-    limits = np.array([task.limit_seconds or math.inf for task in started])
-    limits = np.minimum(limits, column_limits[:, which])
-    beyond = _draw_remaining(log_mean[:, which], spread[:, which], elapsed, limits, len(running))
-    finished = _kaplan_meier(stats, log_mean, index, which, elapsed)
-    _take_from_finished(beyond, elapsed, limits, finished)
+
+    def fit(limit: float) -> tuple[_Observed, Array, Array]:
+        observed = _observe(stats, domains, which, elapsed, limit)
+        fits = [(_posterior(observed, blanks, shift, prior), shift, log_odds) for shift, prior, log_odds in beliefs]
+        posterior, shift, _ = max(fits, key=lambda fit: fit[0].log_evidence + fit[2])
+        log_mean, spread = _draw_log_normal(posterior)
+        return observed, *_append_mixture(log_mean + shift, spread, index, stats, started)
+
+    if limit is not None and stats.share_above(_OVER_LIMIT * limit) > _OVER_SHARE:
+        limit = None
+    observed, log_mean, spread = fit(math.inf if limit is None else limit)
+    if limit is None and stats.longest > 0:
+        limits = _draw_limits(now, log_mean, spread, index, stats, which, elapsed)
+        if np.mean(limits[:, -1] == stats.longest) > 0.5:
+            observed, log_mean, spread = fit(stats.longest)
+    else:
+        limits = np.full(log_mean.shape, math.inf if limit is None else limit)
+    own_limits = np.minimum([task.limit_seconds or math.inf for task in started], limits[:, which])
+    shape = _Shape(observed, log_mean, spread)
+    beyond = _draw_remaining(shape, log_mean[:, which], spread[:, which], elapsed, own_limits, len(running))
     free = np.zeros((DRAWS, workers))
     free[:, : len(running)] = beyond[:, : len(running)]
     if pending := count.sum():
         schedule = _schedule_one_by_one if pending <= _ONE_BY_ONE else _schedule_in_bulk
-        free = schedule(free, log_mean, spread, count, stats.handoff_gap, column_limits)
+        free = schedule(free, shape, log_mean, spread, count, stats.handoff_gap, limits)
     _assign(free, (elapsed + beyond)[:, len(running) :] + stats.handoff_gap)
     return np.asarray(free.max(1))
 
@@ -406,43 +425,62 @@ class _Posterior(NamedTuple):
     middle_variance: Array  # (A, B)
     log_mean: Array  # (A, D), from the domain's own tasks alone
     precision: Array  # (A, D), of that; 0 where it has none
+    log_evidence: float  # up to a constant of the observations
 
 
-def _posterior(
-    domains: Sequence[str],
-    blanks: int,
-    stats: DurationStats,
-    running: Sequence[RunningAttempt],
-    shift: Array,
-    prior: Array,
-) -> _Posterior:
+class _Observed(NamedTuple):
+    """Log durations in each domain: of finished tasks, and lower bounds of those that run or were cut off."""
+
+    finished: list[Array]
+    domain: NDArray[np.intp]  # of each bound
+    bound: Array
+    tasks: Array  # with this bound
+
+
+def _observe(
+    stats: DurationStats, domains: Sequence[str], which: Sequence[int], elapsed: Array, limit: float
+) -> _Observed:
+    """Return what is known of durations where a limit ended all tasks that took nearly as long or longer."""
+    everything = [stats.log_durations(domain) for domain in domains]
+    finished = [found[found < math.log(_NEAR * limit)] for found in everything]
+    if sum(found.size for found in finished) < max(MIN_FINISHED, _WITHIN * stats.count):
+        finished = everything  # nearly all ran into it, and what they would have taken without is anybody's guess
+    cut_off = np.array([found.size - rest.size for found, rest in zip(everything, finished, strict=True)])
+    at_limit = np.flatnonzero(cut_off)
+    running = (np.array(which, dtype=np.intp) >= 0) & (elapsed > _SHORTEST)
+    return _Observed(
+        finished,
+        np.concatenate((np.array(which, dtype=np.intp)[running], at_limit)),
+        np.concatenate((np.log(elapsed[running]), np.full(at_limit.size, math.log(limit)))),
+        np.concatenate((np.ones(np.count_nonzero(running)), cut_off[at_limit])),
+    )
+
+
+def _posterior(observed: _Observed, blanks: int, shift: Array, prior: Array) -> _Posterior:
     """Return the posterior; ``shift`` is each log mean a priori up to a constant, the last ``blanks`` have no tasks."""
-    none = _Totals()
-    totals = [stats.domains.get(domain, none) for domain in domains] + [none] * blanks
-    count = np.array([t.count for t in totals], dtype=np.float64)
+    logs = [np.maximum(d, math.log(np.exp(d).mean()) - _LEAST) if d.size else d for d in observed.finished]
+    count = np.array([d.size for d in logs] + [0] * blanks)
     seen, n = count > 0, np.maximum(count, 1.0)
-    mean = np.maximum(np.array([t.seconds for t in totals]) / n, _SHORTEST)
-    variance, freedom, squares = _estimate_spread(count, mean, np.array([t.log_weighted for t in totals]))
+    own = np.where(seen, np.array([d.mean() if d.size else 0.0 for d in logs] + [0.0] * blanks) - shift, 0.0)
+    squares = _SPREAD_WEIGHT * _SPREAD**2 + sum(float(d.var()) * d.size for d in logs if d.size)
+    freedom = _SPREAD_WEIGHT + float((n - 1).sum())
     error = 1 / math.sqrt(2 * freedom)
-    spread = np.minimum(2.0, math.sqrt(variance) * np.exp(_SPREAD_STEPS * error))
+    spread = np.clip(math.sqrt(squares / freedom) * np.exp(_SPREAD_STEPS * error), 0.05, 2.5)
     s = spread[:, None]
-    # the log of the mean of n lognormals is nearly normal with variance ln(1 + CV²/n) (Fenton, 1960)
-    own_variance = np.log1p(np.expm1(s * s) / n)
-    own = np.where(seen, np.log(mean) + own_variance / 2 - shift, 0.0)
+    own_variance = s * s / n
     own_precision = np.where(seen, 1 / own_variance, 0.0)
     log_likelihood = -freedom * np.log(spread) - squares / (2 * spread**2) - 0.5 * (np.log(own_variance) @ seen)
 
-    log_mean, precision = own, own_precision
+    log_mean, precision = np.broadcast_to(own, own_variance.shape), own_precision
     log_weight, middle, middle_variance = _average_over_between(log_mean, precision, prior)
-    started = [task for task in running if task.elapsed_seconds > _SHORTEST]
-    if started:
-        which = np.array([domains.index(task.domain) for task in started])
-        elapsed = np.log([task.elapsed_seconds for task in started]) - shift[which]
-        to_domain = np.equal.outer(which, np.arange(len(totals))).astype(np.float64)
+    if observed.bound.size:
+        which = observed.domain
+        bound = observed.bound - shift[which]
+        to_domain = np.equal.outer(which, np.arange(count.size)) * observed.tasks[:, None]
         censored = np.zeros(len(spread))
         for _ in range(3):  # Newton steps to the mode, with each domain's censored part approximated as quadratic
             at = _shrink_to_middle(log_weight, middle, log_mean, precision)
-            a = (elapsed - at[:, which]) / s + s / 2
+            a = (bound - at[:, which]) / s
             log_survival = log_ndtr(-a)
             hazard = np.exp(-a * a / 2 - log_survival) / math.sqrt(2 * math.pi)
             slope = (hazard / s) @ to_domain
@@ -452,30 +490,17 @@ def _posterior(
             step = np.where(informed, own_precision * (own - at) + slope, 0.0) / np.where(informed, precision, 1.0)
             log_mean = at + step
             misfit = np.where(informed, own_precision * (own - log_mean) ** 2 + bend * step**2, 0.0)
-            censored = log_survival.sum(1) + (slope * step - misfit / 2).sum(1)
+            censored = log_survival @ observed.tasks + (slope * step - misfit / 2).sum(1)
             log_weight, middle, middle_variance = _average_over_between(log_mean, precision, prior)
         log_likelihood = log_likelihood + censored
     log_weight = log_weight + log_likelihood[:, None]
-    weight = np.exp(log_weight - log_weight.max())
+    highest = float(log_weight.max())
+    weight = np.exp(log_weight - highest)
+    log_evidence = highest + math.log(float(weight.sum()))
     step_width = error * float(_SPREAD_STEPS[1] - _SPREAD_STEPS[0])
-    return _Posterior(weight / weight.sum(), spread, step_width, middle, middle_variance, log_mean, precision)
-
-
-def _estimate_spread(count: Array, mean: Array, log_weighted: Array) -> tuple[float, float, float]:
-    """Return the variance of log durations within a domain, its degrees of freedom and the sum of squares.
-
-    By the Theil index T = Σ d ln(d / mean) / Σ d: for a lognormal it is half that variance, and a task that fails at
-    once hardly affects it, unlike the variance of the logs. In n draws 2T falls short of the variance v by
-    v exp(v (1 - 1/n)) / n on average (a fit to simulated draws, n from 2 to 40, accurate to 0.05 v up to v = 1).
-    """
-    n, m = count[count > 1], mean[count > 1]
-    theil = np.maximum(log_weighted[count > 1] / m - n * np.log(m), 0.0)
-    squares = _SPREAD_WEIGHT * _SPREAD**2 + 2 * float(theil.sum())
-    variance, freedom = _SPREAD**2, _SPREAD_WEIGHT
-    for _ in range(4):
-        freedom = _SPREAD_WEIGHT + float(np.maximum(n - np.exp(variance * (1 - 1 / n)), (n - 1) / 4).sum())
-        variance = min(4.0, max(0.01, squares / freedom))
-    return variance, freedom, squares
+    return _Posterior(
+        weight / weight.sum(), spread, step_width, middle, middle_variance, log_mean, precision, log_evidence
+    )
 
 
 def _prior(between: float) -> Array:
@@ -507,7 +532,8 @@ def _shrink_to_middle(log_weight: Array, middle: Array, log_mean: Array, precisi
 def _condition_on_finished(earlier: DurationStats, domains: Sequence[str], blanks: int) -> Array:
     """Return the log means of the domains in an earlier run; the average for a domain that it lacks."""
     names = list(earlier.domains)
-    posterior = _posterior(names, 0, earlier, (), np.zeros(len(names)), _prior(_BETWEEN))
+    observed = _observe(earlier, names, (), np.zeros(0), math.inf)
+    posterior = _posterior(observed, 0, np.zeros(len(names)), _prior(_BETWEEN))
     at = _shrink_to_middle(np.log(posterior.weight + 1e-300), posterior.middle, posterior.log_mean, posterior.precision)
     log_mean = posterior.weight.sum(1) @ at
     informed = dict(zip(names, log_mean.tolist(), strict=True))
@@ -520,7 +546,7 @@ def _draw_log_normal(posterior: _Posterior) -> tuple[Array, Array]:
     edges = np.cumsum(posterior.weight)
     u = _uniform("width", 2)
     a, b = np.divmod(np.minimum(np.searchsorted(edges, u[:, 0]), edges.size - 1), _BETWEENS.size)
-    spread = np.minimum(2.0, posterior.spread[a] * np.exp(posterior.step * (u[:, 1] - 0.5)))
+    spread = posterior.spread[a] * np.exp(posterior.step * (u[:, 1] - 0.5))
     z = _normal("mean", posterior.log_mean.shape[1] + 1)
     middle = posterior.middle[a, b] + np.sqrt(posterior.middle_variance[a, b]) * z[:, 0]
     square = _BETWEENS[b, None] ** 2
@@ -539,11 +565,10 @@ def _append_mixture(
     for task in running:
         started[index[task.domain]] += task.domain in stats.domains
     share = started / started.sum()
-    means = np.exp(log_mean)
-    mean = means @ share
-    between = np.maximum(means**2 @ share / mean**2 - 1, 0.0)
-    any_mean = np.log(mean) + np.sqrt(np.log1p(between / started.sum())) * _normal("mixture", 1)[:, 0]
-    any_spread = np.sqrt(spread[:, 0] ** 2 + np.log1p(between))
+    middle = log_mean @ share
+    between = (log_mean - middle[:, None]) ** 2 @ share
+    any_mean = middle + np.sqrt(between / started.sum()) * _normal("mixture", 1)[:, 0]
+    any_spread = np.sqrt(spread[:, 0] ** 2 + between)
     return np.column_stack((log_mean, any_mean)), np.column_stack((spread, any_spread))
 
 
@@ -553,82 +578,151 @@ def _draw_limits(
     spread: Array,
     index: Mapping[str, int],
     stats: DurationStats,
+    which: Sequence[int],
     elapsed: Array,
-    stated: float | None,
-) -> tuple[Array, Array]:
-    """Draw the time limits, (draws, D), infinite where there are none, and the log means that keep the means with them.
+) -> Array:
+    """Draw the time limits, (draws, D): the longest duration, one that no task has reached yet, or infinite.
 
-    An inferred limit holds for the domains that have finished tasks.
+    They hold for domains of which tasks have started: another one may take longer.
     """
-    limits = np.full(log_mean.shape, math.inf)
-    if stated is not None and stats.share_above(_OVER_LIMIT * stated) <= _OVER_SHARE:
-        limits[:] = stated
-    elif stats.longest > 0:
-        log_chance = np.zeros(DRAWS)  # of none of the tasks that had the time for it to exceed the longest one
-        near = np.zeros(DRAWS)  # expected number of tasks that take nearly as long as the longest one
-        for domain, count in stats.count_started(now - stats.longest).items():
-            at = index[domain]
-            a = (math.log(stats.longest) - log_mean[:, at]) / spread[:, at] + spread[:, at] / 2
-            log_chance += count * log_ndtr(a)
-            near += stats.domains[domain].count * (ndtr(a) - ndtr(a + math.log(_NEAR) / spread[:, at]))
-        if (others := stats.count_near_longest() - 1) > 1:
-            log_chance += np.log(np.maximum(gammainc(others, near), 1e-300))
-        unlimited = _UNLIMITED * np.exp(log_chance)
-        limited = (1 - _UNLIMITED) * _EXCEEDED ** np.count_nonzero(elapsed > stats.longest)
-        held = _uniform("limit", 1)[:, 0] * (unlimited + limited) < limited
-        for at in (*(index[domain] for domain in stats.domains), -1):
-            limits[held, at] = stats.longest
-    if np.isfinite(limits).any():
-        mean, latent = np.exp(log_mean), log_mean.copy()
-        for _ in range(8):
-            latent += np.log(np.minimum(mean, 0.995 * limits) / _moments(latent, spread, limits)[0])
-        log_mean = latent
-    return limits, log_mean
+    log_chance = np.zeros(DRAWS)  # of none of the tasks that had the time for it to exceed the longest one
+    near = np.zeros(DRAWS)  # expected number of tasks that take nearly as long as the longest one
+    late = [at for at, seconds in zip(which, elapsed.tolist(), strict=True) if seconds >= _NEAR * stats.longest]
+    for domain, count in stats.count_started(now - stats.longest / _NEAR).items():
+        at = index[domain]
+        a = (math.log(stats.longest) - log_mean[:, at]) / spread[:, at]
+        log_chance += count * log_ndtr(a)
+        reached = stats.domains[domain].count + late.count(at)
+        near += reached * (ndtr(a) - ndtr(a + math.log(_NEAR) / spread[:, at]))
+    if (others := stats.count_near_longest() - 1) > 1:
+        log_chance += np.log(np.maximum(gammainc(others, near), 1e-300))
+    unlimited = _UNLIMITED * np.exp(log_chance)
+    limited = (1 - _UNLIMITED) * _EXCEEDED ** np.count_nonzero(elapsed > stats.longest)
+    is_longest = _uniform("limit", 1)[:, 0] * (unlimited + limited) < limited
+    # one that none has reached: any share of the tasks up to the largest is as likely to run into it
+    longest = max(stats.longest, float(elapsed.max(initial=0.0)))
+    hitting = np.minimum(_HITTING, ndtr((log_mean[:, -1] - math.log(longest)) / spread[:, -1]))
+    unreached = _UNREACHED * hitting / _HITTING
+    u = _uniform("unreached", 2)
+    is_unreached = u[:, 0] * (unreached + 1 - _UNREACHED) < unreached
+    later = np.exp(log_mean[:, -1] - spread[:, -1] * ndtri(np.maximum(u[:, 1] * hitting, 1e-300)))
+    later = np.where(is_unreached, np.maximum(later, longest), math.inf)
+    started = [index[domain] for domain in stats.domains]
+    if stats.count_near_longest() <= (1 - _WITHIN) * stats.count:  # else, all tasks seen may just be alike
+        started += which
+    is_started = np.isin(np.arange(log_mean.shape[1]), started)
+    is_started[-1] = True
+    return np.where(is_started, np.where(is_longest, stats.longest, later)[:, None], math.inf)
 
 
-def _kaplan_meier(
-    stats: DurationStats, log_mean: Array, index: Mapping[str, int], which: Sequence[int], elapsed: Array
-) -> tuple[Array, Array, Array]:
-    """Return the finished durations relative to their domains' means, cumulative weights, and the tasks' means."""
-    means = np.maximum(np.exp(log_mean.mean(0)), 1e-9)
-    ratios = np.sort(stats.ratios({domain: float(means[at]) for domain, at in index.items()}))
-    censored = np.sort(elapsed / means[which])
-    at_risk = np.arange(ratios.size, 0, -1) + censored.size - np.searchsorted(censored, ratios, side="left")
-    survival = np.concatenate(([1.0], np.cumprod(1 - 1 / at_risk)))
-    return ratios, np.concatenate(([0.0], np.cumsum(survival[:-1] / at_risk))), means[which]
+class _Shape:
+    """Draws of the cumulative hazard of log durations, in standard deviations from the mean of their domain.
+
+    Within an interval the hazard is even; beyond the last one it is z, as far in the normal tail.
+
+    Args:
+        observed: Log durations, and lower bounds of others.
+        log_mean: Draws of the domains' means, (draws, domains).
+        spread: Draws of the standard deviation, (draws, domains).
+    """
+
+    def __init__(self, observed: _Observed, log_mean: Array, spread: Array) -> None:
+        middle, s = log_mean.mean(0), float(spread[:, 0].mean())
+        finished = np.concatenate([(found - middle[at]) / s for at, found in enumerate(observed.finished)])
+        bounds = (observed.bound - middle[observed.domain]) / s
+        ends = _count_by_interval(finished, np.ones(finished.size))
+        leaving = _count_by_interval(bounds, observed.tasks)
+        entering = np.cumsum((ends + leaving)[::-1])[::-1]
+        outlasting = entering - ends - leaving / 2
+        # the chance to end in an interval is beta distributed: a ratio of two gamma variates
+        odds = _gamma("ends", _PRIOR_TASKS * _HAZARD + ends) / np.maximum(
+            _gamma("outlasting", _PRIOR_TASKS * (1 - _HAZARD) + outlasting), 1e-290
+        )
+        self._hazard = np.zeros((DRAWS, _EDGES.size))
+        np.cumsum(np.minimum(np.log1p(odds), 30.0), axis=1, out=self._hazard[:, 1:])
+        self._apart = np.arange(DRAWS)[:, None] * (float(self._hazard.max()) + 1.0)
+        self._searched = (self._hazard + self._apart).ravel()  # one search for all draws
+
+    def hazard(self, z: Array) -> Array:
+        """Return the cumulative hazard at z, both (draws, tasks)."""
+        draw = np.arange(DRAWS)[:, None]
+        position = np.clip((z - _EDGES[0]) / _STEP, 0.0, _MIDDLES.size)
+        at = np.minimum(position.astype(np.intp), _MIDDLES.size - 1)
+        low = self._hazard[draw, at]
+        inside = low + (position - at) * (self._hazard[draw, at + 1] - low)
+        return np.asarray(inside + np.maximum(z * np.abs(z) - _EDGES[-1] ** 2, 0.0) / 2)
+
+    def invert(self, hazard: Array) -> Array:
+        """Return z where the cumulative hazard is this, both (draws, tasks)."""
+        draw = np.arange(DRAWS)[:, None]
+        beyond = np.maximum(hazard - self._hazard[:, -1:], 0.0)
+        at = np.searchsorted(self._searched, hazard - beyond + self._apart, side="right") - 1 - draw * _EDGES.size
+        at = np.clip(at, 0, _MIDDLES.size - 1)
+        low = self._hazard[draw, at]
+        part = np.clip((hazard - low) / np.maximum(self._hazard[draw, at + 1] - low, 1e-12), 0.0, 1.0)
+        return np.asarray(np.where(beyond > 0, np.sqrt(_EDGES[-1] ** 2 + 2 * beyond), _EDGES[at] + _STEP * part))
+
+    def _mass(self) -> tuple[Array, Array]:
+        survival = np.exp(-self._hazard)
+        mass = -np.diff(survival, axis=1)
+        mass[:, -1] += survival[:, -1]
+        return survival, mass
+
+    def moments(self, log_mean: Array, spread: Array, within: Array, limits: Array) -> tuple[Array, Array]:
+        """Return the mean and the mean square of durations that limits cut off, (draws, domains)."""
+        survival, mass = self._mass()
+        draw = np.arange(DRAWS)[:, None]
+        at = np.ceil(np.clip(((np.log(limits) - log_mean) / spread - _EDGES[0]) / _STEP, 0.0, _MIDDLES.size))
+        at = at.astype(np.intp)
+        cut_off = np.where(np.isfinite(limits), limits, 0.0)
+        found = []
+        for power in (1, 2):
+            sums = np.zeros((DRAWS, _EDGES.size))
+            np.cumsum(mass * np.exp(power * within * _MIDDLES), axis=1, out=sums[:, 1:])
+            # a task of unknown domain has a larger spread
+            scale = np.exp(power * log_mean + power**2 * (spread**2 - within**2) / 2)
+            found.append(scale * sums[draw, at] + cut_off**power * survival[draw, at])
+        return np.maximum(found[0], 1e-150), np.maximum(found[1], 1e-300)
+
+    def draw_by_length(self, spread: Array, workers: int) -> Array:
+        """Draw z of tasks in proportion to their durations, (draws, workers)."""
+        weight = np.cumsum(self._mass()[1] * np.exp(spread * _MIDDLES), axis=1)
+        draw = np.arange(DRAWS)[:, None]
+        ranks = np.searchsorted((weight / weight[:, -1:] + draw).ravel(), _uniform("length", workers) + draw)
+        at = np.clip(ranks - draw * _MIDDLES.size, 0, _MIDDLES.size - 1)
+        return np.asarray(_MIDDLES[at] + _STEP * (_uniform("within", workers) - 0.5))
 
 
-def _take_from_finished(rest: Array, elapsed: Array, limits: Array, finished: tuple[Array, Array, Array]) -> None:
-    """Replace what is left of running tasks by that of finished tasks that took longer, the more the more there are."""
-    ratios, cumulated, means = finished
-    first = np.searchsorted(ratios, elapsed / means, side="right")
-    longer = ratios.size - first
-    u = _uniform("finished", elapsed.size)
-    at = np.searchsorted(cumulated, cumulated[first] + u * (cumulated[-1] - cumulated[first]), side="right") - 1
-    taken = ratios[np.minimum(at, ratios.size - 1)] * means - elapsed
-    is_taken = (_uniform("which", elapsed.size) * (longer + _FEW) < longer) & (rest < _LONGEST)
-    rest[:] = np.where(is_taken, np.clip(taken, 0.0, np.where(elapsed < limits, limits - elapsed, math.inf)), rest)
+def _count_by_interval(z: Array, tasks: Array) -> Array:
+    return np.histogram(np.clip(z, _EDGES[0], _EDGES[-1]), _EDGES, weights=tasks)[0].astype(np.float64)
 
 
-def _draw_remaining(log_mean: Array, spread: Array, elapsed: Array, limits: Array, running: int) -> Array:
+def _gamma(purpose: str, shape: Array) -> Array:
+    """Draw gamma variates, (draws, shapes): those of shape + 1 (Wilson and Hilferty, 1931) times U^(1 / shape)."""
+    more = shape + 1
+    cube = np.maximum(1 - 1 / (9 * more) + _normal(purpose, shape.size) / (3 * np.sqrt(more)), 1e-3) ** 3
+    return np.asarray(more * cube * np.exp(np.maximum(np.log(_uniform(f"{purpose} part", shape.size)) / shape, -600.0)))
+
+
+def _draw_remaining(
+    shape: _Shape, log_mean: Array, spread: Array, elapsed: Array, limits: Array, running: int
+) -> Array:
     """Draw the rest of the running tasks, (draws, tasks).
 
-    Lognormal durations, given that they exceed ``elapsed``; where that is next to impossible, those of a stuck task. A
-    task that has run beyond its limit is not held by it. Only the first ``running`` tasks may be stuck: the others
+    Their durations, given that they exceed ``elapsed``; where that is next to impossible, those of a stuck task. A
+    task that has run well beyond its limit is not held by it. Only the first ``running`` tasks may be stuck: the others
     ended with their workers and are repeated elsewhere.
     """
     u = _uniform("running", elapsed.size)
-    a = (np.log(np.maximum(elapsed, _SHORTEST)) - log_mean) / spread + spread / 2
-    far = a > 6  # there the normal tail is nearly exponential, and the exact formula loses all digits
-    z = np.where(far, a - np.log(u) / np.where(far, a, 1.0), -ndtri(u * ndtr(-np.where(far, 6.0, a))))
-    rest = np.maximum(np.exp(log_mean - spread**2 / 2 + spread * z) - elapsed, 0.0)
-    is_held = elapsed < limits
+    a = (np.log(np.maximum(elapsed, _SHORTEST)) - log_mean) / spread
+    rest = np.maximum(np.exp(log_mean + spread * shape.invert(shape.hazard(a) - np.log(u))) - elapsed, 0.0)
+    is_held = _NEAR * elapsed < limits  # it takes a moment to end a task at its limit
     share = np.exp(log_mean) / np.maximum(elapsed, _SHORTEST)  # the chance of a stuck task to have run for so long
     stuck = np.where(share < 0.5, np.maximum(_STUCK * share, 1e-290), 0.0)
     stuck = stuck / (stuck + (1 - _STUCK) * np.where(is_held & np.isfinite(limits), 1.0, ndtr(-a)) + 1e-300)
     is_stuck = (_uniform("stuck", elapsed.size) < stuck) & (np.arange(elapsed.size) < running)
     rest = np.where(is_stuck, np.minimum(elapsed * (1 / u - 1), _LONGEST), rest)
-    return np.asarray(np.where(is_held, np.minimum(rest, limits - elapsed), rest))
+    return np.asarray(np.where(is_held, np.minimum(rest, np.maximum(limits - elapsed, 0.0)), rest))
 
 
 def _assign(free: Array, seconds: Array) -> None:
@@ -638,18 +732,23 @@ def _assign(free: Array, seconds: Array) -> None:
         free[draw, free.argmin(1)] += seconds[:, task]
 
 
-def _schedule_one_by_one(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float, limits: Array) -> Array:
+def _schedule_one_by_one(
+    rest: Array, shape: _Shape, log_mean: Array, spread: Array, count: Array, gap: float, limits: Array
+) -> Array:
     """Return when each worker is done, (draws, workers), with the pending tasks taken in random order."""
     deck = np.repeat(np.arange(count.size), np.ceil(count).astype(int))
     which = deck[np.argsort(_uniform("order", deck.size), axis=1)]
     draw = np.arange(DRAWS)[:, None]
-    theta, s = log_mean[draw, which], spread[draw, which]
+    z = shape.invert(-np.log(_uniform("task", deck.size)))
+    between = np.sqrt(np.maximum(spread[draw, which] ** 2 - spread[:, :1] ** 2, 0.0)) * _normal("domain", deck.size)
     free = rest.copy()
-    _assign(free, np.minimum(np.exp(theta - s**2 / 2 + s * _normal("task", deck.size)), limits[draw, which]) + gap)
+    _assign(free, np.minimum(np.exp(log_mean[draw, which] + spread[:, :1] * z + between), limits[draw, which]) + gap)
     return free
 
 
-def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array, gap: float, limits: Array) -> Array:
+def _schedule_in_bulk(
+    rest: Array, shape: _Shape, log_mean: Array, spread: Array, count: Array, gap: float, limits: Array
+) -> Array:
     """Return the same for many tasks: the total work divided by the workers, and the wait for the last one.
 
     Once the last task is taken, each worker is somewhere within a task: its rest is a uniform part of a task drawn in
@@ -658,7 +757,7 @@ def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array,
     workers = rest.shape[1]
     at = np.flatnonzero(count)
     n, theta, s = count[at], log_mean[:, at], spread[:, at]
-    mean, square = _moments(theta, s, limits[:, at])
+    mean, square = shape.moments(theta, s, spread[:, :1], limits[:, at])
     variance = np.log1p(np.maximum(square / mean**2 - 1, 0.0) / n)
     sums = n * mean * np.exp(-variance / 2 + np.sqrt(variance) * _normal("sum", at.size))
     work = sums.sum(1) + gap * n.sum() + rest.sum(1)
@@ -668,24 +767,13 @@ def _schedule_in_bulk(rest: Array, log_mean: Array, spread: Array, count: Array,
     shares = np.cumsum(sums, axis=1) / sums.sum(1, keepdims=True)
     ranks = np.searchsorted((shares + draw).ravel(), _uniform("last", workers) + draw)  # one search for all draws
     which = np.clip(ranks - draw * at.size, 0, at.size - 1)
-    theta, s = theta[draw, which], s[draw, which]
-    lengths = np.minimum(np.exp(theta + s**2 / 2 + s * _normal("length", workers)), limits[:, at][draw, which])
+    within = spread[:, :1]
+    z = shape.draw_by_length(within, workers)
+    between = np.sqrt(np.maximum(s[draw, which] ** 2 - within**2, 0.0))
+    between *= _normal("domain", workers) + between  # in proportion to the length, too
+    lengths = np.minimum(np.exp(theta[draw, which] + within * z + between), limits[:, at][draw, which])
     last = _uniform("part", workers) * lengths
     return np.asarray(((work - last.sum(1)) / workers)[:, None] + last)
-
-
-def _moments(log_mean: Array, spread: Array, limits: Array) -> tuple[Array, Array]:
-    """Return the mean and the mean square of lognormal durations that limits cut off."""
-    mean, square = np.exp(log_mean), np.exp(2 * log_mean + spread**2)
-    finite = np.where(np.isfinite(limits), limits, 1.0)
-    # the limit in standard deviations of the log
-    a = np.where(np.isfinite(limits), (np.log(finite) - log_mean) / spread + spread / 2, math.inf)
-    beyond = ndtr(-a)
-    limited, limited_square = (
-        mean * ndtr(a - spread) + finite * beyond,
-        square * ndtr(a - 2 * spread) + finite**2 * beyond,
-    )
-    return np.maximum(limited, 1e-150), np.maximum(limited_square, 1e-300)
 
 
 @lru_cache(maxsize=128)

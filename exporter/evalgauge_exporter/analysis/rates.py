@@ -162,10 +162,17 @@ def success_rate_reason(run: RunState) -> str | None:
     A run whose scores lie on another scale than 0 to 1 and whose outcomes are nothing but "score of at least 1" has
     none: 1 of 10 points is no success.
     """
-    highest = run.tallies.highest_score
-    if highest is None or highest <= 1 or not run.tallies.outcome_is_score_of_one:
+    tallies = run.tallies
+    lowest, highest = tallies.lowest_score, tallies.highest_score
+    if lowest is None or highest is None or not tallies.outcome_is_score_of_one:
         return None
-    return f"scores reach {highest:g}: set success_threshold to say which score is a success"
+    if highest > 1:
+        found = f"reach {highest:g}"
+    elif lowest < 0 and (tallies.has_derived_outcomes or highest <= 0):
+        found = f"go down to {lowest:g}"
+    else:
+        return None
+    return f"scores {found}: set success_threshold to say which score is a success"
 
 
 def pass_ratios(run: RunState) -> list[PassRatio]:
@@ -248,27 +255,49 @@ def collect_open_tasks(
     measured: dict[Scope, list[Attempt]] = {None: [a for a in run.attempts.values() if a.status in MEASURED_OUTCOMES]}
     for attempt in measured[None]:
         measured.setdefault(attempt.domain, []).append(attempt)
-    elapsed: dict[Scope, list[float]] = {None: []}
-    for attempt in run.running_attempts(now, stall_after):
-        seconds = max(0.0, now - (attempt.started_at or now))
-        elapsed[None].append(seconds)
-        elapsed.setdefault(attempt.domain, []).append(seconds)
+    running: dict[Scope, list[Attempt]] = {None: run.running_attempts(now, stall_after)}
+    for attempt in running[None]:
+        running.setdefault(attempt.domain, []).append(attempt)
     pending: Counter[Scope] = Counter()
     for (domain, status), count in run.task_counts(now, stall_after).items():
         if status == "pending":
             pending[None] += count
             pending[domain] += count
+    missing = None if run.attempts_planned == 1 and run.attempt_count == run.task_count else _count_missing(run)
     return {
-        scope: _collect_scope(results, measured.get(scope, []), elapsed.get(scope, []), pending[scope], scope)
+        scope: _collect_scope(
+            results, measured.get(scope, []), running.get(scope, []), pending[scope], missing, run, now, scope
+        )
         for scope, results in exact.items()
-        if results.measured and (elapsed.get(scope) or pending[scope])
+        if results.measured and (running.get(scope) or pending[scope])
     }
 
 
+def _count_missing(run: RunState) -> dict[str, int]:
+    """Return how many of the planned attempts at each task that was begun have not been."""
+    begun = Counter(attempt.task_id for attempt in run.attempts.values() if attempt.status != "pending")
+    return {task_id: max(0, run.attempts_planned - count) for task_id, count in begun.items()}
+
+
 def _collect_scope(
-    results: Results, measured: list[Attempt], elapsed: list[float], pending: int, scope: Scope
+    results: Results,
+    measured: list[Attempt],
+    running: list[Attempt],
+    pending: int,
+    missing: Mapping[str, int] | None,
+    run: RunState,
+    now: float,
+    scope: Scope,
 ) -> OpenTasks:
+    elapsed = [max(0.0, now - (attempt.started_at or now)) for attempt in running]
+
     def censor(values: list[tuple[Attempt, float]], scale: tuple[float, float], design_effect: float) -> Censored:
+        weights, open_weights = [], []
+        if missing is not None:  # a task counts the same however often it is attempted
+            sizes = Counter(attempt.task_id for attempt in (*(attempt for attempt, _ in values), *running))
+            shares = {task_id: 1 / (size + missing[task_id]) for task_id, size in sizes.items()}
+            weights = [shares[attempt.task_id] for attempt, _ in values]
+            open_weights = [shares[attempt.task_id] for attempt in running]
         return Censored(
             [value for _, value in values],
             [max(0.0, _duration(attempt)) for attempt, _ in values],
@@ -278,6 +307,9 @@ def _collect_scope(
             pending,
             scale,
             design_effect,
+            weights,
+            open_weights,
+            1 / run.attempts_planned,
         )
 
     outcomes = score = None

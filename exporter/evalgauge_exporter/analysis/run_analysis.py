@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,7 +22,8 @@ from evalgauge_exporter.analysis.rates import (
     estimate_open_tasks,
     exact_results,
 )
-from evalgauge_exporter.analysis.trials import measured_trials
+from evalgauge_exporter.analysis.task_groups import Agreement, TaskGroups
+from evalgauge_exporter.analysis.trials import measured_trials, running_since
 from evalgauge_exporter.state.models import UNKNOWN, Attempt
 from evalgauge_exporter.state.run import RunState, State
 
@@ -105,7 +107,7 @@ class _EtaInputs(NamedTuple):
     earlier_fresh: list[FinishedAttempt]
     running: list[RunningAttempt]
     again: list[RunningAttempt]
-    pending: dict[str, int]
+    pending: Mapping[str, int]
     limit: float | None
 
     def compute(self, run: RunState, now: float) -> _Eta:
@@ -121,29 +123,73 @@ class _EtaInputs(NamedTuple):
         return _Eta(run, self.version, now, eta, self.stats.count)
 
 
+class _History(NamedTuple):
+    """The durations of a run's finished attempts, by domain or by the groups of an earlier run."""
+
+    run: RunState
+    groups: TaskGroups | None
+    stats: DurationStats
+    seen: int
+    """Attempts of the run's log that were collected."""
+
+
 class _Histories:
     """The durations of the finished attempts of runs, each attempt collected once."""
 
     def __init__(self) -> None:
-        self.by_run: dict[int, tuple[RunState, DurationStats, int]] = {}
+        self.by_domain: dict[int, _History] = {}
+        self.by_group: dict[int, _History] = {}
+        self.groups: dict[int, tuple[RunState, TaskGroups]] = {}
+        """Of runs that are earlier ones of others."""
+        self.agreements: dict[int, tuple[RunState, Agreement, int]] = {}
+        """How a run agrees with its earlier one, and how many attempts of its log this is based on."""
 
-    def collect(self, run: RunState) -> tuple[DurationStats, list[FinishedAttempt]]:
+    def caches(self) -> tuple[dict[int, Any], ...]:
+        """Return what is cached, by the id of a run."""
+        return self.by_domain, self.by_group, self.groups, self.agreements
+
+    def find_groups(self, run: RunState, earlier: RunState) -> TaskGroups | None:
+        """Return the groups of an earlier run's tasks; None where the run does not agree with it."""
+        cached = self.groups.get(id(earlier))
+        if cached is None or cached[0] is not earlier:
+            durations = ((a.task_id, a.duration_seconds) for a in earlier.finish_log if a.status != "interrupted")
+            known = ((task_id, seconds) for task_id, seconds in durations if seconds is not None)
+            cached = self.groups[id(earlier)] = (earlier, TaskGroups(known))
+        groups = cached[1]
+        found = self.agreements.get(id(run))
+        if found is None or found[0] is not run or found[1].groups is not groups:
+            found = (run, Agreement(groups), 0)
+        _, agreement, seen = found
+        for attempt in run.finish_log[seen:]:
+            if attempt.duration_seconds is not None and attempt.status != "interrupted":
+                agreement.add(attempt.task_id, attempt.duration_seconds)
+        self.agreements[id(run)] = (run, agreement, len(run.finish_log))
+        return groups if agreement else None
+
+    def collect(self, run: RunState, groups: TaskGroups | None) -> tuple[DurationStats, list[FinishedAttempt]]:
         """Return the durations of a run's attempts that were collected before, and the attempts to be added."""
-        cached = self.by_run.get(id(run))
-        if cached is not None and cached[0] is run and run.is_unloaded:
-            return cached[1], []  # it is finished
-        if cached is None or cached[0] is not run:
+        histories = self.by_domain if groups is None else self.by_group
+        cached = histories.get(id(run))
+        if cached is not None and (cached.run is not run or cached.groups is not groups):
+            cached = None
+        if cached is not None and run.is_unloaded:
+            return cached.stats, []  # it is finished
+        if cached is None:
             stats = DurationStats()
             fresh = sorted(run.finish_log, key=lambda a: a.finished_at or 0.0)  # the logs were read one by one
         else:
-            _, stats, seen = cached
-            fresh = run.finish_log[seen:]
-        self.by_run[id(run)] = (run, stats, len(run.finish_log))
+            stats = cached.stats
+            fresh = run.finish_log[cached.seen :]
+        histories[id(run)] = _History(run, groups, stats, len(run.finish_log))
         return stats, [
-            FinishedAttempt(a.domain, a.duration_seconds, a.finished_at or run.last_event_at, a.worker_id)
+            FinishedAttempt(_group_of(a, groups), a.duration_seconds, a.finished_at or run.last_event_at, a.worker_id)
             for a in fresh
             if a.duration_seconds is not None and a.status != "interrupted"
         ]
+
+
+def _group_of(attempt: Attempt, groups: TaskGroups | None) -> str:
+    return attempt.domain if groups is None else groups.name(attempt.task_id, attempt.domain)
 
 
 class _Comparison(NamedTuple):
@@ -305,14 +351,25 @@ class RunAnalysis:
 
     def _collect_eta(self, run: RunState, now: float, histories: _Histories) -> _EtaInputs:
         """Return what the ETA of a run is computed from."""
-        running, again = self._split_running(run, now)
-        pending: dict[str, int] = {}
-        for (domain, status), count in run.task_counts(now, self.stall_after).items():
-            if status == "pending" and count > 0:
-                pending[domain] = count
-        before = self._previous_run(run, same_model=False)
-        earlier, earlier_fresh = (None, []) if before is None else histories.collect(before)
-        stats, fresh = histories.collect(run)
+        before = self._previous_run(run, same_model=True) or self._previous_run(run, same_model=False)
+        groups = None if before is None else histories.find_groups(run, before)
+        running, again = self._split_running(run, now, groups)
+        pending: Counter[str] = Counter()
+        if groups is None:
+            for (domain, status), count in run.task_counts(now, self.stall_after).items():
+                if status == "pending":
+                    pending[domain] += count
+        else:
+            for task_id, domain, count in run.pending_tasks():
+                pending[groups.name(task_id, domain)] += count
+            pending[UNKNOWN] += run.unnamed_count
+        earlier: DurationStats | None = None
+        earlier_fresh: list[FinishedAttempt] = []
+        if groups is not None:
+            earlier = groups.stats
+        elif before is not None:
+            earlier, earlier_fresh = histories.collect(before, None)
+        stats, fresh = histories.collect(run, groups)
         return _EtaInputs(run.version, stats, fresh, earlier, earlier_fresh, running, again, pending, _time_limit(run))
 
     def eta_reason(self, run: RunState, now: float) -> str | None:
@@ -327,7 +384,9 @@ class RunAnalysis:
             return f"an estimate needs {MIN_FINISHED} finished tasks, there {verb} {found.finished or 'none'}"
         return "no worker is making progress"
 
-    def _split_running(self, run: RunState, now: float) -> tuple[list[RunningAttempt], list[RunningAttempt]]:
+    def _split_running(
+        self, run: RunState, now: float, groups: TaskGroups | None
+    ) -> tuple[list[RunningAttempt], list[RunningAttempt]]:
         """Return the running attempts, and those to be repeated because their worker stopped or was lost."""
         running: list[RunningAttempt] = []
         again: list[RunningAttempt] = []
@@ -337,7 +396,8 @@ class RunAnalysis:
             until = worker.stamp.ts if lost and worker is not None and worker.stamp is not None else now
             elapsed = max(0.0, until - (now if attempt.started_at is None else attempt.started_at))
             limit = _limit_of(attempt, elapsed)
-            (again if lost else running).append(RunningAttempt(attempt.domain, elapsed, attempt.worker_id, limit))
+            group = _group_of(attempt, groups)
+            (again if lost else running).append(RunningAttempt(group, elapsed, attempt.worker_id, limit))
         return running, again
 
     # -- costs
@@ -476,19 +536,11 @@ class RunAnalysis:
             self.trials(run),
             finished=self.is_finished(baseline, now) and self.is_finished(run, now),
             min_pairs=self._min_pairs,
-            running_a=self._running_since(baseline, now),
-            running_b=self._running_since(run, now),
+            running_a=running_since(baseline, now, self.stall_after),
+            running_b=running_since(run, now, self.stall_after),
             now=now,
         )
         return lambda: _Comparison(baseline, run, versions, now, compute())
-
-    def _running_since(self, run: RunState, now: float) -> dict[str, float]:
-        """Return when each running task started: quick failures must not be ordered before slow successes."""
-        begun: dict[str, float] = {}
-        for attempt in run.running_attempts(now, self.stall_after):
-            started = attempt.started_at or now
-            begun[attempt.task_id] = min(started, begun.get(attempt.task_id, started))
-        return begun
 
     def baseline(self, run: RunState) -> RunState | None:
         """Return the run's baseline: what the run names, what is configured, else the last completed run like it."""
@@ -573,9 +625,8 @@ class RunAnalysis:
 
     def _caches(self) -> tuple[dict[int, Any], ...]:
         """Return the caches by the id of a run."""
-        histories = (self._histories.by_run, self._renewed_histories.by_run)
         results = (self._results, self._open_tasks, self._etas, self._costs, self._task_costs, self._curves)
-        return (*results, *histories, self._trials)
+        return (*results, *self._histories.caches(), *self._renewed_histories.caches(), self._trials)
 
 
 def next_silence(run: RunState, now: float, stall_after: float) -> float:

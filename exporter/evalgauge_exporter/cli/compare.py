@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from evalgauge_exporter.analysis.comparison import Comparison, MeanDifference, RunRate, holm
+from evalgauge_exporter.analysis.comparison import Comparison, CorrectedComparison, MeanDifference, RunRate
+from evalgauge_exporter.analysis.comparison.several import correct
 from evalgauge_exporter.analysis.rates import success_rate_reason
 from evalgauge_exporter.analysis.run_analysis import RunAnalysis
+from evalgauge_exporter.analysis.trials import measured_trials
 from evalgauge_exporter.cli.output import (
     count_of,
     format_percent,
@@ -24,8 +27,6 @@ from evalgauge_exporter.cli.reports import Cells, Check, Report, Result, exit_co
 from evalgauge_exporter.cli.run_selection import RunSelection, config_option, scorer_option
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views import snapshot
-
-ALPHA = 0.05
 
 
 @click.command("compare")
@@ -83,77 +84,71 @@ def command(
     stall_after = runs.config.stall_after
     analysis = RunAnalysis(runs.exporter.state, stall_after=stall_after, min_pairs=min_pairs)
     now = time.time()
-    found = [analysis.compare(baseline, run, now) for run in candidates]
-    adjusted = holm([_p_value(one, metric) for one in found])
-    reports = [
-        _report(baseline, run, one, p_value, analysis, now, (metric, fail_on, min_coverage), corrected=len(found) > 1)
-        for run, one, p_value in zip(candidates, found, adjusted, strict=True)
-    ]
+    found = correct({run.run_id: analysis.compare(baseline, run, now) for run in candidates}, min_pairs=min_pairs)
+    rule = (metric, fail_on, min_coverage)
+    reports = [_report(baseline, run, found, analysis, now, rule) for run in candidates]
     for report in reports if form != "json" and not as_json else ():
         print_report(report, form)
     if as_json or form == "json":
-        _print_json(reports, adjusted)
+        _print_json(reports)
     sys.exit(0 if fail_on == "never" else exit_code([check for report in reports for check in report.checks]))
 
 
-def _print_json(reports: list[Report], p_values: list[float]) -> None:
-    if len(reports) == 1:
-        print_report(reports[0], "json")
-        return
-    rows = [{**report.data, "adjusted_p_value": p_value} for report, p_value in zip(reports, p_values, strict=True)]
-    print_report(Report("", [], [], [], {"comparisons": rows}), "json")
+def _print_json(reports: list[Report]) -> None:
+    alone = reports[0] if len(reports) == 1 else Report("", [], [], [], {"comparisons": [one.data for one in reports]})
+    print_report(alone, "json")
 
 
 def _report(
     baseline: RunState,
     candidate: RunState,
-    found: Comparison,
-    p_value: float,
+    comparisons: Mapping[str, CorrectedComparison],
     analysis: RunAnalysis,
     now: float,
     rule: tuple[str, str, float],
-    *,
-    corrected: bool,
 ) -> Report:
     metric, fail_on, min_coverage = rule
-    verdict: str = found.verdict
-    if metric == "score":
-        verdict = "unknown" if found.score is None else found.score.verdict
-    elif any(success_rate_reason(run) is not None for run in (baseline, candidate)):
+    corrected, several = comparisons[candidate.run_id], len(comparisons) > 1
+    found, score = corrected.comparison, metric == "score"
+    p_value = corrected.score_adjusted_p_value if score else corrected.adjusted_p_value
+    verdict: str = (corrected.score_verdict or "unknown") if score else corrected.verdict
+    if not score and any(success_rate_reason(run) is not None for run in (baseline, candidate)):
         verdict = "unknown"
-    if verdict in ("better", "worse") and p_value >= ALPHA:
-        verdict = "no_significant_difference"
     tasks = {*_task_ids(baseline), *_task_ids(candidate)}
-    coverage = found.paired_tasks / len(tasks) if tasks else 0.0
+    pairs = found.paired_tasks if not score else 0 if found.score is None else found.score.pairs
+    coverage = pairs / len(tasks) if tasks else 0.0
     statuses = [run.status(now, analysis.stall_after) for run in (baseline, candidate)]
-    tables = [_head(baseline, candidate, statuses, found, len(tasks)), _table(found)]
+    tables = [_head(baseline, candidate, statuses, pairs, len(tasks)), _table(corrected)]
     if found.domains:
         tables.append(_domain_table(found))
-    sentence = _format_verdict(found, verdict, p_value, metric, corrected=corrected)
+    sentence = _format_verdict(found, verdict, pairs, p_value, metric, corrected=several)
     checks = [
         Check("comparison", _judge(found, verdict, metric, fail_on), sentence),
-        *_completeness(baseline, candidate, statuses, coverage, min_coverage, len(tasks), found),
+        *_completeness(baseline, candidate, statuses, coverage, min_coverage, len(tasks), pairs),
     ]
-    answer = snapshot.compare(baseline, candidate, analysis, now).model_dump(mode="json")
-    data: dict[str, Any] = {
-        **answer,
-        "checks": [{"name": c.name, "result": c.result.value, "message": c.message} for c in checks],
-        "coverage": coverage,
-    }
+    data = snapshot.compare(baseline, candidate, analysis, now).model_dump(mode="json")
+    if several:
+        _correct_answer(data["comparison"], corrected)
+        data["adjusted_p_value"] = p_value
+    data["checks"] = [{"name": c.name, "result": c.result.value, "message": c.message} for c in checks]
+    data["coverage"] = coverage
     title = f"{candidate.run_id} against {baseline.run_id}"
     return Report(title, tables, checks, list(_list_remarks(found)), data)
 
 
+def _correct_answer(answer: dict[str, Any], corrected: CorrectedComparison) -> None:
+    """Put the corrected verdicts and their intervals into an answer of the API."""
+    for key, verdict, interval in (
+        ("significance", corrected.verdict, corrected.interval),
+        ("score", corrected.score_verdict, corrected.score_interval),
+    ):
+        if answer[key] is not None:
+            low, high = (None, None) if interval is None else interval
+            answer[key] |= {"verdict": verdict, "ci_low": low, "ci_high": high}
+
+
 def _task_ids(run: RunState) -> set[str]:
     return {task_id for task_id, _ in run.attempts}
-
-
-def _p_value(found: Comparison, metric: str) -> float:
-    """Return the p-value of a metric: anytime-valid while a run is running, 1 where nothing can be compared."""
-    compared = found if metric == "success" else found.score
-    if compared is None:
-        return 1.0
-    return compared.p_value if found.finished else compared.anytime_p_value
 
 
 def _drop(found: Comparison, metric: str) -> float:
@@ -176,7 +171,7 @@ def _completeness(
     coverage: float,
     min_coverage: float,
     tasks: int,
-    found: Comparison,
+    pairs: int,
 ) -> Iterator[Check]:
     """Yield what keeps the comparison from being a verdict on the whole benchmark."""
     for role, status in zip(("baseline", "candidate"), statuses, strict=True):
@@ -186,7 +181,7 @@ def _completeness(
         message = f"The benchmarks differ: {baseline.benchmark} and {candidate.benchmark}."
         yield Check("same benchmark", Result.UNDECIDED, message)
     enough = coverage >= min_coverage
-    message = f"{found.paired_tasks:,} of {count_of(tasks, 'task')} compared ({coverage:.0%})"
+    message = f"{pairs:,} of {count_of(tasks, 'task')} compared ({coverage:.0%})"
     yield Check(
         "coverage",
         Result.PASSED if enough else Result.UNDECIDED,
@@ -194,25 +189,26 @@ def _completeness(
     )
 
 
-def _head(baseline: RunState, candidate: RunState, statuses: Sequence[str], found: Comparison, tasks: int) -> Cells:
+def _head(baseline: RunState, candidate: RunState, statuses: Sequence[str], pairs: int, tasks: int) -> Cells:
     rows = [("run", baseline.run_id, candidate.run_id), ("state", *statuses)]
     rows += [(name, getattr(baseline, name), getattr(candidate, name)) for name in ("model", "benchmark")]
-    measured = [str(found.paired_tasks + alone) for alone in (found.only_in_a, found.only_in_b)]
+    measured = [str(len({trial.task_id for trial in measured_trials(run)})) for run in (baseline, candidate)]
     planned = [len(_task_ids(run)) for run in (baseline, candidate)]
     rows.append(("measured tasks", *(f"{m} of {p}" for m, p in zip(measured, planned, strict=True))))
-    rows.append(("compared tasks", "", f"{found.paired_tasks} of {tasks}"))
+    rows.append(("compared tasks", "", f"{pairs} of {tasks}"))
     return Cells(("", "baseline", "candidate"), rows)
 
 
-def _format_verdict(found: Comparison, verdict: str, p_value: float, metric: str, *, corrected: bool) -> str:
+def _format_verdict(
+    found: Comparison, verdict: str, pairs: int, p_value: float | None, metric: str, *, corrected: bool
+) -> str:
     """Return the verdict as one sentence."""
     if verdict == "unknown":
         if metric == "score":
             return "No verdict: no task has scores in both runs."
         return "No verdict: the scores are not between 0 and 1, so there is no success rate; use --metric score."
     if verdict == "too_few_tasks":
-        was = "was" if found.paired_tasks == 1 else "were"
-        return f"Too few tasks for a verdict: {found.paired_tasks} {was} measured in both runs."
+        return f"Too few tasks for a verdict: {pairs} {'was' if pairs == 1 else 'were'} measured in both runs."
     corrected_p = f"{'adjusted ' if corrected else ''}{_format_p(p_value)}"
     if metric == "score" and found.score is not None:
         difference = format_signed(-found.score.difference, 3)
@@ -231,7 +227,9 @@ def _format_verdict(found: Comparison, verdict: str, p_value: float, metric: str
     return f"No significant difference between the candidate and the baseline ({counts}{more})."
 
 
-def _format_p(p_value: float) -> str:
+def _format_p(p_value: float | None) -> str:
+    if p_value is None:
+        return "p unknown"
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
@@ -244,10 +242,11 @@ def _list_remarks(found: Comparison) -> Iterator[str]:
             yield f"{count_of(alone, 'task')} measured only in the {role}, not compared."
 
 
-def _table(found: Comparison) -> Cells:
-    interval = "–"
-    if found.ci_low is not None and found.ci_high is not None:
-        interval = f"{format_signed(-found.ci_high * 100, 0)} to {format_points(-found.ci_low)}"
+def _table(corrected: CorrectedComparison) -> Cells:
+    found, interval = corrected.comparison, "–"
+    if corrected.interval is not None:
+        interval = f"{format_signed(-corrected.interval.high * 100, 0)} to {format_points(-corrected.interval.low)}"
+    score = None if found.score is None else replace(found.score, interval=corrected.score_interval)
     difference = None if found.success_delta is None else -found.success_delta
     rates = format_percent(found.rate_a.rate), format_percent(found.rate_b.rate)
     rows = [
@@ -255,7 +254,7 @@ def _table(found: Comparison) -> Cells:
         ("  its 95 % interval", _format_interval(found.rate_a), _format_interval(found.rate_b), "", ""),
     ]
     for name, mean, digits in (
-        *((("mean score", found.score, 3),) if found.score is not None else ()),
+        *((("mean score", score, 3),) if score is not None else ()),
         ("steps", found.steps, 1),
         ("seconds", found.duration_seconds, 1),
         ("model cost of a task, $", found.cost_usd, 4),

@@ -78,8 +78,9 @@ def _format_interval(interval: Interval | None) -> str:
 def _pair_table(board: Leaderboard) -> Cells:
     rows = []
     for (better, worse), pair in board.pairs.items():
-        verdict = pair.verdict.replace("_", " ")
-        rows.append(
-            (f"{worse} against {better}", str(pair.comparison.paired_tasks), f"{pair.adjusted_p_value:.2g}", verdict)
-        )
+        tasks, p_value, verdict = pair.comparison.paired_tasks, pair.adjusted_p_value, pair.verdict
+        if not tasks and pair.score_verdict is not None and pair.score_adjusted_p_value is not None:  # no success rates
+            score = pair.comparison.score
+            tasks, p_value, verdict = score.pairs if score else 0, pair.score_adjusted_p_value, pair.score_verdict
+        rows.append((f"{worse} against {better}", str(tasks), f"{p_value:.2g}", verdict.replace("_", " ")))
     return Cells(("pair", "tasks", "p (Holm)", "verdict"), rows)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from evalgauge_exporter.analysis.comparison import Comparison, DomainComparison, SuccessDifference, Trial, compare
-from evalgauge_exporter.analysis.trials import measured_trials
+from evalgauge_exporter.analysis.trials import measured_trials, running_since
 from evalgauge_exporter.replay.tables import STALL_AFTER
 from evalgauge_exporter.state.run import RunState
 
@@ -23,6 +23,10 @@ class ComparedRun(NamedTuple):
     started_at: float
     finished: bool
     trials: list[Trial]
+    running: dict[str, float]
+    """When each running task started, Unix seconds."""
+    now: float
+    """When the run was looked at, Unix seconds."""
 
 
 def prepare_run(state: RunState, now: float) -> ComparedRun:
@@ -34,6 +38,8 @@ def prepare_run(state: RunState, now: float) -> ComparedRun:
         state.started_at or 0.0,
         state.status(now, STALL_AFTER) != "running",
         measured_trials(state),
+        running_since(state, now, STALL_AFTER),
+        now,
     )
 
 
@@ -62,7 +68,9 @@ def _choose_pairs(runs: Sequence[ComparedRun]) -> list[tuple[ComparedRun, Compar
 
 def _compare(a: ComparedRun, b: ComparedRun) -> dict[str, Any]:
     finished = a.finished and b.finished
-    found = compare(a.trials, b.trials, finished=finished)
+    found = compare(
+        a.trials, b.trials, finished=finished, running_a=a.running, running_b=b.running, now=max(a.now, b.now)
+    )
     return {
         "a": a.run_id,
         "b": b.run_id,

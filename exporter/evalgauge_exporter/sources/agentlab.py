@@ -9,6 +9,8 @@ September 2024 six hexadecimal digits follow the seed, and the tokens have other
   missing, the start is in the folder's name, and the summary has how long the agent and the environment took.
 - A task with another seed is another task, so the seed is part of the task's id; the same one again is an attempt.
 - An error that nobody caught may be the agent's or the environment's: the format does not state which.
+- People write notes behind the folder's name. That of an agent without a model says nothing of one.
+- The agent's name ends with the model's, with ``_`` in the place of ``/``: ``GenericAgent-anthropic_claude-…``.
 - Cost is not read: it is 0 where AgentLab knew no price.
 """
 
@@ -31,8 +33,9 @@ SUMMARY = "summary_info.json"
 LOG = "experiment.log"
 _NAME = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)_(?P<agent>.+?)_on_(?P<task>.+?)_(?P<seed>\d+|None)"
-    r"(?:_\d+|_[0-9a-f]{6})?\Z"
+    r"(?:_\d+|_[0-9a-f]{6})?(?: (?!copy\b|\().+)?\Z"
 )
+_PROVIDER = re.compile(r"(?:anthropic|deepseek|google|meta-llama|mistralai|openai|qwen|x-ai)_(?=\w)", re.IGNORECASE)
 _RECORD = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) - \d+ - \S+ - [A-Z]+ - ", re.MULTILINE)
 _CALL = re.compile(r"\s*(\w+)\((.*)\)\s*\Z", re.DOTALL)
 _QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'", re.DOTALL)
@@ -131,7 +134,9 @@ class AgentLabSource(FolderSource):
             first_attempts = (files for files in self.known_tasks.values() if files.attempt == 1)
             self._planned = tuple(PlannedTask(sanitize_id(files.task_id), files.domain) for files in first_attempts)
         benchmark = sanitize_id(episode.task_id.split(".")[0])
-        return RunInfo(benchmark, model or episode.agent, kind, planned=self._planned)
+        if (provider := _PROVIDER.match(model)) is not None:
+            model = model[provider.end() :]
+        return RunInfo(benchmark, model or None, kind, planned=self._planned)
 
     def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """Return the steps in the log and the end in the summary."""

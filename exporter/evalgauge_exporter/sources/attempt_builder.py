@@ -226,7 +226,7 @@ class AttemptBuilder:
                 score=parse_float(score),
                 scores=dict(scores) if scores else None,
                 scorer=scorer if scores else None,
-                outcome_from_score=outcome_from_score if scores else None,
+                outcome_from_score=outcome_from_score,
                 answer=parse_text(answer, OBSERVATION_LENGTH),
                 target=parse_text(target, OBSERVATION_LENGTH),
                 steps=steps,

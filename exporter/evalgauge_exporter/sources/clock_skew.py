@@ -4,7 +4,8 @@ Each writer of a run log stamps its events by its own clock: a guest that takes 
 hours off, a machine without NTP minutes. What is certain is little, and only that is corrected:
 
 - nothing is written after now, nor after the file was last modified,
-- no writer writes before the run was started by the process that planned its tasks,
+- no writer writes before the run was started by the process that planned its tasks (where a writer's times can't be so
+  late, that process's clock is ahead),
 - a log that is followed while it grows is written when its lines arrive.
 
 A clock that contradicts none of this is taken as right. The smallest correction that resolves a contradiction is made.
@@ -48,8 +49,9 @@ class WriterClock:
         """Seconds to add to the writer's times."""
         self._first: float | None = None
         self._last: float | None = None
+        self._latest: float | None = None
+        """When its last event was written at the latest."""
         self._planned_at: float | None = None
-        self._joined_at: float | None = None
         self._arrivals: deque[tuple[float, float]] = deque(maxlen=LIVE_ARRIVALS)
 
     def see(self, events: Sequence[Event]) -> None:
@@ -58,19 +60,17 @@ class WriterClock:
         self._first = first if self._first is None else min(self._first, first)
         self._last = events[-1].ts  # not the latest: a single event from the future is no clock that is ahead
         for event in events:
-            if type(event) is RunStarted:
-                if event.tasks or event.total_tasks:
-                    self._planned_at = event.ts if self._planned_at is None else min(self._planned_at, event.ts)
-                else:
-                    self._joined_at = event.ts
+            if type(event) is RunStarted and (event.tasks or event.total_tasks):
+                self._planned_at = event.ts if self._planned_at is None else min(self._planned_at, event.ts)
 
     def bound_by_file(self, now: float, modified_at: float) -> None:
         """Correct a clock that is ahead of the present or of the time at which its log was last modified."""
+        self._latest = now
         if self._last is None or self._last - now > MOST_BY_FILE:
             return  # no clock is so far off: events like this one are dated when they are folded
         latest = now
         if self._last - modified_at <= MOST_BY_FILE:
-            latest = min(now, modified_at)
+            latest = self._latest = min(now, modified_at)
         if self._last + self.offset > latest + TOLERANCE:
             self.offset = latest - self._last
 
@@ -94,10 +94,18 @@ class WriterClock:
         """When this writer started the run, with its tasks; corrected."""
         return None if self._planned_at is None else self._planned_at + self.offset
 
-    def bound_by_start(self, started_at: float) -> None:
-        """Correct a clock by which the writer wrote before the run was started."""
-        if self._first is not None and self._planned_at is None and self._first + self.offset < started_at - TOLERANCE:
-            self.offset = started_at - self._first
+    def lag_behind(self, started_at: float) -> float:
+        """Return by how many seconds the writer wrote before the run was started; 0 where it did not."""
+        if self._first is None or self._planned_at is not None:
+            return 0.0
+        lag = started_at - self._first - self.offset
+        return lag if lag > TOLERANCE else 0.0
+
+    def can_move(self, seconds: float) -> bool:
+        """Return whether the writer's events can have been written so many seconds later."""
+        if self._last is None or self._latest is None:
+            return True
+        return self._last + self.offset + seconds <= self._latest + TOLERANCE
 
 
 def correct_clocks(clocks: Iterable[WriterClock], new: dict[Path, list[Event]]) -> None:
@@ -108,10 +116,29 @@ def correct_clocks(clocks: Iterable[WriterClock], new: dict[Path, list[Event]]) 
         new: New events by log, with the times that their writers gave them. They are changed.
     """
     known = list(clocks)
-    starts = [clock.planned_at for clock in known if clock.planned_at is not None]
+    planners = [clock for clock in known if clock.planned_at is not None]
+    if planners:
+        owner = min(planners, key=lambda clock: clock.planned_at or 0.0)
+        _bound_start(owner, known)
+        for clock in known:
+            clock.offset += clock.lag_behind(owner.planned_at or 0.0)
     for clock in known:
-        if starts:
-            clock.bound_by_start(min(starts))
         if clock.offset:
             for event in new.get(clock.log, ()):
                 event.ts += clock.offset
+
+
+def _bound_start(owner: WriterClock, clocks: Iterable[WriterClock]) -> None:
+    """Correct the clock of the process that started the run where it is ahead: most others wrote before that, and can't
+    have written so much later.
+    """
+    others = [clock for clock in clocks if clock.planned_at is None]
+    lags = [(clock.lag_behind(owner.planned_at or 0.0), clock) for clock in others]
+    too_early = [(lag, clock) for lag, clock in lags if not clock.can_move(lag)]
+    if 2 * len(too_early) <= len(others):
+        return
+    moved = 0.0
+    for lag, clock in sorted(too_early, key=lambda item: item[0]):
+        if lag > moved and not clock.can_move(lag - moved):
+            moved = lag
+    owner.offset -= moved

@@ -57,7 +57,7 @@ COPY = "copy"
 
 MARKED: tuple[Format, ...] = (
     # a folder that holds both a run log and OpenAdapt's files is one run, and the log takes precedence
-    Format(match_single_run(runlog.matches), openadapt_log.FilledRunLogSource, scored=False, holds_logs=True),
+    Format(match_single_run(runlog.matches), openadapt_log.FilledRunLogSource, holds_logs=True),
     Format(match_single_run(openadapt_files.matches_pool), openadapt_pool.OpenAdaptPool, scored=False, holds_logs=True),
     Format(match_single_run(openadapt_files.matches), openadapt.OpenAdaptSource, scored=False),
     Format(openadapt_models.discover_runs, openadapt_models.OpenAdaptModelSource),

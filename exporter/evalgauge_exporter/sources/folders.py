@@ -147,10 +147,6 @@ class FolderSource(ABC):
         """Return ``completed`` or ``aborted`` where the format states that the run has finished, else None."""
         return None
 
-    def stated_end(self) -> float | None:
-        """Return when the run ended, in Unix seconds, where the format states it; else its last event counts."""
-        return None
-
     def attempt_fingerprint(self, files: TaskFiles) -> object:
         """Return what changes when something happens in an attempt: the times and sizes of its files."""
         return hash(b"".join(_stat_bytes(f"{files.folder}/{name}") for name in self.task_files))
@@ -317,8 +313,8 @@ class FolderSource(ABC):
         """Replace the times of files that do not agree with what is stated: copies have the time of the copy.
 
         The time of a file is believed where it lies within what other attempts state, or, without such, where the
-        first of all is near the start that the run states; and where the attempt is running, or was while the run was
-        read, unless most files of other attempts are newer than what they state. An attempt without a time that can be
+        first of all is near the start that the run states; and where the attempt began while the run was read, or is
+        running and the files of the others are not newer than what is stated. An attempt without a time that can be
         believed stands at the start of the run.
         """
         for _, attempt in changed:
@@ -342,8 +338,9 @@ class FolderSource(ABC):
             at = attempt.events[0].ts
             inside = begin - MTIME_TOLERANCE <= at <= end + MTIME_TOLERANCE
             valid = inside if self._stated_times is not None else self._mtimes_valid
-            watched = not attempt.is_finished or self._announced is not None
-            is_now = watched and self._copied <= 0 and time.time() - at <= MTIME_TOLERANCE
+            believed = self._copied <= 0 if self._stated_times is not None else self._mtimes_valid
+            watched = self._announced is not None or (believed and not attempt.is_finished)
+            is_now = watched and time.time() - at <= MTIME_TOLERANCE
             if not valid and not is_now:
                 attempt.move(begin)
 
@@ -391,13 +388,9 @@ class FolderSource(ABC):
         )
 
     def _add_run_finish(self, result: ReadResult) -> None:
-        """Add the end of the run; again, where its format states a later one than the last event."""
-        if self._announced is None:
+        if self._finished or self._announced is None:
             return
         try:
-            end = self._call_guarded(self.stated_end, None, self.folder) or 0.0
-            if self._finished and end <= self._latest:
-                return
             status = self._call_guarded(self.final_status, None, self.folder)
         except OSError as error:
             result.note_unreadable(error, self.folder)
@@ -406,8 +399,7 @@ class FolderSource(ABC):
             status = "completed"
         if status is not None:
             self._finished = True
-            finish = RunFinished(ts=max(self._latest, end), seq=0, writer=self.source, status=status)
-            result.events.append(self._number(finish))
+            result.events.append(self._number(RunFinished(ts=self._latest, seq=0, writer=self.source, status=status)))
 
     def _all_finished(self, info: RunInfo) -> bool:
         """Return whether all known tasks have finished, and these are all, or nothing happened for long."""

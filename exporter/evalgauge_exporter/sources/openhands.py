@@ -264,7 +264,9 @@ class OpenHandsSource(FolderSource):
                     return bool(value)
                 if (score := parse_float(value)) is not None:
                     return score
-        return None
+        points = as_object(result.get("final_score"))  # of checkpoints, which a task may have none of
+        reached, total = parse_float(points.get("result")), parse_float(points.get("total"))
+        return reached / total if reached is not None and total else None
 
     def _judged_path(self) -> Path:
         return self.path.with_name(f"{self.path.stem}.{_JUDGED}.jsonl")
@@ -367,7 +369,7 @@ class _Observations:
                 cause = event.get("cause", event.get("action_id"))
                 if cause is not None:
                     self._by_cause[str(cause)] = event
-                if before is not None:
+                elif before is not None:
                     self._following[id(before)] = event
 
     def after(self, action: Mapping[str, Any]) -> str | None:
@@ -375,8 +377,10 @@ class _Observations:
         found = self._by_cause.get(str(action.get("id"))) or self._following.get(id(action))
         if found is None:
             return None
-        content = found.get("content")
-        return content if isinstance(content, str) else _join_parts(as_object(found.get("observation")).get("content"))
+        content, seen = found.get("content"), as_object(found.get("observation"))
+        return next((text for text in (content, seen.get("output")) if isinstance(text, str)), None) or _join_parts(
+            seen.get("content")
+        )
 
 
 def _parse_message(event: Mapping[str, Any]) -> tuple[Role, str] | None:
@@ -418,20 +422,22 @@ def _add_calls(
         called = split_model_name(parse_id(as_object(usage).get("model")))
         called = called if called.model is not None else name
         provider = called.provider or infer_provider(called.model)
-        attempt.add_call(None, provider, called.model, parse_usage(_as_openai(as_object(usage))), cost_usd=cost)
+        attempt.add_call(None, provider, called.model, parse_usage(as_object(usage)), cost_usd=cost)
     if usages:
         return
     total, spent = as_object(metrics.get("accumulated_token_usage")), metrics.get("accumulated_cost")
     if parse_count(total.get("prompt_tokens")) or parse_count(total.get("completion_tokens")):
-        tokens = parse_usage(_as_openai(total))
-        attempt.add_call(None, name.provider, name.model, tokens, requests=len(costs), cost_usd=spent)
+        attempt.add_call(None, name.provider, name.model, parse_usage(total), requests=len(costs), cost_usd=spent)
         return
     answers = _list_answers(metrics, history)
     for cost, answer in zip(costs, answers if len(answers) == len(costs) else [None] * len(costs), strict=True):
-        usage = parse_usage(answer) if answer is not None else UNKNOWN
-        attempt.add_call(None, name.provider, name.model, usage, cost_usd=cost)
-    if not costs and parse_float(spent):
-        attempt.add_call(None, name.provider, name.model, UNKNOWN, requests=0, cost_usd=spent)
+        counted = parse_usage(answer) if answer is not None else UNKNOWN
+        attempt.add_call(None, name.provider, name.model, counted, cost_usd=cost)
+    if costs:
+        return
+    ids = {made for event in history if isinstance(made := event.get("llm_response_id"), str)}
+    if ids or parse_float(spent):
+        attempt.add_call(None, name.provider, name.model, UNKNOWN, requests=len(ids), cost_usd=spent)
 
 
 def _list_answers(metrics: Mapping[str, Any], history: list[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
@@ -448,15 +454,3 @@ def _list_answers(metrics: Mapping[str, Any], history: list[Mapping[str, Any]]) 
 
 def _cost_of(cost: object) -> float | None:
     return parse_float(cost.get("cost") if isinstance(cost, dict) else cost)
-
-
-def _as_openai(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return token counts by the names of OpenAI's API, in which cached tokens are part of the prompt's."""
-    return {
-        "prompt_tokens": usage.get("prompt_tokens"),
-        "completion_tokens": usage.get("completion_tokens"),
-        "prompt_tokens_details": {
-            "cached_tokens": usage.get("cache_read_tokens"),
-            "cache_write_tokens": usage.get("cache_write_tokens"),
-        },
-    }

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from evalgauge.events import Event, RunFinished, RunStarted
+from evalgauge.events import Event, RunFinished, RunStarted, TaskFinished
 from evalgauge.runlog import EVENTS_FOLDER, LogReader, Problem, log_files
 from evalgauge_exporter.sources.base import ReadResult
 from evalgauge_exporter.sources.clock_skew import WriterClock, correct_clocks
@@ -37,8 +37,15 @@ class RunLogSource:
 
     source = "runlog"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, success_threshold: float = 1.0) -> None:
+        """Start with nothing read.
+
+        Args:
+            folder: The run's folder.
+            success_threshold: The least score of a success, where an outcome follows from the score alone.
+        """
         self.folder = folder
+        self._threshold = success_threshold
         self._events = folder / EVENTS_FOLDER
         self._readers: dict[str, LogReader] = {}
         self._clocks: dict[str, WriterClock] = {}
@@ -91,7 +98,10 @@ class RunLogSource:
         correct_clocks(self._clocks.values(), new)
         self._followed |= not result.has_more
         for event in result.events:
-            if type(event) is RunStarted:
+            if type(event) is TaskFinished:
+                if event.outcome_from_score and event.score is not None and event.outcome in ("success", "failure"):
+                    event.outcome = "success" if event.score >= self._threshold else "failure"
+            elif type(event) is RunStarted:
                 self._finished = False
                 self._declared_run_id = self._declared_run_id or event.run_id
             elif type(event) is RunFinished:

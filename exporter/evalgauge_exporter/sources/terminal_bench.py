@@ -8,8 +8,8 @@
 - Token counts are the sum over a trial, and 0 where the agent reports none, as most installed agents do: unknown.
 - The steps are in terminal recordings only, so their number is unknown.
 - ``start_time`` of the run lies before the data set is fetched: the run starts here with its first trial.
-- ``results.json`` of the run repeats all trials. It is rewritten at each end of a trial, so it is read only when the run
-  has ended, for trials whose own results are missing. Published results may lack it, or the metadata, or both.
+- ``results.json`` of the run repeats all trials. It is rewritten at each end of a trial, so it is read only once the
+  run has ended, for trials whose own results are missing. Published results may lack it, or the metadata, or both.
 """
 
 from __future__ import annotations

@@ -59,6 +59,8 @@ SPEND_MINUTES = 120
 """Minutes of model cost that are kept for the rate of spending."""
 TRAIL = 100
 """Steps of an open attempt that are kept."""
+CLOCK_STEP = 5.0
+"""Seconds by which a clock must have gone back before it counts as set right."""
 _NO_PROGRESS = frozenset({Heartbeat, LogLine, Message})
 """Events that show nothing but that somebody is alive."""
 _CHANGES_TASKS = frozenset({RunStarted, RunFinished, TaskStarted, TaskFinished})
@@ -121,6 +123,8 @@ class RunState:
         """Domain of each planned task."""
         self._recorded: dict[str, int] = {}
         """Number of attempts with a record, by task."""
+        self._stated_domains: dict[str, str] = {}
+        """Domain of each task of which a start states it, not the plan alone."""
         self.unstarted: dict[str, int] = {}
         """Number of planned attempts without a record, by domain."""
         self.attempt_count = 0
@@ -139,6 +143,8 @@ class RunState:
         self.workers: dict[str, Worker] = {}
         self.writers: dict[str, float] = {}
         """Time of each writer's last event."""
+        self._last_seqs: dict[str, int] = {}
+        """Number of each writer's last event."""
         self.lost_events: dict[str, int] = {}
         self.names = {kind: ExposedNames(most) for kind, most in MAX_TRACKED.items()}
         """Names of actions, models (with their provider), domains and workers, and which of them metrics expose."""
@@ -203,7 +209,7 @@ class RunState:
     def unload(self, reload: Callable[[], RunState]) -> None:
         """Drop the attempts of a finished run from memory; ``reload`` folds the run again when they are needed."""
         self._attempts, self._finish_log, self._reload = {}, [], reload
-        self._planned, self._recorded = {}, {}
+        self._planned, self._recorded, self._stated_domains = {}, {}, {}
         self.tallies = self.tallies.without_tasks()
 
     def dump(self, *, attempts: bool) -> dict[str, Any]:
@@ -215,7 +221,14 @@ class RunState:
         fields = {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
         fields["names"] = {kind: names.copy() for kind, names in self.names.items()}  # views add to them
         if not attempts:
-            fields |= {"_attempts": {}, "_finish_log": [], "_planned": {}, "_recorded": {}, "spent_by_minute": {}}
+            fields |= {
+                "_attempts": {},
+                "_finish_log": [],
+                "_planned": {},
+                "_recorded": {},
+                "_stated_domains": {},
+                "spent_by_minute": {},
+            }
             fields["tallies"] = self.tallies.without_tasks()
         return fields
 
@@ -241,6 +254,7 @@ class RunState:
                 return
             self._attempts, self._finish_log, self._reload = whole._attempts, whole._finish_log, None
             self._planned, self._recorded = whole._planned, whole._recorded
+            self._stated_domains = whole._stated_domains
             self.tallies = whole.tallies
 
     # -- folding
@@ -253,6 +267,9 @@ class RunState:
             self.last_event_at = ts
         if ts > self.writers.get(event.writer, 0.0):
             self.writers[event.writer] = ts
+        elif self.source == "runlog":
+            self._see_step_back(event)
+        self._last_seqs[event.writer] = event.seq
         kind = type(event)
         if kind not in _NO_PROGRESS:
             if ts > self.last_progress_at:
@@ -262,6 +279,17 @@ class RunState:
         if kind in _CHANGES_TASKS:
             self.tasks_version += 1
         _FOLDS[kind](self, event)
+
+    def _see_step_back(self, event: Event) -> None:
+        """Take a writer's last event as its last sign of life though it is dated before others: its clock was ahead and
+        has been set right. The logs of other formats are not in the order of time.
+        """
+        writer, ts = event.writer, event.ts
+        is_later = event.seq > self._last_seqs.get(writer, event.seq)
+        if is_later and ts < self.writers.get(writer, 0.0) - CLOCK_STEP:
+            self.writers[writer] = ts
+            self.last_event_at = max(self.writers.values())
+            self.last_progress_at = min(self.last_progress_at, self.last_event_at)
 
     def _run_started(self, event: RunStarted) -> None:
         stamp = EventTime(event.ts, event.writer, event.seq)
@@ -293,24 +321,21 @@ class RunState:
 
     def _plan(self, planned: PlannedTask, ts: float) -> None:
         """Add a planned task: its first attempt as such, the others by their number alone."""
-        attempt = self._attempts.get((planned.task_id, self.first_attempt))
-        if attempt is None:
+        task_id = planned.task_id
+        if (task_id, self.first_attempt) not in self._attempts:
             if len(self._planned) >= MAX_PLANNED:
                 return
-            attempt = Attempt(planned.task_id, self.first_attempt, planned.domain, planned.instruction)
-            self._add(attempt)
-        if self._recorded[planned.task_id] > 1:
-            numbers = range(self.first_attempt, self.first_attempt + self.attempts_planned)
-            known = [self._attempts.get((planned.task_id, number)) for number in numbers]
-        else:
-            known = [attempt]
-        for each in known:
-            if each is not None:
-                self._describe(each, planned.domain, planned.instruction)
-        self.names["domains"].see(attempt.domain, ts)
-        if planned.task_id not in self._planned:
-            self._planned[planned.task_id] = attempt.domain
-            self._count_unstarted_of(planned.task_id, 1)
+            if self._recorded.get(task_id, 0) < self.attempts_planned:
+                domain = self._stated_domains.get(task_id)
+                self._add(Attempt(task_id, self.first_attempt, domain, planned.instruction))
+        attempts = self._attempts_of(task_id)
+        self._set_domain(attempts[0], planned.domain, is_stated=False)
+        for attempt in attempts:
+            attempt.instruction = planned.instruction or attempt.instruction
+        self.names["domains"].see(attempts[0].domain, ts)
+        if task_id not in self._planned:
+            self._planned[task_id] = attempts[0].domain
+            self._count_unstarted_of(task_id, 1)
 
     def _count_unstarted(self) -> None:
         """Count the planned attempts that have no record anew."""
@@ -350,7 +375,8 @@ class RunState:
     def _task_started(self, event: TaskStarted) -> None:
         stamp = EventTime(event.ts, event.writer, event.seq)
         attempt = self._attempt(event.task_id, event.attempt)
-        self._describe(attempt, event.domain, event.instruction)
+        self._set_domain(attempt, event.domain, is_stated=True)
+        attempt.instruction = event.instruction or attempt.instruction
         self.names["domains"].see(attempt.domain, event.ts)
         self._count(attempt, -1)
         if event.max_steps is not None:
@@ -481,7 +507,7 @@ class RunState:
         worker_id = event.worker_id or attempt.worker_id
         worker = self._worker(worker_id, event)
         if event.score is not None and event.outcome in MEASURED_OUTCOMES:
-            self.tallies.see_score(event.outcome == "success", event.score)
+            self.tallies.see_score(event.outcome == "success", event.score, event.outcome_from_score)
         for name in event.scores or ():
             if len(self.scorers) < MAX_SCORERS:
                 self.scorers[name] = None
@@ -589,22 +615,23 @@ class RunState:
             if number == 0 and self.first_attempt:
                 self._number_from_zero()
                 return self._attempt(task_id, number)
-            attempt = Attempt(task_id, number, None, None)
+            domain = self._stated_domains.get(task_id) or self._planned.get(task_id)
+            attempt = Attempt(task_id, number, domain, None)
             first = self._attempts.get((task_id, self.first_attempt))
             if first is not None:  # another attempt at a task that was described
-                attempt.domain, attempt.instruction = first.domain, first.instruction
+                attempt.instruction = first.instruction
             self._add(attempt)
         return attempt
 
     def _number_from_zero(self) -> None:
         """Number the planned attempts from 0: the record of a first attempt that has not started becomes number 0."""
         self.first_attempt = 0
-        for task_id in self._planned:
-            first = self._attempts[task_id, 1]
-            if first.status == "pending" and not first.calls:
+        for task_id, domain in self._planned.items():
+            first = self._attempts.get((task_id, 1))
+            if first is not None and _is_placeholder(first):
                 self._remove(first)
             if self._recorded[task_id] < self.attempts_planned:
-                self._add(Attempt(task_id, 0, first.domain, first.instruction))
+                self._add(Attempt(task_id, 0, domain, None if first is None else first.instruction))
 
     def _add(self, attempt: Attempt) -> None:
         self._count_unstarted_of(attempt.task_id, -1)
@@ -615,6 +642,10 @@ class RunState:
         self._count_unstarted_of(attempt.task_id, 1)
         self.attempt_count += 1
         self._count(attempt, 1)
+        if recorded >= self.attempts_planned:  # attempts of other numbers are those that were planned
+            first = self._attempts.get((attempt.task_id, self.first_attempt))
+            if first is not None and first is not attempt and _is_placeholder(first):
+                self._remove(first)
 
     def _remove(self, attempt: Attempt) -> None:
         self._count(attempt, -1)
@@ -638,20 +669,52 @@ class RunState:
             else:
                 del self.open_attempts[attempt.task_id, attempt.attempt]
 
-    def _describe(self, attempt: Attempt, domain: str | None, instruction: str | None) -> None:
-        if domain and domain != UNKNOWN and domain != attempt.domain:
-            self._count(attempt, -1)
-            for duration in attempt.durations:
-                self._observe_duration(attempt.domain, duration, -1)
-                self._observe_duration(domain, duration, 1)
-            attempt.domain = domain
-            self._count(attempt, 1)
-            if attempt.task_id in self._planned:
-                self._count_unstarted_of(attempt.task_id, -1)
-                self._planned[attempt.task_id] = domain
-                self._count_unstarted_of(attempt.task_id, 1)
-        if instruction:
-            attempt.instruction = instruction
+    def _set_domain(self, attempt: Attempt, domain: str | None, *, is_stated: bool) -> None:
+        """Take note of a task's domain, for all attempts at it: else it would count as one task in each.
+
+        Where several are given, it does not depend on the order in which logs are read: the start of a task goes before
+        the plan, and then the first by name.
+
+        Args:
+            attempt: An attempt at the task.
+            domain: The domain, if there is one.
+            is_stated: Whether a start of the task states it, not the plan.
+        """
+        task_id, known = attempt.task_id, attempt.domain
+        if not domain or domain == UNKNOWN:
+            return
+        was_stated = task_id in self._stated_domains
+        is_first = domain < known if was_stated == is_stated else is_stated
+        if known != UNKNOWN and not is_first:
+            return
+        if is_stated:
+            self._stated_domains[task_id] = domain
+        if domain == known:
+            return
+        for each in self._attempts_of(task_id):
+            self._move(each, domain)
+        if task_id in self._planned:
+            self._count_unstarted_of(task_id, -1)
+            self._planned[task_id] = domain
+            self._count_unstarted_of(task_id, 1)
+
+    def _attempts_of(self, task_id: str) -> list[Attempt]:
+        """Return all recorded attempts at a task."""
+        count, first = self._recorded[task_id], self._attempts.get((task_id, self.first_attempt))
+        if count == 1 and first is not None:
+            return [first]
+        numbers = range(self.first_attempt, self.first_attempt + max(count, self.attempts_planned))
+        found = [each for number in numbers if (each := self._attempts.get((task_id, number))) is not None]
+        return found if len(found) == count else [each for each in self._attempts.values() if each.task_id == task_id]
+
+    def _move(self, attempt: Attempt, domain: str) -> None:
+        """Count an attempt in another domain."""
+        self._count(attempt, -1)
+        for duration in attempt.durations:
+            self._observe_duration(attempt.domain, duration, -1)
+            self._observe_duration(domain, duration, 1)
+        attempt.domain = domain
+        self._count(attempt, 1)
 
     def _release_worker(self, attempt: Attempt) -> None:
         """Remove the attempt from its worker's current tasks."""
@@ -772,6 +835,15 @@ class RunState:
         steps, count = self.measured_steps
         return steps / count if count else None
 
+    def pending_tasks(self) -> Iterator[tuple[str, str, int]]:
+        """Yield the id and the domain of tasks with pending attempts, and the number of these; known names only."""
+        for attempt in self._attempts.values():
+            if attempt.status == "pending":
+                yield attempt.task_id, attempt.domain, 1
+        for task_id, domain in self._planned.items():
+            if (missing := self.attempts_planned - self._recorded.get(task_id, 0)) > 0:
+                yield task_id, domain, missing
+
     def iterate_attempts(self) -> Iterator[Attempt]:
         """Yield all attempts by task and number, also the planned ones without a record, which are made on the way."""
         recorded = self.attempts
@@ -790,6 +862,11 @@ class RunState:
     def finished_attempts(self) -> list[Attempt]:
         """Return the finished attempts in the order in which they ended."""
         return sorted((a for a in self.attempts.values() if a.finished), key=lambda a: (a.finished_at, a.task_id))
+
+
+def _is_placeholder(attempt: Attempt) -> bool:
+    """Return whether an attempt is planned and nothing of it has happened."""
+    return attempt.status == "pending" and not attempt.calls
 
 
 class SourceHealth:

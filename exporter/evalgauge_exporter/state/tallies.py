@@ -75,14 +75,28 @@ class Tallies:
         """By domain, for domains with scores."""
         self.highest_score: float | None = None
         """The highest score of a measured attempt so far."""
+        self.lowest_score: float | None = None
+        """The lowest one."""
         self.outcome_is_score_of_one = True
-        """Whether so far every measured attempt with a score is a success exactly where the score is at least 1."""
+        """Whether so far every measured attempt with a score is a success exactly where the score is at least 1, and
+        none states that its outcome is more than that."""
+        self.has_derived_outcomes = False
+        """Whether an attempt states that its outcome follows from its score alone."""
         self._tasks: dict[tuple[str, str], _Task] = {}
 
-    def see_score(self, success: bool, score: float) -> None:
-        """Take note of the score of a measured attempt, for the scale of the run's scores."""
+    def see_score(self, success: bool, score: float, outcome_from_score: bool | None) -> None:
+        """Take note of the score of a measured attempt, for the scale of the run's scores.
+
+        Args:
+            success: Whether it is a success.
+            score: The score.
+            outcome_from_score: Whether that follows from the score alone; ``None`` where it is not known.
+        """
         self.highest_score = score if self.highest_score is None else max(self.highest_score, score)
-        self.outcome_is_score_of_one = self.outcome_is_score_of_one and success == (score >= 1)
+        self.lowest_score = score if self.lowest_score is None else min(self.lowest_score, score)
+        self.has_derived_outcomes = self.has_derived_outcomes or outcome_from_score is True
+        if outcome_from_score is False or success != (score >= 1):
+            self.outcome_is_score_of_one = False
 
     def count(self, attempt: Attempt, change: int) -> None:
         """Add (1) or remove (-1) a finished attempt."""

@@ -11,6 +11,7 @@ https://prometheus.io/docs/specs/om/open_metrics_spec/
 
 from __future__ import annotations
 
+import functools
 import operator
 import platform
 import threading
@@ -61,6 +62,39 @@ def format_sample(metric: Metric, values: Sequence[str], value: float | int) -> 
     return f"{metric.name}{{{labels}}} {value!r}\n"
 
 
+def _format_samples(samples: Iterable[Sample]) -> dict[Metric, list[str]]:
+    """Return the lines of samples by metric."""
+    lines: dict[Metric, list[str]] = {}
+    for metric, values, value in samples:
+        lines.setdefault(metric, []).append(format_sample(metric, values, value))
+    return lines
+
+
+class _WorkerRow(NamedTuple):
+    """Everything that the samples of a worker show."""
+
+    run_id: str
+    worker_id: str
+    state: str
+    task_id: str | None
+    """The task that it shows as its current one."""
+    machine: tuple[str | None, str | None, str | None]
+    """VM, provider and size."""
+    outcomes: tuple[int, ...]
+    """Number of finished attempts, in the order of ``OUTCOMES``."""
+    busy_seconds: float
+    idle_seconds: float
+    last_seen: float
+    """Unix seconds."""
+
+
+class _WorkerText(NamedTuple):
+    """The rendered samples of a worker."""
+
+    row: _WorkerRow
+    texts: dict[Metric, str]
+
+
 class _Block(NamedTuple):
     """The rendered samples of a run that change only with its events."""
 
@@ -72,18 +106,28 @@ class _Block(NamedTuple):
     until: float
     """Unix seconds at which they may change without an event."""
     texts: dict[Metric, str]
+    workers: dict[str, _WorkerText]
+    """What is in it of each worker, by its id."""
 
 
 class _Bundle:
-    """The samples of a few runs by metric, as they are sent."""
+    """The samples of a few runs by metric, as they are sent.
 
-    def __init__(self, blocks: Sequence[_Block]) -> None:
+    Args:
+        blocks: The runs.
+        before: The bundle whose place this one takes: parts with the same text are not compressed again.
+    """
+
+    def __init__(self, blocks: Sequence[_Block], before: _Bundle | None) -> None:
         self.blocks = blocks
         texts: dict[Metric, list[str]] = {}
         for block in blocks:
             for metric, text in block.texts.items():
                 texts.setdefault(metric, []).append(text)
         self.parts = {metric: Part("".join(found)) for metric, found in texts.items()}
+        for metric, old in before.parts.items() if before is not None else ():
+            if metric in self.parts and self.parts[metric].text == old.text:
+                self.parts[metric] = old
 
     def holds(self, blocks: Sequence[_Block]) -> bool:
         """Return whether it holds exactly these blocks."""
@@ -178,9 +222,11 @@ class Exposition:
         parts: list[Part] = []
         for metric in m.CATALOGUE:
             found = [bundle.parts[metric] for bundle in bundles if metric in bundle.parts]
-            if metric in uncached or found:
-                parts.append(Part(format_head(metric, openmetrics) + "".join(uncached.get(metric, ()))))
-                parts += found
+            if metric in uncached:
+                parts.append(Part(format_head(metric, openmetrics) + "".join(uncached[metric])))
+            elif found:
+                parts.append(_head_part(metric, openmetrics))
+            parts += found
         parts.append(Part((self.process(openmetrics) if self.process is not None else "") + "# EOF\n" * openmetrics))
         return parts
 
@@ -195,20 +241,29 @@ class Exposition:
             and (status != "running" or now < cached.until)
         ):
             return cached
-        lines: dict[Metric, list[str]] = {}
-        for metric, values, value in event_samples(run, now, self.analysis, self.limits):
-            lines.setdefault(metric, []).append(format_sample(metric, values, value))
+        lines = _format_samples(event_samples(run, now, self.analysis, self.limits))
+        before = cached.workers if cached is not None and cached.run is run else {}
+        workers: dict[str, _WorkerText] = {}
+        for row in _worker_rows(run, now, self.stall_after, self.limits.workers):
+            worker = before.get(row.worker_id)
+            if worker is None or worker.row != row:  # an event changes one worker of many
+                found = _format_samples(_worker_samples(row))
+                worker = _WorkerText(row, {metric: "".join(texts) for metric, texts in found.items()})
+            workers[row.worker_id] = worker
+            for metric, text in worker.texts.items():
+                lines.setdefault(metric, []).append(text)
         lines[m.RUN_TASK_DURATION] = [text for _, found in task_durations(run, self.limits.domains) for text in found]
         lines[m.RUN_LLM_DURATION] = [text for _, found in call_durations(run, self.limits.models) for text in found]
         lines[m.RUN_SCORE] = [text for _, found in score_sums(run, self.limits.domains) for text in found]
         texts = {metric: "".join(found) for metric, found in lines.items() if found}
-        block = self._blocks[id(run)] = _Block(run, key, results, next_silence(run, now, self.stall_after), texts)
+        until = next_silence(run, now, self.stall_after)
+        block = self._blocks[id(run)] = _Block(run, key, results, until, texts, workers)
         return block
 
     def _bundle(self, number: int, blocks: list[_Block]) -> _Bundle:
         cached = self._bundles.get(number)
         if cached is None or not cached.holds(blocks):
-            cached = self._bundles[number] = _Bundle(blocks)
+            cached = self._bundles[number] = _Bundle(blocks, cached)
         return cached
 
     def _evict_others(self, runs: Sequence[RunState]) -> None:
@@ -238,6 +293,11 @@ def format_head(metric: Metric, openmetrics: bool) -> str:
     if openmetrics:
         text = text.replace('"', r"\"")
     return f"# HELP {name} {text}\n# TYPE {name} {metric.kind}\n"
+
+
+@functools.cache
+def _head_part(metric: Metric, openmetrics: bool) -> Part:
+    return Part(format_head(metric, openmetrics))
 
 
 def task_durations(run: RunState, most: int) -> Iterator[tuple[tuple[str, ...], list[str]]]:
@@ -275,11 +335,13 @@ def _format_histogram(metric: Metric, values: Sequence[str], histogram: Histogra
 def run_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits) -> Iterator[Sample]:
     """Yield the samples of a run, except its comparison and its histogram."""
     yield from event_samples(run, now, analysis, limits)
+    for row in _worker_rows(run, now, analysis.stall_after, limits.workers):
+        yield from _worker_samples(row)
     yield from time_samples(run, now, analysis)
 
 
 def event_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limits) -> Iterator[Sample]:
-    """Yield the samples of a run that change with its events, or when a writer falls silent."""
+    """Yield the samples of a run that change with its events, or when a writer falls silent; not its workers'."""
     run_id, stall_after = run.run_id, analysis.stall_after
     status = run.status(now, stall_after)
     yield m.RUN_INFO, (run_id, run.benchmark, run.model, run.agent or "", run.source), 1
@@ -306,7 +368,6 @@ def event_samples(run: RunState, now: float, analysis: RunAnalysis, limits: Limi
     yield from _usage(run, limits.models)
     for key in sorted(run.tags.keys() & set(limits.tags)):
         yield m.RUN_TAGS_INFO, (run_id, key, run.tags[key]), 1
-    yield from _workers(run, now, stall_after, limits.workers)
 
 
 def time_samples(run: RunState, now: float, analysis: RunAnalysis) -> Iterator[Sample]:
@@ -378,11 +439,10 @@ def comparison_samples(runs: Iterable[RunState], analysis: RunAnalysis, now: flo
         if paired is None:
             continue
         found, labels = paired.comparison, (run.run_id, paired.baseline.run_id)
-        if not found.paired_tasks:
-            continue
-        if found.finished:
-            yield m.COMPARISON_P_VALUE, (*labels, "exact"), found.p_value
-        yield m.COMPARISON_P_VALUE, (*labels, "anytime"), found.anytime_p_value
+        if found.paired_tasks:
+            if found.finished:
+                yield m.COMPARISON_P_VALUE, (*labels, "exact"), found.p_value
+            yield m.COMPARISON_P_VALUE, (*labels, "anytime"), found.anytime_p_value
         yield from _deltas(m.COMPARISON_SUCCESS_DELTA, labels, found.expected_delta, found.ci_low, found.ci_high)
         if (score := found.score) is not None:
             low, high = (None, None) if score.interval is None else score.interval
@@ -468,22 +528,34 @@ def _usage(run: RunState, most: int) -> Iterator[Sample]:
         yield m.RUN_UNKNOWN_USAGE_REQUESTS, labels, no_usage
 
 
-def _workers(run: RunState, now: float, stall_after: float, most: int) -> Iterator[Sample]:
-    run_id = run.run_id
+def _worker_rows(run: RunState, now: float, stall_after: float, most: int) -> Iterator[_WorkerRow]:
     shown = run.names["workers"].choose(most)
     for worker_id in [worker_id for worker_id in run.workers if worker_id in shown]:
         worker = run.workers[worker_id]
-        labels = (run_id, worker_id)
         state = run.worker_state(worker, now, stall_after)
-        for name in m.WORKER_STATES:
-            yield m.WORKER_STATE, (*labels, name), int(name == state)
-        if state == "busy" and worker.current:
-            yield m.WORKER_TASK_INFO, (*labels, next(reversed(worker.current))[0]), 1
-        if worker.vm or worker.provider or worker.vm_size:
-            machine = (worker.vm or "", worker.provider or "", worker.vm_size or "")
-            yield m.WORKER_INFO, (*labels, *machine), 1
-        for outcome, count in worker.outcomes.items():
-            yield m.WORKER_TASKS, (*labels, outcome), count
-        yield m.WORKER_BUSY, labels, worker.busy_seconds
-        yield m.WORKER_IDLE, labels, worker.idle_seconds
-        yield m.WORKER_LAST_SEEN, labels, worker.last_seen
+        yield _WorkerRow(
+            run.run_id,
+            worker_id,
+            state,
+            next(reversed(worker.current))[0] if state == "busy" and worker.current else None,
+            (worker.vm, worker.provider, worker.vm_size),
+            tuple(worker.outcomes.values()),
+            worker.busy_seconds,
+            worker.idle_seconds,
+            worker.last_seen,
+        )
+
+
+def _worker_samples(row: _WorkerRow) -> Iterator[Sample]:
+    labels = (row.run_id, row.worker_id)
+    for name in m.WORKER_STATES:
+        yield m.WORKER_STATE, (*labels, name), int(name == row.state)
+    if row.task_id is not None:
+        yield m.WORKER_TASK_INFO, (*labels, row.task_id), 1
+    if any(row.machine):
+        yield m.WORKER_INFO, (*labels, *(value or "" for value in row.machine)), 1
+    for outcome, count in zip(m.OUTCOMES, row.outcomes, strict=True):
+        yield m.WORKER_TASKS, (*labels, outcome), count
+    yield m.WORKER_BUSY, labels, row.busy_seconds
+    yield m.WORKER_IDLE, labels, row.idle_seconds
+    yield m.WORKER_LAST_SEEN, labels, row.last_seen

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -12,15 +13,19 @@ from evalgauge.metrics import MEASURED_OUTCOMES, TASK_STATUSES
 from evalgauge_exporter.analysis.comparison import Comparison
 from evalgauge_exporter.analysis.costs import MachineCost
 from evalgauge_exporter.analysis.curves import Curves
+from evalgauge_exporter.analysis.rates import success_rate_reason
 from evalgauge_exporter.analysis.run_analysis import BaselineComparison, RunAnalysis
 from evalgauge_exporter.analysis.summary import NO_RESULTS, elapsed, result_fields, summarize
 from evalgauge_exporter.state.run import RunState
+from evalgauge_exporter.views.curve_points import CurveText, curve_points
 from evalgauge_exporter.views.schemas import run as shapes
 
 STATED_TOLERANCE = 0.05
 """Share by which a stated cost may differ from the own price before both are shown."""
 POINTS = 200
 """Points of a curve over a run's tasks, at most."""
+MAX_TEXTS = 20
+"""Runs of which the JSON of long curves is cached."""
 QUEUE = 100
 """Pending tasks that are listed."""
 RECENT = 15
@@ -262,7 +267,7 @@ def metrics(run: RunState | None, analysis: RunAnalysis, now: float, *, points: 
     first = run.first_actions
     judged = sum(first.values())
     curves = analysis.curves(run)
-    rate_curve, steps_curve = _curve_points(curves, points)
+    rate_curve, steps_curve = curve_points(curves, points)
     return shapes.Metrics(
         **dict(fields),
         success_rate_over_time=[
@@ -281,14 +286,28 @@ def metrics(run: RunState | None, analysis: RunAnalysis, now: float, *, points: 
     )
 
 
-def render_metrics(run: RunState | None, analysis: RunAnalysis, now: float, points: int) -> bytes:
-    """Return ``metrics`` as JSON; its long curves are written without a model for each point."""
-    made = metrics(run, analysis, now, points=2).model_dump(mode="json")
-    if run is not None:
-        rates, steps = _curve_points(analysis.curves(run), points)
-        made["avg_steps_per_task"] = steps
-        made["success_rate_over_time"] = rates if made["success_rate_reason"] is None else []
-    return msgspec.json.encode(made)
+class MetricsRenderer:
+    """Renders ``metrics`` as JSON. Its curves may be long: their points are encoded once.
+
+    Args:
+        points: The most points of each curve, at least two.
+    """
+
+    def __init__(self, points: int) -> None:
+        self._points = points
+        self._texts: WeakKeyDictionary[Curves, CurveText] = WeakKeyDictionary()
+
+    def __call__(self, run: RunState | None, analysis: RunAnalysis, now: float) -> bytes:
+        """Return the JSON; arguments as of ``metrics``."""
+        made = metrics(run, analysis, now, points=2).model_dump(mode="json")
+        if run is not None:
+            curves = analysis.curves(run)
+            if curves not in self._texts and len(self._texts) >= MAX_TEXTS:
+                self._texts.clear()
+            rates, steps = self._texts.setdefault(curves, CurveText(self._points)).render(curves)
+            made["avg_steps_per_task"] = steps
+            made["success_rate_over_time"] = rates if made["success_rate_reason"] is None else []
+        return msgspec.json.encode(made)
 
 
 def _no_metrics() -> shapes.Metrics:
@@ -303,25 +322,6 @@ def _no_metrics() -> shapes.Metrics:
         measured_tasks=0,
         avg_steps=None,
     )
-
-
-Point = dict[str, int | float]
-
-
-def _curve_points(curves: Curves, points: int) -> tuple[list[Point], list[Point]]:
-    """Return the curves of the rate and of the mean steps; of a long run evenly spaced points, with the last.
-
-    The spacing is a power of two: while a run grows, the points stay where they are.
-    """
-    count, step = len(curves.rates), 1
-    while count > step * (points - 1) + 1:
-        step *= 2
-    kept = list(range(0, count, step))
-    if (count - 1) % step:
-        kept.append(count - 1)
-    rates: list[Point] = [{"task_idx": i, "success_rate": curves.rates[i]} for i in kept]
-    known = ((i, curves.mean_steps[i]) for i in kept)
-    return rates, [{"task_idx": i, "avg_steps": steps} for i, steps in known if steps is not None]
 
 
 def domains(run: RunState, analysis: RunAnalysis, now: float) -> dict[str, shapes.Domain]:
@@ -441,6 +441,7 @@ def _p_value(found: Comparison) -> float | None:
 def compare(a: RunState, b: RunState, analysis: RunAnalysis, now: float) -> shapes.Comparison:
     """Return the comparison of run ``b`` with its baseline ``a``."""
     found = analysis.compare(a, b, now)
+    reasons = ((run.run_id, success_rate_reason(run)) for run in (a, b))
     return shapes.Comparison(
         comparison=shapes.Compared(
             run_a=_run_metrics(a, analysis, now),
@@ -465,6 +466,7 @@ def compare(a: RunState, b: RunState, analysis: RunAnalysis, now: float) -> shap
                 noise_floor=found.noise_floor,
                 only_in_a=found.only_in_a,
                 only_in_b=found.only_in_b,
+                reason="; ".join(f"{run_id}: {reason}" for run_id, reason in reasons if reason is not None) or None,
             ),
         )
     )

@@ -123,8 +123,7 @@ def _run_routes(router: APIRouter, queries: _RunQueries) -> None:
     async def costs(run_id: RunId = None) -> Response:
         return await queries.answer(run_id, snapshots.costs)
 
-    def render_metrics(run: RunState | None, analysis: RunAnalysis, now: float) -> bytes:
-        return snapshots.render_metrics(run, analysis, now, METRICS_POINTS)
+    render_metrics = snapshots.MetricsRenderer(METRICS_POINTS)
 
     @router.get("/benchmark/metrics", tags=["run"], summary="Success of the run", response_model=schemas.Metrics)
     async def metrics(run_id: RunId = None) -> Response:

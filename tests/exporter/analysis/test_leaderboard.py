@@ -108,6 +108,9 @@ def test_several_candidates_are_corrected_for_their_number() -> None:
     found = compare_all(baseline, lost)
     assert found["c0"].adjusted_p_value == pytest.approx(5 * 2 / 2**7)
     assert found["c0"].verdict == "no_significant_difference"
+    assert alone.ci_low is not None
+    assert found["c0"].interval == (0.0, alone.ci_high)
+    assert alone.ci_low > 0
     assert {one.verdict for one in found.values()} == {"no_significant_difference"}
     assert found["c0"].score_verdict is None
 

@@ -135,6 +135,36 @@ def test_scores_of_another_scale_have_a_mean_and_no_success_rate() -> None:
     assert success_rate_reason(run_of({"a": [("failure", -1.0)], "b": [("success", 1.0)]})) is None
 
 
+@pytest.mark.parametrize(
+    ("scores", "outcome_from_score", "reason"),
+    [
+        ([0.0, 1.0, 0.4], True, None),
+        ([100.0, 0.0], None, "scores reach 100"),
+        ([100.0, 0.0], True, "scores reach 100"),
+        ([100.0, 0.0], False, None),
+        ([-1.0, 1.0], True, "scores go down to -1"),
+        ([-1.0, 1.0], False, None),
+        ([-3.0, -0.5], None, "scores go down to -3"),
+    ],
+)
+def test_outcomes_that_are_stated_are_believed_on_any_scale(
+    scores: list[float], outcome_from_score: bool | None, reason: str | None
+) -> None:
+    ends = [
+        event(
+            "task_finished",
+            10.0 + number,
+            task_id=f"t{number}",
+            outcome="success" if score >= 1 else "failure",
+            score=score,
+            outcome_from_score=outcome_from_score,
+        )
+        for number, score in enumerate(scores)
+    ]
+    found = success_rate_reason(fold("r", "runlog", ends))
+    assert (found and found.partition(":")[0]) == reason
+
+
 def test_pass_at_k_is_the_share_of_all_choices_of_k_attempts() -> None:
     for attempts in range(1, 7):
         for successes in range(attempts + 1):
@@ -235,3 +265,23 @@ def test_a_running_run_is_not_fooled_by_slow_failures() -> None:
     assert found.final_rate_low is not None
     assert found.final_rate_low <= 0.5
     assert found.success_rate_estimate == pytest.approx(0.75, abs=0.05)
+
+
+def test_a_task_that_is_retried_counts_as_one_while_the_run_is_running() -> None:
+    tasks = [{"task_id": f"t{n}", "domain": "d"} for n in range(44)]
+    events = [event("run_started", 0, tasks=tasks)]
+    for number in range(40):
+        for attempt in (1,) if number % 2 else (1, 2, 3):
+            about = {"task_id": f"t{number}", "attempt": attempt, "worker_id": "w"}
+            events.append(event("task_started", 10.0 * number, **about))
+            outcome = "success" if number % 2 else "failure"
+            events.append(event("task_finished", 10.0 * number + 5, **about, outcome=outcome, duration_seconds=5.0))
+    run = fold("r", "runlog", events)
+    found = summarize(run, 401.0, STALL)
+    assert found.success_rate == 0.5
+    assert found.success_rate_estimate == pytest.approx(0.5, abs=0.02)
+    assert found.final_rate_low is not None
+    assert found.final_rate_high is not None
+    assert 0.4 < found.final_rate_low < 0.5 < found.final_rate_high < 0.6
+    (domain,) = domain_results(run, 401.0, STALL).values()
+    assert domain.expected_rate == pytest.approx(0.5, abs=0.02)

@@ -14,6 +14,7 @@ import pytest
 from evalgauge.events import (
     Event,
     Outcome,
+    PlannedTask,
     RunFinished,
     RunStarted,
     TaskFinished,
@@ -103,6 +104,68 @@ def test_a_task_whose_worker_is_lost_is_repeated_by_the_remaining_workers() -> N
     assert known(analysis_of(run).eta(run, T0 + 550)).p50 == pytest.approx(150, rel=0.1)
     both = run_of(told[:-1], tasks=12)
     assert known(analysis_of(both).eta(both, T0 + 550)).p50 < 100
+
+
+def one_by_one(seconds: Iterable[tuple[str, float]]) -> list[Event]:
+    told: list[Event] = []
+    at = 0.0
+    for task, duration in seconds:
+        told += [started(at, task), ended(at + duration, task, seconds=duration)]
+        at += duration
+    return told
+
+
+def nightly(seconds: dict[str, float], finished: bool, run_id: str, at: float) -> RunState:
+    """A run of named tasks, all of which or the first twelve have ended."""
+    began = RunStarted(
+        ts=T0 + at,
+        seq=0,
+        writer="w",
+        run_id=run_id,
+        benchmark="waa",
+        model="m",
+        tasks=tuple(PlannedTask(task_id=task, domain="d") for task in seconds),
+    )
+    told = one_by_one(list(seconds.items())[: None if finished else 12])
+    told = [msgspec.structs.replace(event, ts=event.ts + at) for event in told]
+    if finished:
+        told.append(RunFinished(ts=told[-1].ts, seq=0, writer="w"))
+    else:
+        told.append(msgspec.structs.replace(started(0, list(seconds)[12]), ts=told[-1].ts))
+    events = [msgspec.structs.replace(event, seq=number) for number, event in enumerate([began, *told], start=1)]
+    return fold(run_id, "runlog", events)
+
+
+QUICK_THEN_SLOW = {f"t{at:02d}": (50.0 + 9 * (at % 4)) * (8.0 if at >= 12 or at % 3 == 0 else 1.0) for at in range(30)}
+
+
+def test_an_earlier_run_shows_how_long_each_task_takes() -> None:
+    now = nightly({task: seconds * 1.5 for task, seconds in QUICK_THEN_SLOW.items()}, False, "now", 1e6)
+    left = sum(seconds * 1.5 for seconds in list(QUICK_THEN_SLOW.values())[12:])
+    at = now.last_event_at
+    eta = known(analysis_of(nightly(QUICK_THEN_SLOW, True, "before", 0.0), now).eta(now, at))
+    assert eta.p50 == pytest.approx(left, rel=0.1)
+    assert eta.p90 < 1.6 * eta.p10
+    assert known(analysis_of(now).eta(now, at)).p50 < 0.7 * left
+
+
+def test_an_earlier_run_in_which_other_tasks_were_slow_changes_little() -> None:
+    now = nightly(QUICK_THEN_SLOW, False, "now", 1e6)
+    seconds = sorted(QUICK_THEN_SLOW.values())
+    other = {task: seconds[11 * at % 30] for at, task in enumerate(QUICK_THEN_SLOW)}
+    found = analysis_of(nightly(other, True, "before", 0.0), now)
+    at = now.last_event_at
+    assert known(found.eta(now, at)).p50 == pytest.approx(known(analysis_of(now).eta(now, at)).p50, rel=0.2)
+
+
+def test_each_attempt_is_collected_once_with_an_earlier_run() -> None:
+    before = nightly(QUICK_THEN_SLOW, True, "before", 0.0)
+    now = nightly(QUICK_THEN_SLOW, False, "now", 1e6)
+    found = analysis_of(before, now)
+    at = now.last_event_at
+    first = known(found.eta(now, at))
+    now.version += 1  # an event that changes nothing of this
+    assert known(found.eta(now, at)) == first
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,11 @@ def test_scores_on_another_scale_have_no_success_rate_to_compare(results: Path) 
     done = evalgauge("compare", results, "before", "after")
     assert done.returncode == 4
     assert "there is no success rate; use --metric score" in done.stdout
-    assert evalgauge("compare", results, "before", "after", "--metric", "score").returncode == 3
+    scores = evalgauge("compare", results, "before", "after", "--metric", "score", "--json")
+    assert scores.returncode == 3
+    answer = json.loads(scores.stdout)
+    assert (answer["coverage"], answer["comparison"]["delta"]["success_rate"]) == (1.0, None)
+    assert "before: scores reach 9" in answer["comparison"]["significance"]["reason"]
 
 
 def test_runs_without_scores_have_none_to_compare(results: Path) -> None:

@@ -9,25 +9,37 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from evalgauge import track_run
+from evalgauge.runlog import LogWriter
 from tests.exporter.cli.invoking import complaint, evalgauge
 from tests.exporter.runs import small_run
 from tests.exporter.waiting import wait_for
 
 
+def write_running_run(log: Path) -> None:
+    """A run whose open task has taken longer than all that have ended: what is estimated does not change any more."""
+    writer, now = LogWriter(log), time.time()
+    tasks = [{"task_id": f"t{number}"} for number in range(20)]
+    about = {"run_id": "now", "benchmark": "waa", "model": "m\x1b[31m", "tasks": tasks, "budget_usd": 5}
+    writer.write("run_started", {"ts": now - 300, **about})
+    for number in range(4):
+        task = {"task_id": f"t{number}", "worker_id": "vm-1"}
+        writer.write("task_started", {"ts": now - 290 + 10 * number, **task})
+        ended = {"outcome": "success"} if number else {"outcome": "infrastructure_error", "error": "no\nVM"}
+        writer.write("task_finished", {"ts": now - 281 + 10 * number, **task, **ended, "duration_seconds": 9})
+    writer.write("task_started", {"ts": now - 200, "task_id": "t9", "worker_id": "vm-2"})
+    writer.close()
+
+
 def test_a_running_run_is_shown_with_progress_workers_and_errors(tmp_path: Path) -> None:
     small_run(tmp_path, "before")
-    with track_run(tmp_path, benchmark="waa", model="m\x1b[31m", run_id="now", tasks=20, budget_usd=5) as run:
-        for number in range(4):
-            with run.task(f"t{number}", worker="vm-1") as task:
-                task.finish(success=True) if number else task.finish(outcome="infrastructure_error", error="no\nVM")
-        task = run.task("t9", worker="vm-2")
-        done = evalgauge("watch", tmp_path, "--once")
-        task.finish(success=True)
+    write_running_run(tmp_path / "now" / "events" / "w.jsonl")
+    done = evalgauge("watch", tmp_path, "--once")
     assert done.returncode == 0, done.stderr
     assert "now  running" in done.stdout
     assert "4 of 20 tasks" in done.stdout

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,7 +94,7 @@ def test_a_run_that_is_deleted_disappears_and_is_counted(exporter: Exporter, tmp
     run_of(exporter, "r")
     small_run(tmp_path / "results", "other")
     run_of(exporter, "other")
-    shutil.rmtree(run.folder)
+    run.folder.rename(tmp_path / "away")  # at once: a folder that is half deleted is found again, and deleted again
     wait_for(lambda: "r" not in exporter.state.runs)
     assert "other" in exporter.state.runs
     assert exporter.state.sources["runlog"].errors["deleted"] == 1

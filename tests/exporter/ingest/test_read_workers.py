@@ -52,7 +52,7 @@ def _reading_by_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_cache, "CHECKPOINT_EVENTS", 0)
     take = read_workers.ReadWorkers.take
     monkeypatch.setattr(read_workers.ReadWorkers, "take", lambda self: [] if self.active else take(self))
-    monkeypatch.setattr(collector, "WORKER_SECONDS", 60.0)
+    monkeypatch.setattr(collector, "WORKER_SECONDS", 600.0)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def read_here(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def read_all(results: tuple[Path, ...], cache: Path, **options: Any) -> Exporter:
     exporter = exporter_of(*results, prices={"cache_dir": str(cache), **options.pop("prices", {})}, **options)
     exporter.start()
-    assert exporter.wait_caught_up(60)
+    assert exporter.wait_caught_up(180)
     exporter.stop()
     return exporter
 

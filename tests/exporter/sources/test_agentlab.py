@@ -150,3 +150,31 @@ def test_browser_actions() -> None:
 def test_other_folders_are_no_studies(tmp_path: Path) -> None:
     (tmp_path / "2026-11-21_22-15-33_A_on_b_1").mkdir()
     assert agentlab.discover_runs(tmp_path, names(tmp_path)) == []
+
+
+def test_the_model_of_an_agent_is_without_its_provider(tmp_path: Path) -> None:
+    for number, (agent, model) in enumerate(
+        (
+            ("GenericAgent-anthropic_claude-x", "claude-x"),
+            ("GenericAgent-meta-llama_Llama-3", "Llama-3"),
+            ("a-my_x", "my_x"),
+        )
+    ):
+        study = tmp_path / str(number)
+        write(
+            study / f"2026-01-05_10-00-00_{agent}_on_webarena.310_0" / "summary_info.json", json.dumps({"n_steps": 1})
+        )
+        assert folded(AgentLabSource(study)).model == model
+
+
+def test_notes_behind_a_folders_name_do_not_count_and_copies_are_none(tmp_path: Path) -> None:
+    name = "2025-01-02_10-55-04_DemoAgentArgs_on_workarena.servicenow.order-ipad_3"
+    for end in ("", " Apple.com", " copy", " (1)", "9"):
+        write(tmp_path / f"{name}{end}" / "summary_info.json", json.dumps({"n_steps": 1, "cum_reward": 1.0}))
+    run = folded(AgentLabSource(tmp_path))
+    assert sorted(run.attempts) == [
+        ("workarena.servicenow.order-ipad_3", 1),
+        ("workarena.servicenow.order-ipad_3", 2),
+        ("workarena.servicenow.order-ipad_39", 1),
+    ]
+    assert run.model in (None, "unknown")

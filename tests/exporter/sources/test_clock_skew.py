@@ -44,6 +44,7 @@ def test_a_clock_that_is_an_hour_behind_loses_no_worker(tmp_path: Path) -> None:
         tmp_path,
         "v2",
         [*task(behind - 290, "b", "v2"), {"ts": behind - 200, "type": "heartbeat"}, *task(behind - 100, "c", "v2")],
+        now,
     )
     run = read_run(tmp_path)
     assert run.started_at == pytest.approx(now - 300)
@@ -107,3 +108,35 @@ def test_a_backlog_that_is_sent_at_once_is_no_clock(tmp_path: Path) -> None:
         event.ts = 1000.0 + 100 * at
         clock.see([event])
         assert not clock.see_arrival(1900.0 + at)
+
+
+def test_a_run_whose_owner_is_ahead_began_before_its_first_task(tmp_path: Path) -> None:
+    now = time.time()
+    write_log(tmp_path, "owner", [{"ts": now + 600 - 300, "type": "run_started", "tasks": [{"task_id": "a"}]}])
+    for at, writer in ((290, "v1"), (200, "v2")):
+        write_log(tmp_path, writer, [*task(now - at, writer, writer), {"ts": now - 5, "type": "heartbeat"}])
+    run = read_run(tmp_path)
+    assert run.started_at == pytest.approx(now - 290, abs=1)
+    assert run.writers["v1"] == pytest.approx(now - 5, abs=1)
+
+
+def test_a_clock_that_was_ahead_and_is_set_right_keeps_no_dead_run_alive(tmp_path: Path) -> None:
+    now = time.time()
+    events: list[dict[str, Any]] = [{"ts": now - 4000 + 3600, "type": "run_started", "tasks": [{"task_id": "a"}]}]
+    events += [*task(now - 3990 + 3600, "a", "v1"), {"ts": now - 3800, "type": "heartbeat"}]
+    write_log(tmp_path, "owner", events)
+    run = read_run(tmp_path)
+    assert run.status(now, 600) == "stalled"
+    assert run.last_event_at == pytest.approx(now - 3800)
+    assert run.last_progress_at <= run.last_event_at
+
+
+@pytest.mark.parametrize("ts", [-5, 0, 32503680000, 1764000000000, "yesterday"])
+def test_a_task_that_ends_at_an_impossible_time_has_its_outcome_all_the_same(tmp_path: Path, ts: object) -> None:
+    now = time.time()
+    start, end = task(now - 100, "a", "v1")
+    write_log(tmp_path, "v1", [start, {**end, "ts": ts}])
+    write_log(tmp_path, "v2", [{**event, "task_id": "b", "ts": ts} for event in (start, end)], now - 50)
+    run = read_run(tmp_path)
+    assert run.statuses(now, 600) == {"success": 2}
+    assert run.started_at == pytest.approx(now - 100, abs=1)

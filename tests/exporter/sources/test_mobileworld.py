@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -98,3 +99,13 @@ def test_a_result_that_is_no_score_was_not_measured(tmp_path: Path) -> None:
 def test_other_folders_are_no_runs(tmp_path: Path) -> None:
     make_run(tmp_path / "logs" / "a")
     assert places(tmp_path / "logs") == [tmp_path / "logs" / "a"]
+
+
+def test_an_old_run_that_was_copied_just_now_is_not_running(tmp_path: Path) -> None:
+    root = make_run(tmp_path)
+    write_task(root, "Begun", 90, [{"action_type": "click", "x": 5, "y": 6}], None)
+    for path in root.rglob("*"):
+        os.utime(path)
+    run = folded(MobileWorldSource(root))
+    assert run.attempts["Begun", 1].started_at == AT
+    assert run.last_event_at == AT

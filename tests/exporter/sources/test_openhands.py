@@ -274,3 +274,29 @@ def test_a_line_of_any_release_is_recognised_and_a_data_set_is_not(tmp_path: Pat
     row = {"instance_id": 7, second: "x", "metadata": METADATA, "history": [], "error": None}
     assert matches_file(make_run(tmp_path, row))
     assert not matches_file(make_run(tmp_path, {"instance_id": "a", second: "x", "repo": "r", "base_commit": "c"}))
+
+
+@pytest.mark.parametrize(
+    ("points", "outcome"),
+    [
+        ({"total": 2, "result": 2}, "success"),
+        ({"total": 4, "result": 1}, "failure"),
+        ({"total": 0, "result": 0}, "interrupted"),
+        ({"total": "x", "result": 0}, "interrupted"),
+    ],
+)
+def test_checkpoints_are_a_score_where_a_task_has_any(tmp_path: Path, points: dict[str, Any], outcome: str) -> None:
+    assert outcome_of(tmp_path, line("a", {"checkpoints": [], "final_score": points})) == outcome
+
+
+def test_calls_that_no_metrics_count_are_those_of_the_history(tmp_path: Path) -> None:
+    def acted(number: int, answer: str) -> dict[str, Any]:
+        action = {"kind": "ExecuteBashAction", "command": "ls"}
+        return {"kind": "ActionEvent", "id": f"a{number}", "action": action, "llm_response_id": answer}
+
+    seen = {"kind": "ObservationEvent", "action_id": "a1", "observation": {"output": "a.py"}}
+    row = line("a", history=[acted(1, "r1"), acted(2, "r1"), seen, acted(3, "r2")], metrics=None)
+    events, _ = drain(OpenHandsSource(make_run(tmp_path, row)))
+    [call] = [event for event in events if isinstance(event, LlmCall)]
+    assert (call.tokens, call.requests, call.cost_usd) == (UNKNOWN, 2, None)
+    assert [event.observation for event in events if isinstance(event, Step)] == ["a.py", None, None]

@@ -169,3 +169,9 @@ def test_no_score_of_another_scorer_is_taken_and_the_sources_event_stays(
         assert chosen.outcome == ("success" if scores["a"] >= threshold else "failure")
     else:
         assert chosen.outcome not in ("success", "failure")
+
+
+def test_the_threshold_decides_on_a_run_log_with_scores_alone(tmp_path: Path) -> None:
+    scored_run(tmp_path, {"score": 0.6}, {"score": 0.4}, {"score": 0.6, "success": False})
+    assert results_of(read(tmp_path, None, 0.5)) == [("success", 0.6), ("failure", 0.4), ("failure", 0.6)]
+    assert results_of(read(tmp_path, None)) == [("failure", 0.6), ("failure", 0.4), ("failure", 0.6)]

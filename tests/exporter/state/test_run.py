@@ -371,6 +371,7 @@ def counted(run: RunState) -> dict[str, Any]:
 
 
 QUIET = ["worker_state", "heartbeat", "log"]
+DOMAINS = st.sampled_from([None, "a", "b"])
 
 
 @st.composite
@@ -379,13 +380,17 @@ def logs(draw: st.DrawFn) -> list[list[Event]]:
     made: list[list[Event]] = []
     for number in range(draw(st.integers(2, 4))):
         writer, ts = f"p{number}", draw(st.integers(1, 50)) / 1.0
-        log = [event("run_started", ts, writer, model="m")] if number == 0 else []
+        plan = [{"task_id": task, "domain": draw(DOMAINS)} for task in ("shared", "t0", "never")]
+        start = event("run_started", ts, writer, model="m", tasks=plan, attempts=draw(st.integers(1, 3)))
+        log = [start] if number == 0 else []
         for _ in range(draw(st.integers(0, 12))):
             ts += draw(st.integers(1, 30)) + number / 10
             kind = draw(st.sampled_from(["task_started", "step", "llm_call", "task_finished", *QUIET]))
             task = draw(st.sampled_from([f"t{number}", "shared"]))
             fields: dict[str, Any] = {
                 "task_id": task,
+                "attempt": draw(st.integers(0, 3)),
+                "domain": draw(DOMAINS),
                 "worker_id": f"v{number}",
                 "state": "idle",
                 "action": "click",
@@ -407,6 +412,8 @@ def test_the_order_in_which_logs_are_read_changes_no_count(made: list[list[Event
     assert counted(folded(*interleavings(made, chance))) == counted(one_by_one)
     by_time = sorted(itertools.chain(*made), key=lambda e: (e.ts, e.writer, e.seq))
     assert counted(folded(*by_time)) == counted(one_by_one)
+    domains = {(attempt.task_id, attempt.domain) for attempt in one_by_one.attempts.values()}
+    assert len(domains) == one_by_one.task_count, "a task is in one domain"
     for run in (one_by_one, folded(*interleavings(made, chance)), folded(*by_time)):
         assert run.retries == sum(attempt.retries for attempt in run.attempts.values())
         assert run.names["workers"].first_seen == {name: worker.first_seen for name, worker in run.workers.items()}
@@ -477,3 +484,10 @@ def test_reasons_and_stated_costs_are_summed_by_model() -> None:
     assert {name: getattr(restored, name) for name in Usage.__slots__} == {
         name: getattr(usage, name) for name in Usage.__slots__
     }
+
+
+def test_attempts_of_other_numbers_are_those_that_were_planned() -> None:
+    plan = event("run_started", 1, tasks=["a"], attempts=2)
+    ends = [event("task_finished", 2, task_id="a", attempt=number, outcome="success") for number in (2, 3)]
+    for events in ([plan, *ends], [*ends, plan]):
+        assert folded(*events).statuses(3, STALL) == {"success": 2}

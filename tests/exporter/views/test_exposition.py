@@ -259,6 +259,28 @@ def test_a_running_run_is_rendered_again_only_after_an_event(monkeypatch: pytest
     assert rendered == ["r", "s", "s"]
 
 
+def test_what_is_rendered_after_each_event_is_what_a_new_exporter_renders() -> None:
+    run = RunState("r", "runlog")
+    exposition = exposition_of(run)
+    told = [event("worker_state", 1000, worker_id="v2", state="idle", vm="vm-2", provider="azure", vm_size="D4")]
+    for number in range(9):
+        ids = {"task_id": f"t{number}", "worker_id": f"v{number % 3}"}
+        told.append(event("task_started", 1001 + 10 * number, **ids, domain=f"d{number % 2}"))
+        told.append(event("step", 1003 + 10 * number, **ids, action="click"))
+        if number != 4:
+            told.append(event("task_finished", 1009 + 10 * number, **ids, outcome="success", score=number / 9))
+    told.append(event("worker_state", 1100, worker_id="v0", state="lost"))
+    told.append(event("run_finished", 1101))
+    for number, one in enumerate(told):
+        run.apply(one)
+        if number == 20:
+            run.run_id = "renamed"
+        now = one.ts + 1
+        fresh = Exposition(exposition.state, exposition.analysis, exposition.limits, linger=None).render(now)
+        assert exposition.render(now) == fresh
+        assert gzip.decompress(exposition.render_gzip(now)) == fresh
+
+
 def test_what_time_alone_changes_is_current_though_nothing_else_is_rendered_again() -> None:
     told = [event("run_started", 1000, run_id="r", benchmark="b", model="m", tasks=[f"t{n}" for n in range(10)])]
     for number in range(4):

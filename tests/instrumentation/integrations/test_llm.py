@@ -20,7 +20,7 @@ from evalgauge.integrations.llm import GenAiSpans, capture
 from evalgauge.integrations.llm.client_calls import Call, is_call
 from evalgauge.runlog import read_events
 from evalgauge.tracker import Task, current_task
-from evalgauge.usage import UNKNOWN, TokenUsage
+from evalgauge.usage import NOTHING, UNKNOWN, TokenUsage
 from tests.instrumentation.integrations.conftest import HERE, Program
 
 # what the local server's answers say, cached tokens taken out of OpenAI's input (its API counts them inside)
@@ -43,7 +43,7 @@ EXPECTED: dict[str | None, list[tuple[str, TokenUsage]]] = {
     "claude async stream": [("ok", CLAUDE)],
     "claude together": [("ok", CLAUDE)] * 3,
     "claude flaky": [("retry", UNKNOWN), ("ok", CLAUDE)],
-    "claude broken": [("error", UNKNOWN)],
+    "claude broken": [("error", NOTHING)],
     "claude in a pool": [("ok", CLAUDE)] * 4,
     "claude in a thread": [("ok", CLAUDE)],
     "gpt": [("ok", CHAT)],
@@ -124,6 +124,17 @@ class _Span(NamedTuple):
         ),
         (_Span("chat m", {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}, True),
          [(None, "m", UNKNOWN, "error")]),
+        (_Span("chat m", {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "error.type": "429"}),
+         [(None, "m", NOTHING, "error")]),
+        (_Span("chat m", {"llm.request.type": "chat", "gen_ai.request.model": "m",
+                          "error.type": "openai.RateLimitError"}),
+         [(None, "m", NOTHING, "error")]),
+        (_Span("chat m", {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "error.type": "timeout"}),
+         [(None, "m", UNKNOWN, "error")]),
+        (_Span("ChatCompletion", {"openinference.span.kind": "LLM", "llm.model_name": "m", "llm.provider": "openai",
+                                  "llm.token_count.prompt": 9, "llm.token_count.completion": 2}),
+         [("openai", "m", TokenUsage(9, None, None, 2), "ok")]),
+        (_Span("Agent", {"openinference.span.kind": "AGENT", "llm.model_name": "m", "llm.token_count.prompt": 9}), []),
         (_Span("invoke_agent me", {"gen_ai.operation.name": "invoke_agent", "gen_ai.usage.input_tokens": 9}), []),
         (_Span("GET /", {"http.request.method": "GET"}), []),
         (_Span("chat m", {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 9}, scope="evalgauge"), []),
@@ -267,6 +278,8 @@ def test_an_unknown_client_gets_a_warning_and_partial_counting(
         ("/chat/completions", True),
         ("/responses", True),
         ("https://llm.example.org/v1/embeddings", True),
+        ("/images/generations", True),
+        ("/audio/transcriptions", True),
         ("/v1/messages/count_tokens", False),
         ("/v1/messages/batches", False),
         ("/threads/thread_1/messages", False),
@@ -322,17 +335,54 @@ def test_behind_a_gateway_the_model_that_answered_names_the_provider(
     assert (found.provider, found.model) == (provider, model)
 
 
+@pytest.mark.parametrize(
+    ("url", "region"),
+    [
+        ("https://us-east5-aiplatform.googleapis.com/v1", "us-east5"),
+        ("https://aiplatform.googleapis.com/v1", None),
+        ("https://api.anthropic.com", None),
+    ],
+)
+def test_a_region_of_vertex_is_recorded_as_it_costs_more(tmp_path: Path, url: str, region: str | None) -> None:
+    usage = {"input_tokens": 5, "output_tokens": 2}
+    found = recorded_call(tmp_path, [{"model": "claude-sonnet-4-5", "usage": usage}], url)
+    assert found.region == region
+
+
+@pytest.mark.parametrize(("status", "usage"), [(429, NOTHING), (529, NOTHING), (500, UNKNOWN), (None, UNKNOWN)])
+def test_a_request_that_was_refused_used_nothing(tmp_path: Path, status: int | None, usage: TokenUsage) -> None:
+    client = SimpleNamespace(base_url="http://gateway.example/v1")
+    options = SimpleNamespace(method="post", url="/chat/completions", json_data={"model": "m"})
+    with track_run(tmp_path, benchmark="b", model="m", run_id="r") as run, run.task("t") as task:
+        Call("openai", client, options).record_failure("retry", status)
+        task.finish(success=True)
+    assert [(call.status, call.tokens) for call in calls(tmp_path / "r")] == [("retry", usage)]
+
+
 def test_the_tier_that_served_a_call_and_the_tools_it_used_are_recorded(tmp_path: Path) -> None:
     searches = [
         {"type": "web_search_call", "action": {"type": "search"}},
         {"type": "web_search_call", "action": {"type": "open_page"}},
         {"type": "file_search_call"},
+        {"type": "image_generation_call"},
         {"type": "message"},
     ]
     response = {"service_tier": "flex", "output": searches, "usage": {"input_tokens": 9, "output_tokens": 1}}
     found = recorded_call(tmp_path, [{"response": {"output": searches[:1]}}, {"response": response}])
     assert found.service_tier == "flex"
-    assert found.server_tools == {"web_search": 1, "file_search": 1}
+    assert found.server_tools == {"web_search": 1, "file_search": 1, "image_generation": 1}
+
+
+def test_a_picture_that_only_the_usage_of_tools_states_is_recorded(tmp_path: Path) -> None:
+    drawn = {"image_gen": {"output_tokens": 7024, "output_tokens_details": {"image_tokens": 7024}}}
+    response = {"output": [], "usage": {"input_tokens": 9, "output_tokens": 1}, "tool_usage": drawn}
+    assert recorded_call(tmp_path, [response]).server_tools == {"image_generation": 1}
+
+
+def test_moonshots_last_chunk_holds_the_usage_in_its_choice(tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11, "cached_tokens": 4}
+    found = recorded_call(tmp_path, [{"choices": []}, {"choices": [{"delta": {}, "usage": usage}]}])
+    assert found.tokens == TokenUsage(5, 4, None, 2)
 
 
 def test_groqs_last_chunk_holds_the_usage(tmp_path: Path) -> None:

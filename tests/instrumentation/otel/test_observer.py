@@ -39,6 +39,8 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith("OTEL_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "600000")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
+    monkeypatch.setattr(otel, "SHUTDOWN_SECONDS", 60.0)
     yield
     otel.stop()
     assert not any(isinstance(observer, otel.OtelObserver) for observer in tracker.observers)
@@ -47,7 +49,9 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def evaluate(results: Path, tasks: int = 6, run_id: str = "night") -> None:
     """A run with every kind of event."""
     plan = [{"task_id": f"t{n}", "domain": f"d{n % 2}", "instruction": f"do {n}"} for n in range(tasks + 1)]
-    with track_run(results, benchmark="waa", model="m", agent="me", run_id=run_id, tasks=plan, budget_usd=9) as run:
+    about: dict[str, Any] = {"agent": "me", "tasks": plan, "budget_usd": 9}
+    # a disk that takes its time would come between the log and those that observe it
+    with track_run(results, benchmark="waa", model="m", run_id=run_id, fsync="never", **about) as run:
         run.worker("vm-2", "idle", vm="vm-2")
         for number in range(tasks):
             with run.task(f"t{number}", worker="vm-1") as task:
@@ -169,6 +173,8 @@ def test_a_large_run_is_a_trace_for_each_task_with_a_link(tmp_path: Path, monkey
 PROGRAM = """
 import multiprocessing, sys
 from evalgauge import otel, track_run
+from evalgauge.otel import observer
+observer.SHUTDOWN_SECONDS = 60.0
 if sys.argv[2] == "start":
     otel.start()
 

@@ -53,6 +53,12 @@ class Censored:
     """The lowest and the highest value of any task."""
     design_effect: float = 1.0
     """Number of values that are worth one independent value, at least 1; above 1 where attempts at one task repeat."""
+    weights: Sequence[float] = ()
+    """Weight of each finished value in the mean; by default 1. Of n attempts at one task each is 1/n of it."""
+    open_weights: Sequence[float] = ()
+    """The same for each open task."""
+    pending_weight: float = 1.0
+    """The same for each task that has not started."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,9 @@ def estimate_censored(tasks: Censored, draws: int = DRAWS) -> CensoredEstimate |
     if not len(tasks.values):
         return None
     drawn = draw_censored(tasks, draws)
-    number = len(tasks.values) + len(tasks.elapsed) + tasks.pending
-    return summarize_draws(drawn.mean, drawn.total / number)
+    weights, open_weights = _weights_of(tasks)
+    total = float(weights.sum() + open_weights.sum()) + tasks.pending * tasks.pending_weight
+    return summarize_draws(drawn.mean, drawn.total / total)
 
 
 class Draws(NamedTuple):
@@ -92,7 +99,7 @@ class Draws(NamedTuple):
     mean: Array
     """Mean value of any further tasks of the same kind."""
     total: Array
-    """Sum of the values of exactly these tasks once all are finished."""
+    """Weighted sum of the values of exactly these tasks once all are finished."""
 
 
 def summarize_draws(mean: Array, final: Array) -> CensoredEstimate:
@@ -109,8 +116,9 @@ def draw_censored(tasks: Censored, draws: int = DRAWS, stratum: int = 0) -> Draw
         stratum: Number of the stratum: draws of different strata are independent.
     """
     rng = np.random.default_rng([20260101, stratum])
-    values, counts, is_event, low, high = _atoms(tasks)
-    weights = rng.standard_gamma(np.broadcast_to(counts / tasks.design_effect, (draws, counts.size)))
+    atoms = _atoms(tasks)
+    values, is_event, low, high = atoms.values, atoms.is_event, atoms.lowest, atoms.highest
+    weights = rng.standard_gamma(np.broadcast_to(atoms.independent, (draws, values.size)))
     weights = np.maximum(weights, 1e-12)
     at_risk = np.cumsum(weights[:, ::-1], axis=1)[:, ::-1]
     hazard = np.where(is_event, weights / at_risk, 0.0)
@@ -138,35 +146,39 @@ def draw_censored(tasks: Censored, draws: int = DRAWS, stratum: int = 0) -> Draw
     after_value = np.cumsum((mass * values)[:, ::-1], axis=1)[:, ::-1] + (rest * tail_value)[:, None]
     after_square = np.cumsum((mass * values**2)[:, ::-1], axis=1)[:, ::-1] + (rest * tail_value**2)[:, None]
     opened = ~is_event
-    count = counts[opened]
     beyond = np.maximum(after_mass[:, opened], 1e-300)
     open_mean = after_value[:, opened] / beyond
     open_variance = np.maximum(after_square[:, opened] / beyond - open_mean**2, 0.0)
     open_mean = np.clip(open_mean, low[opened], high[opened])
-    total_open = _draw_total(rng, count, open_mean, open_variance, low[opened], high[opened], tasks.design_effect)
+    open_sums = _Sums(atoms.weights[opened], atoms.squares[opened])
+    total_open = _draw_total(rng, open_sums, open_mean, open_variance, low[opened], high[opened], tasks.design_effect)
     pending_mean, pending_variance = mean[:, None], np.maximum(square - mean**2, 0.0)[:, None]
     scale_low, scale_high = (np.array([bound]) for bound in tasks.scale)
-    number_pending = np.array([float(tasks.pending)])
+    pending = _Sums(*(np.array([tasks.pending * tasks.pending_weight**power]) for power in (1, 2)))
     total_pending = _draw_total(
-        rng,
-        number_pending,
-        pending_mean,
-        pending_variance,
-        scale_low,
-        scale_high,
-        tasks.design_effect,
+        rng, pending, pending_mean, pending_variance, scale_low, scale_high, tasks.design_effect
     )
-    return Draws(mean, float(np.sum(tasks.values)) + total_open + total_pending)
+    known = float(np.dot(tasks.values, _weights_of(tasks)[0])) if len(tasks.values) else 0.0
+    return Draws(mean, known + total_open + total_pending)
+
+
+class _Sums(NamedTuple):
+    """The weights of groups of tasks, (groups,)."""
+
+    weights: Array
+    """Sum of the weights of the tasks in each group."""
+    squares: Array
+    """Sum of their squares."""
 
 
 def _draw_total(
-    rng: np.random.Generator, count: Array, mean: Array, variance: Array, low: Array, high: Array, design_effect: float
+    rng: np.random.Generator, sums: _Sums, mean: Array, variance: Array, low: Array, high: Array, design_effect: float
 ) -> Array:
-    """Draw the sum of the values of groups of tasks, (draws,).
+    """Draw the weighted sum of the values of groups of tasks, (draws,).
 
     Args:
         rng: The generator.
-        count: Number of tasks in each group, (groups,).
+        sums: The tasks' weights.
         mean: Mean value of a task, (draws, groups).
         variance: Its variance, (draws, groups).
         low: The lowest value of a task, (groups,).
@@ -175,11 +187,21 @@ def _draw_total(
     """
     width = np.maximum(high - low, 1e-12)
     share = np.clip((mean - low) / width, 0.0, 1.0)
-    if np.allclose(variance, share * (1 - share) * width**2, atol=1e-9) and design_effect == 1:  # either low or high
-        return np.asarray((low * count + width * rng.binomial(count.astype(np.int64), share)).sum(1))
-    total = (mean * count).sum(1)
-    total += np.sqrt((variance * count).sum(1) * design_effect) * rng.standard_normal(len(mean))
-    return np.asarray(np.clip(total, (low * count).sum(), (high * count).sum()))
+    weights, squares = sums
+    is_counted = design_effect == 1 and np.array_equal(weights, squares)  # each weighs 1
+    if is_counted and np.allclose(variance, share * (1 - share) * width**2, atol=1e-9):  # either low or high
+        return np.asarray((low * weights + width * rng.binomial(weights.astype(np.int64), share)).sum(1))
+    total = (mean * weights).sum(1)
+    total += np.sqrt((variance * squares).sum(1) * design_effect) * rng.standard_normal(len(mean))
+    return np.asarray(np.clip(total, (low * weights).sum(), (high * weights).sum()))
+
+
+def _weights_of(tasks: Censored) -> tuple[Array, Array]:
+    """Return the weights of the finished and of the open tasks."""
+    weights = np.asarray(tasks.weights, dtype=np.float64) if tasks.weights else np.ones(len(tasks.values))
+    return weights, np.asarray(tasks.open_weights, dtype=np.float64) if tasks.open_weights else np.ones(
+        len(tasks.elapsed)
+    )
 
 
 def _interval(draws: Array) -> Interval:
@@ -187,10 +209,23 @@ def _interval(draws: Array) -> Interval:
     return Interval(float(low), float(high))
 
 
-def _atoms(tasks: Censored) -> tuple[Array, Array, NDArray[np.bool_], Array, Array]:
-    """Return the tasks in the order of their times, equal ones grouped: value, number, whether finished, lowest and
-    highest value.
-    """
+class _Atoms(NamedTuple):
+    """Groups of equal tasks in the order of their times, (groups,)."""
+
+    values: Array
+    is_event: NDArray[np.bool_]
+    """Whether the tasks are finished."""
+    lowest: Array
+    highest: Array
+    weights: Array
+    """Sum of the tasks' weights."""
+    squares: Array
+    """Sum of their squares."""
+    independent: Array
+    """Number of independent values that the group is worth."""
+
+
+def _atoms(tasks: Censored) -> _Atoms:
     durations = np.asarray(tasks.durations, dtype=np.float64)
     values = np.asarray(tasks.values, dtype=np.float64)
     elapsed = np.asarray(tasks.elapsed, dtype=np.float64)
@@ -205,13 +240,21 @@ def _atoms(tasks: Censored) -> tuple[Array, Array, NDArray[np.bool_], Array, Arr
             np.column_stack((elapsed, np.ones(elapsed.size), np.zeros(elapsed.size), low, high)),
         )
     )
-    unique, number = np.unique(rows, axis=0, return_counts=True)
+    unique, group = np.unique(rows, axis=0, return_inverse=True)
+    each = np.concatenate(_weights_of(tasks))
+    weights, squares = (
+        np.bincount(group.ravel(), each**power, minlength=len(unique)).astype(np.float64) for power in (1, 2)
+    )
+    independent = weights * (each.size / max(each.sum(), 1e-300) / tasks.design_effect)
     prior = np.column_stack((np.tile(prior_at, 2), np.zeros(prior_values.size), *[prior_values] * 3))
     unique = np.concatenate((unique, prior))
-    weights = np.concatenate((number.astype(np.float64), np.full(len(prior), _PRIOR / len(_PRIOR_AT))))
+    share = np.full(len(prior), _PRIOR / len(_PRIOR_AT))
+    weights, squares, independent = (np.concatenate((found, share)) for found in (weights, squares, independent))
     order = np.lexsort((unique[:, 1], unique[:, 0]))  # events before censored ones of the same time
-    unique, weights = unique[order], weights[order]
-    return unique[:, 2], weights, unique[:, 1] == 0, unique[:, 3], unique[:, 4]
+    unique = unique[order]
+    return _Atoms(
+        unique[:, 2], unique[:, 1] == 0, unique[:, 3], unique[:, 4], weights[order], squares[order], independent[order]
+    )
 
 
 def _group(durations: Array, elapsed: Array) -> tuple[Array, Array]:

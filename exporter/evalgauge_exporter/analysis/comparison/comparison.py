@@ -111,6 +111,11 @@ class SuccessDifference:
     ``min_pairs``; ``None`` without pairs or without a difference."""
 
     @property
+    def interval(self) -> Interval | None:
+        """The interval of ``expected_delta``."""
+        return None if self.ci_low is None or self.ci_high is None else Interval(self.ci_low, self.ci_high)
+
+    @property
     def anytime_p_value(self) -> float:
         """Anytime-valid p-value in the direction of ``success_delta``."""
         return select_direction(self.success_delta or 0.0, self.anytime_p_worse, self.anytime_p_better)
@@ -205,6 +210,9 @@ def compare(
 ) -> Comparison:
     """Compare run B with its baseline A over the tasks that both have measured.
 
+    Where one of them has no success rate, only scores and other quantities are compared: the comparison of success is
+    over no pairs.
+
     With one attempt per task: exact McNemar test and Tango's score interval. With several, a task counts by its mean,
     the test is the exact sign-flip test over tasks, and the interval is Bonett and Price's adjusted one over tasks. The
     verdict is "worse" or "better" where the p-value is below ``alpha``: the exact one where both runs are finished,
@@ -243,10 +251,12 @@ def compare(
     opened = Opened([], [])
     if not finished and now is not None:
         opened = open_pairs(tasks_a, tasks_b, running_a or {}, running_b or {}, now)
-    whole = _success_difference(pairs, started, opened, rule, DRAWS)
+    has_rates = all(trial.has_rate for trial in (*a, *b))
+    rated, rated_open = (pairs, opened) if has_rates else ([], Opened([], []))
+    whole = _success_difference(rated, started if has_rates else [], rated_open, rule, DRAWS)
     p_value = whole.p_value if finished else whole.anytime_p_value
-    verdict = _verdict(whole.paired_tasks, whole.success_delta, p_value, rule)
-    flips = _flip_rates(tasks_a), _flip_rates(tasks_b)
+    verdict = judge(whole.paired_tasks, whole.success_delta, p_value, rule.alpha, rule.min_pairs)
+    flips = (_flip_rates(tasks_a), _flip_rates(tasks_b)) if has_rates else ([], [])
     return Comparison(
         **vars(_reconcile(whole, verdict)),
         finished=finished,
@@ -254,14 +264,14 @@ def compare(
         pairs_needed=_pairs_needed(whole, verdict),
         only_in_a=len(tasks_a) - len(pairs),
         only_in_b=len(tasks_b) - len(pairs),
-        domains=_domains(pairs, started, opened, rule),
+        domains=_domains(rated, started, rated_open, rule),
         score=_score_difference(pairs, opened, started, rule),
         steps=_mean_difference(pairs, lambda trial: trial.steps, alpha),
         duration_seconds=_mean_difference(pairs, lambda trial: trial.duration_seconds, alpha),
         cost_usd=_mean_difference(pairs, lambda trial: trial.cost_usd, alpha),
         flip_rate_a=_mean(flips[0]),
         flip_rate_b=_mean(flips[1]),
-        noise_floor=_noise_floor(pairs, [*flips[0], *flips[1]], alpha),
+        noise_floor=_noise_floor(rated, [*flips[0], *flips[1]], alpha),
     )
 
 
@@ -484,10 +494,19 @@ def _run_rate(tasks: Sequence[list[Trial]], successes: Sequence[int], alpha: flo
     return RunRate(len(tasks), attempts, sum(successes), _mean(rates), interval)
 
 
-def _verdict(pairs: int, delta: float | None, p_value: float, rule: _Rule) -> Verdict:
-    if pairs < rule.min_pairs:
+def judge(pairs: int, delta: float | None, p_value: float, alpha: float, min_pairs: int) -> Verdict:
+    """Return the verdict on B against A.
+
+    Args:
+        pairs: Number of pairs.
+        delta: Difference A − B; ``None`` without pairs.
+        p_value: P-value of the difference.
+        alpha: Significance level.
+        min_pairs: Pairs below which the verdict is "too_few_tasks".
+    """
+    if pairs < min_pairs:
         return "too_few_tasks"
-    if p_value >= rule.alpha or not delta:
+    if p_value >= alpha or not delta:
         return "no_significant_difference"
     return "worse" if delta > 0 else "better"
 
@@ -519,7 +538,7 @@ def _domains(
     adjusted = holm([difference.p_value for difference in found.values()]) if rule.finished else anytime
     domains = {}
     for (domain, difference), p_value, anytime_p_value in zip(found.items(), adjusted, anytime, strict=True):
-        verdict = _verdict(difference.paired_tasks, difference.success_delta, p_value, rule)
+        verdict = judge(difference.paired_tasks, difference.success_delta, p_value, rule.alpha, rule.min_pairs)
         domains[domain] = DomainComparison(
             **vars(_reconcile(difference, verdict)),
             domain=domain,
@@ -546,7 +565,7 @@ def _score_difference(
         p_value = sign_flip([round(value / largest * SCORE_LEVELS) for value in differences]).p_value
     worse, better = anytime_p_values(pair.score for pair in started)
     p_of_verdict = p_value if rule.finished else select_direction(difference, worse, better)
-    verdict = _verdict(len(both), difference, p_of_verdict, rule)
+    verdict = judge(len(both), difference, p_of_verdict, rule.alpha, rule.min_pairs)
     interval = mean_interval(differences, 1 - rule.alpha)
     expected = difference
     if opened.running and interval is not None:

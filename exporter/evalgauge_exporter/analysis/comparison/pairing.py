@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeGuard
 
 from evalgauge_exporter.analysis.comparison.sequential import PendingPair
+from evalgauge_exporter.state.models import UNKNOWN
 
 LARGEST = 1e12
 """Steps, seconds or US dollars above which a value is treated as corrupt and left out."""
@@ -27,6 +28,8 @@ class Trial(NamedTuple):
     """Unix seconds."""
     score: float | None = None
     """On the benchmark's own scale."""
+    has_rate: bool = True
+    """Whether the run has a success rate: none where which of its scores is a success is not known."""
 
 
 Tasks = Mapping[str, list[Trial]]
@@ -208,4 +211,5 @@ def _start_time(trial: Trial) -> float:
 
 def _domain(trials: Iterable[Trial]) -> str:
     """Return the task's domain; where runs disagree, the first by name, so that swapping A and B changes nothing."""
-    return min((trial.domain for trial in trials if trial.domain), default="")
+    domains = {trial.domain for trial in trials}
+    return min(domains - {"", UNKNOWN}, default=min(domains, default=""))

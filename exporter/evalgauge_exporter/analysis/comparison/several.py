@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TypeVar
 
-from evalgauge_exporter.analysis.comparison.comparison import Comparison, ScoreDifference, Verdict, compare
+from evalgauge_exporter.analysis.comparison.comparison import Comparison, ScoreDifference, Verdict, compare, judge
 from evalgauge_exporter.analysis.comparison.pairing import Trial
 from evalgauge_exporter.analysis.comparison.sequential import select_direction
-from evalgauge_exporter.analysis.comparison.tests import holm
+from evalgauge_exporter.analysis.comparison.tests import Interval, holm
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -24,9 +24,12 @@ class CorrectedComparison:
     """Holm-corrected p-value behind ``verdict``."""
     verdict: Verdict
     """On the candidate against the baseline, after the correction."""
+    interval: Interval | None
+    """The interval of ``comparison``, widened to 0 where the corrected verdict finds no difference."""
     score_adjusted_p_value: float | None
     """The same for the scores; ``None`` where no task has scores in both runs."""
     score_verdict: Verdict | None
+    score_interval: Interval | None
 
 
 def compare_all(
@@ -100,15 +103,26 @@ def correct(
     )
     corrected = {}
     for name, comparison in found.items():
-        score = comparison.score
+        score, score_verdict = comparison.score, None
+        verdict = judge(comparison.paired_tasks, comparison.success_delta, successes[name], alpha, min_pairs)
+        if score is not None:
+            score_verdict = judge(score.pairs, score.difference, scores[name], alpha, min_pairs)
         corrected[name] = CorrectedComparison(
             comparison,
             successes[name],
-            _judge(comparison.paired_tasks, comparison.success_delta, successes[name], alpha, min_pairs),
+            verdict,
+            _widen(comparison.interval, verdict),
             scores.get(name),
-            None if score is None else _judge(score.pairs, score.difference, scores[name], alpha, min_pairs),
+            score_verdict,
+            None if score is None or score_verdict is None else _widen(score.interval, score_verdict),
         )
     return corrected
+
+
+def _widen(interval: Interval | None, verdict: Verdict) -> Interval | None:
+    if interval is None or verdict in ("better", "worse"):
+        return interval
+    return Interval(min(interval.low, 0.0), max(interval.high, 0.0))
 
 
 def _adjust(
@@ -126,11 +140,3 @@ def _adjust(
         name: select_direction(delta or 0.0, in_worse, in_better)
         for (name, (_, delta)), in_worse, in_better in zip(found.items(), worse, better, strict=True)
     }
-
-
-def _judge(pairs: int, delta: float | None, p_value: float, alpha: float, min_pairs: int) -> Verdict:
-    if pairs < min_pairs:
-        return "too_few_tasks"
-    if p_value >= alpha or not delta:
-        return "no_significant_difference"
-    return "worse" if delta > 0 else "better"

@@ -182,17 +182,13 @@ class AtifSource(FolderSource):
         if self._single:
             return None
         result = self.read_cached(self.folder / _RESULT) or {}
-        if self.stated_end() is None:
+        if parse_timestamp(result.get("finished_at")) is None:
             return None
         stats = result.get("stats")
         stats = stats if isinstance(stats, dict) else {}
         done = parse_count(stats.get("n_completed_trials", stats.get("n_trials")))
         total = parse_count(result.get("n_total_trials"))
         return "aborted" if done is not None and total is not None and done < total else "completed"
-
-    def stated_end(self) -> float | None:
-        """Return when the job ended."""
-        return parse_timestamp((self.read_cached(self.folder / _RESULT) or {}).get("finished_at"))
 
     def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """Return the agent's turns, and the end where there is a result or no trial at all."""

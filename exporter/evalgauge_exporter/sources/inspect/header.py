@@ -2,6 +2,7 @@
 
 - With ``--no-log-samples`` a log has no samples, but ``reductions`` has their scores. They are reduced over epochs, so
   they stand for attempts only where there is one epoch.
+- Batch processing and, for OpenAI, the service tier are options of the run: no call states them.
 - ``stats.model_usage`` counts every call. What its samples do not account for was spent in samples that were cancelled
   or retried: calls of the run, of no task.
 - ``dataset.samples`` is the size of the whole data set in some releases: ``results`` and ``config.limit`` tell how many
@@ -20,6 +21,7 @@ from pydantic_core import to_json
 
 from evalgauge.model_names import ModelName, split_model_name
 from evalgauge.usage import CallUsage, TokenUsage
+from evalgauge.usage_shapes import STANDARD_TIERS, resolve_requested_tier
 from evalgauge.values import parse_count, parse_id, parse_timestamp, sanitize_id
 from evalgauge_exporter.sources.documents import as_object
 from evalgauge_exporter.sources.inspect.sample_document import SampleDocument
@@ -86,6 +88,20 @@ def parse_tags(task: Mapping[str, Any]) -> dict[str, str]:
         text = value if isinstance(value, str) else to_json(value, inf_nan_mode="constants").decode()
         tags[f"task_args.{name}"] = text
     return {sanitize_id(key): sanitize_id(text) for key, text in list(tags.items())[:_MAX_TAGS]}
+
+
+def parse_modifiers(header: Mapping[str, Any]) -> tuple[bool, str | None]:
+    """Return whether a run uses the batch APIs of its providers, and the service tier of its own model.
+
+    Args:
+        header: The log's header, or what is written at its start.
+    """
+    task = as_object(header.get("eval"))
+    configs = (as_object(header.get("plan")).get("config"), task.get("model_generate_config"))
+    tier = as_object(task.get("model_args")).get("service_tier")
+    tier = resolve_requested_tier(tier.strip().lower()) if isinstance(tier, str) else ""
+    batch = any(as_object(config).get("batch") for config in configs)
+    return batch, None if tier in STANDARD_TIERS else parse_id(tier)
 
 
 def list_reduced_samples(header: Mapping[str, Any], reductions: Any) -> list[SampleDocument]:

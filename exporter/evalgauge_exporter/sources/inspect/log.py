@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from msgspec import Raw
 
 from evalgauge.events import Event, LlmCall, PlannedTask, RunFinished, RunStarted, token_fields
+from evalgauge.integrations.inspect.outcomes import BATCHED
 from evalgauge.model_names import ModelName
 from evalgauge.runlog import Problem
 from evalgauge.values import parse_count, parse_id, parse_timestamp
@@ -35,6 +36,7 @@ from evalgauge_exporter.sources.inspect.header import (
     list_reduced_samples,
     list_unlogged_usage,
     parse_model,
+    parse_modifiers,
     parse_tags,
 )
 from evalgauge_exporter.sources.inspect.sample_document import parse_sample
@@ -85,6 +87,9 @@ class InspectLogSource:
         """When the file was last changed, in Unix seconds."""
         self._counted: Counts = {}
         """Tokens of the calls that were returned."""
+        self._batch = False
+        self._service_tier: str | None = None
+        self._model: ModelName = ModelName(None, None)
         self._seq = 0
         self._latest = 0.0
         self._started = False
@@ -182,7 +187,7 @@ class InspectLogSource:
             start = header if header is not None else self._read_object(log, _START, result)
             if start is None:
                 return
-            self._add_run_start(start, result)
+            self._add_run_start(start, result, sum(name.startswith("samples/") for name in log.members))
         size = 0
         fresh = [name for name in log.members if name.startswith("samples/") and name not in self._samples]
         attempts: list[AttemptBuilder] = []
@@ -207,13 +212,15 @@ class InspectLogSource:
             self._add_unlogged(log, header, result)
             self._add_run_finish(header, result)
 
-    def _add_run_start(self, content: dict[str, Any], result: ReadResult) -> None:
+    def _add_run_start(self, content: dict[str, Any], result: ReadResult, logged: int) -> None:
         task = content.get("eval")
         task = task if isinstance(task, dict) else {}
         dataset, config = task.get("dataset"), task.get("config")
         dataset = dataset if isinstance(dataset, dict) else {}
         config = config if isinstance(config, dict) else {}
-        ids = dataset.get("sample_ids")
+        # where every sample is there the ids add nothing, and what rewrites logs renames samples
+        is_whole = logged > 0 and logged == parse_count(as_object(content.get("results")).get("total_samples"))
+        ids = dataset.get("sample_ids") if not is_whole else None
         planned = tuple(
             PlannedTask(task_id)
             for each in (ids if isinstance(ids, list) else ())
@@ -229,13 +236,15 @@ class InspectLogSource:
         at = find_start(content)
         self._run_start = at if at is not None else self._written_at
         self._started = True
+        self._batch, self._service_tier = parse_modifiers(content)
+        self._model = parse_model(task)
         self._append(
             RunStarted(
                 ts=self._run_start,
                 seq=0,
                 writer=self.source,
                 benchmark=parse_id(task.get("task")),
-                model=parse_model(task).model,
+                model=self._model.model,
                 agent=parse_id(task.get("solver")),
                 tasks=planned,
                 total_tasks=None if planned else count_samples(content, epochs),
@@ -322,6 +331,9 @@ class InspectLogSource:
         self._seq += 1
         self._latest = max(self._latest, event.ts)
         if isinstance(event, LlmCall):
+            event.batch = event.batch or (self._batch and event.provider in BATCHED)
+            if not event.batch and ModelName(event.provider, event.model) == self._model:
+                event.service_tier = event.service_tier or self._service_tier
             counts = self._counted.setdefault(ModelName(event.provider, event.model), [0, 0, 0, 0])
             for kind, count in enumerate(event.tokens):
                 counts[kind] += count or 0

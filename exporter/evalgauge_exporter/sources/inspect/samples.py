@@ -14,7 +14,7 @@ from typing import Any
 from evalgauge.events import Outcome, RequestStatus, Role
 from evalgauge.integrations.inspect.outcomes import DOMAIN_KEYS, SCORING_SPANS, SUBMIT_TOOLS, parse_score
 from evalgauge.model_names import ModelName, split_model_name
-from evalgauge.usage import CallUsage, TokenUsage, parse_call
+from evalgauge.usage import NOTHING, CallUsage, parse_call
 from evalgauge.values import parse_count, parse_id, parse_non_negative, parse_timestamp
 from evalgauge_exporter.sources.attempt_builder import AttemptBuilder
 from evalgauge_exporter.sources.documents import add_unjudged_finish, as_object
@@ -163,7 +163,7 @@ def _add_call(event: SampleEvent, attempt: AttemptBuilder) -> bool:
     provider, model = split_model_name(parse_id(event.model))
     for _ in range(min(parse_count(event.retries) or 0, 100)):
         # requests that were refused (rate limits, timeouts): they produced nothing
-        attempt.add_call(at, provider, model, TokenUsage(0, None, None, 0), status="retry")
+        attempt.add_call(at, provider, model, NOTHING, status="retry")
     output = event.output or _NO_OUTPUT
     status: RequestStatus = "error" if event.error else "ok"
     counted = parse_call(output.usage, provider=provider, model=model)

@@ -53,8 +53,9 @@ class _Logged:
 class FilledRunLogSource(RunLogSource):
     """Reads one run's log, completed by OpenAdapt's files where they lie beside it."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, *, success_threshold: float = 1.0) -> None:
+        """Start with nothing read; arguments as of :class:`RunLogSource`."""
+        super().__init__(folder, success_threshold=success_threshold)
         self._files: OpenAdaptSource | OpenAdaptPool | None = None
         self._log_started = False
         """True once something of the log was read."""

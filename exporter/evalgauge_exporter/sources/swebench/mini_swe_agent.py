@@ -117,6 +117,7 @@ class MiniSweAgentSource(TrajectorySource):
             return
         model = self.model.model or parse_id(response.get("model"))
         cost = as_object(message.get("extra")).get("cost")
+        usage = {"service_tier": response.get("service_tier"), **usage}
         counted = parse_call(usage, provider=self.model.provider, model=model)
         attempt.add_call(at, self.model.provider, model, counted, cost_usd=cost)
 

@@ -21,7 +21,7 @@ from evalgauge_exporter.sources.sampling import Vote, most_fit
 from evalgauge_exporter.sources.swebench.reports import Reports, Verdict
 
 _AGENT_EXITS = re.compile(
-    r"limit|exceeded|format|forfeit|exit_(?:cost|context|total_execution_time|command_timeout)|early_exit",
+    r"(?<!rate)(?<!rate_)limit|exceeded|format|forfeit|exit_(?:cost|context|total_execution_time|command_timeout)|early_exit",
     re.IGNORECASE,
 )
 """Ends that are the agent's own: its budget is used up, or the model does not follow the format."""

@@ -9,6 +9,7 @@ Traps:
 - The model is in ``replay_config`` (a JSON text in the JSON), before 1.0 in ``args.yaml`` beside it, and in the name of
   the folder, under which the predictions go: ``<configuration>__<model>__t-…``, before 1.0 ``<model>__<data
   set>__<configuration>__t-…``.
+- With ``attempts`` an instance was tried several times: the rest of the document is of the one that was chosen.
 - The last step, ``submit``, counts as a step.
 """
 
@@ -29,7 +30,7 @@ from evalgauge_exporter.sources.parsing import get_mtime, parse_json, read_head,
 from evalgauge_exporter.sources.swebench.source import TrajectorySource, find_trajectories
 
 SUFFIX = ".traj"
-_HEAD = re.compile(rb'\A\s*\{\s*"(?:environment|trajectory|history|replay_config)"\s*:')
+_HEAD = re.compile(rb'\A\s*\{\s*"(?:attempts|environment|trajectory|history|replay_config)"\s*:')
 _FOLDER = re.compile(r"(?:(?P<old>.+?)__.+?__.+?|.+?__(?P<model>.+?))__t-[\d.]+__p-")
 _MODEL = re.compile(rb"^\s*model_name:\s*['\"]?([^\s'\"#]+)", re.MULTILINE)
 

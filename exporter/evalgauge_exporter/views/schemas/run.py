@@ -317,6 +317,7 @@ class Significance(BaseModel):
     noise_floor: float | None = Field(description="The difference that a model's own repeats show.")
     only_in_a: int = Field(description="Tasks measured only in A, which are in no pair.")
     only_in_b: int
+    reason: str | None = Field(description="Why success is not compared: a run has no success rate.")
 
 
 class ScoreSignificance(BaseModel):

@@ -12,10 +12,11 @@ from typing import Any
 
 from inspect_ai.hooks import Hooks, SampleEnd, SampleEvent, SampleStart, TaskEnd, TaskStart, hooks
 
-from evalgauge.integrations.inspect.outcomes import DOMAIN_KEYS, SCORING_SPANS, SUBMIT_TOOLS, parse_score
+from evalgauge.integrations.inspect.outcomes import BATCHED, DOMAIN_KEYS, SCORING_SPANS, SUBMIT_TOOLS, parse_score
 from evalgauge.model_names import split_model_name
 from evalgauge.results_folders import OFF, first_results_folder
 from evalgauge.tracker import Run, Task, track_run
+from evalgauge.usage import NOTHING
 
 FOLDER = "results"
 
@@ -148,13 +149,16 @@ class _SampleRecorder:
             return
         provider, model = split_model_name(event.model)
         for _ in range(event.retries or 0):  # rejected requests produced no tokens
-            self.task.llm_call(provider=provider, model=model, input_tokens=0, output_tokens=0, status="retry")
+            self.task.llm_call(provider=provider, model=model, usage=NOTHING, status="retry")
+        response = getattr(event.call, "response", None)
         self.task.llm_call(
             provider=provider,
             model=model,
             usage=event.output.usage,
             duration_seconds=event.output.time,
             status="error" if event.error else "ok",
+            batch=bool(getattr(event.config, "batch", None)) and provider in BATCHED,
+            service_tier=response.get("service_tier") if isinstance(response, dict) else None,
         )
 
     def _record_turn(self, event: Any, message: Any) -> None:

@@ -6,6 +6,8 @@ from typing import Final
 
 from evalgauge.values import parse_float
 
+BATCHED = frozenset({"openai", "anthropic", "google", "together"})
+"""Providers whose batch APIs Inspect uses; its option ``batch`` changes nothing with others."""
 SUBMIT_TOOLS: Final = frozenset({"submit", "submit_answer"})
 """Tools with which an agent ends its task."""
 SCORING_SPANS: Final = frozenset({"scorer", "scorers"})

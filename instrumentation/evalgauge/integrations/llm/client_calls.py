@@ -18,10 +18,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from evalgauge.integrations.llm.genai_spans import current_target
-from evalgauge.model_names import infer_provider
+from evalgauge.model_names import infer_provider, resolve_answered_model
+from evalgauge.usage import NOTHING, is_refusal
 
 _EMBEDDINGS = "/embeddings"
-_PATHS = ("/messages", "/chat/completions", "/completions", "/responses", "/complete", _EMBEDDINGS)
+_PATHS = (
+    *("/messages", "/chat/completions", "/completions", "/responses", "/complete", _EMBEDDINGS),
+    *("/images/generations", "/images/edits", "/audio/transcriptions", "/audio/translations", "/audio/speech"),
+)
 _NOT_CALLS = ("/threads/", "/uploads/")
 """Parts of OpenAI's paths that end like those above but call no model: a thread's messages, an upload's end."""
 _HOSTS = {
@@ -45,6 +49,7 @@ _SUFFIXES = (
 )
 
 
+_VERTEX_REGION = re.compile(r"([a-z]+-[a-z]+\d+)-aiplatform\.googleapis\.com")
 _RETRIEVAL = re.compile(r"/responses/[^/]+\Z")
 _CLOSED_MAKERS = ("anthropic", "openai", "google", "x-ai")
 """Makers of models that only they and their resellers serve, at the makers' prices; open weights are served by many."""
@@ -52,6 +57,7 @@ _TOOL_CALLS = {
     "web_search_call": "web_search",
     "file_search_call": "file_search",
     "code_interpreter_call": "code_execution",
+    "image_generation_call": "image_generation",
 }
 """Items of a response's output that are billed by the piece."""
 _recorded_responses: dict[str, None] = {}
@@ -117,6 +123,7 @@ class Call:
                 status=status,
                 service_tier=self._service_tier,
                 server_tools=self._server_tools or None,
+                region=_region(self._client),
             )
 
     def _is_counted_elsewhere(self, status: str) -> bool:
@@ -135,7 +142,18 @@ class Call:
     def record_error(self, error: BaseException) -> None:
         """Record that the client raised; usage counts where only the parsing failed (``LengthFinishReasonError``)."""
         self.read_part(getattr(error, "completion", None))
-        self.record("error")
+        self.record_failure("error", getattr(error, "status_code", None))
+
+    def record_failure(self, status: str, http_status: object) -> None:
+        """Record a request that failed; one that was refused used nothing.
+
+        Args:
+            status: ``error``, or ``retry`` where it is sent again.
+            http_status: The HTTP status of the answer; None without one.
+        """
+        if self._usage is None and is_refusal(http_status):
+            self._usage = NOTHING
+        self.record(status)
 
     def record_result(self, result: Any, *, stream: bool) -> None:
         """Record the client's result: a message, a stream of parts, or a raw response.
@@ -259,17 +277,21 @@ class Call:
     def read_part(self, part: Any) -> None:
         """Take the usage, the model's name and what else changes the price from a response or a part. Never raises."""
         with contextlib.suppress(Exception):
-            for inner in (part, *(_get(part, name) for name in ("message", "response", "x_groq"))):
+            choices = _get(part, "choices")  # Moonshot's last chunk has its usage in there
+            parts = [part, *(_get(part, name) for name in ("message", "response", "x_groq"))]
+            for inner in parts + (choices[:1] if isinstance(choices, list) else []):
                 if inner is None:
                     continue
                 model, usage = _get(inner, "model"), _get(inner, "usage")
-                if isinstance(model, str) and model:
-                    self.model = model
+                if isinstance(model, str):
+                    self.model = resolve_answered_model(self.model, model)
                 if isinstance(tier := _get(inner, "service_tier"), str):
                     self._service_tier = tier
                 if _get(inner, "background") is True and isinstance(response_id := _get(inner, "id"), str):
                     self._background_id = response_id
                 self._count_server_tools(_get(inner, "output"))
+                if _get(_get(inner, "tool_usage"), "image_gen"):
+                    self._server_tools.setdefault("image_generation", 1)
                 if usage is not None:
                     counts = _to_dict(usage)
                     if counts is None or not isinstance(self._usage, dict):
@@ -319,9 +341,19 @@ def _path(options: Any) -> str:
     return str(getattr(options, "url", "")).partition("?")[0].rstrip("/")
 
 
+def _region(client: Any) -> str | None:
+    """Return the region of Vertex AI that serves a client; Google bills regions more than its global endpoint."""
+    found = _VERTEX_REGION.fullmatch(_host(client))
+    return found[1] if found else None
+
+
+def _host(client: Any) -> str:
+    return urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
+
+
 def _provider(package: str, client: Any, model: str | None) -> str:
     """Return who serves the call: by the client's address, else by the model's name, else the address itself."""
-    host = urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
+    host = _host(client)
     known = _HOSTS.get(host) or next((name for suffix, name in _SUFFIXES if host.endswith(suffix)), None)
     if known is None and (maker := infer_provider(model)) in _CLOSED_MAKERS:
         known = maker  # behind a gateway, the model that answered states who is paid

@@ -15,11 +15,19 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from evalgauge.model_names import resolve_answered_model
 from evalgauge.tracker import Run, Task, _open_runs, current_task
+from evalgauge.usage import NOTHING, is_refusal
 
 OWN_SCOPE = "evalgauge"
 """The instrumentation scope of the spans that evalgauge itself makes for recorded calls."""
-CALLS = frozenset({"chat", "text_completion", "generate_content", "completion", "embeddings"})
+CALLS = frozenset(
+    {
+        *("chat", "text_completion", "generate_content", "completion", "embeddings", "embedding"),
+        *("responses", "messages"),  # Sentry
+        *("acompletion", "atext_completion", "aresponses", "aembedding", "anthropic_messages"),  # LiteLLM
+    }
+)
 """Operations that are one model call. The span of an agent or a workflow sums up the calls within it."""
 
 is_wrapped_call: ContextVar[bool] = ContextVar("evalgauge_is_wrapped_call", default=False)
@@ -102,8 +110,31 @@ class GenAiSpans:
         return True
 
 
+_NAMES = (
+    ("gen_ai.response.model", "llm.model_name", "embedding.model_name"),
+    ("gen_ai.request.model",),
+    ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
+)
+_REFUSALS = frozenset(
+    {
+        *("RateLimitError", "BadRequestError", "AuthenticationError", "PermissionDeniedError", "NotFoundError"),
+        *("UnprocessableEntityError", "OverloadedError", "ContentPolicyViolationError", "ContextWindowExceededError"),
+        *("ThrottlingException", "ValidationException", "AccessDeniedException", "ResourceNotFoundException"),
+    }
+)
+"""Exceptions of the clients of Anthropic, OpenAI, LiteLLM and Amazon Bedrock that stand for a request refused."""
+
+
+def _is_refused(attributes: Mapping[str, Any]) -> bool:
+    error = str(attributes.get("error.type", "")).rpartition(".")[2][:60]
+    status = int(error) if len(error) == 3 and error.isdecimal() else attributes.get("http.response.status_code")
+    return is_refusal(status) or error in _REFUSALS
+
+
 def _is_call(attributes: Mapping[str, Any]) -> bool:
     operation = attributes.get("gen_ai.operation.name") or attributes.get("llm.request.type")
+    if operation is None and (kind := attributes.get("openinference.span.kind")) is not None:
+        return kind in ("LLM", "EMBEDDING")
     if operation is not None:
         return str(operation) in CALLS
     counted = any(name.startswith("gen_ai.usage.") for name in attributes)
@@ -113,12 +144,13 @@ def _is_call(attributes: Mapping[str, Any]) -> bool:
 def _record_call(target: Task | Run, span: Any, attributes: Mapping[str, Any]) -> None:
     failed = "error.type" in attributes or getattr(span.status, "is_ok", True) is False
     took = None if span.end_time is None or span.start_time is None else (span.end_time - span.start_time) / 1e9
-    model = attributes.get("gen_ai.response.model") or attributes.get("gen_ai.request.model")
-    provider = attributes.get("gen_ai.provider.name") or attributes.get("gen_ai.system")
+    answered, asked, provider = (
+        next((str(found) for name in names if (found := attributes.get(name))), None) for names in _NAMES
+    )
     target.llm_call(
-        provider=None if provider is None else str(provider).lower(),
-        model=None if model is None else str(model),
-        usage=attributes,
+        provider=None if provider is None else provider.lower(),
+        model=resolve_answered_model(asked, answered),
+        usage=NOTHING if failed and _is_refused(attributes) else attributes,
         duration_seconds=took,
         status="error" if failed else "ok",
     )

@@ -231,7 +231,8 @@ def _retry(retry: Callable[..., Any], package: str) -> Callable[..., Any]:
         with contextlib.suppress(Exception):
             options = options_of(args, kwargs)
             if _users and is_call(options):
-                Call(package, client, options).record("retry")
+                response = kwargs.get("response")
+                Call(package, client, options).record_failure("retry", getattr(response, "status_code", None))
 
     if inspect.iscoroutinefunction(retry):
 

@@ -77,6 +77,7 @@ TRIALS = st.lists(
         duration_seconds=MEASURES,
         cost_usd=MEASURES,
         finished_at=st.floats(),
+        has_rate=st.just(True),
     ),
     max_size=40,
 )
@@ -341,6 +342,24 @@ def test_the_domain_of_a_task_is_the_first_by_name() -> None:
     named, unnamed = run([1] * 12, domain="web"), run([1] * 12, domain="")
     assert list(compare(named, unnamed).domains) == list(compare(unnamed, named).domains) == ["web"]
     assert list(compare(unnamed, unnamed).domains) == [""]
+
+
+def test_a_domain_that_one_run_does_not_know_is_the_others() -> None:
+    named, unnamed = run([1] * 12, domain="xcode"), run([0] * 12, domain="unknown")
+    assert list(compare(named, unnamed).domains) == ["xcode"]
+    assert list(compare(unnamed, unnamed).domains) == ["unknown"]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_where_a_run_has_no_success_rate_only_its_scores_are_compared(finished: bool) -> None:
+    a, b = ([trial._replace(score=score, has_rate=False) for trial in run([1] * 20)] for score in (9.0, 7.0))
+    found = compare(a, b, finished=finished, now=1e5)
+    assert (found.paired_tasks, found.success_delta, found.ci_low, found.noise_floor) == (0, None, None, None)
+    assert found.verdict == "too_few_tasks"
+    assert found.domains == {}
+    assert found.score is not None
+    assert (found.score.pairs, found.score.difference, found.score.verdict) == (20, 2.0, "worse")
+    assert found.steps is not None
 
 
 def test_a_domain_can_lose_its_verdict_to_the_correction() -> None:

@@ -6,7 +6,7 @@ from scipy.stats import binom
 
 from evalgauge_exporter.analysis.comparison import least_drop
 from evalgauge_exporter.analysis.comparison.power import mcnemar_power, pairs_for_mcnemar, pairs_for_power
-from evalgauge_exporter.analysis.comparison.tests import mcnemar
+from evalgauge_exporter.analysis.comparison.tests import mcnemar, sign_flip
 
 
 def exact_power(pairs: int, only_a: float, only_b: float) -> float:
@@ -61,6 +61,16 @@ def test_the_least_drop_is_found_in_four_of_five_simulated_comparisons() -> None
         only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
         rejected += mcnemar(only_a, only_b) < 0.05 and only_a > only_b
     assert 0.75 < rejected / 600 < 0.85
+
+
+def test_a_few_repeated_tasks_show_the_drop_that_the_exact_test_finds() -> None:
+    found = least_drop(10, 4, rate=0.6, flip_rate=0.24)
+    assert found.drop is not None
+    generator = np.random.default_rng(8)
+    chances = generator.beta(0.6, 0.4, (500, 10))
+    differences = generator.binomial(4, chances) - generator.binomial(4, chances * (1 - found.drop / 0.6))
+    rejected = sum(sign_flip(row.tolist()).p_value < 0.05 and row.sum() > 0 for row in differences)
+    assert 0.75 < rejected / 500 < 0.85
 
 
 def test_more_tasks_and_more_attempts_show_smaller_drops() -> None:

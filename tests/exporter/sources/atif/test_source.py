@@ -300,16 +300,3 @@ def test_the_reward_of_a_trial_without_a_result_is_in_the_verifiers_file(tmp_pat
     write_json(tmp_path / "job" / "config.json", {"job_name": "job", "agents": []})
     running = folded(AtifSource(tmp_path / "job"))
     assert {attempt.status for attempt in running.attempts.values()} == {"running"}, "its result is still to come"
-
-
-def test_a_job_ends_when_its_result_says_so(tmp_path: Path) -> None:
-    job = make_trials(tmp_path / "job", mail=1.0)
-    write_json(job / "config.json", {"job_name": "job", "agents": []})
-    begun = {"started_at": "2026-01-26T02:12:00Z", "n_total_trials": 1}
-    write_json(job / "result.json", begun)
-    source = AtifSource(job)
-    events, _ = drain(source)
-    write_json(job / "result.json", {**begun, "finished_at": "2026-01-28T02:00:00Z"})
-    events += drain(source, full_scan=True)[0]
-    assert fold("run", "atif", events).ended_at == 1769565600.0
-    assert drain(source, full_scan=True)[0] == []

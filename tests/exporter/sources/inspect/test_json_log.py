@@ -113,6 +113,29 @@ def test_tokens_of_samples_that_were_cancelled_or_retried_are_calls_of_the_run(t
     assert run.usage["openai", "gpt-5.1"].tokens == [250, 0, 0, 30]
 
 
+@pytest.mark.parametrize("form", ["json", "eval"])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"model_args": {"service_tier": "flex"}}, [(False, "flex"), (False, None), (False, None)]),
+        ({"model_args": {"service_tier": "priority"}}, [(False, "priority (requested)"), *[(False, None)] * 2]),
+        ({"model_args": {"service_tier": "auto"}}, [(False, None)] * 3),
+        ({"model_generate_config": {"batch": True}}, [(True, None), (True, None), (False, None)]),
+    ],
+)
+def test_batches_and_the_service_tier_of_the_run_are_those_of_its_calls(
+    tmp_path: Path, form: str, options: dict[str, Any], expected: list[tuple[bool, str | None]]
+) -> None:
+    usage = {"input_tokens": 250, "output_tokens": 30, "total_tokens": 280}
+    content = header(usage=dict.fromkeys(("openai/gpt-5.1", "openai/gpt-4o", "grok/grok-4"), usage))
+    content["eval"] |= options
+    if form == "json":
+        told, _ = drain(InspectJsonLogSource(make_json(tmp_path / "x.json", content)))
+    else:
+        told, _ = drain(InspectLogSource(make_log(tmp_path / "x.eval", {"header.json": content})))
+    assert [(event.batch, event.service_tier) for event in told if isinstance(event, LlmCall)] == expected
+
+
 def test_a_running_log_has_no_call_of_the_run_yet(tmp_path: Path) -> None:
     total = {"openai/gpt-5.1": {"input_tokens": 250, "output_tokens": 30, "total_tokens": 280}}
     path = make_json(tmp_path / "x.json", {**header("started", total), "samples": []})
@@ -275,3 +298,13 @@ def test_a_sample_of_an_old_log_has_one_score_and_its_events_in_a_transcript(tmp
     reduced = {**header(), "samples": None, "results": {"sample_reductions": REDUCTIONS}}
     run = folded(InspectJsonLogSource(make_json(tmp_path / "reduced.json", reduced)))
     assert [attempt.status for attempt in run.attempts.values()] == ["success", "failure"]
+
+
+def test_ids_that_a_whole_log_has_renamed_are_no_tasks_that_are_left(tmp_path: Path) -> None:
+    renamed = {**sample(1), "id": 1}
+    content = {**header(), "results": {"total_samples": 1}, "samples": [renamed]}
+    run = folded(InspectJsonLogSource(make_json(tmp_path / "log.json", content)))
+    assert (run.total, list(run.attempts)) == (1, [("1", 1)])
+    part = {**content, "results": {"total_samples": 2}}
+    run = folded(InspectJsonLogSource(make_json(tmp_path / "part.json", part)))
+    assert {key[0] for key, attempt in run.attempts.items() if attempt.status == "pending"} == {"s1", "s2"}

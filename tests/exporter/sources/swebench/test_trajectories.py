@@ -323,3 +323,19 @@ def test_a_submission_has_its_verdicts_beside_its_trajectories(tmp_path: Path) -
     assert finishes(events) == {
         "a": "success", "b": "failure", "c": "failure", "d": "evaluation_error", "e": "success"
     }  # fmt: skip
+
+
+def test_of_several_attempts_at_an_instance_the_chosen_one_counts(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "a.traj", json.dumps({"attempts": [swe(), swe()], **swe()}))
+    write(tmp_path / "b" / "b.traj", json.dumps({"attempts": [swe()]}))
+    assert swe_agent.matches(tmp_path, names(tmp_path))
+    run = folded(SweAgentSource(tmp_path))
+    assert {key[0]: attempt.status for key, attempt in run.attempts.items()} == {"a": "interrupted", "b": "running"}
+    assert (run.attempts["a", 1].steps, run.attempts["a", 1].calls) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [("RateLimitError", "infrastructure_error"), ("LimitsExceeded", "agent_error")]
+)
+def test_a_refused_call_is_no_limit_of_the_agent(tmp_path: Path, status: str, outcome: str) -> None:
+    assert outcome_of(tmp_path, mini(status, "")) == outcome

@@ -1,0 +1,84 @@
+"""Groups of tasks that took about as long in an earlier run of the same benchmark, for the estimate of the time left.
+
+An earlier run says more about a task than its domain does. Its tasks are grouped by how long they took there, and the
+estimate takes the groups in place of domains: how they differ is known from the earlier run, how fast this run is from
+its own tasks. Where this run's durations do not agree with the earlier ones, domains stay what tasks are grouped by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from evalgauge_exporter.analysis.eta import DurationStats, FinishedAttempt
+
+_STEP = math.log(1.5)  # from one group to the next, of log durations
+_SHORTEST_SHARE = 1 / 50  # of the mean; a shorter attempt was restored from a checkpoint or failed at once
+_LONGEST = 0.01  # share of the tasks that were stuck, perhaps: they count as long as the longest of the others
+_REGRESSION = 0.95  # a task that took long is expected to take this share of its log distance from the mean again
+_MIN_PAIRS, _MIN_CORRELATION = 5, 0.3
+
+
+class TaskGroups:
+    """The tasks of an earlier run by how long they took.
+
+    Args:
+        durations: Task id and seconds of its finished attempts; of several attempts the log durations are averaged.
+    """
+
+    def __init__(self, durations: Iterable[tuple[str, float]]) -> None:
+        usable = [(task_id, seconds) for task_id, seconds in durations if 0.0 < seconds < math.inf]
+        shortest = _SHORTEST_SHARE * sum(seconds for _, seconds in usable) / max(1, len(usable))
+        logs: dict[str, list[float]] = {}
+        for task_id, seconds in usable:
+            if seconds >= shortest:
+                logs.setdefault(task_id, []).append(math.log(seconds))
+        self._log_seconds = {task_id: sum(found) / len(found) for task_id, found in logs.items()}
+        longest = sorted(self._log_seconds.values(), reverse=True)
+        most = longest[min(math.ceil(_LONGEST * len(longest)), len(longest) - 1)] if longest else 0.0
+        mean = sum(longest) / max(1, len(longest))
+        for task_id, log_seconds in self._log_seconds.items():
+            self._log_seconds[task_id] = mean + _REGRESSION * (min(log_seconds, most) - mean)
+        self.stats = DurationStats(
+            FinishedAttempt(self.name(task_id, ""), math.exp(log_seconds), 0.0, None)
+            for task_id, log_seconds in self._log_seconds.items()
+        )
+        """What each task is expected to take at the earlier run's speed, by group."""
+
+    def find(self, task_id: str) -> float | None:
+        """Return the log of the seconds that a task is expected to take; None where it is not known."""
+        return self._log_seconds.get(task_id)
+
+    def name(self, task_id: str, domain: str) -> str:
+        """Return the name of a task's group: no domain has such a name. That of an unknown task is its domain."""
+        log_seconds = self.find(task_id)
+        return domain if log_seconds is None else f"\0{round(log_seconds / _STEP)}"
+
+
+class Agreement:
+    """Whether a run's tasks that take long are those that took long in the earlier run.
+
+    Args:
+        groups: The earlier run's.
+    """
+
+    def __init__(self, groups: TaskGroups) -> None:
+        self.groups = groups
+        self._sums = [0.0] * 6
+
+    def add(self, task_id: str, seconds: float) -> None:
+        """Add a finished attempt; one of a task that the earlier run lacks says nothing."""
+        before = self.groups.find(task_id)
+        if before is None or not 0.0 < seconds < math.inf:
+            return
+        now = math.log(seconds)
+        added = (1.0, before, now, before * before, now * now, before * now)
+        self._sums = [total + more for total, more in zip(self._sums, added, strict=True)]
+
+    def __bool__(self) -> bool:
+        """Return whether the log durations correlate, or too few are known to say that they do not."""
+        n, x, y, xx, yy, xy = self._sums
+        if n < _MIN_PAIRS:
+            return True
+        variances = max(0.0, xx - x * x / n) * max(0.0, yy - y * y / n)
+        return xy - x * y / n > _MIN_CORRELATION * math.sqrt(variances)
