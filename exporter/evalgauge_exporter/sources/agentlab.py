@@ -9,7 +9,7 @@ September 2024 six hexadecimal digits follow the seed, and the tokens have other
   missing, the start is in the folder's name, and the summary has how long the agent and the environment took.
 - A task with another seed is another task, so the seed is part of the task's id; the same one again is an attempt.
 - An error that nobody caught may be the agent's or the environment's: the format does not state which.
-- People write notes behind the folder's name. That of an agent without a model says nothing of one.
+- People write notes behind the folder's name.
 - The agent's name ends with the model's, with ``_`` in the place of ``/``: ``GenericAgent-anthropic_claude-…``.
 - Cost is not read: it is 0 where AgentLab knew no price.
 """
@@ -136,7 +136,7 @@ class AgentLabSource(FolderSource):
         benchmark = sanitize_id(episode.task_id.split(".")[0])
         if (provider := _PROVIDER.match(model)) is not None:
             model = model[provider.end() :]
-        return RunInfo(benchmark, model or None, kind, planned=self._planned)
+        return RunInfo(benchmark, model or episode.agent, kind, planned=self._planned)
 
     def read_attempt(self, files: TaskFiles) -> AttemptBuilder | None:
         """Return the steps in the log and the end in the summary."""

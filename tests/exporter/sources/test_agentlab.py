@@ -177,4 +177,3 @@ def test_notes_behind_a_folders_name_do_not_count_and_copies_are_none(tmp_path: 
         ("workarena.servicenow.order-ipad_3", 2),
         ("workarena.servicenow.order-ipad_39", 1),
     ]
-    assert run.model in (None, "unknown")

@@ -3,14 +3,14 @@
 import msgspec
 import pytest
 
-from evalgauge.events import Event, TaskFinished
+from evalgauge.events import Event, Outcome, TaskFinished
 from evalgauge_exporter.analysis.curves import Curves
 from evalgauge_exporter.state.run import RunState
 from evalgauge_exporter.views.curve_points import CurveText, curve_points
 
 
 def finished(number: int, ts: float, steps: int | None) -> Event:
-    outcome = "failure" if number % 3 else "success"
+    outcome: Outcome = "failure" if number % 3 else "success"
     return TaskFinished(ts=ts, seq=number, writer="w", task_id=f"t{number}", outcome=outcome, steps=steps)
 
 
