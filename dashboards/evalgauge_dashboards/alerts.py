@@ -261,10 +261,16 @@ def _share_of_attempts(window: str, status: LabelMatch) -> Expression:
 
 def _burn(factor: float, long: str, short: str) -> Expression:
     burning = factor * scalar(thresholds.INFRASTRUCTURE_OBJECTIVE)
+    errors = held.growth(m.RUN_TASKS, long, "run_id", status=ERRORS)
+    # what ends first is what fails at once: until the others end, a running attempt counts as half of one
+    attempts = held.growth(m.RUN_TASKS, long, "run_id", status=m.OUTCOMES) + 0.5 * held.tasks(
+        "run_id", status="running"
+    )
     return (
         (_share_of_attempts(long, ERRORS) > burning)
         .where(_share_of_attempts(short, ERRORS) > burning, on=BY_RUN)
-        .where(held.growth(m.RUN_TASKS, long, "run_id", status=ERRORS) >= thresholds.BURN_SAMPLE, on=BY_RUN)
+        .where(errors / attempts > burning, on=BY_RUN)
+        .where(errors >= thresholds.BURN_SAMPLE, on=BY_RUN)
         # also where it ended the run: a dead pool finishes every task at once
         .where(held.recent_runs(thresholds.JUST_FINISHED), on=BY_RUN)
     )

@@ -87,6 +87,6 @@ RECENT = 86400.0
 nothing."""
 SERVED_WITHIN = "7d"
 """A machine that no run used in this time belongs to somebody else, as far as anyone knows."""
-EXPORTER_ANSWERS = 0.75
-"""Share of the scrapes of ten minutes: one or two that fail are ordinary, an exporter that crashes and starts again
-fails every second one."""
+EXPORTER_ANSWERS = 0.65
+"""Share of the scrapes of ten minutes: up to three that fail, one a minute, are a restart, an exporter that crashes and
+starts again fails every second one."""

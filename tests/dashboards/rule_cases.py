@@ -366,6 +366,12 @@ ERRORS = (
     ),
     Case(
         FAST,
+        "of sixty attempts the first that end are three that fail at once",
+        (*finished("new", 60), *tasks("new", infrastructure_error="0 3x600", running=60, pending=600)),
+        7,
+    ),
+    Case(
+        FAST,
         "a quarter does not burn fast",
         (*run("new", "running"), *tasks("new", success="0+3x600", infrastructure_error="0+1x600")),
         70,
@@ -859,6 +865,7 @@ EXPORTERS = (
         (Firing({"job": "evalgauge"}, DOWN.format("")),),
     ),
     Case("EvalExporterDown", "one scrape was missed", exporter("1x5 0 1x20"), 8),
+    Case("EvalExporterDown", "a restart took three minutes", exporter("1x5 0x2 1x20"), 11),
     Case(
         "EvalExporterDown",
         "a new pod has taken the place of one that died",
