@@ -86,7 +86,8 @@ class _Run:
         self.progress: float | None = None
         self.budget: float | None = None
         self.planned: set[tuple[str, int]] = set()
-        self.domains: dict[tuple[str, int], str] = {}
+        self.domains: dict[str, str] = {}
+        """Domain of each task."""
         self.unnamed = 0
         """The number of planned attempts whose ids are not known."""
         self.started_tasks: set[tuple[str, int]] = set()
@@ -107,10 +108,9 @@ class _Run:
         self.describe(fields)
         self.budget = fields.get("budget_usd") or self.budget
         for task in fields.get("tasks") or ():
-            for attempt in range(1, max(1, fields.get("attempts") or 1) + 1):
-                key = str(task.get("task_id")), attempt
-                self.planned.add(key)
-                self.domains[key] = task.get("domain") or self.domains.get(key) or UNKNOWN
+            task_id = str(task.get("task_id"))
+            self.planned.update((task_id, number + 1) for number in range(max(1, fields.get("attempts") or 1)))
+            self.domains[task_id] = task.get("domain") or self.domains.get(task_id) or UNKNOWN
         total = (fields.get("total_tasks") or 0) * max(1, fields.get("attempts") or 1)
         self.unnamed = max(self.unnamed, total)
 
@@ -128,10 +128,7 @@ class _Run:
 
     def task_started(self, fields: Mapping[str, Any], now: float) -> None:
         key = _key(fields)
-        first = self.domains.get((key[0], 1), UNKNOWN)  # a further attempt at a planned task
-        domain = self.domains[key] = fields.get("domain") or self.domains.get(key) or first
-        if stated := fields.get("domain"):  # the task's other attempts are of that domain too
-            self.domains.update({other: stated for other in self.planned if other[0] == key[0] and other[1] > 1})
+        domain = self.domains[key[0]] = fields.get("domain") or self.domains.get(key[0]) or UNKNOWN
         self.started_tasks.add(key)
         self.open[key] = _OpenTask(domain, fields.get("worker_id"), now)
         if worker := self.worker(fields, now):
@@ -141,7 +138,7 @@ class _Run:
     def task_finished(self, fields: Mapping[str, Any], now: float) -> None:
         key = _key(fields)
         opened = self.open.pop(key, None)
-        domain = opened.domain if opened else self.domains.get(key, UNKNOWN)
+        domain = opened.domain if opened else self.domains.get(key[0], UNKNOWN)
         self.started_tasks.add(key)
         self.finished_tasks[domain, str(fields.get("outcome"))] += 1
         if worker := self.worker(fields, now):
@@ -153,7 +150,7 @@ class _Run:
 
     def domain(self, fields: Mapping[str, Any]) -> str:
         """The domain of the task that an event names."""
-        return self.domains.get(_key(fields), UNKNOWN)
+        return self.domains.get(_key(fields)[0], UNKNOWN)
 
     def step(self, fields: Mapping[str, Any], now: float) -> None:
         action = fields.get("action")
@@ -223,7 +220,7 @@ class _Run:
         counts = Counter(self.finished_tasks)
         counts.update((opened.domain, "running") for opened in self.open.values())
         if self.own:
-            counts.update((self.domains[key], "pending") for key in self.planned - self.started_tasks)
+            counts.update((self.domains[task_id], "pending") for task_id, _ in self.planned - self.started_tasks)
             if (more := self.unnamed - len(self.planned | self.started_tasks)) > 0:
                 counts[UNKNOWN, "pending"] += more
         for domain in sorted({domain for domain, _ in counts}):
