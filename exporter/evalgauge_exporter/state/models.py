@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -98,7 +99,7 @@ class Attempt:
         """Number of starts in the log."""
         self.finishes = 0
         """Number of ends in the log."""
-        self.earlier_results: list[EarlierResult] = []
+        self.earlier_results: Sequence[EarlierResult] = ()
         """Results that a retry replaced."""
         self.other_writers: dict[str, dict[str, Any]] = {}
         """What writers other than that of ``stamp`` recorded of this attempt: values of ``WRITER_FIELDS`` by writer."""
@@ -136,7 +137,10 @@ class Attempt:
         return self.measured, -math.inf if self.stamp is None else self.stamp.ts
 
     def start(self, stamp: EventTime, worker_id: str | None) -> None:
-        """Begin the record of the writer of ``stamp`` anew, except for the earlier results."""
+        """Begin the record of the writer of ``stamp`` anew, except for the earlier results.
+
+        What it sets are the fields that each writer has its own values of: :data:`WRITER_FIELDS`.
+        """
         self.status, self.stamp, self.started_at = "running", stamp, stamp.ts
         self.writer, self.worker_id = stamp.writer, worker_id
         self.trail, self.last_action, self.recorded_steps, self.reported_steps = None, None, 0, None
@@ -178,29 +182,17 @@ class Attempt:
         return self.stamp.ts if self.stamp is not None and self.finished else None
 
 
-WRITER_FIELDS = (
-    "duration_seconds",
-    "earlier_results",
-    "error",
-    "last_action",
-    "reason",
-    "recorded_steps",
-    "reported_steps",
-    "score",
-    "scores",
-    "stamp",
-    "started_at",
-    "status",
-    "trail",
-    "worker_id",
-    "writer",
-)
+def _list_writer_fields() -> tuple[str, ...]:
+    """Return what a start sets, and what it alone keeps."""
+    started = Attempt.__new__(Attempt)  # with no field but those that follow
+    started.start(EventTime(0.0, "", 0), None)
+    return ("earlier_results", *(name for name in Attempt.__slots__ if hasattr(started, name)))
+
+
+WRITER_FIELDS = _list_writer_fields()
 """The fields of an attempt that one writer's events set."""
-NEW_RECORD: dict[str, Any] = {
-    **dict.fromkeys(WRITER_FIELDS),
-    "recorded_steps": 0,
-    "status": "pending",
-}
+NEW_RECORD = Attempt("", 1, None, None).take_record()
+"""Their values before the writer's first event."""
 
 
 class BusyIdleClock:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -67,6 +67,17 @@ _CHANGES_TASKS = frozenset({RunStarted, RunFinished, TaskStarted, TaskFinished})
 """Events that change how many tasks there are of each status."""
 _OF_THIS_PROCESS = frozenset({"run_id", "unreadable", "unreadable_since", "_pricer", "_reload"})
 """The fields of a state that another process does not take over."""
+_OF_ATTEMPTS: Mapping[str, Callable[[Any], Any]] = {
+    "_attempts": lambda _: {},
+    "_finish_log": lambda _: [],
+    "_planned": lambda _: {},
+    "_numbers": lambda _: {},
+    "_stated_domains": lambda _: {},
+    "tallies": Tallies.without_tasks,
+}
+"""The fields of a state that grow with its attempts, and what an unloaded state has of each."""
+_ALONE = {number: (number,) for number in range(2)}
+"""The numbers of a task's attempts where there is one, which most tasks share: it takes no memory for each."""
 
 EndStatus = Literal["completed", "aborted"]
 RunStatus = Literal["running", "completed", "aborted", "stalled"]
@@ -121,8 +132,8 @@ class RunState:
         self._reload: Callable[[], RunState] | None = None
         self._planned: dict[str, str] = {}
         """Domain of each planned task."""
-        self._recorded: dict[str, int] = {}
-        """Number of attempts with a record, by task."""
+        self._numbers: dict[str, Sequence[int]] = {}
+        """Numbers of the attempts with a record, by task."""
         self._stated_domains: dict[str, str] = {}
         """Domain of each task of which a start states it, not the plan alone."""
         self.unstarted: dict[str, int] = {}
@@ -208,9 +219,12 @@ class RunState:
 
     def unload(self, reload: Callable[[], RunState]) -> None:
         """Drop the attempts of a finished run from memory; ``reload`` folds the run again when they are needed."""
-        self._attempts, self._finish_log, self._reload = {}, [], reload
-        self._planned, self._recorded, self._stated_domains = {}, {}, {}
-        self.tallies = self.tallies.without_tasks()
+        vars(self).update(self._reduce())
+        self._reload = reload
+
+    def _reduce(self) -> dict[str, Any]:
+        """Return what is left of the fields that grow with the attempts once these are not in memory."""
+        return {name: reduce(getattr(self, name)) for name, reduce in _OF_ATTEMPTS.items()}
 
     def dump(self, *, attempts: bool) -> dict[str, Any]:
         """Return what ``restore`` needs, for a cache; to be used before the next event is folded.
@@ -221,15 +235,7 @@ class RunState:
         fields = {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
         fields["names"] = {kind: names.copy() for kind, names in self.names.items()}  # views add to them
         if not attempts:
-            fields |= {
-                "_attempts": {},
-                "_finish_log": [],
-                "_planned": {},
-                "_recorded": {},
-                "_stated_domains": {},
-                "spent_by_minute": {},
-            }
-            fields["tallies"] = self.tallies.without_tasks()
+            fields |= self._reduce() | {"spent_by_minute": {}}
         return fields
 
     @classmethod
@@ -252,10 +258,8 @@ class RunState:
             except OSError as error:  # for the moment: it is tried again at the next use
                 self.unreadable = str(error)
                 return
-            self._attempts, self._finish_log, self._reload = whole._attempts, whole._finish_log, None
-            self._planned, self._recorded = whole._planned, whole._recorded
-            self._stated_domains = whole._stated_domains
-            self.tallies = whole.tallies
+            vars(self).update({name: getattr(whole, name) for name in _OF_ATTEMPTS})
+            self._reload = None
 
     # -- folding
 
@@ -325,7 +329,7 @@ class RunState:
         if (task_id, self.first_attempt) not in self._attempts:
             if len(self._planned) >= MAX_PLANNED:
                 return
-            if self._recorded.get(task_id, 0) < self.attempts_planned:
+            if len(self._numbers.get(task_id, ())) < self.attempts_planned:
                 domain = self._stated_domains.get(task_id)
                 self._add(Attempt(task_id, self.first_attempt, domain, planned.instruction))
         attempts = self._attempts_of(task_id)
@@ -346,7 +350,7 @@ class RunState:
     def _count_unstarted_of(self, task_id: str, change: int) -> None:
         """Add (1) or remove (-1) the planned attempts at a task that have no record."""
         if (domain := self._planned.get(task_id)) is not None:
-            missing = max(0, self.attempts_planned - self._recorded.get(task_id, 0))
+            missing = max(0, self.attempts_planned - len(self._numbers.get(task_id, ())))
             self.unstarted[domain] = self.unstarted.get(domain, 0) + change * missing
 
     def _worker_state(self, event: WorkerState) -> None:
@@ -391,7 +395,7 @@ class RunState:
             self._release_worker(attempt)
             if attempt.stamp is not None and attempt.finished:
                 replaced = EarlierResult(attempt.stamp.ts, attempt.status, attempt.score)
-                attempt.earlier_results = [*attempt.earlier_results, replaced]
+                attempt.earlier_results = (*attempt.earlier_results, replaced)
             attempt.start(stamp, event.worker_id)
             self._select_result(attempt)
         self._count(attempt, 1)
@@ -524,7 +528,7 @@ class RunState:
                 attempt.started_at, attempt.recorded_steps, attempt.last_action = opened
             elif attempt.finished:
                 replaced = EarlierResult(attempt.stamp.ts, attempt.status, attempt.score)
-                attempt.earlier_results = [*attempt.earlier_results, replaced]
+                attempt.earlier_results = (*attempt.earlier_results, replaced)
             attempt.status, attempt.stamp, attempt.worker_id, attempt.trail = event.outcome, stamp, worker_id, None
             attempt.reported_steps, attempt.score, attempt.scores = event.steps, event.score, event.scores
             attempt.duration_seconds, attempt.error, attempt.reason = duration, event.error, event.reason
@@ -584,7 +588,7 @@ class RunState:
         if record is not None and not stamp.after(record["stamp"]):
             return False
         attempt.other_writers[attempt.stamp.writer] = attempt.take_record()
-        attempt.set_record(attempt.other_writers.pop(stamp.writer, NEW_RECORD | {"earlier_results": []}))
+        attempt.set_record(attempt.other_writers.pop(stamp.writer, NEW_RECORD))
         return True
 
     def _select_result(self, attempt: Attempt) -> None:
@@ -630,20 +634,24 @@ class RunState:
             first = self._attempts.get((task_id, 1))
             if first is not None and _is_placeholder(first):
                 self._remove(first)
-            if self._recorded[task_id] < self.attempts_planned:
+            if len(self._numbers[task_id]) < self.attempts_planned:
                 self._add(Attempt(task_id, 0, domain, None if first is None else first.instruction))
 
     def _add(self, attempt: Attempt) -> None:
-        self._count_unstarted_of(attempt.task_id, -1)
-        self._attempts[attempt.task_id, attempt.attempt] = attempt
-        recorded = self._recorded.get(attempt.task_id, 0)
-        self._recorded[attempt.task_id] = recorded + 1
-        self.task_count += recorded == 0
-        self._count_unstarted_of(attempt.task_id, 1)
+        task_id, number = attempt.task_id, attempt.attempt
+        self._count_unstarted_of(task_id, -1)
+        self._attempts[task_id, number] = attempt
+        numbers = self._numbers.get(task_id, ())
+        self.task_count += not numbers
+        if isinstance(numbers, list):
+            numbers.append(number)
+        else:
+            self._numbers[task_id] = numbers = [*numbers, number] if numbers else _ALONE.get(number) or (number,)
+        self._count_unstarted_of(task_id, 1)
         self.attempt_count += 1
         self._count(attempt, 1)
-        if recorded >= self.attempts_planned:  # attempts of other numbers are those that were planned
-            first = self._attempts.get((attempt.task_id, self.first_attempt))
+        if len(numbers) > self.attempts_planned:  # attempts of other numbers are those that were planned
+            first = self._attempts.get((task_id, self.first_attempt))
             if first is not None and first is not attempt and _is_placeholder(first):
                 self._remove(first)
 
@@ -652,8 +660,9 @@ class RunState:
         self.attempt_count -= 1
         self._count_unstarted_of(attempt.task_id, -1)
         del self._attempts[attempt.task_id, attempt.attempt]
-        self._recorded[attempt.task_id] -= 1
-        self.task_count -= self._recorded[attempt.task_id] == 0
+        numbers = tuple(number for number in self._numbers[attempt.task_id] if number != attempt.attempt)
+        self._numbers[attempt.task_id] = numbers
+        self.task_count -= not numbers
         self._count_unstarted_of(attempt.task_id, 1)
 
     def _count(self, attempt: Attempt, change: int) -> None:
@@ -700,12 +709,7 @@ class RunState:
 
     def _attempts_of(self, task_id: str) -> list[Attempt]:
         """Return all recorded attempts at a task."""
-        count, first = self._recorded[task_id], self._attempts.get((task_id, self.first_attempt))
-        if count == 1 and first is not None:
-            return [first]
-        numbers = range(self.first_attempt, self.first_attempt + max(count, self.attempts_planned))
-        found = [each for number in numbers if (each := self._attempts.get((task_id, number))) is not None]
-        return found if len(found) == count else [each for each in self._attempts.values() if each.task_id == task_id]
+        return [self._attempts[task_id, number] for number in self._numbers[task_id]]
 
     def _move(self, attempt: Attempt, domain: str) -> None:
         """Count an attempt in another domain."""
@@ -841,18 +845,14 @@ class RunState:
             if attempt.status == "pending":
                 yield attempt.task_id, attempt.domain, 1
         for task_id, domain in self._planned.items():
-            if (missing := self.attempts_planned - self._recorded.get(task_id, 0)) > 0:
+            if (missing := self.attempts_planned - len(self._numbers.get(task_id, ()))) > 0:
                 yield task_id, domain, missing
 
     def iterate_attempts(self) -> Iterator[Attempt]:
         """Yield all attempts by task and number, also the planned ones without a record, which are made on the way."""
         recorded = self.attempts
-        tasks = dict.fromkeys([*self._planned, *(task_id for task_id, _ in recorded)])
-        extra: dict[str, list[int]] = {}
-        for task_id, number in recorded:
-            extra.setdefault(task_id, []).append(number)
-        for task_id in sorted(tasks):
-            numbers = sorted(extra.get(task_id, []))
+        for task_id in sorted({*self._planned, *self._numbers}):
+            numbers = self._numbers.get(task_id, ())
             missing = 0 if task_id not in self._planned else max(0, self.attempts_planned - len(numbers))
             free = (number for number in itertools.count(self.first_attempt) if number not in numbers)
             for number in sorted([*numbers, *itertools.islice(free, missing)]):

@@ -4,7 +4,7 @@ import itertools
 import pickle
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,7 @@ def test_an_attempt_that_is_tried_again_counts_once_and_its_worker_twice() -> No
     )
     assert run.statuses(30, STALL) == {"success": 1}
     assert run.retries == 1
-    assert run.attempts["a", 1].earlier_results == [(11, "infrastructure_error", None)]
+    assert list(run.attempts["a", 1].earlier_results) == [(11, "infrastructure_error", None)]
     assert run.workers["v"].tasks_completed == 2
     (durations,) = run.durations.values()
     assert list(durations.cumulative())[-1] == ("+Inf", 2)
@@ -491,3 +491,37 @@ def test_attempts_of_other_numbers_are_those_that_were_planned() -> None:
     ends = [event("task_finished", 2, task_id="a", attempt=number, outcome="success") for number in (2, 3)]
     for events in ([plan, *ends], [*ends, plan]):
         assert folded(*events).statuses(3, STALL) == {"success": 2}
+
+
+class _NotGoneThrough(dict[tuple[str, int], Attempt]):
+    def values(self) -> Any:
+        raise AssertionError("the attempts at all tasks are gone through")
+
+
+@pytest.mark.parametrize("is_plan_first", [True, False])
+@pytest.mark.parametrize("numbers", [(7,), (42, 43)])
+def test_attempts_of_other_numbers_are_found_without_a_look_at_other_tasks(
+    numbers: tuple[int, ...], is_plan_first: bool
+) -> None:
+    tasks = [{"task_id": name, "domain": "x"} for name in "abc"]
+    plan = event("run_started", 1, tasks=tasks, attempts=len(numbers))
+    starts = [event("task_started", 2, task_id=name, attempt=n, domain="d") for name in "abc" for n in numbers]
+    run = RunState("r", "runlog")
+    run._attempts = _NotGoneThrough()
+    for each in (plan, *starts) if is_plan_first else (*starts, plan):
+        run.apply(each)
+    assert run.task_counts(3, STALL) == {("d", "running"): len(starts)}
+
+
+def test_what_an_unloaded_run_keeps_does_not_grow_with_its_tasks() -> None:
+    def count_kept(tasks: int) -> dict[str, int]:
+        names = [f"task-{number}" for number in range(tasks)]
+        run = folded(
+            event("run_started", 1, tasks=names),
+            *(event("task_started", 2, task_id=name, domain="d") for name in names),
+            *(event("task_finished", 3, task_id=name, outcome="success") for name in names),
+        )
+        run.unload(lambda: run)
+        return {name: len(value) for name, value in vars(run).items() if isinstance(value, Sized)}
+
+    assert count_kept(2) == count_kept(20)
