@@ -18,6 +18,7 @@ _UNUSUAL_SHARE = 0.1  # of the attempts, the longest: in that mean they count as
 _STUCK_SHARE = 0.01  # of the tasks, the longest: they were stuck, perhaps, and count so too
 _REGRESSION = 0.95  # a task that took long is expected to take this share of its log distance from the mean again
 _MIN_PAIRS = 5
+_MIN_VARIANCE = 0.25  # share of the earlier run's: tasks that took about as long there say nothing
 _ENTER, _LEAVE = 0.3, 0.2  # a run agrees from the one correlation on until it falls to the other
 
 
@@ -47,6 +48,9 @@ class TaskGroups:
         mean = sum(self._log_seconds.values()) / max(1, len(self._log_seconds))
         for task_id, log_seconds in self._log_seconds.items():
             self._log_seconds[task_id] = mean + _REGRESSION * (min(log_seconds, most) - mean)
+        squares = ((log_seconds - mean) ** 2 for log_seconds in self._log_seconds.values())
+        self.variance = sum(squares) / max(1, len(self._log_seconds))
+        """Of the logs of the seconds that the tasks are expected to take."""
         self.stats = DurationStats.of_whole(
             FinishedAttempt(self.name(task_id, ""), math.exp(log_seconds), 0.0, None)
             for task_id, log_seconds in self._log_seconds.items()
@@ -84,10 +88,11 @@ class Agreement:
         added = (1.0, before, now, before * before, now * now, before * now)
         self._sums = [total + more for total, more in zip(self._sums, added, strict=True)]
         n, x, y, xx, yy, xy = self._sums
-        if n >= _MIN_PAIRS:
-            deviations = math.sqrt(max(0.0, xx - x * x / n) * max(0.0, yy - y * y / n))
+        spread = max(0.0, xx - x * x / n)
+        if n >= _MIN_PAIRS and spread >= _MIN_VARIANCE * n * self.groups.variance:
+            deviations = math.sqrt(spread * max(0.0, yy - y * y / n))
             self._holds = xy - x * y / n > (_LEAVE if self._holds else _ENTER) * deviations
 
     def __bool__(self) -> bool:
-        """Return whether the log durations correlate, or too few are known to say that they do not."""
+        """Return whether the log durations correlate, or too little is known to say that they do not."""
         return self._holds
