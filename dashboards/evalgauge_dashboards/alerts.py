@@ -300,9 +300,8 @@ def _slow_calls() -> Expression:
     seconds = held.growth(duration, "15m", *CALL, part="sum")
     calls_before = held.part(duration, "count", *CALL) - calls
     usual = (held.part(duration, "sum", *CALL) - seconds) / (calls_before >= thresholds.SLOW_SAMPLE)
-    return (seconds / (calls >= thresholds.SLOW_SAMPLE) > usual * thresholds.SLOW_FACTOR).where(
-        held.running_runs(), on=BY_RUN
-    )
+    mean = seconds / (calls >= thresholds.SLOW_SAMPLE) >= thresholds.SLOW_SECONDS
+    return (mean > usual * thresholds.SLOW_FACTOR).where(held.running_runs(), on=BY_RUN)
 
 
 def _over_budget() -> Expression:
@@ -394,7 +393,7 @@ def _events_lost() -> Expression:
     lost = held.growth(m.RUN_LOST_EVENTS, "1h", "run_id") > 0
     # an exporter of an earlier version does not say of which run
     total = held.growth(m.SOURCE_ERRORS, "1h", "source", reason="lost_by_writer") > 0
-    unnamed = total.unless(held.total(m.RUN_LOST_EVENTS).count(), on=())
+    unnamed = total.unless(held.select(m.RUN_LOST_EVENTS).count(), on=())
     return _label_by_run(lost.where(held.recent_runs(thresholds.JUST_FINISHED), on=BY_RUN)).or_(unnamed)
 
 

@@ -55,6 +55,9 @@ SLOW_FACTOR = 4.0
 """Times the mean duration of the run's earlier calls: contexts that grow within a task make twice to three times."""
 SLOW_SAMPLE = 20
 """Calls with a duration in the 15 minutes, and before them, below which a mean is chance."""
+SLOW_SECONDS = 5.0
+"""Seconds of a mean call below which none is slow: after the answers of a cache or a mock, which take no time, any is
+many times as long."""
 WORKER_ERROR_SHARE = 0.8
 """Of a worker's attempts in an hour: a broken machine fails all of them."""
 OTHERS_ERROR_SHARE = 0.3

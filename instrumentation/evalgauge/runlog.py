@@ -367,42 +367,62 @@ class LogReader:
         lines, has_more = self._reader.read(limit)
         if self._reader.long_lines > before:
             problems.append(self._problem("long_line", f"a line of more than {MAX_LINE >> 20} MiB"))
+        undated: list[Event] = []  # those before the first line with a time
+        last = self._last_ts
         for line in lines:
             try:
                 event = decode_line(line, writer)
-                if not event.ts:  # a clock that was never set
-                    event.ts = self._find_time(events)
-                events.append(event)
+                ts = event.ts or None  # 0: a clock that was never set
             except InvalidEvent as error:
                 problems.append(self._problem(error.reason, str(error)))
-                if error.reason == "bad_field":
-                    events += self._date_event(line, self._find_time(events))
+                dated = self._date_event(line) if error.reason == "bad_field" else None
+                if dated is None:
+                    continue
+                event, ts = dated, None
             except (ValueError, RecursionError):
                 reason = "torn_line" if line.startswith(b"{") else "foreign_line"
                 problems.append(self._problem(reason, f"not a line of a run log: {line[:60]!r}"))
-        if events:
-            self._last_ts = events[-1].ts
+                continue
+            events.append(event)
+            if ts is not None:
+                last = ts
+                if undated:
+                    _date_all(undated, ts)
+            elif last is not None:
+                event.ts = last
+            else:
+                undated.append(event)
+        if undated:
+            last = self._modified_at()
+            _date_all(undated, last)
+        self._last_ts = last
         return events, problems, has_more
 
-    def _find_time(self, before: list[Event]) -> float:
-        """Return a time for an event whose own can't be right: that of the event before it, else when the log was last
-        modified.
-        """
-        ts = before[-1].ts if before else self._last_ts
-        return os.stat(self.path).st_mtime if ts is None else ts
+    def _modified_at(self) -> float:
+        try:
+            return os.stat(self.path).st_mtime
+        except OSError:  # it was removed just now
+            return time.time()
 
-    def _date_event(self, line: bytes, ts: float) -> list[Event]:
-        """Return the event of a line whose time can't be right: a clock that is set to another century does not cost an
-        outcome. Empty where more is wrong.
+    def _date_event(self, line: bytes) -> Event | None:
+        """Return the event of a line whose time can't be right, with another one; None where more is wrong.
+
+        A clock that is set to another century does not cost an outcome.
         """
         try:
-            return [decode({**from_json(line), "ts": ts}, self.writer)]
+            return decode({**from_json(line), "ts": 1.0}, self.writer)
         except InvalidEvent:
-            return []
+            return None
 
     def _problem(self, reason: str, detail: str) -> Problem:
         """Return a problem in the words of the first of its kind in this file: all count, the file is named once."""
         return Problem(reason, self._details.setdefault(reason, f"{self.path}: {detail}"))
+
+
+def _date_all(undated: list[Event], ts: float) -> None:
+    for event in undated:
+        event.ts = ts
+    undated.clear()
 
 
 def _next_data(fd: int, offset: int, size: int) -> int:

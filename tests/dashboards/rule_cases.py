@@ -509,6 +509,12 @@ ERRORS = (
         (*run("new", "running"), *timed("new", "0+1x15 15+10x600", "0+1x15 15+90x600")),
         29,
     ),
+    Case(
+        "EvalModelCallsSlow",
+        "calls that took no time, of a cache, make none slow that take four seconds",
+        (*run("new", "running"), *timed("new", "0+10x60 600+10x600", "0x60 40+40x600")),
+        80,
+    ),
 )
 
 COSTS = (

@@ -43,9 +43,10 @@ MIN_FINISHED = 3
 """Finished tasks needed for an estimate."""
 DRAWS = 160
 """Number of draws of the time left."""
+LONGEST = 30 * 86400.0
+"""Seconds; a longer duration is a clock that jumped."""
 
 _SHORTEST = 1e-3  # seconds; shorter durations are treated as this
-_LONGEST = 30 * 86400.0  # seconds; a longer duration is a clock that jumped
 _SPREAD, _SPREAD_WEIGHT = 0.6, 4.0  # prior spread of log durations in a domain, and its weight in tasks
 _SPREAD_STEPS = np.arange(-1.8, 7.0, 1.2)  # grid of that spread, in standard errors of its log; long tasks end late
 _LEAST = math.log(5)  # how short a task is says nothing about long ones: a fifth of its domain's mean is the least
@@ -128,6 +129,14 @@ class DurationStats:
         for task in ended:
             self.add(task)
 
+    @classmethod
+    def of_whole(cls, ended: Iterable[FinishedAttempt]) -> DurationStats:
+        """Return those of attempts with possible durations of which none was restored from a checkpoint."""
+        stats = cls()
+        for task in ended:
+            stats._add(task)
+        return stats
+
     def _forget(self) -> None:
         """Begin with no attempts."""
         self.count = 0
@@ -148,7 +157,7 @@ class DurationStats:
 
     def add(self, task: FinishedAttempt) -> None:
         """Add an attempt; one with an impossible duration (negative, over 30 days, not a number) is left out."""
-        if not 0.0 <= task.duration_seconds <= _LONGEST:
+        if not 0.0 <= task.duration_seconds <= LONGEST:
             return
         usual = self.seconds / max(1, self.count)
         if self.count >= MIN_FINISHED and task.duration_seconds * _RESTORED_FACTOR < usual:
@@ -287,13 +296,14 @@ def estimate(
         for task in running[workers:]:
             left[task.domain] = left.get(task.domain, 0) + 1
         del running[workers:]
+    limit = None if limit is None else min(limit, LONGEST)
     seconds = _draw_time_left(now, stats, running, left, repeats, workers, earlier, limit)
     p10, p50, p90 = (float(value) for value in np.quantile(seconds, (0.1, 0.5, 0.9)))
     return Eta(p10, p50, p90)
 
 
 def _clamp(seconds: float) -> float:
-    return min(seconds, _LONGEST) if seconds > 0 else 0.0  # NaN becomes 0
+    return min(seconds, LONGEST) if seconds > 0 else 0.0  # NaN becomes 0
 
 
 def _count_between_tasks(now: float, stats: DurationStats, running: Sequence[RunningAttempt]) -> int:
@@ -721,7 +731,7 @@ def _draw_remaining(
     stuck = np.where(share < 0.5, np.maximum(_STUCK * share, 1e-290), 0.0)
     stuck = stuck / (stuck + (1 - _STUCK) * np.where(is_held & np.isfinite(limits), 1.0, ndtr(-a)) + 1e-300)
     is_stuck = (_uniform("stuck", elapsed.size) < stuck) & (np.arange(elapsed.size) < running)
-    rest = np.where(is_stuck, np.minimum(elapsed * (1 / u - 1), _LONGEST), rest)
+    rest = np.where(is_stuck, np.minimum(elapsed * (1 / u - 1), LONGEST), rest)
     return np.asarray(np.where(is_held, np.minimum(rest, np.maximum(limits - elapsed, 0.0)), rest))
 
 

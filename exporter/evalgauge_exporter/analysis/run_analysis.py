@@ -131,6 +131,8 @@ class _History(NamedTuple):
     stats: DurationStats
     seen: int
     """Attempts of the run's log that were collected."""
+    tasks_version: int
+    """That of the run when they were."""
 
 
 class _Histories:
@@ -139,8 +141,8 @@ class _Histories:
     def __init__(self) -> None:
         self.by_domain: dict[int, _History] = {}
         self.by_group: dict[int, _History] = {}
-        self.groups: dict[int, tuple[RunState, TaskGroups]] = {}
-        """Of runs that are earlier ones of others."""
+        self.groups: dict[int, tuple[RunState, int, TaskGroups]] = {}
+        """Of runs that are earlier ones of others, with the version of their tasks: they may have been resumed."""
         self.agreements: dict[int, tuple[RunState, Agreement, int]] = {}
         """How a run agrees with its earlier one, and how many attempts of its log this is based on."""
 
@@ -151,16 +153,16 @@ class _Histories:
     def find_groups(self, run: RunState, earlier: RunState) -> TaskGroups | None:
         """Return the groups of an earlier run's tasks; None where the run does not agree with it."""
         cached = self.groups.get(id(earlier))
-        if cached is None or cached[0] is not earlier:
+        if cached is None or cached[:2] != (earlier, earlier.tasks_version):
             durations = ((a.task_id, a.duration_seconds) for a in earlier.finish_log if a.status != "interrupted")
             known = ((task_id, seconds) for task_id, seconds in durations if seconds is not None)
-            cached = self.groups[id(earlier)] = (earlier, TaskGroups(known))
-        groups = cached[1]
+            cached = self.groups[id(earlier)] = (earlier, earlier.tasks_version, TaskGroups(known))
+        groups = cached[2]
         found = self.agreements.get(id(run))
         if found is None or found[0] is not run or found[1].groups is not groups:
             found = (run, Agreement(groups), 0)
         _, agreement, seen = found
-        for attempt in run.finish_log[seen:]:
+        for attempt in sorted(run.finish_log[seen:], key=lambda a: a.finished_at or 0.0):
             if attempt.duration_seconds is not None and attempt.status != "interrupted":
                 agreement.add(attempt.task_id, attempt.duration_seconds)
         self.agreements[id(run)] = (run, agreement, len(run.finish_log))
@@ -172,15 +174,15 @@ class _Histories:
         cached = histories.get(id(run))
         if cached is not None and (cached.run is not run or cached.groups is not groups):
             cached = None
-        if cached is not None and run.is_unloaded:
-            return cached.stats, []  # it is finished
+        if cached is not None and cached.tasks_version == run.tasks_version:
+            return cached.stats, []  # those of a finished run may not be in memory
         if cached is None:
             stats = DurationStats()
             fresh = sorted(run.finish_log, key=lambda a: a.finished_at or 0.0)  # the logs were read one by one
         else:
             stats = cached.stats
             fresh = run.finish_log[cached.seen :]
-        histories[id(run)] = _History(run, groups, stats, len(run.finish_log))
+        histories[id(run)] = _History(run, groups, stats, len(run.finish_log), run.tasks_version)
         return stats, [
             FinishedAttempt(_group_of(a, groups), a.duration_seconds, a.finished_at or run.last_event_at, a.worker_id)
             for a in fresh

@@ -4,8 +4,8 @@ Each writer of a run log stamps its events by its own clock: a guest that takes 
 hours off, a machine without NTP minutes. What is certain is little, and only that is corrected:
 
 - nothing is written after now, nor after the file was last modified,
-- no writer writes before the run was started by the process that planned its tasks (where a writer's times can't be so
-  late, that process's clock is ahead),
+- no writer writes before the run was started by the process that planned its tasks; where most would have written in
+  the future otherwise, that process's clock is ahead,
 - a log that is followed while it grows is written when its lines arrive.
 
 A clock that contradicts none of this is taken as right. The smallest correction that resolves a contradiction is made.
@@ -49,9 +49,10 @@ class WriterClock:
         """Seconds to add to the writer's times."""
         self._first: float | None = None
         self._last: float | None = None
-        self._latest: float | None = None
-        """When its last event was written at the latest."""
-        self._planned_at: float | None = None
+        self._read_at: float | None = None
+        """When its last event was read."""
+        self._plans = False
+        """Whether it planned the run's tasks."""
         self._arrivals: deque[tuple[float, float]] = deque(maxlen=LIVE_ARRIVALS)
 
     def see(self, events: Sequence[Event]) -> None:
@@ -59,18 +60,15 @@ class WriterClock:
         first = min(map(_get_time, events))
         self._first = first if self._first is None else min(self._first, first)
         self._last = events[-1].ts  # not the latest: a single event from the future is no clock that is ahead
-        for event in events:
-            if type(event) is RunStarted and (event.tasks or event.total_tasks):
-                self._planned_at = event.ts if self._planned_at is None else min(self._planned_at, event.ts)
+        if not self._plans:
+            self._plans = any(type(event) is RunStarted and (event.tasks or event.total_tasks) for event in events)
 
     def bound_by_file(self, now: float, modified_at: float) -> None:
         """Correct a clock that is ahead of the present or of the time at which its log was last modified."""
-        self._latest = now
+        self._read_at = now
         if self._last is None or self._last - now > MOST_BY_FILE:
             return  # no clock is so far off: events like this one are dated when they are folded
-        latest = now
-        if self._last - modified_at <= MOST_BY_FILE:
-            latest = self._latest = min(now, modified_at)
+        latest = min(now, modified_at) if self._last - modified_at <= MOST_BY_FILE else now
         if self._last + self.offset > latest + TOLERANCE:
             self.offset = latest - self._last
 
@@ -91,21 +89,27 @@ class WriterClock:
 
     @property
     def planned_at(self) -> float | None:
-        """When this writer started the run, with its tasks; corrected."""
-        return None if self._planned_at is None else self._planned_at + self.offset
+        """When this writer started the run, with its tasks; corrected.
+
+        That is its earliest time: where an event after the start is dated before it, the clock was set right meanwhile.
+        """
+        return None if self._first is None or not self._plans else self._first + self.offset
 
     def lag_behind(self, started_at: float) -> float:
         """Return by how many seconds the writer wrote before the run was started; 0 where it did not."""
-        if self._first is None or self._planned_at is not None:
+        if self._first is None or self._plans:
             return 0.0
         lag = started_at - self._first - self.offset
         return lag if lag > TOLERANCE else 0.0
 
     def can_move(self, seconds: float) -> bool:
-        """Return whether the writer's events can have been written so many seconds later."""
-        if self._last is None or self._latest is None:
+        """Return whether the writer's events can have been written so many seconds later: not in the future.
+
+        When the log was last modified says nothing of that: the writer's own machine may have stamped it.
+        """
+        if self._last is None or self._read_at is None:
             return True
-        return self._last + self.offset + seconds <= self._latest + TOLERANCE
+        return self._last + self.offset + seconds <= self._read_at + TOLERANCE
 
 
 def correct_clocks(clocks: Iterable[WriterClock], new: dict[Path, list[Event]]) -> None:
@@ -121,7 +125,9 @@ def correct_clocks(clocks: Iterable[WriterClock], new: dict[Path, list[Event]]) 
         owner = min(planners, key=lambda clock: clock.planned_at or 0.0)
         _bound_start(owner, known)
         for clock in known:
-            clock.offset += clock.lag_behind(owner.planned_at or 0.0)
+            lag = clock.lag_behind(owner.planned_at or 0.0)
+            if clock.can_move(lag):
+                clock.offset += lag
     for clock in known:
         if clock.offset:
             for event in new.get(clock.log, ()):
@@ -134,7 +140,8 @@ def _bound_start(owner: WriterClock, clocks: Iterable[WriterClock]) -> None:
     """
     others = [clock for clock in clocks if clock.planned_at is None]
     lags = [(clock.lag_behind(owner.planned_at or 0.0), clock) for clock in others]
-    too_early = [(lag, clock) for lag, clock in lags if not clock.can_move(lag)]
+    # no clock is days ahead: a time like that before the start is one of a clock that had not been set yet
+    too_early = [(lag, clock) for lag, clock in lags if lag <= MOST_BY_FILE and not clock.can_move(lag)]
     if 2 * len(too_early) <= len(others):
         return
     moved = 0.0

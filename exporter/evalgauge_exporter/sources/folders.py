@@ -120,8 +120,6 @@ class FolderSource(ABC):
         self._finished = False
         self._stated_times: tuple[float, float] | None = None
         """The earliest and the latest time that attempts state."""
-        self._copied = 0
-        """By how many the attempts whose files are far newer than what they state outnumber the others."""
         self._mtimes_valid: bool | None = None
         """Whether the times of files are near the start that the run states; None while that was not judged."""
         self._open: list[Path] = []
@@ -317,10 +315,11 @@ class FolderSource(ABC):
         running and the files of the others are not newer than what is stated. An attempt without a time that can be
         believed stands at the start of the run.
         """
+        copied = 0  # by how many the attempts whose files are far newer than what they state outnumber the others
         for _, attempt in changed:
             if attempt.guess is None:
                 if attempt.is_finished and attempt.file_time is not None:
-                    self._copied += 1 if attempt.file_time - attempt.latest > MTIME_TOLERANCE else -1
+                    copied += 1 if attempt.file_time - attempt.latest > MTIME_TOLERANCE else -1
                 low, high = self._stated_times or (attempt.latest, attempt.latest)
                 self._stated_times = min(low, attempt.events[0].ts), max(high, attempt.latest)
         guessed = [attempt for progress, attempt in changed if attempt.guess is not None and not progress.times]
@@ -338,7 +337,7 @@ class FolderSource(ABC):
             at = attempt.events[0].ts
             inside = begin - MTIME_TOLERANCE <= at <= end + MTIME_TOLERANCE
             valid = inside if self._stated_times is not None else self._mtimes_valid
-            believed = self._copied <= 0 if self._stated_times is not None else self._mtimes_valid
+            believed = copied <= 0 if self._stated_times is not None else self._mtimes_valid
             watched = self._announced is not None or (believed and not attempt.is_finished)
             is_now = watched and time.time() - at <= MTIME_TOLERANCE
             if not valid and not is_now:

@@ -174,7 +174,7 @@ class RunState:
         """US dollars of model calls by minute (Unix seconds / 60), for the newest minutes with any."""
         self.started_at: float | None = None
         self.last_event_at = 0.0
-        self.last_progress_at = 0.0
+        self._progress_at = 0.0
         self._pricer = pricer
         self._info: EventTime | None = None
         self._run_starts: dict[str, EventTime] = {}
@@ -276,8 +276,8 @@ class RunState:
         self._last_seqs[event.writer] = event.seq
         kind = type(event)
         if kind not in _NO_PROGRESS:
-            if ts > self.last_progress_at:
-                self.last_progress_at = ts
+            if ts > self._progress_at:
+                self._progress_at = ts
             if self.started_at is None or ts < self.started_at:
                 self.started_at = ts
         if kind in _CHANGES_TASKS:
@@ -293,7 +293,6 @@ class RunState:
         if is_later and ts < self.writers.get(writer, 0.0) - CLOCK_STEP:
             self.writers[writer] = ts
             self.last_event_at = max(self.writers.values())
-            self.last_progress_at = min(self.last_progress_at, self.last_event_at)
 
     def _run_started(self, event: RunStarted) -> None:
         stamp = EventTime(event.ts, event.writer, event.seq)
@@ -768,10 +767,18 @@ class RunState:
     def is_silent(self, writer: str | None, now: float, stall_after: float) -> bool:
         """Return whether a writer has been silent for longer than ``stall_after``; without a writer, the whole run.
 
-        While something of the run can't be read, nobody falls silent: an outage of the storage is no death of a run.
+        While nothing of the run can be read, nobody falls silent: an outage of the storage is no death of a run.
         """
         last = self.last_event_at if writer is None else self.writers.get(writer, 0.0)
-        return (now if self.unreadable_since is None else min(now, self.unreadable_since)) - last > stall_after
+        since = self.unreadable_since
+        if since is not None and self.last_event_at <= since:
+            now = min(now, since)
+        return now - last > stall_after
+
+    @property
+    def last_progress_at(self) -> float:
+        """Unix seconds of the last event that shows progress; 0 without one."""
+        return min(self._progress_at, self.last_event_at)
 
     def status_of(self, attempt: Attempt, now: float, stall_after: float) -> str:
         """Return the status; ``interrupted`` for an open attempt whose run is finished or whose writer is silent."""

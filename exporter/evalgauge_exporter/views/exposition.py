@@ -214,7 +214,7 @@ class Exposition:
             add([(m.RUNS_LEFT_OUT, (), left_out)])
             add(comparison_samples(runs, self.analysis, now, self.limits.domains))
             add(baseline_samples(shown, self.analysis, now, self.shard))
-            add(self._process_samples(shown))
+            add(self._process_samples())
             for more in self.extra:
                 add(more(now))
         self._evict_others(runs)
@@ -272,7 +272,7 @@ class Exposition:
             self._blocks = {key: block for key, block in self._blocks.items() if key in exposed}
             self._bundles = {}
 
-    def _process_samples(self, shown: Iterable[RunState]) -> Iterator[Sample]:
+    def _process_samples(self) -> Iterator[Sample]:
         for name, health in sorted(self.state.sources.items()):
             yield m.SOURCE_UP, (name,), int(health.up)
             if health.last_success_at is not None:
@@ -281,7 +281,7 @@ class Exposition:
                 yield m.SOURCE_REFRESH_DURATION, (name,), health.refresh_seconds
             for reason, count in sorted(health.errors.items()):
                 yield m.SOURCE_ERRORS, (name, reason), count
-        if lost := sum(sum(run.lost_events.values()) for run in shown):
+        if lost := sum(sum(run.lost_events.values()) for run in self.state.runs.values()):
             yield m.SOURCE_ERRORS, ("runlog", "lost_by_writer"), lost
         yield m.BUILD_INFO, (__version__, platform.python_version()), 1
 

@@ -415,6 +415,13 @@ def test_a_limit_that_tasks_exceed_is_no_limit() -> None:
     assert known(estimate(ended[-1].ended_at, ended, running, {"d": 3}, limit=350.0)) == free
 
 
+def test_a_limit_beyond_every_duration_is_no_limit() -> None:
+    ended = one_after_another([("d", 300.0 + 40 * n) for n in range(20)])
+    running, pending = [RunningAttempt("d", 400.0, "w")], {"d": 1000}
+    month, vast = (estimate(ended[-1].ended_at, ended, running, pending, limit=at) for at in (module.LONGEST, 1e308))
+    assert known(vast) == known(month)
+
+
 def test_tasks_restored_from_a_checkpoint_are_no_evidence_of_speed() -> None:
     slow = one_after_another([("d", 3.6 + n / 100) for n in range(6)])
     end = slow[-1].ended_at

@@ -158,6 +158,21 @@ def test_an_earlier_run_in_which_other_tasks_were_slow_changes_little() -> None:
     assert known(found.eta(now, at)).p50 == pytest.approx(known(analysis_of(now).eta(now, at)).p50, rel=0.2)
 
 
+def test_an_earlier_run_that_was_resumed_counts_as_a_whole() -> None:
+    whole = nightly(QUICK_THEN_SLOW, True, "before", 0.0)
+    before = nightly(dict(list(QUICK_THEN_SLOW.items())[:12]), True, "before", 0.0)
+    now = nightly(QUICK_THEN_SLOW, False, "now", 1e6)
+    found = analysis_of(before, now)
+    at = now.last_event_at
+    first = found.eta(now, at)
+    told = one_by_one(list(QUICK_THEN_SLOW.items())[12:])
+    resumed = [msgspec.structs.replace(event, ts=event.ts + 1e5) for event in told]
+    for event in [*resumed, RunFinished(ts=resumed[-1].ts, seq=0, writer="w")]:
+        before.apply(event)
+    now.version += 1  # an event that changes nothing of this
+    assert first != found.eta(now, at) == analysis_of(whole, now).eta(now, at)
+
+
 def test_each_attempt_is_collected_once_with_an_earlier_run() -> None:
     before = nightly(QUICK_THEN_SLOW, True, "before", 0.0)
     now = nightly(QUICK_THEN_SLOW, False, "now", 1e6)

@@ -30,6 +30,30 @@ def test_attempts_that_were_restored_or_stuck_do_not_count_as_they_are() -> None
     assert groups.name("restored", "x") == "x"
 
 
+@pytest.mark.parametrize("impossible", [[1.7e9], [1e308, 1e308], [math.inf, math.nan], [7 * 86400.0]])
+def test_durations_that_cannot_be_leave_the_others_as_they_are(impossible: list[float]) -> None:
+    usual = [(f"t{at}", 50.0 + at) for at in range(60)]
+    groups = TaskGroups([*usual, *((f"odd {at}", seconds) for at, seconds in enumerate(impossible))])
+    assert all(groups.find(task_id) is not None for task_id, _ in usual)
+    assert groups.stats.longest < 200
+
+
+def test_most_tasks_may_have_been_restored() -> None:
+    groups = TaskGroups([*((f"r{at}", 0.05) for at in range(70)), *((f"t{at}", 60.0) for at in range(30))])
+    assert groups.find("r0") is None
+    assert groups.find("t0") == pytest.approx(math.log(60.0))
+
+
+@pytest.mark.parametrize("slow_first", [True, False])
+def test_neither_quick_nor_slow_tasks_are_lost(slow_first: bool) -> None:
+    slow, quick = [(f"s{at}", 1000.0) for at in range(30)], [(f"q{at}", 15.0) for at in range(70)]
+    groups = TaskGroups([*slow, *quick] if slow_first else [*quick, *slow])
+    assert {name: totals.count for name, totals in groups.stats.domains.items()} == {
+        groups.name("s0", "x"): 30,
+        groups.name("q0", "x"): 70,
+    }
+
+
 @pytest.mark.parametrize("speed", [0.3, 1.0, 5.0])
 def test_a_run_of_another_speed_agrees(speed: float) -> None:
     agreement = Agreement(TaskGroups(SECONDS.items()))
@@ -40,10 +64,41 @@ def test_a_run_of_another_speed_agrees(speed: float) -> None:
 
 def test_a_run_whose_long_tasks_are_others_does_not_agree() -> None:
     agreement = Agreement(TaskGroups(SECONDS.items()))
-    for at, task_id in enumerate(SECONDS):
-        agreement.add(task_id, 1000.0 / 1.2**at)
+    for number in range(20):
+        at = 7 * number % 20
+        agreement.add(f"t{at}", 1000.0 / 1.2**at)
         agreement.add(f"other {at}", 60.0)
-        assert bool(agreement) is (at < 4)  # so few say nothing
+        assert bool(agreement) is (number < 4)  # so few say nothing
+
+
+@pytest.mark.parametrize("restored", [[0.05] * 20, [1e-9]])
+def test_restored_tasks_do_not_count_in_how_a_run_agrees(restored: list[float]) -> None:
+    agreement = Agreement(TaskGroups(SECONDS.items()))
+    for task_id, seconds in [*zip(reversed(SECONDS), restored, strict=False), *SECONDS.items()]:
+        agreement.add(task_id, seconds)
+        assert agreement
+
+
+def test_tasks_that_took_about_as_long_do_not_tell_whether_a_run_agrees() -> None:
+    slow, quick = {f"s{at}": 1000.0 + at for at in range(30)}, {f"q{at}": 15.0 + at / 9 for at in range(70)}
+    agreement = Agreement(TaskGroups([*slow.items(), *quick.items()]))
+    for task_id, seconds in zip(slow, reversed(slow.values()), strict=True):
+        agreement.add(task_id, seconds)
+    assert agreement
+    for task_id in quick:
+        agreement.add(task_id, 2000.0)
+    assert not agreement
+
+
+def test_whether_a_run_agrees_does_not_change_back_and_forth() -> None:
+    agreement = Agreement(TaskGroups([("short", 60.0), ("long", 240.0), ("longest", 240.0)]))
+    found = []
+    for like, unlike in ((5, 0), (0, 3), (0, 2), (3, 0), (3, 0)):  # correlations of 1, 0.25, 0, 0.23 and 0.38
+        for short, long in [(60.0, 240.0)] * like + [(240.0, 60.0)] * unlike:
+            agreement.add("short", short)
+            agreement.add("long", long)
+        found.append(bool(agreement))
+    assert found == [True, True, False, False, True]
 
 
 @given(

@@ -140,3 +140,45 @@ def test_a_task_that_ends_at_an_impossible_time_has_its_outcome_all_the_same(tmp
     run = read_run(tmp_path)
     assert run.statuses(now, 600) == {"success": 2}
     assert run.started_at == pytest.approx(now - 100, abs=1)
+
+
+@pytest.mark.parametrize("age", [0.0, 20000.0])
+def test_a_worker_that_is_behind_is_corrected_though_its_machine_stamped_its_file(tmp_path: Path, age: float) -> None:
+    end = time.time() - age
+    start = {"ts": end - 300, "type": "run_started", "tasks": [{"task_id": "a"}]}
+    write_log(tmp_path, "owner", [start, *task(end - 280, "a", "v1"), {"ts": end - 5, "type": "heartbeat"}], end - 5)
+    behind = end - 3600
+    write_log(tmp_path, "v2", [*task(behind - 290, "b", "v2"), {"ts": behind - 5, "type": "heartbeat"}], behind - 5)
+    run = read_run(tmp_path)
+    assert run.started_at == pytest.approx(end - 300)
+    assert run.attempts["a", 1].started_at == pytest.approx(end - 280)
+    assert run.writers["v2"] == pytest.approx(end - 15, abs=1)
+    assert run.status(end, 600) == "running"
+
+
+def test_a_clock_that_is_set_right_after_the_start_moves_nothing(tmp_path: Path) -> None:
+    begin = time.time() - 50000
+    start = {"ts": begin + 4000, "type": "run_started", "tasks": [{"task_id": "a"}]}
+    write_log(tmp_path, "owner", [start, *task(begin + 10, "a", "v1"), {"ts": begin + 3600, "type": "heartbeat"}])
+    write_log(tmp_path, "v2", [*task(begin + 12, "b", "v2"), {"ts": begin + 3500, "type": "heartbeat"}])
+    run = read_run(tmp_path)
+    assert {key[0]: attempt.started_at for key, attempt in run.attempts.items()} == {"a": begin + 10, "b": begin + 12}
+
+
+@pytest.mark.parametrize("ts", [0, "bad", -1])
+def test_a_start_without_a_possible_time_was_just_before_the_next_event(tmp_path: Path, ts: object) -> None:
+    begin = time.time() - 50000
+    start = {"ts": ts, "type": "run_started", "tasks": [{"task_id": "a"}]}
+    write_log(tmp_path, "owner", [start, *task(begin + 1, "a", "v1"), {"ts": begin + 3600, "type": "heartbeat"}])
+    write_log(tmp_path, "v2", task(begin + 2, "b", "v2"))
+    run = read_run(tmp_path)
+    assert (run.started_at, run.last_event_at) == (begin + 1, begin + 3600)
+
+
+def test_a_clock_that_was_set_during_the_run_moves_no_other(tmp_path: Path) -> None:
+    now = time.time()
+    write_log(tmp_path, "owner", [{"ts": now - 300, "type": "run_started", "tasks": [{"task_id": "a"}]}])
+    write_log(tmp_path, "v1", [{"ts": 946684800.0, "type": "heartbeat"}, *task(now - 200, "a", "v1")])
+    run = read_run(tmp_path)
+    assert run.attempts["a", 1].started_at == pytest.approx(now - 200)
+    assert run.last_event_at == pytest.approx(now - 140)

@@ -68,6 +68,8 @@ def test_a_run_that_cannot_be_read_does_not_fall_silent_and_one_that_was_silent_
     assert run.worker_state(run.workers["v"], 5000, STALL) == "busy"
     run.unreadable_since = 701
     assert run.status(5000, STALL) == "stalled"
+    run.unreadable_since = 50
+    assert run.status(5000, STALL) == "stalled", "something of it was read after that: a part of it is unreadable"
 
 
 def test_the_tasks_of_a_dead_process_are_interrupted_while_others_go_on() -> None:

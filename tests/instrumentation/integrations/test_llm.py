@@ -336,17 +336,31 @@ def test_behind_a_gateway_the_model_that_answered_names_the_provider(
 
 
 @pytest.mark.parametrize(
-    ("url", "region"),
+    ("host", "model", "region"),
     [
-        ("https://us-east5-aiplatform.googleapis.com/v1", "us-east5"),
-        ("https://aiplatform.googleapis.com/v1", None),
-        ("https://api.anthropic.com", None),
+        ("us-east5-aiplatform.googleapis.com", "claude-sonnet-4-5@20250929", "us-east5"),
+        ("us-east5-aiplatform.googleapis.com", "anthropic/claude-haiku-4-5", "us-east5"),
+        ("us-east5-aiplatform.googleapis.com", "claude-opus-5", "us-east5"),
+        ("us-central1-aiplatform.googleapis.com", "google/gemini-3.5-flash", "us-central1"),
+        ("aiplatform.eu.rep.googleapis.com", "claude-opus-4-8", "eu"),
+        ("us-east5-aiplatform.googleapis.com", "claude-sonnet-4@20250514", None),
+        ("us-east5-aiplatform.googleapis.com", "claude-opus-4-1-20250805", None),
+        ("us-east5-aiplatform.googleapis.com", "claude-sonnet-4", None),
+        ("us-east5-aiplatform.googleapis.com", "claude-3-5-sonnet-v2@20241022", None),
+        ("us-central1-aiplatform.googleapis.com", "google/gemini-2.5-pro", None),
+        ("us-central1-aiplatform.googleapis.com", "gemini-2.0-flash", None),
+        ("us-central1-aiplatform.googleapis.com", "meta/llama-3.3-70b-instruct-maas", None),
+        ("aiplatform.googleapis.com", "claude-sonnet-4-5", None),
+        ("api.anthropic.com", "claude-sonnet-4-5", None),
     ],
 )
-def test_a_region_of_vertex_is_recorded_as_it_costs_more(tmp_path: Path, url: str, region: str | None) -> None:
+def test_a_region_of_vertex_is_recorded_where_the_model_costs_more_there(
+    tmp_path: Path, host: str, model: str, region: str | None
+) -> None:
     usage = {"input_tokens": 5, "output_tokens": 2}
-    found = recorded_call(tmp_path, [{"model": "claude-sonnet-4-5", "usage": usage}], url)
+    found = recorded_call(tmp_path, [{"model": model, "usage": usage}], f"https://{host}/v1")
     assert found.region == region
+    assert found.provider == ("anthropic" if host == "api.anthropic.com" else "google")
 
 
 @pytest.mark.parametrize(("status", "usage"), [(429, NOTHING), (529, NOTHING), (500, UNKNOWN), (None, UNKNOWN)])

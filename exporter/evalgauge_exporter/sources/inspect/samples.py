@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from evalgauge.events import Outcome, RequestStatus, Role
+from evalgauge.events import OBSERVATION_LENGTH, Outcome, RequestStatus, Role
 from evalgauge.integrations.inspect.outcomes import DOMAIN_KEYS, SCORING_SPANS, SUBMIT_TOOLS, parse_score
 from evalgauge.model_names import ModelName, split_model_name
 from evalgauge.usage import NOTHING, CallUsage, parse_call
@@ -35,6 +35,10 @@ _HEAD = max(map(len, _IMAGES))
 _CLOCK_TOLERANCE = 0.5
 """Seconds that a model call may take longer than its sample."""
 _MAX_EVENTS = 200_000
+_MAX_DEPTH = 64
+"""Levels within a content or a tool's arguments that are looked into: Python's own limit would cost the sample."""
+_MAX_RESOLVED = 16 << 20
+"""Characters of attachments that are read in the places of a sample: one long text can be named in very many."""
 _ONLY_SCORE = "score"
 """The name of a score whose scorer the sample does not name."""
 _NO_RESULT = SampleEvent()
@@ -70,8 +74,8 @@ def add_sample(
     domain = next((value for name in DOMAIN_KEYS if (value := parse_id(metadata.get(name)))), None)
     attachments = _Attachments(sample, below)
     first = attachments.list_images(sample.input)
-    attempt.add_start(start, domain, _join_text(sample.input))
-    for role, text in _list_prompts(sample):
+    attempt.add_start(start, domain, attachments.join_text(sample.input, OBSERVATION_LENGTH))
+    for role, text in _list_prompts(sample, attachments):
         attempt.add_message(start, role, text)
     _add_events(events, sample, attempt, attachments, first[-1] if first else None)
     end = parse_timestamp(sample.completed_at)
@@ -102,7 +106,7 @@ def _add_events(
             continue
         message = choices[0].get("message") if isinstance(choices[0], dict) else None
         if isinstance(message, dict):
-            shot = _add_turn(event, attachments.resolve(message), results, attempt, attachments, shot)
+            shot = _add_turn(event, message, results, attempt, attachments, shot)
     if not called:
         _add_total_usage(sample, attempt)
 
@@ -121,8 +125,8 @@ def _add_turn(
         The latest screenshot: what the next step saw.
     """
     at = parse_timestamp(event.completed) or parse_timestamp(event.timestamp)
-    text = _join_text(message.get("content"))
-    reasoning = _find_reasoning(message) or text
+    text = attachments.join_text(message.get("content"))
+    reasoning = attachments.find_reasoning(message) or text
     think = parse_non_negative(event.working_time)
     calls = message.get("tool_calls")
     calls = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
@@ -133,9 +137,9 @@ def _add_turn(
         result = results.get(str(call.get("id")), _NO_RESULT)
         attempt.add_step(
             parse_timestamp(result.timestamp) or at,
-            _parse_tool_call(call),
+            _parse_tool_call(call, attachments),
             reasoning=reasoning if index == 0 else None,
-            observation=_find_observation(attachments.resolve(result.result), attachments.resolve(result.error)),
+            observation=_find_observation(result.result, result.error, attachments),
             screenshot=shot,
             think_seconds=think if index == 0 else None,
             env_seconds=result.working_time,
@@ -145,9 +149,9 @@ def _add_turn(
     return shot
 
 
-def _parse_tool_call(call: dict[str, Any]) -> dict[str, Any]:
+def _parse_tool_call(call: dict[str, Any], attachments: _Attachments) -> dict[str, Any]:
     name = parse_id(call.get("function")) or "unknown"
-    arguments = call.get("arguments")
+    arguments = attachments.resolve(call.get("arguments"))
     arguments = arguments if isinstance(arguments, dict) else {}
     kind = arguments.get("action")
     if isinstance(kind, str) and kind and len(kind) <= 60:  # one tool for all actions of a computer
@@ -249,7 +253,7 @@ def _parse_scores(scores: Mapping[str, Any]) -> dict[str, float] | None:
     return found if count > 1 else None
 
 
-def _list_prompts(sample: SampleDocument) -> list[tuple[Role, str]]:
+def _list_prompts(sample: SampleDocument, attachments: _Attachments) -> list[tuple[Role, str]]:
     """Return what the agent was told before it answered: with the messages that solvers added, else the input."""
     task = sample.input
     messages: Iterable[Any] = task if isinstance(task, list) else ()
@@ -260,18 +264,20 @@ def _list_prompts(sample: SampleDocument) -> list[tuple[Role, str]]:
         role = message.get("role") if isinstance(message, dict) else None
         if role not in ("system", "user"):
             break
-        text = _join_text(message.get("content"))
+        text = attachments.join_text(message.get("content"), OBSERVATION_LENGTH)
         prompts += [(role, text)] if text else []
     if not prompts and isinstance(task, str) and task:
-        prompts.append(("user", task))
+        prompts.append(("user", attachments.resolve_text(task, OBSERVATION_LENGTH)))
     return prompts
 
 
-def _find_observation(content: object, error: object) -> str | None:
+def _find_observation(content: object, error: object, attachments: _Attachments) -> str | None:
     """Return what a tool gave back, or how it failed."""
-    message = as_object(error).get("message")
-    text = _join_text(content) if isinstance(content, str | list) else None if content is None else str(content)
-    return text or (message if isinstance(message, str) else None)
+    if content is None or isinstance(content, str | list):
+        text = attachments.join_text(content, OBSERVATION_LENGTH)
+    else:
+        text = str(attachments.resolve(content, OBSERVATION_LENGTH))
+    return text or attachments.join_text(as_object(error).get("message"), OBSERVATION_LENGTH)
 
 
 def _has_true_times(events: list[SampleEvent]) -> bool:
@@ -296,34 +302,20 @@ def _find_scoring_spans(events: list[SampleEvent]) -> set[str]:
     return found
 
 
-def _join_text(content: object) -> str | None:
-    if isinstance(content, str):
-        return content or None
-    parts: list[str] = []
-    for part in content if isinstance(content, list) else ():
-        if isinstance(part, dict):
-            text = part.get("text") if isinstance(part.get("text"), str) else _join_text(part.get("content"))
-            parts += [text] if text and part.get("role") in (None, "user") else []
-    return "\n".join(parts) or None
-
-
-def _find_reasoning(message: dict[str, Any]) -> str | None:
-    content = message.get("content")
-    parts = [part.get("reasoning") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    return "\n".join(part for part in parts if isinstance(part, str) and part) or None
-
-
 class _Attachments:
-    """The images and the long texts of a sample."""
+    """The images and the long texts of a sample, and its contents with these in their places."""
 
     def __init__(self, sample: SampleDocument, below: str) -> None:
         self._below = below
         self._contents = sample.attachments or {}
+        self._texts: dict[str, str | None] = {}
+        """Attachments that were parsed, by name; None for what is no text."""
+        self._left = _MAX_RESOLVED
 
-    def list_images(self, content: object) -> list[str]:
+    def list_images(self, content: object, depth: int = _MAX_DEPTH) -> list[str]:
         """Return the paths of the images in a content."""
         found: list[str] = []
-        for part in content if isinstance(content, list) else ():
+        for part in content if isinstance(content, list) and depth else ():
             if not isinstance(part, dict):
                 continue
             image = part.get("image")
@@ -331,23 +323,55 @@ class _Attachments:
                 if (suffix := self._find_suffix(name)) is not None:
                     found.append(f"{self._below}/{name}{suffix}")
             elif isinstance(part.get("content"), list):
-                found += self.list_images(part["content"])
+                found += self.list_images(part["content"], depth - 1)
         return found
 
-    def resolve(self, value: Any) -> Any:
-        """Return a value with the texts that are attachments in their places; images are left out."""
-        if isinstance(value, dict):
-            return {key: self.resolve(each) for key, each in value.items()}
-        if isinstance(value, list):
-            return [self.resolve(each) for each in value]
-        name = _attachment_name(value)
-        content = None if name is None else self._contents.get(name)
-        if name is None or content is None or self._find_suffix(name) is not None:
-            return value
-        try:
-            return parse_json(bytes(content))
-        except ValueError:
-            return value
+    def join_text(self, content: object, length: int | None = None, depth: int = _MAX_DEPTH) -> str | None:
+        """Return the text of a content; of each attachment, ``length`` characters where they are all that is kept."""
+        if isinstance(content, str):
+            return self.resolve_text(content, length) or None
+        parts: list[str] = []
+        for part in content if isinstance(content, list) and depth else ():
+            if isinstance(part, dict) and part.get("role") in (None, "user"):
+                stated = part.get("text")
+                inner = stated if isinstance(stated, str) else part.get("content")
+                text = self.join_text(inner, length, depth - 1)
+                parts += [text] if text else []
+        return "\n".join(parts) or None
+
+    def find_reasoning(self, message: dict[str, Any]) -> str | None:
+        """Return the reasoning in the content of a message."""
+        content = message.get("content")
+        content = content if isinstance(content, list) else []
+        parts = [part.get("reasoning") for part in content if isinstance(part, dict)]
+        return "\n".join(self.resolve_text(part) for part in parts if isinstance(part, str) and part) or None
+
+    def resolve(self, value: Any, length: int | None = None, depth: int = _MAX_DEPTH) -> Any:
+        """Return a value with the texts that are attachments in their places."""
+        if isinstance(value, dict) and depth:
+            return {key: self.resolve(each, length, depth - 1) for key, each in value.items()}
+        if isinstance(value, list) and depth:
+            return [self.resolve(each, length, depth - 1) for each in value]
+        return self.resolve_text(value, length) if isinstance(value, str) else value
+
+    def resolve_text(self, text: str, length: int | None = None) -> str:
+        """Return the text that is an attachment; a name of none, or of an image, or of too much text, as it is."""
+        name = _attachment_name(text)
+        found = None if name is None else self._parse_text(name)
+        if found is None or len(found := found[:length]) > self._left:
+            return text
+        self._left -= len(found)
+        return found
+
+    def _parse_text(self, name: str) -> str | None:
+        if name not in self._texts:
+            content = self._contents.get(name)
+            try:
+                parsed = None if content is None or self._find_suffix(name) else parse_json(bytes(content))
+            except ValueError:
+                parsed = None
+            self._texts[name] = parsed if isinstance(parsed, str) else None
+        return self._texts[name]
 
     def _find_suffix(self, name: str) -> str | None:
         content = self._contents.get(name)

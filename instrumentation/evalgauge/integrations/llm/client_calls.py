@@ -44,12 +44,19 @@ _SUFFIXES = (
     (".azure.com", "azure"),
     (".amazonaws.com", "aws"),
     ("aiplatform.googleapis.com", "google"),
+    (".rep.googleapis.com", "google"),
     (".openai.com", "openai"),
     (".anthropic.com", "anthropic"),
 )
-
-
-_VERTEX_REGION = re.compile(r"([a-z]+-[a-z]+\d+)-aiplatform\.googleapis\.com")
+_VERTEX_REGION = re.compile(
+    r"([a-z]+-[a-z]+\d+)-aiplatform\.googleapis\.com|aiplatform\.([a-z]+)\.rep\.googleapis\.com"
+)
+"""Hosts of Vertex AI in one region, and in several of one jurisdiction."""
+_VERTEX_SURCHARGED = re.compile(
+    r"\b(?:claude-(?!(?:[123]|instant)\b|(?:opus|sonnet)-4(?:-[01])?(?:[@-]\d{8}|@|\Z))|gemini-(?![12]\b))"
+)
+"""Models whose global endpoint is cheaper than those of regions, by Google's prices of Vertex AI: Claude since 4.5, and
+Gemini since 3."""
 _RETRIEVAL = re.compile(r"/responses/[^/]+\Z")
 _CLOSED_MAKERS = ("anthropic", "openai", "google", "x-ai")
 """Makers of models that only they and their resellers serve, at the makers' prices; open weights are served by many."""
@@ -123,7 +130,7 @@ class Call:
                 status=status,
                 service_tier=self._service_tier,
                 server_tools=self._server_tools or None,
-                region=_region(self._client),
+                region=_region(self._client, self.model),
             )
 
     def _is_counted_elsewhere(self, status: str) -> bool:
@@ -341,10 +348,10 @@ def _path(options: Any) -> str:
     return str(getattr(options, "url", "")).partition("?")[0].rstrip("/")
 
 
-def _region(client: Any) -> str | None:
-    """Return the region of Vertex AI that serves a client; Google bills regions more than its global endpoint."""
+def _region(client: Any, model: str | None) -> str | None:
+    """Return the region of Vertex AI that serves a client; None where it changes no price of the model."""
     found = _VERTEX_REGION.fullmatch(_host(client))
-    return found[1] if found else None
+    return found[1] or found[2] if found and _VERTEX_SURCHARGED.search(model or "") else None
 
 
 def _host(client: Any) -> str:

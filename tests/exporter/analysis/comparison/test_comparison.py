@@ -270,7 +270,7 @@ def test_equal_runs_evaluated_after_every_task_hardly_ever_raise_an_alarm() -> N
     for _ in range(60):
         chances = [seeded.betavariate(1.6, 2.4) for _ in range(154)]
         a, b = (run([seeded.random() < chance for chance in chances], first=first) for first in (0, 1_000))
-        looks = [compare(a, b[:done], finished=False) for done in range(10, 155, 8)]
+        looks = [compare(a, b[:done], finished=False) for done in range(10, 155, 16)]
         alarmed += any(look.verdict == "worse" for look in looks)
         exact_alarmed += any(look.p_value < 0.05 for look in looks)
     assert alarmed <= 3 < exact_alarmed

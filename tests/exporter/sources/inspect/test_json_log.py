@@ -10,7 +10,7 @@ import pytest
 
 from evalgauge.events import LlmCall, Step, TaskFinished
 from evalgauge_exporter.sources import parsing
-from evalgauge_exporter.sources.inspect import json_log
+from evalgauge_exporter.sources.inspect import json_log, samples
 from evalgauge_exporter.sources.inspect.eval_zip import EvalZipReader
 from evalgauge_exporter.sources.inspect.json_log import InspectJsonLogSource, matches_file
 from evalgauge_exporter.sources.inspect.log import InspectLogSource
@@ -237,6 +237,41 @@ def test_long_texts_which_a_log_keeps_apart_are_read_in_their_places(tmp_path: P
     first, last = [event for event in drain(InspectJsonLogSource(path))[0] if isinstance(event, Step)]
     assert (first.action["cmd"], first.reasoning, first.observation) == ("ls", "to look", "a.txt")
     assert last.reasoning == f"{prefix}lost", "what is not there stays as it is"
+
+
+def read_turn(root: Path, message: dict[str, Any], result: object, text: str) -> Step:
+    """Read the step of a sample with one attachment, named ``a``, from an archive: it may be nested more deeply."""
+    events = [model_event(1, "", output={"choices": [{"message": message}]})]
+    events.append({"event": "tool", "id": "c1", "result": result, "timestamp": "2026-11-21T20:00:02+00:00"})
+    document = sample(1, events=events, attachments={"a": text})
+    path = make_log(root / "log.eval", {"_journal/start.json": START, "samples/s1_epoch_1.json": document})
+    events_read, problems = drain(InspectLogSource(path))
+    assert problems == []
+    [step] = [event for event in events_read if isinstance(event, Step)]
+    return step
+
+
+def test_a_long_text_that_is_named_very_often_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "_MAX_RESOLVED", 250_000)
+    content = [{"type": "text", "text": "attachment://a", "internal": "attachment://a"}] * 3
+    call = {"id": "c1", "function": "bash", "arguments": {"cmd": "attachment://a"}}
+    message = {"content": content, "tool_calls": [call], "metadata": ["attachment://a"] * 9}
+    step = read_turn(tmp_path, message, [{"text": "attachment://a"}] * 2, "x" * 100_000)
+    assert step.reasoning == f"{'x' * 100_000}\n{'x' * 100_000}\nattachment://a", "what is too much keeps its name"
+    assert step.action["cmd"] == "attachment://a"
+    assert step.observation == "x" * 20_000, "of an observation no more is read than is kept"
+
+
+def test_a_sample_with_a_message_that_is_nested_deeply_is_not_lost(tmp_path: Path) -> None:
+    nested: Any = "deep"
+    for _ in range(600):
+        nested = [nested]
+    call = {"id": "c1", "function": "bash", "arguments": {"cmd": "attachment://a", "more": nested}}
+    message = {"content": "attachment://a", "tool_calls": [call], "metadata": nested}
+    step = read_turn(tmp_path, message, nested, "ls")
+    assert (step.action["cmd"], step.reasoning) == ("ls", "ls")
 
 
 def test_times_of_events_that_were_written_at_the_end_are_not_believed(tmp_path: Path) -> None:
