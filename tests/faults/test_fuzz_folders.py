@@ -10,7 +10,7 @@ from tests.faults.test_unreadable import RUNS
 
 
 @pytest.mark.parametrize("name", RUNS)
-@fuzzed(12)
+@fuzzed(10)
 @given(damage=DAMAGE)
 def test_a_damaged_run_of_many_files_harms_nothing(
     name: str, tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[float, list[Fault]]]
