@@ -379,6 +379,7 @@ def test_the_rest_of_a_running_task_agrees_with_scipy(elapsed: float) -> None:
         # the time t with P(T > t | T > elapsed) = share
         z = stats.norm.isf(math.exp(log_survival + math.log(share)))
         expected = math.exp(middle + spread * z) - elapsed
+        # the hazard is even within an eighth of a standard deviation
         assert np.quantile(rest, 1 - share) == pytest.approx(expected, rel=0.08)
 
 

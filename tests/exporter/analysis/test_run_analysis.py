@@ -56,7 +56,12 @@ def state_of(at: float, worker: str, state: str) -> Event:
 
 
 def run_of(
-    events: Iterable[Event], run_id: str = "r", tasks: int = 20, at: float = 0.0, attempts: int = 1, model: str = "m"
+    events: Iterable[Event],
+    run_id: str = "r",
+    tasks: int | tuple[PlannedTask, ...] = 20,
+    at: float = 0.0,
+    attempts: int = 1,
+    model: str = "m",
 ) -> RunState:
     begin = RunStarted(
         ts=T0 + at,
@@ -65,8 +70,8 @@ def run_of(
         run_id=run_id,
         benchmark="waa",
         model=model,
-        tasks=(),
-        total_tasks=tasks,
+        tasks=() if isinstance(tasks, int) else tasks,
+        total_tasks=tasks if isinstance(tasks, int) else None,
         attempts=attempts,
     )
     told = [begin, *events]
@@ -117,23 +122,13 @@ def one_by_one(seconds: Iterable[tuple[str, float]]) -> list[Event]:
 
 def nightly(seconds: dict[str, float], finished: bool, run_id: str, at: float) -> RunState:
     """A run of named tasks, all of which or the first twelve have ended."""
-    began = RunStarted(
-        ts=T0 + at,
-        seq=0,
-        writer="w",
-        run_id=run_id,
-        benchmark="waa",
-        model="m",
-        tasks=tuple(PlannedTask(task_id=task, domain="d") for task in seconds),
-    )
     told = one_by_one(list(seconds.items())[: None if finished else 12])
     told = [msgspec.structs.replace(event, ts=event.ts + at) for event in told]
     if finished:
         told.append(RunFinished(ts=told[-1].ts, seq=0, writer="w"))
     else:
         told.append(msgspec.structs.replace(started(0, list(seconds)[12]), ts=told[-1].ts))
-    events = [msgspec.structs.replace(event, seq=number) for number, event in enumerate([began, *told], start=1)]
-    return fold(run_id, "runlog", events)
+    return run_of(told, run_id, tuple(PlannedTask(task_id=task, domain="d") for task in seconds), at)
 
 
 QUICK_THEN_SLOW = {f"t{at:02d}": (50.0 + 9 * (at % 4)) * (8.0 if at >= 12 or at % 3 == 0 else 1.0) for at in range(30)}
